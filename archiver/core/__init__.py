@@ -1,0 +1,1 @@
+"""Decides. Takes data, returns data: never awaits, never does I/O."""

@@ -1,0 +1,21 @@
+"""How long to wait before trying again: full jitter, so that many who failed together do not return together."""
+
+from collections.abc import Callable
+
+LONGEST_REDELIVERY = 900  # seconds
+PAUSES = (5.0, 10.0, 20.0, 30.0)  # seconds
+
+
+def full_jitter(attempt: int, base: float, cap: float, uniform: Callable[[float, float], float]) -> float:
+    """Seconds before try *attempt* + 1 (the first is 1): uniform(0, min(cap, base × 2^attempt))."""
+    return uniform(0.0, min(cap, base * 2.0 ** min(attempt, 32)))
+
+
+def redelivery_delay(receives: int, uniform: Callable[[float, float], float]) -> int:
+    """Whole seconds that a message stays away after a temporary failure: uniform(1, min(900, 2 × 2^receives)); never 0."""
+    return max(1, round(uniform(1.0, min(LONGEST_REDELIVERY, 2.0 * 2.0 ** min(receives, 32)))))
+
+
+def pause(attempt: int) -> float:
+    """Seconds before trying again in place after a configuration fault, the first *attempt* being 1."""
+    return PAUSES[min(attempt, len(PAUSES)) - 1]

@@ -1,0 +1,155 @@
+"""JSON as this service reads and writes it: strictly in, and out in characters and sizes that SQS accepts."""
+
+import json
+import re
+from typing import Any
+
+from archiver.errors import Rejected
+
+MAX_DEPTH = 100
+"""Levels of arrays and objects that a body may nest. Requests need three; the rest is room for `metadata`."""
+
+_TOO_DEEP = f"the body nests deeper than {MAX_DEPTH} levels"
+
+# SQS accepts #x9 | #xA | #xD | #x20-#xD7FF | #xE000-#xFFFD | #x10000-#x10FFFF and refuses the whole message otherwise
+# (SendMessage, Amazon SQS API reference).
+_REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+def load(text: str) -> Any:
+    """
+    Read one JSON value. Raises Rejected `invalid_json`.
+
+    Stricter than `json.loads` where that accepts what other readers refuse or read differently: duplicate keys,
+    NaN and Infinity, numbers that overflow to infinity, and more than `MAX_DEPTH` levels.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
+    except json.JSONDecodeError as error:
+        raise Rejected("invalid_json", f"the body is not JSON: {error}") from None
+    except RecursionError:
+        raise Rejected("invalid_json", _TOO_DEEP) from None
+    except ValueError as error:  # ours below, and int() beyond the interpreter's limit of digits
+        reason = str(error).partition(";")[0]
+        raise Rejected("invalid_json", f"the body is not strict JSON: {reason}") from None
+    if too_deep(value):
+        raise Rejected("invalid_json", _TOO_DEEP)
+    return value
+
+
+def load_leniently(text: str) -> Any:
+    """Read what can be read of a body that `load` refused: None where that is nothing. Never raises."""
+    try:
+        return json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def dump(value: object) -> str:
+    r"""
+    Write *value* on one line, non-ASCII text as it is, but for the few characters that SQS refuses (`\uXXXX`).
+
+    Raises ValueError for NaN and Infinity.
+    """
+    return escape_refused(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")))
+
+
+def dump_within(answer: dict[str, Any], lists: dict[str, list[Any]], limit: int) -> str:
+    """
+    Write *answer*, or as much of it as fits into *limit* bytes.
+
+    What does not fit gives way in this order: the ends of *lists*, one list after the other; then `metadata`
+    becomes null and the lists are cut anew. `truncated` then says what is incomplete: the true length of each cut list,
+    and of `metadata` the bytes of its JSON. The rest is always written, however small *limit* is.
+    """
+    whole = {name: list(items) for name, items in lists.items()}
+    text = dump(answer)
+    if byte_length(text) > limit:
+        text = _cut_in_turn(answer, lists, limit)
+    if byte_length(text) > limit and answer["metadata"] is not None:
+        for name, items in lists.items():
+            items[:] = whole[name]
+        answer["truncated"] = {"metadata": byte_length(dump(answer["metadata"]))}
+        answer["metadata"] = None
+        text = _cut_in_turn(answer, lists, limit)
+    return text
+
+
+def _cut_in_turn(answer: dict[str, Any], lists: dict[str, list[Any]], limit: int) -> str:
+    """Shorten one list after the other until *answer* fits."""
+    text = dump(answer)
+    for name, items in lists.items():
+        if items and byte_length(text) > limit:
+            answer.setdefault("truncated", {})[name] = len(items)
+            text = _cut(answer, items, limit)
+    return text
+
+
+def _cut(answer: dict[str, Any], items: list[Any], limit: int) -> str:
+    """Shorten *items*, a part of *answer*, by bisection to the longest beginning that fits; to nothing if none does."""
+    whole, fits, too_many = list(items), 0, len(items) + 1
+    while too_many - fits > 1:
+        items[:] = whole[: (fits + too_many) // 2]
+        if byte_length(dump(answer)) <= limit:
+            fits = len(items)
+        else:
+            too_many = len(items)
+    items[:] = whole[:fits]
+    return dump(answer)
+
+
+def is_writable(value: object) -> bool:
+    """Tell whether `dump` can write *value*, and `load` would read it."""
+    if too_deep(value):
+        return False
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
+def escape_refused(text: str) -> str:
+    r"""Write the characters that SQS refuses as `\uXXXX`, as JSON does. Inside JSON they stand in strings only."""
+    return _REFUSED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def byte_length(text: str) -> int:
+    """UTF-8 length of *text*, which is free of lone surrogates."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def too_deep(value: object, levels: int = MAX_DEPTH) -> bool:
+    """Tell whether *value* nests deeper than *levels*: level by level, so that depth costs no stack."""
+    layer = [value]
+    for _ in range(levels + 1):
+        containers = [item for item in layer if isinstance(item, dict | list)]
+        if not containers:
+            return False
+        layer = [
+            child
+            for container in containers
+            for child in (container.values() if isinstance(container, dict) else container)
+        ]
+    return True
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        # The first key that comes a second time: add() returns None.
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {ascii(twice)[:80]} stands twice in one object")
+    return made
+
+
+def _constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if number in {float("inf"), float("-inf")}:
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number

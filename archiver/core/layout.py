@@ -1,0 +1,192 @@
+"""
+The planned members give every byte of a stored archive its address, and cut the archive into parts.
+
+    [header][body][header][body]…[central directory][end records]
+    |-------- part 0 --------|-------- part 1 --------|-- last --|
+
+S3's rules for parts live here, and nowhere else.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+"""
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from archiver.core.plan import Member
+from archiver.core.zipformat import (
+    central_entry,
+    central_entry_length,
+    end_records,
+    end_records_length,
+    local_header,
+    local_header_length,
+)
+from archiver.errors import Rejected
+
+MIB = 1024 * 1024
+
+# "Amazon S3 multipart upload limits", on the page above.
+MAX_PARTS = 10_000
+MIN_PART = 5 * MIB  # all but the last part
+MAX_PART = 5 * 1024 * MIB
+MAX_OBJECT = MAX_PARTS * MAX_PART  # 48.8 TiB
+
+USUAL_PART = 8 * MIB
+PARTS_PER_BUDGET = 3  # a job holds three part buffers at least, so a part is at most a third of the memory budget
+DIRECTORY_BLOCK = MIB // 4  # some 4,000 members: 15 ms of an event loop's time
+
+
+def part_size_for(length: int, largest: int) -> int:
+    """
+    Choose the size of all parts but the last of an archive of *length* bytes; *largest* is what a buffer may take.
+
+    Usually 8 MiB, or *largest* where that is less; as many whole MiB more as it takes to stay within 10,000 parts.
+    An archive that fits in one part is one part, whatever its size.
+
+    Raises Rejected (`too_large`), naming the MEMORY_BUDGET_MIB that would do.
+    """
+    if length > MAX_OBJECT:
+        raise Rejected("too_large", f"the archive would take {length} bytes; S3 holds at most 48.8 TiB ({MAX_OBJECT})")
+    usual = min(USUAL_PART, largest)
+    if length <= usual:
+        return usual
+    needed = max(MIN_PART, -(-length // (MAX_PARTS * MIB)) * MIB)
+    if needed > largest:
+        raise Rejected(
+            "too_large",
+            f"the archive would take {length} bytes, in parts of {needed // MIB} MiB at least; "
+            f"MEMORY_BUDGET_MIB={PARTS_PER_BUDGET * needed // MIB} would do",
+        )
+    return max(needed, usual)
+
+
+class Read(NamedTuple):
+    """*length* bytes of the *member* with that index, from its byte *start* on, go to *offset* in the archive."""
+
+    member: int
+    start: int
+    length: int
+    offset: int
+
+
+class Piece(NamedTuple):
+    """*length* bytes of *part* (from 0: S3's number is one more), from its byte *start* on."""
+
+    part: int
+    start: int
+    length: int
+
+
+class Layout:
+    """
+    Where every byte of the archive of *members* is. It does not change once it is built; all units are bytes.
+
+    Every byte belongs to exactly one header, one body, or the directory (end records included): part *n* is complete
+    when `part_length(n)` bytes have been placed in it, in whatever order they came.
+
+    Memory: 8 bytes a member, and the members themselves. A body ends where the next header begins, so the headers'
+    offsets say it all; names are encoded again when they are written.
+    """
+
+    __slots__ = ("_offsets", "length", "members", "part_size")
+
+    def __init__(self, members: Sequence[Member], part_size: int) -> None:
+        self.members = tuple(members)
+        self.part_size = part_size
+        self._offsets, self.length = _addresses(self.members)
+
+    @classmethod
+    def within(cls, members: Sequence[Member], largest: int) -> "Layout":
+        """Lay *members* out in parts of at most *largest* bytes. Raises Rejected (`too_large`)."""
+        layout = cls(members, largest)
+        layout.part_size = part_size_for(layout.length, largest)
+        return layout
+
+    @property
+    def parts(self) -> int:
+        """How many parts there are; at least one."""
+        return -(-self.length // self.part_size)
+
+    def part_length(self, part: int) -> int:
+        """All parts but the last are of one size."""
+        return min(self.part_size, self.length - part * self.part_size)
+
+    @property
+    def directory_offset(self) -> int:
+        """Where the central directory begins; it and the end records reach to the archive's end."""
+        return self._offsets[-1]
+
+    def header_offset(self, member: int) -> int:
+        return self._offsets[member]
+
+    def body_offset(self, member: int) -> int:
+        return self._offsets[member + 1] - self.members[member].size
+
+    def headers_in(self, part: int) -> range:
+        """The members whose headers have bytes in *part*; a header that straddles a cut is in two (or more) parts."""
+        start = part * self.part_size
+        first = bisect_right(self._offsets, start, hi=len(self.members)) - 1
+        if first >= 0 and self.body_offset(first) <= start:
+            first += 1
+        return range(max(first, 0), bisect_left(self._offsets, start + self.part_size, hi=len(self.members)))
+
+    def reads(self) -> Iterator[Read]:
+        """
+        What to read, in the archive's order. Empty bodies need no read.
+
+        A body that fits in a part is read at once, though it may straddle a cut: two requests for one small
+        object cost more than two places for one answer. A larger one is cut where the parts are.
+        """
+        for index, member in enumerate(self.members):
+            offset = self.body_offset(index)
+            if 0 < member.size <= self.part_size:
+                yield Read(index, 0, member.size, offset)
+            elif member.size:
+                start = 0
+                for _, _, length in self.split(offset, member.size):
+                    yield Read(index, start, length, offset + start)
+                    start += length
+
+    def split(self, offset: int, length: int) -> Iterator[Piece]:
+        """Cut *length* bytes at *offset* of the archive into the parts that they fall in, in order."""
+        part, start = divmod(offset, self.part_size)
+        while length > 0:
+            taken = min(length, self.part_size - start)
+            yield Piece(part, start, taken)
+            part, start, length = part + 1, 0, length - taken
+
+    def header_bytes(self, member: int, crc32: int) -> bytes:
+        """The local header, for `header_offset(member)`."""
+        about = self.members[member]
+        return local_header(about.path.encode(), about.size, about.modified, crc32)
+
+    def directory(self, crcs: Sequence[int]) -> Iterator[bytes]:
+        """
+        What stands from `directory_offset` to the end, in order, in blocks of at most 256 KiB: the directory of a
+        million members is never in memory at once. *crcs* holds each member's CRC-32, by its index.
+        """
+        block, directory_length = bytearray(), 0
+        for index, (member, crc32) in enumerate(zip(self.members, crcs, strict=True)):
+            offset = self._offsets[index]
+            entry = central_entry(member.path.encode(), member.size, member.modified, crc32, offset)
+            if len(block) + len(entry) > DIRECTORY_BLOCK:
+                yield bytes(block)
+                block.clear()
+            block += entry
+            directory_length += len(entry)
+        yield bytes(block)
+        yield end_records(len(self.members), directory_length, self.directory_offset)
+
+
+def _addresses(members: Sequence[Member]) -> "tuple[array[int], int]":
+    """Where each header begins, with the directory's offset after the last, and how long the archive is."""
+    offsets = array("Q", [0]) * (len(members) + 1)  # at its full length at once: growing would take up to twice that
+    offset = directory_length = 0
+    for index, member in enumerate(members):
+        name_length = len(member.path.encode())
+        directory_length += central_entry_length(name_length, member.size, offset)
+        offset += local_header_length(name_length, member.size) + member.size
+        offsets[index + 1] = offset
+    end_length = end_records_length(len(members), directory_length, offset)
+    return offsets, offset + directory_length + end_length

@@ -1,0 +1,237 @@
+"""The wire shapes: the request that comes in, the answers that go out."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from archiver.core import jsontext
+from archiver.errors import Rejected, SourceProblem
+
+OnMissing = Literal["fail", "skip"]
+OnDuplicate = Literal["rename", "fail", "skip"]
+Compression = Literal["store", "deflate", "auto"]
+Status = Literal["succeeded", "partial", "failed"]
+
+PROBLEMS_TOLD = 20
+"""Problems that one rejection spells out; the rest is counted."""
+
+ERROR_MESSAGE_BYTES = 1024
+"""Longest value of the attribute `ErrorMessage`, in bytes of UTF-8."""
+
+_JobId = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class _Model(BaseModel):
+    """Frozen and strict: a number is not text. Fields that we don't know are ignored, and null is absent."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: object) -> object:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+class File(_Model):
+    """
+    One object and its place in the archive.
+
+    *source* is a key or an `s3://` URI. An empty *destination* or *name* is the same as none.
+    """
+
+    source: Annotated[str, Field(min_length=1)]
+    destination: str | None = None
+    name: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_place(cls, data: object) -> object:
+        """Take `directory` for `destination`; refuse two answers to one question."""
+        if not isinstance(data, dict) or not ("directory" in data or "name" in data):
+            return data
+        given = {**data, "name": None if data.get("name") == "" else data.get("name")}
+        directory, destination = given.pop("directory", None), given.get("destination")
+        if directory is not None and destination is not None and directory != destination:
+            raise ValueError("has both destination and directory, which are one field with two names")
+        given["destination"] = directory if destination is None else destination
+        if given["destination"] not in (None, "") and given["name"] is not None:
+            raise ValueError("has both destination and name: name is the whole path")
+        return given
+
+
+def _not_empty(files: tuple[File, ...]) -> tuple[File, ...]:
+    """Refuse an empty list. (`min_length` would count the valid ones only, and so call a list of bad files empty.)"""
+    if not files:
+        raise ValueError("should not be empty")
+    return files
+
+
+class Request(_Model):
+    """What a message asks for. *compression* None: as the settings say."""
+
+    files: Annotated[
+        tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_not_empty)
+    ]
+    metadata: dict[str, Any] | None = None
+    job_id: _JobId | None = None
+    archive_name: Annotated[str, Field(min_length=0)] | None = None
+    on_missing: OnMissing = "fail"
+    on_duplicate: OnDuplicate = "rename"
+    compression: Compression | None = None
+
+
+def parse_request(body: str) -> Request:
+    """
+    Read a message's body.
+
+    Raises Rejected `invalid_json`, or `invalid_request` with up to `PROBLEMS_TOLD` problems, each with its JSON path.
+    """
+    data = jsontext.load(body)
+    try:
+        return Request.model_validate(data)
+    except ValidationError as error:
+        problems = error.errors(include_url=False, include_input=False)
+    told = [f"{_json_path(problem['loc'])} {_sentence(problem)}" for problem in problems[:PROBLEMS_TOLD]]
+    raise Rejected("invalid_request", told_briefly(told, len(problems)))
+
+
+def told_briefly(told: Sequence[str], count: int) -> str:
+    """Join the first `PROBLEMS_TOLD` of *count* problems, of which *told* holds at least these; count the others."""
+    shown = "; ".join(told[:PROBLEMS_TOLD])
+    return shown if count <= PROBLEMS_TOLD else f"{shown}; and {count - PROBLEMS_TOLD} more"
+
+
+def _json_path(where: tuple[int | str, ...]) -> str:
+    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
+
+
+_SENTENCES = {
+    "missing": "is required",
+    "string_type": "should be text",
+    "string_unicode": "holds half of a surrogate pair, which is not text",
+    "model_type": "should be an object",
+    "dict_type": "should be an object",
+    "tuple_type": "should be a list",
+    "string_too_short": "should not be empty",
+}
+
+
+def _sentence(problem: Any) -> str:
+    """Say what is wrong in JSON's words rather than Python's."""
+    known = _SENTENCES.get(problem["type"])
+    return known or str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What an answer repeats of its request."""
+
+    metadata: dict[str, Any] | None = None
+    job_id: str | None = None
+
+
+def envelope(body: str) -> Envelope:
+    """Read what can be repeated of a body that `parse_request` refused. Never raises; None stands for unreadable."""
+    data = jsontext.load_leniently(body)
+    if not isinstance(data, dict):
+        return Envelope()
+    metadata, job_id = data.get("metadata"), data.get("job_id")
+    return Envelope(
+        metadata if isinstance(metadata, dict) and jsontext.is_writable(metadata) else None,
+        job_id if isinstance(job_id, str) and _is_job_id(job_id) else None,
+    )
+
+
+def _is_job_id(text: str) -> bool:
+    return 1 <= len(text) <= 128 and not any("\ud800" <= char <= "\udfff" for char in text)  # noqa: PLR2004  # as _JobId
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A finished archive. *size* in bytes, *etag* as the store writes it, *crc32* as 8 hex digits where it has one."""
+
+    bucket: str
+    key: str
+    size: int
+    files: int
+    etag: str
+    crc32: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """A file that is not called in the archive what it was asked (or derived) to be."""
+
+    source: str
+    from_: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """All that the answer to a finished job says."""
+
+    envelope: Envelope
+    url: str
+    archive: Archive
+    status: Literal["succeeded", "partial"]
+    missing: Sequence[SourceProblem]
+    renamed: Sequence[Renamed]
+    notification_id: str
+
+
+def success_answer(success: Success, limit: int) -> str:
+    """Write the answer to a finished job in *limit* bytes of UTF-8; `jsontext.dump_within` says what gives way."""
+    archive = success.archive
+    missing = _sources(success.missing)
+    renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
+    answer: dict[str, Any] = {
+        "metadata": success.envelope.metadata,
+        "substitutions": {"archiver_URL": success.url},
+        "job_id": success.envelope.job_id,
+        "status": success.status,
+        "archive": {
+            "bucket": archive.bucket,
+            "key": archive.key,
+            "size": archive.size,
+            "files": archive.files,
+            "etag": archive.etag.strip('"'),
+            "crc32": archive.crc32,
+        },
+        "missing": missing,
+        "renamed": renamed,
+        "notification_id": success.notification_id,
+    }
+    return jsontext.dump_within(answer, {"renamed": renamed, "missing": missing}, limit)
+
+
+def failure_answer(envelope: Envelope, rejected: Rejected, limit: int) -> str:
+    """Write the answer to a job that can't be done, in *limit* bytes of UTF-8, as `success_answer` does."""
+    sources = _sources(rejected.sources)
+    answer: dict[str, Any] = {
+        "metadata": envelope.metadata,
+        "job_id": envelope.job_id,
+        "status": "failed",
+        "error": {"code": rejected.code, "message": rejected.message, "sources": sources},
+    }
+    return jsontext.dump_within(answer, {"error.sources": sources}, limit)
+
+
+def _sources(problems: Sequence[SourceProblem]) -> list[dict[str, str]]:
+    return [{"source": problem.source, "code": problem.code} for problem in problems]
+
+
+def notification_id(digest: str, message_id: str, status: Status) -> str:
+    """Name one answer: 64 hex digits, the same for every delivery of the message *message_id*."""
+    return hashlib.sha256(f"{digest}\n{message_id}\n{status}".encode()).hexdigest()
+
+
+def error_message(text: str) -> str:
+    """Make *text* a value of `ErrorMessage`: escaped to what SQS accepts, 1 to `ERROR_MESSAGE_BYTES` bytes of UTF-8."""
+    escaped = jsontext.escape_refused(text) or "no reason is known"
+    if jsontext.byte_length(escaped) <= ERROR_MESSAGE_BYTES:
+        return escaped
+    return escaped.encode()[: ERROR_MESSAGE_BYTES - len("…".encode())].decode(errors="ignore") + "…"

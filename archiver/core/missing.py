@@ -1,0 +1,36 @@
+"""What an archive lacks, told inside it: `_MISSING.txt`, written and read back."""
+
+import re
+from collections.abc import Sequence
+from typing import cast, get_args
+
+from archiver.errors import Code, SourceProblem
+
+MISSING_NAME = "_MISSING.txt"
+
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+_PLAIN = {escaped: char for char, escaped in _ESCAPES.items()}
+_CODES = frozenset(get_args(Code))
+
+
+def missing_text(problems: Sequence[SourceProblem]) -> bytes:
+    r"""Write one line for each problem: source, tab, code. In sources `\`, tab, line feed and return are escaped."""
+    lines = (
+        re.sub(r"[\\\t\n\r]", lambda match: _ESCAPES[match[0]], each.source) + f"\t{each.code}\n" for each in problems
+    )
+    return "".join(lines).encode()
+
+
+def parse_missing(data: bytes) -> list[SourceProblem]:
+    """Read what `missing_text` wrote. Raises ValueError for anything else."""
+    *lines, rest = data.decode().split("\n")
+    if rest:
+        raise ValueError("the last line has no end")
+    return [_parse_line(line) for line in lines]
+
+
+def _parse_line(line: str) -> SourceProblem:
+    source, tab, code = line.partition("\t")
+    if not tab or code not in _CODES:
+        raise ValueError(f"no source and code: {line!r}")
+    return SourceProblem(re.sub(r"\\[\\tnr]", lambda match: _PLAIN[match[0]], source), cast("Code", code))

@@ -1,0 +1,175 @@
+"""One name in the zip: what was asked for, or the key, becomes a path that every system can extract."""
+
+import posixpath
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from archiver.errors import Rejected
+
+MAX_PART = 255
+"""Bytes of UTF-8 in one part of a path: what file systems hold, and what unzip, 7z, bsdtar and zipfile can extract."""
+
+MAX_PATH = 4096
+"""Bytes of UTF-8 in a whole path: Linux's PATH_MAX."""
+
+NUMBER_ROOM = 10
+"""Bytes kept free for a ` (65536)` that tells equal paths apart."""
+
+MAX_KEPT_EXTENSION = 32
+"""Bytes. What follows a dot for longer is no extension that shortening must keep."""
+
+# An explicit range for each kind, so that a path does not depend on the Unicode version of the interpreter.
+_CONTROL = "\x00-\x1f\x7f-\x9f"
+_FORMAT = (  # category Cf but for ZWNJ and ZWJ (U+200C, U+200D); bidirectional controls are among them
+    "\u00ad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    "\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e00ff\U000e01f0-\U000e0fff"
+)
+_INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u2028\u2029\u3164\uffa0"  # fillers, joiners and separators outside Cf
+_SURROGATE = "\ud800-\udfff"
+_NONCHARACTER = "\ufdd0-\ufdef" + "".join(chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF))
+_SEPARATOR = r"\\/"
+_WINDOWS = ':<>"|?*'
+
+_FORBIDDEN = re.compile(f"[{_CONTROL}{_FORMAT}{_INVISIBLE}{_SURROGATE}{_NONCHARACTER}{_SEPARATOR}{_WINDOWS}]")
+
+# Most parts are plain ASCII with nothing to repair: one match instead of six steps.
+_PLAIN = re.compile(f"(?! )[^\x00-\x1f\x7f-\U0010ffff{_SEPARATOR}{_WINDOWS}]{{1,{MAX_PART}}}(?<![ .])")
+
+# "Naming Files, Paths, and Namespaces", Microsoft; with or without extension, and the superscripts ¹²³ count as digits.
+_RESERVED = frozenset(
+    {"con", "prn", "aux", "nul", "conin$", "conout$"}
+    | {port + digit for port in ("com", "lpt") for digit in "0123456789\u00b9\u00b2\u00b3"}
+)
+
+_SPLIT = re.compile(r"[\\/]")
+_NETWORK_OR_DEVICE = re.compile(r"\s*[\\/](?:[\\/]|\?\?[\\/])")  # \\server, //server, \\?\, \\.\ and \??\
+_DRIVE = re.compile("[A-Za-z]:")
+_HALF = re.compile(f"[{_SURROGATE}]")
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """
+    Where one file goes. *asked* is the plain joining: the destination as written, a `/` where it lacks one, and the
+    last part of the key; or the explicit name as written. *path* is what it became; where the two differ, be it by a
+    character or by a doubled `/`, the file was renamed. (So `album/` is no rename, and `/abs/x.jpg` is one.)
+    """
+
+    asked: str
+    path: str
+
+
+def name_file(key: str, destination: str | None, name: str | None) -> Name:
+    """
+    Settle one file's path in the zip; an empty *destination* or *name* is none.
+
+    Raises Rejected: `name_unsafe` for a *destination* or *name* that tries to leave its folder or to confuse an
+    extractor, `invalid_request` for a key that ends in `/` where neither names the file.
+    """
+    if name:
+        return _explicit(name, _parts(name) or ["_"])
+    parts = _parts(destination) if destination else []
+    if destination and parts and not _ends_as_folder(destination) and _extension(_trim(parts[-1])):
+        return _explicit(destination, parts)
+    file = key.rpartition("/")[2]
+    if not file:
+        raise Rejected("invalid_request", "the key ends in / and no file name is given")
+    if not destination:
+        return Name(file, safe_part(file))
+    return _explicit(destination + ("" if destination.endswith(("/", "\\")) else "/") + file, [*parts, file])
+
+
+def _explicit(asked: str, parts: list[str]) -> Name:
+    path = "/".join(map(safe_part, parts))
+    if len(path.encode()) > MAX_PATH - NUMBER_ROOM:
+        raise Rejected("name_unsafe", f"the path has more than {MAX_PATH - NUMBER_ROOM} bytes")
+    return Name(asked, path)
+
+
+def _parts(text: str) -> list[str]:
+    r"""
+    Split an explicit path at `/` and `\`, each part free of white space at its ends; parts that are empty or `.`
+    say nothing and are dropped. Raises Rejected `name_unsafe`.
+    """
+    if "\0" in text:
+        raise Rejected("name_unsafe", "the path holds a NUL")
+    if _HALF.search(text):
+        raise Rejected("name_unsafe", "the path holds half of a surrogate pair")
+    if _NETWORK_OR_DEVICE.match(text):
+        raise Rejected("name_unsafe", "the path begins like a network or device path of Windows")
+    parts = [part.strip() for part in _SPLIT.split(unicodedata.normalize("NFC", text))]
+    parts = [part for part in parts if part not in {"", "."}]
+    if ".." in parts:
+        raise Rejected("name_unsafe", "the path holds a part `..`")
+    # `a:b` at the beginning is a path on drive A; further on, only a part that is nothing else is taken for a drive.
+    if any(_DRIVE.fullmatch(part) for part in parts) or (parts and _DRIVE.match(parts[0])):
+        raise Rejected("name_unsafe", "the path names a drive")
+    return parts
+
+
+def _ends_as_folder(destination: str) -> bool:
+    return _SPLIT.split(destination)[-1].strip() in {"", "."}
+
+
+def safe_part(text: str) -> str:
+    """
+    Repair one part of a path, whatever *text* is; idempotent, and the text itself where nothing is wrong with it.
+
+    NFC; ends trimmed; `_` for each forbidden character, after the name of a device, and for a part of which nothing is
+    left; cut to `MAX_PART` bytes, keeping the extension.
+    """
+    if _PLAIN.fullmatch(text) and not _is_reserved(text):
+        return text
+    # Normal forms are closed under substrings (UAX 15), and nothing composes with `_`: what follows keeps NFC.
+    part = unicodedata.normalize("NFC", text)
+    while True:  # ends: a step shortens the part, or has put the one `_` after a device's name
+        repaired = _cut(_unreserve(_FORBIDDEN.sub("_", _trim(part)) or "_"))
+        if repaired == part:
+            return part
+        part = repaired
+
+
+def split_extension(part: str) -> tuple[str, str]:
+    """Split *part* before the extension that numbering and shortening must keep; it may be empty."""
+    extension = _extension(part)
+    if len(extension.encode()) > MAX_KEPT_EXTENSION:
+        extension = ""
+    return part.removesuffix(extension), extension
+
+
+def cut_text(text: str, size: int) -> str:
+    """Cut *text* to *size* bytes of UTF-8, between characters."""
+    return text.encode()[:size].decode(errors="ignore")
+
+
+def _extension(part: str) -> str:
+    """The last dot and what follows it; empty for none, for a lone dot, and for the dot of `.hidden`."""
+    extension = posixpath.splitext(part)[1]
+    return "" if extension == "." else extension
+
+
+def _trim(part: str) -> str:
+    """Take white space off both ends and dots off the end: Windows drops them, and then two names are one."""
+    while (trimmed := part.strip().rstrip(".")) != part:
+        part = trimmed
+    return part
+
+
+def _is_reserved(part: str) -> bool:
+    return part.partition(".")[0].rstrip().casefold() in _RESERVED
+
+
+def _unreserve(part: str) -> str:
+    if not _is_reserved(part):
+        return part
+    stem, dot, rest = part.partition(".")
+    return f"{stem}_{dot}{rest}"
+
+
+def _cut(part: str) -> str:
+    if len(part.encode()) <= MAX_PART:
+        return part
+    stem, extension = split_extension(part)
+    return cut_text(stem, MAX_PART - len(extension.encode())) + extension

@@ -1,0 +1,131 @@
+"""The request and what S3 says of its objects become the exact members of the archive, in order."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from archiver.core.compression import pays
+from archiver.core.draft import Draft, DraftFile
+from archiver.core.locations import Location
+from archiver.core.messages import PROBLEMS_TOLD, Compression, Renamed, told_briefly
+from archiver.core.missing import MISSING_NAME, missing_text
+from archiver.core.pathset import TakenPaths
+from archiver.errors import Rejected, SourceProblem
+
+EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # DOS time begins here,
+LATEST = datetime(2037, 12, 31, 23, 59, 58, tzinfo=UTC)  # and the 32-bit UNIX time of the extra field ends soon after
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """
+    What HEAD says of an object: *size* in bytes, the *etag* as the store writes it (quotes included),
+    *modified* in UTC, *crc32* of the whole object where the store keeps one.
+    """
+
+    size: int
+    etag: str
+    modified: datetime
+    content_type: str = ""
+    crc32: int | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """One version of one object: what reads are held to. *crc32* is the store's own, or None."""
+
+    location: Location
+    etag: str
+    crc32: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """
+    One file of the archive: its final *path*, *size* in bytes, *modified* (UTC, within 1980..2037), and its *content*:
+    an object to read, or the bytes themselves. *deflate*: compress it (else store it).
+    """
+
+    path: str
+    size: int
+    modified: datetime
+    content: Pinned | bytes
+    deflate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What the answer says of an archive. *files* counts members without `_MISSING.txt`. *missing* holds what S3
+    would not give, then the skipped duplicates, each in the request's order; *renamed* only what is in the archive.
+    """
+
+    status: Literal["succeeded", "partial"]
+    files: int
+    missing: tuple[SourceProblem, ...]
+    renamed: tuple[Renamed, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The exact members, in order. *missing_text_length* in bytes where the last one is `_MISSING.txt`."""
+
+    members: tuple[Member, ...]
+    outcome: Outcome
+    request_hash: str
+    missing_text_length: int | None
+
+    @property
+    def deflates(self) -> bool:
+        """Whether any member is to be compressed, so that offsets are not known beforehand."""
+        return any(member.deflate for member in self.members)
+
+
+def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> Plan:
+    """
+    Make the archive's members of *draft* and what S3 says of each of its files, in the same order.
+
+    Raises Rejected with the first problem's code where an object can't be had under `on_missing: fail`, or none can.
+    """
+    problems = {answer.source: answer for answer in found if isinstance(answer, SourceProblem)}
+    # One text names one object: where it came or went between two looks at it, the later files share the verdict, as
+    # `_MISSING.txt`, from which the answer is rebuilt, knows files by their source only.
+    missing = tuple(problems[file.source] for file in draft.files if file.source in problems)
+    outcome = outcome_of(draft, missing)
+    if missing and (draft.on_missing == "fail" or not outcome.files):
+        told = [f"{each.source[:200]}: {each.code} {each.detail}".rstrip() for each in missing[:PROBLEMS_TOLD]]
+        message = f"{len(missing)} of {len(draft.files)} objects can't be read: {told_briefly(told, len(missing))}"
+        raise Rejected(missing[0].code, message, missing)
+    members = [
+        _member(file, info, draft.compression)
+        for file, info in zip(draft.files, found, strict=True)
+        if isinstance(info, ObjectInfo) and file.source not in problems
+    ]
+    text = missing_text(missing) if missing else None
+    if text is not None:
+        # Stored whatever the request says: it is read back by its place in the archive.
+        path = TakenPaths(member.path for member in members).claim(MISSING_NAME)
+        members.append(Member(path, len(text), max(member.modified for member in members), text))
+    return Plan(tuple(members), outcome, draft.request_hash, None if text is None else len(text))
+
+
+def outcome_of(draft: Draft, missing: Sequence[SourceProblem]) -> Outcome:
+    """
+    Say what becomes of *draft* without the objects in *missing*: of an archive that is planned, and of one that was
+    finished before, whose `_MISSING.txt` tells *missing*.
+    """
+    lost = {problem.source for problem in missing}
+    return Outcome(
+        status="partial" if missing or draft.skipped else "succeeded",
+        files=sum(file.source not in lost for file in draft.files),
+        missing=(*missing, *draft.skipped),
+        renamed=tuple(renamed for renamed in draft.renamed if renamed.source not in lost),
+    )
+
+
+def _member(file: DraftFile, info: ObjectInfo, compression: Compression) -> Member:
+    deflate = compression == "deflate" or (compression == "auto" and pays(info.content_type, file.path))
+    modified = min(max(info.modified, EARLIEST), LATEST)
+    return Member(file.path, info.size, modified, Pinned(file.location, info.etag, info.crc32), deflate)

@@ -1,0 +1,68 @@
+"""JSON schemas of what goes in and what comes out, for those who speak with the service."""
+
+from typing import Any, get_args
+
+from archiver.core.messages import Request
+from archiver.errors import Code
+
+_TEXT = {"type": "string"}
+_COUNT = {"type": "integer", "minimum": 0}
+_METADATA = {"type": ["object", "null"], "description": "The request's own, untouched."}
+_JOB_ID = {"type": ["string", "null"]}
+_TRUNCATED = {
+    "type": "object",
+    "description": "Only where the answer was too large for a message: the true length of each list that was cut, "
+    "and for `metadata`, which is null then, the bytes of its JSON.",
+    "additionalProperties": _COUNT,
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the schemas (JSON Schema 2020-12) of `request`, `success` and `failure`."""
+    return {"request": _request(), "success": _success(), "failure": _failure()}
+
+
+def _request() -> dict[str, Any]:
+    schema = Request.model_json_schema()
+    properties = schema["$defs"]["File"]["properties"]
+    properties["directory"] = {**properties["destination"], "title": "Directory"}
+    return schema
+
+
+def _success() -> dict[str, Any]:
+    archive = _object(
+        bucket=_TEXT,
+        key=_TEXT,
+        size=_COUNT,
+        files=_COUNT,
+        etag=_TEXT,
+        crc32={"type": ["string", "null"], "pattern": "^[0-9a-f]{8}$"},
+    )
+    renamed = _object(**{"source": _TEXT, "from": _TEXT, "to": _TEXT})
+    return _answer(
+        substitutions=_object(archiver_URL=_TEXT),
+        status={"enum": ["succeeded", "partial"]},
+        archive=archive,
+        missing={"type": "array", "items": _source()},
+        renamed={"type": "array", "items": renamed},
+        notification_id={"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    )
+
+
+def _failure() -> dict[str, Any]:
+    error = _object(code={"enum": list(get_args(Code))}, message=_TEXT, sources={"type": "array", "items": _source()})
+    return _answer(status={"const": "failed"}, error=error)
+
+
+def _source() -> dict[str, Any]:
+    return _object(source=_TEXT, code={"enum": list(get_args(Code))})
+
+
+def _answer(**properties: dict[str, Any]) -> dict[str, Any]:
+    answer = _object(metadata=_METADATA, job_id=_JOB_ID, **properties)
+    answer["properties"]["truncated"] = _TRUNCATED
+    return answer
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}

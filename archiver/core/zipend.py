@@ -1,0 +1,32 @@
+"""A zip's last bytes, read back: how many members it has, and where its central directory begins."""
+
+from struct import Struct
+from typing import NamedTuple
+
+TAIL = (
+    98  # bytes: zip64 end record, its locator, end record (APPNOTE 4.3.14 to 4.3.16), as every writer here leaves them
+)
+
+_END64 = Struct("<4sQ2H2I4Q")
+_LOCATOR = Struct("<4sIQI")
+_END = Struct("<4s4H2IH")
+
+
+class End(NamedTuple):
+    """*members*: entries of the central directory, which begins at *directory_offset* in bytes."""
+
+    members: int
+    directory_offset: int
+
+
+def read_end(tail: bytes) -> End | None:
+    """Read the last `TAIL` bytes of an archive (all of a shorter one); None where they are not the end of a zip."""
+    if len(tail) < _END.size:
+        return None
+    signature, _, _, _, members, _, offset, comment = _END.unpack(tail[-_END.size :])
+    if signature != b"PK\5\6" or comment:
+        return None
+    if len(tail) < TAIL or tail[-_END.size - _LOCATOR.size :][:4] != b"PK\6\7":
+        return End(members, offset)
+    signature, _, _, _, _, _, _, members, _, offset = _END64.unpack(tail[-TAIL : -_END.size - _LOCATOR.size])
+    return End(members, offset) if signature == b"PK\6\6" else None

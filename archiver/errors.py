@@ -1,0 +1,108 @@
+"""
+What can go wrong, sorted by what the worker does about it.
+
+    ArchiverError
+    ├── Rejected             trying again can't help: dead-letter queue, failure answer, delete
+    ├── Temporary            may pass: the message goes back for a while
+    │   └── Interrupted      one read or call broke off; says how far it came and whether we were throttled
+    ├── ConfigurationFault   ours to mend: keep the message, pause, try again in place
+    ├── LeaseLost            the message may be someone else's by now: write nothing more
+    ├── SourceUnavailable    one object can't be had (missing, denied, archived): the plan collects these
+    ├── SourceChanged        an object is no longer what was planned: plan again
+    └── ArchiveExists        someone finished this archive first: answer from what is there
+
+Nothing above `archiver.aws` ever sees an error of a library.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Code = Literal[
+    "invalid_json",
+    "invalid_request",
+    "source_missing",
+    "source_denied",
+    "source_archived",
+    "source_not_allowed",
+    "source_changed",
+    "name_unsafe",
+    "name_conflict",
+    "job_conflict",
+    "time_limit",
+    "too_large",
+    "retries_exhausted",
+    "internal",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceProblem:
+    """Why one object of a request is not in the archive. *source* is the request's own text."""
+
+    source: str
+    code: Code
+    detail: str = ""
+
+
+class ArchiverError(Exception):
+    """The root of every error that this service raises on purpose."""
+
+
+class Rejected(ArchiverError):
+    """This request can never succeed as it stands."""
+
+    def __init__(self, code: Code, message: str, sources: Sequence[SourceProblem] = ()) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code: Code = code
+        self.message = message
+        self.sources = tuple(sources)
+
+
+class Temporary(ArchiverError):
+    """
+    Something failed that may work later. *rejection*: what to say where no later is left (else `retries_exhausted`);
+    *rest*: seconds for which nothing should be received.
+    """
+
+    def __init__(self, reason: str, *, rejection: Rejected | None = None, rest: float = 0.0) -> None:
+        super().__init__(reason)
+        self.rejection = rejection
+        self.rest = rest
+
+
+class Interrupted(Temporary):
+    """
+    One call broke off. *received* bytes of what was asked had arrived, in order, and are good.
+    *throttled*: the other side asked us to slow down.
+    """
+
+    def __init__(self, reason: str, *, received: int = 0, throttled: bool = False) -> None:
+        super().__init__(reason)
+        self.received = received
+        self.throttled = throttled
+
+
+class ConfigurationFault(ArchiverError):
+    """Credentials, the destination bucket or an answer queue are refused or gone: no message's fault."""
+
+
+class LeaseLost(ArchiverError):
+    """The message's invisibility could not be kept."""
+
+
+class SourceUnavailable(ArchiverError):
+    """One object can't be had; *code* says why."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code: Code = code
+        self.detail = detail
+
+
+class SourceChanged(ArchiverError):
+    """An object is not the one that was planned any more."""
+
+
+class ArchiveExists(ArchiverError):
+    """The archive's key is taken: a finished archive is never overwritten."""

@@ -1,0 +1,182 @@
+"""
+The seams. Each is a Protocol of at most four verbs; each has a whole in-memory twin in `tests/twins.py`,
+and one contract test (`tests/contract/`) that runs on the twin and on the real adapter.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from archiver.core.locations import Location
+from archiver.core.plan import ObjectInfo
+from archiver.errors import Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A message attribute as SQS has it: *type* is String, Number or Binary, with an optional `.label`."""
+
+    type: str
+    value: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """
+    One received message. *received_at* is the monotonic clock before the call that brought it, in seconds:
+    its invisibility can't have begun earlier. *receive_count* counts this receive too.
+    """
+
+    id: str
+    body: str
+    receipt: str = field(repr=False)
+    received_at: float
+    receive_count: int
+    sent_at: datetime
+    first_received: str = ""
+    group: str | None = None
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueFacts:
+    """What the source queue says of itself. *visibility* in seconds; *max_receives* None without a redrive policy."""
+
+    arn: str
+    visibility: int
+    max_receives: int | None = None
+    dead_letter_arn: str | None = None
+
+
+class MessageSource(Protocol):
+    """The queue that jobs come from."""
+
+    async def receive(self, limit: int) -> list[Message]:
+        """Wait for up to *limit* (1 to 10) messages; an empty list after the wait. Raises Temporary."""
+
+    async def hide(self, message: Message, seconds: int) -> None:
+        """Keep *message* invisible for *seconds* from now (0: give it back). Raises Temporary; LeaseLost on a stale receipt."""
+
+    async def delete(self, message: Message) -> None:
+        """End *message*. Raises Temporary; LeaseLost on a stale receipt."""
+
+    async def reject(self, message: Message, rejection: "Rejection") -> None:
+        """Send the untouched body to the dead-letter queue, with the reason. Raises Temporary where that can't be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why a message goes to the dead-letter queue, and the ids that a FIFO queue wants."""
+
+    code: str
+    message: str
+    group: str
+    deduplication_id: str
+
+
+class ObjectReader(Protocol):
+    """Reads objects, wherever they are. One attempt a call: patience is the caller's."""
+
+    async def head(self, location: Location) -> ObjectInfo:
+        """Raises SourceUnavailable (missing, denied, archived), Interrupted, ConfigurationFault."""
+
+    async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
+        """
+        Fill the views of *into*, one after the other, with the object's bytes from *start* on.
+
+        Raises Interrupted with the number of good bytes received so far; SourceChanged where the object is gone,
+        denied by now, or has another ETag; ConfigurationFault.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an archive goes and what stands beside it. *metadata* is ASCII; *disposition* a Content-Disposition."""
+
+    key: str
+    disposition: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArchive:
+    """A finished archive as the store tells it."""
+
+    size: int
+    etag: str
+    crc32: int | None
+    metadata: Mapping[str, str]
+
+
+class MultipartUpload(Protocol):
+    """An archive on its way. Nobody sees it before `complete`."""
+
+    async def part(self, number: int, body: memoryview, crc32: int) -> None:
+        """Send part *number* (from 1). *body* must not change until this returns. Raises Temporary, ConfigurationFault."""
+
+    async def complete(self, size: int, crc32: int) -> StoredArchive:
+        """Make the archive appear, *size* bytes, whole; say what stands there now. Raises ArchiveExists, Temporary (outcome unknown), ConfigurationFault."""
+
+    async def abort(self) -> None:
+        """Leave nothing behind. Raises Temporary."""
+
+
+class ObjectStore(Protocol):
+    """The bucket that archives go to."""
+
+    async def find(self, key: str) -> StoredArchive | None:
+        """What stands at *key*, None where nothing does (or where we may not know). Raises Temporary, ConfigurationFault."""
+
+    async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
+        """Write a whole archive at once, unless the key is taken; say what stands there now. Raises ArchiveExists, Temporary (unknown), ConfigurationFault."""
+
+    async def begin(self, target: Target) -> MultipartUpload:
+        """Begin a multipart upload. Raises Temporary, ConfigurationFault."""
+
+    async def sweep(self, key: str) -> None:
+        """Abort every multipart upload of *key*. Raises Temporary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One answer to send. *group* and *id* serve FIFO queues (group id, deduplication id)."""
+
+    body: str
+    id: str
+    group: str
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+
+
+class Notifier(Protocol):
+    """Where answers go."""
+
+    def room_for(self, attributes: Mapping[str, Attribute]) -> int:
+        """Bytes of UTF-8 that a body may have beside *attributes*."""
+
+    async def send(self, note: Note) -> None:
+        """Return once the answer was accepted. Raises Temporary, ConfigurationFault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a job ended well."""
+
+    status: str
+    files: int
+    size: int
+    key: str
+    reused: bool
+
+
+class Job(Protocol):
+    """What is done for a message. The worker knows no more of it than this."""
+
+    def identify(self, message: Message) -> str | None:
+        """The request's `job_id`, where its body can be read."""
+
+    async def run(self, message: Message, confirm: Callable[[], None]) -> Done:
+        """Do the job and answer. Raises any ArchiverError."""
+
+    async def reject(self, message: Message, rejection: Rejected) -> None:
+        """Send *message* to the dead-letter queue, and the failure answer. Raises Temporary, ConfigurationFault."""
