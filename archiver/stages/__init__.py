@@ -1,0 +1,1 @@
+"""Moves bytes. Knows the ports and the core; never names AWS."""

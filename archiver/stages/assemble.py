@@ -1,0 +1,246 @@
+"""
+Stored archives: parts are filled in place, in any order, and CRCs are joined.
+
+Every byte's address is known (`core.layout`), so bodies are received straight into the part buffer where they belong, many
+at once; a large object as ranges cut where the parts are. A part that holds a local header is complete only when that
+member's CRC-32 is known, so headers carry true values, no data descriptor is needed, and every streaming unzipper can read
+the archive. Parts are uploaded in the order in which they become complete.
+
+Memory: at most `share.guaranteed` + extra buffers of one part each, all out of the one `Budget`.
+
+Why this can't deadlock. A job holds a share of three buffers that nobody else can take. Buffers are taken in part order, by
+one runner at a time, and reads are handed out in the archive's order. Say a runner waits for the buffer of part *c*, for a
+read of member *j*. Every read before it has been handed out and has its buffers, so it ends by itself; then every member
+before *j* is whole, its header is written, and every part before the one where *j*'s header begins (*h*) is complete and
+leaves through the upload, which needs no buffer. What can stay behind of the parts from *h* to *c* - 1?
+If *j* is larger than a part, those between its header and *c* hold nothing but bytes of *j* that were handed out, so they
+complete; *h* stays, and *h* + 1 where the header straddles the cut: two. If *j* fits in a part, header and body touch three
+parts at the most, so that *c* ≤ *h* + 2: two again. The third buffer of the share comes free, and the runner goes on.
+(A header is shorter than a part, S3's smallest part being 5 MiB.) The directory, at the end, needs one buffer at a time.
+Between jobs: a share is reserved whole or not at all, by jobs that hold nothing yet; see `stages.budget`.
+"""
+
+import asyncio
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from isal import isal_zlib
+
+from archiver.core.layout import Layout, Piece, Read
+from archiver.core.plan import Pinned
+from archiver.errors import Temporary
+from archiver.ports import StoredArchive
+from archiver.stages.budget import Budget, Share
+from archiver.stages.fetch import Fetcher
+from archiver.stages.upload import Upload
+
+crc32_combine = isal_zlib.crc32_combine
+GUARANTEED = 3  # buffers; see above
+UPLOADS_AT_ONCE = 4  # parts of one job
+
+
+def crc32(data: memoryview | bytes) -> int:
+    return isal_zlib.crc32(data)
+
+
+async def assemble(layout: Layout, budget: Budget, fetcher: Fetcher, upload: Upload) -> StoredArchive:
+    """
+    Build the archive that *layout* describes and make it appear through *upload*.
+
+    Raises SourceChanged, Temporary, ArchiveExists, LeaseLost, ConfigurationFault.
+    """
+    size = layout.part_size if layout.parts > 1 else layout.length
+    async with budget.share(size, min(GUARANTEED, layout.parts)) as share:
+        assembly = Assembly(layout, share, fetcher, upload)
+        try:
+            return await assembly.run()
+        except BaseExceptionGroup as group:
+            raise first_of(group) from group
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first cause of a group: one failure ends a job, and the others are what its cancellations brought about."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+@dataclass(slots=True)
+class _Part:
+    view: memoryview
+    missing: int  # bytes that have not been placed yet
+
+
+@dataclass(slots=True)
+class _Open:
+    """A member that is read in several ranges: what has come so far."""
+
+    missing: int
+    crcs: list[tuple[int, int, int]] = field(default_factory=list)  # (start, length, CRC-32)
+
+    def joined(self) -> int:
+        total = 0
+        for _, length, crc in sorted(self.crcs):
+            total = crc32_combine(total, crc, length)
+        return total
+
+
+class Assembly:
+    """One archive being assembled. `run` once."""
+
+    def __init__(self, layout: Layout, share: Share, fetcher: Fetcher, upload: Upload) -> None:
+        self._layout = layout
+        self._share = share
+        self._fetcher = fetcher
+        self._upload = upload
+        self._reads: Iterator[Read] = layout.reads()
+        self._turn = asyncio.Lock()
+        self._parts: dict[int, _Part] = {}
+        self._taken = 0  # parts that have had a buffer
+        self._placed = 0  # members whose turn has come
+        self._open: dict[int, _Open] = {}
+        self._crcs = array("I", bytes(4 * len(layout.members)))
+        self._part_crcs = array("I", bytes(4 * layout.parts))
+        self._uploads: asyncio.TaskGroup | None = None
+        self._slots = asyncio.Semaphore(UPLOADS_AT_ONCE)
+
+    async def run(self) -> StoredArchive:
+        async with asyncio.TaskGroup() as self._uploads:
+            async with asyncio.TaskGroup() as readers:
+                for number in range(
+                    min(self._fetcher.concurrency, max(1, len(self._layout.members) + self._layout.parts))
+                ):
+                    readers.create_task(self._run_reads(), name=f"assemble.read.{number}")
+            await self._write_directory()
+        if self._layout.parts == 1:
+            return await self._upload.put(self._parts[0].view, self._part_crcs[0])
+        total = 0
+        for number, crc in enumerate(self._part_crcs):
+            total = crc32_combine(total, crc, self._layout.part_length(number))
+        return await self._upload.complete(self._layout.length, total)
+
+    # Reading, in the archive's order
+
+    async def _run_reads(self) -> None:
+        while True:
+            async with self._turn:
+                read = next(self._reads, None)
+                await self._place_empty_members(len(self._layout.members) if read is None else read.member)
+                if read is None:
+                    return
+                self._placed = read.member + 1
+                await self._take_through(read.offset + read.length)
+                views = [self._view(piece) for piece in self._layout.split(read.offset, read.length)]
+            await self._receive(read, views)
+
+    async def _place_empty_members(self, before: int) -> None:
+        """Members without a body are not among the reads: their headers are due when their turn in the order comes."""
+        while self._placed < before:
+            member, self._placed = self._placed, self._placed + 1
+            await self._take_through(self._layout.body_offset(member))
+            self._write_header(member, 0)
+
+    async def _take_through(self, end: int) -> None:
+        """Take buffers for all parts that have a byte before *end*, in part order."""
+        last = (end - 1) // self._layout.part_size
+        while self._taken <= last:
+            view = await self._share.take()
+            self._parts[self._taken] = _Part(view, self._layout.part_length(self._taken))
+            self._taken += 1
+
+    def _view(self, piece: Piece) -> memoryview:
+        return self._parts[piece.part].view[piece.start : piece.start + piece.length]
+
+    async def _receive(self, read: Read, views: list[memoryview]) -> None:
+        member = self._layout.members[read.member]
+        whole = read.length == member.size
+        if isinstance(member.content, bytes):
+            _scatter(member.content[read.start : read.start + read.length], views)
+            crc = _crc_of(views)
+        else:
+            crc = await self._receive_object(member.content, read, views, member.content.crc32 if whole else None)
+        if whole:
+            self._write_header(read.member, crc)
+        else:
+            self._join(read, crc)
+        for piece in self._layout.split(read.offset, read.length):
+            self._filled(piece.part, piece.length)
+
+    async def _receive_object(self, pinned: Pinned, read: Read, views: list[memoryview], expected: int | None) -> int:
+        for _ in range(2):  # bytes that went wrong on the way may come right the second time
+            await self._fetcher.read(pinned, read.start, views)
+            crc = _crc_of(views)
+            if expected is None or crc == expected:
+                return crc
+        raise Temporary(f"{pinned.location}: the bytes received do not have the object's CRC-32")
+
+    def _join(self, read: Read, crc: int) -> None:
+        """Note one range of a large member; with the last one its CRC is known, and its header can be written."""
+        member = self._layout.members[read.member]
+        state = self._open.setdefault(read.member, _Open(member.size))
+        state.crcs.append((read.start, read.length, crc))
+        state.missing -= read.length
+        if state.missing:
+            return
+        del self._open[read.member]
+        total = state.joined()
+        if isinstance(member.content, Pinned) and member.content.crc32 not in (None, total):
+            raise Temporary(f"{member.content.location}: the bytes received do not have the object's CRC-32")
+        self._write_header(read.member, total)
+
+    # Writing
+
+    def _write_header(self, member: int, crc: int) -> None:
+        self._crcs[member] = crc
+        self._write(self._layout.header_offset(member), self._layout.header_bytes(member, crc))
+
+    async def _write_directory(self) -> None:
+        offset = self._layout.directory_offset
+        for block in self._layout.directory(self._crcs):
+            done = 0
+            for piece in self._layout.split(offset, len(block)):
+                await self._take_through(offset + done + piece.length)
+                self._write(offset + done, block[done : done + piece.length])
+                done += piece.length
+            offset += len(block)
+        if offset != self._layout.length:
+            raise AssertionError(f"the archive ends at {offset}, not at {self._layout.length} as planned")
+
+    def _write(self, offset: int, data: bytes) -> None:
+        done = 0
+        for piece in self._layout.split(offset, len(data)):
+            self._view(piece)[:] = data[done : done + piece.length]
+            done += piece.length
+            self._filled(piece.part, piece.length)
+
+    def _filled(self, number: int, length: int) -> None:
+        part = self._parts[number]
+        part.missing -= length
+        if part.missing:
+            return
+        size = self._layout.part_length(number)
+        self._part_crcs[number] = crc32(part.view[:size])
+        if self._layout.parts > 1 and self._uploads is not None:
+            self._uploads.create_task(self._send(number, part.view, size), name=f"assemble.part.{number + 1}")
+
+    async def _send(self, number: int, view: memoryview, size: int) -> None:
+        async with self._slots:
+            await self._upload.part(number + 1, view[:size], self._part_crcs[number])
+        del self._parts[number]
+        self._share.give(view)
+
+
+def _scatter(data: bytes, views: list[memoryview]) -> None:
+    done = 0
+    for view in views:
+        view[:] = data[done : done + len(view)]
+        done += len(view)
+
+
+def _crc_of(views: list[memoryview]) -> int:
+    total = 0
+    for view in views:
+        total = isal_zlib.crc32(view, total)
+    return total

@@ -1,0 +1,145 @@
+"""
+The memory budget: every byte of a body in flight lives in a buffer that was taken from here.
+
+    bytes of bodies in the process  ≤  total,    whatever the number of jobs and the size of objects and archives
+
+A job takes a *share*: a few buffers guaranteed, reserved together or not at all and in order of asking, and further ones
+while there is room and nobody waits for a reservation. Because a share's guaranteed buffers are never lent out, and a
+job that waits for its reservation holds nothing yet, jobs can't wait for each other in a circle.
+"""
+
+import asyncio
+import mmap
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class _Waiter:
+    size: int
+    granted: asyncio.Future[None]
+
+
+class Budget:
+    """*total* bytes for all jobs of the process. Buffers are anonymous memory maps, kept for the next user of that size."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.used = 0
+        self._reservations: deque[_Waiter] = deque()
+        self._idle: list[mmap.mmap] = []
+        self._shares: set[Share] = set()
+
+    @asynccontextmanager
+    async def share(self, size: int, guaranteed: int) -> AsyncIterator["Share"]:
+        """A job's share: *guaranteed* buffers of *size* bytes each. Waits its turn. Raises ValueError beyond the total."""
+        wanted = size * guaranteed
+        if wanted > self.total:
+            raise ValueError(f"{guaranteed} buffers of {size} bytes do not fit in {self.total}")
+        await self._reserve(wanted)
+        share = Share(self, size, guaranteed)
+        self._shares.add(share)
+        try:
+            yield share
+        finally:
+            self._shares.discard(share)
+            share.close()
+            self._release(wanted)
+
+    async def _reserve(self, size: int) -> None:
+        if not self._reservations and self.used + size <= self.total:
+            self.used += size
+            return
+        waiter = _Waiter(size, asyncio.get_running_loop().create_future())
+        self._reservations.append(waiter)
+        try:
+            await waiter.granted
+        except asyncio.CancelledError:
+            if waiter in self._reservations:
+                self._reservations.remove(waiter)
+                self._grant()  # the next one may fit
+            else:
+                self._release(size)  # granted in the same moment
+            raise
+
+    def take_extra(self, size: int) -> bool:
+        """One more buffer for a share, unless a job waits for its reservation."""
+        if self._reservations or self.used + size > self.total:
+            return False
+        self.used += size
+        return True
+
+    def give_extra(self, size: int) -> None:
+        self._release(size)
+
+    def _release(self, size: int) -> None:
+        self.used -= size
+        self._grant()
+
+    def _grant(self) -> None:
+        while self._reservations and self.used + self._reservations[0].size <= self.total:
+            waiter = self._reservations.popleft()
+            self.used += waiter.size
+            waiter.granted.set_result(None)
+        for share in self._shares:
+            share.wake()
+
+    def buffer(self, size: int) -> mmap.mmap:
+        """Memory for a buffer that was taken. An idle one of that size is used again: fresh pages cost more than they hold."""
+        for index, idle in enumerate(self._idle):
+            if len(idle) == size:
+                return self._idle.pop(index)
+        # Idle buffers are not counted as used: make sure that idle and used together stay within the total.
+        while self._idle and self.used + sum(map(len, self._idle)) > self.total:
+            self._idle.pop()
+        return mmap.mmap(-1, size)
+
+    def keep(self, buffer: mmap.mmap) -> None:
+        self._idle.append(buffer)
+
+
+@dataclass(eq=False, slots=True)
+class Share:
+    """One job's part of the budget. `take` and `give` one buffer at a time."""
+
+    budget: Budget
+    size: int
+    guaranteed: int
+    _held: dict[int, mmap.mmap] = field(default_factory=dict)
+    _waiting: asyncio.Future[None] | None = None
+
+    async def take(self) -> memoryview:
+        """
+        A buffer of *size* bytes (its old content stands in it): a guaranteed one, else an extra one, else wait for either.
+        One caller at a time.
+        """
+        while not (len(self._held) < self.guaranteed or self.budget.take_extra(self.size)):
+            self._waiting = asyncio.get_running_loop().create_future()
+            await self._waiting
+        buffer = self.budget.buffer(self.size)
+        view = memoryview(buffer)
+        self._held[id(view.obj)] = buffer
+        return view
+
+    def give(self, view: memoryview) -> None:
+        """Return a buffer that `take` gave. Nobody may read or write it any more."""
+        buffer = self._held.pop(id(view.obj))
+        self.budget.keep(buffer)
+        if len(self._held) >= self.guaranteed:
+            self.budget.give_extra(self.size)
+        self.wake()
+
+    def wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def close(self) -> None:
+        """Give back whatever is still held: its job has ended, well or not."""
+        extra = max(0, len(self._held) - self.guaranteed)
+        for buffer in self._held.values():
+            self.budget.keep(buffer)
+        self._held.clear()
+        for _ in range(extra):
+            self.budget.give_extra(self.size)

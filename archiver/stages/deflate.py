@@ -1,0 +1,294 @@
+"""
+Compressed archives: bytes flow in order, through stream-zip in a thread of our own.
+
+    reads, several ahead ─▶ chunks, in order ─▶ [thread: stream_zip] ─▶ parts ─▶ upload
+
+A member's compressed size is not known before it is written, so nothing has an address beforehand: the archive is one stream.
+The thread is ours because stream-zip is sync, and because asyncio's default executor also resolves names: archives waiting in it for
+bytes that wait for a name would wait for ever. Leaving `deflate` ends the thread, whatever ends the block.
+
+Memory: three buffers of one part each, out of the one `Budget`: one is cut into chunks that are read ahead, two are parts, of
+which one is filled while the other is sent.
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import SimpleQueue
+
+from isal import isal_zlib
+from stream_zip import NO_COMPRESSION_32, NO_COMPRESSION_64, ZIP_AUTO, MemberFile, Method, stream_zip
+
+from archiver.core.layout import part_size_for
+from archiver.core.plan import Member, Pinned
+from archiver.core.zipend import TAIL, read_end
+from archiver.errors import Temporary
+from archiver.ports import StoredArchive
+from archiver.stages.assemble import crc32, crc32_combine, first_of
+from archiver.stages.budget import Budget
+from archiver.stages.fetch import Fetcher
+from archiver.stages.upload import Upload
+
+CHUNKS = 8  # of one part's size together: 1 MiB each where parts are 8 MiB
+MODE = 0o100644
+LEVEL = 1  # of isal: text 20 times as fast as zlib's level 6, for 6 % more bytes
+
+
+async def deflate(members: Sequence[Member], budget: Budget, fetcher: Fetcher, upload: Upload) -> StoredArchive:
+    """
+    Build a zip of *members*, those marked compressed and the others stored, and make it appear through *upload*.
+
+    Raises SourceChanged, Temporary, ArchiveExists, LeaseLost, ConfigurationFault; Rejected (`too_large`).
+    """
+    size = part_size_for(longest(members), budget.total // 3)
+    async with budget.share(size, 3) as share:
+        window, *parts = [await share.take() for _ in range(3)]
+        stream = _Stream(members, parts, asyncio.get_running_loop())
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(_read_ahead(members, window, fetcher, stream), name="deflate.read")
+                sending = tasks.create_task(_send(stream, upload), name="deflate.send")
+                stream.start()
+        except BaseExceptionGroup as group:
+            raise first_of(group) from group
+        finally:
+            await stream.end()
+        return await sending.result().finish(upload)
+
+
+def longest(members: Sequence[Member]) -> int:
+    """More bytes than the archive can take: incompressible data grows by 0.04 % at level 1; headers and extra fields are counted in full."""
+    return 98 + sum(
+        member.size + (member.size >> 10) + 1024 + 2 * (len(member.path.encode()) + 120) for member in members
+    )
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """A piece of one member on its way to the thread. *last*: the member ends with it."""
+
+    view: memoryview
+    slot: memoryview
+    last: bool
+
+
+async def _read_ahead(members: Sequence[Member], window: memoryview, fetcher: Fetcher, stream: "_Stream") -> None:
+    """Read chunks concurrently, hand them to the thread in order; a slot is used again once its bytes went through."""
+    size = len(window) // CHUNKS
+    for start in range(0, CHUNKS * size, size):
+        stream.slots.put_nowait(window[start : start + size])
+    pending: asyncio.Queue[asyncio.Task[_Chunk] | None] = asyncio.Queue()
+    async with asyncio.TaskGroup() as reads:
+        reads.create_task(_pass_on(pending, stream), name="deflate.order")
+        for member in members:
+            for start in range(0, max(member.size, 1), size):
+                slot = await stream.slots.get()
+                length = min(size, member.size - start)
+                read = reads.create_task(_read(member, start, slot[:length], slot, fetcher), name="deflate.chunk")
+                pending.put_nowait(read)
+        pending.put_nowait(None)
+
+
+async def _read(member: Member, start: int, view: memoryview, slot: memoryview, fetcher: Fetcher) -> _Chunk:
+    if isinstance(member.content, bytes):
+        view[:] = member.content[start : start + len(view)]
+    elif len(view):
+        await fetcher.read(member.content, start, [view])
+        if len(view) == member.size and member.content.crc32 not in (None, crc32(view)):
+            await fetcher.read(member.content, start, [view])  # what went wrong on the way may come right
+    return _Chunk(view, slot, start + len(view) == member.size)
+
+
+async def _pass_on(pending: "asyncio.Queue[asyncio.Task[_Chunk] | None]", stream: "_Stream") -> None:
+    while (read := await pending.get()) is not None:
+        stream.chunks.put(await read)
+
+
+@dataclass(slots=True)
+class _Part:
+    """A filled part on its way out of the thread."""
+
+    view: memoryview
+    last: bool
+
+
+class _Ended(BaseException):
+    """Thrown in the thread when its job is over before its archive is."""
+
+
+class _Stream:
+    """The thread and its two sides: chunks in, parts out. All queues towards the thread are blocking, all from it asyncio's."""
+
+    def __init__(self, members: Sequence[Member], parts: Sequence[memoryview], loop: asyncio.AbstractEventLoop) -> None:
+        self.members = members
+        self.loop = loop
+        self.chunks: SimpleQueue[_Chunk | None] = SimpleQueue()
+        self.slots: asyncio.Queue[memoryview] = asyncio.Queue()
+        self.free: SimpleQueue[memoryview | None] = SimpleQueue()
+        self.parts: asyncio.Queue[_Part | BaseException] = asyncio.Queue()
+        self._over = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="archiver.deflate", daemon=True)
+        for part in parts:
+            self.free.put(part)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    async def end(self) -> None:
+        """Make the thread stop where it stands, and wait for it."""
+        if self._thread.ident is None:
+            return
+        self.chunks.put(None)
+        self.free.put(None)
+        over = asyncio.ensure_future(self._over.wait())
+        try:
+            await asyncio.shield(over)
+        except asyncio.CancelledError:
+            await over  # the thread takes a few milliseconds; its buffers must not be lent out before
+            raise
+        finally:
+            self._thread.join()  # it has said its last word: this does not wait
+
+    # In the thread
+
+    def _run(self) -> None:
+        try:
+            self._cut(stream_zip(self._files(), chunk_size=256 * 1024))
+        except _Ended:
+            pass
+        except BaseException as error:  # noqa: BLE001 - it belongs to the task that waits for parts
+            self._tell(error)
+        finally:
+            self.loop.call_soon_threadsafe(self._over.set)
+
+    def _tell(self, part: "_Part | BaseException") -> None:
+        self.loop.call_soon_threadsafe(self.parts.put_nowait, part)
+
+    def _cut(self, blocks: Iterable[bytes]) -> None:
+        part, used = self._free_part(), 0
+        for block in blocks:
+            done = 0
+            while done < len(block):
+                if used == len(part):
+                    self._tell(_Part(part, last=False))
+                    part, used = self._free_part(), 0
+                taken = min(len(block) - done, len(part) - used)
+                part[used : used + taken] = block[done : done + taken]
+                done, used = done + taken, used + taken
+        self._tell(_Part(part[:used], last=True))
+
+    def _free_part(self) -> memoryview:
+        part = self.free.get()
+        if part is None:
+            raise _Ended
+        return part
+
+    def _files(self) -> Iterator[MemberFile]:
+        for member in self.members:
+            first = self._chunk()
+            body = self._body(member, first)
+            yield member.path, member.modified, MODE, _method(member, first), body
+            for _ in body:  # stream-zip has taken it all; the slots must come back even where a body is empty
+                pass
+
+    def _body(self, member: Member, chunk: _Chunk) -> Iterator[bytes]:
+        total = 0
+        while True:
+            total = crc32_combine(total, crc32(chunk.view), len(chunk.view))
+            if len(chunk.view):
+                yield bytes(chunk.view)
+            slot, last = chunk.slot, chunk.last
+            self.loop.call_soon_threadsafe(self.slots.put_nowait, slot)
+            if last:
+                break
+            chunk = self._chunk()
+        if isinstance(member.content, Pinned) and member.content.crc32 not in (None, total):
+            raise Temporary(f"{member.content.location}: the bytes received do not have the object's CRC-32")
+
+    def _chunk(self) -> _Chunk:
+        chunk = self.chunks.get()
+        if chunk is None:
+            raise _Ended
+        return chunk
+
+
+class _Auto(Method):
+    """
+    *below* while the archive is under 4 GiB, *beyond* after it. stream-zip chooses so for compressed members alone
+    (ZIP_AUTO), and with its own zlib; the version is pinned to the one whose `_get` this is.
+    """
+
+    def __init__(self, below: Method, beyond: Method, *, isal: bool) -> None:
+        self._below, self._beyond, self._isal = below, beyond, isal
+
+    def _get(self, offset, default_get_compressobj):  # type: ignore[no-untyped-def]
+        method = self._below if offset <= 0xFFFFFFFF else self._beyond  # noqa: PLR2004
+        kind, upgrade, compress, size, crc = method._get(offset, default_get_compressobj)  # noqa: SLF001
+        if self._isal:
+            return kind, upgrade, _isal, size, crc
+        return kind, upgrade, compress, size, crc
+
+
+def _isal() -> isal_zlib.Compress:
+    return isal_zlib.compressobj(level=LEVEL, wbits=-15)
+
+
+def _method(member: Member, first: _Chunk) -> Method:
+    """How stream-zip writes *member*: compressed; or stored, by known size and CRC-32 where all of it is at hand."""
+    if member.deflate:
+        roomy = member.size + (
+            member.size >> 10
+        )  # isal's worst case is a little over zlib's, which ZIP_AUTO reckons with
+        return _Auto(ZIP_AUTO(roomy), ZIP_AUTO(roomy), isal=True)
+    if first.last:
+        crc = crc32(first.view)
+        return _Auto(NO_COMPRESSION_32(member.size, crc), NO_COMPRESSION_64(member.size, crc), isal=False)
+    # A stored member whose CRC comes after it breaks streaming readers; level 0 deflate says where it ends.
+    return ZIP_AUTO(member.size, level=0)
+
+
+@dataclass(slots=True)
+class _Sent:
+    """What went out: parts already sent (all but a single one), the archive's size and CRC-32 so far."""
+
+    count: int = 0
+    size: int = 0
+    crc: int = 0
+    only: memoryview | None = None
+
+    async def finish(self, upload: Upload) -> StoredArchive:
+        if self.only is not None:
+            return await upload.put(self.only, self.crc)
+        return await upload.complete(self.size, self.crc)
+
+
+async def _send(stream: _Stream, upload: Upload) -> _Sent:
+    """Send parts in order, each while the next is filled; a single one is kept for PutObject."""
+    sent, tail, last = _Sent(), b"", False
+    while not last:
+        part = await stream.parts.get()
+        if isinstance(part, BaseException):
+            raise part
+        view, last = part.view, part.last
+        tail = (tail + bytes(view[-TAIL:]))[-TAIL:]
+        crc = crc32(view)
+        sent.count, sent.size = sent.count + 1, sent.size + len(view)
+        sent.crc = crc32_combine(sent.crc, crc, len(view))
+        if last and sent.count == 1:
+            sent.only = view
+        else:
+            await upload.part(sent.count, view, crc)
+            stream.free.put(view)
+    check_tail(tail, len(stream.members))
+    return sent
+
+
+def check_tail(tail: bytes, members: int) -> None:
+    """
+    Hold the archive's last bytes against what was planned: end records stand there and count every member. A writer that
+    stops early without a word (some versions of stream-zip do) must never be published. Raises Temporary.
+    """
+    end = read_end(tail)
+    if end is None or end.members != members:
+        raise Temporary("the zip writer stopped early: the archive does not end as planned")

@@ -1,0 +1,64 @@
+"""How many reads run at once: additive increase, multiplicative decrease, as TCP finds its share of a link."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+
+class Limiter:
+    """
+    Up to *most* holders at once, first come, first served. Each throttled answer halves the limit (at most once in *calm*
+    seconds, since answers to one burst arrive together); each good one raises it by 1/limit.
+    """
+
+    def __init__(self, most: int, *, calm: float = 0.5, clock: Callable[[], float] = monotonic) -> None:
+        self.most = most
+        self.limit = float(most)
+        self.running = 0
+        self._calm = calm
+        self._clock = clock
+        self._lowered_at = float("-inf")
+        self._waiters: deque[asyncio.Future[None]] = deque()
+
+    async def __aenter__(self) -> None:
+        if self.running < int(self.limit) and not self._waiters:
+            self.running += 1
+            return
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._leave()  # granted in the same moment: pass it on
+            else:
+                self._waiters.remove(waiter)
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self.running -= 1
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiters and self.running < int(self.limit):
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                self.running += 1
+
+    def succeeded(self) -> None:
+        """A good answer came."""
+        if self.limit < self.most:
+            self.limit = min(float(self.most), self.limit + 1.0 / self.limit)
+            self._admit()
+
+    def throttled(self) -> None:
+        """The other side asked us to slow down."""
+        now = self._clock()
+        if now - self._lowered_at >= self._calm:
+            self._lowered_at = now
+            self.limit = max(1.0, self.limit / 2.0)

@@ -1,0 +1,154 @@
+"""Reads: resumed, bounded, and slower when asked to be."""
+
+import asyncio
+
+import pytest
+
+from archiver.core.plan import Pinned
+from archiver.errors import ConfigurationFault, Interrupted, SourceChanged, SourceUnavailable, Temporary
+from archiver.stages.limiter import Limiter
+from stages.builders import Stage, noise
+from twins import HandClock
+
+
+def views(*sizes: int) -> tuple[list[bytearray], list[memoryview]]:
+    buffers = [bytearray(size) for size in sizes]
+    return buffers, [memoryview(buffer) for buffer in buffers]
+
+
+def pinned(stage: Stage, data: bytes) -> Pinned:
+    member = stage.member("a", data)
+    assert isinstance(member.content, Pinned)
+    return member.content
+
+
+@pytest.mark.parametrize("after", [0, 1, 49, 50, 51, 99])
+async def test_a_read_that_breaks_off_goes_on_at_the_next_byte(after: int) -> None:
+    """Wherever it breaks, across views too; nothing is asked for twice."""
+    stage, data = Stage(), noise(100)
+    source = pinned(stage, data)
+    stage.reader.cut(source.location, after)
+    buffers, into = views(50, 50)
+
+    await stage.fetcher.read(source, 0, into)
+
+    assert b"".join(buffers) == data
+    assert [(start, length) for _, start, length in stage.reader.reads] == [(0, 100), (after, 100 - after)]
+
+
+async def test_a_read_without_progress_is_given_up_after_a_few_tries() -> None:
+    stage = Stage()
+    source = pinned(stage, b"x" * 10)
+    stage.reader.cut(source.location, 0, times=100)
+
+    with pytest.raises(Temporary, match="tried 4 times"):
+        await stage.fetcher.read(source, 0, views(10)[1])
+
+
+async def test_progress_renews_the_patience_but_not_without_end() -> None:
+    """Ten cuts with a byte each time are survived; a body that comes byte by byte for ever is not."""
+    stage = Stage()
+    source = pinned(stage, noise(100))
+    stage.reader.cut(source.location, 1, times=10)
+    await stage.fetcher.read(source, 0, views(100)[1])
+    stage.reader.cut(source.location, 1, times=100)
+
+    with pytest.raises(Temporary, match="tried 17 times"):
+        await stage.fetcher.read(source, 0, views(100)[1])
+
+
+async def test_throttling_is_waited_out_longer_than_other_failures_and_lowers_the_limit() -> None:
+    stage = Stage(most=8)
+    source = pinned(stage, b"x" * 10)
+    stage.reader.faults.plan("read", Interrupted("SlowDown", throttled=True), times=20)
+
+    await stage.fetcher.read(source, 0, views(10)[1])
+
+    assert stage.limiter.limit < 8
+
+
+async def test_throttling_without_end_is_given_up() -> None:
+    stage = Stage()
+    source = pinned(stage, b"x" * 10)
+    stage.reader.faults.plan("read", Interrupted("SlowDown", throttled=True), times=0)
+
+    with pytest.raises(Temporary, match="SlowDown"):
+        await stage.fetcher.read(source, 0, views(10)[1])
+
+
+@pytest.mark.parametrize("error", [SourceChanged("x"), ConfigurationFault("x")])
+async def test_what_trying_again_cannot_help_is_told_at_once(error: Exception) -> None:
+    stage = Stage()
+    source = pinned(stage, b"x" * 10)
+    stage.reader.faults.plan("read", error)
+
+    with pytest.raises(type(error)):
+        await stage.fetcher.read(source, 0, views(10)[1])
+
+    assert stage.reader.faults.calls["read"] == 1
+
+
+async def test_head_is_tried_again_but_a_missing_object_is_missing() -> None:
+    stage = Stage()
+    source = pinned(stage, b"x" * 10)
+    stage.reader.faults.plan("head", Interrupted("500"), times=2)
+    assert (await stage.fetcher.head(source.location)).size == 10
+
+    stage.s3.blobs.clear()
+    with pytest.raises(SourceUnavailable):
+        await stage.fetcher.head(source.location)
+
+    assert stage.reader.faults.calls["head"] == 4
+
+
+async def test_the_limit_halves_once_for_a_burst_and_comes_back_step_by_step() -> None:
+    clock = HandClock()
+    limiter = Limiter(16, calm=1.0, clock=clock)
+    for _ in range(10):
+        limiter.throttled()
+    assert limiter.limit == 8
+    clock.advance(1.0)
+    limiter.throttled()
+    assert limiter.limit == 4
+
+    for _ in range(4):
+        limiter.succeeded()
+    assert 4.5 < limiter.limit < 5.5
+    for _ in range(500):
+        limiter.succeeded()
+    assert limiter.limit == 16
+
+
+async def test_no_more_than_the_limit_hold_it_and_waiters_come_in_order() -> None:
+    limiter, order, running, most = Limiter(2), list[int](), 0, 0
+
+    async def hold(number: int) -> None:
+        nonlocal running, most
+        async with limiter:
+            order.append(number)
+            running += 1
+            most = max(most, running)
+            await asyncio.sleep(0)
+            running -= 1
+
+    await asyncio.gather(*(hold(number) for number in range(7)))
+
+    assert order == list(range(7))
+    assert most == 2
+    assert limiter.running == 0
+
+
+async def test_a_waiter_that_is_cancelled_leaves_no_gap() -> None:
+    """Also in the very moment that it is let in."""
+    limiter = Limiter(1)
+    async with limiter:
+        gone, granted = asyncio.create_task(limiter.__aenter__()), asyncio.create_task(limiter.__aenter__())
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
+    granted.cancel()
+    await asyncio.gather(granted, return_exceptions=True)
+
+    assert limiter.running == 0
+    async with limiter:
+        pass

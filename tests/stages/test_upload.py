@@ -1,0 +1,167 @@
+"""Parts out, undone on any failure; outcomes settled by looking."""
+
+import asyncio
+
+import pytest
+
+from archiver.core.locations import Location
+from archiver.errors import ArchiveExists, ConfigurationFault, LeaseLost, Temporary
+from archiver.stages import upload as module
+from archiver.stages.assemble import crc32
+from archiver.stages.upload import patiently, uploading
+from stages.builders import TARGET, Stage
+
+PART = memoryview(b"p" * 100)
+AT = Location("archives", TARGET.key)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waits between tries."""
+    monkeypatch.setattr(module, "CAP", 0.0)
+
+
+async def send(stage: Stage, parts: int = 2) -> None:
+    async with uploading(stage.store, TARGET, lambda: None) as upload:
+        for number in range(1, parts + 1):
+            await upload.part(number, PART, crc32(PART))
+        await upload.complete(100 * parts, crc32(b"p" * 100 * parts))
+
+
+async def test_parts_that_are_sent_at_once_begin_one_upload() -> None:
+    stage = Stage()
+    async with uploading(stage.store, TARGET, lambda: None) as upload:
+        await asyncio.gather(*(upload.part(number, PART, crc32(PART)) for number in range(1, 9)))
+        await upload.complete(800, crc32(b"p" * 800))
+
+    assert stage.store.events.count("begin") == 1
+    assert stage.archive() == b"p" * 800
+
+
+async def test_completing_without_a_part_is_a_defect() -> None:
+    async with uploading(Stage().store, TARGET, lambda: None) as upload:
+        with pytest.raises(ValueError):
+            await upload.complete(0, 0)
+
+
+@pytest.mark.parametrize("verb", ["begin", "part", "complete"])
+async def test_a_call_that_fails_now_and_then_is_made_again(verb: str) -> None:
+    stage = Stage()
+    stage.store.faults.plan(verb, Temporary("500"), times=2)
+
+    await send(stage)
+
+    assert stage.archive() == b"p" * 200
+    assert not stage.store.pending
+
+
+@pytest.mark.parametrize("verb", ["put", "complete"])
+async def test_a_lost_answer_to_the_last_write_is_settled_by_looking(verb: str) -> None:
+    """The archive is there with our token: nothing is written again."""
+    stage = Stage()
+    stage.store.faults.plan(verb, Temporary("connection lost"), after=True)
+
+    if verb == "put":
+        async with uploading(stage.store, TARGET, lambda: None) as upload:
+            stored = await upload.put(PART, crc32(PART))
+        assert stored.size == 100
+    else:
+        await send(stage)
+
+    assert stage.store.faults.calls[verb] == 1
+    assert stage.store.events.count("abort") == 0
+
+
+@pytest.mark.parametrize(("token", "size"), [("other", 200), ("token", 199)])
+async def test_another_archive_at_the_key_is_not_taken_for_ours(token: str, size: int) -> None:
+    """Same key, other token or other size: someone else's; ours is undone."""
+    stage = Stage()
+    stage.s3.put("archives", TARGET.key, b"x" * size)
+    blob = stage.s3.blobs[AT]
+    stage.s3.blobs[AT] = type(blob)(blob.data, blob.etag, blob.modified, metadata={"archiver-token": token})
+
+    with pytest.raises(ArchiveExists):
+        await send(stage)
+
+    assert not stage.store.pending
+    assert stage.s3.blobs[AT].data == b"x" * size
+
+
+async def test_an_archive_that_vanished_behind_a_conflict_is_temporary() -> None:
+    stage = Stage()
+    stage.store.faults.plan("complete", ArchiveExists("taken"), times=0)
+
+    with pytest.raises(Temporary, match="can't be seen"):
+        await send(stage)
+
+
+async def test_a_write_that_never_works_is_given_up_and_undone() -> None:
+    stage = Stage()
+    stage.store.faults.plan("complete", Temporary("503"), times=0)
+
+    with pytest.raises(Temporary, match="503"):
+        await send(stage)
+
+    assert stage.store.faults.calls["complete"] == 6
+    assert not stage.store.pending
+
+
+async def test_nothing_appears_once_the_lease_is_lost() -> None:
+    """The check stands right before the write, and before each further try."""
+    stage = Stage()
+    stage.store.faults.plan("put", Temporary("503"), times=0)
+    checks = 0
+
+    def confirm() -> None:
+        nonlocal checks
+        checks += 1
+        if checks == 3:
+            raise LeaseLost("late")
+
+    with pytest.raises(LeaseLost):
+        async with uploading(stage.store, TARGET, confirm) as upload:
+            await upload.put(PART, crc32(PART))
+
+    assert stage.store.faults.calls["put"] == 2
+
+
+async def test_an_abort_that_fails_does_not_hide_the_jobs_own_failure() -> None:
+    stage = Stage()
+    stage.store.faults.plan("abort", Temporary("500"), times=0)
+    stage.store.faults.plan("part", ConfigurationFault("denied"), nth=2)
+
+    with pytest.raises(ConfigurationFault):
+        await send(stage)
+
+    assert stage.store.faults.calls["abort"] == 3
+
+
+async def test_an_abort_goes_on_when_its_job_is_cancelled_again() -> None:
+    """A shutdown may cancel a job that is undoing already."""
+    stage = Stage()
+    stage.store.faults.plan("abort", delay=0.05)
+
+    async def job() -> None:
+        async with uploading(stage.store, TARGET, lambda: None) as upload:
+            await upload.part(1, PART, crc32(PART))
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(job())
+    while not stage.store.pending:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert task.cancelled()
+    assert not stage.store.pending
+
+
+async def test_patience_ends() -> None:
+    async def never() -> None:
+        raise Temporary("no")
+
+    with pytest.raises(Temporary):
+        await patiently(never, tries=2)
