@@ -50,7 +50,7 @@ class ArchiverError(Exception):
 
 
 class Rejected(ArchiverError):
-    """This request can never succeed as it stands."""
+    """A request that can never succeed as it stands."""
 
     def __init__(self, code: Code, message: str, sources: Sequence[SourceProblem] = ()) -> None:
         super().__init__(f"{code}: {message}")

@@ -56,13 +56,18 @@ class MessageSource(Protocol):
         """Wait for up to *limit* (1 to 10) messages; an empty list after the wait. Raises Temporary."""
 
     async def hide(self, message: Message, seconds: int) -> None:
-        """Keep *message* invisible for *seconds* from now (0: give it back). Raises Temporary; LeaseLost on a stale receipt."""
+        """
+        Keep *message* invisible for *seconds* from now (0: give it back). Raises Temporary; LeaseLost on a stale
+        receipt.
+        """
 
     async def delete(self, message: Message) -> None:
         """End *message*. Raises Temporary; LeaseLost on a stale receipt."""
 
     async def reject(self, message: Message, rejection: "Rejection") -> None:
-        """Send the untouched body to the dead-letter queue, with the reason. Raises Temporary where that can't be done."""
+        """
+        Send the untouched body to the dead-letter queue, with the reason. Raises Temporary where that can't be done.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +118,15 @@ class MultipartUpload(Protocol):
     """An archive on its way. Nobody sees it before `complete`."""
 
     async def part(self, number: int, body: memoryview, crc32: int) -> None:
-        """Send part *number* (from 1). *body* must not change until this returns. Raises Temporary, ConfigurationFault."""
+        """
+        Send part *number* (from 1). *body* must not change until this returns. Raises Temporary, ConfigurationFault.
+        """
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
-        """Make the archive appear, *size* bytes, whole; say what stands there now. Raises ArchiveExists, Temporary (outcome unknown), ConfigurationFault."""
+        """
+        Make the archive appear, *size* bytes, whole; say what stands there now. Raises ArchiveExists, Temporary
+        (outcome unknown), ConfigurationFault.
+        """
 
     async def abort(self) -> None:
         """Leave nothing behind. Raises Temporary."""
@@ -126,10 +136,16 @@ class ObjectStore(Protocol):
     """The bucket that archives go to."""
 
     async def find(self, key: str) -> StoredArchive | None:
-        """What stands at *key*, None where nothing does (or where we may not know). Raises Temporary, ConfigurationFault."""
+        """
+        What stands at *key*, None where nothing does (or where we may not know). Raises Temporary,
+        ConfigurationFault.
+        """
 
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
-        """Write a whole archive at once, unless the key is taken; say what stands there now. Raises ArchiveExists, Temporary (unknown), ConfigurationFault."""
+        """
+        Write a whole archive at once, unless the key is taken; say what stands there now. Raises ArchiveExists,
+        Temporary (unknown), ConfigurationFault.
+        """
 
     async def begin(self, target: Target) -> MultipartUpload:
         """Begin a multipart upload. Raises Temporary, ConfigurationFault."""

@@ -12,7 +12,9 @@ def full_jitter(attempt: int, base: float, cap: float, uniform: Callable[[float,
 
 
 def redelivery_delay(receives: int, uniform: Callable[[float, float], float]) -> int:
-    """Whole seconds that a message stays away after a temporary failure: uniform(1, min(900, 2 × 2^receives)); never 0."""
+    """
+    Whole seconds that a message stays away after a temporary failure: uniform(1, min(900, 2 × 2^receives)); never 0.
+    """
     return max(1, round(uniform(1.0, min(LONGEST_REDELIVERY, 2.0 * 2.0 ** min(receives, 32)))))
 
 

@@ -15,13 +15,15 @@ OnDuplicate = Literal["rename", "fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
 Status = Literal["succeeded", "partial", "failed"]
 
+JOB_ID_CHARACTERS = 128
+
 PROBLEMS_TOLD = 20
 """Problems that one rejection spells out; the rest is counted."""
 
 ERROR_MESSAGE_BYTES = 1024
 """Longest value of the attribute `ErrorMessage`, in bytes of UTF-8."""
 
-_JobId = Annotated[str, Field(min_length=1, max_length=128)]
+_JobId = Annotated[str, Field(min_length=1, max_length=JOB_ID_CHARACTERS)]
 
 
 class _Model(BaseModel):
@@ -146,7 +148,7 @@ def envelope(body: str) -> Envelope:
 
 
 def _is_job_id(text: str) -> bool:
-    return 1 <= len(text) <= 128 and not any("\ud800" <= char <= "\udfff" for char in text)  # noqa: PLR2004  # as _JobId
+    return 1 <= len(text) <= JOB_ID_CHARACTERS and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,7 +89,7 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
 
     Raises Rejected with the first problem's code where an object can't be had under `on_missing: fail`, or none can.
     """
-    problems = {answer.source: answer for answer in found if isinstance(answer, SourceProblem)}
+    problems = {answer.source: answer for answer in reversed(found) if isinstance(answer, SourceProblem)}
     # One text names one object: where it came or went between two looks at it, the later files share the verdict, as
     # `_MISSING.txt`, from which the answer is rebuilt, knows files by their source only.
     missing = tuple(problems[file.source] for file in draft.files if file.source in problems)

@@ -40,7 +40,9 @@ def _success() -> dict[str, Any]:
     )
     renamed = _object(**{"source": _TEXT, "from": _TEXT, "to": _TEXT})
     return _answer(
+        metadata=_METADATA,
         substitutions=_object(archiver_URL=_TEXT),
+        job_id=_JOB_ID,
         status={"enum": ["succeeded", "partial"]},
         archive=archive,
         missing={"type": "array", "items": _source()},
@@ -51,7 +53,7 @@ def _success() -> dict[str, Any]:
 
 def _failure() -> dict[str, Any]:
     error = _object(code={"enum": list(get_args(Code))}, message=_TEXT, sources={"type": "array", "items": _source()})
-    return _answer(status={"const": "failed"}, error=error)
+    return _answer(metadata=_METADATA, job_id=_JOB_ID, status={"const": "failed"}, error=error)
 
 
 def _source() -> dict[str, Any]:
@@ -59,7 +61,7 @@ def _source() -> dict[str, Any]:
 
 
 def _answer(**properties: dict[str, Any]) -> dict[str, Any]:
-    answer = _object(metadata=_METADATA, job_id=_JOB_ID, **properties)
+    answer = _object(**properties)
     answer["properties"]["truncated"] = _TRUNCATED
     return answer
 

@@ -1,23 +1,24 @@
 """
 Stored archives: parts are filled in place, in any order, and CRCs are joined.
 
-Every byte's address is known (`core.layout`), so bodies are received straight into the part buffer where they belong, many
-at once; a large object as ranges cut where the parts are. A part that holds a local header is complete only when that
-member's CRC-32 is known, so headers carry true values, no data descriptor is needed, and every streaming unzipper can read
-the archive. Parts are uploaded in the order in which they become complete.
+Every byte's address is known (`core.layout`), so bodies are received straight into the part buffer where they belong,
+many at once; a large object as ranges cut where the parts are. A part that holds a local header is complete only when
+that member's CRC-32 is known, so headers carry true values, no data descriptor is needed, and every streaming
+unzipper can read the archive. Parts are uploaded in the order in which they become complete.
 
 Memory: at most `share.guaranteed` + extra buffers of one part each, all out of the one `Budget`.
 
-Why this can't deadlock. A job holds a share of three buffers that nobody else can take. Buffers are taken in part order, by
-one runner at a time, and reads are handed out in the archive's order. Say a runner waits for the buffer of part *c*, for a
-read of member *j*. Every read before it has been handed out and has its buffers, so it ends by itself; then every member
-before *j* is whole, its header is written, and every part before the one where *j*'s header begins (*h*) is complete and
-leaves through the upload, which needs no buffer. What can stay behind of the parts from *h* to *c* - 1?
-If *j* is larger than a part, those between its header and *c* hold nothing but bytes of *j* that were handed out, so they
-complete; *h* stays, and *h* + 1 where the header straddles the cut: two. If *j* fits in a part, header and body touch three
-parts at the most, so that *c* ≤ *h* + 2: two again. The third buffer of the share comes free, and the runner goes on.
-(A header is shorter than a part, S3's smallest part being 5 MiB.) The directory, at the end, needs one buffer at a time.
-Between jobs: a share is reserved whole or not at all, by jobs that hold nothing yet; see `stages.budget`.
+Why this can't deadlock. A job holds a share of three buffers that nobody else can take. Buffers are taken in part
+order, by one runner at a time, and reads are handed out in the archive's order. Say a runner waits for the buffer of
+part *c*, for a read of member *j*. Every read before it has been handed out and has its buffers, so it ends by
+itself; then every member before *j* is whole, its header is written, and every part before the one where *j*'s header
+begins (*h*) is complete and leaves through the upload, which needs no buffer. What can stay behind of the parts from
+*h* to *c* - 1? If *j* is larger than a part, those between its header and *c* hold nothing but bytes of *j* that were
+handed out, so they complete; *h* stays, and *h* + 1 where the header straddles the cut: two. If *j* fits in a part,
+header and body touch three parts at the most, so that *c* ≤ *h* + 2: two again. The third buffer of the share comes
+free, and the runner goes on. (A header is shorter than a part, S3's smallest part being 5 MiB.) The directory, at the
+end, needs one buffer at a time. Between jobs: a share is reserved whole or not at all, by jobs that hold nothing yet;
+see `stages.budget`.
 """
 
 import asyncio

@@ -3,9 +3,9 @@ The memory budget: every byte of a body in flight lives in a buffer that was tak
 
     bytes of bodies in the process  ≤  total,    whatever the number of jobs and the size of objects and archives
 
-A job takes a *share*: a few buffers guaranteed, reserved together or not at all and in order of asking, and further ones
-while there is room and nobody waits for a reservation. Because a share's guaranteed buffers are never lent out, and a
-job that waits for its reservation holds nothing yet, jobs can't wait for each other in a circle.
+A job takes a *share*: a few buffers guaranteed, reserved together or not at all and in order of asking, and further
+ones while there is room and nobody waits for a reservation. Because a share's guaranteed buffers are never lent out,
+and a job that waits for its reservation holds nothing yet, jobs can't wait for each other in a circle.
 """
 
 import asyncio
@@ -23,7 +23,9 @@ class _Waiter:
 
 
 class Budget:
-    """*total* bytes for all jobs of the process. Buffers are anonymous memory maps, kept for the next user of that size."""
+    """
+    *total* bytes for all jobs of the process. Buffers are anonymous memory maps, kept for the next user of that size.
+    """
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -34,7 +36,9 @@ class Budget:
 
     @asynccontextmanager
     async def share(self, size: int, guaranteed: int) -> AsyncIterator["Share"]:
-        """A job's share: *guaranteed* buffers of *size* bytes each. Waits its turn. Raises ValueError beyond the total."""
+        """
+        A job's share: *guaranteed* buffers of *size* bytes each. Waits its turn. Raises ValueError beyond the total.
+        """
         wanted = size * guaranteed
         if wanted > self.total:
             raise ValueError(f"{guaranteed} buffers of {size} bytes do not fit in {self.total}")
@@ -87,7 +91,10 @@ class Budget:
             share.wake()
 
     def buffer(self, size: int) -> mmap.mmap:
-        """Memory for a buffer that was taken. An idle one of that size is used again: fresh pages cost more than they hold."""
+        """
+        Memory for a buffer that was taken. An idle one of that size is used again: fresh pages cost more than they
+        hold.
+        """
         for index, idle in enumerate(self._idle):
             if len(idle) == size:
                 return self._idle.pop(index)
@@ -112,8 +119,8 @@ class Share:
 
     async def take(self) -> memoryview:
         """
-        A buffer of *size* bytes (its old content stands in it): a guaranteed one, else an extra one, else wait for either.
-        One caller at a time.
+        A buffer of *size* bytes (its old content stands in it): a guaranteed one, else an extra one, else wait for
+        either. One caller at a time.
         """
         while not (len(self._held) < self.guaranteed or self.budget.take_extra(self.size)):
             self._waiting = asyncio.get_running_loop().create_future()

@@ -3,12 +3,13 @@ Compressed archives: bytes flow in order, through stream-zip in a thread of our 
 
     reads, several ahead ─▶ chunks, in order ─▶ [thread: stream_zip] ─▶ parts ─▶ upload
 
-A member's compressed size is not known before it is written, so nothing has an address beforehand: the archive is one stream.
-The thread is ours because stream-zip is sync, and because asyncio's default executor also resolves names: archives waiting in it for
-bytes that wait for a name would wait for ever. Leaving `deflate` ends the thread, whatever ends the block.
+A member's compressed size is not known before it is written, so nothing has an address beforehand: the archive is one
+stream. The thread is ours because stream-zip is sync, and because asyncio's default executor also resolves names:
+archives waiting in it for bytes that wait for a name would wait for ever. Leaving `deflate` ends the thread, whatever
+ends the block.
 
-Memory: three buffers of one part each, out of the one `Budget`: one is cut into chunks that are read ahead, two are parts, of
-which one is filled while the other is sent.
+Memory: three buffers of one part each, out of the one `Budget`: one is cut into chunks that are read ahead, two are
+parts, of which one is filled while the other is sent.
 """
 
 import asyncio
@@ -58,7 +59,10 @@ async def deflate(members: Sequence[Member], budget: Budget, fetcher: Fetcher, u
 
 
 def longest(members: Sequence[Member]) -> int:
-    """More bytes than the archive can take: incompressible data grows by 0.04 % at level 1; headers and extra fields are counted in full."""
+    """
+    More bytes than the archive can take: incompressible data grows by 0.04 % at level 1; headers and extra fields are
+    counted in full.
+    """
     return 98 + sum(
         member.size + (member.size >> 10) + 1024 + 2 * (len(member.path.encode()) + 120) for member in members
     )
@@ -118,7 +122,10 @@ class _Ended(BaseException):
 
 
 class _Stream:
-    """The thread and its two sides: chunks in, parts out. All queues towards the thread are blocking, all from it asyncio's."""
+    """
+    The thread and its two sides: chunks in, parts out. All queues towards the thread are blocking, all from it
+    asyncio's.
+    """
 
     def __init__(self, members: Sequence[Member], parts: Sequence[memoryview], loop: asyncio.AbstractEventLoop) -> None:
         self.members = members
@@ -286,8 +293,8 @@ async def _send(stream: _Stream, upload: Upload) -> _Sent:
 
 def check_tail(tail: bytes, members: int) -> None:
     """
-    Hold the archive's last bytes against what was planned: end records stand there and count every member. A writer that
-    stops early without a word (some versions of stream-zip do) must never be published. Raises Temporary.
+    Hold the archive's last bytes against what was planned: end records stand there and count every member. A writer
+    that stops early without a word (some versions of stream-zip do) must never be published. Raises Temporary.
     """
     end = read_end(tail)
     if end is None or end.members != members:

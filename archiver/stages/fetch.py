@@ -1,8 +1,10 @@
 """
-Concurrent reads: resumed after a cut from the next byte, pinned to the planned ETag, checked against the store's CRC-32.
+Concurrent reads: resumed after a cut from the next byte, pinned to the planned ETag, checked against the store's
+CRC-32.
 
 The reader makes one attempt; the patience is here. A read is given up when it has made no progress for
-`Patience.seconds`, or after `Patience.tries` failures in a row that were not throttling, or after `Patience.resumes` in all.
+`Patience.seconds`, or after `Patience.tries` failures in a row that were not throttling, or after `Patience.resumes`
+in all.
 """
 
 import asyncio
@@ -27,7 +29,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """When to stop trying: *seconds* without progress, *tries* in a row, *resumes* of one read. Waits: *base* to *cap* seconds."""
+    """
+    When to stop trying: *seconds* without progress, *tries* in a row, *resumes* of one read. Waits: *base* to *cap*
+    seconds.
+    """
 
     seconds: float = 300.0
     tries: int = 8

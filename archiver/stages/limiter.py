@@ -8,8 +8,8 @@ from time import monotonic
 
 class Limiter:
     """
-    Up to *most* holders at once, first come, first served. Each throttled answer halves the limit (at most once in *calm*
-    seconds, since answers to one burst arrive together); each good one raises it by 1/limit.
+    Up to *most* holders at once, first come, first served. Each throttled answer halves the limit (at most once in
+    *calm* seconds, since answers to one burst arrive together); each good one raises it by 1/limit.
     """
 
     def __init__(self, most: int, *, calm: float = 0.5, clock: Callable[[], float] = monotonic) -> None:

@@ -1,8 +1,9 @@
 """
 Parts out, undone on any failure.
 
-An archive of one part is one conditional PutObject; a larger one a multipart upload. Either way it appears whole or not at
-all. A write whose answer was lost is settled by looking, never by guessing: the upload's token stands in the object's metadata.
+An archive of one part is one conditional PutObject; a larger one a multipart upload. Either way it appears whole or
+not at all. A write whose answer was lost is settled by looking, never by guessing: the upload's token stands in the
+object's metadata.
 """
 
 import asyncio
@@ -37,7 +38,9 @@ class Upload:
         self._beginning = asyncio.Lock()
 
     async def part(self, number: int, body: memoryview, crc32: int) -> None:
-        """Send part *number* (from 1), in any order, several at once; the first one begins the upload. Raises Temporary."""
+        """
+        Send part *number* (from 1), in any order, several at once; the first one begins the upload. Raises Temporary.
+        """
         async with self._beginning:
             if self._multipart is None:
                 self._multipart = await patiently(lambda: self._store.begin(self._target))

@@ -1,4 +1,6 @@
-"""What the tests of the stages build with: members over objects in memory, and one call that makes an archive of them."""
+"""
+What the tests of the stages build with: members over objects in memory, and one call that makes an archive of them.
+"""
 
 import io
 import random

@@ -168,8 +168,9 @@ async def test_jobs_that_share_the_smallest_budgets_all_finish(
     jobs: list[list[int]], spare: int, part: int, most: int
 ) -> None:
     """
-    The search for a counter-example to the argument in `stages.assemble`: headers that straddle parts, several jobs, budgets
-    that hold three parts and little more. A deadlock shows as a time-out, far beyond what these bytes can take.
+    The search for a counter-example to the argument in `stages.assemble`: headers that straddle parts, several jobs,
+    budgets that hold three parts and little more. A deadlock shows as a time-out, far beyond what these bytes can
+    take.
     """
     stage = Stage(total=(3 + spare) * part, most=most)
     wanted = [

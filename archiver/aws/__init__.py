@@ -1,0 +1,1 @@
+"""The only package that names AWS. Turns its errors into ours at the edge."""

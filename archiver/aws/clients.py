@@ -1,0 +1,120 @@
+"""
+One session, and one client for each role: no role waits for another's connections, retries or time-outs.
+
+botocore's retry quota and connection pool are per client. With a client of its own, a heartbeat goes out
+whatever the uploads suffer, and the minutes that CompleteMultipartUpload may take are not granted to a HEAD.
+"""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import aioboto3
+from aiobotocore.config import AioConfig
+from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError, ProfileNotFound
+
+from archiver.errors import ConfigurationFault
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_sqs import SQSClient
+
+CONNECT_TIMEOUT = 5.0  # seconds, as every number below that names no other unit
+RECEIVE_MARGIN = 10.0
+COMPLETE_TIMEOUT = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clients:
+    """The open clients, by what they are for. *session* can open more."""
+
+    session: aioboto3.Session
+    sqs_receive: "SQSClient"
+    sqs_lease: "SQSClient"
+    sqs_control: "SQSClient"
+    s3_control: "S3Client"
+    s3_upload: "S3Client"
+    s3_complete: "S3Client"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the clients are sized for: the long poll in seconds, jobs at once, parts in flight at once."""
+
+    wait_seconds: int = 5
+    jobs: int = 4
+    parts: int = 8
+
+
+@asynccontextmanager
+async def open_clients(limits: Limits) -> AsyncIterator[Clients]:
+    """Open every client, and close them all on the way out. Raises ConfigurationFault where `AWS_*` is of no use."""
+    with _usable():
+        session = aioboto3.Session(region_name=region())
+    async with AsyncExitStack() as stack:
+
+        async def opened(service: str, config: AioConfig) -> Any:
+            with _usable():
+                return await stack.enter_async_context(session.client(service, config=config))
+
+        calls = 4 * limits.jobs + 2
+        yield Clients(
+            session=session,
+            # A retried receive would hide the messages that the first answer held: it is tried once.
+            sqs_receive=await opened("sqs", tuned(limits.wait_seconds + RECEIVE_MARGIN, attempts=1, pool=2)),
+            # A heartbeat that hangs must leave time for the next try. The lease itself sets the bound of them all.
+            sqs_lease=await opened("sqs", tuned(4, attempts=3, pool=calls, connect=3)),
+            sqs_control=await opened("sqs", tuned(15, attempts=4, pool=calls)),
+            s3_control=await opened("s3", s3_tuned(20, attempts=4, pool=calls)),
+            s3_upload=await opened("s3", s3_tuned(60, attempts=5, pool=limits.parts, validate=False)),
+            s3_complete=await opened("s3", s3_tuned(COMPLETE_TIMEOUT, attempts=2, pool=limits.jobs)),
+        )
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
+    """Nothing is asked of AWS while a client opens: what goes wrong is the environment's, and told by variable name."""
+    try:
+        yield
+    except (NoRegionError, InvalidRegionError) as error:
+        raise ConfigurationFault(f"AWS_REGION: {error}") from error
+    except ProfileNotFound as error:
+        raise ConfigurationFault(f"AWS_PROFILE: {error}") from error
+    except ValueError as error:
+        raise ConfigurationFault(f"AWS_ENDPOINT_URL: {error}") from error
+    except (BotoCoreError, OSError) as error:
+        raise ConfigurationFault(f"AWS_*: {error}") from error
+
+
+def region() -> str | None:
+    """AWS_REGION, which other SDKs read and botocore does not; None leaves botocore to look where it always looks."""
+    return os.environ.get("AWS_REGION") or None
+
+
+def tuned(read: float, *, attempts: int, pool: int, connect: float = CONNECT_TIMEOUT, **more: Any) -> AioConfig:
+    """A client's configuration: *attempts* counts the first try too, *pool* the connections."""
+    return AioConfig(
+        connect_timeout=connect,
+        read_timeout=read,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=pool,
+        **more,
+    )
+
+
+def s3_tuned(read: float, *, attempts: int, pool: int, validate: bool = True) -> AioConfig:
+    """
+    The same for S3. Bodies are neither hashed nor checksummed by botocore: our own CRC-32 goes with each of them.
+    *validate* off lets bodies through that are async iterables, which botocore does not know.
+    """
+    return tuned(
+        read,
+        attempts=attempts,
+        pool=pool,
+        parameter_validation=validate,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"payload_signing_enabled": False},
+    )

@@ -1,0 +1,102 @@
+"""Where a bucket is spoken to: AWS by virtual host and region, everything else by path."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from archiver.aws.http import Origin
+from archiver.aws.sigv4 import encode_key
+from archiver.core.locations import Location
+
+_AWS = re.compile(
+    r"s3(?P<fips>-fips)?(?P<dual>\.dualstack)?(?:\.(?P<region>[a-z0-9-]+))?\.(?P<suffix>amazonaws\.(?:com(?:\.cn)?|eu))"
+)
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
+# No dots: a wildcard certificate covers one label. Old names in capitals or with underscores are no host names.
+_HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_REGION = re.compile(r"[a-z0-9-]{2,40}")
+_PORTS = {"http": 80, "https": 443}
+_MAX_KNOWN = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How one bucket is reached: *host* is the Host header, *path* is what the encoded key is appended to."""
+
+    origin: Origin
+    host: str
+    path: str
+    region: str
+
+
+class UnusableNameError(ValueError):
+    """No bucket or key can have this name."""
+
+
+class Endpoint:
+    """
+    *url* and *region* as the SDK resolves them (`client.meta.endpoint_url`, `client.meta.region_name`): its rules for
+    environment, profile, FIPS and dual stack are not ours to repeat. *path_style* forces paths on AWS, too.
+    """
+
+    def __init__(self, url: str, region: str | None, *, path_style: bool = False) -> None:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS[parts.scheme]
+        self._tls = parts.scheme == "https"
+        self._hostname = parts.hostname or ""
+        self._port = port
+        self._base = parts.path.rstrip("/")
+        self._aws = _AWS.fullmatch(self._hostname)
+        self._path_style = path_style or self._aws is None
+        self._region = (self._aws and self._aws["region"]) or _signing_region(region)
+        self._regions: dict[str, str] = {}  # of buckets that live elsewhere
+        self._places: dict[str, Place] = {}
+
+    def place(self, bucket: str) -> Place:
+        """Where *bucket* is, as far as is known. Raises UnusableNameError."""
+        place = self._places.get(bucket)
+        if place is None:
+            place = self._find(bucket)
+            if len(self._places) >= _MAX_KNOWN:  # names come from requests: bounded
+                self._places.clear()
+            self._places[bucket] = place
+        return place
+
+    def learn(self, bucket: str, region: str) -> bool:
+        """The store says that *bucket* lives in *region*; true where that is news, so that asking there makes sense."""
+        if self._aws is None or not _REGION.fullmatch(region) or region == self.place(bucket).region:
+            return False
+        if len(self._regions) >= _MAX_KNOWN:
+            self._regions.clear()
+        self._regions[bucket] = region
+        self._places.pop(bucket, None)
+        return True
+
+    def _find(self, bucket: str) -> Place:
+        if not _BUCKET.fullmatch(bucket):  # it becomes part of a host name and of a header
+            raise UnusableNameError("no bucket can have this name")
+        region = self._regions.get(bucket, self._region)
+        host = self._hostname
+        if self._aws is not None:
+            host = f"s3{self._aws['fips'] or ''}{self._aws['dual'] or ''}.{region}.{self._aws['suffix']}"
+        path = f"{self._base}/"
+        if self._path_style or not _HOST_LABEL.fullmatch(bucket):
+            path += f"{bucket}/"
+        else:
+            host = f"{bucket}.{host}"
+        shown = f"[{host}]" if ":" in host else host
+        if self._port != _PORTS["https" if self._tls else "http"]:
+            shown += f":{self._port}"
+        return Place(Origin(self._tls, host, self._port), shown, path, region)
+
+
+def encoded_path(place: Place, location: Location) -> str:
+    """The request target of *location*. Raises UnusableNameError."""
+    try:
+        return place.path + encode_key(location.key)
+    except UnicodeEncodeError as error:
+        raise UnusableNameError("the key is not valid Unicode") from error
+
+
+def _signing_region(region: str | None) -> str:
+    return "us-east-1" if region in (None, "", "aws-global") else str(region)

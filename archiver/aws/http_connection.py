@@ -1,0 +1,277 @@
+"""One HTTP/1.1 connection: a request at a time, and the body received where it belongs."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple, cast
+
+from archiver.aws.http_parse import CHUNKED, UNTIL_CLOSE, Chunks, Head, ProtocolError, body_length, parse_head
+from archiver.aws.http_sink import Sink
+from archiver.errors import Interrupted
+
+MAX_HEAD = 32 * 1024
+"""Bytes of an answer's head; also how much of a small answer arrives in one system call and is copied once."""
+
+MAX_ERROR_BODY = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How many ticks of the pool's clock each state may last, and how many bytes a window of a body must bring."""
+
+    answer: int
+    stall: int
+    window: int
+    window_bytes: int
+    idle: int
+
+
+class Request(NamedTuple):
+    """
+    *head*: request line and headers, whole. A success body must fill *into* exactly (HEAD: nothing); *check* sees a success's head
+    before a byte of its body is placed, and refuses it by raising an error of this service.
+    """
+
+    method: str
+    head: bytes
+    into: Sequence[memoryview]
+    check: Callable[[Head], None]
+
+
+@dataclass(slots=True)
+class Answer:
+    """The *head*, and the *body* of an error (its first 64 KiB); the body of a success is where it was wanted."""
+
+    head: Head
+    body: bytes = b""
+
+
+class StaleError(Exception):
+    """A kept connection was closed by the other side before the answer's first byte."""
+
+
+class State(Enum):
+    """What a connection is about."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"  # of known length
+    STREAM = "stream"  # chunked, or an error's body until the connection closes
+    DEAD = "dead"
+
+
+_NOWHERE = Sink(())
+
+
+class Connection(asyncio.BufferedProtocol):
+    """
+    Owned by a pool, which tells it the time by `tick`. Every error ends the connection at once, and from then on
+    nothing is written into the caller's views.
+    """
+
+    def __init__(self, on_lost: Callable[["Connection"], None]) -> None:
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self.lost = self._loop.create_future()
+        self._scratch = bytearray(MAX_HEAD)
+        self._scratch_view = memoryview(self._scratch)
+        self.served = 0  # requests answered on this connection
+        self._state = State.DEAD
+        self._ticks = self._window_ticks = 0
+        self._seen = self._window_seen = 0
+        self._reset(State.IDLE)
+
+    def _reset(self, state: State) -> None:
+        self._state = state
+        self._request: Request | None = None
+        self._waiter: asyncio.Future[Answer] | None = None
+        self._head: Head | None = None
+        self._sink = _NOWHERE
+        self._error_body: bytearray | None = None
+        self._chunks: Chunks | None = None
+        self._whole = False  # the sink takes all of the body: the connection can be kept
+        self._held = 0  # bytes of an unfinished head in the scratch buffer
+        self._moved = 0  # bytes of this answer so far
+        self._ticks = self._window_ticks = self._seen = self._window_seen = 0
+
+    @property
+    def usable(self) -> bool:
+        """Can take a request."""
+        return self._state is State.IDLE and self._transport is not None and not self._transport.is_closing()
+
+    async def exchange(self, request: Request) -> Answer:
+        """
+        Send *request* and return its answer; the connection is `usable` afterwards, or lost.
+
+        Raises StaleError, Interrupted, and whatever *check* raises. Who cancels this must `abort`.
+        """
+        assert self._transport is not None  # noqa: S101 - the pool hands out connected ones
+        waiter: asyncio.Future[Answer] = self._loop.create_future()
+        self._reset(State.HEAD)
+        self._request, self._waiter = request, waiter
+        self._transport.write(request.head)
+        return await waiter
+
+    def abort(self) -> None:
+        """Close at once; forget the caller's views."""
+        self._reset(State.DEAD)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def end(self, reason: str) -> None:
+        """Close at once; a running request is interrupted by *reason*."""
+        self._break(reason)
+
+    def tick(self, patience: Patience) -> None:
+        """
+        One tick has passed. Time is counted in ticks, so a loop that was held up blames nobody: what had arrived
+        meanwhile is read before the next tick.
+        """
+        self._ticks += 1
+        if self._state is State.IDLE:
+            if self._ticks > patience.idle:
+                self.abort()
+        elif self._state is State.HEAD:
+            if self._ticks > patience.answer:
+                self._break("no answer in time")
+        elif self._state is not State.DEAD:
+            self._watch_body(patience)
+
+    def _watch_body(self, patience: Patience) -> None:
+        if self._moved != self._seen:
+            self._seen, self._ticks = self._moved, 0
+        self._window_ticks += 1
+        if self._ticks > patience.stall:
+            self._break("the body stalled")
+        elif self._window_ticks > patience.window:
+            if self._moved - self._window_seen < patience.window_bytes:
+                self._break("the body came too slowly")
+            self._window_seen, self._window_ticks = self._moved, 0
+
+    # What asyncio calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        # In a body never more than the body: what follows it is no business of the caller's views.
+        return self._sink.room() if self._state is State.BODY else self._scratch_view[self._held :]
+
+    def buffer_updated(self, count: int) -> None:
+        self._moved += count
+        try:
+            if self._state is State.BODY:
+                self._sink.advance(count)
+                if self._sink.filled == self._sink.capacity:
+                    self._finish()
+            elif self._state is State.HEAD:
+                self._held += count
+                self._read_head(count)
+            elif self._state is State.STREAM:
+                self._stream(self._scratch_view[:count])
+            else:
+                self.abort()  # nobody asked: a late error, or an answer longer than it said
+        except ProtocolError as error:
+            self._sink.filled = 0  # such a server's word is worth nothing, its bytes neither
+            self._break(str(error))
+        except Exception as error:  # noqa: BLE001 - raised by `check`; it belongs to the caller, not to the loop
+            self._fail(error)
+
+    def eof_received(self) -> None:
+        if self._state is State.STREAM and self._chunks is None:
+            self._finish()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._state is State.HEAD and self.served and not self._moved:
+            self._fail(StaleError())
+        elif self._waiter is not None:
+            self._break("connection closed" if exc is None else f"connection lost: {type(exc).__name__}")
+        self._state = State.DEAD
+        self._transport = None
+        self._on_lost(self)
+        if not self.lost.done():
+            self.lost.set_result(None)
+
+    # How an answer is taken in
+
+    def _read_head(self, count: int) -> None:
+        while self._state is State.HEAD:
+            end = self._scratch.find(b"\r\n\r\n", max(0, self._held - count - 3), self._held) + 4
+            if end < 4:  # noqa: PLR2004 - find() said -1
+                if self._held == MAX_HEAD:
+                    raise ProtocolError("answer head too long")
+                return
+            head = parse_head(bytes(self._scratch_view[:end]))
+            if head.status >= 200:  # noqa: PLR2004
+                self._begin_body(head, self._scratch_view[end : self._held])
+            elif head.status == 101:  # noqa: PLR2004
+                raise ProtocolError("protocol switched unasked")
+            else:  # an interim answer: the real one follows
+                self._held = count = self._held - end
+                self._scratch_view[:count] = bytes(self._scratch_view[end : end + count])
+
+    def _begin_body(self, head: Head, rest: memoryview) -> None:
+        request = cast("Request", self._request)
+        self._head = head
+        self._held = 0
+        length = body_length(request.method, head)
+        if head.status < 300:  # noqa: PLR2004
+            if length == UNTIL_CLOSE:
+                raise ProtocolError("a body of unknown length")
+            request.check(head)
+            sink = Sink(request.into)
+            if length not in (CHUNKED, sink.capacity):
+                raise ProtocolError("a body of another length than was asked for")
+        else:
+            self._error_body = bytearray(min(length, MAX_ERROR_BODY) if length >= 0 else MAX_ERROR_BODY)
+            sink = Sink((memoryview(self._error_body),))
+        self._sink = sink
+        self._ticks = self._window_ticks = 0
+        if length >= 0:
+            sink.put(rest[:length])
+            self._whole = length == sink.capacity
+            self._state = State.BODY
+            if len(rest) > length:
+                raise ProtocolError("body longer than promised")
+            if sink.filled == sink.capacity:
+                self._finish()
+            return
+        self._chunks = Chunks() if length == CHUNKED else None
+        self._state = State.STREAM
+        self._stream(rest)
+
+    def _stream(self, data: memoryview) -> None:
+        for piece in (data,) if self._chunks is None else self._chunks.feed(data):
+            if self._sink.put(piece) < len(piece):
+                if self._error_body is None:
+                    raise ProtocolError("body longer than was asked for")
+                self._finish()  # enough of an error; the connection goes
+                return
+        if self._chunks is not None and self._chunks.done:
+            self._finish()
+
+    def _finish(self) -> None:
+        head, waiter, sink = cast("Head", self._head), self._waiter, self._sink
+        if self._error_body is None and sink.filled < sink.capacity:
+            raise ProtocolError("body shorter than was asked for")
+        body = b"" if self._error_body is None else bytes(self._error_body[: sink.filled])
+        whole = self._whole if self._chunks is None else self._chunks.done
+        self.served += 1
+        if whole and head.keep_alive:
+            self._reset(State.IDLE)
+        else:
+            self.abort()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(Answer(head, body))
+
+    def _break(self, reason: str) -> None:
+        received = self._sink.filled if self._error_body is None else 0
+        self._fail(Interrupted(reason, received=received))
+
+    def _fail(self, error: Exception) -> None:
+        waiter = self._waiter
+        self.abort()
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(error)

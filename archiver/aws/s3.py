@@ -1,0 +1,217 @@
+"""S3: the bucket that archives go to. Nothing is visible before it is whole, and nothing is written over."""
+
+import asyncio
+from base64 import b64decode, b64encode
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from archiver.aws.faults import DENIED, NO_BUCKET, Make, NotThere, codes, table, translated
+from archiver.errors import ArchiveExists, ConfigurationFault, Rejected, Temporary
+from archiver.ports import StoredArchive, Target
+
+if TYPE_CHECKING:
+    from types_aiobotocore_s3 import S3Client
+    from types_aiobotocore_s3.type_defs import CompletedPartTypeDef
+
+    from archiver.aws.clients import Clients
+
+SLICE = 256 * 1024
+ABORT_TRIES = 5
+ABORT_PAUSE = 0.2  # seconds
+
+_defect = partial(Rejected, "internal")
+_KMS = {"KMS.DisabledException", "KMS.InvalidStateException", "KMS.KMSInvalidStateException", "KMS.NotFoundException"}
+_WRITE: dict[str, Make] = table(ConfigurationFault, DENIED | NO_BUCKET | _KMS)
+# HEAD answers without a body, so without a name; its 400 is an expired token or a wrong region.
+_HEAD: dict[str, Make] = {"400": ConfigurationFault}
+_UNSEEN = frozenset({"403", "404", "AccessDenied", "NoSuchKey"})
+_TAKEN: dict[str, Make] = _WRITE | table(ArchiveExists, {"412", "PreconditionFailed"})
+_COMPLETE: dict[str, Make] = _TAKEN | table(
+    _defect, {"EntityTooLarge", "EntityTooSmall", "InvalidPart", "InvalidPartOrder", "InvalidRequest"}
+)
+
+
+async def check_bucket(client: "S3Client", bucket: str) -> None:
+    """Return where *bucket* is there. Raises NotThere, ConfigurationFault (denied), Temporary."""
+    special = table(NotThere, {"404"} | NO_BUCKET) | table(ConfigurationFault, DENIED) | _HEAD
+    with translated(f"HeadBucket {bucket}", special):
+        await client.head_bucket(Bucket=bucket)
+
+
+class Slices:
+    """
+    A body that is sent in slices of a memoryview, without a copy: one `write` of a whole part would copy it.
+    Every iteration begins at the start, so that a retry sends all of it again.
+    """
+
+    def __init__(self, body: memoryview) -> None:
+        self._body = body
+
+    def __len__(self) -> int:
+        return len(self._body)
+
+    def seek(self, _offset: int) -> None:
+        """Rewind, as botocore wants it before a retry."""
+
+    async def __aiter__(self) -> AsyncIterator[memoryview]:
+        for start in range(0, len(self._body), SLICE):
+            yield self._body[start : start + SLICE]
+
+
+class S3Store:
+    """The ObjectStore on *bucket*."""
+
+    def __init__(self, clients: "Clients", bucket: str) -> None:
+        self._clients = clients
+        self._bucket = bucket
+
+    async def find(self, key: str) -> StoredArchive | None:
+        """
+        HEAD tells neither an object that is not there from a bucket that is not, nor (without leave to list) either
+        from a denied one. All of them are None: the write decides.
+        """
+        with translated(f"HeadObject {key}", _HEAD):
+            try:
+                told = await self._clients.s3_control.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+            except ClientError as error:
+                if codes(error) & _UNSEEN:
+                    return None
+                raise
+        return StoredArchive(told["ContentLength"], told["ETag"], _whole_crc32(told), told.get("Metadata", {}))
+
+    async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
+        with translated(f"PutObject {target.key}", _TAKEN):
+            told = await self._clients.s3_upload.put_object(
+                Body=Slices(body),  # type: ignore[arg-type]  # aiohttp sends any async iterable
+                ChecksumAlgorithm="CRC32",
+                ChecksumCRC32=_wired(crc32),
+                IfNoneMatch="*",
+                **_described(self._bucket, target),
+            )
+        return StoredArchive(len(body), told["ETag"], crc32, target.metadata)
+
+    async def begin(self, target: Target) -> "S3Upload":
+        with translated(f"CreateMultipartUpload {target.key}", _WRITE):
+            told = await self._clients.s3_control.create_multipart_upload(
+                ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT", **_described(self._bucket, target)
+            )
+        return S3Upload(self._clients, Upload(self._bucket, target.key, told["UploadId"]), target.metadata)
+
+    async def sweep(self, key: str) -> None:
+        found: list[str] = []
+        with translated(f"ListMultipartUploads {key}"):
+            pages = self._clients.s3_control.get_paginator("list_multipart_uploads")
+            async for page in pages.paginate(Bucket=self._bucket, Prefix=key):
+                found += [upload["UploadId"] for upload in page.get("Uploads", []) if upload["Key"] == key]
+        for upload_id in found:
+            await S3Upload(self._clients, Upload(self._bucket, key, upload_id)).abort()
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The name of a multipart upload."""
+
+    bucket: str
+    key: str
+    id: str
+
+    @property
+    def wired(self) -> dict[str, Any]:
+        """As the calls take it."""
+        return {"Bucket": self.bucket, "Key": self.key, "UploadId": self.id}
+
+
+class S3Upload:
+    """The MultipartUpload that `S3Store.begin` began. Its ledger holds what S3 acknowledged, and nothing else."""
+
+    def __init__(self, clients: "Clients", upload: Upload, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._clients = clients
+        self._upload = upload
+        self._metadata = metadata
+        self._ledger: dict[int, CompletedPartTypeDef] = {}
+        self._sizes: dict[int, int] = {}
+
+    async def part(self, number: int, body: memoryview, crc32: int) -> None:
+        checksum = _wired(crc32)
+        with translated(f"UploadPart {number}", _WRITE):
+            told = await self._clients.s3_upload.upload_part(
+                Body=Slices(body),  # type: ignore[arg-type]  # aiohttp sends any async iterable
+                PartNumber=number,
+                ChecksumAlgorithm="CRC32",
+                ChecksumCRC32=checksum,
+                **self._upload.wired,
+            )
+        if told.get("ChecksumCRC32", checksum) != checksum:
+            raise Temporary(f"UploadPart {number}: the CRC-32 that came back is another")
+        self._ledger[number] = {"PartNumber": number, "ETag": told["ETag"], "ChecksumCRC32": checksum}
+        self._sizes[number] = len(body)
+
+    async def complete(self, size: int, crc32: int) -> StoredArchive:
+        """
+        Also raises Rejected ("internal") where S3 has other parts than we believe.
+
+        A retry inside the SDK may find its own first try to have succeeded: that is ArchiveExists, too.
+        """
+        if sum(self._sizes.values()) != size:
+            raise _defect(f"{size} bytes were planned, {sum(self._sizes.values())} were sent")
+        with translated("CompleteMultipartUpload", _COMPLETE):
+            told = await self._clients.s3_complete.complete_multipart_upload(
+                MultipartUpload={"Parts": [self._ledger[number] for number in sorted(self._ledger)]},
+                MpuObjectSize=size,
+                ChecksumCRC32=_wired(crc32),
+                ChecksumType="FULL_OBJECT",
+                IfNoneMatch="*",
+                **self._upload.wired,
+            )
+        return StoredArchive(size, told["ETag"], crc32, self._metadata)
+
+    async def abort(self) -> None:
+        """A part that was in flight can outlive one abort; so S3 is asked, and told again, for a bounded time."""
+        for _ in range(ABORT_TRIES):
+            if await self._gone("AbortMultipartUpload") or await self._gone("ListParts"):
+                return
+            await asyncio.sleep(ABORT_PAUSE)
+        raise Temporary(f"the upload of {self._upload.key} is still there after {ABORT_TRIES} aborts")
+
+    async def _gone(self, operation: str) -> bool:
+        """Whether *operation* finds no upload; who may abort but not list takes the abort's word."""
+        client = self._clients.s3_control
+        gone = {"NoSuchUpload", "404"} | NO_BUCKET
+        with translated(f"{operation} {self._upload.key}"):
+            try:
+                if operation == "ListParts":
+                    await client.list_parts(**self._upload.wired)
+                else:
+                    await client.abort_multipart_upload(**self._upload.wired)
+            except ClientError as error:
+                if codes(error) & (gone | DENIED if operation == "ListParts" else gone):
+                    return True
+                raise
+        return False
+
+
+def _described(bucket: str, target: Target) -> dict[str, Any]:
+    return {
+        "Bucket": bucket,
+        "Key": target.key,
+        "ContentType": "application/zip",
+        "ContentDisposition": target.disposition,
+        "Metadata": dict(target.metadata),
+    }
+
+
+def _wired(crc32: int) -> str:
+    return b64encode(crc32.to_bytes(4, "big")).decode()
+
+
+def _whole_crc32(told: Mapping[str, Any]) -> int | None:
+    """The CRC-32 of the whole object; S3 also knows checksums of checksums (`…-3`), which say nothing of it."""
+    text = told.get("ChecksumCRC32")
+    if not text or "-" in text or told.get("ChecksumType") == "COMPOSITE":
+        return None
+    return int.from_bytes(b64decode(text), "big")

@@ -1,0 +1,98 @@
+"""AWS Signature Version 4 for reads from S3: bodies unsigned, keys encoded once, the derived key kept for its day."""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+from urllib.parse import quote
+
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_PAYLOAD = "UNSIGNED-PAYLOAD"
+_MAX_DERIVED = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """One set of credentials."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+class Subject(NamedTuple):
+    """What is signed: *path* encoded, *host* as it is sent, *amz* further `x-amz-*` headers (names in lower case)."""
+
+    method: str
+    host: str
+    path: str
+    amz: Sequence[tuple[str, str]] = ()
+
+
+def encode_key(key: str) -> str:
+    """
+    Percent-encode *key* literally, for the wire and the signature alike: UTF-8, once, `/` and dot segments kept.
+    Raises UnicodeEncodeError on a lone surrogate.
+    """
+    return quote(key, safe="/~")
+
+
+class Signer:
+    """Signs requests to S3 under one clock."""
+
+    __slots__ = ("_date", "_derived", "_second")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._date = ""
+        self._derived: dict[tuple[str, str, str], bytes] = {}
+
+    def sign(self, subject: Subject, region: str, keys: Keys, now: float | None = None) -> str:
+        """
+        The header lines that authorise *subject*, Host first, each ended by CRLF.
+
+        *now* is seconds since the epoch. Range and conditions stay unsigned: only Host and `x-amz-*` must be
+        signed, and what a changed range brings is refused by its Content-Range.
+        """
+        date = self._amz_date(time.time() if now is None else now)
+        fields = [*subject.amz, ("x-amz-content-sha256", _PAYLOAD), ("x-amz-date", date)]
+        if keys.token:
+            fields.append(("x-amz-security-token", keys.token))
+        if subject.amz:
+            fields.sort()
+        canonical = "".join([f"{name}:{value}\n" for name, value in fields])
+        signed = ";".join(["host", *[name for name, _ in fields]])
+        request = f"{subject.method}\n{subject.path}\n\nhost:{subject.host}\n{canonical}\n{signed}\n{_PAYLOAD}"
+        scope = f"{date[:8]}/{region}/s3/aws4_request"
+        digest = hashlib.sha256(request.encode()).hexdigest()
+        signature = hmac.digest(
+            self._derived_key(keys.secret_key, date[:8], region),
+            f"{_ALGORITHM}\n{date}\n{scope}\n{digest}".encode(),
+            "sha256",
+        ).hex()
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+        return (
+            f"Host: {subject.host}\r\n{lines}Authorization: {_ALGORITHM} Credential={keys.access_key}/{scope}, "
+            f"SignedHeaders={signed}, Signature={signature}\r\n"
+        )
+
+    def _amz_date(self, now: float) -> str:
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+        return self._date
+
+    def _derived_key(self, secret: str, day: str, region: str) -> bytes:
+        wanted = (secret, day, region)
+        key = self._derived.get(wanted)
+        if key is None:
+            if len(self._derived) >= _MAX_DERIVED:
+                self._derived.clear()  # yesterday's and retired ones; the rest is made again in microseconds
+            key = f"AWS4{secret}".encode()
+            for part in (day, region, "s3", "aws4_request"):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._derived[wanted] = key
+        return key

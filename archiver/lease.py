@@ -1,0 +1,149 @@
+"""
+The lease: a message stays ours while we keep it invisible, and the job ends before that can lapse.
+
+All times are fractions of the queue's visibility, since queues of two seconds exist. A lease runs from *before* the
+call that began it: renewed at a third of the visibility, tried again quickly on failure, and given up as lost at 80 %
+of it, while the message is certainly still invisible to others. The clock is monotonic: a frozen process that wakes
+up late finds its lease lost.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from archiver.errors import ConfigurationFault, LeaseLost, Temporary
+from archiver.ports import Message
+
+log = structlog.get_logger(__name__)
+
+LONGEST = 43_200  # seconds that SQS keeps a message in flight, counted from its receive
+RENEW_AT = 1 / 3  # of the visibility
+LOST_AT = 0.8
+ATTEMPT = 0.15  # how long one renewal may take
+RETRY = 0.05  # pause between failed renewals
+
+
+class Lease:
+    """
+    `async with Lease(...)`: the block runs while the message is ours. A lost lease cancels the block, and leaving it
+    raises LeaseLost. The heartbeat has ended, its last call answered or timed out, when the block is left.
+    """
+
+    def __init__(
+        self,
+        message: Message,
+        visibility: int,
+        hide: Callable[[Message, int], Awaitable[None]],
+        *,
+        clock: Callable[[], float] = monotonic,
+        longest: float = LONGEST,
+    ) -> None:
+        self._message = message
+        self._visibility = visibility
+        self._hide = hide
+        self._clock = clock
+        self._longest = longest
+        self._begun = message.received_at
+        self._renewed = message.received_at
+        self._held_for = float(visibility)
+        self._lost: str | None = None
+        self._done = asyncio.Event()
+        self._job: asyncio.Task[object] | None = None
+        self._heartbeat: asyncio.Task[None] | None = None
+
+    @property
+    def time_left(self) -> float:
+        """
+        Seconds until the work must end, so that its rejection can still be sent while SQS lets us keep the message.
+        """
+        return self._begun + self._longest - 2 * self._visibility - self._clock()
+
+    @property
+    def lost_at(self) -> float:
+        return self._renewed + self._held_for * LOST_AT
+
+    def confirm(self) -> None:
+        """
+        Raise LeaseLost unless the message is certainly still ours. Called right before everything that others see.
+        """
+        if self._lost is None and self._clock() >= self.lost_at:
+            self._lost = "not renewed in time"
+        if self._lost is not None:
+            raise LeaseLost(self._lost)
+
+    async def __aenter__(self) -> Self:
+        self._job = asyncio.current_task()
+        self._heartbeat = asyncio.create_task(self._beat(), name=f"lease.{self._message.id}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        if self._heartbeat is None:
+            return
+        cancelled = None
+        while not self._heartbeat.done():
+            # A renewal under way must have ended: landing later, it would undo the delay of a message given back.
+            try:
+                await asyncio.wait([self._heartbeat])
+            except asyncio.CancelledError as again:
+                cancelled = again
+        if self._lost is not None and not isinstance(error, LeaseLost):
+            if self._job is not None and isinstance(error, asyncio.CancelledError):
+                self._job.uncancel()
+            raise LeaseLost(self._lost) from error
+        if cancelled is not None and error is None:
+            raise cancelled
+
+    async def _beat(self) -> None:
+        while not self._done.is_set():
+            await self._rest(max(0.0, self._renewed + self._visibility * RENEW_AT - self._clock()))
+            if self._done.is_set():
+                return
+            if not await self._renew():
+                self._lose()
+                return
+
+    async def _renew(self) -> bool:
+        """Renew, trying again until it works or the lease is lost. False: it is lost."""
+        while self._clock() < self.lost_at:
+            before = self._clock()
+            seconds = min(self._visibility, int(self._begun + self._longest - before) - 1)
+            if seconds < 1:
+                self._lost = "SQS keeps no message in flight for longer than 12 hours"
+                return False
+            try:
+                async with asyncio.timeout(min(self._visibility * ATTEMPT, self.lost_at - before)):
+                    await self._hide(self._message, seconds)
+            except LeaseLost as error:
+                self._lost = str(error)
+                return False
+            except (Temporary, ConfigurationFault, TimeoutError) as error:
+                log.warning("lease.renewal_failed", reason=str(error) or "no answer in time")
+                await self._rest(self._visibility * RETRY * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+                if self._done.is_set():
+                    return True
+            else:
+                self._renewed, self._held_for = before, float(seconds)
+                return True
+        return False
+
+    def _lose(self) -> None:
+        if self._done.is_set():
+            return
+        self._lost = self._lost or "not renewed in time"
+        if self._job is not None:
+            self._job.cancel()
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._done.wait()
+        except TimeoutError:
+            pass

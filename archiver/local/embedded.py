@@ -1,0 +1,187 @@
+"""
+An S3 and an SQS inside this process, on 127.0.0.1 only, with the queues and buckets that `.envrc.dist` names.
+
+They are moto's: memory only, no credentials checked, gone with the process. No real AWS is ever asked.
+"""
+
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from archiver.local.samples import sample
+
+ACCOUNT = "000000000000"  # LocalStack's account: queue URLs are the same with either
+INPUT_QUEUE = "input-queue"
+OUTPUT_QUEUE = "output-queue"
+SOURCE_BUCKET = "source-images"
+ARCHIVE_BUCKET = "zip-storage"
+SAMPLE_KEY = "source.jpg"
+MAX_RECEIVES = 5
+
+_ANYONE_MAY_READ = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{ARCHIVE_BUCKET}/*"}
+    ],
+}
+
+# Nobody's profile, instance role, other account or proxy.
+_NOTHING_ELSE = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "MOTO_ACCOUNT_ID": ACCOUNT,
+    "NO_PROXY": "localhost,127.0.0.1",
+    "no_proxy": "localhost,127.0.0.1",
+}
+
+
+class LocalError(Exception):
+    """The embedded AWS can't start; the message says what to do about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedAws:
+    """A running S3 and SQS: its *endpoint*, and the *environment* that makes a worker use it (settings and `AWS_*`)."""
+
+    endpoint: str
+    environment: Mapping[str, str]
+
+    def client(self, service: str) -> Any:
+        """A blocking client of *service* (`s3` or `sqs`)."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=self.environment["AWS_DEFAULT_REGION"],
+            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+            config=Config(max_pool_connections=4, retries={"total_max_attempts": 1}),
+        )
+
+    def queue_url(self, name: str) -> str:
+        return f"{self.endpoint}/{ACCOUNT}/{name}"
+
+
+def local_environment(port: int) -> dict[str, str]:
+    """What `.envrc.dist` exports, for an AWS on *port* of this machine."""
+    endpoint = f"http://localhost:{port}"
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "SQS_SOURCE_QUEUE": INPUT_QUEUE,
+        "SQS_DESTINATION_QUEUE": OUTPUT_QUEUE,
+        "S3_SOURCE_BUCKET": SOURCE_BUCKET,
+        "S3_DESTINATION_BUCKET": ARCHIVE_BUCKET,
+        "ARCHIVE_BASE_URL": f"{endpoint}/{ARCHIVE_BUCKET}",
+        "DEV_MODE": "1",
+    }
+
+
+@contextmanager
+def embedded_aws(port: int = 0) -> Iterator[EmbeddedAws]:
+    """
+    Run an S3 and an SQS on 127.0.0.1:*port* (0: any free one), filled as `localstack/init-aws.sh` fills LocalStack.
+
+    Inside, the process environment holds no `AWS_*` variable but ours.
+    Raises LocalError without moto, or on a taken port.
+    """
+    with ExitStack() as undo:
+        listener = undo.enter_context(closing(_listen(port)))
+        environment = local_environment(listener.getsockname()[1])
+        undo.enter_context(_process_environment(environment))
+        undo.enter_context(_serving(listener))
+        aws = EmbeddedAws(environment["AWS_ENDPOINT_URL"], environment)
+        _fill(aws)
+        yield aws
+
+
+def _listen(port: int) -> socket.socket:
+    try:
+        return socket.create_server(("127.0.0.1", port), backlog=128)
+    except OSError as error:
+        raise LocalError(
+            f"port {port} of 127.0.0.1 can't be had ({os.strerror(error.errno or 0)}): choose another with --port"
+        ) from None
+
+
+@contextmanager
+def _process_environment(environment: Mapping[str, str]) -> Iterator[None]:
+    """
+    Hide every `AWS_*` variable of the person who started us: a profile, a session token or an endpoint of one service
+    would outrank ours and lead the worker to a real account.
+    """
+    before = dict(os.environ)
+    for name in before:
+        if name.startswith("AWS_"):
+            del os.environ[name]
+    os.environ.update({name: value for name, value in environment.items() if name.startswith("AWS_")})
+    os.environ.update(_NOTHING_ELSE)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _serving(listener: socket.socket) -> Iterator[None]:
+    try:
+        from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - an extra, and two seconds of imports
+            DomainDispatcherApplication,
+            MotoRequestHandler,
+            create_backend_app,
+        )
+        from werkzeug.serving import make_server  # noqa: PLC0415
+    except ImportError:
+        raise LocalError("the embedded AWS needs moto: pip install 'archiver[local]'") from None
+
+    class QuietHandler(MotoRequestHandler):
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Nothing: the worker's own log lines are what a person wants to see."""
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    # moto's own ThreadedMotoServer waits for ever where its port is taken; we bring a socket that is bound already.
+    server = make_server(
+        "127.0.0.1",
+        0,
+        DomainDispatcherApplication(create_backend_app),
+        threaded=True,
+        request_handler=QuietHandler,
+        fd=listener.fileno(),
+    )
+    thread = threading.Thread(
+        target=server.serve_forever, name="embedded-aws", kwargs={"poll_interval": 0.05}, daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _fill(aws: EmbeddedAws) -> None:
+    """Queues, dead-letter queues, buckets and the sample object of the README."""
+    with closing(aws.client("sqs")) as sqs, closing(aws.client("s3")) as s3:
+        for name in (INPUT_QUEUE, OUTPUT_QUEUE):
+            dead = sqs.create_queue(QueueName=f"{name}-dlq")["QueueUrl"]
+            arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+            redrive = {"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES}
+            sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(redrive)})
+        for bucket in (SOURCE_BUCKET, ARCHIVE_BUCKET):
+            s3.create_bucket(Bucket=bucket)
+        # Links work without a signature, as they do through a content delivery network.
+        s3.put_bucket_policy(Bucket=ARCHIVE_BUCKET, Policy=json.dumps(_ANYONE_MAY_READ))
+        s3.put_object(Bucket=SOURCE_BUCKET, Key=SAMPLE_KEY, Body=sample(SAMPLE_KEY), ContentType="image/jpeg")

@@ -1,0 +1,70 @@
+"""The worker and an AWS of its own until Ctrl-C: `archiver local`, for trying things out with nothing but Python."""
+
+import asyncio
+import signal
+import sys
+
+from archiver.app import serve
+from archiver.local.embedded import (
+    ACCOUNT,
+    INPUT_QUEUE,
+    OUTPUT_QUEUE,
+    SAMPLE_KEY,
+    EmbeddedAws,
+    LocalError,
+    embedded_aws,
+)
+from archiver.logs import configure_logs
+from archiver.settings import load_settings
+
+_GUIDE = """\
+S3 and SQS (embedded, in memory) are on {endpoint}. Ask for an archive from another terminal:
+
+  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1
+
+{send}
+
+and read the answer, with the link in it:
+
+  aws sqs receive-message --queue-url {output_url} \\
+    --endpoint-url {endpoint} --wait-time-seconds 20
+
+Ctrl-C ends it all.
+
+"""
+
+_BODY = '{ "files": [ { "source": "%s", "destination": "album_1" } ], "metadata": {"user_email": "user@example.com"}}'
+
+
+def send_command(endpoint: str) -> str:
+    """The README's shell command that asks for one archive."""
+    return (
+        f"aws sqs send-message --queue-url {endpoint}/{ACCOUNT}/{INPUT_QUEUE} \\\n"
+        f"  --endpoint-url {endpoint} --message-body \\\n"
+        f"  '{_BODY % SAMPLE_KEY}'"
+    )
+
+
+def run_local(port: int = 4566) -> int:
+    """Serve until SIGINT or SIGTERM. Returns the worker's exit code, 1 where the embedded AWS can't start."""
+    configure_logs(dev_mode=True)
+    try:
+        with embedded_aws(port) as aws:
+            guide = _GUIDE.format(
+                endpoint=aws.endpoint, send=send_command(aws.endpoint), output_url=aws.queue_url(OUTPUT_QUEUE)
+            )
+            sys.stdout.write(guide)
+            sys.stdout.flush()
+            return asyncio.run(_until_signalled(aws))
+    except LocalError as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 1
+
+
+async def _until_signalled(aws: EmbeddedAws) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    # A short long poll: nobody waits five seconds for Ctrl-C.
+    return await serve(load_settings({**aws.environment, "SQS_WAIT_SECONDS": "1"}), stop)

@@ -1,0 +1,167 @@
+"""Every setting, read once from the environment, checked together, frozen."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal, cast
+
+from pydantic import AliasChoices, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from archiver.core.locations import AllowList
+
+MIB = 1024 * 1024
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+FilePrefix = Annotated[
+    Text, StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128)
+]
+BaseUrl = Annotated[Text, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]+$")]
+
+
+class SettingsError(Exception):
+    """The environment can't be used as it is. *problems*: one line each, beginning with the variable's name."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class Settings(BaseSettings):
+    """What the environment says. Field descriptions are the text of the settings table in the documentation."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True)
+
+    source_queue: Text = Field(
+        validation_alias=AliasChoices("SQS_SOURCE_QUEUE", "SQS_SOURCE"),
+        description="queue to read: a name, URL or ARN",
+    )
+    destination_queue: Text | None = Field(
+        None,
+        validation_alias=AliasChoices("SQS_DESTINATION_QUEUE", "SQS_DESTINATION"),
+        description="queue to answer on",
+    )
+    failure_queue: Text | None = Field(
+        None, validation_alias="SQS_FAILURE_QUEUE", description="queue for failure answers"
+    )
+    source_bucket: Text | None = Field(None, validation_alias="S3_SOURCE_BUCKET", description="bucket of bare keys")
+    allowed_sources: Text | None = Field(
+        None,
+        validation_alias="S3_ALLOWED_SOURCES",
+        description="`bucket` and `bucket/prefix/`, comma-separated: what requests may name",
+    )
+    destination_bucket: Text = Field(validation_alias="S3_DESTINATION_BUCKET", description="bucket of the archives")
+    file_prefix: FilePrefix = Field(
+        "download", validation_alias="S3_FILE_PREFIX", description="first word of the archive's file name"
+    )
+    key_secret: SecretStr | None = Field(
+        None, validation_alias="ARCHIVE_KEY_SECRET", description="key of the digest in archive keys"
+    )
+    compression: Literal["store", "deflate", "auto"] = Field(
+        "store", validation_alias="S3_COMPRESSION", description="default of `compression`: store, deflate or auto"
+    )
+    max_concurrent_jobs: int = Field(
+        4, ge=1, le=1000, validation_alias="MAX_CONCURRENT_JOBS", description="jobs at once in one worker"
+    )
+    memory_budget_mib: int = Field(
+        64,
+        ge=15,
+        validation_alias="MEMORY_BUDGET_MIB",
+        description="all bodies in flight, whatever the jobs and sizes (at least 15: three parts of 5 MiB)",
+    )
+    wait_seconds: int = Field(
+        5,
+        ge=1,
+        le=20,
+        validation_alias="SQS_WAIT_SECONDS",
+        description="long poll, 1 to 20; also how long an idle worker takes to stop",
+    )
+    grace_seconds: float = Field(
+        90,
+        ge=0,
+        validation_alias="SHUTDOWN_GRACE_SECONDS",
+        description="for running jobs after SIGTERM; keep it below the container's stop time-out",
+    )
+    base_url: BaseUrl | None = Field(
+        None, validation_alias="ARCHIVE_BASE_URL", description="base of the links; without it links are `s3://` URIs"
+    )
+    debug: bool = Field(False, validation_alias=AliasChoices("DEBUG", "APP_DEBUG"), description="debug log level")
+    dev_mode: bool = Field(False, validation_alias="DEV_MODE", description="console log lines instead of JSON")
+
+    @property
+    def memory_budget(self) -> int:
+        """In bytes."""
+        return self.memory_budget_mib * MIB
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """
+    Read *environ*. An empty variable counts as unset.
+
+    Raises SettingsError with every problem at once.
+    """
+
+    class Given(Settings):
+        @classmethod
+        def settings_customise_sources(  # the signature is pydantic-settings'
+            cls,
+            settings_cls: type[BaseSettings],  # noqa: ARG003
+            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            cast("EnvSettingsSource", env_settings).env_vars = {k: v for k, v in environ.items() if v.strip()}
+            return (env_settings,)
+
+    problems = _source_problems(environ)
+    try:
+        settings = cast("Callable[[], Settings]", Given)()
+    except ValidationError as error:
+        problems = [_problem(environ, entry["loc"], entry["type"], entry["msg"]) for entry in error.errors()] + problems
+        raise SettingsError(problems) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _problem(environ: Mapping[str, str], loc: tuple[int | str, ...], kind: str, msg: str) -> str:
+    name = str(loc[0])
+    field = next(f for f in Settings.model_fields.values() if name in _names(f.validation_alias))
+    given = next((n for n in _names(field.validation_alias) if environ.get(n, "").strip()), name)
+    if kind == "missing":
+        return f"{given}: is required ({field.description})"
+    return f"{given}: {msg[:1].lower()}{msg[1:]} ({field.description})"
+
+
+def _names(alias: object) -> list[str]:
+    if isinstance(alias, AliasChoices):
+        return [str(choice) for choice in alias.choices]
+    return [str(alias)]
+
+
+def _source_problems(environ: Mapping[str, str]) -> list[str]:
+    """
+    The rules between S3_ALLOWED_SOURCES and the two buckets, on the raw text: they hold even where other fields fail.
+    """
+    source, destination, allowed = (
+        environ.get(name, "").strip() for name in ("S3_SOURCE_BUCKET", "S3_DESTINATION_BUCKET", "S3_ALLOWED_SOURCES")
+    )
+    if not allowed:
+        if source and source == destination:
+            problem = (
+                "S3_ALLOWED_SOURCES: is required where S3_SOURCE_BUCKET and S3_DESTINATION_BUCKET are one bucket: "
+                "say which prefixes requests may name"
+            )
+            return [problem]
+        return []
+    try:
+        entries = AllowList.parse(allowed, destination)
+    except ValueError as error:
+        return [f"S3_ALLOWED_SOURCES: {error}"]
+    if source and not entries.covers_some_of(source):
+        return [f"S3_ALLOWED_SOURCES: no entry covers any of S3_SOURCE_BUCKET ({source}): add it, or a prefix in it"]
+    return []

@@ -1,0 +1,220 @@
+"""
+One message, from its receipt to its end, told truthfully.
+
+    the job ends with            the message                                                        log event
+    done                         deleted, after the answer was accepted                             job.done
+    Rejected                     to the dead-letter queue with the reason; failure answer; deleted  job.rejected
+    Temporary                    back, after a delay that grows with its receives, at most 900 s    job.retried
+    ConfigurationFault           kept: lease renewed, tried again in place, nothing else received   worker.paused
+    shutdown                     back with a short delay                                            job.returned
+    LeaseLost                    untouched: it is someone else's by now                             job.lease_lost
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import TypeVar
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from archiver.core.backoff import LONGEST_REDELIVERY, pause, redelivery_delay
+from archiver.errors import ArchiverError, ConfigurationFault, LeaseLost, Rejected, Temporary
+from archiver.lease import LONGEST, Lease
+from archiver.ports import Done, Job, Message, MessageSource, QueueFacts
+from archiver.stages.upload import patiently
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+SHORT_DELAY = 2  # seconds; a message that a shutdown returned: soon, but not into the hands of the next worker to stop
+
+
+class Gate:
+    """
+    Whether to receive: shut while jobs are held by configuration faults, or for a rest. *changed* is set when it may
+    open.
+    """
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+        self._held = 0
+        self._rests_until = 0.0
+
+    def rest(self, seconds: float) -> None:
+        self._rests_until = max(self._rests_until, monotonic() + seconds)
+
+    def hold(self) -> None:
+        self._held += 1
+
+    def release(self) -> None:
+        self._held -= 1
+        self.changed.set()
+
+    @property
+    def shut_for(self) -> float | None:
+        """Seconds until it opens by itself: 0 where it is open, None where that depends on a job."""
+        return None if self._held else max(0.0, self._rests_until - monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """The message goes back for *seconds*."""
+
+    seconds: int
+
+
+class Settler:
+    """Runs one job under its lease, and settles its message by the table above."""
+
+    def __init__(
+        self, source: MessageSource, facts: QueueFacts, job: Job, gate: Gate, *, longest: float = LONGEST
+    ) -> None:
+        self._source = source
+        self._facts = facts
+        self._job = job
+        self._gate = gate
+        self._longest = longest
+
+    async def handle(self, message: Message) -> None:
+        """Raises nothing but CancelledError's kin: whatever happens to one message, the worker goes on."""
+        with bound_contextvars(message_id=message.id, job_id=self._job.identify(message)):
+            log.info("job.received", receive_count=message.receive_count)
+            lease = Lease(message, self._facts.visibility, self._source.hide, longest=self._longest)
+            try:
+                async with lease:
+                    ending = await self._work(message, lease)
+                lease.confirm()
+            except LeaseLost as lost:
+                log.warning("job.lease_lost", reason=str(lost))
+            except asyncio.CancelledError:
+                # At shutdown, when the grace period is over. What was begun is undone by now.
+                await self._give_back(message, SHORT_DELAY)
+                log.info("job.returned", delay=SHORT_DELAY, reason="shutdown")
+            else:
+                await self._end(message, ending)
+
+    async def give_back_unstarted(self, message: Message) -> None:
+        """For a message that came when the worker was already stopping."""
+        with bound_contextvars(message_id=message.id, job_id=self._job.identify(message)):
+            await self._give_back(message, 0)
+            log.info("job.returned", delay=0, reason="shutdown before it started")
+
+    async def _work(self, message: Message, lease: Lease) -> _Return | None:
+        """None: the message is to be deleted."""
+        begun = monotonic()
+        try:
+            done = await self._attempt(message, lease)
+        except Rejected as rejection:
+            return await self._reject(message, rejection, lease)
+        except _Held as held:
+            log.warning("job.retried", reason=str(held), delay=LONGEST_REDELIVERY, receive_count=message.receive_count)
+            return _Return(LONGEST_REDELIVERY)
+        except Temporary as error:
+            self._gate.rest(error.rest)
+            if self._facts.max_receives is not None and message.receive_count >= self._facts.max_receives:
+                last = error.rejection or Rejected(
+                    "retries_exhausted", f"failed {message.receive_count} times, at last with: {error}"
+                )
+                return await self._reject(message, last, lease)
+            return self._retry(message, error)
+        log.info(
+            "job.done",
+            status=done.status,
+            files=done.files,
+            bytes=done.size,
+            key=done.key,
+            reused=done.reused,
+            seconds=round(monotonic() - begun, 3),
+        )
+        return None
+
+    def _retry(self, message: Message, error: Exception) -> _Return:
+        delay = redelivery_delay(message.receive_count, random.uniform)
+        log.warning("job.retried", reason=str(error), delay=delay, receive_count=message.receive_count)
+        return _Return(delay)
+
+    async def _attempt(self, message: Message, lease: Lease) -> Done:
+        """
+        The job itself, held in place through configuration faults; a defect of ours is a rejection, not the worker's
+        end.
+        """
+
+        async def run() -> Done:
+            try:
+                async with asyncio.timeout(lease.time_left) as limit:
+                    return await self._job.run(message, lease.confirm)
+            except ArchiverError:
+                raise
+            except OSError as error:  # sockets, file descriptors, memory, time-outs: it may pass
+                if limit.expired():
+                    raise Rejected("time_limit", "the job did not end within the 12 hours that SQS allows") from None
+                raise Temporary(f"{type(error).__name__}: {error}") from error
+            except Exception as error:
+                log.exception("job.defect")
+                raise Rejected("internal", f"a defect in the archiver: {type(error).__name__}") from error
+
+        return await self._hold(run, lease)
+
+    async def _reject(self, message: Message, rejection: Rejected, lease: Lease) -> _Return | None:
+        fields = {"code": rejection.code, "reason": rejection.message, "sources": len(rejection.sources)}
+
+        async def send() -> None:
+            lease.confirm()
+            await self._job.reject(message, rejection)
+
+        try:
+            await self._hold(send, lease)
+        except _Held as held:
+            log.error("job.rejection_failed", **fields, failure=str(held), delay=LONGEST_REDELIVERY)
+            return _Return(LONGEST_REDELIVERY)
+        except Temporary as error:
+            # The message stays, and the queue's own redrive policy takes it in the end.
+            delay = redelivery_delay(message.receive_count, random.uniform)
+            log.error("job.rejection_failed", **fields, failure=str(error), delay=delay)
+            return _Return(delay)
+        log.warning("job.rejected", **fields)
+        return None
+
+    async def _hold(self, step: Callable[[], Awaitable[T]], lease: Lease) -> T:
+        """Do *step*, again and again while it is our configuration that is at fault, and receive nothing meanwhile."""
+        attempt = 0
+        try:
+            while True:
+                try:
+                    return await step()
+                except ConfigurationFault as fault:
+                    if not attempt:
+                        self._gate.hold()
+                    attempt += 1
+                    seconds = pause(attempt)
+                    if lease.time_left < seconds:
+                        raise _Held(str(fault)) from fault
+                    log.error("worker.paused", reason=str(fault), attempt=attempt, retry_in=seconds)
+                    await asyncio.sleep(seconds)
+        finally:
+            if attempt:
+                self._gate.release()
+                log.info("worker.resumed", after=attempt)
+
+    async def _end(self, message: Message, ending: _Return | None) -> None:
+        if ending is not None:
+            await self._give_back(message, ending.seconds)
+            return
+        try:
+            await patiently(lambda: self._source.delete(message), tries=3)
+        except ArchiverError as error:
+            # The job is done all the same: the message comes again, and the archive is found there.
+            log.warning("job.delete_failed", reason=str(error))
+
+    async def _give_back(self, message: Message, seconds: int) -> None:
+        try:
+            await patiently(lambda: self._source.hide(message, seconds), tries=3)
+        except ArchiverError as error:
+            log.warning("job.return_failed", reason=str(error))  # it comes back when its visibility ends
+
+
+class _Held(ArchiverError):
+    """A configuration fault outlasted the time for which a message can be held."""

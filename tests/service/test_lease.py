@@ -1,0 +1,186 @@
+"""The lease: renewed in time, lost before it lapses, and over when the block is left."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from archiver.errors import ConfigurationFault, LeaseLost, Temporary
+from archiver.lease import Lease
+from archiver.ports import Message
+
+VISIBILITY = 1  # second: SQS knows no shorter one
+
+
+def message(received_at: float | None = None) -> Message:
+    at = time.monotonic() if received_at is None else received_at
+    return Message("id", "{}", "receipt", at, 1, datetime.now(UTC))
+
+
+class Hides:
+    """ChangeMessageVisibility, recorded; *failures* come first, then *delay* seconds a call."""
+
+    def __init__(self, *failures: Exception, delay: float = 0.0) -> None:
+        self.calls: list[int] = []
+        self.failures = list(failures)
+        self.delay = delay
+        self.running = 0
+
+    async def __call__(self, _message: Message, seconds: int) -> None:
+        self.calls.append(seconds)
+        self.running += 1
+        try:
+            await asyncio.sleep(self.delay)
+        finally:
+            self.running -= 1
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+async def test_a_lease_is_renewed_while_its_block_runs_and_not_after() -> None:
+    hides = Hides()
+    async with Lease(message(), VISIBILITY, hides) as lease:
+        await asyncio.sleep(1.2)
+        lease.confirm()
+    count = len(hides.calls)
+    await asyncio.sleep(0.5)
+
+    assert 2 <= count == len(hides.calls)
+    assert set(hides.calls) == {VISIBILITY}
+
+
+@pytest.mark.parametrize("error", [Temporary("500"), ConfigurationFault("expired")])
+async def test_one_failed_renewal_is_tried_again_in_time(error: Exception) -> None:
+    hides = Hides(error)
+    async with Lease(message(), VISIBILITY, hides) as lease:
+        await asyncio.sleep(1.0)
+        lease.confirm()
+
+    assert len(hides.calls) >= 3
+
+
+async def test_a_lease_that_cannot_be_renewed_is_lost_before_its_deadline_and_cancels_the_job() -> None:
+    """At 80 % of the visibility, counted from before the receive: nobody else can have the message yet."""
+    begun = time.monotonic()
+    hides = Hides(*[Temporary("500")] * 1000)
+    cancelled_at = 0.0
+
+    with pytest.raises(LeaseLost, match="not renewed"):
+        async with Lease(message(begun), VISIBILITY, hides):
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                cancelled_at = time.monotonic()
+                raise
+
+    assert 0.7 < cancelled_at - begun < VISIBILITY
+    await asyncio.sleep(0)  # the task itself goes on: it was not cancelled by anyone else
+
+
+async def test_renewals_that_hang_are_given_up_in_time() -> None:
+    begun = time.monotonic()
+
+    with pytest.raises(LeaseLost):
+        async with Lease(message(begun), VISIBILITY, Hides(delay=60)):
+            await asyncio.sleep(60)
+
+    assert time.monotonic() - begun < VISIBILITY
+
+
+async def test_a_stale_receipt_loses_the_lease_at_once() -> None:
+    hides = Hides(LeaseLost("ReceiptHandleIsInvalid"))
+
+    with pytest.raises(LeaseLost, match="ReceiptHandleIsInvalid"):
+        async with Lease(message(), VISIBILITY, hides):
+            await asyncio.sleep(60)
+
+    assert len(hides.calls) == 1
+
+
+async def test_a_frozen_process_finds_its_lease_lost_when_it_wakes_up() -> None:
+    """`confirm` looks at the clock, not at what the heartbeat has found out so far."""
+    now = 100.0
+    async with Lease(message(100.0), 30, Hides(), clock=lambda: now) as lease:
+        lease.confirm()
+        now += 24.1
+
+        with pytest.raises(LeaseLost):
+            lease.confirm()
+        with pytest.raises(LeaseLost):
+            lease.confirm()
+        lease._lost = None  # the block ends here for the test's sake
+
+
+async def test_a_renewal_under_way_is_awaited_before_the_block_is_left() -> None:
+    """Landing after the message was given back, it would undo the delay."""
+    hides = Hides(delay=0.1)
+    async with Lease(message(time.monotonic() - 0.4), VISIBILITY, hides):
+        while not hides.running:
+            await asyncio.sleep(0)
+
+    assert hides.running == 0
+    assert hides.calls == [VISIBILITY]
+
+
+async def test_a_renewal_under_way_is_awaited_when_the_job_is_cancelled_too() -> None:
+    hides = Hides(delay=0.1)
+
+    async def job() -> None:
+        async with Lease(message(time.monotonic() - 0.4), VISIBILITY, hides):
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(job())
+    while not hides.running:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert task.cancelled()
+    assert hides.running == 0
+
+
+async def test_a_cancellation_that_comes_while_the_heartbeat_ends_is_not_swallowed() -> None:
+    hides = Hides(delay=0.1)
+
+    async def job() -> None:
+        async with Lease(message(time.monotonic() - 0.4), VISIBILITY, hides):
+            while not hides.running:
+                await asyncio.sleep(0)
+
+    task = asyncio.create_task(job())
+    while not hides.running:
+        await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert task.cancelled()
+
+
+async def test_the_jobs_own_error_comes_through() -> None:
+    with pytest.raises(KeyError):
+        async with Lease(message(), VISIBILITY, Hides()):
+            raise KeyError
+
+
+async def test_no_renewal_goes_beyond_the_twelve_hours() -> None:
+    """SQS counts them from the receive; the last renewals ask for what is left, and then the lease is lost."""
+    hides, now = Hides(), time.monotonic()
+    begun = now - 97.5
+
+    with pytest.raises(LeaseLost, match="12 hours"):
+        async with Lease(message(begun), VISIBILITY, hides, longest=100) as lease:
+            lease._renewed = now
+            await asyncio.sleep(60)
+
+    assert set(hides.calls) == {1}
+
+
+async def test_the_time_for_the_work_ends_before_the_time_for_the_message() -> None:
+    """So that a rejection can still be sent under the lease."""
+    now = 0.0
+    async with Lease(message(0.0), 30, Hides(), clock=lambda: now, longest=1000) as lease:
+        assert lease.time_left == 940

@@ -1,0 +1,361 @@
+"""One message becomes one archive and one answer: the whole job, in memory."""
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from archiver.core.draft import Rules
+from archiver.core.locations import AllowList, Location
+from archiver.errors import ArchiveExists, LeaseLost, Rejected, SourceChanged, Temporary
+from archiver.pipeline import Answers, Pipeline
+from archiver.ports import Attribute, Done, Message, QueueFacts, StoredArchive
+from archiver.stages import upload
+from stages.builders import Stage, contents, noise
+from twins import MemoryNotifier, MemoryQueue
+
+ARN = "arn:aws:sqs:eu-west-1:123456789012:source"
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No waits between tries."""
+    monkeypatch.setattr(upload, "CAP", 0.0)
+
+
+@dataclass
+class Scene:
+    """A pipeline on the twins; the source bucket is `source`, the archives' `archives`."""
+
+    stage: Stage = field(default_factory=lambda: Stage(total=15 << 20))
+    compression: str = "store"
+    answers: MemoryNotifier | None = field(default_factory=MemoryNotifier)
+    failures: MemoryNotifier = field(default_factory=MemoryNotifier)
+    dead: MemoryQueue = field(default_factory=MemoryQueue)
+    said: int = 0
+
+    def __post_init__(self) -> None:
+        self.queue = MemoryQueue(QueueFacts(ARN, visibility=30, max_receives=5), dead_letters=self.dead)
+        self.pipeline = self.make()
+
+    def make(self) -> Pipeline:
+        return Pipeline(
+            Rules("source", "archives", AllowList("archives"), "store", base_url="https://links.example/"),
+            queue_arn=ARN,
+            fetcher=self.stage.fetcher,
+            store=self.stage.store,
+            source=self.queue,
+            answers=Answers(self.answers, self.failures),
+            budget=self.stage.budget,
+        )
+
+    def put(self, **objects: bytes) -> None:
+        for key, data in objects.items():
+            self.stage.s3.put("source", key.replace("_", "."), data)
+
+    async def message(self, **request: Any) -> Message:
+        attributes = {"traceparent": Attribute("String", "00-1")}
+        self.queue.put(json.dumps(request), attributes)
+        return (await self.queue.receive(1))[0]
+
+    async def run(self, *keys: str, **request: Any) -> Done:
+        files = request.pop("files", None) or [{"source": key} for key in keys]
+        message = await self.message(files=files, **request)
+        return await self.pipeline.run(message, lambda: None)
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        assert self.answers is not None
+        return dict(json.loads(self.answers.sent[-1].body))
+
+    def archive(self) -> dict[str, bytes]:
+        return contents(self.stage.s3.blobs[self.at].data)
+
+    @property
+    def at(self) -> Location:
+        return next(location for location in self.stage.s3.blobs if location.bucket == "archives")
+
+
+async def test_a_request_becomes_an_archive_and_an_answer_that_says_all_of_it() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a", b_jpg=b"b")
+
+    done = await scene.run("a.jpg", "b.jpg", job_id="j", metadata={"k": "v"}, archive_name="Holiday")
+
+    blob = scene.stage.s3.blobs[scene.at]
+    assert scene.archive() == {"a.jpg": b"a", "b.jpg": b"b"}
+    assert blob.disposition == 'attachment; filename="Holiday.zip"'
+    assert done == Done("succeeded", 2, len(blob.data), scene.at.key, reused=False)
+    answer = scene.answer
+    assert answer["metadata"] == {"k": "v"}
+    assert answer["substitutions"] == {"archiver_URL": f"https://links.example/{scene.at.key}"}
+    assert answer["archive"] == {
+        "bucket": "archives",
+        "key": scene.at.key,
+        "size": len(blob.data),
+        "files": 2,
+        "etag": blob.etag.strip('"'),
+        "crc32": f"{blob.crc32:08x}",
+    }
+    assert scene.answers is not None
+    assert scene.answers.sent[0].attributes == {"traceparent": Attribute("String", "00-1")}
+
+
+@pytest.mark.parametrize("compression", ["store", "deflate"])
+async def test_the_same_job_again_is_answered_from_what_is_there_even_without_its_sources(compression: str) -> None:
+    """Same answer to the letter but for the ids of the message, with what was missing and renamed the first time."""
+    scene = Scene()
+    scene.put(a_jpg=b"a" * 3000)
+    request = {
+        "files": [
+            {"source": "a.jpg"},
+            {"source": "gone\t.jpg"},
+            {"source": "a.jpg"},
+            {"source": "b?", "name": "c:.jpg"},
+        ],
+        "on_missing": "skip",
+        "compression": compression,
+        "job_id": "j",
+    }
+    request["files"][3] = {"source": "b?", "name": "x?.jpg"}  # type: ignore[index]
+    first = await scene.run(**request)
+    answered = scene.answer
+    scene.stage.s3.blobs = {at: blob for at, blob in scene.stage.s3.blobs.items() if at.bucket == "archives"}
+    reads = len(scene.stage.reader.reads)
+
+    again = await scene.run(**request)
+
+    assert replace(again, reused=False) == first
+    assert again.reused
+    assert scene.answer | {"notification_id": 0} == answered | {"notification_id": 0}
+    assert answered["status"] == "partial"
+    assert answered["missing"] == [
+        {"source": "gone\t.jpg", "code": "source_missing"},
+        {"source": "b?", "code": "source_missing"},
+    ]
+    assert [one["to"] for one in answered["renamed"]] == ["a (2).jpg"]
+    assert all(at.bucket == "archives" for at, _, _ in scene.stage.reader.reads[reads:])
+
+
+async def test_another_request_under_the_same_job_id_is_a_conflict() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a", b_jpg=b"b")
+    await scene.run("a.jpg", job_id="j")
+
+    with pytest.raises(Rejected, match="job_conflict"):
+        await scene.run("b.jpg", job_id="j")
+
+    assert scene.archive() == {"a.jpg": b"a"}
+
+
+async def test_missing_objects_reject_the_job_and_are_all_listed_before_anything_is_written() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a", b_jpg=b"b")
+    scene.stage.s3.spoil(Location("source", "b.jpg"), "source_archived")
+
+    with pytest.raises(Rejected) as caught:
+        await scene.run("no1", "a.jpg", "b.jpg", "no2")
+
+    assert caught.value.code == "source_missing"
+    assert [(one.source, one.code) for one in caught.value.sources] == [
+        ("no1", "source_missing"),
+        ("b.jpg", "source_archived"),
+        ("no2", "source_missing"),
+    ]
+    assert scene.stage.store.events == []
+    assert scene.stage.reader.reads == []
+
+
+async def test_an_object_that_changes_under_a_read_is_planned_again() -> None:
+    """The archive holds the new bytes alone, never a mix."""
+    scene = Scene()
+    scene.put(a_jpg=noise(300_000, 1))
+    changes = iter([noise(300_000, 2)])
+
+    def change(location: Location, offset: int) -> None:
+        if offset and (data := next(changes, None)):
+            scene.stage.s3.put("source", "a.jpg", data)
+            raise SourceChanged("412")
+
+    scene.stage.reader.on_read = change
+    await scene.run("a.jpg")
+
+    assert scene.archive() == {"a.jpg": noise(300_000, 2)}
+
+
+async def test_an_object_that_keeps_changing_rejects_the_job() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    scene.stage.reader.faults.plan("read", SourceChanged("a.jpg is another"), times=0)
+
+    with pytest.raises(Rejected, match="source_changed"):
+        await scene.run("a.jpg")
+
+    assert scene.stage.reader.faults.calls["read"] == 4
+
+
+async def test_a_worker_that_was_overtaken_answers_from_the_others_archive() -> None:
+    """The same message delivered twice: one archive, two answers, no upload left."""
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    message = await scene.message(files=[{"source": "a.jpg"}], job_id="j")
+    put = scene.stage.store.put
+
+    async def overtaken(*args: Any) -> StoredArchive:
+        scene.stage.store.put = put  # type: ignore[method-assign]
+        await scene.pipeline.run(message, lambda: None)
+        return await put(*args)
+
+    scene.stage.store.put = overtaken  # type: ignore[assignment,method-assign]
+    done = await scene.pipeline.run(message, lambda: None)
+
+    assert done.reused
+    assert scene.answers is not None
+    assert len({note.body for note in scene.answers.sent}) == 1
+    assert len(scene.answers.sent) == 2
+    assert scene.stage.store.events == ["put"]
+
+
+async def test_a_taken_key_that_cannot_be_seen_is_temporary() -> None:
+    """A role that may not read the destination; saying `source_changed` would be a lie."""
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    scene.stage.store.faults.plan("put", ArchiveExists("412"), times=0)
+
+    with pytest.raises(Temporary, match="can't be seen"):
+        await scene.run("a.jpg")
+
+
+async def test_a_bucket_in_which_everything_is_denied_from_the_start_is_our_own_fault_first() -> None:
+    """A role without its policy must not reject every job; once something was readable, a denial is the request's."""
+    scene = Scene()
+    scene.put(a_jpg=b"a", b_jpg=b"b")
+    scene.stage.s3.spoil(Location("source", "a.jpg"), "source_denied")
+
+    with pytest.raises(Temporary) as caught:
+        await scene.run("a.jpg")
+    assert caught.value.rest == 60
+    assert caught.value.rejection is not None
+    assert caught.value.rejection.code == "source_denied"
+
+    await scene.run("b.jpg")
+    with pytest.raises(Rejected, match="source_denied"):
+        await scene.run("a.jpg")
+
+
+async def test_a_denial_in_another_bucket_is_the_requests_at_once() -> None:
+    scene = Scene()
+    scene.stage.s3.spoil(scene.stage.s3.put("other", "x", b""), "source_denied")
+
+    with pytest.raises(Rejected, match="source_denied"):
+        await scene.run("s3://other/x")
+
+
+async def test_without_an_answer_queue_nothing_is_sent_and_the_job_is_done() -> None:
+    scene = Scene(answers=None)
+    scene.put(a_jpg=b"a")
+
+    assert (await scene.run("a.jpg")).files == 1
+
+
+async def test_an_answer_that_fails_is_sent_again_and_nothing_is_built_again() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    assert scene.answers is not None
+    scene.answers.faults.plan("send", Temporary("500"), times=2)
+
+    await scene.run("a.jpg")
+
+    assert len(scene.answers.sent) == 1
+    assert scene.stage.store.events == ["put"]
+
+
+async def test_no_answer_is_sent_once_the_lease_is_lost() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    message, checks = await scene.message(files=[{"source": "a.jpg"}]), 0
+
+    def confirm() -> None:
+        nonlocal checks
+        checks += 1
+        if checks > 1:
+            raise LeaseLost("late")
+
+    with pytest.raises(LeaseLost):
+        await scene.pipeline.run(message, confirm)
+
+    assert scene.answers is not None
+    assert scene.answers.sent == []
+
+
+async def test_old_uploads_of_the_key_are_swept_when_the_job_is_done_and_when_it_is_rejected() -> None:
+    """A killed worker left one behind: no one else has business there."""
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    await scene.run("a.jpg", job_id="j")
+    target = type("T", (), {"key": scene.at.key})
+    await scene.stage.store.begin(target)  # type: ignore[arg-type]
+    await scene.run("a.jpg", job_id="j")
+    assert scene.stage.store.pending == {}
+
+    await scene.stage.store.begin(target)  # type: ignore[arg-type]
+    await scene.pipeline.reject(await scene.message(files=[], job_id="j"), Rejected("invalid_request", "empty"))
+
+    assert scene.stage.store.pending == {}
+
+
+async def test_a_sweep_that_fails_does_not_fail_the_job() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    scene.stage.store.faults.plan("sweep", Temporary("500"))
+
+    await scene.run("a.jpg")
+
+
+async def test_a_rejection_reaches_the_dead_letter_queue_before_the_failure_queue() -> None:
+    scene = Scene()
+    message = await scene.message(files=[], job_id="j", metadata={"k": 1})
+
+    await scene.pipeline.reject(message, Rejected("invalid_request", "empty"))
+
+    assert scene.dead.messages[0].body == message.body
+    assert scene.dead.messages[0].attributes["ErrorCode"].value == "invalid_request"
+    answer = json.loads(scene.failures.sent[0].body)
+    assert answer["status"] == "failed"
+    assert answer["metadata"] == {"k": 1}
+    assert answer["error"]["code"] == "invalid_request"
+
+    scene.queue.faults.plan("reject", Temporary("no queue"))
+    with pytest.raises(Temporary):
+        await scene.pipeline.reject(message, Rejected("invalid_request", "empty"))
+    assert len(scene.failures.sent) == 1
+
+
+@pytest.mark.parametrize("damage", [b"not a zip at all", b""])
+async def test_an_archive_that_was_tampered_with_is_told_as_a_defect(damage: bytes) -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    request: dict[str, Any] = {"on_missing": "skip", "compression": "deflate", "job_id": "j"}
+    await scene.run("a.jpg", "gone", **request)
+    scene.stage.s3.blobs[scene.at] = replace(scene.stage.s3.blobs[scene.at], data=damage)
+
+    with pytest.raises(Rejected, match="internal"):
+        await scene.run("a.jpg", "gone", **request)
+
+
+async def test_an_archive_that_vanishes_while_it_is_read_back_is_temporary() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    await scene.run("a.jpg", "gone", on_missing="skip", job_id="j")
+    scene.stage.reader.faults.plan("read", SourceChanged("404"))
+
+    with pytest.raises(Temporary):
+        await scene.run("a.jpg", "gone", on_missing="skip", job_id="j")
+
+
+async def test_the_job_id_is_known_before_the_request_is_checked() -> None:
+    """Log lines of a refused request carry it."""
+    scene = Scene()
+
+    assert scene.pipeline.identify(await scene.message(files=[], job_id="j")) == "j"

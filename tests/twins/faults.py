@@ -1,0 +1,88 @@
+"""What tests do to the twins: stop the clock, fail or delay the n-th call, count the bytes that calls hold."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+Clock = Callable[[], float]
+
+
+@dataclass
+class HandClock:
+    """A monotonic clock that stands still until a test moves it, in seconds."""
+
+    now: float = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(frozen=True)
+class _Planned:
+    error: BaseException | None
+    delay: float
+    after: bool
+
+
+@dataclass
+class Faults:
+    """
+    What goes wrong, call by call: `faults.plan("part", error, nth=2)` fails the second `part` from now.
+
+    *times* calls in a row are hit (0: all from then on). *delay* in seconds comes first. *after*: the call takes
+    effect and then fails, as an answer that got lost. `calls` counts the calls of every verb.
+    """
+
+    calls: Counter[str] = field(default_factory=Counter)
+    _plans: list[tuple[str, range, _Planned]] = field(default_factory=list)
+
+    def plan(
+        self,
+        verb: str,
+        error: BaseException | None = None,
+        *,
+        nth: int = 1,
+        times: int = 1,
+        delay: float = 0,
+        after: bool = False,
+    ) -> None:
+        first = self.calls[verb] + nth
+        self._plans.append((verb, range(first, first + (times or 10**9)), _Planned(error, delay, after)))
+
+    @asynccontextmanager
+    async def __call__(self, verb: str) -> AsyncIterator[None]:
+        """Surround the work of one call."""
+        self.calls[verb] += 1
+        number = self.calls[verb]
+        hits = [hit for planned, numbers, hit in self._plans if planned == verb and number in numbers]
+        await asyncio.sleep(sum(hit.delay for hit in hits))  # 0 too: every real call gives way to other tasks
+        self._fail(hits, after=False)
+        yield
+        self._fail(hits, after=True)
+
+    def _fail(self, hits: list[_Planned], *, after: bool) -> None:
+        for hit in hits:
+            if hit.error is not None and hit.after is after:
+                raise hit.error
+
+
+@dataclass
+class Gauge:
+    """Bytes that calls in flight hold: `alive` now, `peak` at most."""
+
+    alive: int = 0
+    peak: int = 0
+
+    @contextmanager
+    def holding(self, size: int) -> Iterator[None]:
+        self.alive += size
+        self.peak = max(self.peak, self.alive)
+        try:
+            yield
+        finally:
+            self.alive -= size
