@@ -29,7 +29,15 @@ from archiver.core.metadata import Beside, MissingSpan, decode_beside, encode_be
 from archiver.core.missing import parse_missing
 from archiver.core.plan import ObjectInfo, Outcome, Pinned, Plan, outcome_of, plan_archive
 from archiver.core.zipend import TAIL, read_end
-from archiver.errors import ArchiveExists, Rejected, SourceChanged, SourceProblem, SourceUnavailable, Temporary
+from archiver.errors import (
+    ArchiveExists,
+    ConfigurationFault,
+    Rejected,
+    SourceChanged,
+    SourceProblem,
+    SourceUnavailable,
+    Temporary,
+)
 from archiver.ports import Done, Message, MessageSource, Note, Notifier, ObjectStore, Rejection, StoredArchive, Target
 from archiver.stages.assemble import assemble
 from archiver.stages.budget import Budget
@@ -259,7 +267,7 @@ class Pipeline:
         """The job is settled: no upload of its key has any business left. A failure here is no failure of the job."""
         try:
             await self._store.sweep(key)
-        except Temporary as error:
+        except (Temporary, ConfigurationFault) as error:
             log.warning("upload.unswept", key=key, reason=str(error))
 
 

@@ -29,8 +29,8 @@ class Patience:
 
 class Request(NamedTuple):
     """
-    *head*: request line and headers, whole. A success body must fill *into* exactly (HEAD: nothing); *check* sees a success's head
-    before a byte of its body is placed, and refuses it by raising an error of this service.
+    *head*: request line and headers, whole. A success's body must fill *into* exactly (nothing, for HEAD). *check*
+    sees its head before a byte of its body is placed, and refuses it by raising an error of this service.
     """
 
     method: str

@@ -49,8 +49,8 @@ def parse_head(block: bytes) -> Head:
         raise ProtocolError("malformed answer head")
     fields: dict[bytes, bytes] = {}
     for line in lines:
-        raw, _, value = line.partition(b":")
-        name = _field_name(raw, len(raw) < len(line))
+        raw, colon, value = line.partition(b":")
+        name = _field_name(raw, colon)
         if name not in fields:
             fields[name] = value.strip(b" \t")
         elif name in _SINGULAR:
@@ -63,7 +63,7 @@ def parse_head(block: bytes) -> Head:
 
 
 @lru_cache(maxsize=1024)  # servers say the same names again and again
-def _field_name(raw: bytes, colon: bool) -> bytes:
+def _field_name(raw: bytes, colon: bytes) -> bytes:
     if not colon or not _TOKEN.fullmatch(raw):
         raise ProtocolError("malformed header field")
     return raw.lower()

@@ -9,7 +9,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 
 from array import array
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -122,14 +121,6 @@ class Layout:
 
     def body_offset(self, member: int) -> int:
         return self._offsets[member + 1] - self.members[member].size
-
-    def headers_in(self, part: int) -> range:
-        """The members whose headers have bytes in *part*; a header that straddles a cut is in two (or more) parts."""
-        start = part * self.part_size
-        first = bisect_right(self._offsets, start, hi=len(self.members)) - 1
-        if first >= 0 and self.body_offset(first) <= start:
-            first += 1
-        return range(max(first, 0), bisect_left(self._offsets, start + self.part_size, hi=len(self.members)))
 
     def reads(self) -> Iterator[Read]:
         """

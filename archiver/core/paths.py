@@ -71,7 +71,7 @@ def name_file(key: str, destination: str | None, name: str | None) -> Name:
     if name:
         return _explicit(name, _parts(name) or ["_"])
     parts = _parts(destination) if destination else []
-    if destination and parts and not _ends_as_folder(destination) and _extension(_trim(parts[-1])):
+    if destination and parts and not _ends_as_folder(destination) and posixpath.splitext(_trim(parts[-1]))[1]:
         return _explicit(destination, parts)
     file = key.rpartition("/")[2]
     if not file:
@@ -133,7 +133,7 @@ def safe_part(text: str) -> str:
 
 def split_extension(part: str) -> tuple[str, str]:
     """Split *part* before the extension that numbering and shortening must keep; it may be empty."""
-    extension = _extension(part)
+    extension = posixpath.splitext(part)[1]
     if len(extension.encode()) > MAX_KEPT_EXTENSION:
         extension = ""
     return part.removesuffix(extension), extension
@@ -142,12 +142,6 @@ def split_extension(part: str) -> tuple[str, str]:
 def cut_text(text: str, size: int) -> str:
     """Cut *text* to *size* bytes of UTF-8, between characters."""
     return text.encode()[:size].decode(errors="ignore")
-
-
-def _extension(part: str) -> str:
-    """The last dot and what follows it; empty for none, for a lone dot, and for the dot of `.hidden`."""
-    extension = posixpath.splitext(part)[1]
-    return "" if extension == "." else extension
 
 
 def _trim(part: str) -> str:

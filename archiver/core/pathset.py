@@ -68,5 +68,6 @@ class TakenPaths:
 
 
 def _fold(path: str) -> str:
+    # NFC once more, as folding may undo it: `ΰ` becomes three characters, and `Ϋ́`, its capital, two.
     folded = path.lower() if path.isascii() else unicodedata.normalize("NFC", path.casefold())
     return folded.replace("/", _BELOW)

@@ -1,0 +1,30 @@
+# Two stages: what builds stays in the first; the second holds Python and the service.
+
+FROM python:3.13-slim AS build
+WORKDIR /src
+COPY requirements.txt requirements-build.txt ./
+# The environment gets no pip of its own: this stage's pip fills it from outside.
+RUN python -m venv --without-pip /opt/archiver \
+    && pip install --no-cache-dir --require-hashes -r requirements-build.txt \
+    && pip --python /opt/archiver/bin/python install --no-cache-dir --only-binary=:all: --require-hashes -r requirements.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY archiver ./archiver
+RUN hatchling build -t wheel -d /dist \
+    && pip --python /opt/archiver/bin/python install --no-cache-dir --no-index --no-deps /dist/*.whl
+
+FROM python:3.13-slim
+LABEL org.opencontainers.image.title="archiver" \
+      org.opencontainers.image.description="Turns objects in S3 into one zip, on request" \
+      org.opencontainers.image.licenses="MIT"
+RUN python -m pip uninstall --yes --root-user-action=ignore pip \
+    && useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin archiver
+COPY --from=build /opt/archiver /opt/archiver
+ENV PATH=/opt/archiver/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+# By number: orchestrators that forbid root can't look names up.
+USER 10001
+STOPSIGNAL SIGTERM
+# No shell between: the worker is process 1 and gets the signal itself.
+ENTRYPOINT ["archiver"]
+CMD ["run"]

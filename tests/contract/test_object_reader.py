@@ -1,0 +1,165 @@
+"""The law of ObjectReader, on the twin and on S3."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from emulator import Aws
+from twins import MemoryReader, MemoryS3
+
+from archiver.aws.clients import Clients
+from archiver.aws.endpoint import Endpoint
+from archiver.aws.s3_read import S3Reader
+from archiver.core.locations import Location
+from archiver.errors import SourceChanged, SourceUnavailable
+from archiver.ports import ObjectReader
+
+BODY = bytes(range(256)) * 1200  # more than one piece of the twin, and of a socket
+
+
+@dataclass
+class Bench:
+    """A reader, and how to write, remove and freeze the objects of one bucket."""
+
+    reader: ObjectReader
+    bucket: str
+    put: Callable[[str, bytes], object]
+    remove: Callable[[str], object]
+    freeze: Callable[[str], object]
+
+    def at(self, key: str) -> Location:
+        return Location(self.bucket, key)
+
+
+def on_twin() -> Bench:
+    s3 = MemoryS3()
+    return Bench(
+        reader=MemoryReader(s3),
+        bucket="photos",
+        put=lambda key, data: s3.put("photos", key, data, content_type="image/png"),
+        remove=lambda key: s3.blobs.pop(Location("photos", key)),
+        freeze=lambda key: s3.spoil(Location("photos", key), "source_archived"),
+    )
+
+
+def on_s3(aws: Aws, reader: S3Reader) -> Bench:
+    bucket = aws.bucket()
+
+    def put(key: str, data: bytes, storage: str = "STANDARD") -> object:
+        return aws.s3.put_object(
+            Bucket=bucket, Key=key, Body=data, ContentType="image/png", ChecksumAlgorithm="CRC32", StorageClass=storage
+        )
+
+    return Bench(
+        reader=reader,
+        bucket=bucket,
+        put=put,
+        remove=lambda key: aws.s3.delete_object(Bucket=bucket, Key=key),
+        freeze=lambda key: put(key, BODY, "GLACIER"),
+    )
+
+
+@pytest.fixture
+async def reader(aws: Aws, clients: Clients) -> AsyncIterator[S3Reader]:
+    meta = clients.s3_control.meta
+    reader = S3Reader(clients.session, Endpoint(meta.endpoint_url, meta.region_name))
+    yield reader
+    await reader.close()
+
+
+@pytest.fixture(params=["twin", "s3"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    if request.param == "twin":
+        return on_twin()
+    return on_s3(request.getfixturevalue("aws"), request.getfixturevalue("reader"))
+
+
+async def test_head_tells_size_etag_date_and_type(bench: Bench) -> None:
+    bench.put("a.png", BODY)
+    info = await bench.reader.head(bench.at("a.png"))
+    assert (info.size, info.content_type) == (len(BODY), "image/png")
+    assert info.etag.startswith('"')
+    assert info.modified.tzinfo is UTC
+    assert info.modified <= datetime.now(UTC)
+
+
+async def test_a_missing_object_is_source_missing(bench: Bench) -> None:
+    with pytest.raises(SourceUnavailable) as caught:
+        await bench.reader.head(bench.at("nothing.png"))
+    assert caught.value.code == "source_missing"
+
+
+async def test_an_object_in_a_bucket_that_does_not_exist_is_source_missing(bench: Bench) -> None:
+    with pytest.raises(SourceUnavailable) as caught:
+        await bench.reader.head(Location("no-such-bucket", "a.png"))
+    assert caught.value.code == "source_missing"
+
+
+async def test_an_object_that_sleeps_is_source_archived(bench: Bench) -> None:
+    bench.put("a.png", BODY)
+    bench.freeze("a.png")
+    with pytest.raises(SourceUnavailable) as caught:
+        await bench.reader.head(bench.at("a.png"))
+    assert caught.value.code == "source_archived"
+
+
+@pytest.mark.parametrize(
+    ("start", "sizes"), [(0, [len(BODY)]), (1000, [1]), (70_001, [3, 100_000, 5]), (0, [7, 65_536])]
+)
+async def test_a_read_fills_the_views_one_after_the_other_and_nothing_else(
+    bench: Bench, start: int, sizes: list[int]
+) -> None:
+    bench.put("a.png", BODY)
+    info = await bench.reader.head(bench.at("a.png"))
+    room = bytearray(b"." * (sum(sizes) + len(sizes)))
+    views, at = [], 0
+    for size in sizes:
+        views.append(memoryview(room)[at : at + size])
+        at += size + 1  # one byte between the views that is no one's
+
+    await bench.reader.read(bench.at("a.png"), info.etag, start, views)
+
+    assert b"".join(views) == BODY[start : start + sum(sizes)]
+    assert room.count(b".") >= len(sizes)
+    assert [room[sum(sizes[: n + 1]) + n] for n in range(len(sizes))] == [ord(".")] * len(sizes)
+
+
+async def test_a_replaced_object_is_source_changed(bench: Bench) -> None:
+    bench.put("a.png", BODY)
+    info = await bench.reader.head(bench.at("a.png"))
+    bench.put("a.png", BODY[::-1])
+    with pytest.raises(SourceChanged):
+        await bench.reader.read(bench.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
+
+
+async def test_an_object_that_was_removed_after_the_plan_is_source_changed(bench: Bench) -> None:
+    bench.put("a.png", BODY)
+    info = await bench.reader.head(bench.at("a.png"))
+    bench.remove("a.png")
+    with pytest.raises(SourceChanged):
+        await bench.reader.read(bench.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
+
+
+@pytest.mark.parametrize("key", ["a b/ü+%20&?#.png", "/a//b.jpg", "a/./b/../c.txt", "emoji-\U0001f600"])
+async def test_keys_are_literal(bench: Bench, key: str) -> None:
+    bench.put(key, BODY)
+    info = await bench.reader.head(bench.at(key))
+    into = bytearray(len(BODY))
+    await bench.reader.read(bench.at(key), info.etag, 0, [memoryview(into)])
+    assert into == BODY
+
+
+async def test_many_reads_at_once_do_not_mix(bench: Bench) -> None:
+    bodies = {f"{number}.bin": bytes([number]) * (1000 + number) for number in range(40)}
+    for key, body in bodies.items():
+        bench.put(key, body)
+
+    async def whole(key: str) -> bytes:
+        info = await bench.reader.head(bench.at(key))
+        into = bytearray(info.size)
+        await bench.reader.read(bench.at(key), info.etag, 0, [memoryview(into)])
+        return bytes(into)
+
+    assert dict(zip(bodies, await asyncio.gather(*map(whole, bodies)), strict=True)) == bodies

@@ -1,0 +1,80 @@
+"""The container image, read as text: no engine is needed to see what must hold."""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def instructions() -> list[tuple[str, str]]:
+    """The Dockerfile's instructions and their arguments, continued lines joined."""
+    text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    return [(line.split(maxsplit=1)[0], line.split(maxsplit=1)[1]) for line in lines if line.strip()]
+
+
+def last_stage() -> dict[str, str]:
+    found = instructions()
+    start = max(number for number, (word, _) in enumerate(found) if word == "FROM")
+    return dict(found[start:])
+
+
+def test_entry_point_is_in_exec_form_so_that_signals_reach_the_worker() -> None:
+    """The shell form puts `sh` before the worker, and `sh` keeps SIGTERM for itself."""
+    stage = last_stage()
+
+    assert json.loads(stage["ENTRYPOINT"]) == ["archiver"]
+    assert json.loads(stage["CMD"]) == ["run"]
+    assert stage["STOPSIGNAL"] == "SIGTERM"
+
+
+def test_container_does_not_run_as_root() -> None:
+    """By number, for orchestrators that check it."""
+    assert last_stage()["USER"] == "10001"
+
+
+def test_base_images_are_pinned_to_a_python_of_the_project() -> None:
+    """`latest` is another program every month."""
+    assert [argument for word, argument in instructions() if word == "FROM"] == [
+        "python:3.13-slim AS build",
+        "python:3.13-slim",
+    ]
+
+
+def test_last_stage_holds_the_environment_alone() -> None:
+    """One copy from the first stage, nothing installed, pip taken away."""
+    found = instructions()
+    start = max(number for number, (word, _) in enumerate(found) if word == "FROM")
+
+    copies = [argument for word, argument in found[start:] if word in ("COPY", "ADD")]
+    runs = " ".join(argument for word, argument in found[start:] if word == "RUN")
+
+    assert copies == ["--from=build /opt/archiver /opt/archiver"]
+    assert "uninstall --yes --root-user-action=ignore pip" in runs
+    assert not re.search(r"apt-get|pip\S* install|hatchling", runs)
+
+
+def test_every_package_of_the_image_is_checked_by_hash() -> None:
+    """All but our own wheel, which is installed without asking any index."""
+    runs = " ".join(argument for word, argument in instructions() if word == "RUN")
+    installs = re.findall(r"pip (?:--python \S+ )?install [^&]*", runs)
+
+    assert len(installs) == 3
+    assert all("--require-hashes" in install or "--no-index" in install for install in installs)
+
+
+def test_what_the_dockerfile_copies_is_let_through_by_dockerignore() -> None:
+    """And nothing else: the ignore file starts from nothing."""
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    let_through = {line[1:] for line in ignored if line.startswith("!")}
+    copied = [
+        source.removeprefix("./")
+        for word, argument in instructions()
+        if word == "COPY" and not argument.startswith("--from")
+        for source in argument.split()[:-1]
+    ]
+
+    assert ignored[1] == "*"
+    assert let_through == set(copied)
+    assert all((ROOT / name).exists() for name in copied)

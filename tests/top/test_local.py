@@ -1,0 +1,203 @@
+"""The service beside an AWS of its own, with nothing but Python: `archiver local` and `archiver demo`."""
+
+import io
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+import zipfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archiver.local.demo import DemoError, Picture, take_round
+from archiver.local.embedded import ACCOUNT, LocalError, embedded_aws, local_environment
+from archiver.local.run import send_command
+from archiver.local.samples import sample
+
+# What a person's shell may hold, and what must not lead the worker astray. Port 1 answers nobody.
+ASTRAY = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_embedded_aws_hides_the_shells_aws_and_gives_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile or an endpoint of one service would outrank ours, and lead to a real account."""
+    for name, value in ASTRAY.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+
+    with embedded_aws() as aws:
+        inside = dict(os.environ)
+
+    expected = {name for name in local_environment(0) if name.startswith("AWS_")}
+    hiding = {"AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_EC2_METADATA_DISABLED"}
+    assert {name for name in inside if name.startswith("AWS_")} == expected | hiding
+    assert inside["AWS_ENDPOINT_URL"] == aws.endpoint
+    assert dict(os.environ) == before
+
+
+def test_embedded_aws_holds_what_the_readme_names() -> None:
+    """The sample, and queue URLs with LocalStack's account in them."""
+    with embedded_aws() as aws, closing(aws.client("s3")) as s3, closing(aws.client("sqs")) as sqs:
+        picture = s3.get_object(Bucket="source-images", Key="source.jpg")["Body"].read()
+        urls = {sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in ("input-queue", "output-queue")}
+        attributes = sqs.get_queue_attributes(QueueUrl=aws.queue_url("input-queue"), AttributeNames=["RedrivePolicy"])
+
+    assert picture == sample("source.jpg")
+    assert urls == {f"{aws.endpoint}/{ACCOUNT}/{name}" for name in ("input-queue", "output-queue")}
+    assert json.loads(attributes["Attributes"]["RedrivePolicy"])["maxReceiveCount"] == 5
+
+
+def test_embedded_aws_can_be_reached_from_this_machine_alone() -> None:
+    """Its socket is bound to 127.0.0.1, not to every address."""
+    with embedded_aws() as aws:
+        port = int(aws.endpoint.rpartition(":")[2])
+        with socket.socket() as probe:
+            refused = probe.connect_ex(("127.0.0.2", port))
+
+    assert refused != 0
+
+
+def test_taken_port_is_said_in_one_sentence() -> None:
+    """And nothing hangs."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(LocalError, match=rf"^port {port} of 127.0.0.1 can't be had .*--port$"), embedded_aws(port):
+            pass
+
+
+@pytest.mark.parametrize("command", ["run_demo", "run_local"])
+def test_missing_moto_is_said_in_one_sentence_with_the_remedy(command: str) -> None:
+    """It is an extra: the worker in production does without it."""
+    code = (
+        "import sys; sys.modules['moto.moto_server.werkzeug_app'] = None;"
+        f"from archiver.local import {command}; sys.exit({command}({'0' if command == 'run_local' else ''}))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.endswith("the embedded AWS needs moto: pip install 'archiver[local]'\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_demo_makes_an_archive_and_says_so_in_ten_lines() -> None:
+    """Whatever the shell holds of AWS, no log, no warning: only the story."""
+    done = subprocess.run(
+        [sys.executable, "-m", "archiver", "demo"],
+        env=os.environ | ASTRAY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    expected = "AWS sources request answer archive link download listing check done"
+    assert list(said) == expected.split()
+    assert said["check"] == "every CRC is right; all 205 files are equal to their objects, byte for byte"
+    assert re.fullmatch(r"http://localhost:\d+/zip-storage/[0-9a-f]{64}/download\.zip", said["link"])
+
+
+def test_verbose_demo_shows_the_workers_log_on_standard_error() -> None:
+    """Standard output stays the story."""
+    done = subprocess.run(
+        [sys.executable, "-m", "archiver", "demo", "--verbose"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert "job.done" in done.stderr
+    assert "job.done" not in done.stdout
+
+
+async def test_demo_fails_where_the_archive_is_another_one() -> None:
+    """Two pictures under one path: the archive renames one, and the check sees it."""
+    twins = [Picture("a/x.png", "album", b"one"), Picture("b/x.png", "album", b"two")]
+
+    with embedded_aws() as aws, pytest.raises(DemoError, match="list of 2 is another one"):
+        await take_round(aws, twins)
+
+
+async def test_demo_fails_where_the_answer_is_a_failure() -> None:
+    """Failures come back on the queue that the demo watches."""
+    with embedded_aws() as aws, pytest.raises(DemoError, match=r'"status": "failed".*"name_unsafe"'):
+        await take_round(aws, [Picture("x.png", "..", b"one")])
+
+
+def test_readme_shows_the_command_that_is_printed() -> None:
+    """Someone may copy it from either place."""
+    assert send_command("http://localhost:4566") in (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def _converse(port: int) -> tuple[dict[str, Any], bytes]:
+    """Do what `archiver local` prints: send the message, take the answer, follow the link."""
+    words = shlex.split(send_command(f"http://localhost:{port}").replace("\\\n", ""))
+    options = dict(zip(words[3::2], words[4::2], strict=True))
+    with embedded_client(options["--endpoint-url"]) as sqs:
+        sqs.send_message(QueueUrl=options["--queue-url"], MessageBody=options["--message-body"])
+        url = options["--queue-url"].replace("input-queue", "output-queue")
+        for _ in range(10):
+            if messages := sqs.receive_message(QueueUrl=url, WaitTimeSeconds=3).get("Messages"):
+                break
+    answer = json.loads(messages[0]["Body"])
+    with urllib.request.urlopen(answer["substitutions"]["archiver_URL"], timeout=10) as response:
+        return answer, response.read()
+
+
+def embedded_client(endpoint: str) -> Any:
+    import boto3  # noqa: PLC0415
+
+    return closing(
+        boto3.client(
+            "sqs",
+            endpoint_url=endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+    )
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_local_workflow_works_with_the_command_that_is_printed(end: signal.Signals) -> None:
+    """Send, receive, download; then Ctrl-C (or a supervisor's signal) ends it with code 0."""
+    port = free_port()
+    with subprocess.Popen(
+        [sys.executable, "-m", "archiver", "local", "--port", str(port)],
+        env=os.environ | ASTRAY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if "worker.ready" in line:
+                break
+        try:
+            answer, body = _converse(port)
+        finally:
+            process.send_signal(end)
+            rest, _ = process.communicate(timeout=30)
+
+    assert send_command(f"http://localhost:{port}") in printed
+    assert answer["metadata"] == {"user_email": "user@example.com"}
+    with zipfile.ZipFile(io.BytesIO(body)) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {"album_1/source.jpg": sample("source.jpg")}
+    assert process.returncode == 0
+    assert "Traceback" not in printed + rest
