@@ -5,7 +5,7 @@ Objects in S3 become one zip, on request.
 
     message   worker, lease, settle   receive, keep the message ours, end it truthfully
     request   core.messages           what was asked, checked
-    plan      core.plan, core.paths   names, order, sizes; everything that can be known before the first byte
+    plan      core.draft, core.plan   names, order, sizes; everything that can be known before the first byte
     fetch     stages.fetch            objects read concurrently, resumed, pinned to what was planned
     zip       stages.assemble         stored archives: every byte's place is known, parts are filled in any order
               stages.deflate          compressed archives: in order, through stream-zip in a thread of ours

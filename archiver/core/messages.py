@@ -20,9 +20,6 @@ JOB_ID_CHARACTERS = 128
 PROBLEMS_TOLD = 20
 """Problems that one rejection spells out; the rest is counted."""
 
-ERROR_MESSAGE_BYTES = 1024
-"""Longest value of the attribute `ErrorMessage`, in bytes of UTF-8."""
-
 _JobId = Annotated[str, Field(min_length=1, max_length=JOB_ID_CHARACTERS)]
 
 
@@ -229,11 +226,3 @@ def _sources(problems: Sequence[SourceProblem]) -> list[dict[str, str]]:
 def notification_id(digest: str, message_id: str, status: Status) -> str:
     """Name one answer: 64 hex digits, the same for every delivery of the message *message_id*."""
     return hashlib.sha256(f"{digest}\n{message_id}\n{status}".encode()).hexdigest()
-
-
-def error_message(text: str) -> str:
-    """Make *text* a value of `ErrorMessage`: escaped to what SQS accepts, 1 to `ERROR_MESSAGE_BYTES` bytes of UTF-8."""
-    escaped = jsontext.escape_refused(text) or "no reason is known"
-    if jsontext.byte_length(escaped) <= ERROR_MESSAGE_BYTES:
-        return escaped
-    return escaped.encode()[: ERROR_MESSAGE_BYTES - len("…".encode())].decode(errors="ignore") + "…"

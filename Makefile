@@ -1,0 +1,96 @@
+# Every target sets up .venv by itself, from python3 (3.11 or newer) and make alone. `make help` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+
+# The first interpreter that is new enough.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.local ## one archive from beginning to end, on this machine alone
+	@$(BIN)/archiver demo
+
+.PHONY: local
+local: $(VENV)/.local ## the worker beside an embedded S3 and SQS on port 4566, until Ctrl-C
+	@$(BIN)/archiver local
+
+.PHONY: test
+test: $(VENV)/.ready ## every test, with coverage: all of archiver/core, 95 % of the rest
+	@$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -n 2
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --include='archiver/core/*' --fail-under=100
+	$(BIN)/coverage report --omit='archiver/core/*' --fail-under=95
+
+.PHONY: test-quick
+test-quick: $(VENV)/.ready ## the tests that take less than ten seconds each
+	$(BIN)/pytest -m 'not slow'
+
+.PHONY: lint
+lint: $(VENV)/.ready ## style, types, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(VENV)/.ready ## write the code as `make lint` wants it
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# ---------------------------------------------------------------------------------------------------------------------
+
+# Stamps: a step is done again only where what it was made from is newer, so that a second `make demo` needs no network.
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "make: no python3 of 3.11 or newer was found; name one with PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) has no venv module: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@touch $@
+
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# What the demo needs is a third of what developing needs: whoever wants a look waits for no more.
+$(VENV)/.local: requirements-local.txt pyproject.toml | $(VENV)/.created
+	$(INSTALL) --require-hashes -r requirements-local.txt
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.ready: requirements-dev.txt $(VENV)/.local
+	$(INSTALL) --require-hashes -r requirements-dev.txt
+	@touch $@
+
+# What is pinned stays pinned; to move one package: make requirements UPGRADE='--upgrade-package NAME'.
+# The longest list is made first, and the others are taken out of it: one version of everything.
+TOOLS := $(VENV)/tools
+COMPILE = $(TOOLS)/bin/pip-compile --quiet --generate-hashes --strip-extras --annotation-style=line --no-header \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+$(TOOLS)/.ready: | $(VENV)/.created
+	$(BIN)/python -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check 'pip-tools==7.6.2'
+	@touch $@
+
+.PHONY: requirements
+requirements: $(TOOLS)/.ready ## pin and hash what pyproject.toml asks for
+	$(BIN)/python -c 'import tomllib; g = tomllib.load(open("pyproject.toml", "rb")); \
+	print(*g["build-system"]["requires"], sep="\n", file=open("$(TOOLS)/build.in", "w")); \
+	print("editables", file=open("$(TOOLS)/editable.in", "w")); \
+	print(*g["dependency-groups"]["dev"], sep="\n", file=open("$(TOOLS)/dev.in", "w"))'
+	$(COMPILE) --extra local $(UPGRADE) --output-file requirements-dev.txt pyproject.toml $(TOOLS)/*.in
+	for list in requirements.txt requirements-build.txt requirements-local.txt; do cp requirements-dev.txt $$list; done
+	$(COMPILE) --extra local --output-file requirements-local.txt pyproject.toml $(TOOLS)/build.in $(TOOLS)/editable.in
+	$(COMPILE) --output-file requirements.txt pyproject.toml
+	$(COMPILE) --output-file requirements-build.txt $(TOOLS)/build.in
+
+.PHONY: clean
+clean: ## remove everything that was made
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist htmlcov

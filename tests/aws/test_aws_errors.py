@@ -1,0 +1,196 @@
+"""Every error of AWS and its libraries leaves the adapters as one of ours, sorted by what the worker does about it."""
+
+import zlib
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+from aws.refusing import client_error, refusing
+from botocore import exceptions as botocore_errors
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.aws.clients import Clients
+from archiver.aws.faults import REFUSED, NotThere
+from archiver.aws.s3 import S3Store, S3Upload, Upload, check_bucket
+from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
+from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, LeaseLost, Rejected, Temporary
+from archiver.ports import Message, Note, QueueFacts, Rejection, Target
+
+DEAD = "arn:aws:sqs:eu-west-1:123456789012:dead"
+FACTS = QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", 30, 3, DEAD)
+MESSAGE = Message("id", "{}", "receipt", 0.0, 1, datetime.now(UTC))
+REJECTION = Rejection("internal", "so", "group", "dedup")
+TARGET = Target("a.zip", "attachment", {})
+BODY = memoryview(b"body")
+CRC = zlib.crc32(BODY)
+
+Call = Callable[[Clients], Awaitable[object]]
+
+
+def source(clients: Clients) -> SqsSource:
+    return SqsSource(clients, "http://queue", FACTS, 1)
+
+
+def upload(clients: Clients) -> S3Upload:
+    return S3Upload(clients, Upload("archives", "a.zip", "id"))
+
+
+CALLS: dict[str, Call] = {
+    "resolve": lambda clients: resolve_queue(clients.sqs_control, "jobs"),
+    "open": lambda clients: SqsSource.open(clients, "jobs", 1),
+    "receive": lambda clients: source(clients).receive(1),
+    "hide": lambda clients: source(clients).hide(MESSAGE, 1),
+    "delete": lambda clients: source(clients).delete(MESSAGE),
+    "reject": lambda clients: source(clients).reject(MESSAGE, REJECTION),
+    "send": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").send(Note("{}", "id", "group")),
+    "check": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").check(),
+    "bucket": lambda clients: check_bucket(clients.s3_control, "archives"),
+    "find": lambda clients: S3Store(clients, "archives").find("a.zip"),
+    "put": lambda clients: S3Store(clients, "archives").put(TARGET, BODY, CRC),
+    "begin": lambda clients: S3Store(clients, "archives").begin(TARGET),
+    "sweep": lambda clients: S3Store(clients, "archives").sweep("a.zip"),
+    "part": lambda clients: upload(clients).part(1, BODY, CRC),
+    "complete": lambda clients: upload(clients).complete(0, 0),
+    "abort": lambda clients: upload(clients).abort(),
+}
+
+GONE_QUEUE = "AWS.SimpleQueueService.NonExistentQueue"
+SORTED: list[tuple[str, str, type[ArchiverError]]] = [
+    ("resolve", GONE_QUEUE, NotThere),
+    ("resolve", "AccessDenied", ConfigurationFault),
+    ("open", "QueueDoesNotExist", NotThere),
+    ("receive", "OverLimit", Temporary),
+    ("receive", "AccessDenied", Temporary),
+    ("receive", GONE_QUEUE, Temporary),
+    ("hide", "ReceiptHandleIsInvalid", LeaseLost),
+    ("hide", "InvalidParameterValue", LeaseLost),
+    ("hide", "AWS.SimpleQueueService.MessageNotInflight", LeaseLost),
+    ("hide", "RequestThrottled", Temporary),
+    ("delete", "ReceiptHandleIsInvalid", LeaseLost),
+    ("delete", "InvalidParameterValue", LeaseLost),
+    ("delete", "AccessDenied", Temporary),
+    ("reject", GONE_QUEUE, Temporary),
+    ("reject", "AccessDenied", Temporary),
+    ("send", GONE_QUEUE, NotThere),
+    ("send", "AccessDenied", ConfigurationFault),
+    ("send", "InvalidParameterValue", Temporary),
+    ("check", GONE_QUEUE, NotThere),
+    ("bucket", "404", NotThere),
+    ("bucket", "403", ConfigurationFault),
+    ("bucket", "400", ConfigurationFault),
+    ("find", "400", ConfigurationFault),
+    ("find", "500", Temporary),
+    ("put", "AccessDenied", ConfigurationFault),
+    ("put", "NoSuchBucket", ConfigurationFault),
+    ("put", "KMS.DisabledException", ConfigurationFault),
+    ("put", "PreconditionFailed", ArchiveExists),
+    ("put", "ConditionalRequestConflict", Temporary),
+    ("put", "BadDigest", Temporary),
+    ("begin", "AccessDenied", ConfigurationFault),
+    ("begin", "NoSuchBucket", ConfigurationFault),
+    ("begin", "SlowDown", Temporary),
+    ("sweep", "AccessDenied", Temporary),
+    ("part", "NoSuchUpload", Temporary),
+    ("part", "BadDigest", Temporary),
+    ("part", "AccessDenied", ConfigurationFault),
+    ("complete", "PreconditionFailed", ArchiveExists),
+    ("complete", "412", ArchiveExists),
+    ("complete", "ConditionalRequestConflict", Temporary),
+    ("complete", "NoSuchUpload", Temporary),
+    ("complete", "InternalError", Temporary),
+    ("complete", "BadDigest", Temporary),
+    ("complete", "AccessDenied", ConfigurationFault),
+    ("complete", "NoSuchBucket", ConfigurationFault),
+    ("complete", "InvalidPart", Rejected),
+    ("complete", "EntityTooSmall", Rejected),
+    ("complete", "InvalidRequest", Rejected),
+    ("abort", "AccessDenied", Temporary),
+]
+
+
+@pytest.mark.parametrize(("call", "code", "expected"), SORTED)
+async def test_each_answer_is_sorted_by_what_to_do_about_it(
+    call: str, code: str, expected: type[ArchiverError]
+) -> None:
+    with pytest.raises(ArchiverError) as caught:
+        await CALLS[call](refusing(client_error(code)))
+    assert type(caught.value) is expected
+    assert code.rsplit(".", 1)[-1] in str(caught.value)
+
+
+@pytest.mark.parametrize("code", ["404", "NoSuchKey", "403", "AccessDenied"])
+async def test_an_archive_that_can_not_be_seen_is_not_found(code: str) -> None:
+    assert await S3Store(refusing(client_error(code)), "archives").find("a.zip") is None
+
+
+@pytest.mark.parametrize("code", ["NoSuchUpload", "NoSuchBucket", "404"])
+async def test_aborting_an_upload_that_is_gone_is_success(code: str) -> None:
+    await CALLS["abort"](refusing(client_error(code)))
+
+
+async def test_an_abort_that_may_not_be_looked_after_is_believed() -> None:
+    await CALLS["abort"](refusing(client_error("AccessDenied"), abort_multipart_upload={}))
+
+
+async def test_an_upload_that_survives_every_abort_is_said_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archiver.aws.s3.ABORT_PAUSE", 0)
+    with pytest.raises(Temporary, match="still there"):
+        await CALLS["abort"](refusing(client_error("unused"), abort_multipart_upload={}, list_parts={}))
+
+
+async def test_a_part_whose_crc_comes_back_changed_is_not_taken_as_sent() -> None:
+    told = {"ETag": '"e"', "ChecksumCRC32": "AAAAAA=="}
+    broken = upload(refusing(client_error("unused"), upload_part=told))
+    with pytest.raises(Temporary, match="CRC-32"):
+        await broken.part(1, BODY, CRC)
+    with pytest.raises(Rejected, match="0 were sent"):
+        await broken.complete(len(BODY), CRC)
+
+
+async def test_both_names_of_an_error_of_sqs_are_known() -> None:
+    error = client_error("AWS.SimpleQueueService.SomethingElse", QueryErrorCode="com.amazonaws.sqs#QueueDoesNotExist")
+    with pytest.raises(NotThere):
+        await CALLS["resolve"](refusing(error))
+
+
+@pytest.mark.parametrize("code", sorted(REFUSED))
+@pytest.mark.parametrize("call", CALLS)
+async def test_refused_credentials_are_a_configuration_fault_everywhere(call: str, code: str) -> None:
+    with pytest.raises(ConfigurationFault):
+        await CALLS[call](refusing(client_error(code, 403)))
+
+
+LIBRARY = [
+    botocore_errors.EndpointConnectionError(endpoint_url="http://queue"),
+    botocore_errors.ReadTimeoutError(endpoint_url="http://queue"),
+    botocore_errors.ConnectionClosedError(endpoint_url="http://queue"),
+    botocore_errors.HTTPClientError(error=ValueError()),
+    botocore_errors.ParamValidationError(report="so"),
+    aiohttp.ClientPayloadError("cut"),
+    aiohttp.ServerDisconnectedError(),
+    ConnectionResetError(),
+    TimeoutError(),
+]
+
+
+@pytest.mark.parametrize("error", LIBRARY, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("call", CALLS)
+async def test_errors_of_the_way_there_are_temporary(call: str, error: Exception) -> None:
+    with pytest.raises(ArchiverError) as caught:
+        await CALLS[call](refusing(error))
+    assert type(caught.value) is Temporary
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_without_credentials_everything_is_a_configuration_fault(call: str) -> None:
+    with pytest.raises(ConfigurationFault):
+        await CALLS[call](refusing(botocore_errors.NoCredentialsError()))
+
+
+@given(call=st.sampled_from(sorted(CALLS)), code=st.text(max_size=30), status=st.integers(300, 599))
+async def test_no_code_whatever_leaks_an_error_of_the_library(call: str, code: str, status: int) -> None:
+    with suppress(ArchiverError):
+        await CALLS[call](refusing(client_error(code, status)))

@@ -1,0 +1,146 @@
+"""TLS: the certificate is checked, always."""
+
+import asyncio
+import datetime as dt
+import ipaddress
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from aws.canned import answer, canned
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from archiver.aws.http import HttpPool, Limits, Origin
+from archiver.aws.http_connection import Request
+from archiver.aws.http_parse import Head
+from archiver.errors import ConfigurationFault, Interrupted
+
+BODY = bytes(range(256)) * 8192
+
+
+class Authority(NamedTuple):
+    key: ec.EllipticCurvePrivateKey
+    certificate: x509.Certificate
+
+
+def certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: Authority | None = None) -> x509.Certificate:
+    """A certificate of *name* (a host) by *issuer*, or an authority's own."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    usage = dict.fromkeys(
+        ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only"), False
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    if issuer is None:
+        signs = x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, decipher_only=False, **usage)
+        builder = builder.add_extension(signs, critical=True)
+    else:
+        host = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+        builder = builder.add_extension(x509.SubjectAlternativeName([host]), critical=False)
+        identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+        builder = builder.add_extension(identifier, critical=False)
+    return builder.sign(issuer.key if issuer else key, hashes.SHA256())
+
+
+def authority(folder: Path, name: str) -> tuple[Authority, str]:
+    """An authority and the file that makes it trusted."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    made = certificate(name, key)
+    file = folder / f"{name}.pem"
+    file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    return Authority(key, made), str(file)
+
+
+def serving(folder: Path, host: str, issuer: Authority) -> ssl.SSLContext:
+    """A server's context, its certificate for *host*."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    file = folder / "server.pem"
+    file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + certificate(host, key, issuer).public_bytes(serialization.Encoding.PEM)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+def anything(_: Head) -> None:
+    """Every head is fine."""
+
+
+async def fetch(port: int, bundle: str | None, into: bytearray, times: int = 1, host: str = "127.0.0.1") -> None:
+    pool = HttpPool(Limits(), bundle)
+    try:
+        for _ in range(times):
+            view = memoryview(into)
+            request = Request("GET", b"GET / HTTP/1.1\r\n\r\n", [view[:1000], view[1000:]], anything)
+            await pool.request(Origin(tls=True, host=host, port=port), request)
+    finally:
+        await pool.close()
+
+
+async def test_body_arrives_whole_through_tls_and_the_connection_is_kept(tmp_path: Path) -> None:
+    issuer, bundle = authority(tmp_path, "ours")
+    into = bytearray(len(BODY))
+    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, "127.0.0.1", issuer)) as server:
+        await fetch(server.port, bundle, into, times=3)
+        assert server.connections == 1
+    assert into == BODY
+
+
+async def test_certificate_is_held_against_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    issuer, bundle = authority(tmp_path, "ours")
+    into = bytearray(len(BODY))
+    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, "localhost", issuer)) as server:
+        await fetch(server.port, bundle, into, host="localhost")
+    assert into == BODY
+
+
+@pytest.mark.parametrize(("host", "trusted"), [("127.0.0.2", "ours"), ("localhost", "ours"), ("127.0.0.1", "theirs")])
+async def test_wrong_host_or_unknown_authority_is_refused_before_a_byte_is_sent(
+    tmp_path: Path, host: str, trusted: str
+) -> None:
+    issuer, bundle = authority(tmp_path, "ours")
+    if trusted != "ours":
+        _, bundle = authority(tmp_path, trusted)
+    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, host, issuer)) as server:
+        with pytest.raises(Interrupted, match="certificate refused"):
+            await fetch(server.port, bundle, bytearray(len(BODY)))
+        assert server.requests == []
+
+
+async def test_system_store_does_not_know_a_private_authority(tmp_path: Path) -> None:
+    issuer, _ = authority(tmp_path, "ours")
+    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, "127.0.0.1", issuer)) as server:
+        with pytest.raises(Interrupted, match="certificate refused"):
+            await fetch(server.port, None, bytearray(len(BODY)))
+
+
+async def test_server_that_does_not_speak_tls_is_an_interruption(tmp_path: Path) -> None:
+    async def babble(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(babble, "127.0.0.1", 0)
+    async with server:
+        with pytest.raises(Interrupted, match="no connection"):
+            await fetch(server.sockets[0].getsockname()[1], None, bytearray(1))
+
+
+async def test_certificate_file_that_is_not_there_is_ours_to_mend() -> None:
+    with pytest.raises(ConfigurationFault, match="bundle"):
+        await fetch(1, "/no/such/bundle.pem", bytearray(1))

@@ -1,0 +1,114 @@
+"""Parts on the wire: sent without a copy, sent whole again on a retry, and an error in a 200 is an error."""
+
+import asyncio
+import zlib
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from archiver.aws.clients import Clients, Limits, open_clients
+from archiver.aws.s3 import SLICE, S3Store, S3Upload, Slices, Upload
+from archiver.errors import Temporary
+from archiver.ports import Target
+
+BODY = bytes(range(251)) * 5000  # four slices and a bit
+CRC = zlib.crc32(BODY)
+WIRED = b64encode(CRC.to_bytes(4, "big")).decode()
+OK = 'HTTP/1.1 200 OK\r\nETag: "e"\r\nx-amz-checksum-crc32: ' + WIRED + "\r\nContent-Length: 0\r\n\r\n"
+SLOW_DOWN = "<Error><Code>SlowDown</Code><Message>reduce your rate</Message></Error>"
+BUSY = f"HTTP/1.1 503 Slow Down\r\nContent-Length: {len(SLOW_DOWN)}\r\n\r\n{SLOW_DOWN}"
+
+
+@dataclass
+class Server:
+    """Answers requests in turn with *answers* (an empty one closes the connection); keeps heads and bodies."""
+
+    answers: list[str]
+    heads: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while self.answers:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+                length = int(head.partition("content-length: ")[2].partition("\r\n")[0] or 0)
+                answer = self.answers.pop(0)
+                # A connection that is closed early has taken a part of the body.
+                self.bodies.append(await reader.readexactly(length if answer else length // 2))
+                self.heads.append(head)
+                if not answer:
+                    break
+                writer.write(answer.encode())
+                await writer.drain()
+        except asyncio.IncompleteReadError:
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def answering(monkeypatch: pytest.MonkeyPatch, *answers: str) -> AsyncIterator[tuple[Server, Clients]]:
+    server = Server(list(answers))
+    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        async with open_clients(Limits()) as clients:
+            yield server, clients
+
+
+def upload(clients: Clients) -> S3Upload:
+    return S3Upload(clients, Upload("archives", "a.zip", "id"))
+
+
+async def test_slices_are_views_of_the_body_itself() -> None:
+    body = bytearray(BODY)
+    views = [view async for view in Slices(memoryview(body))]
+    body[0] ^= 1
+    assert b"".join(views) == body
+    assert max(len(view) for view in views) == SLICE
+
+
+async def test_a_part_goes_out_whole_with_its_length_and_its_crc(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with answering(monkeypatch, OK) as (server, clients):
+        await upload(clients).part(7, memoryview(BODY), CRC)
+    assert server.bodies == [BODY]
+    assert "put /archives/a.zip?partnumber=7&uploadid=id " in server.heads[0]
+    assert f"x-amz-checksum-crc32: {WIRED.lower()}\r\n" in server.heads[0]
+    assert "x-amz-content-sha256: unsigned-payload\r\n" in server.heads[0]
+    assert "transfer-encoding" not in server.heads[0]
+
+
+@pytest.mark.parametrize("first", [BUSY, ""], ids=["throttled", "cut"])
+async def test_a_retry_sends_the_part_from_its_start(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
+    async with answering(monkeypatch, first, OK) as (server, clients):
+        await upload(clients).part(1, memoryview(BODY), CRC)
+    assert len(server.bodies) == 2
+    assert server.bodies[1] == BODY
+
+
+async def test_a_retried_put_sends_the_archive_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with answering(monkeypatch, BUSY, OK) as (server, clients):
+        await S3Store(clients, "archives").put(Target("a.zip", "attachment", {}), memoryview(BODY), CRC)
+    assert server.bodies == [BODY, BODY]
+    assert "if-none-match: *\r\n" in server.heads[1]
+
+
+async def test_complete_tells_size_crc_and_condition_and_an_error_in_a_200_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    error = "<Error><Code>InternalError</Code><Message>try again</Message></Error>"
+    failed = f"HTTP/1.1 200 OK\r\nContent-Length: {len(error)}\r\n\r\n{error}"
+    async with answering(monkeypatch, OK, failed, failed) as (server, clients):
+        sent = upload(clients)
+        await sent.part(1, memoryview(BODY), CRC)
+        with pytest.raises(Temporary, match="InternalError"):
+            await sent.complete(len(BODY), CRC)
+    told = server.heads[1]
+    assert "if-none-match: *\r\n" in told
+    assert f"x-amz-mp-object-size: {len(BODY)}\r\n" in told
+    assert f"x-amz-checksum-crc32: {WIRED.lower()}\r\n" in told
+    assert "x-amz-checksum-type: full_object\r\n" in told
+    assert f"<ChecksumCRC32>{WIRED}</ChecksumCRC32>" in server.bodies[1].decode()

@@ -1,0 +1,241 @@
+"""Reads are held to the range and version asked for: on hand-made answers, and on an emulator's objects."""
+
+import base64
+import zlib
+from collections.abc import AsyncIterator
+
+import aioboto3
+import pytest
+from aws.canned import Act, answer
+from aws.reading import BODY, ETAG, PHOTO, error, failed, part, reading
+from emulator import REGION, Aws
+
+from archiver.aws.endpoint import Endpoint
+from archiver.aws.http import Limits
+from archiver.aws.s3_read import S3Reader
+from archiver.core.locations import Location
+from archiver.errors import ConfigurationFault, Interrupted, SourceChanged, SourceUnavailable
+
+
+async def test_range_is_asked_for_by_version_and_fills_the_views() -> None:
+    into = bytearray(20)
+    view = memoryview(into)
+    async with reading([part()]) as (server, reader):
+        await reader.read(PHOTO, ETAG, 10, [view[:7], view[7:7], view[7:]])
+    asked = server.requests[0].decode()
+    assert into == BODY[10:30]
+    assert asked.startswith("GET /photos/album/a%20b.jpg HTTP/1.1\r\n")
+    for line in (
+        "Range: bytes=10-29",
+        f"If-Match: {ETAG}",
+        "Accept-Encoding: identity",
+        "x-amz-security-token: SECRETTOKEN",
+    ):
+        assert f"\r\n{line}\r\n" in asked
+
+
+async def test_whole_object_by_200_will_do_where_the_length_says_so() -> None:
+    into = bytearray(20)
+    async with reading([answer("200 OK", BODY[:20], f"ETag: {ETAG}")]) as (_, reader):
+        await reader.read(PHOTO, ETAG, 0, [memoryview(into)])
+    assert into == BODY[:20]
+
+
+async def test_chunked_part_is_taken_where_it_fills_the_views_exactly() -> None:
+    said = f"HTTP/1.1 206 OK\r\nTransfer-Encoding: chunked\r\nETag: {ETAG}\r\nContent-Range: bytes 10-29/*\r\n\r\n"
+    into = bytearray(20)
+    async with reading([said.encode() + b"14\r\n" + BODY[10:30] + b"\r\n0\r\n\r\n"]) as (_, reader):
+        await reader.read(PHOTO, ETAG, 10, [memoryview(into)])
+    assert into == BODY[10:30]
+
+
+RANGE = "Content-Range: bytes 10-29/100000"
+NOT_WHAT_WAS_ASKED = {
+    "no Content-Range": answer("206 OK", BODY[10:30], f"ETag: {ETAG}"),
+    "another start": answer("206 OK", BODY[10:30], f"ETag: {ETAG}", "Content-Range: bytes 11-30/100000"),
+    "another end": answer("206 OK", BODY[10:30], f"ETag: {ETAG}", "Content-Range: bytes 10-30/100000"),
+    "another unit": answer("206 OK", BODY[10:30], f"ETag: {ETAG}", "Content-Range: items 10-29/100000"),
+    "two ranges": answer("206 OK", BODY[10:30], f"ETag: {ETAG}", RANGE, RANGE),
+    "no ETag": answer("206 OK", BODY[10:30], RANGE),
+    "two ETags": answer("206 OK", BODY[10:30], f"ETag: {ETAG}", f"ETag: {ETAG}", RANGE),
+    "the whole object": answer("200 OK", BODY, f"ETag: {ETAG}"),
+    "as much of another place": answer("200 OK", BODY[:20], f"ETag: {ETAG}"),
+    "fewer bytes": answer("206 OK", BODY[10:29], f"ETag: {ETAG}", "Content-Range: bytes 10-28/100000"),
+    "more bytes": answer("206 OK", BODY[10:31], f"ETag: {ETAG}", "Content-Range: bytes 10-30/100000"),
+    "an error that looks like data": answer("200 OK", b"<Error><Code>x</Code>"),
+    "nothing": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "many parts": answer("206 OK", BODY[10:30], f"ETag: {ETAG}", "Content-Type: multipart/byteranges; boundary=x"),
+}
+
+
+@pytest.mark.parametrize("said", NOT_WHAT_WAS_ASKED.values(), ids=NOT_WHAT_WAS_ASKED.keys())
+async def test_success_that_is_not_what_was_asked_for_places_nothing(said: bytes) -> None:
+    into = bytearray(20)
+    async with reading([said]) as (server, reader):
+        problem = await failed(reader, [memoryview(into)])
+        assert await server.deserted()
+    assert isinstance(problem, Interrupted)
+    assert (problem.received, problem.throttled) == (0, False)
+    assert into == bytes(20)
+
+
+CHANGED = {
+    "another version": part(etag='"fedcba"'),
+    "precondition": error("412 Precondition Failed", "PreconditionFailed"),
+    "deleted": error("404 Not Found", "NoSuchKey"),
+    "bucket deleted": error("404 Not Found", "NoSuchBucket"),
+    "denied": error("403 Forbidden", "AccessDenied"),
+    "archived": error("403 Forbidden", "InvalidObjectState"),
+    "shrunk": error("416 Requested Range Not Satisfiable", "InvalidRange"),
+    "key disabled": error("400 Bad Request", "KMS.DisabledException"),
+}
+
+
+@pytest.mark.parametrize("said", CHANGED.values(), ids=CHANGED.keys())
+async def test_object_that_is_no_longer_the_planned_one_is_told_apart(said: bytes) -> None:
+    into = bytearray(20)
+    async with reading([said]) as (_, reader):
+        assert isinstance(await failed(reader, [memoryview(into)]), SourceChanged)
+    assert into == bytes(20)
+
+
+async def test_etag_that_would_end_its_line_is_never_sent() -> None:
+    async with reading([part()]) as (server, reader):
+        with pytest.raises(SourceChanged):
+            await reader.read(PHOTO, '"x"\r\nX: y', 10, [memoryview(bytearray(20))])
+        assert server.requests == []
+
+
+FOR_NOW = {
+    "slow down": (error("503 Slow Down", "SlowDown"), True),
+    "unavailable": (answer("503 Service Unavailable", b"<html>"), True),
+    "too many": (answer("429 Too Many Requests"), True),
+    "kms throttles": (error("400 Bad Request", "ThrottlingException"), True),
+    "kms throttles by its name": (error("400 Bad Request", "KMS.ThrottlingException"), True),
+    "internal": (error("500 Internal Server Error", "InternalError"), False),
+    "gateway": (answer("502 Bad Gateway", b"<html>"), False),
+    "gateway time-out": (answer("504 Gateway Timeout"), False),
+    "request time-out": (error("400 Bad Request", "RequestTimeout"), False),
+    "odd": (error("409 Conflict", "OperationAborted"), False),
+    "forbidden by a stranger": (answer("403 Forbidden", b"<html>"), False),
+    "moved": (error("301 Moved Permanently", "PermanentRedirect"), False),
+    "not modified": (answer("304 Not Modified"), False),
+}
+
+
+@pytest.mark.parametrize(("said", "throttled"), FOR_NOW.values(), ids=FOR_NOW.keys())
+async def test_what_may_pass_is_an_interruption_that_names_status_and_code(said: bytes, throttled: bool) -> None:
+    async with reading([said]) as (server, reader):
+        problem = await failed(reader)
+        assert isinstance(problem, Interrupted)
+        assert (problem.received, problem.throttled) == (0, throttled)
+        assert said.split()[1].decode() in str(problem)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"]
+)
+async def test_refused_credentials_or_clock_are_ours_to_mend(code: str) -> None:
+    async with reading([error("403 Forbidden", code, "SECRETTOKEN")]) as (_, reader):
+        problem = await failed(reader)
+    assert isinstance(problem, ConfigurationFault)
+    assert code in str(problem)
+
+
+@pytest.mark.parametrize("good", [0, 1, 50_000, len(BODY) - 1])
+async def test_cut_body_tells_how_many_bytes_are_good_and_the_rest_can_be_read(good: int) -> None:
+    into = bytearray(len(BODY))
+    view = memoryview(into)
+    first = part(0, len(BODY))[: -(len(BODY) - good)]
+    async with reading([first, Act.CLOSE], [part(good, len(BODY) - good)]) as (server, reader):
+        problem = await failed(reader, [view], start=0)
+        assert isinstance(problem, Interrupted)
+        assert problem.received == good
+        await reader.read(PHOTO, ETAG, good, [view[good:]])
+        assert f"Range: bytes={good}-{len(BODY) - 1}\r\n".encode() in server.requests[1]
+    assert into == BODY
+
+
+async def test_stalled_body_is_an_interruption() -> None:
+    async with reading([part()[:-5], Act.STALL], limits=Limits(stall=0.1)) as (_, reader):
+        problem = await failed(reader)
+    assert isinstance(problem, Interrupted)
+    assert problem.received == 15
+
+
+# An emulator
+
+
+@pytest.fixture
+async def emulated(aws: Aws) -> AsyncIterator[S3Reader]:
+    session = aioboto3.Session(region_name=REGION)
+    async with session.client("s3", endpoint_url=aws.endpoint) as client:
+        reader = S3Reader(session, Endpoint(client.meta.endpoint_url, client.meta.region_name))
+    yield reader
+    await reader.close()
+
+
+ODD_KEYS = ["a//b", "../x", "./y", "a/../b", "tail/", "a+b %2F#?&=~'()*!;:@$,[]|^`{}\"<>", "ü n̈ 🎉", "%", " "]
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+async def test_key_is_taken_literally(aws: Aws, emulated: S3Reader, key: str) -> None:
+    location = Location(aws.bucket(), key)
+    body = key.encode() * 5000
+    aws.s3.put_object(Bucket=location.bucket, Key=key, Body=body, ContentType="image/x-odd", ChecksumAlgorithm="CRC32")
+    info = await emulated.head(location)
+    into = bytearray(info.size)
+    await emulated.read(location, info.etag, 0, [memoryview(into)])
+    assert into == body
+    assert info.crc32 == zlib.crc32(body)
+    assert info.content_type == "image/x-odd"
+    assert info.modified == aws.s3.head_object(Bucket=location.bucket, Key=key)["LastModified"]
+
+
+async def test_ranges_of_one_object_join_to_the_object(aws: Aws, emulated: S3Reader) -> None:
+    location = Location(aws.bucket(), "big")
+    aws.s3.put_object(Bucket=location.bucket, Key="big", Body=BODY)
+    info = await emulated.head(location)
+    into = bytearray(info.size)
+    view = memoryview(into)
+    for start in range(0, info.size, 33_333):
+        await emulated.read(location, info.etag, start, [view[start : start + 33_333]])
+    assert into == BODY
+
+
+async def test_encoded_object_comes_byte_for_byte(aws: Aws, emulated: S3Reader) -> None:
+    location = Location(aws.bucket(), "page.html")
+    body = base64.b64decode("H4sIAAAAAAACA8tIzcnJBwCGphA2BQAAAA==")
+    aws.s3.put_object(Bucket=location.bucket, Key=location.key, Body=body, ContentEncoding="gzip")
+    info = await emulated.head(location)
+    into = bytearray(info.size)
+    await emulated.read(location, info.etag, 0, [memoryview(into)])
+    assert into == body
+
+
+async def test_empty_object_has_facts(aws: Aws, emulated: S3Reader) -> None:
+    location = Location(aws.bucket(), "empty")
+    aws.s3.put_object(Bucket=location.bucket, Key=location.key, Body=b"")
+    assert (await emulated.head(location)).size == 0
+
+
+async def test_replaced_and_deleted_objects_are_told_apart(aws: Aws, emulated: S3Reader) -> None:
+    location = Location(aws.bucket(), "x")
+    aws.s3.put_object(Bucket=location.bucket, Key="x", Body=b"one")
+    info = await emulated.head(location)
+    aws.s3.put_object(Bucket=location.bucket, Key="x", Body=b"two")
+    with pytest.raises(SourceChanged):
+        await emulated.read(location, info.etag, 0, [memoryview(bytearray(3))])
+    aws.s3.delete_object(Bucket=location.bucket, Key="x")
+    with pytest.raises(SourceChanged):
+        await emulated.read(location, info.etag, 0, [memoryview(bytearray(3))])
+    with pytest.raises(SourceUnavailable, match="source_missing"):
+        await emulated.head(location)
+
+
+async def test_glacier_object_is_archived(aws: Aws, emulated: S3Reader) -> None:
+    location = Location(aws.bucket(), "cold")
+    aws.s3.put_object(Bucket=location.bucket, Key="cold", Body=b"ice", StorageClass="GLACIER")
+    with pytest.raises(SourceUnavailable, match="source_archived"):
+        await emulated.head(location)

@@ -1,0 +1,96 @@
+"""With which credentials, and in which region, a bucket is read."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from aws.canned import Canned, Script, answer, canned
+from aws.reading import BODY, ETAG, FACTS, PHOTO, Frozen, Session, error, failed, head, part, reading
+
+from archiver.aws.endpoint import Endpoint, Place
+from archiver.aws.http import Origin
+from archiver.aws.s3_read import S3Reader
+from archiver.errors import ConfigurationFault, Interrupted
+
+
+async def test_expired_token_is_renewed_once() -> None:
+    session = Session(Frozen(token="OLD"), Frozen(token="NEW"))
+    into = bytearray(20)
+    async with reading([error("400 Bad Request", "ExpiredToken")], [part()], session=session) as (server, reader):
+        await reader.read(PHOTO, ETAG, 10, [memoryview(into)])
+    assert [b"x-amz-security-token: NEW" in request for request in server.requests] == [False, True]
+    assert into == BODY[10:30]
+
+
+async def test_expired_token_without_another_is_not_tried_again() -> None:
+    async with reading([error("400 Bad Request", "ExpiredToken")]) as (server, reader):
+        assert isinstance(await failed(reader), ConfigurationFault)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("keys", [None, OSError("SECRETKEY")])
+async def test_credentials_that_cannot_be_had_are_ours_to_mend(keys: Exception | None) -> None:
+    async with reading([part()], session=Session(keys)) as (server, reader):
+        assert isinstance(await failed(reader), ConfigurationFault)
+        assert server.requests == []
+
+
+class Rerouted(Endpoint):
+    """AWS's names, reached at a server of ours."""
+
+    port = 0
+
+    def place(self, bucket: str) -> Place:
+        return replace(super().place(bucket), origin=Origin(tls=False, host="127.0.0.1", port=self.port))
+
+
+@asynccontextmanager
+async def on_aws(*scripts: Script) -> AsyncIterator[tuple[Canned, S3Reader]]:
+    async with canned(*scripts) as server:
+        endpoint = Rerouted("https://s3.us-east-1.amazonaws.com", "us-east-1")
+        endpoint.port = server.port
+        reader = S3Reader(Session(), endpoint)
+        try:
+            yield server, reader
+        finally:
+            await reader.close()
+
+
+MOVED = {
+    "301": answer("301 Moved Permanently", b"", "x-amz-bucket-region: eu-west-1"),
+    "307": answer("307 Temporary Redirect", b"", "x-amz-bucket-region: eu-west-1"),
+    "400": answer("400 Bad Request", b"", "x-amz-bucket-region: eu-west-1"),
+    "400 with a body": answer(
+        "400 Bad Request", b"<Code>AuthorizationHeaderMalformed</Code><Region>eu-west-1</Region>"
+    ),
+}
+
+
+@pytest.mark.parametrize("said", MOVED.values(), ids=MOVED.keys())
+async def test_bucket_elsewhere_is_read_there_and_remembered(said: bytes) -> None:
+    async with on_aws([said], [part()]) as (server, reader):
+        for _ in range(2):
+            await reader.read(PHOTO, ETAG, 10, [memoryview(bytearray(20))])
+    hosts = [request.split(b"\r\nHost: ")[1].split(b"\r\n")[0] for request in server.requests]
+    assert hosts == [b"photos.s3.us-east-1.amazonaws.com"] + 2 * [b"photos.s3.eu-west-1.amazonaws.com"]
+    assert [b"/eu-west-1/s3/aws4_request" in request for request in server.requests] == [False, True, True]
+
+
+async def test_head_of_a_bucket_elsewhere_is_asked_there() -> None:
+    async with on_aws([answer("301 Moved", b"", "x-amz-bucket-region: eu-west-1")], [head(*FACTS)]) as (server, reader):
+        assert (await reader.head(PHOTO)).size == 5
+        assert len(server.requests) == 2
+
+
+async def test_buckets_that_send_us_back_and_forth_are_followed_once() -> None:
+    there, back = (answer("301 Moved", b"", f"x-amz-bucket-region: {region}") for region in ("eu-west-1", "us-east-1"))
+    async with on_aws([there], [back]) as (server, reader):
+        assert isinstance(await failed(reader), Interrupted)
+        assert len(server.requests) == 2
+
+
+async def test_redirect_of_a_custom_endpoint_is_not_followed() -> None:
+    async with reading([answer("301 Moved", b"", "x-amz-bucket-region: eu-west-1")]) as (server, reader):
+        assert isinstance(await failed(reader), Interrupted)
+        assert len(server.requests) == 1

@@ -1,0 +1,113 @@
+"""Queues by name, URL and ARN; FIFO queues; queues with limits of their own."""
+
+import json
+
+import pytest
+from emulator import ACCOUNT, Aws
+
+from archiver.aws.clients import Clients
+from archiver.aws.faults import NotThere
+from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
+from archiver.errors import Temporary
+from archiver.ports import Attribute, Note, Rejection
+
+REJECTION = Rejection("invalid_json", "x" * 2000, "group-1", "dedup-1")
+
+
+async def test_a_queue_is_found_by_name_url_and_arn(aws: Aws, clients: Clients) -> None:
+    url = aws.queue()
+    for text in (url, url.rsplit("/", 1)[-1], aws.arn(url)):
+        assert await resolve_queue(clients.sqs_control, text) == url
+
+
+@pytest.mark.parametrize(
+    "text", ["nowhere", f"arn:aws:sqs:eu-west-1:{ACCOUNT}:nowhere", "arn:aws:sns:eu-west-1:1:topic", "arn:aws:sqs:x"]
+)
+async def test_a_queue_that_does_not_exist_is_said_not_to_be_there(clients: Clients, text: str) -> None:
+    with pytest.raises(NotThere):
+        await resolve_queue(clients.sqs_control, text)
+
+
+async def test_a_url_that_leads_nowhere_is_found_out_at_the_start(aws: Aws, clients: Clients) -> None:
+    url = f"{aws.endpoint}/{ACCOUNT}/nowhere"
+    with pytest.raises(NotThere):
+        await SqsSource.open(clients, url, 1)
+    with pytest.raises(NotThere):
+        await SqsNotifier(clients.sqs_control, url).check()
+
+
+async def test_a_fifo_queue_gets_group_and_deduplication_id_and_a_standard_queue_does_not(
+    aws: Aws, clients: Clients
+) -> None:
+    note = Note("{}", "id-1", "group-1")
+    for fifo in (True, False):
+        url = aws.queue(fifo=fifo)
+        notifier = SqsNotifier(clients.sqs_control, aws.arn(url))
+        await notifier.send(note)
+        [message] = aws.all_messages(url)
+        told = message["Attributes"]
+        assert told.get("MessageGroupId") == ("group-1" if fifo else None)
+        assert told.get("MessageDeduplicationId") == ("id-1" if fifo else None)
+
+
+async def test_a_fifo_source_tells_its_groups_and_rejects_into_a_fifo_queue(aws: Aws, clients: Clients) -> None:
+    dead = aws.queue(fifo=True)
+    url = aws.queue(
+        {"RedrivePolicy": json.dumps({"deadLetterTargetArn": aws.arn(dead), "maxReceiveCount": 3})}, fifo=True
+    )
+    aws.sqs.send_message(QueueUrl=url, MessageBody="{}", MessageGroupId="tenant", MessageDeduplicationId="1")
+    source = await SqsSource.open(clients, url, 1)
+
+    [message] = await source.receive(1)
+    await source.reject(message, REJECTION)
+
+    assert message.group == "tenant"
+    [rejected] = aws.all_messages(dead)
+    assert rejected["Attributes"]["MessageGroupId"] == "group-1"
+    assert rejected["Attributes"]["MessageDeduplicationId"] == "dedup-1"
+
+
+async def test_messages_stay_hidden_as_long_as_the_queue_said_at_the_start(aws: Aws, clients: Clients) -> None:
+    url = aws.queue({"VisibilityTimeout": "30"})
+    source = await SqsSource.open(clients, url, 1)
+    aws.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
+    assert len(await source.receive(1)) == 1
+    assert await source.receive(1) == []
+
+
+async def test_a_dead_letter_queue_with_a_smaller_limit_gets_a_shorter_reason(aws: Aws, clients: Clients) -> None:
+    dead = aws.queue({"MaximumMessageSize": "1024"})
+    url = aws.queue({"RedrivePolicy": json.dumps({"deadLetterTargetArn": aws.arn(dead), "maxReceiveCount": 3})})
+    source = await SqsSource.open(clients, url, 1)
+    body = "x" * 900
+    aws.sqs.send_message(QueueUrl=url, MessageBody=body)
+
+    [message] = await source.receive(1)
+    await source.reject(message, REJECTION)
+
+    [rejected] = aws.all_messages(dead)
+    reason = {name: told["StringValue"] for name, told in rejected["MessageAttributes"].items()}
+    taken = len("ErrorCode" + "String" + "invalid_json" + "ErrorMessage" + "String")
+    assert rejected["Body"] == body
+    assert reason == {"ErrorCode": "invalid_json", "ErrorMessage": "x" * (1024 - 900 - taken)}
+
+
+async def test_a_dead_letter_queue_that_is_gone_leaves_the_message_to_the_redrive_policy(
+    aws: Aws, clients: Clients
+) -> None:
+    dead = aws.queue()
+    url = aws.queue({"RedrivePolicy": json.dumps({"deadLetterTargetArn": aws.arn(dead), "maxReceiveCount": 3})})
+    source = await SqsSource.open(clients, url, 1)
+    aws.sqs.delete_queue(QueueUrl=dead)
+    aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
+    [message] = await source.receive(1)
+    with pytest.raises(Temporary):
+        await source.reject(message, REJECTION)
+
+
+async def test_an_answer_queue_with_a_smaller_limit_leaves_less_room(aws: Aws, clients: Clients) -> None:
+    notifier = SqsNotifier(clients.sqs_control, aws.queue({"MaximumMessageSize": "2048"}))
+    assert notifier.room_for({}) == 1024 * 1024
+    await notifier.check()
+    assert notifier.room_for({"a": Attribute("String", "bc")}) == 2048 - len("a" + "String" + "bc")

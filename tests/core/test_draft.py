@@ -1,0 +1,163 @@
+"""The request alone decides which objects go into an archive, and under which names."""
+
+import re
+from typing import Any
+
+import pytest
+from core.drafts import RULES, drafted
+from core.laws_of_paths import broken_by, clashes
+from hypothesis import given
+from hypothesis import strategies as st
+
+from archiver.core.draft import Draft, Rules
+from archiver.core.locations import AllowList, Location
+from archiver.core.messages import Renamed
+from archiver.errors import Rejected, SourceProblem
+
+
+def refused(*files: str | dict[str, Any], rules: Rules = RULES, **fields: object) -> Rejected:
+    with pytest.raises(Rejected) as caught:
+        drafted(*files, rules=rules, **fields)
+    return caught.value
+
+
+def paths(draft: Draft) -> list[str]:
+    return [file.path for file in draft.files]
+
+
+def test_a_draft_holds_each_file_in_the_order_of_the_request() -> None:
+    draft = drafted({"source": "p/b.jpg", "destination": "album"}, "s3://other/a.jpg", {"source": "c", "name": "d/e"})
+    assert [(file.source, file.location, file.path) for file in draft.files] == [
+        ("p/b.jpg", Location("photos", "p/b.jpg"), "album/b.jpg"),
+        ("s3://other/a.jpg", Location("other", "a.jpg"), "a.jpg"),
+        ("c", Location("photos", "c"), "d/e"),
+    ]
+    assert (draft.renamed, draft.skipped) == ((), ())
+
+
+def test_all_files_with_an_invalid_source_are_reported_at_once() -> None:
+    rejected = refused("a", "s3://b", "s3://b/", "c", {"source": "é" * 600})
+    assert rejected.code == "invalid_request"
+    assert rejected.message == (
+        "$.files[1].source names no key; $.files[2].source names no key; "
+        "$.files[4].source has a key of 1200 bytes; S3 has at most 1024"
+    )
+    assert [problem.source for problem in rejected.sources] == ["s3://b", "s3://b/", "é" * 600]
+
+
+def test_a_key_that_ends_in_a_slash_is_an_invalid_request_even_beside_an_unsafe_name() -> None:
+    rejected = refused({"source": "a", "name": "../x"}, "p/", {"source": "b", "name": "C:/x"})
+    assert rejected.code == "invalid_request"
+    assert rejected.message == "$.files[1] the key ends in / and no file name is given"
+
+
+def test_all_unsafe_names_are_reported_at_once() -> None:
+    rejected = refused({"source": "a", "name": "../x"}, "b", {"source": "c", "destination": "C:/x.txt"})
+    assert rejected.code == "name_unsafe"
+    assert rejected.message == "$.files[0] the path holds a part `..`; $.files[2] the path names a drive"
+    assert rejected.sources == (SourceProblem("a", "name_unsafe"), SourceProblem("c", "name_unsafe"))
+
+
+def test_all_sources_outside_the_allow_list_are_listed() -> None:
+    rules = Rules("photos", "archives", AllowList.parse("photos/a/", "archives"))
+    rejected = refused("a/x", "b/x", "s3://other/x", "a/y", rules=rules)
+    assert rejected.code == "source_not_allowed"
+    assert rejected.sources == tuple(SourceProblem(text, "source_not_allowed") for text in ("b/x", "s3://other/x"))
+    assert "$.files[1].source s3://photos/b/x" in rejected.message
+    assert refused("s3://archives/x").code == "source_not_allowed"
+
+
+def test_a_long_list_of_problems_is_told_briefly_and_listed_in_full() -> None:
+    rejected = refused(*["s3://archives/" + "x" * 500] * 1_000)
+    assert rejected.message.endswith("; and 980 more")
+    assert len(rejected.message) < 8_000
+    assert len(rejected.sources) == 1_000
+
+
+def test_equal_paths_are_numbered_in_the_requests_order_and_reported() -> None:
+    draft = drafted("a/photo.jpg", "b/PHOTO.jpg", {"source": "c", "name": "photo.jpg."})
+    assert paths(draft) == ["photo.jpg", "PHOTO (2).jpg", "photo (3).jpg"]
+    assert draft.renamed == (
+        Renamed("b/PHOTO.jpg", "PHOTO.jpg", "PHOTO (2).jpg"),
+        Renamed("c", "photo.jpg.", "photo (3).jpg"),
+    )
+
+
+def test_the_file_gives_way_where_another_needs_a_folder() -> None:
+    draft = drafted({"source": "a", "name": "x"}, {"source": "b", "name": "x/y"})
+    assert paths(draft) == ["x (2)", "x/y"]
+    draft = drafted({"source": "a", "name": "x"}, {"source": "b", "name": "x/y"}, on_duplicate="skip")
+    assert paths(draft) == ["x/y"]
+    assert draft.skipped == (SourceProblem("a", "name_conflict"),)
+
+
+def test_skipped_duplicates_are_left_out_and_not_called_renamed() -> None:
+    draft = drafted("a/x.jpg", "b/X.jpg", {"source": "c", "name": "x.jpg "}, on_duplicate="skip")
+    assert paths(draft) == ["x.jpg"]
+    assert draft.skipped == (SourceProblem("b/X.jpg", "name_conflict"), SourceProblem("c", "name_conflict"))
+    assert draft.renamed == ()
+
+
+def test_duplicates_reject_the_request_that_says_so() -> None:
+    rejected = refused("a/x.jpg", "b/X.jpg", "c", on_duplicate="fail")
+    assert rejected.code == "name_conflict"
+    assert rejected.message == "$.files[1] needs X.jpg, which another file takes, or a folder"
+    assert rejected.sources == (SourceProblem("b/X.jpg", "name_conflict"),)
+    assert paths(drafted("a/x.jpg", "b/y.jpg", on_duplicate="fail")) == ["x.jpg", "y.jpg"]
+
+
+def test_compression_is_the_requests_else_the_settings() -> None:
+    settings = Rules("photos", "archives", RULES.allowed, compression="auto")
+    assert drafted("a", rules=settings).compression == "auto"
+    assert drafted("a", rules=settings, compression="store").compression == "store"
+    assert drafted("a").compression == "store"
+
+
+def test_the_same_request_has_the_same_hash_however_it_is_written() -> None:
+    first = drafted("p/a.jpg").request_hash
+    assert re.fullmatch("[0-9a-f]{64}", first)
+    for same in (
+        drafted("s3://photos/p/a.jpg"),
+        drafted({"source": "p/a.jpg", "name": "./a.jpg"}, metadata={"a": 1}, archive_name="x", job_id="j"),
+        drafted("p/a.jpg", on_missing="fail", on_duplicate="rename", compression="store"),
+    ):
+        assert same.request_hash == first
+
+
+def test_another_request_has_another_hash() -> None:
+    settings = Rules("photos", "archives", RULES.allowed, compression="auto")
+    drafts = [
+        drafted("p/a.jpg"),
+        drafted("q/a.jpg"),
+        drafted("s3://other/p/a.jpg"),
+        drafted({"source": "p/a.jpg", "destination": "album"}),
+        drafted("p/a.jpg", "p/a.jpg"),
+        drafted("p/a.jpg", {"source": "p/a.jpg", "name": "a (2).jpg"}),
+        drafted("p/a.jpg", on_missing="skip"),
+        drafted("p/a.jpg", on_duplicate="skip"),
+        drafted("p/a.jpg", compression="deflate"),
+        drafted("p/a.jpg", rules=settings),
+        drafted("p/a.jpg", "p/b.jpg"),
+        drafted("p/b.jpg", "p/a.jpg"),
+    ]
+    assert len({draft.request_hash for draft in drafts}) == len(drafts)
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {"source": st.text("aA./ é", min_size=1)}, optional={"destination": st.text("aAB.\\/: é\u0301", max_size=6)}
+        ),
+        min_size=1,
+    ),
+    st.sampled_from(["rename", "skip"]),
+)
+def test_any_request_is_refused_or_gets_lawful_paths_without_a_clash(files: list[Any], on_duplicate: str) -> None:
+    try:
+        draft = drafted(*files, on_duplicate=on_duplicate)
+    except Rejected:
+        return
+    assert [broken for path in paths(draft) for broken in broken_by(path)] == []
+    assert clashes(paths(draft)) == []
+    assert len(draft.files) + len(draft.skipped) == len(files)
+    assert drafted(*files, on_duplicate=on_duplicate) == draft
