@@ -1,0 +1,120 @@
+"""
+The archiver itself: worker and pipeline as they are served, with default settings; only the queues are in memory.
+
+    ours.py ENDPOINT LOAD COUNT SIZE JOBS KEY_PREFIX
+
+All messages are there at once. Time runs from the first receive to the last delete.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from loads import Load
+
+from archiver.app import READS_AT_ONCE, UPLOADS_AT_ONCE, reading, rules_of
+from archiver.aws.clients import Limits, open_clients
+from archiver.aws.s3 import S3Store
+from archiver.logs import configure_logs
+from archiver.pipeline import Answers, Pipeline
+from archiver.ports import Attribute, Message, Note, QueueFacts, Rejection
+from archiver.settings import load_settings
+from archiver.settle import Gate, Settler
+from archiver.stages.budget import Budget
+from archiver.stages.fetch import Fetcher
+from archiver.stages.limiter import Limiter
+from archiver.worker import Worker
+
+FACTS = QueueFacts(arn="arn:aws:sqs:us-east-1:000000000000:bench", visibility=60)
+
+
+class Queues:
+    """Both queues: messages to receive, and the keys of the archives that answers tell of."""
+
+    def __init__(self, bodies: list[str]) -> None:
+        now = datetime.now(UTC)
+        self._waiting = [Message(f"m{i}", body, "", 0.0, 1, now) for i, body in enumerate(bodies)]
+        self._left = len(bodies)
+        self.keys: dict[str, str] = {}
+        self.failure = ""
+        self.done = asyncio.Event()
+
+    async def receive(self, limit: int) -> list[Message]:
+        if not self._waiting:
+            await self.done.wait()
+        taken, self._waiting = self._waiting[:limit], self._waiting[limit:]
+        return [
+            Message(one.id, one.body, one.receipt, time.monotonic(), one.receive_count, one.sent_at) for one in taken
+        ]
+
+    async def hide(self, message: Message, seconds: int) -> None:
+        if seconds != FACTS.visibility:
+            self._fail(f"{message.id} was given back; the log says why")
+
+    async def delete(self, message: Message) -> None:
+        del message
+        self._left -= 1
+        if not self._left:
+            self.done.set()
+
+    async def reject(self, message: Message, rejection: Rejection) -> None:
+        self._fail(f"{message.id} was rejected: {rejection.code}: {rejection.message}")
+
+    def _fail(self, reason: str) -> None:
+        self.failure = reason
+        self.done.set()
+
+    def room_for(self, attributes: Mapping[str, Attribute]) -> int:
+        del attributes
+        return 1 << 20
+
+    async def send(self, note: Note) -> None:
+        answer = json.loads(note.body)
+        self.keys[answer["job_id"]] = answer["archive"]["key"]
+
+
+async def run(load: Load, prefix: str) -> dict[str, object]:
+    settings = load_settings(
+        {"SQS_SOURCE_QUEUE": "bench", "S3_SOURCE_BUCKET": "bench-source", "S3_DESTINATION_BUCKET": "bench-archives"}
+    )
+    jobs = [f"{prefix}-{number}" for number in range(load.jobs)]
+    names = [f"{load.name}/{index:06}.jpg" for index in range(load.count)]
+    requests = [
+        json.dumps(
+            {"job_id": job, "files": [{"source": name, "name": name} for name in names[numbers.start : numbers.stop]]}
+        )
+        for job, numbers in zip(jobs, load.split(), strict=True)
+    ]
+    queues, gate = Queues(requests), Gate()
+    limits = Limits(
+        wait_seconds=settings.wait_seconds,
+        jobs=settings.max_concurrent_jobs,
+        parts=UPLOADS_AT_ONCE * settings.max_concurrent_jobs,
+    )
+    async with open_clients(limits) as clients, reading(clients) as reader:
+        pipeline = Pipeline(
+            rules_of(settings),
+            queue_arn=FACTS.arn,
+            fetcher=Fetcher(reader, Limiter(READS_AT_ONCE)),
+            store=S3Store(clients, settings.destination_bucket),
+            source=queues,
+            answers=Answers(success=queues),
+            budget=Budget(settings.memory_budget),
+        )
+        settler = Settler(queues, FACTS, pipeline, gate)
+        worker = Worker(queues, settler, gate, slots=settings.max_concurrent_jobs, wait=settings.wait_seconds, grace=1)
+        wall, cpu = time.perf_counter(), time.process_time()
+        await worker.run(queues.done)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    if queues.failure:
+        sys.exit(queues.failure)
+    return {"wall_s": wall, "cpu_s": cpu, "keys": [queues.keys[job] for job in jobs]}
+
+
+if __name__ == "__main__":
+    _endpoint, name, count, size, jobs, prefix = sys.argv[1:]
+    configure_logs(stream=sys.stderr)
+    print(json.dumps(asyncio.run(run(Load(name, "", int(count), int(size), 0, int(jobs)), prefix))))

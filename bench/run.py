@@ -1,0 +1,166 @@
+"""
+Archives the same objects with this project and with its peers, one after the other and again, and prints one table.
+
+Every archive is checked, whoever made it. `make bench`; BENCH_FLAGS hands on the options below.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+from check import Checker, WrongArchiveError
+from contenders import ALL, AbsentError, Contender, Run, Task, measure
+from loads import FULL, GROWTH, QUICK, Load
+from server import LoadServer, compile_c
+from table import OURS, as_json, print_table, spread
+
+LATENCY_MS = 20  # to the first byte, as S3 has it
+MOST_GROWTH = 1.3  # of the cost of one member, from 2,000 to 20,000 of them
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    names = ",".join(contender.name for contender in ALL)
+    parser.add_argument("--only", metavar="W1,W2", help="these loads (all: W1 to W5)")
+    parser.add_argument("--peers", metavar="NAMES", default=names, help=f"these contenders ({names})")
+    parser.add_argument("--runs", type=int, default=3, help="interleaved runs of each (3)")
+    parser.add_argument("--quick", action="store_true", help="small loads: about a minute")
+    parser.add_argument("--tls", action="store_true", help="through TLS, on small loads: only CPU time means anything")
+    parser.add_argument("--latency", action="store_true", help=f"{LATENCY_MS} ms before each object's first byte")
+    parser.add_argument("--cost", action="store_true", help="does one member cost more among 20,000 than among 2,000?")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="the same figures for programs")
+    options = parser.parse_args()
+    if options.runs < 1:
+        parser.error("--runs: at least one")
+    for given, known in ((options.peers, names), (options.only, ",".join(load.name for load in FULL))):
+        if unknown := set((given or known).split(",")) - set(known.split(",")):
+            parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {known}")
+    return options
+
+
+def choose_loads(options: argparse.Namespace) -> list[Load]:
+    if options.cost:
+        return list(GROWTH)
+    loads = list(QUICK if options.quick or options.tls else FULL)
+    usual = "W1,W2,W3" if options.tls else "W1,W2,W5" if options.latency else "W1,W2,W3,W4,W5"
+    chosen = [load for load in loads if load.name in (options.only or usual).split(",")]
+    if options.latency:  # whoever reads one object after the other waits for each
+        chosen = [replace(load, slow_count=min(load.slow_count, 200)) for load in chosen]
+    return chosen
+
+
+def make_ready(options: argparse.Namespace) -> dict[Contender, list[str]]:
+    """The contenders that can take part, with their commands. Of the others a line says why not."""
+    ready = {}
+    for contender in ALL:
+        if contender.name not in ([OURS] if options.cost else options.peers.split(",")):
+            continue
+        if options.tls and not contender.speaks_tls:
+            print(f"  {contender.name:9} skipped: it does not speak TLS")
+            continue
+        try:
+            ready[contender] = contender.prepare()
+            print(f"  {contender.name:9} {contender.about}")
+        except AbsentError as error:
+            print(f"  {contender.name:9} skipped: {error}")
+    return ready
+
+
+class Bench:
+    """One load server, and the contenders on it."""
+
+    def __init__(self, server: LoadServer, ready: dict[Contender, list[str]], runs: int) -> None:
+        self._server = server
+        self._ready = ready
+        self._runs = runs
+        self._checker = Checker(server)
+        self.failures: list[str] = []
+
+    def on(self, load: Load) -> dict[str, list[Run]]:
+        """Interleaved, and each repetition begins with another contender. One that fails is left out from then on."""
+        results: dict[str, list[Run]] = {contender.name: [] for contender in self._ready}
+        taking_part = list(self._ready)
+        for repetition in range(self._runs):
+            turn = repetition % max(1, len(taking_part))
+            for contender in taking_part[turn:] + taking_part[:turn]:
+                try:
+                    results[contender.name].append(self._run(contender, load))
+                except (RuntimeError, OSError, ValueError, WrongArchiveError) as error:
+                    self.failures.append(f"{contender.name} on {load.name}: {error}")
+                    taking_part.remove(contender)
+                    del results[contender.name]
+        return results
+
+    def _run(self, contender: Contender, load: Load) -> Run:
+        share = load.slow(warms_up=contender.warms_up) if contender.slow else load
+        task = Task(self._server.endpoint, share, load.bytes, f"{contender.name}-{load.name}")
+        busy, started = self._server.cpu_seconds(), time.perf_counter()
+        run, keys = measure(self._ready[contender], task, self._server.environment)
+        run = replace(run, server_busy=(self._server.cpu_seconds() - busy) / (run.wall_s * share.bytes / load.bytes))
+        took = time.perf_counter() - started
+        for key, numbers in zip(keys, share.split(), strict=True):
+            names = [f"{share.name.lower()}/{index:06}.jpg" for index in numbers]
+            self._checker.check(key, names, share.size)
+        self._server.ask("/_reset")
+        print(f"  {load.name} {contender.name:9} {took:6.1f} s", file=sys.stderr)
+        return run
+
+
+def print_cost(results: dict[str, dict[str, list[Run]]]) -> list[str]:
+    """Compares the work of ten times as many members, repetition by repetition."""
+    few, many = GROWTH
+    factor = many.count / few.count
+    pairs = zip(results[few.name][OURS], results[many.name][OURS], strict=True)
+    grown = [more.work_cpu_s / less.work_cpu_s / factor for less, more in pairs]
+    print(f"\nCPU time of one member among {many.count:,}: × {spread(grown, 2)} of one among {few.count:,}.")
+    return [f"the cost of one member grew more than {MOST_GROWTH} times"] if median(grown) > MOST_GROWTH else []
+
+
+def bench(options: argparse.Namespace, loads: Sequence[Load]) -> list[str]:
+    compile_c()
+    print("Contenders:")
+    ready = make_ready(options)
+    declared = [*loads, *(load.slow() for load in loads if load.slow_size)]
+    results = {}
+    with LoadServer(declared, delay_ms=LATENCY_MS if options.latency else 0, tls=options.tls) as server:
+        runs = Bench(server, ready, options.runs)
+        for load in loads:
+            results[load.name] = runs.on(load)
+            print_table(load, results[load.name])
+    failures = runs.failures
+    if options.cost and not failures:
+        failures = print_cost(results)
+    if options.json:
+        figures = {load.name: as_json(load, results[load.name]) for load in loads}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return failures
+
+
+def main() -> int:
+    options = arguments()
+    one_minute = os.getloadavg()[0]
+    print(
+        f"{os.cpu_count()} cores; load average before the start {one_minute:.1f}"
+        + "; expect noise" * (one_minute > 0.5)
+    )
+    failures = bench(options, choose_loads(options))
+    print(f"\nMedian [least–most] of {options.runs} interleaved runs over loopback; every archive was checked whole.")
+    print("(of n %): that share was archived, and times are scaled to the whole.")
+    print("Start-up is the CPU time before the clients are made: the other CPU columns are without it, memory is not.")
+    if options.tls:
+        print("TLS is taken off by a slow terminator that caps the wall time: compare CPU only.")
+    if options.latency:
+        print(f"{LATENCY_MS} ms passed before each object's first byte.")
+    for failure in failures:
+        print(f"FAILED: {failure}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

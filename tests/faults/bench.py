@@ -1,0 +1,32 @@
+"""What the tests of the proxy itself stand on."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from .emulator import Clients
+from .history import Exchange
+from .proxy import FaultProxy
+from .rules import Action, Rule
+
+BODY = bytes(range(256)) * 1024
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A proxy with one client behind it and one object in front of it."""
+
+    proxy: FaultProxy
+    through: Clients
+    direct: Clients
+    bucket: str
+    queue: str
+
+    def add(self, action: Action, op: str, **where: Any) -> Rule:
+        return self.proxy.add(Rule(action, op=op, **where))
+
+    def get(self, **how: Any) -> bytes:
+        body: bytes = self.through.s3.get_object(Bucket=self.bucket, Key="a/b.jpg", **how)["Body"].read()
+        return body
+
+    def last(self, op: str) -> Exchange:
+        return self.proxy.history.of(op)[-1]

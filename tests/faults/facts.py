@@ -1,0 +1,108 @@
+"""What a request and its answer say that a checker needs: ids, receipts, sizes, digests, bodies of answers."""
+
+import base64
+import hashlib
+import json
+import re
+import zlib
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from .operations import Call
+from .wire import Answer, Request, aws_chunks_decoded, header
+
+WRITES = frozenset({"PutObject", "UploadPart"})
+META = "x-amz-meta-"
+
+
+def facts_of_request(call: Call, request: Request) -> dict[str, Any]:
+    """What is asked. Sizes in bytes; *crc32* as a number; *receipt* and *body* word for word."""
+    named = ("range", "if-match", "if-none-match")
+    facts: dict[str, Any] = {
+        name.replace("-", "_"): value for name in named if (value := header(request.headers, name)) is not None
+    }
+    if call.op in WRITES:
+        body = content(request)
+        facts |= {"size": len(body), "sha256": hashlib.sha256(body).hexdigest(), "crc32": zlib.crc32(body)}
+    if call.op in ("PutObject", "CreateMultipartUpload"):
+        facts["metadata"] = {
+            name.lower().removeprefix(META): value for name, value in request.headers if name.lower().startswith(META)
+        }
+    asked = (
+        ("receipt", "ReceiptHandle"),
+        ("visibility", "VisibilityTimeout"),
+        ("body", "MessageBody"),
+        ("limit", "MaxNumberOfMessages"),
+        ("deduplication_id", "MessageDeduplicationId"),
+        ("group", "MessageGroupId"),
+    )
+    facts |= {name: call.fields[field] for name, field in asked if field in call.fields}
+    if call.op == "SendMessage":
+        facts["attributes"] = attribute_values(call.fields.get("MessageAttributes") or {})
+    return facts
+
+
+def facts_of_answer(call: Call, answer: Answer) -> dict[str, Any]:
+    """What was answered. The body of a GetObject is not looked at."""
+    if call.op in ("HeadObject", "GetObject"):
+        return {"etag": header(answer.headers, "etag"), "length": header(answer.headers, "content-length")}
+    if call.op in WRITES:
+        return {"etag": header(answer.headers, "etag")}
+    reading = _IN_THE_BODY.get(call.op)
+    return reading(answer.body) if reading and answer.status < 300 else {}
+
+
+_IN_THE_BODY: dict[str, Callable[[bytes], dict[str, Any]]] = {
+    "CreateMultipartUpload": lambda body: {"upload": text_of(body, "UploadId")},
+    "CompleteMultipartUpload": lambda body: {"etag": text_of(body, "ETag")},
+    "ReceiveMessage": lambda body: {"messages": [_received(m) for m in json.loads(body).get("Messages") or []]},
+    "SendMessage": lambda body: {"message": json.loads(body)["MessageId"]},
+}
+
+
+def _received(message: dict[str, Any]) -> dict[str, Any]:
+    system = message.get("Attributes") or {}
+    count = system.get("ApproximateReceiveCount")
+    return {
+        "id": message["MessageId"],
+        "receipt": message["ReceiptHandle"],
+        "count": None if count is None else int(count),
+    }
+
+
+def content(request: Request) -> bytes:
+    """The body as S3 would keep it: without the `aws-chunked` coding of signed or checksummed streams."""
+    if "aws-chunked" in (header(request.headers, "content-encoding") or ""):
+        return aws_chunks_decoded(request.body)
+    return request.body
+
+
+def checksum(request: Request) -> int | None:
+    """The CRC-32 that the request claims for its content, from a header or from a trailer."""
+    claimed = header(request.headers, "x-amz-checksum-crc32")
+    if claimed is None and header(request.headers, "x-amz-trailer") == "x-amz-checksum-crc32":
+        found = re.search(rb"x-amz-checksum-crc32:\s*([A-Za-z0-9+/=]+)", request.body[-200:])
+        claimed = found[1].decode() if found else None
+    return None if claimed is None else int.from_bytes(base64.b64decode(claimed), "big")
+
+
+def attribute_values(attributes: dict[str, Any]) -> dict[str, str]:
+    """Message attributes as text by name."""
+    return {name: str(value.get("StringValue", value.get("BinaryValue", ""))) for name, value in attributes.items()}
+
+
+def text_of(document: bytes, tag: str) -> str | None:
+    """The text of the first element called *tag*, whatever its namespace."""
+    return next((element.text for element in ET.fromstring(document).iter() if _local(element.tag) == tag), None)
+
+
+def parts_of(document: bytes) -> list[tuple[int, str]]:
+    """The numbers and ETags (without quotes) that a CompleteMultipartUpload lists."""
+    found = [element for element in ET.fromstring(document).iter() if _local(element.tag) == "Part"]
+    rows = ({_local(child.tag): (child.text or "") for child in part} for part in found)
+    return [(int(row["PartNumber"]), row["ETag"].strip('"')) for row in rows]
+
+
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]

@@ -1,0 +1,98 @@
+"""Which operation of S3 (path style) or SQS (its JSON protocol) a request is, and what it is about."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from .wire import Answer, Request, header
+
+QUERY_CODES = {
+    "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
+    "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One operation. *fields* is the parsed body of an SQS request; *part* is a part's number, from 1."""
+
+    op: str
+    bucket: str | None = None
+    key: str | None = None
+    part: int | None = None
+    upload: str | None = None
+    queue: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        where = self.queue or "/".join(name for name in (self.bucket, self.key) if name)
+        return f"{self.op} {where}{f' #{self.part}' if self.part else ''}".strip()
+
+
+def call_of(request: Request) -> Call:
+    """The operation of *request*. Of an SQS request the body must be there; of an S3 request it is not looked at."""
+    target = header(request.headers, "x-amz-target")
+    if target is None:
+        return _of_s3(request)
+    parsed = json.loads(request.body or b"{}")
+    fields = parsed if isinstance(parsed, dict) else {}
+    queue = fields.get("QueueName") or str(fields.get("QueueUrl", "")).rpartition("/")[2]
+    return Call(target.rpartition(".")[2], queue=queue or None, fields=fields)
+
+
+def is_sqs(request: Request) -> bool:
+    """Whether *request* is one for SQS, which is named in its body."""
+    return header(request.headers, "x-amz-target") is not None
+
+
+_OF_A_SERVICE = {"GET": "ListBuckets"}
+_OF_A_BUCKET = {"HEAD": "HeadBucket", "PUT": "CreateBucket", "GET": "ListObjects", "DELETE": "DeleteBucket"}
+_OF_AN_OBJECT = {
+    ("GET", False): "GetObject",
+    ("HEAD", False): "HeadObject",
+    ("PUT", False): "PutObject",
+    ("DELETE", False): "DeleteObject",
+    ("GET", True): "ListParts",
+    ("PUT", True): "UploadPart",
+    ("POST", True): "CompleteMultipartUpload",
+    ("DELETE", True): "AbortMultipartUpload",
+}
+
+
+def _of_s3(request: Request) -> Call:
+    path, _, query = request.target.partition("?")
+    asked = dict(parse_qsl(query, keep_blank_values=True))
+    bucket, _, key = path.lstrip("/").partition("/")
+    bucket, key = unquote(bucket), unquote(key)
+    upload = asked.get("uploadId")
+    if not bucket:
+        op = _OF_A_SERVICE.get(request.method, "Unknown")
+    elif not key:
+        listing = request.method == "GET" and "uploads" in asked
+        op = "ListMultipartUploads" if listing else _OF_A_BUCKET.get(request.method, "Unknown")
+    elif request.method == "POST" and "uploads" in asked:
+        op = "CreateMultipartUpload"
+    else:
+        op = _OF_AN_OBJECT.get((request.method, upload is not None), "Unknown")
+    part = int(asked["partNumber"]) if "partNumber" in asked else None
+    return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload)
+
+
+def refusal(call: Call, status: int, code: str, message: str = "a planned fault") -> Answer:
+    """An error as the service of *call* words it: XML of S3 (none to a HEAD), JSON of SQS."""
+    if call.queue is not None or call.fields:
+        body = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": message}).encode()
+        side = "Sender" if status < 500 else "Receiver"
+        query_error = ("x-amzn-query-error", f"{QUERY_CODES.get(code, code)};{side}")
+        return Answer(status, [("Content-Type", "application/x-amz-json-1.0"), query_error], body)
+    if call.op.startswith("Head"):
+        return Answer(status, [("Content-Type", "application/xml")])
+    return Answer(status, [("Content-Type", "application/xml")], error_xml(code, message))
+
+
+def error_xml(code: str, message: str) -> bytes:
+    """S3's error document."""
+    inner = f"<Code>{code}</Code><Message>{message}</Message><RequestId>0000000000000000</RequestId>"
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'.encode()

@@ -1,0 +1,242 @@
+"""A proxy between workers and the emulated AWS, which knows operations, follows rules, and writes everything down."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import quote
+
+from . import wire
+from .facts import facts_of_answer, facts_of_request
+from .history import Exchange, History
+from .operations import call_of, is_sqs
+from .rules import Action, CutError, Duplicate, Rule
+from .strict import Strict
+from .wire import Answer, Blocks, Request
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
+APPEARING = ("PutObject", "CompleteMultipartUpload")  # the operations by which an object appears
+STREAM_LIMIT = 256 * 1024  # bytes: the longest head, and how far a reader runs ahead
+
+
+class FaultProxy:
+    """
+    Listens on a port for each client, forwards to *upstream* (host, port), all in one thread of its own.
+
+    After each write to *watched* (a bucket) that was carried out, it looks at what stands there now.
+    """
+
+    def __init__(self, upstream: tuple[str, int], watched: str | None = None) -> None:
+        self.upstream = upstream
+        self.watched = watched
+        self.history = History()
+        self.strict = Strict()
+        self.rules: list[Rule] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
+        self._servers: list[asyncio.Server] = []
+        self.appearing = asyncio.Lock()
+        self._connections: set[asyncio.Task[None]] = set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._submit(self._close()).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def add(self, rule: Rule) -> Rule:
+        """Have *rule* from now on."""
+        self.rules.append(rule)
+        return rule
+
+    def listen(self, client: str) -> str:
+        """Open a port for *client*, and return its endpoint URL."""
+        return self._submit(self._listen(client)).result(10)
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _listen(self, client: str) -> str:
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._serve(client, reader, writer)
+
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=STREAM_LIMIT)
+        self._servers.append(server)
+        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+    async def _close(self) -> None:
+        for server in self._servers:
+            server.close()
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _serve(self, client: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+        # A cancelled handler ends quietly: the proxy is closing, and asyncio would report the cancellation.
+        broken = (ConnectionError, wire.ProtocolError, asyncio.IncompleteReadError, asyncio.CancelledError)
+        with contextlib.suppress(*broken), contextlib.closing(writer):
+            while (request := await wire.read_request(reader)) is not None:
+                try:
+                    await _Passage(self, client, reader, writer).carry(request)
+                except CutError as cut:
+                    if cut.reset:
+                        _reset(writer)
+                    return
+
+    async def forward(self, request: Request) -> tuple[Answer, Blocks, asyncio.StreamWriter]:
+        """Carry *request* out upstream: the answer's head, its body to come, and what to close after it."""
+        reader, writer = await asyncio.open_connection(*self.upstream, limit=STREAM_LIMIT)
+        try:
+            writer.write(wire.head_of_request(request))
+            writer.write(request.body)
+            await writer.drain()
+            answer = await wire.read_answer(reader)
+        except BaseException:
+            writer.close()
+            raise
+        bodyless = request.method == "HEAD" or answer.status in (204, 304)
+        body = wire.once(b"") if bodyless else wire.blocks(reader, answer.headers, to_end=True)
+        return answer, body, writer
+
+    async def look(self, bucket: str, key: str) -> None:
+        """Write down what stands at *key* now."""
+        scope = "look/20200101/us-east-1/s3/aws4_request"  # tells the emulator which service is meant
+        headers = [("Host", "127.0.0.1"), ("Authorization", f"AWS4-HMAC-SHA256 Credential={scope}, x")]
+        answer, body, writer = await self.forward(Request("GET", f"/{quote(bucket)}/{quote(key)}", headers))
+        with contextlib.closing(writer):
+            seen = await wire.gathered(body)
+        if answer.status == 200:
+            self.history.saw(key, seen)
+
+
+class _Passage:
+    """One request on its way through, and its answer on its way back."""
+
+    def __init__(
+        self, proxy: FaultProxy, client: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self.proxy, self.client, self.reader, self.writer = proxy, client, reader, writer
+        self.actions: list[Action] = []
+
+    async def carry(self, request: Request) -> None:
+        if is_sqs(request):
+            request = await self._with_body(request)
+            exchange = self._begin(request)
+        else:
+            exchange = self._begin(request)
+            request = await self._with_body(request)
+        try:
+            exchange.facts |= facts_of_request(exchange.call, request)
+            self.proxy.strict.recognise(exchange)
+            answer, body, upstream = await self._answered(exchange, request)
+            with contextlib.closing(upstream) if upstream else contextlib.nullcontext():
+                await self._deliver(exchange, request, answer, body)
+        except BaseException:
+            exchange.aborted = True
+            raise
+        finally:
+            exchange.ended = time.monotonic()
+
+    def _begin(self, request: Request) -> Exchange:
+        exchange = self.proxy.history.begin(self.client, call_of(request))
+        due = [rule for rule in list(self.proxy.rules) if rule.applies(self.client, exchange.call)]
+        self.actions = [rule.action for rule in due]
+        exchange.faults = tuple(str(action) for action in self.actions)
+        return exchange
+
+    async def _with_body(self, request: Request) -> Request:
+        if (wire.header(request.headers, "expect") or "").lower() == "100-continue":
+            self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        source = wire.blocks(self.reader, request.headers)
+        for action in self.actions:
+            source = action.intake(source)
+        return replace(request, body=await wire.gathered(source))
+
+    async def _answered(
+        self, exchange: Exchange, request: Request
+    ) -> tuple[Answer, Blocks, asyncio.StreamWriter | None]:
+        for action in self.actions:
+            early = await action.before(exchange)
+            if early is not None:
+                return early, wire.once(early.body), None
+        refused = self.proxy.strict.refuse(exchange, request)
+        if refused is not None:
+            exchange.facts["refused"] = True
+            return refused, wire.once(refused.body), None
+        # Conditional writes are atomic in S3; the emulator's look first and write later.
+        atomic = self.proxy.appearing if exchange.op in APPEARING else contextlib.nullcontext()
+        async with atomic:
+            answer, body, upstream = await self._committed(exchange, request)
+        try:
+            for action in self.actions:
+                answer = await action.after(exchange, answer)
+        except BaseException:
+            if upstream:
+                upstream.close()
+            raise
+        return answer, body if upstream else wire.once(answer.body), upstream
+
+    async def _committed(
+        self, exchange: Exchange, request: Request
+    ) -> tuple[Answer, Blocks, asyncio.StreamWriter | None]:
+        """Carry it out. Bodies of objects are passed on as they come; other answers are short, and read for facts."""
+        if any(isinstance(action, Duplicate) for action in self.actions):
+            _, first, connection = await self.proxy.forward(request)
+            with contextlib.closing(connection):
+                await wire.gathered(first)
+        answer, body, upstream = await self.proxy.forward(request)
+        streamed = exchange.op == "GetObject"
+        if not streamed:
+            with contextlib.closing(upstream):
+                answer = replace(answer, body=await wire.gathered(body))
+        exchange.facts |= facts_of_answer(exchange.call, answer)
+        if answer.status < 300:
+            exchange.committed = time.monotonic()
+            self.proxy.strict.learn(exchange)
+            await self._look(exchange)
+        return answer, body, upstream if streamed else None
+
+    async def _look(self, exchange: Exchange) -> None:
+        call = exchange.call
+        if call.op in APPEARING and call.bucket and call.key and call.bucket == self.proxy.watched:
+            await self.proxy.look(call.bucket, call.key)
+
+    async def _deliver(self, exchange: Exchange, request: Request, answer: Answer, body: Blocks) -> None:
+        exchange.status = answer.status
+        # A HEAD's length is the object's; otherwise, without one, the body is at hand and is measured.
+        headers = wire.without(answer.headers, "connection", "transfer-encoding")
+        if request.method != "HEAD" and wire.header(headers, "content-length") is None:
+            headers.append(("Content-Length", str(len(answer.body))))
+        self.writer.write(wire.head_of_answer(Answer(answer.status, headers)))
+        for action in self.actions:
+            body = action.outflow(body)
+        async for block in body:
+            self.writer.write(block)
+            await self.writer.drain()
+        await self.writer.drain()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    # A linger of nought seconds makes close() send RST instead of FIN.
+    raw = writer.get_extra_info("socket")
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

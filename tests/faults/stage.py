@@ -1,0 +1,299 @@
+"""One scenario: buckets, queues, objects and messages, workers behind the proxy, and what it all came to."""
+
+import hashlib
+import hmac
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from types import TracebackType
+from typing import Any, Self
+
+from .checker import check
+from .emulator import REGION, Clients, Emulator, clients
+from .evidence import CORRELATION, Evidence, Job, Remains, Source, World, carried_out, said
+from .history import STAGE, Exchange, History
+from .proxy import FaultProxy
+from .rules import Action, Rule
+from .worker import PATIENCE, WorkerProcess, until
+
+ACCESS_SECRET = "planted-access-secret"
+SESSION_TOKEN = "planted-session-token"
+KEY_SECRET = "planted-key-secret"
+PRIVATE = "private-words-of-the-request"
+MIB = 1024 * 1024
+LONGEST_LINE = 800  # characters of one call in a story
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """
+    How the stage is set. *visibility* in seconds; *max_receives* None: no redrive policy, and no dead-letter queue;
+    *answers*, *failures*: there is a queue for answers, for failure answers; *allowed*: S3_ALLOWED_SOURCES, with
+    `{sources}` for the bucket's name.
+    """
+
+    visibility: int = 30
+    max_receives: int | None = 5
+    failures: bool = True
+    answers: bool = True
+    allowed: str = "{sources}"
+
+
+class Stage:
+    """Everything of one scenario has names of its own, so that scenarios can share an emulator."""
+
+    def __init__(self, emulator: Emulator, setting: Setting = Setting()) -> None:
+        name = f"f{uuid.uuid4().hex[:12]}"
+        self.setting = setting
+        self.sources, self.archives = f"{name}-sources", f"{name}-archives"
+        self.proxy = FaultProxy(emulator.address, watched=self.archives)
+        self.direct = clients(emulator.endpoint)
+        self.workers: list[WorkerProcess] = []
+        self.jobs: list[Job] = []
+        self._versions: dict[tuple[str, str, str], bytes] = {}
+        self._queues = {role: f"{name}-{role}" for role in ("in", "in-dlq", "out", "failures")}
+        self._urls: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self.proxy.__enter__()
+        self.own: Clients = clients(self.proxy.listen(STAGE))
+        for bucket in (self.sources, self.archives):
+            self.direct.s3.create_bucket(Bucket=bucket)
+        self._make_queues()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self.workers:
+            worker.close()
+        for pair in (self.own, self.direct):
+            pair.s3.close()
+            pair.sqs.close()
+        self.proxy.__exit__(kind, error, trace)
+
+    def _make_queues(self) -> None:
+        for role in ("in-dlq", "out", "failures"):
+            self._urls[role] = self.own.sqs.create_queue(QueueName=self._queues[role])["QueueUrl"]
+        attributes = {"VisibilityTimeout": str(self.setting.visibility)}
+        if self.setting.max_receives is not None:
+            policy = {"deadLetterTargetArn": self.arn("in-dlq"), "maxReceiveCount": self.setting.max_receives}
+            attributes["RedrivePolicy"] = json.dumps(policy)
+        made = self.own.sqs.create_queue(QueueName=self._queues["in"], Attributes=attributes)
+        self._urls["in"] = made["QueueUrl"]
+
+    @property
+    def history(self) -> History:
+        return self.proxy.history
+
+    def arn(self, role: str) -> str:
+        """The ARN of the queue called *role*: in, in-dlq, out, failures."""
+        return f"arn:aws:sqs:{REGION}:123456789012:{self._queues[role]}"
+
+    def url(self, role: str) -> str:
+        """The URL of that queue, for the stage's own clients."""
+        return self._urls[role]
+
+    def role_of(self, queue: str) -> str:
+        """Which of the four queues is called *queue*."""
+        return next(role for role, name in self._queues.items() if name == queue)
+
+    def break_(self, action: Action, op: str | None = None, **where: Any) -> Rule:
+        """From now on, have *action* befall the calls that match (see `Rule`)."""
+        return self.proxy.add(Rule(action, op=op, **where))
+
+    def direct_url(self, role: str) -> str:
+        """The URL of that queue, past the proxy."""
+        url: str = self.direct.sqs.get_queue_url(QueueName=self._queues[role])["QueueUrl"]
+        return url
+
+    def mend(self) -> None:
+        """From now on, have nothing go wrong any more."""
+        self.proxy.rules.clear()
+
+    def put(self, key: str, body: bytes, bucket: str | None = None, **how: Any) -> Source:
+        """Put an object for workers to read, in place of one that may be there."""
+        bucket = bucket or self.sources
+        made = self.direct.s3.put_object(Bucket=bucket, Key=key, Body=body, **how)
+        self._versions[bucket, key, made["ETag"]] = body
+        return Source(bucket, key)
+
+    def photos(self, *sizes: int) -> list[Source]:
+        """Objects of these sizes in bytes, each of other content."""
+        return [self.put(f"shoot/{n}.jpg", content(size, seed=n)) for n, size in enumerate(sizes, 1)]
+
+    def ask(self, sources: Sequence[Source], **request: Any) -> Job:
+        """Send a request for *sources* in one folder, all of which are to be in the archive."""
+        members = {f"album/{PurePosixPath(source.key).name}": source for source in sources}
+        return self.send([{"source": str(s.key), "destination": "album"} for s in sources], members, **request)
+
+    def send(self, files: Any, members: Mapping[str, Source | bytes] | None, **request: Any) -> Job:
+        """Send a request. *members*: what must come of it, None where it must be rejected."""
+        body = {"files": files, "metadata": {"note": PRIVATE}, **request}
+        return self.send_text(json.dumps(body), members, job_id=request.get("job_id"))
+
+    def send_text(self, body: str, members: Mapping[str, Source | bytes] | None, *, job_id: str | None = None) -> Job:
+        """Send any text at all. *job_id*: the one that stands in it, if any."""
+        token = uuid.uuid4().hex
+        attributes = {CORRELATION: {"DataType": "String", "StringValue": token}}
+        sent = self.own.sqs.send_message(QueueUrl=self.url("in"), MessageBody=body, MessageAttributes=attributes)
+        message = sent["MessageId"]
+        job = Job(message, token, body, self._key(job_id, message), members)
+        self.jobs.append(job)
+        return job
+
+    def receive(self, visibility: int = 1) -> list[dict[str, Any]]:
+        """Receive as another consumer of the source queue would."""
+        how = {"MaxNumberOfMessages": 10, "VisibilityTimeout": visibility}
+        found: list[dict[str, Any]] = self.own.sqs.receive_message(QueueUrl=self.url("in"), **how).get("Messages", [])
+        return found
+
+    def show(self, job: Job) -> None:
+        """Make *job*'s message visible behind everyone's back, so that it is delivered again."""
+        receipts = (
+            message["receipt"]
+            for call in self.history.of("ReceiveMessage")
+            for message in call.facts.get("messages", ())
+            if message["id"] == job.message
+        )
+        self.direct.sqs.change_message_visibility(
+            QueueUrl=self.direct_url("in"), ReceiptHandle=list(receipts)[-1], VisibilityTimeout=0
+        )
+
+    def changed(self, job: Job) -> Job:
+        """Say that *job*'s sources change while it runs."""
+        self.jobs[self.jobs.index(job)] = marked = replace(job, changed=True)
+        return marked
+
+    def _key(self, job_id: str | None, message: str) -> str:
+        identity = f"job\n{job_id}" if job_id is not None else f"msg\n{message}"
+        digest = hmac.new(KEY_SECRET.encode(), f"v1\n{self.arn('in')}\n{identity}".encode(), hashlib.sha256)
+        return f"{digest.hexdigest()}/download.zip"
+
+    def worker(self, name: str = "worker", **settings: str) -> WorkerProcess:
+        """Start a worker, and go on while it starts."""
+        worker = WorkerProcess(name, self.settings(self.proxy.listen(name)) | settings)
+        self.workers.append(worker)
+        return worker
+
+    def settings(self, endpoint: str) -> dict[str, str]:
+        """A worker's environment: everything behind *endpoint*, secrets planted, small and quick."""
+        optional = {
+            "SQS_DESTINATION_QUEUE": self._queues["out"] if self.setting.answers else "",
+            "SQS_FAILURE_QUEUE": self._queues["failures"] if self.setting.failures else "",
+        }
+        return optional | {
+            "AWS_ENDPOINT_URL": endpoint,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": ACCESS_SECRET,
+            "AWS_SESSION_TOKEN": SESSION_TOKEN,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "SQS_SOURCE_QUEUE": self._queues["in"],
+            "S3_SOURCE_BUCKET": self.sources,
+            "S3_ALLOWED_SOURCES": self.setting.allowed.format(sources=self.sources),
+            "S3_DESTINATION_BUCKET": self.archives,
+            "ARCHIVE_KEY_SECRET": KEY_SECRET,
+            "ARCHIVE_BASE_URL": "https://archives.example/",
+            "MEMORY_BUDGET_MIB": "15",
+            "SQS_WAIT_SECONDS": "1",
+            "SHUTDOWN_GRACE_SECONDS": "10",
+        }
+
+    def ended(self, job: Job) -> bool:
+        """Whether *job*'s message was deleted."""
+        return bool(carried_out(self.view.deletes(job)))
+
+    def wait_deleted(self, *jobs: Job, seconds: float = PATIENCE) -> None:
+        """Wait until the messages of *jobs*, or of all, are deleted."""
+        wanted = jobs or tuple(self.jobs)
+        until(lambda: all(self.ended(job) for job in wanted), "the messages' end", seconds)
+
+    def wait_call(self, op: str, count: int = 1, seconds: float = PATIENCE) -> Exchange:
+        """The *count*-th call of *op*, as soon as a worker has begun it."""
+        until(lambda: len(self.history.of(op)) >= count, f"call {count} of {op}", seconds)
+        return self.history.of(op)[count - 1]
+
+    def answers(self, job: Job) -> list[dict[str, Any]]:
+        """The success answers about *job* that were accepted."""
+        return [said(answer) for answer in carried_out(self.view.successes(job))]
+
+    def failure(self, job: Job) -> dict[str, Any]:
+        """The error of the one failure answer about *job*; its code stands on the dead letter, too."""
+        (answer,) = carried_out(self.view.failures(job))
+        (letter,) = carried_out(self.view.rejections(job))
+        error: dict[str, Any] = said(answer)["error"]
+        assert letter.facts["attributes"]["ErrorCode"] == error["code"]
+        assert letter.facts["body"] == job.body
+        return error
+
+    def archive(self, job: Job) -> bytes:
+        """The bytes of *job*'s archive as they stand in the bucket."""
+        body: bytes = self.direct.s3.get_object(Bucket=self.archives, Key=job.key)["Body"].read()
+        return body
+
+    @property
+    def view(self) -> Evidence:
+        """What has passed so far, without what remains."""
+        names = self._queues
+        world = World(
+            source_queue=names["in"],
+            answer_queue=names["out"] if self.setting.answers else None,
+            failure_queue=names["failures"] if self.setting.failures else None,
+            dead_letters=names["in-dlq"],
+            archives=self.archives,
+            allowed=frozenset({self.sources, self.archives}),
+            visibility=self.setting.visibility,
+            versions=self._versions,
+            secrets=(ACCESS_SECRET, SESSION_TOKEN, KEY_SECRET),
+            private=(PRIVATE,),
+        )
+        return Evidence(world, tuple(self.jobs), self.history)
+
+    def finish(self) -> None:
+        """Stop the workers (SIGTERM, exit code 0), and see that every promise was kept."""
+        for worker in self.workers:
+            if worker.running and not worker.told_to_end:
+                worker.terminate()
+            if worker.told_to_end:
+                code = worker.exit_code()
+                assert code == 0, f"{worker.name} ended with {code}"
+        findings = check(replace(self.view, remains=self._remains()))
+        assert not findings, "\n".join(findings)
+
+    def _remains(self) -> Remains:
+        counted = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+        delayed = "ApproximateNumberOfMessagesDelayed"
+        asked = [*counted, delayed]
+        had = self.direct.sqs.get_queue_attributes(QueueUrl=self.direct_url("in"), AttributeNames=asked)["Attributes"]
+        uploads = self.direct.s3.list_multipart_uploads(Bucket=self.archives).get("Uploads", [])
+        return Remains(
+            waiting=sum(int(had[name]) for name in asked),
+            dead=tuple(message["MessageId"] for message in self.dead_letters()),
+            uploads=tuple(upload["Key"] for upload in uploads),
+            logs="\n".join(worker.log for worker in self.workers),
+        )
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """The messages in the dead-letter queue; they stay there."""
+        how = {"MaxNumberOfMessages": 10, "VisibilityTimeout": 0, "MessageAttributeNames": ["All"]}
+        found: list[dict[str, Any]] = self.direct.sqs.receive_message(QueueUrl=self.direct_url("in-dlq"), **how).get(
+            "Messages", []
+        )
+        return found
+
+    def story(self) -> str:
+        """The history and the logs, for whoever has to find out what happened."""
+        logs = (f"--- {worker.name}\n{worker.log}" for worker in self.workers)
+        calls = (line[:LONGEST_LINE] for line in self.history.lines())
+        return "\n".join(("--- history", *calls, *logs))
+
+
+def content(size: int, seed: int = 0) -> bytes:
+    """*size* bytes that don't repeat each other's blocks, the same for the same *seed*."""
+    block = hashlib.sha512(f"{seed}".encode()).digest()
+    return b"".join(block[:56] + n.to_bytes(8, "big") for n in range(size // 64 + 1))[:size]

@@ -1,0 +1,178 @@
+"""
+The checker finds every bad history that was made up for promises 4 to 9, and finds nothing in the good ones.
+
+A test bends a short tale at one place and names the promise that must be reported as broken.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from .checker import PROMISES, check
+from .history import Sighting
+from .tale import ARCHIVE, CONTENT, JOB, KEY, Tale, broken, good, zipped
+
+
+def cut_in_the_middle(archive: bytes) -> bytes:
+    return archive[:-30]
+
+
+def led_by_a_stranger(archive: bytes) -> bytes:
+    return b"junk" + archive
+
+
+def followed_by_a_stranger(archive: bytes) -> bytes:
+    return archive + b"junk"
+
+
+def falsified(archive: bytes) -> bytes:
+    return archive.replace(CONTENT, CONTENT.swapcase())
+
+
+def with_another_local_name(archive: bytes) -> bytes:
+    return archive.replace(b"one.jpg", b"two.jpg", 1)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut_in_the_middle, led_by_a_stranger, followed_by_a_stranger, falsified, with_another_local_name],
+)
+def test_4_an_object_that_is_no_whole_archive_is_found_at_any_instant(damage: Callable[[bytes], bytes]) -> None:
+    tale = good()
+    tale.history.sightings.append(Sighting(99.0, "cd34/download.zip", damage(ARCHIVE)))
+    assert broken(tale.evidence()) == {"archives_are_absent_or_whole"}
+
+
+def test_4_an_archive_that_was_overwritten_is_found() -> None:
+    tale = good()
+    tale.history.sightings.append(Sighting(tale.now, KEY, zipped(one_jpg=b"later")))
+    assert broken(tale.evidence()) == {"archives_are_absent_or_whole"}
+
+
+def test_5_an_upload_that_was_left_is_found() -> None:
+    assert broken(good().evidence(uploads=(KEY,))) == {"no_upload_is_left"}
+
+
+def test_6_an_answer_before_its_archive_is_found() -> None:
+    tale = Tale()
+    tale.received()
+    tale.planned()
+    tale.answered()
+    tale.written()
+    tale.deleted()
+    assert "archive_then_answer_then_delete" in broken(tale.evidence())
+
+
+def test_6_an_answer_for_a_write_that_failed_is_found() -> None:
+    tale = Tale()
+    tale.received()
+    tale.planned()
+    tale.written(done=False)
+    tale.answered()
+    tale.deleted()
+    assert "archive_then_answer_then_delete" in broken(tale.evidence())
+
+
+def test_6_an_answer_after_its_delete_is_found() -> None:
+    tale = Tale()
+    tale.received()
+    tale.planned()
+    tale.written()
+    tale.deleted()
+    tale.answered()
+    assert "archive_then_answer_then_delete" in broken(tale.evidence())
+
+
+@pytest.mark.parametrize("late", ["written", "answered", "deleted"])
+def test_7_a_step_after_the_lease_is_found(late: str) -> None:
+    tale = Tale()
+    tale.received()
+    tale.planned()
+    tale.renewed(5)
+    for step in ("written", "answered", "deleted"):
+        tale.now += 10 if step == late else 0
+        getattr(tale, step)()
+    assert broken(tale.evidence()) == {"nothing_after_the_lease"}
+
+
+def test_7_a_rejection_after_the_lease_is_found() -> None:
+    tale = Tale()
+    tale.received()
+    tale.renewed(0)
+    tale.rejected()
+    tale.deleted()
+    assert broken(tale.evidence(job=replace(JOB, members=None))) == {"nothing_after_the_lease"}
+
+
+def test_7_a_renewal_that_was_not_granted_does_not_count() -> None:
+    tale = Tale()
+    tale.received()
+    tale.planned()
+    tale.now += 20
+    tale.renewed(done=False)
+    tale.now += 20
+    tale.written()
+    assert broken(tale.evidence(waiting=1)) == {"nothing_after_the_lease"}
+
+
+def test_7_the_lease_of_another_worker_does_not_count() -> None:
+    tale = Tale()
+    tale.received()
+    tale.planned(client="second")
+    tale.written(client="second")
+    assert broken(tale.evidence(waiting=1)) == {"nothing_after_the_lease"}
+
+
+def test_7_a_delete_with_a_receipt_that_a_later_one_replaced_is_found() -> None:
+    tale = Tale()
+    tale.received()
+    tale.planned()
+    tale.written()
+    tale.now += 40
+    tale.received("second-receipt")
+    tale.answered()
+    tale.deleted("second-receipt")
+    assert check(tale.evidence()) == []
+    tale.deleted()
+    assert broken(tale.evidence()) == {"nothing_after_the_lease"}
+
+
+def test_8_a_request_to_a_bucket_off_the_list_is_found() -> None:
+    tale = good()
+    tale.call("HeadObject", done=False, call={"bucket": "payroll", "key": "p/one.jpg"})
+    assert broken(tale.evidence()) == {"only_allowed_buckets"}
+
+
+@pytest.mark.parametrize("logs", ["using hunter2-secret", "receipt=receipt-of-m1", "metadata: born in 1970"])
+def test_9_a_secret_a_receipt_or_private_text_in_the_logs_is_found(logs: str) -> None:
+    assert broken(good().evidence(logs=logs)) == {"no_secret_gets_out"}
+
+
+@pytest.mark.parametrize("error", ["denied for hunter2-secret", "can't parse: born in 1970"])
+def test_9_a_secret_or_private_text_in_an_error_is_found(error: str) -> None:
+    tale = Tale()
+    tale.received()
+    tale.rejected(error=error)
+    tale.deleted()
+    assert broken(tale.evidence(job=replace(JOB, members=None))) == {"no_secret_gets_out"}
+
+
+def test_9_a_secret_in_an_objects_metadata_is_found() -> None:
+    tale = good()
+    target = {"bucket": "archives", "key": KEY}
+    tale.call("CreateMultipartUpload", done=False, call=target, metadata={"token": "hunter2-secret"})
+    assert broken(tale.evidence()) == {"no_secret_gets_out"}
+
+
+def test_9_metadata_of_the_request_is_echoed_in_answers_without_complaint() -> None:
+    tale = good()
+    (answer,) = tale.evidence().successes(JOB)
+    answer.facts["body"] = json.dumps(json.loads(answer.facts["body"]) | {"metadata": {"who": "born in 1970"}})
+    assert check(tale.evidence()) == []
+
+
+def test_every_promise_has_a_number_and_a_sentence() -> None:
+    numbers = [(promise.__doc__ or "").partition(":")[0] for promise in PROMISES]
+    assert numbers == [str(number) for number in range(1, 10)]

@@ -1,0 +1,58 @@
+"""Wherever a job is broken, it ends well: one archive, the same bytes, and every promise kept."""
+
+import pytest
+
+from .crashes import MODES, POINTS, VISIBILITY, Point, broken_at, calls_of, reference_job
+from .emulator import Emulator
+from .stage import Setting, Stage
+
+SAMPLE = (
+    (Point("ReceiveMessage", "in"), "killed after"),
+    (Point("GetObject", "shoot/2.jpg", 2), "terminated before"),
+    (Point("CreateMultipartUpload", "archives"), "answer lost"),
+    (Point("UploadPart", "archives#2"), "killed before"),
+    (Point("CompleteMultipartUpload", "archives"), "fails before"),
+    (Point("CompleteMultipartUpload", "archives"), "answer lost"),
+    (Point("CompleteMultipartUpload", "archives"), "killed after"),
+    (Point("CompleteMultipartUpload", "archives"), "frozen before"),
+    (Point("SendMessage", "out"), "answer lost"),
+    (Point("SendMessage", "out"), "killed after"),
+    (Point("DeleteMessage", "in"), "stalls"),
+)
+"""What every test run tries; `--all-crashes` tries every mode at every point."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "point" in metafunc.fixturenames:
+        every = [(point, mode) for point in POINTS for mode in MODES]
+        chosen = every if metafunc.config.getoption("--all-crashes", default=False) else SAMPLE
+        metafunc.parametrize(("point", "mode"), chosen, ids=lambda value: str(value).replace(" ", "-"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(emulator: Emulator) -> bytes:
+    """The reference job's archive, made in peace; meanwhile the list of its calls is held against the truth."""
+    with Stage(emulator, Setting(visibility=30)) as stage:
+        reference_job(stage)
+        stage.worker()
+        stage.wait_deleted()
+        stage.finish()
+        assert sorted(map(str, calls_of(stage))) == sorted(map(str, POINTS))
+        return _content(stage)
+
+
+def _content(stage: Stage) -> bytes:
+    (job,) = stage.jobs
+    return stage.archive(job)
+
+
+@pytest.mark.stage(visibility=VISIBILITY, max_receives=10)
+def test_a_job_broken_at_any_call_ends_in_the_same_archive(
+    stage: Stage, undisturbed: bytes, point: Point, mode: str
+) -> None:
+    """G1, G2: at every call, in every way."""
+    assert broken_at(stage, point, mode) == undisturbed
+
+
+def test_every_point_of_the_sample_is_a_point_of_the_job() -> None:
+    assert {point for point, _ in SAMPLE} <= set(POINTS) and {mode for _, mode in SAMPLE} <= set(MODES)

@@ -1,0 +1,117 @@
+"""Group G: starting, stopping, and being no burden. Crashes at every call are in test_crashes."""
+
+import signal
+
+import pytest
+
+from .rules import Delay, Do
+from .stage import MIB, Stage
+from .worker import grown, until
+
+
+def test_further_signals_while_stopping_change_nothing(stage: Stage) -> None:
+    """G3"""
+    stage.break_(Delay(before_it=2), "GetObject")
+    job = stage.ask(stage.photos(1000))
+    worker = stage.worker()
+    stage.wait_call("GetObject")
+    worker.terminate()
+    worker.wait_for("worker.stopping")
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+        worker.send(number)
+    assert worker.exit_code() == 0
+    assert len(stage.answers(job)) == 1
+    stage.finish()
+
+
+def test_a_signal_in_the_last_moment_changes_nothing(stage: Stage) -> None:
+    """G3: when the work is over and the process is not yet."""
+    worker = stage.worker()
+    stage.wait_call("ReceiveMessage")
+    worker.terminate()
+    worker.wait_for("worker.stopped")
+    while worker.running:
+        worker.send(signal.SIGTERM)
+    assert worker.exit_code() == 0
+
+
+def test_a_job_that_outlasts_the_grace_period_is_given_back_for_a_short_while(stage: Stage) -> None:
+    """G2: its upload is aborted, and the next worker does it all."""
+    stage.break_(Delay(before_it=30), "UploadPart", part=1)
+    job = stage.ask(stage.photos(6 * MIB))
+    worker = stage.worker(SHUTDOWN_GRACE_SECONDS="1")
+    stage.wait_call("UploadPart")
+    worker.terminate()
+    assert worker.exit_code() == 0
+    returned = stage.history.of("ChangeMessageVisibility")[-1]
+    assert returned.ok and 0 < returned.facts["visibility"] <= 30
+    assert len(stage.history.of("AbortMultipartUpload")) >= 1
+    stage.worker("clean")
+    stage.wait_deleted(job, seconds=60)
+    stage.finish()
+
+
+@pytest.mark.parametrize("op", ["HeadBucket", "GetQueueUrl", "GetQueueAttributes"])
+def test_a_signal_during_the_start_ends_it_before_anything_is_received(stage: Stage, op: str) -> None:
+    """G5"""
+    job = stage.ask(stage.photos(1000))
+    worker = stage.worker()
+    stage.break_(Do(before_it=worker.terminate), op)
+    assert worker.exit_code() == 0
+    assert stage.history.of("ReceiveMessage") == [] and not stage.ended(job)
+    stage.finish()
+
+
+def test_a_signal_before_the_worker_is_ready_to_listen_ends_it_at_once(stage: Stage) -> None:
+    """G5: the modules are still being read; an exit by the signal itself is as good as an exit code of 0."""
+    worker = stage.worker()
+    worker.terminate()
+    assert worker.exit_code() in (0, -signal.SIGTERM)
+    assert stage.history.of("ReceiveMessage") == []
+    assert "Traceback" not in worker.log
+
+
+def test_memory_does_not_grow_with_the_archive(stage: Stage) -> None:
+    """G8: an archive of four budgets; what was taken beyond the first small job stays below one and a margin."""
+    small = stage.ask(stage.photos(1000))
+    worker = stage.worker()
+    stage.wait_deleted(small)
+    before = worker.peak_memory()
+    large = stage.ask(stage.photos(*[10 * MIB] * 6))
+    stage.wait_deleted(large)
+    assert worker.peak_memory() - before <= (15 + 20) * MIB
+    stage.finish()
+
+
+def test_threads_and_sockets_return_to_their_baseline_after_many_jobs(stage: Stage) -> None:
+    """Promise 10"""
+    sources = stage.photos(*[1000] * 10)
+    worker = stage.worker()
+    stage.wait_deleted(*[stage.ask(sources) for _ in range(4)])
+    before = worker.facts()
+    stage.wait_deleted(*[stage.ask(sources) for _ in range(12)])
+    until(lambda: not grown(before, worker.facts(), memory=10 * MIB), "the baseline")
+    stage.finish()
+
+
+def test_a_broken_environment_is_told_at_once_and_whole(stage: Stage) -> None:
+    """G13: every problem on a line of its own that begins with the variable's name."""
+    worker = stage.worker(
+        SQS_SOURCE_QUEUE="",
+        S3_DESTINATION_BUCKET=" ",
+        MAX_CONCURRENT_JOBS="many",
+        SQS_WAIT_SECONDS="21",
+        S3_COMPRESSION="rar",
+        S3_ALLOWED_SOURCES="bucket/prefix-without-end",
+    )
+    assert worker.exit_code() == 2
+    told = {line.partition(":")[0] for line in worker.output}
+    assert told == {
+        "SQS_SOURCE_QUEUE",
+        "S3_DESTINATION_BUCKET",
+        "MAX_CONCURRENT_JOBS",
+        "SQS_WAIT_SECONDS",
+        "S3_COMPRESSION",
+        "S3_ALLOWED_SOURCES",
+    }
+    assert stage.history.of() == []

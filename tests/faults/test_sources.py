@@ -1,0 +1,184 @@
+"""Group C: objects that are missing, cut, changed, falsified or slow never spoil an archive."""
+
+import pytest
+
+from .archive import read_archive
+from .evidence import Source
+from .flows import Corrupt, Reset, Slice, StallBody, Truncate
+from .rules import Action, Canned, Do, EditHeader, Status
+from .stage import MIB, Stage, content
+
+
+def test_missing_objects_reject_the_job_and_all_of_them_are_listed(stage: Stage) -> None:
+    """C1: found before the first byte is written."""
+    stage.photos(*[1000] * 12)
+    gone = ["shoot/3.jpg", "shoot/7.jpg", "shoot/12.jpg"]
+    for key in gone:
+        stage.direct.s3.delete_object(Bucket=stage.sources, Key=key)
+    job = stage.send([{"source": f"shoot/{n}.jpg"} for n in range(1, 13)], None)
+    stage.worker()
+    stage.wait_deleted(job)
+    error = stage.failure(job)
+    assert error["code"] == "source_missing"
+    assert error["sources"] == [{"source": key, "code": "source_missing"} for key in gone]
+    assert stage.history.of("GetObject", "PutObject", "CreateMultipartUpload") == []
+    stage.finish()
+
+
+def test_a_denied_object_is_told_from_a_missing_one(stage: Stage) -> None:
+    """C1: HEAD says 403 without a reason; a GET of one byte gives it."""
+    stage.photos(1000, 1000)
+    for op in ("HeadObject", "GetObject"):
+        stage.break_(Status(403, "AccessDenied"), op, key="shoot/2.jpg", times=None)
+    job = stage.send([{"source": "shoot/1.jpg"}, {"source": "shoot/2.jpg"}, {"source": "shoot/3.jpg"}], None)
+    stage.worker()
+    stage.wait_deleted(job)
+    told = {problem["source"]: problem["code"] for problem in stage.failure(job)["sources"]}
+    assert told == {"shoot/2.jpg": "source_denied", "shoot/3.jpg": "source_missing"}
+    stage.finish()
+
+
+def test_missing_objects_can_be_skipped_and_are_listed_in_the_archive(stage: Stage) -> None:
+    """C1: on_missing skip."""
+    one, two = stage.photos(1000, 1000)
+    stage.direct.s3.delete_object(Bucket=stage.sources, Key=two.key)
+    listed: dict[str, Source | bytes] = {"1.jpg": one, "_MISSING.txt": b"shoot/2.jpg\tsource_missing\n"}
+    job = stage.send([{"source": one.key}, {"source": two.key}], listed, on_missing="skip")
+    stage.worker()
+    stage.wait_deleted(job)
+    (answer,) = stage.answers(job)
+    assert answer["status"] == "partial"
+    assert answer["missing"] == [{"source": "shoot/2.jpg", "code": "source_missing"}]
+    stage.finish()
+
+
+@pytest.mark.parametrize("cut", [Truncate, Reset])
+def test_a_body_that_is_cut_is_resumed_where_it_broke_off(stage: Stage, cut: type[Truncate | Reset]) -> None:
+    """C2: at the first byte, the second, in the middle, at the last; pinned to the planned version."""
+    size = 100_000
+    cuts = (0, 1, size // 2, size - 1)
+    sources = stage.photos(*[size] * len(cuts))
+    for source, at in zip(sources, cuts, strict=True):
+        stage.break_(cut(at), "GetObject", key=source.key)
+    job = stage.ask(sources)
+    stage.worker()
+    stage.wait_deleted(job)
+    for source, at in zip(sources, cuts, strict=True):
+        gets = [call for call in stage.history.of("GetObject") if call.call.key == source.key]
+        assert len({call.facts["if_match"] for call in gets}) == 1
+        resumed = int(gets[1].facts["range"].removeprefix("bytes=").partition("-")[0])
+        assert resumed == at if cut is Truncate else resumed <= at  # a reset may overtake the last bytes
+    stage.finish()
+
+
+def test_an_object_replaced_after_it_was_planned_is_planned_again(stage: Stage) -> None:
+    """C3: between HEAD and GET."""
+    (source,) = stage.photos(100_000)
+    stage.break_(Do(after_it=lambda: stage.put(source.key, content(90_000, seed=77))), "HeadObject", key=source.key)
+    job = stage.changed(stage.ask([source]))
+    stage.worker()
+    stage.wait_deleted(job)
+    assert read_archive(stage.archive(job)) == {"album/1.jpg": content(90_000, seed=77)}
+    stage.finish()
+
+
+def test_an_object_replaced_while_it_is_read_is_never_mixed(stage: Stage) -> None:
+    """C3: between the first GET and its resumption; the new version has the same size."""
+    (source,) = stage.photos(100_000)
+    stage.break_(Truncate(50_000), "GetObject", key=source.key)
+    stage.break_(Do(after_it=lambda: stage.put(source.key, content(100_000, seed=77))), "GetObject", key=source.key)
+    job = stage.changed(stage.ask([source]))
+    stage.worker()
+    stage.wait_deleted(job)
+    assert read_archive(stage.archive(job)) == {"album/1.jpg": content(100_000, seed=77)}
+    stage.finish()
+
+
+def test_an_object_that_keeps_changing_rejects_the_job(stage: Stage) -> None:
+    """C3"""
+    (source,) = stage.photos(1000)
+    seeds = iter(range(100, 200))
+    replace = Do(after_it=lambda: stage.put(source.key, content(1000, seed=next(seeds))))
+    stage.break_(replace, "HeadObject", key=source.key, times=None)
+    job = stage.send([{"source": source.key}], None)
+    stage.worker()
+    stage.wait_deleted(job)
+    assert stage.failure(job)["code"] == "source_changed"
+    stage.finish()
+
+
+SIZE = 50_000
+LIES: dict[str, Action] = {
+    "the range is ignored": Canned(200, [("ETag", '"e"'), ("Content-Type", "image/jpeg")], bytes(SIZE - 1)),
+    "another range": EditHeader("Content-Range", f"bytes 1-{SIZE}/{SIZE + 1}"),
+    "no range": EditHeader("Content-Range"),
+    "another version": EditHeader("ETag", '"another"'),
+    "no version": EditHeader("ETag"),
+    "shorter than asked": Canned(206, [("Content-Range", f"bytes 0-{SIZE - 1}/{SIZE}")], bytes(SIZE - 1)),
+    "an error that looks like data": Canned(200, [], b"<Error><Code>InternalError</Code></Error>"),
+}
+
+
+def test_answers_that_are_not_what_was_asked_for_are_never_written(stage: Stage) -> None:
+    """C5: each of them once, each for another object of one job."""
+    sources = stage.photos(*[SIZE] * len(LIES))
+    rules = [stage.break_(lie, "GetObject", key=source.key) for lie, source in zip(LIES.values(), sources, strict=True)]
+    job = stage.ask(sources)
+    stage.worker()
+    stage.wait_deleted(job)
+    assert [rule.fired for rule in rules] == [1] * len(LIES)
+    stage.finish()
+
+
+def test_a_whole_object_in_answer_to_a_range_is_never_written(stage: Stage) -> None:
+    """C5: a server that ignores ranges sends the right version, from its first byte."""
+    (source,) = stage.photos(6 * MIB)
+    head = stage.direct.s3.head_object(Bucket=source.bucket, Key=source.key)
+    whole = Canned(200, [("ETag", head["ETag"])], content(6 * MIB, seed=1))
+    rule = stage.break_(whole, "GetObject", nth=1, times=2)
+    job = stage.ask([source])
+    stage.worker()
+    stage.wait_deleted(job)
+    assert rule.fired == 2
+    stage.finish()
+
+
+def test_a_silently_corrupted_body_is_fetched_again(stage: Stage) -> None:
+    """C6: the length is right; the store's own CRC-32 tells. In one range, and in several."""
+    sources = [
+        stage.put("crc/1.jpg", content(10_000, seed=1), ChecksumAlgorithm="CRC32"),
+        stage.put("crc/2.jpg", content(6 * MIB, seed=2), ChecksumAlgorithm="CRC32"),
+    ]
+    for source in sources:
+        stage.break_(Corrupt(5000), "GetObject", key=source.key)
+    job = stage.ask(sources)
+    stage.worker()
+    stage.wait_deleted(job)
+    stage.finish()
+
+
+@pytest.mark.slow
+def test_a_body_that_stalls_or_trickles_is_asked_for_again(stage: Stage) -> None:
+    """C8, C9: neither an open connection without bytes nor one with a byte a second holds a job up for ever."""
+    sources = stage.photos(50_000, 50_000)
+    stage.break_(StallBody(1000), "GetObject", key=sources[0].key)
+    stage.break_(Slice(1, 1), "GetObject", key=sources[1].key)
+    job = stage.ask(sources)
+    worker = stage.worker()
+    stage.wait_deleted(job, seconds=60)
+    assert len(list(worker.events("job.received"))) == 1
+    assert {call.call.key for call in stage.history.of("GetObject")[2:]} == {source.key for source in sources}
+    stage.finish()
+
+
+@pytest.mark.stage(visibility=4)
+def test_a_storm_of_slow_down_delays_the_job_and_starves_no_heartbeat(stage: Stage) -> None:
+    """C10: seven of ten reads are refused for a while."""
+    sources = stage.photos(*[1000] * 20)
+    stage.break_(Status(503, "SlowDown"), "GetObject", times=40)
+    job = stage.ask(sources)
+    worker = stage.worker()
+    stage.wait_deleted(job, seconds=60)
+    assert len(list(worker.events("job.received"))) == 1
+    assert all(call.ok for call in stage.history.of("ChangeMessageVisibility"))
+    stage.finish()

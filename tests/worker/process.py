@@ -1,0 +1,60 @@
+"""The worker's process, and what can be seen of it from outside."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from faults.worker import INHERITED, INHERITED_KINDS, PATIENCE, WorkerProcess
+
+MIB = 1024 * 1024
+NO_AWS = {
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+
+class Worker(WorkerProcess):
+    """One `archiver run`, standard output and error as one."""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """All that it wrote, each line a JSON object. Raises ValueError where one is not."""
+        return [json.loads(line) for line in list(self.output)]
+
+    def about(self, message_id: str) -> list[dict[str, Any]]:
+        """The lines of one message."""
+        return [line for line in self.lines if line.get("message_id") == message_id]
+
+    def peak_memory(self) -> int:
+        """The most memory that it ever had resident, in bytes."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+    def forbid_files(self, forbidden: bool = True) -> None:
+        """From now on no byte can be written to any file (pipes and sockets are none), or all is as before."""
+        limit = resource.RLIM_INFINITY
+        resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0 if forbidden else limit, limit))
+
+
+def command(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run `python -m archiver` to its end, in no environment but *env*."""
+    kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_KINDS)}
+    return subprocess.run(
+        [sys.executable, "-m", "archiver", *arguments],
+        env={**kept, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )

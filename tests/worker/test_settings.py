@@ -1,0 +1,193 @@
+"""Settings: read once, checked together, and every problem told by the name of its variable."""
+
+import pytest
+
+from archiver.settings import SettingsError, load_settings
+
+LEAST = {"SQS_SOURCE_QUEUE": "requests", "S3_DESTINATION_BUCKET": "archives"}
+
+
+def problems(**environ: str) -> list[str]:
+    """What is wrong with the least environment and *environ*."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(LEAST | environ)
+    return caught.value.problems
+
+
+def test_two_settings_are_required_and_all_others_have_the_documented_defaults() -> None:
+    settings = load_settings(LEAST)
+
+    assert settings.model_dump() == {
+        "source_queue": "requests",
+        "destination_queue": None,
+        "failure_queue": None,
+        "source_bucket": None,
+        "allowed_sources": None,
+        "destination_bucket": "archives",
+        "file_prefix": "download",
+        "key_secret": None,
+        "compression": "store",
+        "max_concurrent_jobs": 4,
+        "memory_budget_mib": 64,
+        "wait_seconds": 5,
+        "grace_seconds": 90,
+        "base_url": None,
+        "debug": False,
+        "dev_mode": False,
+    }
+    assert settings.memory_budget == 64 * 1024 * 1024
+
+
+def test_every_setting_is_read_from_its_variable() -> None:
+    settings = load_settings(
+        LEAST
+        | {
+            "SQS_DESTINATION_QUEUE": "answers",
+            "SQS_FAILURE_QUEUE": "failures",
+            "S3_SOURCE_BUCKET": "photos",
+            "S3_ALLOWED_SOURCES": "photos, others/public/",
+            "S3_FILE_PREFIX": "my photos",
+            "ARCHIVE_KEY_SECRET": "hush",
+            "S3_COMPRESSION": "auto",
+            "MAX_CONCURRENT_JOBS": "9",
+            "MEMORY_BUDGET_MIB": "15",
+            "SQS_WAIT_SECONDS": "20",
+            "SHUTDOWN_GRACE_SECONDS": "2.5",
+            "ARCHIVE_BASE_URL": "https://cdn.example/zips/",
+            "DEBUG": "yes",
+            "DEV_MODE": "on",
+        }
+    )
+
+    assert (settings.destination_queue, settings.failure_queue) == ("answers", "failures")
+    assert (settings.source_bucket, settings.allowed_sources) == ("photos", "photos, others/public/")
+    assert (settings.file_prefix, settings.compression) == ("my photos", "auto")
+    assert settings.key_secret is not None and settings.key_secret.get_secret_value() == "hush"
+    assert (settings.max_concurrent_jobs, settings.memory_budget_mib, settings.wait_seconds) == (9, 15, 20)
+    assert (settings.grace_seconds, settings.base_url) == (2.5, "https://cdn.example/zips/")
+    assert settings.debug and settings.dev_mode
+
+
+def test_secret_does_not_show_in_the_settings_text() -> None:
+    assert "hush" not in repr(load_settings(LEAST | {"ARCHIVE_KEY_SECRET": "hush"}))
+
+
+@pytest.mark.parametrize(
+    ("old", "field"),
+    [("SQS_SOURCE", "source_queue"), ("SQS_DESTINATION", "destination_queue"), ("APP_DEBUG", "debug")],
+)
+def test_older_names_are_read_too_and_the_newer_one_wins(old: str, field: str) -> None:
+    new = {"SQS_SOURCE": "SQS_SOURCE_QUEUE", "SQS_DESTINATION": "SQS_DESTINATION_QUEUE", "APP_DEBUG": "DEBUG"}[old]
+    environ = {"S3_DESTINATION_BUCKET": "archives", "SQS_SOURCE_QUEUE": "", "SQS_SOURCE": "requests", old: "1"}
+
+    assert str(getattr(load_settings(environ), field)) in {"1", "True"}
+    assert str(getattr(load_settings(environ | {new: "0"}), field)) in {"0", "False"}
+
+
+def test_empty_and_blank_variables_count_as_unset() -> None:
+    blank = dict.fromkeys(("S3_SOURCE_BUCKET", "MAX_CONCURRENT_JOBS", "DEBUG", "ARCHIVE_BASE_URL", "SQS_SOURCE"), "")
+
+    assert load_settings(LEAST | blank).model_dump() == load_settings(LEAST).model_dump()
+    assert load_settings(LEAST | dict.fromkeys(blank, "  ")).model_dump() == load_settings(LEAST).model_dump()
+    (problem,) = problems(S3_DESTINATION_BUCKET=" ")
+    assert problem.startswith("S3_DESTINATION_BUCKET: is required")
+
+
+def test_spaces_around_a_value_are_no_part_of_it() -> None:
+    assert load_settings(LEAST | {"S3_SOURCE_BUCKET": " photos "}).source_bucket == "photos"
+
+
+def test_names_in_other_case_are_not_settings() -> None:
+    assert load_settings(LEAST | {"s3_source_bucket": "photos"}).source_bucket is None
+
+
+@pytest.mark.parametrize(("text", "truth"), [(t, True) for t in ("1", "true", "YES", "on")] + [("0", False)])
+@pytest.mark.parametrize("text_of_no", ["false", "No", "off"])
+def test_truth_is_written_in_four_ways(text: str, truth: bool, text_of_no: str) -> None:
+    settings = load_settings(LEAST | {"DEBUG": text, "DEV_MODE": text_of_no})
+
+    assert settings.debug is truth
+    assert settings.dev_mode is False
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MAX_CONCURRENT_JOBS", "0"),
+        ("MAX_CONCURRENT_JOBS", "1001"),
+        ("MAX_CONCURRENT_JOBS", "many"),
+        ("MAX_CONCURRENT_JOBS", "1.5"),
+        ("MEMORY_BUDGET_MIB", "14"),
+        ("MEMORY_BUDGET_MIB", "-64"),
+        ("SQS_WAIT_SECONDS", "0"),
+        ("SQS_WAIT_SECONDS", "21"),
+        ("SHUTDOWN_GRACE_SECONDS", "-1"),
+        ("SHUTDOWN_GRACE_SECONDS", "nan"),
+        ("SHUTDOWN_GRACE_SECONDS", "soon"),
+        ("S3_COMPRESSION", "zstd"),
+        ("S3_FILE_PREFIX", "a/b"),
+        ("S3_FILE_PREFIX", "a\\b"),
+        ("S3_FILE_PREFIX", ".."),
+        ("S3_FILE_PREFIX", "a\nb"),
+        ("S3_FILE_PREFIX", "p" * 129),
+        ("ARCHIVE_BASE_URL", "cdn.example/zips"),
+        ("ARCHIVE_BASE_URL", "https://cdn example"),
+        ("DEBUG", "perhaps"),
+        ("APP_DEBUG", "perhaps"),
+        ("DEV_MODE", "2"),
+        ("S3_ALLOWED_SOURCES", "photos/2024"),
+        ("S3_ALLOWED_SOURCES", "/photos"),
+        ("S3_ALLOWED_SOURCES", ","),
+    ],
+)
+def test_bad_value_is_one_problem_on_one_line_that_begins_with_its_variable(name: str, value: str) -> None:
+    (problem,) = problems(**{name: value})
+
+    assert problem.startswith(f"{name}: ")
+    assert "\n" not in problem
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(
+            {
+                "S3_SOURCE_BUCKET": "photos",
+                "S3_ALLOWED_SOURCES": "photos/a",
+                "SQS_WAIT_SECONDS": "60",
+                "APP_DEBUG": "?",
+                "MEMORY_BUDGET_MIB": "x",
+            }
+        )
+
+    names = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert sorted(names) == [
+        "APP_DEBUG",
+        "MEMORY_BUDGET_MIB",
+        "S3_ALLOWED_SOURCES",
+        "S3_DESTINATION_BUCKET",
+        "SQS_SOURCE_QUEUE",
+        "SQS_WAIT_SECONDS",
+    ]
+    assert str(caught.value) == "\n".join(caught.value.problems)
+
+
+def test_allow_list_must_cover_some_of_the_source_bucket() -> None:
+    (problem,) = problems(S3_SOURCE_BUCKET="photos", S3_ALLOWED_SOURCES="videos")
+    assert problem.startswith("S3_ALLOWED_SOURCES: ") and "photos" in problem
+
+    for allowed in ("photos", "photos/", "photos/2024/", "videos, photos/2024/"):
+        load_settings(LEAST | {"S3_SOURCE_BUCKET": "photos", "S3_ALLOWED_SOURCES": allowed})
+
+
+def test_one_bucket_for_sources_and_archives_needs_an_allow_list() -> None:
+    (problem,) = problems(S3_SOURCE_BUCKET="archives")
+    assert problem.startswith("S3_ALLOWED_SOURCES: is required")
+
+    settings = load_settings(LEAST | {"S3_SOURCE_BUCKET": "archives", "S3_ALLOWED_SOURCES": "archives/incoming/"})
+    assert settings.allowed_sources == "archives/incoming/"
+
+
+def test_other_peoples_variables_are_no_business_of_ours() -> None:
+    others = {"SOURCE_QUEUE": "x", "PATH": "/bin", "source_queue": "y"}
+
+    assert load_settings(LEAST | others).model_dump() == load_settings(LEAST).model_dump()
