@@ -1,17 +1,16 @@
 """The composition root: settings become a running worker. The only place that knows every concrete class."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 
-from archiver.aws.clients import Clients, Limits, open_clients
-from archiver.aws.endpoint import Endpoint
+from archiver.aws.clients import Clients, Limits, ca_bundle, open_clients
 from archiver.aws.faults import NotThere
 from archiver.aws.s3 import S3Store, check_bucket
-from archiver.aws.s3_read import ReadConfig, S3Reader
+from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_wire import WireConfig
 from archiver.aws.sqs import SqsNotifier, SqsSource
 from archiver.core.backoff import pause
 from archiver.core.draft import Rules
@@ -28,7 +27,6 @@ from archiver.worker import Worker
 log = structlog.get_logger(__name__)
 
 READS_AT_ONCE = 64  # of the whole worker
-UPLOADS_AT_ONCE = 4  # parts of one job
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> int:
@@ -43,7 +41,6 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     limits = Limits(
         wait_seconds=settings.wait_seconds,
         jobs=settings.max_concurrent_jobs,
-        parts=UPLOADS_AT_ONCE * settings.max_concurrent_jobs,
     )
     async with _connected(limits) as (clients, reader):
         answers = Answers(
@@ -92,12 +89,7 @@ async def _connected(limits: Limits) -> AsyncIterator[tuple[Clients, S3Reader]]:
 @asynccontextmanager
 async def reading(clients: Clients) -> AsyncIterator[S3Reader]:
     """The reader of objects, speaking to the endpoint that the SDK's own client was given."""
-    meta = clients.s3_control.meta
-    reader = S3Reader(
-        clients.session,
-        Endpoint(meta.endpoint_url, meta.region_name),
-        ReadConfig(ca_bundle=os.environ.get("AWS_CA_BUNDLE") or None),
-    )
+    reader = S3Reader(clients.session, clients.s3_endpoint, WireConfig(ca_bundle=ca_bundle()))
     try:
         yield reader
     finally:

@@ -106,3 +106,11 @@ class SourceChanged(ArchiverError):
 
 class ArchiveExists(ArchiverError):
     """The archive's key is taken: a finished archive is never overwritten."""
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first cause of a group: one failure ends a job, and the others are what its cancellations brought about."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from loads import Load
 
-from archiver.app import READS_AT_ONCE, UPLOADS_AT_ONCE, reading, rules_of
+from archiver.app import READS_AT_ONCE, reading, rules_of
 from archiver.aws.clients import Limits, open_clients
 from archiver.aws.s3 import S3Store
 from archiver.logs import configure_logs
@@ -92,7 +92,6 @@ async def run(load: Load, prefix: str) -> dict[str, object]:
     limits = Limits(
         wait_seconds=settings.wait_seconds,
         jobs=settings.max_concurrent_jobs,
-        parts=UPLOADS_AT_ONCE * settings.max_concurrent_jobs,
     )
     async with open_clients(limits) as clients, reading(clients) as reader:
         pipeline = Pipeline(

@@ -15,6 +15,8 @@ import aioboto3
 from aiobotocore.config import AioConfig
 from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError, ProfileNotFound
 
+from archiver.aws.endpoint import Endpoint
+from archiver.aws.s3_parts import PartSender
 from archiver.errors import ConfigurationFault
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ COMPLETE_TIMEOUT = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """The open clients, by what they are for. *session* can open more."""
+    """The open clients, by what they are for; *parts* is ours, for the bytes. *session* can open more."""
 
     session: aioboto3.Session
     sqs_receive: "SQSClient"
@@ -37,15 +39,20 @@ class Clients:
     s3_control: "S3Client"
     s3_upload: "S3Client"
     s3_complete: "S3Client"
+    parts: PartSender
+
+    @property
+    def s3_endpoint(self) -> Endpoint:
+        """Where the SDK's own S3 clients speak to: for those of ours."""
+        return endpoint_of(self.s3_control)
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What the clients are sized for: the long poll in seconds, jobs at once, parts in flight at once."""
+    """What the clients are sized for: the long poll in seconds, jobs at once."""
 
     wait_seconds: int = 5
     jobs: int = 4
-    parts: int = 8
 
 
 @asynccontextmanager
@@ -60,6 +67,9 @@ async def open_clients(limits: Limits) -> AsyncIterator[Clients]:
                 return await stack.enter_async_context(session.client(service, config=config))
 
         calls = 4 * limits.jobs + 2
+        s3_control = await opened("s3", s3_tuned(20, attempts=4, pool=calls))
+        parts = PartSender(session, endpoint_of(s3_control), ca_bundle())
+        stack.push_async_callback(parts.close)
         yield Clients(
             session=session,
             # A retried receive would hide the messages that the first answer held: it is tried once.
@@ -67,10 +77,21 @@ async def open_clients(limits: Limits) -> AsyncIterator[Clients]:
             # A heartbeat that hangs must leave time for the next try. The lease itself sets the bound of them all.
             sqs_lease=await opened("sqs", tuned(4, attempts=3, pool=calls, connect=3)),
             sqs_control=await opened("sqs", tuned(15, attempts=4, pool=calls)),
-            s3_control=await opened("s3", s3_tuned(20, attempts=4, pool=calls)),
-            s3_upload=await opened("s3", s3_tuned(60, attempts=5, pool=limits.parts, validate=False)),
+            s3_control=s3_control,
+            s3_upload=await opened("s3", s3_tuned(60, attempts=5, pool=limits.jobs, validate=False)),
             s3_complete=await opened("s3", s3_tuned(COMPLETE_TIMEOUT, attempts=2, pool=limits.jobs)),
+            parts=parts,
         )
+
+
+def endpoint_of(client: "S3Client") -> Endpoint:
+    """The endpoint that the SDK resolved for *client*. Raises ValueError where no URL can be like it."""
+    return Endpoint(client.meta.endpoint_url, client.meta.region_name)
+
+
+def ca_bundle() -> str | None:
+    """AWS_CA_BUNDLE, which the SDK's clients read themselves."""
+    return os.environ.get("AWS_CA_BUNDLE") or None
 
 
 @contextmanager

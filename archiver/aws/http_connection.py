@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: a request at a time, and the body received where it belongs."""
+"""One HTTP/1.1 connection: a request at a time, bodies received where they belong and sent from where they are."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -15,6 +15,9 @@ MAX_HEAD = 32 * 1024
 
 MAX_ERROR_BODY = 64 * 1024
 
+SLICE = 128 * 1024
+"""Bytes that one write hands over: what the socket does not take at once is copied, and no more than this."""
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -29,19 +32,21 @@ class Patience:
 
 class Request(NamedTuple):
     """
-    *head*: request line and headers, whole. A success's body must fill *into* exactly (nothing, for HEAD). *check*
-    sees its head before a byte of its body is placed, and refuses it by raising an error of this service.
+    *head*: request line and headers, whole; *body* follows it, and must not change before the answer. A success's
+    body must fill *into* exactly (nothing, for HEAD); None: it is kept like an error's. *check* sees its head before a
+    byte of its body is placed, and refuses it by raising an error of this service.
     """
 
     method: str
     head: bytes
-    into: Sequence[memoryview]
+    into: Sequence[memoryview] | None
     check: Callable[[Head], None]
+    body: memoryview = memoryview(b"")
 
 
 @dataclass(slots=True)
 class Answer:
-    """The *head*, and the *body* of an error (its first 64 KiB); the body of a success is where it was wanted."""
+    """The *head*, and the *body* of an error (its first 64 KiB); of a success where it was not wanted elsewhere."""
 
     head: Head
     body: bytes = b""
@@ -81,6 +86,7 @@ class Connection(asyncio.BufferedProtocol):
         self._state = State.DEAD
         self._ticks = self._window_ticks = 0
         self._seen = self._window_seen = 0
+        self._paused = False  # the socket takes no more for now
         self._reset(State.IDLE)
 
     def _reset(self, state: State) -> None:
@@ -94,6 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._whole = False  # the sink takes all of the body: the connection can be kept
         self._held = 0  # bytes of an unfinished head in the scratch buffer
         self._moved = 0  # bytes of this answer so far
+        self._unsent = memoryview(b"")
         self._ticks = self._window_ticks = self._seen = self._window_seen = 0
 
     @property
@@ -112,7 +119,16 @@ class Connection(asyncio.BufferedProtocol):
         self._reset(State.HEAD)
         self._request, self._waiter = request, waiter
         self._transport.write(request.head)
+        self._unsent = request.body
+        self._send()
         return await waiter
+
+    def _send(self) -> None:
+        """Hand over as much of the request's body as the socket takes."""
+        while self._unsent and not self._paused and self._transport is not None:
+            piece, self._unsent = self._unsent[:SLICE], self._unsent[SLICE:]
+            self._ticks = 0
+            self._transport.write(piece)
 
     def abort(self) -> None:
         """Close at once; forget the caller's views."""
@@ -134,7 +150,9 @@ class Connection(asyncio.BufferedProtocol):
             if self._ticks > patience.idle:
                 self.abort()
         elif self._state is State.HEAD:
-            if self._ticks > patience.answer:
+            if self._unsent and self._ticks > patience.stall:
+                self._break("the other side takes no more of the body")
+            elif self._ticks > patience.answer:
                 self._break("no answer in time")
         elif self._state is not State.DEAD:
             self._watch_body(patience)
@@ -154,6 +172,14 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=0)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._send()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
         # In a body never more than the body: what follows it is no business of the caller's views.
@@ -217,7 +243,7 @@ class Connection(asyncio.BufferedProtocol):
         self._head = head
         self._held = 0
         length = body_length(request.method, head)
-        if head.status < 300:  # noqa: PLR2004
+        if head.status < 300 and request.into is not None:  # noqa: PLR2004
             if length == UNTIL_CLOSE:
                 raise ProtocolError("a body of unknown length")
             request.check(head)
@@ -259,7 +285,7 @@ class Connection(asyncio.BufferedProtocol):
         body = b"" if self._error_body is None else bytes(self._error_body[: sink.filled])
         whole = self._whole if self._chunks is None else self._chunks.done
         self.served += 1
-        if whole and head.keep_alive:
+        if whole and head.keep_alive and not self._unsent:
             self._reset(State.IDLE)
         else:
             self.abort()

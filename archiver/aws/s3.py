@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from archiver.aws.faults import DENIED, NO_BUCKET, Make, NotThere, codes, table, translated
+from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ConfigurationFault, Rejected, Temporary
 from archiver.ports import StoredArchive, Target
 
@@ -137,18 +138,9 @@ class S3Upload:
         self._sizes: dict[int, int] = {}
 
     async def part(self, number: int, body: memoryview, crc32: int) -> None:
-        checksum = _wired(crc32)
-        with translated(f"UploadPart {number}", _WRITE):
-            told = await self._clients.s3_upload.upload_part(
-                Body=Slices(body),  # type: ignore[arg-type]  # aiohttp sends any async iterable
-                PartNumber=number,
-                ChecksumAlgorithm="CRC32",
-                ChecksumCRC32=checksum,
-                **self._upload.wired,
-            )
-        if told.get("ChecksumCRC32", checksum) != checksum:
-            raise Temporary(f"UploadPart {number}: the CRC-32 that came back is another")
-        self._ledger[number] = {"PartNumber": number, "ETag": told["ETag"], "ChecksumCRC32": checksum}
+        location = Location(self._upload.bucket, self._upload.key)
+        etag = await self._clients.parts.send(location, self._upload.id, number, body, crc32)
+        self._ledger[number] = {"PartNumber": number, "ETag": etag, "ChecksumCRC32": _wired(crc32)}
         self._sizes[number] = len(body)
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:

@@ -6,10 +6,19 @@ import re
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from archiver.aws.faults import DENIED, NO_BUCKET
 from archiver.aws.http_connection import Answer
 from archiver.aws.http_parse import Head, ProtocolError, body_length
 from archiver.core.plan import ObjectInfo
-from archiver.errors import ArchiverError, Code, ConfigurationFault, Interrupted, SourceChanged, SourceUnavailable
+from archiver.errors import (
+    ArchiverError,
+    Code,
+    ConfigurationFault,
+    Interrupted,
+    SourceChanged,
+    SourceUnavailable,
+    Temporary,
+)
 
 _CODE = re.compile(rb"<Code>([A-Za-z0-9._-]{1,64})</Code>")
 _REGION = re.compile(rb"<Region>([a-z0-9-]{1,40})</Region>")
@@ -153,6 +162,14 @@ def read_problem(answer: Answer) -> ArchiverError:
     if answer.head.status in (404, 412, 416) or code in _UNAVAILABLE or code.startswith("KMS."):
         return SourceChanged(_named(answer, code))
     return Interrupted(_named(answer, code))
+
+
+def write_problem(answer: Answer) -> ArchiverError:
+    """Why a part was not taken: the bucket refuses us or is gone, which is ours to mend; all else may pass."""
+    code = error_code(answer)
+    if code in DENIED | NO_BUCKET or code.startswith("KMS."):
+        return ConfigurationFault(_named(answer, code))
+    return _general_problem(answer, code) or Temporary(_named(answer, code))
 
 
 def _general_problem(answer: Answer, code: str) -> ArchiverError | None:

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for reads from S3: bodies unsigned, keys encoded once, the derived key kept for its day."""
+"""AWS Signature Version 4 for S3: bodies unsigned, keys encoded once, the derived key kept for its day."""
 
 import hashlib
 import hmac
@@ -23,12 +23,16 @@ class Keys:
 
 
 class Subject(NamedTuple):
-    """What is signed: *path* encoded, *host* as it is sent, *amz* further `x-amz-*` headers (names in lower case)."""
+    """
+    What is signed: *path* encoded, *host* as it is sent, *amz* further `x-amz-*` headers (names in lower case),
+    *query* encoded and in the order of its names.
+    """
 
     method: str
     host: str
     path: str
     amz: Sequence[tuple[str, str]] = ()
+    query: str = ""
 
 
 def encode_key(key: str) -> str:
@@ -64,7 +68,9 @@ class Signer:
             fields.sort()
         canonical = "".join([f"{name}:{value}\n" for name, value in fields])
         signed = ";".join(["host", *[name for name, _ in fields]])
-        request = f"{subject.method}\n{subject.path}\n\nhost:{subject.host}\n{canonical}\n{signed}\n{_PAYLOAD}"
+        request = (
+            f"{subject.method}\n{subject.path}\n{subject.query}\nhost:{subject.host}\n{canonical}\n{signed}\n{_PAYLOAD}"
+        )
         scope = f"{date[:8]}/{region}/s3/aws4_request"
         digest = hashlib.sha256(request.encode()).hexdigest()
         signature = hmac.digest(

@@ -26,23 +26,20 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from isal import isal_zlib
-
 from archiver.core.layout import Layout, Piece, Read
 from archiver.core.plan import Pinned
-from archiver.errors import Temporary
+from archiver.errors import Temporary, first_of
 from archiver.ports import StoredArchive
 from archiver.stages.budget import Budget, Share
+from archiver.stages.checksums import crc32, crc32_combine, join
 from archiver.stages.fetch import Fetcher
 from archiver.stages.upload import Upload
 
-crc32_combine = isal_zlib.crc32_combine
 GUARANTEED = 3  # buffers; see above
 UPLOADS_AT_ONCE = 4  # parts of one job
 
 
-def crc32(data: memoryview | bytes) -> int:
-    return isal_zlib.crc32(data)
+MOST_JOINED = 64  # CRCs of pieces of one part
 
 
 async def assemble(layout: Layout, budget: Budget, fetcher: Fetcher, upload: Upload) -> StoredArchive:
@@ -60,18 +57,26 @@ async def assemble(layout: Layout, budget: Budget, fetcher: Fetcher, upload: Upl
             raise first_of(group) from group
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first cause of a group: one failure ends a job, and the others are what its cancellations brought about."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
-
-
 @dataclass(slots=True)
 class _Part:
+    """
+    One part's buffer, and how many bytes of it have not been placed yet. *pieces*: (start, length, CRC-32) of those
+    that have, to be joined: reading a whole part once more costs a tenth of all work. None: too many for that to pay.
+    """
+
     view: memoryview
-    missing: int  # bytes that have not been placed yet
+    missing: int
+    pieces: list[tuple[int, int, int]] | None = field(default_factory=list)
+
+    def place(self, start: int, length: int, crc: int) -> None:
+        self.missing -= length
+        if self.pieces is not None:
+            self.pieces.append((start, length, crc))
+            if len(self.pieces) > MOST_JOINED:
+                self.pieces = None
+
+    def crc32(self, size: int) -> int:
+        return crc32(self.view[:size]) if self.pieces is None else join(self.pieces)
 
 
 @dataclass(slots=True)
@@ -80,12 +85,6 @@ class _Open:
 
     missing: int
     crcs: list[tuple[int, int, int]] = field(default_factory=list)  # (start, length, CRC-32)
-
-    def joined(self) -> int:
-        total = 0
-        for _, length, crc in sorted(self.crcs):
-            total = crc32_combine(total, crc, length)
-        return total
 
 
 class Assembly:
@@ -159,22 +158,26 @@ class Assembly:
         whole = read.length == member.size
         if isinstance(member.content, bytes):
             _scatter(member.content[read.start : read.start + read.length], views)
-            crc = _crc_of(views)
+            crcs = [crc32(view) for view in views]
         else:
-            crc = await self._receive_object(member.content, read, views, member.content.crc32 if whole else None)
+            crcs = await self._receive_object(member.content, read, views, member.content.crc32 if whole else None)
+        crc = crcs[0] if len(crcs) == 1 else _total(crcs, views)
         if whole:
             self._write_header(read.member, crc)
         else:
             self._join(read, crc)
-        for piece in self._layout.split(read.offset, read.length):
-            self._filled(piece.part, piece.length)
+        for piece, piece_crc in zip(self._layout.split(read.offset, read.length), crcs, strict=True):
+            self._filled(piece, piece_crc)
 
-    async def _receive_object(self, pinned: Pinned, read: Read, views: list[memoryview], expected: int | None) -> int:
+    async def _receive_object(
+        self, pinned: Pinned, read: Read, views: list[memoryview], expected: int | None
+    ) -> list[int]:
+        """The CRC-32 of each view."""
         for _ in range(2):  # bytes that went wrong on the way may come right the second time
             await self._fetcher.read(pinned, read.start, views)
-            crc = _crc_of(views)
-            if expected is None or crc == expected:
-                return crc
+            crcs = [crc32(view) for view in views]
+            if expected is None or _total(crcs, views) == expected:
+                return crcs
         raise Temporary(f"{pinned.location}: the bytes received do not have the object's CRC-32")
 
     def _join(self, read: Read, crc: int) -> None:
@@ -186,7 +189,7 @@ class Assembly:
         if state.missing:
             return
         del self._open[read.member]
-        total = state.joined()
+        total = join(state.crcs)
         if isinstance(member.content, Pinned) and member.content.crc32 not in (None, total):
             raise Temporary(f"{member.content.location}: the bytes received do not have the object's CRC-32")
         self._write_header(read.member, total)
@@ -212,17 +215,18 @@ class Assembly:
     def _write(self, offset: int, data: bytes) -> None:
         done = 0
         for piece in self._layout.split(offset, len(data)):
-            self._view(piece)[:] = data[done : done + piece.length]
+            bytes_of_piece = data[done : done + piece.length]
+            self._view(piece)[:] = bytes_of_piece
             done += piece.length
-            self._filled(piece.part, piece.length)
+            self._filled(piece, crc32(bytes_of_piece))
 
-    def _filled(self, number: int, length: int) -> None:
-        part = self._parts[number]
-        part.missing -= length
+    def _filled(self, piece: Piece, crc: int) -> None:
+        number, part = piece.part, self._parts[piece.part]
+        part.place(piece.start, piece.length, crc)
         if part.missing:
             return
         size = self._layout.part_length(number)
-        self._part_crcs[number] = crc32(part.view[:size])
+        self._part_crcs[number] = part.crc32(size)
         if self._layout.parts > 1 and self._uploads is not None:
             self._uploads.create_task(self._send(number, part.view, size), name=f"assemble.part.{number + 1}")
 
@@ -240,8 +244,8 @@ def _scatter(data: bytes, views: list[memoryview]) -> None:
         done += len(view)
 
 
-def _crc_of(views: list[memoryview]) -> int:
-    total = 0
-    for view in views:
-        total = isal_zlib.crc32(view, total)
+def _total(crcs: list[int], views: list[memoryview]) -> int:
+    total = crcs[0]
+    for crc, view in zip(crcs[1:], views[1:], strict=True):
+        total = crc32_combine(total, crc, len(view))
     return total

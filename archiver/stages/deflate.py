@@ -24,10 +24,10 @@ from stream_zip import NO_COMPRESSION_32, NO_COMPRESSION_64, ZIP_AUTO, MemberFil
 from archiver.core.layout import part_size_for
 from archiver.core.plan import Member, Pinned
 from archiver.core.zipend import TAIL, read_end
-from archiver.errors import Temporary
+from archiver.errors import Temporary, first_of
 from archiver.ports import StoredArchive
-from archiver.stages.assemble import crc32, crc32_combine, first_of
 from archiver.stages.budget import Budget
+from archiver.stages.checksums import crc32, crc32_combine
 from archiver.stages.fetch import Fetcher
 from archiver.stages.upload import Upload
 

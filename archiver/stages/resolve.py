@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
-from archiver.errors import SourceUnavailable
-from archiver.stages.assemble import first_of
+from archiver.errors import SourceUnavailable, first_of
 from archiver.stages.fetch import Fetcher
 
 Found = ObjectInfo | SourceUnavailable

@@ -9,7 +9,8 @@ from aws.canned import Canned, Script, answer, canned
 
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.http import Limits
-from archiver.aws.s3_read import ReadConfig, S3Reader
+from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_wire import WireConfig
 from archiver.core.locations import Location
 from archiver.errors import ArchiverError
 
@@ -47,7 +48,7 @@ async def reading(
     *scripts: Script, session: Session | None = None, limits: Limits | None = None
 ) -> AsyncIterator[tuple[Canned, S3Reader]]:
     async with canned(*scripts) as server:
-        config = ReadConfig(limits or Limits())
+        config = WireConfig(limits or Limits())
         reader = S3Reader(session or Session(), Endpoint(server.url, "us-east-1"), config)
         try:
             yield server, reader

@@ -52,7 +52,6 @@ CALLS: dict[str, Call] = {
     "put": lambda clients: S3Store(clients, "archives").put(TARGET, BODY, CRC),
     "begin": lambda clients: S3Store(clients, "archives").begin(TARGET),
     "sweep": lambda clients: S3Store(clients, "archives").sweep("a.zip"),
-    "part": lambda clients: upload(clients).part(1, BODY, CRC),
     "complete": lambda clients: upload(clients).complete(0, 0),
     "abort": lambda clients: upload(clients).abort(),
 }
@@ -93,9 +92,6 @@ SORTED: list[tuple[str, str, type[ArchiverError]]] = [
     ("begin", "NoSuchBucket", ConfigurationFault),
     ("begin", "SlowDown", Temporary),
     ("sweep", "AccessDenied", Temporary),
-    ("part", "NoSuchUpload", Temporary),
-    ("part", "BadDigest", Temporary),
-    ("part", "AccessDenied", ConfigurationFault),
     ("complete", "PreconditionFailed", ArchiveExists),
     ("complete", "412", ArchiveExists),
     ("complete", "ConditionalRequestConflict", Temporary),
@@ -139,15 +135,6 @@ async def test_an_upload_that_survives_every_abort_is_said_to_be_there(monkeypat
     monkeypatch.setattr("archiver.aws.s3.ABORT_PAUSE", 0)
     with pytest.raises(Temporary, match="still there"):
         await CALLS["abort"](refusing(client_error("unused"), abort_multipart_upload={}, list_parts={}))
-
-
-async def test_a_part_whose_crc_comes_back_changed_is_not_taken_as_sent() -> None:
-    told = {"ETag": '"e"', "ChecksumCRC32": "AAAAAA=="}
-    broken = upload(refusing(client_error("unused"), upload_part=told))
-    with pytest.raises(Temporary, match="CRC-32"):
-        await broken.part(1, BODY, CRC)
-    with pytest.raises(Rejected, match="0 were sent"):
-        await broken.complete(len(BODY), CRC)
 
 
 async def test_both_names_of_an_error_of_sqs_are_known() -> None:

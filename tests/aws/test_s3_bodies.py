@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from archiver.aws import s3_parts
 from archiver.aws.clients import Clients, Limits, open_clients
+from archiver.aws.http import Limits as HttpLimits
 from archiver.aws.s3 import SLICE, S3Store, S3Upload, Slices, Upload
-from archiver.errors import Temporary
+from archiver.errors import ArchiverError, ConfigurationFault, Temporary
 from archiver.ports import Target
 
 BODY = bytes(range(251)) * 5000  # four slices and a bit
@@ -81,12 +83,81 @@ async def test_a_part_goes_out_whole_with_its_length_and_its_crc(monkeypatch: py
     assert "transfer-encoding" not in server.heads[0]
 
 
-@pytest.mark.parametrize("first", [BUSY, ""], ids=["throttled", "cut"])
-async def test_a_retry_sends_the_part_from_its_start(monkeypatch: pytest.MonkeyPatch, first: str) -> None:
-    async with answering(monkeypatch, first, OK) as (server, clients):
-        await upload(clients).part(1, memoryview(BODY), CRC)
-    assert len(server.bodies) == 2
-    assert server.bodies[1] == BODY
+async def test_a_part_is_sent_from_its_start_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience is the caller's; but a kept connection that was closed meanwhile is replaced by a fresh one."""
+    async with answering(monkeypatch, BUSY, "", OK) as (server, clients):
+        sent = upload(clients)
+        with pytest.raises(Temporary, match="SlowDown"):
+            await sent.part(1, memoryview(BODY), CRC)
+        await sent.part(1, memoryview(BODY), CRC)
+    assert len(server.bodies) == 3
+    assert server.bodies[2] == BODY
+
+
+def refusal(status: int, code: str) -> str:
+    text = f"<Error><Code>{code}</Code></Error>"
+    return f"HTTP/1.1 {status} No\r\nContent-Length: {len(text)}\r\n\r\n{text}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (refusal(404, "NoSuchUpload"), Temporary),
+        (refusal(400, "BadDigest"), Temporary),
+        (refusal(500, "InternalError"), Temporary),
+        (refusal(403, "AccessDenied"), ConfigurationFault),
+        (refusal(404, "NoSuchBucket"), ConfigurationFault),
+        (refusal(400, "KMS.DisabledException"), ConfigurationFault),
+        (refusal(403, "SignatureDoesNotMatch"), ConfigurationFault),
+        (refusal(403, "RequestTimeTooSkewed"), ConfigurationFault),
+        (refusal(200, "InternalError"), Temporary),
+        (OK.replace("ETag", "NoTag"), Temporary),
+        (OK.replace(WIRED, "AAAAAA=="), Temporary),
+    ],
+)
+async def test_each_answer_to_a_part_is_sorted_by_what_to_do_about_it(
+    monkeypatch: pytest.MonkeyPatch, answer: str, expected: type[ArchiverError]
+) -> None:
+    """A part without an ETag, or with the CRC of other bytes, is not taken as sent."""
+    async with answering(monkeypatch, answer) as (_, clients):
+        with pytest.raises(expected):
+            await upload(clients).part(1, memoryview(BODY), CRC)
+
+
+async def test_an_early_refusal_ends_the_sending(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server answers before it has read the body, and reads no more of it."""
+    large = memoryview(bytearray(32 << 20))
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(BUSY.encode())
+        await writer.drain()
+        await asyncio.sleep(0.5)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+        async with open_clients(Limits()) as clients:
+            with pytest.raises(Temporary, match="SlowDown"):
+                await upload(clients).part(1, large, 0)
+
+
+async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3_parts, "LIMITS", HttpLimits(answer=30.0, stall=0.2))
+    large = memoryview(bytearray(32 << 20))
+    done = asyncio.Event()
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await done.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as listening:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+        async with open_clients(Limits()) as clients:
+            with pytest.raises(Temporary, match="takes no more"):
+                await upload(clients).part(1, large, 0)
+            done.set()
+            await asyncio.sleep(0.05)  # the server's end closes, too
 
 
 async def test_a_retried_put_sends_the_archive_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:

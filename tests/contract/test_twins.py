@@ -4,10 +4,10 @@ import asyncio
 import zlib
 
 import pytest
-from twins import Faults, HandClock, MemoryQueue, MemoryReader, MemoryS3, MemoryStore
 
 from archiver.errors import Interrupted, Temporary
 from archiver.ports import QueueFacts, Target
+from twins import Faults, HandClock, MemoryQueue, MemoryReader, MemoryS3, MemoryStore
 
 TARGET = Target("a.zip", "attachment", {})
 

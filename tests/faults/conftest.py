@@ -8,7 +8,8 @@ import pytest
 from .bench import BODY, Bench
 from .emulator import Emulator, clients
 from .proxy import FaultProxy
-from .stage import Setting, Stage
+from .setting import Setting
+from .stage import Stage
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

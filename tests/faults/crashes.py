@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from .operations import Call
 from .rules import Action, Do, DropAnswer, EditHeader, Hangup, Rule, Stall
-from .stage import MIB, Stage
+from .setting import MIB
+from .stage import Stage
 from .worker import WorkerProcess, until
 
 VISIBILITY = 3  # seconds

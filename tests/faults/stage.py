@@ -5,7 +5,7 @@ import hmac
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -16,35 +16,18 @@ from .evidence import CORRELATION, Evidence, Job, Remains, Source, World, carrie
 from .history import STAGE, Exchange, History
 from .proxy import FaultProxy
 from .rules import Action, Rule
+from .setting import ACCESS_SECRET, KEY_SECRET, MIB, PRIVATE, SESSION_TOKEN, Setting, content
 from .worker import PATIENCE, WorkerProcess, until
 
-ACCESS_SECRET = "planted-access-secret"
-SESSION_TOKEN = "planted-session-token"
-KEY_SECRET = "planted-key-secret"
-PRIVATE = "private-words-of-the-request"
-MIB = 1024 * 1024
+__all__ = ["MIB", "Setting", "Stage"]
+
 LONGEST_LINE = 800  # characters of one call in a story
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """
-    How the stage is set. *visibility* in seconds; *max_receives* None: no redrive policy, and no dead-letter queue;
-    *answers*, *failures*: there is a queue for answers, for failure answers; *allowed*: S3_ALLOWED_SOURCES, with
-    `{sources}` for the bucket's name.
-    """
-
-    visibility: int = 30
-    max_receives: int | None = 5
-    failures: bool = True
-    answers: bool = True
-    allowed: str = "{sources}"
 
 
 class Stage:
     """Everything of one scenario has names of its own, so that scenarios can share an emulator."""
 
-    def __init__(self, emulator: Emulator, setting: Setting = Setting()) -> None:
+    def __init__(self, emulator: Emulator, setting: Setting) -> None:
         name = f"f{uuid.uuid4().hex[:12]}"
         self.setting = setting
         self.sources, self.archives = f"{name}-sources", f"{name}-archives"
@@ -174,35 +157,11 @@ class Stage:
 
     def worker(self, name: str = "worker", **settings: str) -> WorkerProcess:
         """Start a worker, and go on while it starts."""
-        worker = WorkerProcess(name, self.settings(self.proxy.listen(name)) | settings)
+        environment = self.setting.environment(self._queues, self.sources, self.archives)
+        endpoint = {"AWS_ENDPOINT_URL": self.proxy.listen(name)}
+        worker = WorkerProcess(name, environment | endpoint | settings)
         self.workers.append(worker)
         return worker
-
-    def settings(self, endpoint: str) -> dict[str, str]:
-        """A worker's environment: everything behind *endpoint*, secrets planted, small and quick."""
-        optional = {
-            "SQS_DESTINATION_QUEUE": self._queues["out"] if self.setting.answers else "",
-            "SQS_FAILURE_QUEUE": self._queues["failures"] if self.setting.failures else "",
-        }
-        return optional | {
-            "AWS_ENDPOINT_URL": endpoint,
-            "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
-            "AWS_SECRET_ACCESS_KEY": ACCESS_SECRET,
-            "AWS_SESSION_TOKEN": SESSION_TOKEN,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": "/dev/null",
-            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
-            "SQS_SOURCE_QUEUE": self._queues["in"],
-            "S3_SOURCE_BUCKET": self.sources,
-            "S3_ALLOWED_SOURCES": self.setting.allowed.format(sources=self.sources),
-            "S3_DESTINATION_BUCKET": self.archives,
-            "ARCHIVE_KEY_SECRET": KEY_SECRET,
-            "ARCHIVE_BASE_URL": "https://archives.example/",
-            "MEMORY_BUDGET_MIB": "15",
-            "SQS_WAIT_SECONDS": "1",
-            "SHUTDOWN_GRACE_SECONDS": "10",
-        }
 
     def ended(self, job: Job) -> bool:
         """Whether *job*'s message was deleted."""
@@ -291,9 +250,3 @@ class Stage:
         logs = (f"--- {worker.name}\n{worker.log}" for worker in self.workers)
         calls = (line[:LONGEST_LINE] for line in self.history.lines())
         return "\n".join(("--- history", *calls, *logs))
-
-
-def content(size: int, seed: int = 0) -> bytes:
-    """*size* bytes that don't repeat each other's blocks, the same for the same *seed*."""
-    block = hashlib.sha512(f"{seed}".encode()).digest()
-    return b"".join(block[:56] + n.to_bytes(8, "big") for n in range(size // 64 + 1))[:size]

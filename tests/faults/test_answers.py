@@ -2,12 +2,15 @@
 
 import json
 
+import pytest
+
 from .evidence import carried_out
 from .rules import Do, DropAnswer, Status
 from .stage import Stage
 from .worker import until
 
 
+@pytest.mark.slow
 def test_an_answer_that_cannot_be_sent_keeps_the_message_and_the_archive(stage: Stage) -> None:
     """F1: the next delivery answers from the archive that is there, and builds nothing."""
     stage.break_(Status(500, "InternalError"), "SendMessage", queue="*-out", times=None)
@@ -93,4 +96,24 @@ def test_a_rejection_that_cannot_be_sent_keeps_the_message(stage: Stage) -> None
     stage.mend()
     stage.wait_deleted(job)
     assert stage.failure(job)["code"] == "invalid_json"
+    stage.finish()
+
+
+@pytest.mark.stage(max_receives=None)
+def test_without_a_dead_letter_queue_a_bad_message_stays(stage: Stage) -> None:
+    """F6: there is nowhere to put it, and it is not to be lost."""
+    job = stage.send_text("no JSON at all", None)
+    worker = stage.worker()
+    worker.wait_for("job.rejection_failed")
+    until(lambda: stage.history.of("ChangeMessageVisibility"), "the message's return")
+    assert not stage.ended(job)
+    stage.finish()
+
+
+@pytest.mark.stage(answers=False)
+def test_without_a_queue_for_answers_nothing_is_sent_and_the_log_says_so(stage: Stage) -> None:
+    job = stage.ask(stage.photos(1000))
+    worker = stage.worker()
+    stage.wait_deleted(job)
+    assert list(worker.events("answer.skipped")) and stage.history.of("SendMessage") == []
     stage.finish()

@@ -6,7 +6,8 @@ import pytest
 
 from .flows import Slice
 from .rules import Delay, Status
-from .stage import MIB, Stage
+from .setting import MIB
+from .stage import Stage
 from .worker import grown, until
 
 

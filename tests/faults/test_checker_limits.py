@@ -1,5 +1,5 @@
 """
-The checker finds every bad history that was made up for promises 4 to 9, and finds nothing in the good ones.
+The checker finds every bad history that was made up for promises 4 to 10, and finds nothing in the good ones.
 
 A test bends a short tale at one place and names the promise that must be reported as broken.
 """
@@ -13,6 +13,7 @@ import pytest
 from .checker import PROMISES, check
 from .history import Sighting
 from .tale import ARCHIVE, CONTENT, JOB, KEY, Tale, broken, good, zipped
+from .worker import ProcessFacts, grown
 
 
 def cut_in_the_middle(archive: bytes) -> bytes:
@@ -176,3 +177,11 @@ def test_9_metadata_of_the_request_is_echoed_in_answers_without_complaint() -> N
 def test_every_promise_has_a_number_and_a_sentence() -> None:
     numbers = [(promise.__doc__ or "").partition(":")[0] for promise in PROMISES]
     assert numbers == [str(number) for number in range(1, 10)]
+
+
+def test_10_threads_sockets_or_memory_that_stay_are_found() -> None:
+    before = ProcessFacts(threads=3, sockets=5, memory=1000)
+    assert grown(before, replace(before, threads=2, sockets=5, memory=1100), memory=100) == []
+    assert grown(before, replace(before, threads=4), memory=100) == ["threads grew from 3 to 4"]
+    assert grown(before, replace(before, sockets=6), memory=100) == ["sockets grew from 5 to 6"]
+    assert grown(before, replace(before, memory=1101), memory=100) == ["memory grew by 101 bytes"]

@@ -4,7 +4,8 @@ import pytest
 
 from .crashes import MODES, POINTS, VISIBILITY, Point, broken_at, calls_of, reference_job
 from .emulator import Emulator
-from .stage import Setting, Stage
+from .setting import Setting
+from .stage import Stage
 
 SAMPLE = (
     (Point("ReceiveMessage", "in"), "killed after"),

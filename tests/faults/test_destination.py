@@ -1,8 +1,9 @@
 """Group E: whatever the destination does, an archive is absent or whole, and nothing is left behind."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -11,72 +12,83 @@ from .archive import read_archive
 from .evidence import Job
 from .flows import Bandwidth
 from .rules import Action, Canned, Do, DropAnswer, Hangup, OkWithError, Status
-from .stage import MIB, Stage
+from .setting import MIB
+from .stage import Stage
 from .worker import until
 
 HALF_AN_ANSWER = b'<?xml version="1.0" encoding="UTF-8"?>\n<CompleteMultipartUploadResult><Buck'
 
 
-def done(stage: Stage, job: Job) -> None:
-    """Start a worker, and see *job* through to one archive and one answer."""
+def each(stage: Stage, size: int, plans: Sequence[Callable[[Job], object]]) -> list[Job]:
+    """One job of *size* bytes for each plan, which breaks calls for its archive's key; all end in one answer each."""
+    sources = stage.photos(size)
+    jobs = []
+    for plan in plans:
+        jobs.append(job := stage.ask(sources))
+        plan(job)
     stage.worker()
-    stage.wait_deleted(job)
-    assert len(stage.answers(job)) == 1
+    stage.wait_deleted(*jobs)
+    assert [len(stage.answers(job)) for job in jobs] == [1] * len(plans)
     stage.finish()
+    return jobs
 
 
-@pytest.mark.parametrize("action", [Status(500, "InternalError"), Hangup(), DropAnswer()], ids=str)
-def test_an_upload_that_does_not_begin_is_begun_again(stage: Stage, action: Action) -> None:
+def broken(stage: Stage, action: Action, op: str, **where: Any) -> Callable[[Job], object]:
+    """A plan for `each`."""
+    return lambda job: stage.break_(action, op, key=job.key, **where)
+
+
+def test_an_upload_that_does_not_begin_is_begun_again(stage: Stage) -> None:
     """E1: one whose beginning was not acknowledged is swept away in the end."""
-    stage.break_(action, "CreateMultipartUpload")
-    done(stage, stage.ask(stage.photos(6 * MIB)))
+    actions = (Status(500, "InternalError"), Hangup(), DropAnswer())
+    each(stage, 6 * MIB, [broken(stage, action, "CreateMultipartUpload") for action in actions])
 
 
-@pytest.mark.parametrize(
-    "action",
-    [Status(500, "InternalError"), Status(503, "SlowDown"), Hangup(), DropAnswer(), Status(400, "BadDigest")],
-    ids=str,
-)
-def test_a_part_that_fails_is_sent_again_from_the_same_bytes(stage: Stage, action: Action) -> None:
-    """E2: the first part and the last, the last one twice."""
-    stage.break_(action, "UploadPart", part=1)
-    stage.break_(action, "UploadPart", part=2, times=2)
-    done(stage, stage.ask(stage.photos(6 * MIB)))
-    parts = stage.history.of("UploadPart")
-    for number, tries in ((1, 2), (2, 3)):
-        digests = [call.facts["sha256"] for call in parts if call.call.part == number and "sha256" in call.facts]
+def test_a_part_that_fails_is_sent_again_from_the_same_bytes(stage: Stage) -> None:
+    """E2: the first part, and the last one twice."""
+    actions: tuple[Action, ...] = (
+        Status(500, "InternalError"),
+        Status(503, "SlowDown"),
+        Status(400, "BadDigest"),
+        Hangup(),
+        DropAnswer(),
+    )
+
+    def plan(action: Action) -> Callable[[Job], object]:
+        first = broken(stage, action, "UploadPart", part=1)
+        last = broken(stage, action, "UploadPart", part=2, times=2)
+        return lambda job: (first(job), last(job))
+
+    jobs = each(stage, 6 * MIB, [plan(action) for action in actions])
+    for job, number, tries in ((job, *tried) for job in jobs for tried in ((1, 2), (2, 3))):
+        sent = (e for e in stage.history.of("UploadPart") if (e.call.key, e.call.part) == (job.key, number))
+        digests = [e.facts["sha256"] for e in sent]
         assert (len(digests), len(set(digests))) == (tries, 1)
 
 
-@pytest.mark.parametrize("again", [None, Status(404, "NoSuchUpload"), Status(412, "PreconditionFailed")], ids=str)
 @pytest.mark.parametrize(("size", "op"), [(1000, "PutObject"), (6 * MIB, "CompleteMultipartUpload")])
-def test_a_write_whose_answer_was_lost_is_settled_by_looking(
-    stage: Stage, size: int, op: str, again: Status | None
-) -> None:
+def test_a_write_whose_answer_was_lost_is_settled_by_looking(stage: Stage, size: int, op: str) -> None:
     """E4: no second archive, no second answer; whatever the write is told when it is tried again."""
-    stage.break_(DropAnswer(), op)
-    if again is not None:
-        stage.break_(again, op, nth=2)
-    job = stage.ask(stage.photos(size))
-    done(stage, job)
-    assert len({sighting.body for sighting in stage.history.sightings}) == 1
+    tried_again = (Status(404, "NoSuchUpload"), Status(412, "PreconditionFailed"))
+
+    def plan(again: Action) -> Callable[[Job], object]:
+        lost, told = broken(stage, DropAnswer(), op), broken(stage, again, op, nth=2)
+        return lambda job: (lost(job), told(job))
+
+    jobs = each(stage, size, [broken(stage, DropAnswer(), op), *map(plan, tried_again)])
+    assert len({(seen.key, seen.body) for seen in stage.history.sightings}) == len(jobs)
 
 
-@pytest.mark.parametrize(
-    "action",
-    [
+def test_a_completion_that_is_not_clearly_a_success_is_settled_by_looking(stage: Stage) -> None:
+    """E5: status 200 is not enough, and an error need not mean that it wasn't done."""
+    answers = (
         OkWithError("InternalError"),
         Canned(200, [], HALF_AN_ANSWER),
         Canned(200, [], HALF_AN_ANSWER, forward=True),
         Canned(200, [], b" " * 1000),
         Canned(404, [], b"<Error><Code>NoSuchUpload</Code></Error>", forward=True),
-    ],
-    ids=["an error inside", "half an answer", "half an answer but done", "only spaces", "no such upload but done"],
-)
-def test_a_completion_that_is_not_clearly_a_success_is_settled_by_looking(stage: Stage, action: Action) -> None:
-    """E5: status 200 is not enough, and an error need not mean that it wasn't done."""
-    stage.break_(action, "CompleteMultipartUpload")
-    done(stage, stage.ask(stage.photos(6 * MIB)))
+    )
+    each(stage, 6 * MIB, [broken(stage, answer, "CompleteMultipartUpload") for answer in answers])
 
 
 @pytest.mark.parametrize("size", [1000, 9 * MIB])
@@ -108,10 +120,25 @@ def test_a_key_that_is_taken_by_another_request_rejects_the_job(stage: Stage) ->
     stage.finish()
 
 
+def test_of_two_requests_under_one_job_id_at_once_one_is_rejected(stage: Stage) -> None:
+    """E7: their archives are equally large, so that only the upload's token tells whose stands there."""
+    sources = stage.photos(1000, 1000)
+    stage.break_(Do(before_it=lambda: until(lambda: len(stage.history.of("PutObject")) == 2, "both")), "PutObject")
+    jobs = [
+        stage.send([{"source": source.key, "name": "photo.jpg"}], {"photo.jpg": source}, job_id="order-4711")
+        for source in sources
+    ]
+    stage.worker()
+    stage.wait_deleted(*jobs)
+    (lost,) = (job for job in jobs if not stage.answers(job))
+    assert stage.failure(lost)["code"] == "job_conflict"
+    stage.finish()
+
+
 def test_a_conflict_of_conditional_writes_is_tried_anew(stage: Stage) -> None:
     """E8"""
-    stage.break_(Status(409, "ConditionalRequestConflict"), "CompleteMultipartUpload")
-    done(stage, stage.ask(stage.photos(6 * MIB)))
+    conflict = Status(409, "ConditionalRequestConflict")
+    each(stage, 6 * MIB, [broken(stage, conflict, "CompleteMultipartUpload")])
 
 
 @pytest.mark.parametrize("op", ["CreateMultipartUpload", "CompleteMultipartUpload"])
@@ -151,7 +178,7 @@ def test_an_abort_that_fails_is_tried_again(stage: Stage) -> None:
     stage.finish()
 
 
-@pytest.mark.stage(visibility=3)
+@pytest.mark.stage(visibility=4)
 def test_a_slow_destination_slows_the_job_and_keeps_its_lease(stage: Stage) -> None:
     """E12"""
     stage.break_(Bandwidth(2 * MIB, upward=True), "UploadPart", times=None)

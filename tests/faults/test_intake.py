@@ -54,7 +54,7 @@ def test_a_lease_that_cannot_be_renewed_ends_the_job_before_its_deadline(stage: 
     stage.finish()
 
 
-@pytest.mark.stage(visibility=3)
+@pytest.mark.stage(visibility=6)
 def test_a_renewal_that_fails_once_does_not_end_the_job(stage: Stage) -> None:
     """A5: every attempt of one renewal fails; the next renewal works."""
     stage.break_(Status(500, "InternalError"), "ChangeMessageVisibility", times=3)
@@ -82,6 +82,20 @@ def test_a_worker_frozen_past_its_lease_leaves_the_job_to_the_one_that_took_over
     first.wait_for("job.lease_lost")
     later = {call.op for call in stage.history.of(client="first")[seen:]}
     assert later.isdisjoint({"PutObject", "CompleteMultipartUpload", "SendMessage", "DeleteMessage"})
+    stage.finish()
+
+
+@pytest.mark.stage(visibility=3, max_receives=10)
+def test_a_worker_frozen_in_the_middle_of_a_rejection_says_nothing_more(stage: Stage) -> None:
+    """A6: between the dead letter and the failure answer; whoever took over says both."""
+    job = stage.send_text("no JSON at all", None)
+    first = stage.worker("first")
+    stage.proxy.add(Rule(Do(before_it=first.stop), op="SendMessage", client="first"))
+    until(lambda: stage.history.of("SendMessage"), "the dead letter")
+    stage.worker("second")
+    stage.wait_deleted(job)
+    first.go_on()
+    first.wait_for("job.lease_lost")
     stage.finish()
 
 
@@ -119,10 +133,10 @@ def test_a_renewal_under_way_is_awaited_before_the_message_is_deleted(stage: Sta
     stage.finish()
 
 
-@pytest.mark.stage(visibility=3)
-def test_a_queue_with_a_visibility_of_three_seconds_is_served(stage: Stage) -> None:
+@pytest.mark.stage(visibility=4)
+def test_a_queue_with_a_visibility_of_four_seconds_is_served(stage: Stage) -> None:
     """A9: the heartbeat is a fraction of the visibility, whatever that is."""
-    stage.break_(Do(before_it=lambda: stage.wait_call("ChangeMessageVisibility", 4)), "GetObject")
+    stage.break_(Do(before_it=lambda: stage.wait_call("ChangeMessageVisibility", 3)), "GetObject")
     job = stage.ask(stage.photos(1000))
     worker = stage.worker()
     stage.wait_deleted(job)

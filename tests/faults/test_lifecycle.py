@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from .rules import Delay, Do
-from .stage import MIB, Stage
+from .setting import MIB
+from .stage import Stage
 from .worker import grown, until
 
 
@@ -115,3 +116,12 @@ def test_a_broken_environment_is_told_at_once_and_whole(stage: Stage) -> None:
         "S3_ALLOWED_SOURCES",
     }
     assert stage.history.of() == []
+
+
+def test_even_a_debug_log_holds_no_secret_and_no_receipt(stage: Stage) -> None:
+    """Promise 9, where libraries are most talkative; the checker looks for what was planted."""
+    jobs = [stage.ask(stage.photos(1000, 6 * MIB)), stage.send_text("no JSON at all", None)]
+    worker = stage.worker(DEBUG="1")
+    stage.wait_deleted(*jobs)
+    assert any(str(event.get("logger")).startswith("botocore") for event in worker.events())
+    stage.finish()

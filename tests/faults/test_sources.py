@@ -6,7 +6,8 @@ from .archive import read_archive
 from .evidence import Source
 from .flows import Corrupt, Reset, Slice, StallBody, Truncate
 from .rules import Action, Canned, Do, EditHeader, Status
-from .stage import MIB, Stage, content
+from .setting import MIB, content
+from .stage import Stage
 
 
 def test_missing_objects_reject_the_job_and_all_of_them_are_listed(stage: Stage) -> None:
@@ -171,7 +172,7 @@ def test_a_body_that_stalls_or_trickles_is_asked_for_again(stage: Stage) -> None
     stage.finish()
 
 
-@pytest.mark.stage(visibility=4)
+@pytest.mark.stage(visibility=6)
 def test_a_storm_of_slow_down_delays_the_job_and_starves_no_heartbeat(stage: Stage) -> None:
     """C10: seven of ten reads are refused for a while."""
     sources = stage.photos(*[1000] * 20)

@@ -7,7 +7,7 @@ import pytest
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ConfigurationFault, LeaseLost, Temporary
 from archiver.stages import upload as module
-from archiver.stages.assemble import crc32
+from archiver.stages.checksums import crc32
 from archiver.stages.upload import patiently, uploading
 from stages.builders import TARGET, Stage
 

@@ -1,0 +1,57 @@
+"""How a scenario is set, what is planted in it, and a worker's environment."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .emulator import REGION
+
+ACCESS_SECRET = "planted-access-secret"
+SESSION_TOKEN = "planted-session-token"
+KEY_SECRET = "planted-key-secret"
+PRIVATE = "private-words-of-the-request"
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """
+    How the stage is set. *visibility* in seconds; *max_receives* None: no redrive policy, and no dead-letter queue;
+    *answers*, *failures*: there is a queue for answers, for failure answers; *allowed*: S3_ALLOWED_SOURCES, with
+    `{sources}` for the bucket's name.
+    """
+
+    visibility: int = 30
+    max_receives: int | None = 5
+    failures: bool = True
+    answers: bool = True
+    allowed: str = "{sources}"
+
+    def environment(self, queues: Mapping[str, str], sources: str, archives: str) -> dict[str, str]:
+        """A worker's environment but for its endpoint: secrets planted, small and quick. *queues*: names by role."""
+        return {
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+            "AWS_SECRET_ACCESS_KEY": ACCESS_SECRET,
+            "AWS_SESSION_TOKEN": SESSION_TOKEN,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "SQS_SOURCE_QUEUE": queues["in"],
+            "SQS_DESTINATION_QUEUE": queues["out"] if self.answers else "",
+            "SQS_FAILURE_QUEUE": queues["failures"] if self.failures else "",
+            "S3_SOURCE_BUCKET": sources,
+            "S3_ALLOWED_SOURCES": self.allowed.format(sources=sources),
+            "S3_DESTINATION_BUCKET": archives,
+            "ARCHIVE_KEY_SECRET": KEY_SECRET,
+            "ARCHIVE_BASE_URL": "https://archives.example/",
+            "MEMORY_BUDGET_MIB": "15",
+            "SQS_WAIT_SECONDS": "1",
+            "SHUTDOWN_GRACE_SECONDS": "10",
+        }
+
+
+def content(size: int, seed: int = 0) -> bytes:
+    """*size* bytes that don't repeat each other's blocks, the same for the same *seed*."""
+    block = hashlib.sha512(f"{seed}".encode()).digest()
+    return b"".join(block[:56] + n.to_bytes(8, "big") for n in range(size // 64 + 1))[:size]
