@@ -127,19 +127,22 @@ async def test_each_answer_to_a_part_is_sorted_by_what_to_do_about_it(
 async def test_an_early_refusal_ends_the_sending(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server answers before it has read the body, and reads no more of it."""
     large = memoryview(bytearray(32 << 20))
+    done = asyncio.Event()
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(BUSY.encode())
         await writer.drain()
-        await asyncio.sleep(0.5)
-        writer.close()
+        await done.wait()
+        writer.transport.abort()
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
         async with open_clients(Limits()) as clients:
             with pytest.raises(Temporary, match="SlowDown"):
                 await upload(clients).part(1, large, 0)
+            done.set()
+            await asyncio.sleep(0.05)  # the server's end closes, too
 
 
 async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,7 +152,7 @@ async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.Monke
 
     async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await done.wait()
-        writer.close()
+        writer.transport.abort()
 
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as listening:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
