@@ -43,6 +43,18 @@ lint: $(VENV)/.ready ## style, types, and who may import whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: faults
+faults: $(VENV)/.ready ## a job broken at every call in every way, and all rows of the fault matrix: about 20 minutes
+	$(BIN)/pytest -n 2 tests/faults --all-crashes
+
+.PHONY: mutants
+mutants: $(VENV)/.ready ## break the code on purpose, and show that the tests notice
+	@$(BIN)/python tests/mutants.py
+
+.PHONY: bench
+bench: $(VENV)/.ready ## this project against its peers, about 5 minutes; BENCH_FLAGS=--quick about 1
+	@$(BIN)/python bench/run.py $(BENCH_FLAGS)
+
 .PHONY: format
 format: $(VENV)/.ready ## write the code as `make lint` wants it
 	$(BIN)/ruff check --fix

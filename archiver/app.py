@@ -22,6 +22,7 @@ from archiver.settle import Gate, Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
+from archiver.stages.upload import patiently
 from archiver.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -145,7 +146,7 @@ async def _start(settings: Settings, clients: Clients, answers: Answers, stop: a
     problems: list[str] = []
     for name, kind, check in checks:
         try:
-            await check()
+            await patiently(check, tries=3)
         except NotThere as error:
             problems.append(f"{name}: this {kind} does not exist: {error}")
         except (ConfigurationFault, Temporary) as error:

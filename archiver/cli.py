@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ app = typer.Typer(
     no_args_is_help=False,
 )
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 USAGE = 2  # exit code for a wrong environment, as for wrong arguments
 
 
@@ -49,15 +51,23 @@ def run() -> None:
     from archiver.settings import SettingsError, load_settings  # noqa: PLC0415
 
     async def until_stopped() -> int:
-        stop = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def on_signal(*_: object) -> None:
+            with suppress(RuntimeError):  # the loop is closed: we are leaving anyway
+                loop.call_soon_threadsafe(stop.set)
+
+        for number in SIGNALS:
+            # Not the loop's own handlers: they end with it, and a signal in the last moment would kill us.
+            signal.signal(number, on_signal)
         return await serve(settings, stop)
 
     try:
         settings = load_settings(os.environ)
         configure_logs(debug=settings.debug, dev_mode=settings.dev_mode)
         code = asyncio.run(until_stopped())
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # the interpreter's own end takes handlers away, but not this
     except SettingsError as error:
         for problem in error.problems:
             typer.echo(problem, err=True)

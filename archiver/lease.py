@@ -67,6 +67,11 @@ class Lease:
     def lost_at(self) -> float:
         return self._renewed + self._held_for * LOST_AT
 
+    @property
+    def lost_in(self) -> float:
+        """Seconds until the lease is lost, unless it is renewed."""
+        return max(0.0, self.lost_at - self._clock())
+
     def confirm(self) -> None:
         """
         Raise LeaseLost unless the message is certainly still ours. Called right before everything that others see.

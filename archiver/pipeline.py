@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -52,6 +53,10 @@ log = structlog.get_logger(__name__)
 
 PLANS = 4  # times that objects which keep changing are planned anew, the first one included
 DENIED_REST = 60.0  # seconds
+MANY_FILES = 1000
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +118,7 @@ class Pipeline:
         Raises any ArchiverError.
         """
         job = self._identity(message)
-        request, draft = await asyncio.to_thread(self._read, message.body)
+        request, draft = await _decide(len(message.body) // 100, self._read, message.body)
         disposition = content_disposition(request.archive_name, self._rules.file_prefix, message.sent_at)
         target = Target(job.key, disposition, {})
 
@@ -124,17 +129,23 @@ class Pipeline:
         return Done(outcome.status, outcome.files, stored.size, job.key, reused)
 
     def _read(self, body: str) -> tuple[Request, Draft]:
-        """In a thread: a request of 20,000 files takes half a second, and other jobs have heartbeats to send."""
         request = parse_request(body)
         return request, draft_archive(request, self._rules)
 
-    async def reject(self, message: Message, rejection: Rejected) -> None:
-        """Dead-letter queue, then failure answer: only then may the message be deleted."""
-        job = self._identity(message)
-        await self._source.reject(message, _rejection(job, rejection))
-        if self._answers.failure is not None:
-            room = self._answers.failure.room_for(message.attributes)
-            await self._answers.failure.send(job.note(failure_answer(job.envelope, rejection, room), "failed"))
+    async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        rejected = _rejection(self._identity(message), rejection)
+
+        async def send() -> None:
+            confirm()
+            await self._source.reject(message, rejected)
+
+        await patiently(send)
+
+    async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        job, notifier = self._identity(message), self._answers.failure
+        if notifier is not None:
+            body = failure_answer(job.envelope, rejection, notifier.room_for(message.attributes))
+            await self._send(notifier, job.note(body, "failed"), confirm)
         await self._tidy(job.key)
 
     def identify(self, message: Message) -> str | None:
@@ -155,7 +166,7 @@ class Pipeline:
             existing = await patiently(lambda: self._store.find(target.key))
             if existing is not None:
                 return existing, await self._outcome_of_existing(draft, target.key, existing), True
-            plan = await asyncio.to_thread(plan_archive, draft, await self._resolve(draft))
+            plan = await _decide(len(draft.files), plan_archive, draft, await self._resolve(draft))
             try:
                 return await self._build(plan, target, confirm), plan.outcome, False
             except SourceChanged as error:
@@ -197,7 +208,7 @@ class Pipeline:
         Stored archives have an address for every byte and are assembled in any order; compressed ones flow in order.
         """
         largest = self._budget.total // 3
-        layout = None if plan.deflates else await asyncio.to_thread(Layout.within, plan.members, largest)
+        layout = None if plan.deflates else await _decide(len(plan.members), Layout.within, plan.members, largest)
         beside = Beside(
             request=plan.request_hash,
             token=secrets.token_hex(16),
@@ -262,8 +273,9 @@ class Pipeline:
             notification_id=job.answer_id(outcome.status),
         )
         body = success_answer(success, notifier.room_for(job.message.attributes))
-        note = job.note(body, outcome.status)
+        await self._send(notifier, job.note(body, outcome.status), confirm)
 
+    async def _send(self, notifier: Notifier, note: Note, confirm: Callable[[], None]) -> None:
         async def send() -> None:
             confirm()
             await notifier.send(note)
@@ -276,6 +288,15 @@ class Pipeline:
             await self._store.sweep(key)
         except (Temporary, ConfigurationFault) as error:
             log.warning("upload.unswept", key=key, reason=str(error))
+
+
+async def _decide(files: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """
+    Call *function*; for many *files* in a thread: 20,000 take half a second, and other jobs have heartbeats to send.
+    """
+    if files < MANY_FILES:
+        return function(*args, **kwargs)
+    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 def _missing_span(plan: Plan, layout: Layout | None) -> MissingSpan | None:

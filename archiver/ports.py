@@ -194,5 +194,8 @@ class Job(Protocol):
     async def run(self, message: Message, confirm: Callable[[], None]) -> Done:
         """Do the job and answer. Raises any ArchiverError."""
 
-    async def reject(self, message: Message, rejection: Rejected) -> None:
-        """Send *message* to the dead-letter queue, and the failure answer. Raises Temporary, ConfigurationFault."""
+    async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        """Send *message* to the dead-letter queue. Raises Temporary where that can't be done, LeaseLost."""
+
+    async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        """Tell whoever wants to know that the job was rejected. Raises Temporary, ConfigurationFault, LeaseLost."""

@@ -86,15 +86,13 @@ class Settler:
             try:
                 async with lease:
                     ending = await self._work(message, lease)
-                lease.confirm()
+                await self._end(message, ending, lease)
             except LeaseLost as lost:
                 log.warning("job.lease_lost", reason=str(lost))
             except asyncio.CancelledError:
                 # At shutdown, when the grace period is over. What was begun is undone by now.
                 await self._give_back(message, SHORT_DELAY)
                 log.info("job.returned", delay=SHORT_DELAY, reason="shutdown")
-            else:
-                await self._end(message, ending)
 
     async def give_back_unstarted(self, message: Message) -> None:
         """For a message that came when the worker was already stopping."""
@@ -161,12 +159,10 @@ class Settler:
     async def _reject(self, message: Message, rejection: Rejected, lease: Lease) -> _Return | None:
         fields = {"code": rejection.code, "reason": rejection.message, "sources": len(rejection.sources)}
 
-        async def send() -> None:
-            lease.confirm()
-            await self._job.reject(message, rejection)
-
         try:
-            await self._hold(send, lease)
+            # Two steps, each held by itself: trying the second one again must not send a second dead letter.
+            await self._hold(lambda: self._job.reject(message, rejection, lease.confirm), lease)
+            await self._hold(lambda: self._job.answer_rejection(message, rejection, lease.confirm), lease)
         except _Held as held:
             log.error("job.rejection_failed", **fields, failure=str(held), delay=LONGEST_REDELIVERY)
             return _Return(LONGEST_REDELIVERY)
@@ -199,15 +195,23 @@ class Settler:
                 self._gate.release()
                 log.info("worker.resumed", after=attempt)
 
-    async def _end(self, message: Message, ending: _Return | None) -> None:
+    async def _end(self, message: Message, ending: _Return | None, lease: Lease) -> None:
+        """The heartbeat is over: what is still to be done has the time that is left of the lease, and no more."""
+        lease.confirm()
         if ending is not None:
             await self._give_back(message, ending.seconds)
             return
+
+        async def delete() -> None:
+            lease.confirm()
+            await self._source.delete(message)
+
         try:
-            await patiently(lambda: self._source.delete(message), tries=3)
-        except ArchiverError as error:
+            async with asyncio.timeout(lease.lost_in):
+                await patiently(delete, tries=3)
+        except (ArchiverError, TimeoutError) as error:
             # The job is done all the same: the message comes again, and the archive is found there.
-            log.warning("job.delete_failed", reason=str(error))
+            log.warning("job.delete_failed", reason=str(error) or "no answer in time")
 
     async def _give_back(self, message: Message, seconds: int) -> None:
         try:

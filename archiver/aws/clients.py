@@ -76,10 +76,11 @@ async def open_clients(limits: Limits) -> AsyncIterator[Clients]:
             sqs_receive=await opened("sqs", tuned(limits.wait_seconds + RECEIVE_MARGIN, attempts=1, pool=2)),
             # A heartbeat that hangs must leave time for the next try. The lease itself sets the bound of them all.
             sqs_lease=await opened("sqs", tuned(4, attempts=3, pool=calls, connect=3)),
-            sqs_control=await opened("sqs", tuned(15, attempts=4, pool=calls)),
+            # What others see is tried once a call: between two tries stands a look at the lease.
+            sqs_control=await opened("sqs", tuned(15, attempts=1, pool=calls)),
             s3_control=s3_control,
-            s3_upload=await opened("s3", s3_tuned(60, attempts=5, pool=limits.jobs, validate=False)),
-            s3_complete=await opened("s3", s3_tuned(COMPLETE_TIMEOUT, attempts=2, pool=limits.jobs)),
+            s3_upload=await opened("s3", s3_tuned(60, attempts=1, pool=limits.jobs, validate=False)),
+            s3_complete=await opened("s3", s3_tuned(COMPLETE_TIMEOUT, attempts=1, pool=limits.jobs)),
             parts=parts,
         )
 

@@ -114,9 +114,10 @@ def broken_at(stage: Stage, point: Point, mode: str) -> bytes:
         for action in MODES[mode](worker)
     ]
     (job,) = stage.jobs
-    until(lambda: stage.ended(job) or not worker.running, "an end of any kind", PATIENCE)
+    killed = "killed" in mode
+    until(lambda: not worker.running or (stage.ended(job) and not killed), "an end of any kind", PATIENCE)
     if not worker.running:
-        assert "killed" in mode or worker.exit_code() == 0
+        assert killed or worker.exit_code() == 0
         if not stage.ended(job):
             stage.worker("clean")
     stage.wait_deleted(seconds=PATIENCE)

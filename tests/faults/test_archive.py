@@ -8,7 +8,7 @@ from .flows import Slice
 from .rules import Delay, Status
 from .setting import MIB
 from .stage import Stage
-from .worker import grown, until
+from .worker import until
 
 
 @pytest.mark.parametrize("compression", ["store", "deflate"])
@@ -33,17 +33,18 @@ def test_more_jobs_than_threads_all_end(stage: Stage, compression: str) -> None:
 @pytest.mark.stage(visibility=4)
 def test_a_job_that_is_cancelled_inside_the_zip_leaves_no_thread_and_no_socket(stage: Stage) -> None:
     """D3, promise 10: with the archive half made and its source still to come."""
-    warm = stage.ask(stage.photos(50_000), compression="deflate")
+    sources = stage.photos(50_000, 50_001, 50_002)
+    warm = [stage.ask(sources, compression="deflate") for _ in range(3)]
     worker = stage.worker()
-    stage.wait_deleted(warm)
+    stage.wait_deleted(*warm)
     before = worker.facts()
     stage.break_(Status(500, "InternalError"), "ChangeMessageVisibility", times=None)
     stage.break_(Slice(1000, 0.5), "GetObject", times=None)
-    jobs = [stage.ask(stage.photos(50_000, 50_001, 50_002), compression="deflate") for _ in range(3)]
+    jobs = [stage.ask(sources, compression="deflate") for _ in range(3)]
     until(lambda: len(list(worker.events("job.lease_lost"))) >= 3, "three lost leases")
     stage.mend()
     stage.wait_deleted(*jobs)
-    until(lambda: not grown(before, worker.facts(), memory=20 * MIB), "the baseline")
+    worker.wait_for_baseline(before, memory=20 * MIB)
     stage.finish()
 
 

@@ -7,7 +7,6 @@ import pytest
 from .rules import Delay, Do
 from .setting import MIB
 from .stage import Stage
-from .worker import grown, until
 
 
 def test_further_signals_while_stopping_change_nothing(stage: Stage) -> None:
@@ -91,7 +90,7 @@ def test_threads_and_sockets_return_to_their_baseline_after_many_jobs(stage: Sta
     stage.wait_deleted(*[stage.ask(sources) for _ in range(4)])
     before = worker.facts()
     stage.wait_deleted(*[stage.ask(sources) for _ in range(12)])
-    until(lambda: not grown(before, worker.facts(), memory=10 * MIB), "the baseline")
+    worker.wait_for_baseline(before, memory=10 * MIB)
     stage.finish()
 
 

@@ -149,6 +149,13 @@ class WorkerProcess:
         sockets = sum(str(target).startswith("socket:") for target in links)
         return ProcessFacts(self._status("Threads"), sockets, self._status("VmRSS") * 1024)
 
+    def wait_for_baseline(self, before: ProcessFacts, memory: int) -> None:
+        """Wait until it holds no more than *before*, but for *memory* bytes. Connections may be kept for a while."""
+        try:
+            until(lambda: not grown(before, self.facts(), memory), "the baseline")
+        except AssertionError as error:
+            raise AssertionError("; ".join(grown(before, self.facts(), memory))) from error
+
     def peak_memory(self) -> int:
         """The most that it has ever held, in bytes."""
         return self._status("VmHWM") * 1024

@@ -300,7 +300,9 @@ async def test_old_uploads_of_the_key_are_swept_when_the_job_is_done_and_when_it
     assert scene.stage.store.pending == {}
 
     await scene.stage.store.begin(target)  # type: ignore[arg-type]
-    await scene.pipeline.reject(await scene.message(files=[], job_id="j"), Rejected("invalid_request", "empty"))
+    await scene.pipeline.answer_rejection(
+        await scene.message(files=[], job_id="j"), Rejected("invalid_request", "empty"), lambda: None
+    )
 
     assert scene.stage.store.pending == {}
 
@@ -313,11 +315,15 @@ async def test_a_sweep_that_fails_does_not_fail_the_job() -> None:
     await scene.run("a.jpg")
 
 
-async def test_a_rejection_reaches_the_dead_letter_queue_before_the_failure_queue() -> None:
+async def test_a_rejection_reaches_the_dead_letter_queue_and_the_failure_queue() -> None:
+    """Tried again where that fails, but not once the lease is lost."""
     scene = Scene()
     message = await scene.message(files=[], job_id="j", metadata={"k": 1})
+    rejected = Rejected("invalid_request", "empty")
+    scene.queue.faults.plan("reject", Temporary("500"), times=2)
 
-    await scene.pipeline.reject(message, Rejected("invalid_request", "empty"))
+    await scene.pipeline.reject(message, rejected, lambda: None)
+    await scene.pipeline.answer_rejection(message, rejected, lambda: None)
 
     assert scene.dead.messages[0].body == message.body
     assert scene.dead.messages[0].attributes["ErrorCode"].value == "invalid_request"
@@ -326,10 +332,13 @@ async def test_a_rejection_reaches_the_dead_letter_queue_before_the_failure_queu
     assert answer["metadata"] == {"k": 1}
     assert answer["error"]["code"] == "invalid_request"
 
-    scene.queue.faults.plan("reject", Temporary("no queue"))
-    with pytest.raises(Temporary):
-        await scene.pipeline.reject(message, Rejected("invalid_request", "empty"))
-    assert len(scene.failures.sent) == 1
+    def lost() -> None:
+        raise LeaseLost("late")
+
+    for step in (scene.pipeline.reject, scene.pipeline.answer_rejection):
+        with pytest.raises(LeaseLost):
+            await step(message, rejected, lost)
+    assert len(scene.dead.messages) == len(scene.failures.sent) == 1
 
 
 @pytest.mark.parametrize("damage", [b"not a zip at all", b""])

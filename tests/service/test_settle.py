@@ -23,7 +23,9 @@ class ScriptedJob:
     queue: MemoryQueue
     acts: list[Done | Exception | Callable[[], Awaitable[Done]]]
     rejecting: list[Exception] = field(default_factory=list)
+    answering: list[Exception] = field(default_factory=list)
     runs: int = 0
+    answered: int = 0
 
     def identify(self, message: Message) -> str | None:
         return "job"
@@ -35,10 +37,17 @@ class ScriptedJob:
             raise act
         return act if isinstance(act, Done) else await act()
 
-    async def reject(self, message: Message, rejection: Rejected) -> None:
+    async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        confirm()
         if self.rejecting:
             raise self.rejecting.pop(0)
         await self.queue.reject(message, Rejection(rejection.code, rejection.message, "g", "d"))
+
+    async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        confirm()
+        if self.answering:
+            raise self.answering.pop(0)
+        self.answered += 1
 
 
 @dataclass
@@ -48,7 +57,9 @@ class Scene:
     gate: Gate
 
     async def settle(self, *acts: Done | Exception | Callable[[], Awaitable[Done]], **kwargs: object) -> ScriptedJob:
-        job = ScriptedJob(self.queue, list(acts), rejecting=list(kwargs.pop("rejecting", [])))  # type: ignore[call-overload]
+        job = ScriptedJob(self.queue, list(acts))
+        job.rejecting = list(kwargs.pop("rejecting", []))  # type: ignore[call-overload]
+        job.answering = list(kwargs.pop("answering", []))  # type: ignore[call-overload]
         settler = Settler(self.queue, self.queue.facts, job, self.gate, **kwargs)  # type: ignore[arg-type]
         self.queue.put("body")
         (message,) = await self.queue.receive(1)
@@ -172,6 +183,27 @@ async def test_a_configuration_fault_while_rejecting_is_held_too(scene: Scene) -
 
     assert len(scene.dead.messages) == 1
     assert scene.queue.messages == []
+
+
+async def test_a_failure_queue_that_is_gone_is_waited_for_without_a_second_dead_letter(scene: Scene) -> None:
+    job = await scene.settle(Rejected("too_large", "x"), answering=[ConfigurationFault("gone")] * 2)
+
+    assert len(scene.dead.messages) == 1
+    assert job.answered == 1
+    assert scene.queue.messages == []
+
+
+async def test_a_delete_that_hangs_is_given_up_before_the_lease_ends(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """Begun again later, it might delete what is someone else's by then."""
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    scene.queue.faults.plan("delete", delay=60, times=0)
+
+    await scene.settle(DONE)
+
+    assert scene.queue.faults.calls["delete"] == 1
+    assert events(logs)[-1] == "job.delete_failed"
 
 
 @pytest.mark.parametrize("where", ["run", "reject"])

@@ -38,7 +38,10 @@ class SlowJob:
         self.done += 1
         return DONE
 
-    async def reject(self, message: Message, rejection: Rejected) -> None:
+    async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        raise NotImplementedError
+
+    async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
         raise NotImplementedError
 
 
