@@ -5,7 +5,6 @@ One message becomes one archive and one answer.
 """
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,16 +14,13 @@ import structlog
 
 from archiver.core.draft import Draft, Rules, draft_archive
 from archiver.core.layout import Layout
-from archiver.core.locations import Location, archive_digest, archive_key, archive_link, content_disposition
+from archiver.core.locations import Location, archive_link, content_disposition
 from archiver.core.messages import (
     Archive,
-    Envelope,
     Request,
-    Status,
     Success,
     envelope,
     failure_answer,
-    notification_id,
     parse_request,
     success_answer,
 )
@@ -41,7 +37,8 @@ from archiver.errors import (
     SourceUnavailable,
     Temporary,
 )
-from archiver.ports import Done, Message, MessageSource, Note, Notifier, ObjectStore, Rejection, StoredArchive, Target
+from archiver.identity import Identity
+from archiver.ports import Done, Message, MessageSource, Note, Notifier, ObjectStore, StoredArchive, Target
 from archiver.stages.assemble import assemble
 from archiver.stages.budget import Budget
 from archiver.stages.deflate import deflate
@@ -65,24 +62,6 @@ class Answers:
 
     success: Notifier | None = None
     failure: Notifier | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """One job: its *digest* names the archive, whatever delivery brought the message."""
-
-    digest: str
-    key: str
-    envelope: Envelope
-    message: Message
-
-    def note(self, body: str, status: Status) -> Note:
-        """An answer about this job, the same for every delivery of the message."""
-        group = self.message.group or self.digest
-        return Note(body, self.answer_id(status), group, self.message.attributes)
-
-    def answer_id(self, status: Status) -> str:
-        return notification_id(self.digest, self.message.id, status)
 
 
 class Pipeline:
@@ -133,7 +112,7 @@ class Pipeline:
         return request, draft_archive(request, self._rules)
 
     async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
-        rejected = _rejection(self._identity(message), rejection)
+        rejected = self._identity(message).rejection(rejection)
 
         async def send() -> None:
             confirm()
@@ -152,9 +131,7 @@ class Pipeline:
         return envelope(message.body).job_id
 
     def _identity(self, message: Message) -> Identity:
-        told = envelope(message.body)
-        digest = archive_digest(self._rules.key_secret, self._queue_arn, told.job_id, message.id)
-        return Identity(digest, archive_key(digest, self._rules.file_prefix), told, message)
+        return Identity.of(message, self._rules, self._queue_arn)
 
     # The archive: the one that is there, or a new one
 
@@ -304,12 +281,3 @@ def _missing_span(plan: Plan, layout: Layout | None) -> MissingSpan | None:
         return None
     offset = None if layout is None else layout.body_offset(len(plan.members) - 1)
     return MissingSpan(offset, plan.missing_text_length)
-
-
-def _rejection(job: Identity, rejection: Rejected) -> Rejection:
-    message = job.message
-    # Not the same after a redrive, which begins the count anew: SQS would drop that copy as one that it knows.
-    once = f"{job.answer_id('failed')}\n{message.first_received}"
-    return Rejection(
-        rejection.code, rejection.message, message.group or job.digest, hashlib.sha256(once.encode()).hexdigest()
-    )

@@ -7,7 +7,8 @@ import ssl
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from archiver.aws.http_connection import Answer, Connection, Patience, Request, StaleError
+from archiver.aws.http_connection import Connection
+from archiver.aws.http_exchange import Answer, Patience, Request, StaleError
 from archiver.errors import ConfigurationFault, Interrupted
 
 _TRIED_ADDRESSES = 3

@@ -1,11 +1,11 @@
 """One HTTP/1.1 connection: a request at a time, bodies received where they belong and sent from where they are."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from enum import Enum
-from typing import NamedTuple, cast
+from typing import cast
 
+from archiver.aws.http_exchange import Answer, Patience, Request, StaleError
 from archiver.aws.http_parse import CHUNKED, UNTIL_CLOSE, Chunks, Head, ProtocolError, body_length, parse_head
 from archiver.aws.http_sink import Sink
 from archiver.errors import Interrupted
@@ -17,43 +17,6 @@ MAX_ERROR_BODY = 64 * 1024
 
 SLICE = 128 * 1024
 """Bytes that one write hands over: what the socket does not take at once is copied, and no more than this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How many ticks of the pool's clock each state may last, and how many bytes a window of a body must bring."""
-
-    answer: int
-    stall: int
-    window: int
-    window_bytes: int
-    idle: int
-
-
-class Request(NamedTuple):
-    """
-    *head*: request line and headers, whole; *body* follows it, and must not change before the answer. A success's
-    body must fill *into* exactly (nothing, for HEAD); None: it is kept like an error's. *check* sees its head before a
-    byte of its body is placed, and refuses it by raising an error of this service.
-    """
-
-    method: str
-    head: bytes
-    into: Sequence[memoryview] | None
-    check: Callable[[Head], None]
-    body: memoryview = memoryview(b"")
-
-
-@dataclass(slots=True)
-class Answer:
-    """The *head*, and the *body* of an error (its first 64 KiB); of a success where it was not wanted elsewhere."""
-
-    head: Head
-    body: bytes = b""
-
-
-class StaleError(Exception):
-    """A kept connection was closed by the other side before the answer's first byte."""
 
 
 class State(Enum):

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from archiver.aws.faults import DENIED, NO_BUCKET
-from archiver.aws.http_connection import Answer
+from archiver.aws.http_exchange import Answer
 from archiver.aws.http_parse import Head, ProtocolError, body_length
 from archiver.core.plan import ObjectInfo
 from archiver.errors import (

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from archiver import __version__
 from archiver.aws.endpoint import Endpoint, UnusableNameError, encoded_path
 from archiver.aws.http import HttpPool, Limits
-from archiver.aws.http_connection import Answer, Request
+from archiver.aws.http_exchange import Answer, Request
 from archiver.aws.http_parse import Head
 from archiver.aws.s3_answers import EXPIRED, error_code, other_region
 from archiver.aws.sigv4 import Keys, Signer, Subject

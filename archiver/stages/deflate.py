@@ -18,8 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-from isal import isal_zlib
-from stream_zip import NO_COMPRESSION_32, NO_COMPRESSION_64, ZIP_AUTO, MemberFile, Method, stream_zip
+from stream_zip import MemberFile, stream_zip
 
 from archiver.core.layout import part_size_for
 from archiver.core.plan import Member, Pinned
@@ -30,10 +29,10 @@ from archiver.stages.budget import Budget
 from archiver.stages.checksums import crc32, crc32_combine
 from archiver.stages.fetch import Fetcher
 from archiver.stages.upload import Upload
+from archiver.stages.zip_methods import zip_method
 
 CHUNKS = 8  # of one part's size together: 1 MiB each where parts are 8 MiB
 MODE = 0o100644
-LEVEL = 1  # of isal: text 20 times as fast as zlib's level 6, for 6 % more bytes
 
 
 async def deflate(members: Sequence[Member], budget: Budget, fetcher: Fetcher, upload: Upload) -> StoredArchive:
@@ -195,7 +194,7 @@ class _Stream:
         for member in self.members:
             first = self._chunk()
             body = self._body(member, first)
-            yield member.path, member.modified, MODE, _method(member, first), body
+            yield member.path, member.modified, MODE, zip_method(member, first.view if first.last else None), body
             for _ in body:  # stream-zip has taken it all; the slots must come back even where a body is empty
                 pass
 
@@ -218,41 +217,6 @@ class _Stream:
         if chunk is None:
             raise _Ended
         return chunk
-
-
-class _Auto(Method):
-    """
-    *below* while the archive is under 4 GiB, *beyond* after it. stream-zip chooses so for compressed members alone
-    (ZIP_AUTO), and with its own zlib; the version is pinned to the one whose `_get` this is.
-    """
-
-    def __init__(self, below: Method, beyond: Method, *, isal: bool) -> None:
-        self._below, self._beyond, self._isal = below, beyond, isal
-
-    def _get(self, offset, default_get_compressobj):  # type: ignore[no-untyped-def]
-        method = self._below if offset <= 0xFFFFFFFF else self._beyond  # noqa: PLR2004
-        kind, upgrade, compress, size, crc = method._get(offset, default_get_compressobj)  # noqa: SLF001
-        if self._isal:
-            return kind, upgrade, _isal, size, crc
-        return kind, upgrade, compress, size, crc
-
-
-def _isal() -> isal_zlib.Compress:
-    return isal_zlib.compressobj(level=LEVEL, wbits=-15)
-
-
-def _method(member: Member, first: _Chunk) -> Method:
-    """How stream-zip writes *member*: compressed; or stored, by known size and CRC-32 where all of it is at hand."""
-    if member.deflate:
-        roomy = member.size + (
-            member.size >> 10
-        )  # isal's worst case is a little over zlib's, which ZIP_AUTO reckons with
-        return _Auto(ZIP_AUTO(roomy), ZIP_AUTO(roomy), isal=True)
-    if first.last:
-        crc = crc32(first.view)
-        return _Auto(NO_COMPRESSION_32(member.size, crc), NO_COMPRESSION_64(member.size, crc), isal=False)
-    # A stored member whose CRC comes after it breaks streaming readers; level 0 deflate says where it ends.
-    return ZIP_AUTO(member.size, level=0)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import pytest
 from aws.canned import Canned, Script, answer, canned
 
 from archiver.aws.http import HttpPool, Limits
-from archiver.aws.http_connection import Answer, Request
+from archiver.aws.http_exchange import Answer, Request
 from archiver.aws.http_parse import Head
 from archiver.errors import Interrupted
 

@@ -4,7 +4,8 @@ import pytest
 from aws.canned import Act, Script, answer
 from aws.talking import BODY, CHUNKED, GET, OK, SMALL, anything, interrupted, request, talking
 
-from archiver.aws.http_connection import MAX_ERROR_BODY, MAX_HEAD, Request
+from archiver.aws.http_connection import MAX_ERROR_BODY, MAX_HEAD
+from archiver.aws.http_exchange import Request
 from archiver.aws.http_parse import Head
 from archiver.errors import SourceChanged
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from archiver.aws.http import HttpPool, Limits, Origin
-from archiver.aws.http_connection import Request
+from archiver.aws.http_exchange import Request
 from archiver.aws.http_parse import Head
 from archiver.errors import ConfigurationFault, Interrupted
 

@@ -30,6 +30,7 @@ def test_more_jobs_than_threads_all_end(stage: Stage, compression: str) -> None:
     stage.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.stage(visibility=4)
 def test_a_job_that_is_cancelled_inside_the_zip_leaves_no_thread_and_no_socket(stage: Stage) -> None:
     """D3, promise 10: with the archive half made and its source still to come."""

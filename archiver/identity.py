@@ -1,0 +1,43 @@
+"""Who a job is: the names of its archive and its answers, the same for every delivery of its message."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Self
+
+from archiver.core.draft import Rules
+from archiver.core.locations import archive_digest, archive_key
+from archiver.core.messages import Envelope, Status, envelope, notification_id
+from archiver.errors import Rejected
+from archiver.ports import Message, Note, Rejection
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One job: its *digest* names the archive, whatever delivery brought the message."""
+
+    digest: str
+    key: str
+    envelope: Envelope
+    message: Message
+
+    @classmethod
+    def of(cls, message: Message, rules: Rules, queue_arn: str) -> Self:
+        """The identity of the job that *message* asks for, whether or not its body is a good request."""
+        told = envelope(message.body)
+        digest = archive_digest(rules.key_secret, queue_arn, told.job_id, message.id)
+        return cls(digest, archive_key(digest, rules.file_prefix), told, message)
+
+    def note(self, body: str, status: Status) -> Note:
+        """An answer about this job, the same for every delivery of the message."""
+        group = self.message.group or self.digest
+        return Note(body, self.answer_id(status), group, self.message.attributes)
+
+    def answer_id(self, status: Status) -> str:
+        return notification_id(self.digest, self.message.id, status)
+
+    def rejection(self, rejected: Rejected) -> Rejection:
+        """What goes beside the message into the dead-letter queue."""
+        # Not the same after a redrive, which begins the count anew: SQS would drop that copy as one that it knows.
+        once = f"{self.answer_id('failed')}\n{self.message.first_received}"
+        group = self.message.group or self.digest
+        return Rejection(rejected.code, rejected.message, group, hashlib.sha256(once.encode()).hexdigest())
