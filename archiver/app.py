@@ -27,7 +27,7 @@ from archiver.worker import Worker
 
 log = structlog.get_logger(__name__)
 
-READS_AT_ONCE = 64  # of the whole worker
+READS_AT_ONCE = 128  # of the whole worker
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> int:

@@ -37,7 +37,7 @@ class Limits:
     window: float = 20.0
     window_bytes: int = 16 * 1024
     idle: float = 15.0
-    idle_connections: int = 64
+    idle_connections: int = 128
     names: float = 5.0
 
     @property
