@@ -41,6 +41,8 @@ class Endpoint:
 
     def __init__(self, url: str, region: str | None, *, path_style: bool = False) -> None:
         parts = urlsplit(url)
+        if parts.scheme not in _PORTS:
+            raise ValueError(f"{url} is neither http:// nor https://")
         port = parts.port or _PORTS[parts.scheme]
         self._tls = parts.scheme == "https"
         self._hostname = parts.hostname or ""

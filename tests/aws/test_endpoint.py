@@ -105,3 +105,9 @@ def test_region_that_is_none_or_no_news_is_not_learned(region: str) -> None:
 
 def test_custom_endpoint_learns_no_region() -> None:
     assert not Endpoint("http://127.0.0.1:9000", "us-east-1").learn("photos", "eu-west-1")
+
+
+@pytest.mark.parametrize("url", ["ftp://storage.example", "storage.example:9000"])
+def test_an_endpoint_that_is_not_http_is_refused_in_a_sentence(url: str) -> None:
+    with pytest.raises(ValueError, match="neither http"):
+        Endpoint(url, "us-east-1")
