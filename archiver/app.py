@@ -27,6 +27,7 @@ from archiver.worker import Worker
 
 log = structlog.get_logger(__name__)
 
+LEAST_VISIBILITY = 2  # seconds
 READS_AT_ONCE = 128  # of the whole worker
 
 
@@ -164,7 +165,13 @@ async def _open_source(settings: Settings, clients: Clients, stop: asyncio.Event
     attempt = 0
     while not stop.is_set():
         try:
-            return await SqsSource.open(clients, settings.source_queue, settings.wait_seconds)
+            source = await SqsSource.open(clients, settings.source_queue, settings.wait_seconds)
+            if source.facts.visibility < LEAST_VISIBILITY:
+                problem = (
+                    f"SQS_SOURCE_QUEUE: the queue's VisibilityTimeout is {source.facts.visibility} s; "
+                    f"it needs {LEAST_VISIBILITY} at least, and 30 or more is wise"
+                )
+                raise SettingsError([problem])
         except NotThere:
             raise
         except (ConfigurationFault, Temporary) as error:
@@ -176,4 +183,6 @@ async def _open_source(settings: Settings, clients: Clients, stop: asyncio.Event
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await stop.wait()
+        else:
+            return source
     return None

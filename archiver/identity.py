@@ -1,6 +1,7 @@
 """Who a job is: the names of its archive and its answers, the same for every delivery of its message."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -8,7 +9,9 @@ from archiver.core.draft import Rules
 from archiver.core.locations import archive_digest, archive_key
 from archiver.core.messages import Envelope, Status, envelope, notification_id
 from archiver.errors import Rejected
-from archiver.ports import Message, Note, Rejection
+from archiver.ports import Message, Note, Notifier, Rejection
+
+LEAST_ROOM = 4096  # bytes, for an answer without its lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,16 @@ class Identity:
         digest = archive_digest(rules.key_secret, queue_arn, told.job_id, message.id)
         return cls(digest, archive_key(digest, rules.file_prefix), told, message)
 
-    def note(self, body: str, status: Status) -> Note:
-        """An answer about this job, the same for every delivery of the message."""
+    def note(self, status: Status, notifier: Notifier, write: Callable[[int], str]) -> Note:
+        """
+        An answer about this job, the same for every delivery of the message. *write* makes its body of so many bytes
+        at the most; attributes that leave hardly any room for it are left out.
+        """
+        attributes = self.message.attributes
+        if notifier.room_for(attributes) < LEAST_ROOM:
+            attributes = {}
         group = self.message.group or self.digest
-        return Note(body, self.answer_id(status), group, self.message.attributes)
+        return Note(write(notifier.room_for(attributes)), self.answer_id(status), group, attributes)
 
     def answer_id(self, status: Status) -> str:
         return notification_id(self.digest, self.message.id, status)

@@ -61,7 +61,7 @@ class Lease:
         """
         Seconds until the work must end, so that its rejection can still be sent while SQS lets us keep the message.
         """
-        return self._begun + self._longest - 2 * self._visibility - self._clock()
+        return self._begun + self._longest - min(2 * self._visibility, self._longest / 4) - self._clock()
 
     @property
     def lost_at(self) -> float:

@@ -23,7 +23,7 @@ def configure_logs(*, debug: bool = False, dev_mode: bool = False, stream: TextI
         _short,
     ]
     render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=False)]
+        [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
         if dev_mode
         else [
             structlog.processors.format_exc_info,

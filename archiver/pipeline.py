@@ -123,8 +123,8 @@ class Pipeline:
     async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
         job, notifier = self._identity(message), self._answers.failure
         if notifier is not None:
-            body = failure_answer(job.envelope, rejection, notifier.room_for(message.attributes))
-            await self._send(notifier, job.note(body, "failed"), confirm)
+            note = job.note("failed", notifier, lambda room: failure_answer(job.envelope, rejection, room))
+            await self._send(notifier, note, confirm)
         await self._tidy(job.key)
 
     def identify(self, message: Message) -> str | None:
@@ -138,7 +138,7 @@ class Pipeline:
     async def _archive(
         self, draft: Draft, target: Target, confirm: Callable[[], None]
     ) -> tuple[StoredArchive, Outcome, bool]:
-        changed = "an object kept changing while it was read"
+        changed = None
         for _ in range(PLANS):
             existing = await patiently(lambda: self._store.find(target.key))
             if existing is not None:
@@ -150,10 +150,11 @@ class Pipeline:
                 changed = str(error)
                 log.info("job.planned_again", reason=changed)
             except ArchiveExists:
+                changed = None
                 log.info("job.overtaken", key=target.key)
-        if await patiently(lambda: self._store.find(target.key)) is None:
+        if changed is not None:
             raise Rejected("source_changed", changed)
-        raise Temporary("the archive's key is taken, but what stands there can't be read")
+        raise Temporary("the archive's key was taken each time, and nothing stands there")
 
     async def _resolve(self, draft: Draft) -> list[ObjectInfo | SourceProblem]:
         found = await resolve([file.location for file in draft.files], self._fetcher)
@@ -249,8 +250,8 @@ class Pipeline:
             renamed=outcome.renamed,
             notification_id=job.answer_id(outcome.status),
         )
-        body = success_answer(success, notifier.room_for(job.message.attributes))
-        await self._send(notifier, job.note(body, outcome.status), confirm)
+        note = job.note(outcome.status, notifier, lambda room: success_answer(success, room))
+        await self._send(notifier, note, confirm)
 
     async def _send(self, notifier: Notifier, note: Note, confirm: Callable[[], None]) -> None:
         async def send() -> None:

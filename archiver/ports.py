@@ -119,7 +119,8 @@ class MultipartUpload(Protocol):
 
     async def part(self, number: int, body: memoryview, crc32: int) -> None:
         """
-        Send part *number* (from 1). *body* must not change until this returns. Raises Temporary, ConfigurationFault.
+        Send part *number* (from 1). *body* must not change until this returns. Raises ArchiveExists where the upload
+        is gone. Raises Temporary, ConfigurationFault.
         """
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:

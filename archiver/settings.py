@@ -19,6 +19,7 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 FilePrefix = Annotated[
     Text, StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128)
 ]
+BucketName = Annotated[Text, StringConstraints(pattern=r"^[A-Za-z0-9.\-_]{3,255}$")]
 BaseUrl = Annotated[Text, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]+$")]
 
 
@@ -47,13 +48,17 @@ class Settings(BaseSettings):
     failure_queue: Text | None = Field(
         None, validation_alias="SQS_FAILURE_QUEUE", description="queue for failure answers"
     )
-    source_bucket: Text | None = Field(None, validation_alias="S3_SOURCE_BUCKET", description="bucket of bare keys")
+    source_bucket: BucketName | None = Field(
+        None, validation_alias="S3_SOURCE_BUCKET", description="bucket of bare keys"
+    )
     allowed_sources: Text | None = Field(
         None,
         validation_alias="S3_ALLOWED_SOURCES",
         description="`bucket` and `bucket/prefix/`, comma-separated: what requests may name",
     )
-    destination_bucket: Text = Field(validation_alias="S3_DESTINATION_BUCKET", description="bucket of the archives")
+    destination_bucket: BucketName = Field(
+        validation_alias="S3_DESTINATION_BUCKET", description="bucket of the archives"
+    )
     file_prefix: FilePrefix = Field(
         "download", validation_alias="S3_FILE_PREFIX", description="first word of the archive's file name"
     )

@@ -91,14 +91,14 @@ class Settler:
                 log.warning("job.lease_lost", reason=str(lost))
             except asyncio.CancelledError:
                 # At shutdown, when the grace period is over. What was begun is undone by now.
-                await self._give_back(message, SHORT_DELAY)
-                log.info("job.returned", delay=SHORT_DELAY, reason="shutdown")
+                if await self._give_back(message, SHORT_DELAY, lease):
+                    log.info("job.returned", delay=SHORT_DELAY, reason="shutdown")
 
     async def give_back_unstarted(self, message: Message) -> None:
         """For a message that came when the worker was already stopping."""
         with bound_contextvars(message_id=message.id, job_id=self._job.identify(message)):
-            await self._give_back(message, 0)
-            log.info("job.returned", delay=0, reason="shutdown before it started")
+            if await self._give_back(message, 0):
+                log.info("job.returned", delay=0, reason="shutdown before it started")
 
     async def _work(self, message: Message, lease: Lease) -> _Return | None:
         """None: the message is to be deleted."""
@@ -144,15 +144,14 @@ class Settler:
             try:
                 async with asyncio.timeout(lease.time_left) as limit:
                     return await self._job.run(message, lease.confirm)
-            except ArchiverError:
-                raise
-            except OSError as error:  # sockets, file descriptors, memory, time-outs: it may pass
-                if limit.expired():
-                    raise Rejected("time_limit", "the job did not end within the 12 hours that SQS allows") from None
-                raise Temporary(f"{type(error).__name__}: {error}") from error
             except Exception as error:
-                log.exception("job.defect")
-                raise Rejected("internal", f"a defect in the archiver: {type(error).__name__}") from error
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    # A group of tasks that was failing already swallows the cancellation (Python 3.11): it goes first.
+                    raise asyncio.CancelledError from error
+                meaning = _meaning(error, expired=limit.expired())
+                if meaning is error:
+                    raise
+                raise meaning from error
 
         return await self._hold(run, lease)
 
@@ -199,7 +198,7 @@ class Settler:
         """The heartbeat is over: what is still to be done has the time that is left of the lease, and no more."""
         lease.confirm()
         if ending is not None:
-            await self._give_back(message, ending.seconds)
+            await self._give_back(message, ending.seconds, lease)
             return
 
         async def delete() -> None:
@@ -213,11 +212,34 @@ class Settler:
             # The job is done all the same: the message comes again, and the archive is found there.
             log.warning("job.delete_failed", reason=str(error) or "no answer in time")
 
-    async def _give_back(self, message: Message, seconds: int) -> None:
+    async def _give_back(self, message: Message, seconds: int, lease: Lease | None = None) -> bool:
+        """Whether it worked. With a *lease*, only in its time: later, it would cut short what is someone else's."""
+
+        async def hide() -> None:
+            if lease is not None:
+                lease.confirm()
+            await self._source.hide(message, seconds)
+
         try:
-            await patiently(lambda: self._source.hide(message, seconds), tries=3)
-        except ArchiverError as error:
-            log.warning("job.return_failed", reason=str(error))  # it comes back when its visibility ends
+            async with asyncio.timeout(None if lease is None else lease.lost_in):
+                await patiently(hide, tries=3)
+        except (ArchiverError, TimeoutError) as error:
+            # It comes back when its visibility ends.
+            log.warning("job.return_failed", reason=str(error) or "no answer in time")
+            return False
+        return True
+
+
+def _meaning(error: Exception, *, expired: bool) -> ArchiverError:
+    """What *error* of a job means to the worker. *expired*: the time for the whole job is over."""
+    if isinstance(error, ArchiverError):
+        return error
+    if isinstance(error, TimeoutError) and expired:
+        return Rejected("time_limit", "the job did not end within the 12 hours that SQS allows")
+    if isinstance(error, OSError):  # sockets, file descriptors, memory, time-outs: it may pass
+        return Temporary(f"{type(error).__name__}: {error}")
+    log.error("job.defect", exc_info=error)
+    return Rejected("internal", f"a defect in the archiver: {type(error).__name__}")
 
 
 class _Held(ArchiverError):

@@ -77,7 +77,8 @@ def meaning(error: ClientError, operation: str, special: Mapping[str, Make]) -> 
     """Our word for *error* of *operation*: what *special* says of its code, refused credentials, else Temporary."""
     names = codes(error)
     reason = error.response.get("Error", {}).get("Message") or "no reason given"
-    text = f"{operation}: {reason} ({', '.join(sorted(names))})"
+    # What refuses credentials may quote the request, signature and token included.
+    text = f"{operation}: {'refused' if names & REFUSED else reason} ({', '.join(sorted(names))})"
     for name in names & special.keys():
         return special[name](text)
     return ConfigurationFault(text) if names & REFUSED else Temporary(text)
@@ -95,8 +96,10 @@ def translated(operation: str, special: Mapping[str, Make] | None = None) -> Ite
         yield
     except ClientError as error:
         raise meaning(error, operation, special or {}) from error
-    except _NO_CREDENTIALS as error:
+    except (NoCredentialsError, NoRegionError) as error:
         raise ConfigurationFault(f"{operation}: {error}") from error
+    except _NO_CREDENTIALS as error:  # a provider's text may hold anything
+        raise ConfigurationFault(f"{operation}: credentials can't be had: {type(error).__name__}") from None
     except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Temporary(f"{operation}: {type(error).__name__}: {error}") from error
 

@@ -9,7 +9,7 @@ from archiver.aws.http_parse import Head
 from archiver.aws.s3_answers import error_code, write_problem
 from archiver.aws.s3_wire import Ask, Session, Wire, WireConfig
 from archiver.core.locations import Location
-from archiver.errors import ConfigurationFault, SourceUnavailable, Temporary
+from archiver.errors import ArchiveExists, ConfigurationFault, SourceUnavailable, Temporary
 
 LIMITS = Limits(answer=60.0, stall=30.0)
 
@@ -25,7 +25,8 @@ class PartSender:
         """
         Send part *number* of the upload *upload_id*; its ETag. *body* must not change until this returns.
 
-        Raises Temporary; ConfigurationFault where the bucket refuses us or is gone.
+        Raises Temporary; ArchiveExists where the upload is gone; ConfigurationFault where the bucket refuses us or is
+        gone.
         """
         checksum = b64encode(crc32.to_bytes(4, "big")).decode()
         ask = Ask(
@@ -42,6 +43,9 @@ class PartSender:
             answer = await self._wire.ask(ask)
         except SourceUnavailable as error:
             raise ConfigurationFault(str(error)) from error
+        if error_code(answer) == "NoSuchUpload":
+            # Whoever settled this job first has swept our upload away: the pipeline looks what stands there.
+            raise ArchiveExists(f"{location}: the upload is gone")
         if answer.head.status >= 300 or error_code(answer):  # noqa: PLR2004
             raise write_problem(answer)
         etag = answer.head.text(b"etag")

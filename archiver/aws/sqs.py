@@ -30,8 +30,9 @@ _SYSTEM: tuple["MessageSystemAttributeNameType", ...] = (
 
 _ABSENT = table(NotThere, NO_QUEUE) | table(ConfigurationFault, DENIED)
 # InvalidParameterValue: the message was deleted or is visible again, or its twelve hours are over.
+# SQS's own sentence about it quotes the receipt handle.
 _STALE = table(
-    LeaseLost,
+    lambda _: LeaseLost("SQS refuses the receipt"),
     {"InvalidParameterValue", "InvalidParameterValueException", "MessageNotInflight", "ReceiptHandleIsInvalid"},
 )
 
@@ -136,7 +137,8 @@ class SqsSource:
             told = await self._clients.sqs_receive.receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=limit,
-                WaitTimeSeconds=self._wait_seconds,
+                # The lease counts from before the poll: one that is longer than half of it would bring lost messages.
+                WaitTimeSeconds=min(self._wait_seconds, max(1, self.facts.visibility // 2)),
                 VisibilityTimeout=self.facts.visibility,
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=list(_SYSTEM),

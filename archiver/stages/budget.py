@@ -12,7 +12,7 @@ import asyncio
 import mmap
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 
@@ -61,8 +61,9 @@ class Budget:
         try:
             await waiter.granted
         except asyncio.CancelledError:
-            if waiter in self._reservations:
-                self._reservations.remove(waiter)
+            if waiter.granted.cancelled():
+                with suppress(ValueError):  # whoever gave back in the same moment has dropped it
+                    self._reservations.remove(waiter)
                 self._grant()  # the next one may fit
             else:
                 self._release(size)  # granted in the same moment
@@ -85,6 +86,8 @@ class Budget:
     def _grant(self) -> None:
         while self._reservations and self.used + self._reservations[0].size <= self.total:
             waiter = self._reservations.popleft()
+            if waiter.granted.done():  # cancelled, and not yet told
+                continue
             self.used += waiter.size
             waiter.granted.set_result(None)
         for share in self._shares:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 
 
@@ -33,7 +34,8 @@ class Limiter:
             if waiter.done() and not waiter.cancelled():
                 self._leave()  # granted in the same moment: pass it on
             else:
-                self._waiters.remove(waiter)
+                with suppress(ValueError):  # whoever left in the same moment has dropped it
+                    self._waiters.remove(waiter)
             raise
 
     async def __aexit__(self, *_: object) -> None:

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 
 TOKEN = "archiver-token"  # noqa: S105 - the name of a metadata field
 TRIES = 6
+PART_TRIES = 20
 BASE, CAP = 0.2, 10.0  # seconds
 
 T = TypeVar("T")
@@ -45,7 +46,8 @@ class Upload:
             if self._multipart is None:
                 self._multipart = await patiently(lambda: self._store.begin(self._target))
         multipart = self._multipart
-        await patiently(lambda: multipart.part(number, body, crc32))
+        # Patient, as reads are: behind one part stand hours of others. The lease and the time limit bound it.
+        await patiently(lambda: multipart.part(number, body, crc32), tries=PART_TRIES)
 
     async def put(self, body: memoryview, crc32: int) -> StoredArchive:
         """Send the whole archive at once and make it appear. Raises ArchiveExists, Temporary, LeaseLost."""
@@ -106,11 +108,14 @@ async def uploading(store: ObjectStore, target: Target, confirm: Callable[[], No
         yield upload
     finally:
         undoing = asyncio.create_task(upload.undo(), name="upload.undo")
-        try:
-            await asyncio.shield(undoing)
-        except asyncio.CancelledError:
-            await undoing  # bounded by its tries; then the cancellation goes on
-            raise
+        cancelled = None
+        while not undoing.done():  # bounded by its tries; a cancellation goes on afterwards
+            try:
+                await asyncio.wait([undoing])
+            except asyncio.CancelledError as again:
+                cancelled = again
+        if cancelled is not None:
+            raise cancelled
 
 
 async def patiently(call: Callable[[], Awaitable[T]], tries: int = TRIES) -> T:

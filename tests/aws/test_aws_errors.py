@@ -114,7 +114,8 @@ async def test_each_answer_is_sorted_by_what_to_do_about_it(
     with pytest.raises(ArchiverError) as caught:
         await CALLS[call](refusing(client_error(code)))
     assert type(caught.value) is expected
-    assert code.rsplit(".", 1)[-1] in str(caught.value)
+    # SQS's sentence about a receipt quotes it: nothing of that may reach a log.
+    assert (code.rsplit(".", 1)[-1] in str(caught.value)) is (expected is not LeaseLost)
 
 
 @pytest.mark.parametrize("code", ["404", "NoSuchKey", "403", "AccessDenied"])

@@ -13,7 +13,7 @@ from archiver.aws import s3_parts
 from archiver.aws.clients import Clients, Limits, open_clients
 from archiver.aws.http import Limits as HttpLimits
 from archiver.aws.s3 import SLICE, S3Store, S3Upload, Slices, Upload
-from archiver.errors import ArchiverError, ConfigurationFault, Temporary
+from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, Temporary
 from archiver.ports import Target
 
 BODY = bytes(range(251)) * 5000  # four slices and a bit
@@ -102,7 +102,7 @@ def refusal(status: int, code: str) -> str:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (refusal(404, "NoSuchUpload"), Temporary),
+        (refusal(404, "NoSuchUpload"), ArchiveExists),
         (refusal(400, "BadDigest"), Temporary),
         (refusal(500, "InternalError"), Temporary),
         (refusal(403, "AccessDenied"), ConfigurationFault),

@@ -111,3 +111,21 @@ async def test_an_answer_queue_with_a_smaller_limit_leaves_less_room(aws: Aws, c
     assert notifier.room_for({}) == 1024 * 1024
     await notifier.check()
     assert notifier.room_for({"a": Attribute("String", "bc")}) == 2048 - len("a" + "String" + "bc")
+
+
+@pytest.mark.parametrize(("visibility", "waits"), [(2, 1), (6, 3), (30, 5)])
+async def test_a_long_poll_is_no_longer_than_half_of_the_visibility(
+    monkeypatch: pytest.MonkeyPatch, aws: Aws, clients: Clients, visibility: int, waits: int
+) -> None:
+    """The lease counts from before the poll: what came at the end of a long one would be lost before it began."""
+    source = await SqsSource.open(clients, aws.queue(VisibilityTimeout=str(visibility)), 5)
+    asked: list[int] = []
+
+    async def receive_message(**told: int) -> dict[str, object]:
+        asked.append(told["WaitTimeSeconds"])
+        return {}
+
+    monkeypatch.setattr(clients.sqs_receive, "receive_message", receive_message)
+    await source.receive(1)
+
+    assert asked == [waits]

@@ -184,3 +184,11 @@ async def test_the_time_for_the_work_ends_before_the_time_for_the_message() -> N
     now = 0.0
     async with Lease(message(0.0), 30, Hides(), clock=lambda: now, longest=1000) as lease:
         assert lease.time_left == 940
+
+
+async def test_a_queue_that_hides_its_messages_for_hours_leaves_time_for_the_work() -> None:
+    """Twice a visibility of six hours is all that SQS allows: nothing could ever be done."""
+    now = 0.0
+    for visibility in (6 * 3600, 12 * 3600):
+        async with Lease(message(0.0), visibility, Hides(), clock=lambda: now) as lease:
+            assert lease.time_left == 43_200 * 3 / 4

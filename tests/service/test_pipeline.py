@@ -368,3 +368,30 @@ async def test_the_job_id_is_known_before_the_request_is_checked() -> None:
     scene = Scene()
 
     assert scene.pipeline.identify(await scene.message(files=[], job_id="j")) == "j"
+
+
+async def test_attributes_that_leave_no_room_for_the_answer_are_left_out() -> None:
+    """The answer is what was asked for; an attribute of a megabyte is not worth it."""
+    scene = Scene(answers=MemoryNotifier(limit=10_000))
+    scene.put(a_jpg=b"a")
+    message = await scene.message(files=[{"source": "a.jpg"}])
+    message = replace(message, attributes={"big": Attribute("String", "x" * 9_000)})
+
+    await scene.pipeline.run(message, lambda: None)
+
+    assert scene.answers is not None
+    assert scene.answers.sent[0].attributes == {}
+    assert scene.answer["status"] == "succeeded"
+
+
+async def test_an_upload_that_was_swept_away_is_begun_anew() -> None:
+    """By another message of the same job that was rejected: no reason to lose this one."""
+    scene = Scene()
+    scene.put(**{f"{name}_jpg": noise(4_000_000, ord(name)) for name in "abc"})
+    scene.stage.store.faults.plan("part", ArchiveExists("NoSuchUpload"))
+
+    done = await scene.run("a.jpg", "b.jpg", "c.jpg")
+
+    assert scene.stage.store.faults.calls["begin"] == 2
+    assert scene.stage.store.pending == {}
+    assert done.files == 3

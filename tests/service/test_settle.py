@@ -213,9 +213,9 @@ async def test_a_fault_that_outlasts_the_twelve_hours_gives_the_message_back_for
     """Never rejected: a bad deploy must not empty the queue."""
     fault = ConfigurationFault("denied")
     if where == "run":
-        await scene.settle(fault, longest=60.05)
+        await scene.settle(fault, longest=0.07)
     else:
-        await scene.settle(Rejected("too_large", "x"), rejecting=[fault] * 100, longest=60.05)
+        await scene.settle(Rejected("too_large", "x"), rejecting=[fault] * 100, longest=0.07)
 
     assert scene.queue.hidden[-1][1] == 900
     assert scene.dead.messages == []
@@ -228,7 +228,7 @@ async def test_a_job_that_nears_the_twelve_hours_is_rejected(scene: Scene) -> No
         await asyncio.sleep(60)
         return DONE
 
-    await scene.settle(long, longest=60.05)
+    await scene.settle(long, longest=0.07)
 
     assert scene.dead.messages[0].attributes["ErrorCode"].value == "time_limit"
 
@@ -310,3 +310,37 @@ async def test_a_rest_shuts_the_gate_for_its_time(scene: Scene) -> None:
     shut_for = scene.gate.shut_for
     assert shut_for is not None
     assert 59 < shut_for <= 60
+
+
+async def test_a_failure_on_the_way_out_of_a_shutdown_rejects_nothing(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """A group of tasks that is failing already swallows the cancellation: what it raises is no verdict on the job."""
+    begun = asyncio.Event()
+
+    async def failing() -> Done:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ValueError("late") from None
+        return DONE
+
+    task = asyncio.create_task(scene.settle(failing))
+    await begun.wait()
+    task.cancel()
+    await task
+
+    assert scene.dead.messages == []
+    assert events(logs)[-1] == "job.returned"
+
+
+async def test_a_message_is_not_given_back_after_the_lease(scene: Scene, logs: list[dict[str, object]]) -> None:
+    """It would cut short what is someone else's by then."""
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    scene.queue.faults.plan("hide", delay=60, times=0)
+
+    await scene.settle(Temporary("throttled"))
+
+    assert events(logs)[-1] == "job.return_failed"
+    assert scene.queue.hidden == []

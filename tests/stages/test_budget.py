@@ -98,3 +98,24 @@ async def test_what_a_job_still_holds_at_its_end_comes_back() -> None:
             await share.take()
 
     assert budget.used == 0
+
+
+@pytest.mark.parametrize("holder_first", [True, False])
+async def test_jobs_that_are_cancelled_together_give_back_without_an_error(holder_first: bool) -> None:
+    """One holds its share, the other waits for one: whichever is told first."""
+    budget = Budget(100)
+
+    async def job() -> None:
+        async with budget.share(100, 1):
+            await asyncio.sleep(60)
+
+    tasks = [asyncio.create_task(job()) for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in tasks if holder_first else reversed(tasks):
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert {type(result) for result in results} == {asyncio.CancelledError}
+    assert budget.used == 0
+    async with budget.share(100, 1):
+        pass

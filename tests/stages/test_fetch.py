@@ -152,3 +152,23 @@ async def test_a_waiter_that_is_cancelled_leaves_no_gap() -> None:
     assert limiter.running == 0
     async with limiter:
         pass
+
+
+async def test_holders_and_waiters_that_are_cancelled_together_leave_no_gap_and_no_error() -> None:
+    """A whole job is cancelled in one pass, readers that hold the limit before those that wait for it."""
+    limiter = Limiter(2)
+
+    async def hold() -> None:
+        async with limiter:
+            await asyncio.sleep(60)
+
+    tasks = [asyncio.create_task(hold()) for _ in range(8)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+
+    assert {type(result) for result in results} == {asyncio.CancelledError}
+    assert limiter.running == 0
+    async with limiter:
+        pass

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from archiver.core.locations import Location
-from archiver.errors import ArchiveExists, ConfigurationFault, Rejected, Temporary
+from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, Rejected, Temporary
 from archiver.ports import StoredArchive, Target
 from twins.faults import Faults, Gauge
 from twins.objects import Blob, MemoryS3, etag_of
@@ -101,12 +101,12 @@ class MemoryUpload:
                 raise Temporary(f"part {number}: part numbers go from 1 to {MOST_PARTS}")
             with self._store.gauge.holding(len(body)):
                 await asyncio.sleep(0)
-                self._pending().parts[number] = _checked(body, crc32)
+                self._pending(ArchiveExists).parts[number] = _checked(body, crc32)
             self._store.events.append(f"part {number}")
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         async with self._store.faults("complete"):
-            pending = self._pending()
+            pending = self._pending(Temporary)  # it may be our own success, whose answer was lost
             parts = [pending.parts[number] for number in sorted(pending.parts)]
             if any(len(part) < self._store.smallest_part for part in parts[:-1]):
                 raise Rejected("internal", "a part that is not the last is too small")
@@ -124,9 +124,9 @@ class MemoryUpload:
             self._store.pending.pop(self.name, None)
             self._store.events.append("abort")
 
-    def _pending(self) -> _Pending:
+    def _pending(self, gone: type[ArchiverError]) -> _Pending:
         if self.name not in self._store.pending:
-            raise Temporary("NoSuchUpload: the upload was completed or aborted")
+            raise gone("NoSuchUpload: the upload was completed or aborted")
         return self._store.pending[self.name]
 
 

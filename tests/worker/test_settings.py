@@ -191,3 +191,10 @@ def test_other_peoples_variables_are_no_business_of_ours() -> None:
     others = {"SOURCE_QUEUE": "x", "PATH": "/bin", "source_queue": "y"}
 
     assert load_settings(LEAST | others).model_dump() == load_settings(LEAST).model_dump()
+
+
+@pytest.mark.parametrize("name", ["S3_SOURCE_BUCKET", "S3_DESTINATION_BUCKET"])
+@pytest.mark.parametrize("value", ["s3://images", "images/", "im ages", "ab"])
+def test_a_bucket_that_no_bucket_can_be_called_stops_the_start(name: str, value: str) -> None:
+    """Else every message would be rejected for it, one after the other."""
+    assert [problem.split(":")[0] for problem in problems(**{name: value})] == [name]
