@@ -118,7 +118,7 @@ async def test_a_long_poll_is_no_longer_than_half_of_the_visibility(
     monkeypatch: pytest.MonkeyPatch, aws: Aws, clients: Clients, visibility: int, waits: int
 ) -> None:
     """The lease counts from before the poll: what came at the end of a long one would be lost before it began."""
-    source = await SqsSource.open(clients, aws.queue(VisibilityTimeout=str(visibility)), 5)
+    source = await SqsSource.open(clients, aws.queue({"VisibilityTimeout": str(visibility)}), 5)
     asked: list[int] = []
 
     async def receive_message(**told: int) -> dict[str, object]:

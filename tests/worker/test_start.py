@@ -126,7 +126,7 @@ def test_usual_start_warns_of_nothing(shared: Scene) -> None:
 
 def test_a_queue_that_hides_messages_for_less_than_two_seconds_stops_the_start(scene: Scene) -> None:
     """No lease could be kept on it: every message would be lost unstarted, and end in the dead-letter queue."""
-    queue = scene.aws.queue(VisibilityTimeout="1")
+    queue = scene.aws.queue({"VisibilityTimeout": "1"})
 
     ended = command("run", env=scene.settings(SQS_SOURCE_QUEUE=queue))
 
