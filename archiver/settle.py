@@ -40,6 +40,7 @@ class Gate:
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
+        self.over = False  # the grace period has ended, and with it every job
         self._held = 0
         self._rests_until = 0.0
 
@@ -145,8 +146,8 @@ class Settler:
                 async with asyncio.timeout(lease.time_left) as limit:
                     return await self._job.run(message, lease.confirm)
             except Exception as error:
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    # A group of tasks that was failing already swallows the cancellation (Python 3.11): it goes first.
+                if self._gate.over:
+                    # A group of tasks that was failing already swallows the cancellation: what it raises is no verdict.
                     raise asyncio.CancelledError from error
                 meaning = _meaning(error, expired=limit.expired())
                 if meaning is error:

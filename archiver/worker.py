@@ -54,6 +54,7 @@ class Worker:
         polling.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=max(0.0, deadline - loop.time()))
+        self._gate.over = True
         for job in self._running:
             job.cancel()
         if self._running:

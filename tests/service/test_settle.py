@@ -328,6 +328,7 @@ async def test_a_failure_on_the_way_out_of_a_shutdown_rejects_nothing(
 
     task = asyncio.create_task(scene.settle(failing))
     await begun.wait()
+    scene.gate.over = True
     task.cancel()
     await task
 
@@ -344,3 +345,23 @@ async def test_a_message_is_not_given_back_after_the_lease(scene: Scene, logs: l
 
     assert events(logs)[-1] == "job.return_failed"
     assert scene.queue.hidden == []
+
+
+async def test_a_failure_inside_a_group_of_tasks_is_sorted_as_any_other(scene: Scene) -> None:
+    """A group that fails while it is waited for leaves its parent marked as cancelled, which nobody asked for."""
+
+    async def part() -> None:
+        await asyncio.sleep(0)
+        raise Rejected("too_large", "x")
+
+    async def grouped() -> Done:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(part())
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        return DONE
+
+    await scene.settle(grouped)
+
+    assert scene.dead.messages[0].attributes["ErrorCode"].value == "too_large"
