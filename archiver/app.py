@@ -1,34 +1,42 @@
 """The composition root: settings become a running worker. The only place that knows every concrete class."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import structlog
 
 from archiver.aws.clients import Clients, Limits, ca_bundle, open_clients
-from archiver.aws.faults import NotThere
-from archiver.aws.s3 import S3Store, check_bucket
+from archiver.aws.s3 import S3Store
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_wire import WireConfig
-from archiver.aws.sqs import SqsNotifier, SqsSource
-from archiver.core.backoff import pause
+from archiver.aws.sqs import SqsNotifier
+from archiver.build import Builder
 from archiver.core.draft import Rules
-from archiver.core.locations import AllowList
-from archiver.errors import ConfigurationFault, Temporary
+from archiver.core.locations import AllowList, PlainLinks
+from archiver.errors import ConfigurationFault
 from archiver.pipeline import Answers, Pipeline
-from archiver.settings import Settings, SettingsError
+from archiver.ports import Ended, Links
+from archiver.pulse import Pulse
+from archiver.settings import Environment, Settings, SettingsError
 from archiver.settle import Gate, Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
-from archiver.stages.upload import patiently
-from archiver.worker import Worker
+from archiver.start import open_source
+from archiver.worker import Pace, Worker
 
 log = structlog.get_logger(__name__)
 
-LEAST_VISIBILITY = 2  # seconds
 READS_AT_ONCE = 128  # of the whole worker
+
+
+class _Nobody:
+    """Counts nothing."""
+
+    def ended(self, job: Ended) -> None:
+        del job
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> int:
@@ -40,35 +48,38 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     """
     log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
     _warn(settings)
-    limits = Limits(
-        wait_seconds=settings.wait_seconds,
-        jobs=settings.max_concurrent_jobs,
-    )
-    async with _connected(limits) as (clients, reader):
-        answers = Answers(
-            success=_notifier(clients, settings.destination_queue), failure=_notifier(clients, settings.failure_queue)
-        )
-        source = await _start(settings, clients, answers, stop)
+    limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
+    pulse = Pulse()
+    async with connected(limits) as (clients, reader), _beating(pulse, settings):
+        queues = {
+            name: SqsNotifier(clients.sqs_control, queue) if queue else None
+            for name, queue in (
+                ("SQS_DESTINATION_QUEUE", settings.destination_queue),
+                ("SQS_FAILURE_QUEUE", settings.failure_queue),
+                ("PROGRESS_QUEUE", settings.progress_queue),
+            )
+        }
+        source = await open_source(settings, clients, queues, pulse, stop)
         if source is None:
             log.info("worker.stopped")
             return 0
-        gate = Gate()
+        fetcher, budget, gate = Fetcher(reader, Limiter(READS_AT_ONCE)), Budget(settings.memory_budget), Gate()
+        rules, store = rules_of(settings), S3Store(clients, settings.destination_bucket)
         pipeline = Pipeline(
-            rules_of(settings),
+            rules,
+            Builder(rules, fetcher=fetcher, store=store, budget=budget),
             queue_arn=source.facts.arn,
-            fetcher=Fetcher(reader, Limiter(READS_AT_ONCE)),
-            store=S3Store(clients, settings.destination_bucket),
+            store=store,
             source=source,
-            answers=answers,
-            budget=Budget(settings.memory_budget),
+            answers=Answers(*queues.values()),
+            links=links_of(settings),
         )
         worker = Worker(
             source,
-            Settler(source, source.facts, pipeline, gate),
+            Settler(source, source.facts, pipeline, gate, _Nobody()),
             gate,
-            slots=settings.max_concurrent_jobs,
-            wait=settings.wait_seconds,
-            grace=settings.grace_seconds,
+            Pace(settings.max_concurrent_jobs, settings.wait_seconds, settings.grace_seconds),
+            pulse=pulse,
         )
         log.info("worker.ready", visibility=source.facts.visibility, max_receives=source.facts.max_receives)
         await worker.run(stop)
@@ -76,7 +87,19 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
 
 
 @asynccontextmanager
-async def _connected(limits: Limits) -> AsyncIterator[tuple[Clients, S3Reader]]:
+async def _beating(pulse: Pulse, settings: Settings) -> AsyncIterator[None]:
+    file = Path(settings.heartbeat_file) if settings.heartbeat_file else None
+    beating = asyncio.create_task(pulse.keep(file), name="pulse")
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.wait([beating])
+
+
+@asynccontextmanager
+async def connected(limits: Limits) -> AsyncIterator[tuple[Clients, S3Reader]]:
+    """Every client that a worker needs. Raises SettingsError where the `AWS_*` variables are of no use."""
     async with AsyncExitStack() as stack:
         try:
             clients = await stack.enter_async_context(open_clients(limits))
@@ -98,17 +121,22 @@ async def reading(clients: Clients) -> AsyncIterator[S3Reader]:
         await reader.close()
 
 
-def rules_of(settings: Settings) -> Rules:
+def rules_of(settings: Environment) -> Rules:
     """What of the settings bears on what goes into an archive and where it goes."""
+    destination = settings.destination_bucket or ""
     return Rules(
         source_bucket=settings.source_bucket,
-        destination_bucket=settings.destination_bucket,
-        allowed=AllowList.parse(settings.allowed_sources, settings.destination_bucket),
+        destination_bucket=destination,
+        allowed=AllowList.parse(settings.allowed_sources, destination),
         compression=settings.compression,
         file_prefix=settings.file_prefix,
-        base_url=settings.base_url,
         key_secret=settings.key_secret.get_secret_value() if settings.key_secret else None,
     )
+
+
+def links_of(settings: Environment) -> Links:
+    """How archives are linked to."""
+    return PlainLinks(settings.base_url, settings.destination_bucket or "")
 
 
 def _warn(settings: Settings) -> None:
@@ -123,66 +151,3 @@ def _warn(settings: Settings) -> None:
         )
     if settings.base_url is None:
         log.warning("settings.no_base_url", effect="links are s3:// URIs; set ARCHIVE_BASE_URL")
-
-
-def _notifier(clients: Clients, queue: str | None) -> SqsNotifier | None:
-    return SqsNotifier(clients.sqs_control, queue) if queue else None
-
-
-async def _start(settings: Settings, clients: Clients, answers: Answers, stop: asyncio.Event) -> SqsSource | None:
-    """
-    Check what the settings name. What definitely does not exist stops the start, all of it told at once; what can't
-    be told now is a warning, but for the source queue's attributes: without them nothing can be received. None:
-    stopped meanwhile.
-    """
-    checks: list[tuple[str, str, Callable[[], Awaitable[None]]]] = [
-        ("S3_DESTINATION_BUCKET", "bucket", lambda: check_bucket(clients.s3_control, settings.destination_bucket))
-    ]
-    if settings.source_bucket:
-        source_bucket = settings.source_bucket
-        checks.append(("S3_SOURCE_BUCKET", "bucket", lambda: check_bucket(clients.s3_control, source_bucket)))
-    for name, notifier in (("SQS_DESTINATION_QUEUE", answers.success), ("SQS_FAILURE_QUEUE", answers.failure)):
-        if isinstance(notifier, SqsNotifier):
-            checks.append((name, "queue", notifier.check))
-    problems: list[str] = []
-    for name, kind, check in checks:
-        try:
-            await patiently(check, tries=3)
-        except NotThere as error:
-            problems.append(f"{name}: this {kind} does not exist: {error}")
-        except (ConfigurationFault, Temporary) as error:
-            log.warning("start.unchecked", setting=name, reason=str(error))
-    try:
-        source = await _open_source(settings, clients, stop, patient=not problems)
-    except NotThere as error:
-        problems.insert(0, f"SQS_SOURCE_QUEUE: this queue does not exist: {error}")
-    if problems:
-        raise SettingsError(problems)
-    return source
-
-
-async def _open_source(settings: Settings, clients: Clients, stop: asyncio.Event, *, patient: bool) -> SqsSource | None:
-    attempt = 0
-    while not stop.is_set():
-        try:
-            source = await SqsSource.open(clients, settings.source_queue, settings.wait_seconds)
-            if source.facts.visibility < LEAST_VISIBILITY:
-                problem = (
-                    f"SQS_SOURCE_QUEUE: the queue's VisibilityTimeout is {source.facts.visibility} s; "
-                    f"it needs {LEAST_VISIBILITY} at least, and 30 or more is wise"
-                )
-                raise SettingsError([problem])
-        except NotThere:
-            raise
-        except (ConfigurationFault, Temporary) as error:
-            if not patient:
-                return None
-            attempt += 1
-            seconds = pause(attempt)
-            log.error("worker.paused", reason=f"the source queue's attributes can't be read: {error}", retry_in=seconds)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await stop.wait()
-        else:
-            return source
-    return None

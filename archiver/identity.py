@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from secrets import token_hex
 from typing import Self
 
 from archiver.core.draft import Rules
 from archiver.core.locations import archive_digest, archive_key
-from archiver.core.messages import Envelope, Status, envelope, notification_id
+from archiver.core.messages import Envelope, Stage, Status, envelope, notification_id
 from archiver.errors import Rejected
 from archiver.ports import Message, Note, Notifier, Rejection
 
@@ -35,11 +36,20 @@ class Identity:
         An answer about this job, the same for every delivery of the message. *write* makes its body of so many bytes
         at the most; attributes that leave hardly any room for it are left out.
         """
+        return self._note(notifier, write, self.answer_id(status))
+
+    def event(self, stage: Stage, notifier: Notifier, write: Callable[[int], str]) -> Note:
+        """Word of how this job goes: never the same one twice."""
+        return self._note(
+            notifier, write, hashlib.sha256(f"{self.digest}\n{stage}\n{token_hex(8)}".encode()).hexdigest()
+        )
+
+    def _note(self, notifier: Notifier, write: Callable[[int], str], once: str) -> Note:
         attributes = self.message.attributes
         if notifier.room_for(attributes) < LEAST_ROOM:
             attributes = {}
         group = self.message.group or self.digest
-        return Note(write(notifier.room_for(attributes)), self.answer_id(status), group, attributes)
+        return Note(write(notifier.room_for(attributes)), once, group, attributes)
 
     def answer_id(self, status: Status) -> str:
         return notification_id(self.digest, self.message.id, status)

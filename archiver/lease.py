@@ -52,6 +52,7 @@ class Lease:
         self._renewed = message.received_at
         self._held_for = float(visibility)
         self._lost: str | None = None
+        self._least = 1.0
         self._done = asyncio.Event()
         self._job: asyncio.Task[object] | None = None
         self._heartbeat: asyncio.Task[None] | None = None
@@ -71,6 +72,14 @@ class Lease:
     def lost_in(self) -> float:
         """Seconds until the lease is lost, unless it is renewed."""
         return max(0.0, self.lost_at - self._clock())
+
+    @property
+    def margin(self) -> float:
+        """The smallest fraction of the visibility that was ever left before the lease would have been lost."""
+        return max(0.0, min(self._least, self._left()))
+
+    def _left(self) -> float:
+        return (self.lost_at - self._clock()) / self._visibility
 
     def confirm(self) -> None:
         """
@@ -135,6 +144,7 @@ class Lease:
                 if self._done.is_set():
                     return True
             else:
+                self._least = min(self._least, self._left())
                 self._renewed, self._held_for = before, float(seconds)
                 return True
         return False

@@ -13,8 +13,10 @@ from structlog.typing import Processor
 LIBRARIES = ("botocore", "aiobotocore", "aioboto3", "boto3", "aiohttp", "asyncio", "urllib3")
 
 
-def configure_logs(*, debug: bool = False, dev_mode: bool = False, stream: TextIO | None = None) -> None:
-    """Set up structlog and the standard library's logging. *stream*: stdout unless given."""
+def configure_logs(
+    *, debug: bool = False, dev_mode: bool = False, stream: TextIO | None = None, least: str = "info"
+) -> None:
+    """Set up structlog and the standard library's logging. *stream*: stdout unless given; *least*: the level shown."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -31,7 +33,7 @@ def configure_logs(*, debug: bool = False, dev_mode: bool = False, stream: TextI
             structlog.processors.JSONRenderer(),
         ]
     )
-    level = logging.DEBUG if debug else logging.INFO
+    level = logging.DEBUG if debug else logging.getLevelNamesMapping()[least.upper()]
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

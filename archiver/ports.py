@@ -6,9 +6,10 @@ and one contract test (`tests/contract/`) that runs on the twin and on the real 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from archiver.core.locations import Location
+from archiver.core.messages import Link
 from archiver.core.plan import ObjectInfo
 from archiver.errors import Rejected
 
@@ -97,11 +98,15 @@ class ObjectReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an archive goes and what stands beside it. *metadata* is ASCII; *disposition* a Content-Disposition."""
+    """
+    Where an archive goes and what stands beside it. *metadata* is ASCII; *disposition* a Content-Disposition. All
+    parts but the last are of *part_size* bytes; an archive that is not longer is put at once.
+    """
 
     key: str
     disposition: str
-    metadata: Mapping[str, str]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    part_size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,13 @@ class Note:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
 
 
+class Links(Protocol):
+    """How archives are linked to."""
+
+    def link(self, key: str) -> Link:
+        """The link to the archive at *key*."""
+
+
 class Notifier(Protocol):
     """Where answers go."""
 
@@ -184,6 +196,32 @@ class Done:
     size: int
     key: str
     reused: bool
+
+
+Outcome = Literal["done", "rejected", "retried", "returned", "lease_lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """
+    How a job ended. *code* says why it was rejected or retried. *seconds* from its receipt on, *queued* before that.
+    *margin*: the smallest fraction of the visibility that was left of its lease, 0 to 1.
+    """
+
+    outcome: Outcome
+    seconds: float
+    queued: float
+    margin: float
+    code: str = ""
+    files: int = 0
+    bytes: int = 0
+
+
+class Observer(Protocol):
+    """Whoever counts jobs. It must neither wait nor raise."""
+
+    def ended(self, job: Ended) -> None:
+        """One job ended, or its message was given up."""
 
 
 class Job(Protocol):

@@ -1,7 +1,7 @@
 """Every setting, read once from the environment, checked together, frozen."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeVar, cast
 
 from pydantic import AliasChoices, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import (
@@ -31,15 +31,21 @@ class SettingsError(Exception):
         self.problems = problems
 
 
-class Settings(BaseSettings):
-    """What the environment says. Field descriptions are the text of the settings table in the documentation."""
+_SOURCE_QUEUE = AliasChoices("SQS_SOURCE_QUEUE", "SQS_SOURCE")
+_SOURCE_QUEUE_IS = "queue to read: a name, URL or ARN"
+_DESTINATION_BUCKET = "S3_DESTINATION_BUCKET"
+_DESTINATION_BUCKET_IS = "bucket of the archives"
+
+
+class Environment(BaseSettings):
+    """
+    What the environment says, for commands that need only some of it. Field descriptions are the text of the settings
+    table in the documentation.
+    """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True)
 
-    source_queue: Text = Field(
-        validation_alias=AliasChoices("SQS_SOURCE_QUEUE", "SQS_SOURCE"),
-        description="queue to read: a name, URL or ARN",
-    )
+    source_queue: Text | None = Field(None, validation_alias=_SOURCE_QUEUE, description=_SOURCE_QUEUE_IS)
     destination_queue: Text | None = Field(
         None,
         validation_alias=AliasChoices("SQS_DESTINATION_QUEUE", "SQS_DESTINATION"),
@@ -47,6 +53,11 @@ class Settings(BaseSettings):
     )
     failure_queue: Text | None = Field(
         None, validation_alias="SQS_FAILURE_QUEUE", description="queue for failure answers"
+    )
+    progress_queue: Text | None = Field(
+        None,
+        validation_alias="PROGRESS_QUEUE",
+        description="queue that is told how each job goes: accepted, building, and the answer",
     )
     source_bucket: BucketName | None = Field(
         None, validation_alias="S3_SOURCE_BUCKET", description="bucket of bare keys"
@@ -56,8 +67,8 @@ class Settings(BaseSettings):
         validation_alias="S3_ALLOWED_SOURCES",
         description="`bucket` and `bucket/prefix/`, comma-separated: what requests may name",
     )
-    destination_bucket: BucketName = Field(
-        validation_alias="S3_DESTINATION_BUCKET", description="bucket of the archives"
+    destination_bucket: BucketName | None = Field(
+        None, validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_IS
     )
     file_prefix: FilePrefix = Field(
         "download", validation_alias="S3_FILE_PREFIX", description="first word of the archive's file name"
@@ -93,6 +104,44 @@ class Settings(BaseSettings):
     base_url: BaseUrl | None = Field(
         None, validation_alias="ARCHIVE_BASE_URL", description="base of the links; without it links are `s3://` URIs"
     )
+    cloudfront_key_id: Text | None = Field(
+        None,
+        validation_alias="CLOUDFRONT_KEY_ID",
+        description="id of the CloudFront public key that links are signed for; without it links are not signed",
+    )
+    cloudfront_private_key: SecretStr | None = Field(
+        None,
+        validation_alias="CLOUDFRONT_PRIVATE_KEY",
+        description="the RSA private key to it: PEM text, or the path of a file that holds it",
+    )
+    link_expires_in: int = Field(
+        7 * 24 * 3600,
+        ge=60,
+        le=366 * 24 * 3600,
+        validation_alias="LINK_EXPIRES_IN",
+        description="seconds for which a signed link works, from its answer on",
+    )
+    heartbeat_file: Text | None = Field(
+        None,
+        validation_alias="HEARTBEAT_FILE",
+        description="file that the worker touches while it is well: what `archiver health` looks at",
+    )
+    health_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        validation_alias="HEALTH_PORT",
+        description="port of `/health/live`, `/health/ready` and Prometheus' `/metrics`",
+    )
+    health_host: Text = Field(
+        "127.0.0.1", validation_alias="HEALTH_HOST", description="address that `HEALTH_PORT` is opened on"
+    )
+    metrics: Literal["emf"] | None = Field(
+        None, validation_alias="METRICS", description="`emf`: CloudWatch's embedded metric format, on stdout"
+    )
+    service_name: Text = Field(
+        "archiver", validation_alias="SERVICE_NAME", description="the dimension `Service` of the metrics"
+    )
     debug: bool = Field(False, validation_alias=AliasChoices("DEBUG", "APP_DEBUG"), description="debug log level")
     dev_mode: bool = Field(False, validation_alias="DEV_MODE", description="console log lines instead of JSON")
 
@@ -102,14 +151,40 @@ class Settings(BaseSettings):
         return self.memory_budget_mib * MIB
 
 
+class Settings(Environment):
+    """All that a worker needs."""
+
+    source_queue: Text = Field(validation_alias=_SOURCE_QUEUE, description=_SOURCE_QUEUE_IS)
+    destination_bucket: BucketName = Field(validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_IS)
+
+
+E = TypeVar("E", bound=Environment)
+
+
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """
-    Read *environ*. An empty variable counts as unset.
+    Read *environ* for a worker. An empty variable counts as unset.
 
     Raises SettingsError with every problem at once.
     """
+    return _load(Settings, environ)
 
-    class Given(Settings):
+
+def load_environment(environ: Mapping[str, str]) -> Environment:
+    """Read *environ* for a command that asks for what it needs itself, with `needed`. Raises SettingsError."""
+    return _load(Environment, environ)
+
+
+def needed(environment: Environment, *names: str) -> None:
+    """Raises SettingsError for those of the variables *names* that are not set."""
+    fields = {_names(field.validation_alias)[0]: (name, field) for name, field in Environment.model_fields.items()}
+    absent = [name for name in names if getattr(environment, fields[name][0]) is None]
+    if absent:
+        raise SettingsError([f"{name}: is required ({fields[name][1].description})" for name in absent])
+
+
+def _load(model: type[E], environ: Mapping[str, str]) -> E:
+    class Given(model):  # type: ignore[valid-type, misc]
         @classmethod
         def settings_customise_sources(  # the signature is pydantic-settings'
             cls,
@@ -122,9 +197,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
             cast("EnvSettingsSource", env_settings).env_vars = {k: v for k, v in environ.items() if v.strip()}
             return (env_settings,)
 
-    problems = _source_problems(environ)
+    problems = _source_problems(environ) + _signing_problems(environ)
     try:
-        settings = cast("Callable[[], Settings]", Given)()
+        settings = cast("Callable[[], E]", Given)()
     except ValidationError as error:
         problems = [_problem(environ, entry["loc"], entry["type"], entry["msg"]) for entry in error.errors()] + problems
         raise SettingsError(problems) from None
@@ -135,7 +210,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 def _problem(environ: Mapping[str, str], loc: tuple[int | str, ...], kind: str, msg: str) -> str:
     name = str(loc[0])
-    field = next(f for f in Settings.model_fields.values() if name in _names(f.validation_alias))
+    field = next(f for f in Environment.model_fields.values() if name in _names(f.validation_alias))
     given = next((n for n in _names(field.validation_alias) if environ.get(n, "").strip()), name)
     if kind == "missing":
         return f"{given}: is required ({field.description})"
@@ -146,6 +221,19 @@ def _names(alias: object) -> list[str]:
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
     return [str(alias)]
+
+
+def _signing_problems(environ: Mapping[str, str]) -> list[str]:
+    """Signed links take two settings, and a base to sign."""
+    key_id, key, base = (
+        environ.get(name, "").strip() for name in ("CLOUDFRONT_KEY_ID", "CLOUDFRONT_PRIVATE_KEY", "ARCHIVE_BASE_URL")
+    )
+    if bool(key_id) != bool(key):
+        absent, given = ("CLOUDFRONT_PRIVATE_KEY", "CLOUDFRONT_KEY_ID")[:: 1 if key_id else -1]
+        return [f"{absent}: is required where {given} is set: links are signed with both"]
+    if key_id and not base:
+        return ["ARCHIVE_BASE_URL: is required where links are signed: it is the distribution's address"]
+    return []
 
 
 def _source_problems(environ: Mapping[str, str]) -> list[str]:

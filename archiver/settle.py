@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from time import monotonic
 from typing import TypeVar
 
@@ -21,9 +22,9 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from archiver.core.backoff import LONGEST_REDELIVERY, pause, redelivery_delay
-from archiver.errors import ArchiverError, ConfigurationFault, LeaseLost, Rejected, Temporary
+from archiver.errors import ArchiverError, ConfigurationFault, Interrupted, LeaseLost, Rejected, Temporary
 from archiver.lease import LONGEST, Lease
-from archiver.ports import Done, Job, Message, MessageSource, QueueFacts
+from archiver.ports import Done, Ended, Job, Message, MessageSource, Observer, Outcome, QueueFacts
 from archiver.stages.upload import patiently
 
 log = structlog.get_logger(__name__)
@@ -55,25 +56,42 @@ class Gate:
         self.changed.set()
 
     @property
+    def held(self) -> int:
+        """How many jobs are held by configuration faults."""
+        return self._held
+
+    @property
     def shut_for(self) -> float | None:
         """Seconds until it opens by itself: 0 where it is open, None where that depends on a job."""
         return None if self._held else max(0.0, self._rests_until - monotonic())
 
 
 @dataclass(frozen=True, slots=True)
-class _Return:
-    """The message goes back for *seconds*."""
+class _Ending:
+    """How a job ended. *back*: seconds for which its message goes back; None: it is deleted, or not ours any more."""
 
-    seconds: int
+    outcome: Outcome
+    code: str = ""
+    files: int = 0
+    bytes: int = 0
+    back: int | None = None
 
 
 class Settler:
     """Runs one job under its lease, and settles its message by the table above."""
 
     def __init__(
-        self, source: MessageSource, facts: QueueFacts, job: Job, gate: Gate, *, longest: float = LONGEST
+        self,
+        source: MessageSource,
+        facts: QueueFacts,
+        job: Job,
+        gate: Gate,
+        observer: Observer,
+        *,
+        longest: float = LONGEST,
     ) -> None:
         self._source = source
+        self._observer = observer
         self._facts = facts
         self._job = job
         self._gate = gate
@@ -84,16 +102,30 @@ class Settler:
         with bound_contextvars(message_id=message.id, job_id=self._job.identify(message)):
             log.info("job.received", receive_count=message.receive_count)
             lease = Lease(message, self._facts.visibility, self._source.hide, longest=self._longest)
+            queued = max(0.0, (datetime.now(UTC) - message.sent_at).total_seconds())
             try:
                 async with lease:
                     ending = await self._work(message, lease)
                 await self._end(message, ending, lease)
             except LeaseLost as lost:
                 log.warning("job.lease_lost", reason=str(lost))
+                ending = _Ending("lease_lost")
             except asyncio.CancelledError:
                 # At shutdown, when the grace period is over. What was begun is undone by now.
                 if await self._give_back(message, SHORT_DELAY, lease):
                     log.info("job.returned", delay=SHORT_DELAY, reason="shutdown")
+                ending = _Ending("returned")
+            self._observer.ended(
+                Ended(
+                    outcome=ending.outcome,
+                    code=ending.code,
+                    seconds=monotonic() - message.received_at,
+                    queued=queued,
+                    margin=lease.margin,
+                    files=ending.files,
+                    bytes=ending.bytes,
+                )
+            )
 
     async def give_back_unstarted(self, message: Message) -> None:
         """For a message that came when the worker was already stopping."""
@@ -101,8 +133,7 @@ class Settler:
             if await self._give_back(message, 0):
                 log.info("job.returned", delay=0, reason="shutdown before it started")
 
-    async def _work(self, message: Message, lease: Lease) -> _Return | None:
-        """None: the message is to be deleted."""
+    async def _work(self, message: Message, lease: Lease) -> _Ending:
         begun = monotonic()
         try:
             done = await self._attempt(message, lease)
@@ -110,7 +141,7 @@ class Settler:
             return await self._reject(message, rejection, lease)
         except _Held as held:
             log.warning("job.retried", reason=str(held), delay=LONGEST_REDELIVERY, receive_count=message.receive_count)
-            return _Return(LONGEST_REDELIVERY)
+            return _Ending("retried", "configuration", back=LONGEST_REDELIVERY)
         except Temporary as error:
             self._gate.rest(error.rest)
             if self._facts.max_receives is not None and message.receive_count >= self._facts.max_receives:
@@ -128,12 +159,12 @@ class Settler:
             reused=done.reused,
             seconds=round(monotonic() - begun, 3),
         )
-        return None
+        return _Ending("done", files=done.files, bytes=done.size)
 
-    def _retry(self, message: Message, error: Exception) -> _Return:
+    def _retry(self, message: Message, error: Temporary) -> _Ending:
         delay = redelivery_delay(message.receive_count, random.uniform)
         log.warning("job.retried", reason=str(error), delay=delay, receive_count=message.receive_count)
-        return _Return(delay)
+        return _Ending("retried", _kind(error), back=delay)
 
     async def _attempt(self, message: Message, lease: Lease) -> Done:
         """
@@ -156,7 +187,7 @@ class Settler:
 
         return await self._hold(run, lease)
 
-    async def _reject(self, message: Message, rejection: Rejected, lease: Lease) -> _Return | None:
+    async def _reject(self, message: Message, rejection: Rejected, lease: Lease) -> _Ending:
         fields = {"code": rejection.code, "reason": rejection.message, "sources": len(rejection.sources)}
 
         try:
@@ -165,14 +196,14 @@ class Settler:
             await self._hold(lambda: self._job.answer_rejection(message, rejection, lease.confirm), lease)
         except _Held as held:
             log.error("job.rejection_failed", **fields, failure=str(held), delay=LONGEST_REDELIVERY)
-            return _Return(LONGEST_REDELIVERY)
+            return _Ending("retried", "dead_letter_queue", back=LONGEST_REDELIVERY)
         except Temporary as error:
             # The message stays, and the queue's own redrive policy takes it in the end.
             delay = redelivery_delay(message.receive_count, random.uniform)
             log.error("job.rejection_failed", **fields, failure=str(error), delay=delay)
-            return _Return(delay)
+            return _Ending("retried", "dead_letter_queue", back=delay)
         log.warning("job.rejected", **fields)
-        return None
+        return _Ending("rejected", rejection.code)
 
     async def _hold(self, step: Callable[[], Awaitable[T]], lease: Lease) -> T:
         """Do *step*, again and again while it is our configuration that is at fault, and receive nothing meanwhile."""
@@ -195,11 +226,11 @@ class Settler:
                 self._gate.release()
                 log.info("worker.resumed", after=attempt)
 
-    async def _end(self, message: Message, ending: _Return | None, lease: Lease) -> None:
+    async def _end(self, message: Message, ending: _Ending, lease: Lease) -> None:
         """The heartbeat is over: what is still to be done has the time that is left of the lease, and no more."""
         lease.confirm()
-        if ending is not None:
-            await self._give_back(message, ending.seconds, lease)
+        if ending.back is not None:
+            await self._give_back(message, ending.back, lease)
             return
 
         async def delete() -> None:
@@ -241,6 +272,15 @@ def _meaning(error: Exception, *, expired: bool) -> ArchiverError:
         return Temporary(f"{type(error).__name__}: {error}")
     log.error("job.defect", exc_info=error)
     return Rejected("internal", f"a defect in the archiver: {type(error).__name__}")
+
+
+def _kind(error: Temporary) -> str:
+    """What kind of trouble a message was given back for, in a word that can be counted."""
+    if error.rejection is not None:
+        return error.rejection.code
+    if isinstance(error, Interrupted):
+        return "throttled" if error.throttled else "interrupted"
+    return "temporary"
 
 
 class _Held(ArchiverError):

@@ -2,13 +2,16 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 
 from archiver.core.backoff import full_jitter, pause
 from archiver.errors import ConfigurationFault, Temporary
 from archiver.ports import Message, MessageSource
+from archiver.pulse import Pulse
 from archiver.settle import Gate, Settler
 
 log = structlog.get_logger(__name__)
@@ -17,20 +20,38 @@ BATCH = 10  # messages that one receive may bring, at the most
 POLL_MARGIN = 10.0  # seconds beyond the long poll's own wait before a stopping worker gives it up
 
 
-class Worker:
+@dataclass(frozen=True, slots=True)
+class Pace:
     """
     *slots* jobs at once; *wait* is the long poll's length and *grace* what running jobs get at the end, in seconds.
     """
 
+    slots: int
+    wait: float
+    grace: float
+
+
+class Worker:
+    """*busy* is told how many jobs run, whenever that changes."""
+
     def __init__(
-        self, source: MessageSource, settler: Settler, gate: Gate, *, slots: int, wait: float, grace: float
+        self,
+        source: MessageSource,
+        settler: Settler,
+        gate: Gate,
+        pace: Pace,
+        *,
+        pulse: Pulse,
+        busy: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._source = source
         self._settler = settler
         self._gate = gate
-        self._slots = slots
-        self._wait = wait
-        self._grace = grace
+        self._slots = pace.slots
+        self._wait = pace.wait
+        self._grace = pace.grace
+        self._pulse = pulse
+        self._busy = busy
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -71,8 +92,10 @@ class Worker:
                 messages = await self._source.receive(min(self._slots - len(self._running), BATCH))
             except (Temporary, ConfigurationFault) as error:
                 failures += 1
+                self._pulse.failed()
                 await self._recover(error, failures, stop)
                 continue
+            self._pulse.received()
             if failures:
                 log.info("worker.receiving", after=failures)
             failures = 0
@@ -100,10 +123,12 @@ class Worker:
             job = asyncio.create_task(self._settler.handle(message), name=f"job.{message.id}")
             self._running.add(job)
             job.add_done_callback(self._ended)
+            self._busy(len(self._running))
 
     def _ended(self, job: asyncio.Task[None]) -> None:
         self._running.discard(job)
         self._gate.changed.set()
+        self._busy(len(self._running))
         if not job.cancelled() and (error := job.exception()) is not None:
             log.error("worker.defect", reason=repr(error), exc_info=error)
 

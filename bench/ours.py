@@ -15,18 +15,20 @@ from datetime import UTC, datetime
 
 from loads import Load
 
-from archiver.app import READS_AT_ONCE, reading, rules_of
+from archiver.app import READS_AT_ONCE, links_of, reading, rules_of
 from archiver.aws.clients import Limits, open_clients
 from archiver.aws.s3 import S3Store
+from archiver.build import Builder
 from archiver.logs import configure_logs
 from archiver.pipeline import Answers, Pipeline
-from archiver.ports import Attribute, Message, Note, QueueFacts, Rejection
+from archiver.ports import Attribute, Ended, Message, Note, QueueFacts, Rejection
+from archiver.pulse import Pulse
 from archiver.settings import load_settings
 from archiver.settle import Gate, Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
-from archiver.worker import Worker
+from archiver.worker import Pace, Worker
 
 FACTS = QueueFacts(arn="arn:aws:sqs:us-east-1:000000000000:bench", visibility=60)
 
@@ -67,6 +69,9 @@ class Queues:
         self.failure = reason
         self.done.set()
 
+    def ended(self, job: Ended) -> None:
+        """Who counts jobs counts none here."""
+
     def room_for(self, attributes: Mapping[str, Attribute]) -> int:
         del attributes
         return 1 << 20
@@ -94,17 +99,24 @@ async def run(load: Load, prefix: str) -> dict[str, object]:
         jobs=settings.max_concurrent_jobs,
     )
     async with open_clients(limits) as clients, reading(clients) as reader:
-        pipeline = Pipeline(
-            rules_of(settings),
-            queue_arn=FACTS.arn,
+        rules, store = rules_of(settings), S3Store(clients, settings.destination_bucket)
+        builder = Builder(
+            rules,
             fetcher=Fetcher(reader, Limiter(READS_AT_ONCE)),
-            store=S3Store(clients, settings.destination_bucket),
-            source=queues,
-            answers=Answers(success=queues),
+            store=store,
             budget=Budget(settings.memory_budget),
         )
-        settler = Settler(queues, FACTS, pipeline, gate)
-        worker = Worker(queues, settler, gate, slots=settings.max_concurrent_jobs, wait=settings.wait_seconds, grace=1)
+        pipeline = Pipeline(
+            rules,
+            builder,
+            queue_arn=FACTS.arn,
+            store=store,
+            source=queues,
+            answers=Answers(success=queues),
+            links=links_of(settings),
+        )
+        settler = Settler(queues, FACTS, pipeline, gate, queues)
+        worker = Worker(queues, settler, gate, Pace(settings.max_concurrent_jobs, settings.wait_seconds, 1), pulse=Pulse())
         wall, cpu = time.perf_counter(), time.process_time()
         await worker.run(queues.done)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

@@ -29,7 +29,7 @@ T = TypeVar("T")
 class Rules:
     """
     What of the settings bears on what goes into an archive and where it goes. *compression* is for requests that name
-    none; *base_url* None: links are `s3://` URIs; *key_secret* None: keys of archives can be guessed.
+    none; *key_secret* None: keys of archives can be guessed.
     """
 
     source_bucket: str | None
@@ -37,7 +37,6 @@ class Rules:
     allowed: AllowList
     compression: Compression = "store"
     file_prefix: str = "download"
-    base_url: str | None = None
     key_secret: str | None = field(default=None, repr=False)
 
 

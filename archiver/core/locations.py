@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Self
 from urllib.parse import quote
 
+from archiver.core.messages import Link
 from archiver.core.paths import safe_part
 from archiver.errors import Rejected
 
@@ -122,9 +123,21 @@ def archive_key(digest: str, prefix: str) -> str:
     return f"{digest}/{prefix}.zip"
 
 
-def archive_link(base_url: str | None, bucket: str, key: str) -> str:
-    """Make the link that the answer carries; an `s3://` URI where there is no *base_url*."""
+def archive_url(base_url: str | None, bucket: str, key: str) -> str:
+    """Make the URL that the answer carries, unsigned; an `s3://` URI where there is no *base_url*."""
     return str(Location(bucket, key)) if base_url is None else f"{base_url.rstrip('/')}/{quote(key, safe='/')}"
+
+
+@dataclass(frozen=True, slots=True)
+class PlainLinks:
+    """Links that anyone can use, as long as the archive is there. Without *base_url* they are `s3://` URIs."""
+
+    base_url: str | None
+    bucket: str
+
+    def link(self, key: str) -> Link:
+        """The link to the archive at *key*."""
+        return Link(archive_url(self.base_url, self.bucket, key))
 
 
 def content_disposition(archive_name: str | None, prefix: str, sent_at: datetime) -> str:

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -14,6 +15,7 @@ OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
 Status = Literal["succeeded", "partial", "failed"]
+Stage = Literal["accepted", "building"]
 
 JOB_ID_CHARACTERS = 128
 
@@ -80,6 +82,7 @@ class Request(_Model):
     on_missing: OnMissing = "fail"
     on_duplicate: OnDuplicate = "rename"
     compression: Compression | None = None
+    progress: bool = False
 
 
 def parse_request(body: str) -> Request:
@@ -148,6 +151,15 @@ def _is_job_id(text: str) -> bool:
     return 1 <= len(text) <= JOB_ID_CHARACTERS and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
+class Counts(Protocol):
+    """How far an archive is: *files* and *bytes* done, of how many; nothing is planned yet where those are 0."""
+
+    files: int
+    bytes: int
+    files_planned: int
+    bytes_planned: int
+
+
 @dataclass(frozen=True, slots=True)
 class Archive:
     """A finished archive. *size* in bytes, *etag* as the store writes it, *crc32* as 8 hex digits where it has one."""
@@ -170,11 +182,19 @@ class Renamed:
 
 
 @dataclass(frozen=True, slots=True)
+class Link:
+    """What a person clicks on. *expires_at*: in UTC; None where it works as long as the archive is there."""
+
+    url: str
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Success:
     """All that the answer to a finished job says."""
 
     envelope: Envelope
-    url: str
+    link: Link
     archive: Archive
     status: Literal["succeeded", "partial"]
     missing: Sequence[SourceProblem]
@@ -189,7 +209,7 @@ def success_answer(success: Success, limit: int) -> str:
     renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
     answer: dict[str, Any] = {
         "metadata": success.envelope.metadata,
-        "substitutions": {"archiver_URL": success.url},
+        "substitutions": {"archiver_URL": success.link.url},
         "job_id": success.envelope.job_id,
         "status": success.status,
         "archive": {
@@ -204,6 +224,8 @@ def success_answer(success: Success, limit: int) -> str:
         "renamed": renamed,
         "notification_id": success.notification_id,
     }
+    if success.link.expires_at is not None:
+        answer["expires_at"] = f"{success.link.expires_at:%Y-%m-%dT%H:%M:%SZ}"
     return jsontext.dump_within(answer, {"renamed": renamed, "missing": missing}, limit)
 
 
@@ -217,6 +239,22 @@ def failure_answer(envelope: Envelope, rejected: Rejected, limit: int) -> str:
         "error": {"code": rejected.code, "message": rejected.message, "sources": sources},
     }
     return jsontext.dump_within(answer, {"error.sources": sources}, limit)
+
+
+def progress_event(envelope: Envelope, stage: Stage, progress: Counts, limit: int) -> str:
+    """Write how a job goes, in *limit* bytes of UTF-8, as `success_answer` does."""
+    event: dict[str, Any] = {
+        "metadata": envelope.metadata,
+        "job_id": envelope.job_id,
+        "status": stage,
+        "progress": {
+            "files": progress.files,
+            "files_planned": progress.files_planned,
+            "bytes": progress.bytes,
+            "bytes_planned": progress.bytes_planned,
+        },
+    }
+    return jsontext.dump_within(event, {}, limit)
 
 
 def _sources(problems: Sequence[SourceProblem]) -> list[dict[str, str]]:

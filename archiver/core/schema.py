@@ -2,7 +2,7 @@
 
 from typing import Any, get_args
 
-from archiver.core.messages import Request
+from archiver.core.messages import Request, Stage
 from archiver.errors import Code
 
 _TEXT = {"type": "string"}
@@ -18,8 +18,8 @@ _TRUNCATED = {
 
 
 def json_schema() -> dict[str, Any]:
-    """Give the schemas (JSON Schema 2020-12) of `request`, `success` and `failure`."""
-    return {"request": _request(), "success": _success(), "failure": _failure()}
+    """Give the schemas (JSON Schema 2020-12) of `request`, `success`, `failure` and `progress`."""
+    return {"request": _request(), "success": _success(), "failure": _failure(), "progress": _progress()}
 
 
 def _request() -> dict[str, Any]:
@@ -39,7 +39,7 @@ def _success() -> dict[str, Any]:
         crc32={"type": ["string", "null"], "pattern": "^[0-9a-f]{8}$"},
     )
     renamed = _object(**{"source": _TEXT, "from": _TEXT, "to": _TEXT})
-    return _answer(
+    answer = _answer(
         metadata=_METADATA,
         substitutions=_object(archiver_URL=_TEXT),
         job_id=_JOB_ID,
@@ -49,6 +49,17 @@ def _success() -> dict[str, Any]:
         renamed={"type": "array", "items": renamed},
         notification_id={"type": "string", "pattern": "^[0-9a-f]{64}$"},
     )
+    answer["properties"]["expires_at"] = {
+        "type": "string",
+        "format": "date-time",
+        "description": "Only where links are signed: until when this one works.",
+    }
+    return answer
+
+
+def _progress() -> dict[str, Any]:
+    counts = _object(files=_COUNT, files_planned=_COUNT, bytes=_COUNT, bytes_planned=_COUNT)
+    return _answer(metadata=_METADATA, job_id=_JOB_ID, status={"enum": list(get_args(Stage))}, progress=counts)
 
 
 def _failure() -> dict[str, Any]:

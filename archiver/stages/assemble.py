@@ -33,6 +33,7 @@ from archiver.ports import StoredArchive
 from archiver.stages.budget import Budget, Share
 from archiver.stages.checksums import crc32, crc32_combine, join
 from archiver.stages.fetch import Fetcher
+from archiver.stages.progress import Progress
 from archiver.stages.upload import Upload
 
 GUARANTEED = 3  # buffers; see above
@@ -42,7 +43,9 @@ UPLOADS_AT_ONCE = 4  # parts of one job
 MOST_JOINED = 64  # CRCs of pieces of one part
 
 
-async def assemble(layout: Layout, budget: Budget, fetcher: Fetcher, upload: Upload) -> StoredArchive:
+async def assemble(
+    layout: Layout, budget: Budget, fetcher: Fetcher, upload: Upload, progress: Progress
+) -> StoredArchive:
     """
     Build the archive that *layout* describes and make it appear through *upload*.
 
@@ -50,7 +53,7 @@ async def assemble(layout: Layout, budget: Budget, fetcher: Fetcher, upload: Upl
     """
     size = layout.part_size if layout.parts > 1 else layout.length
     async with budget.share(size, min(GUARANTEED, layout.parts)) as share:
-        assembly = Assembly(layout, share, fetcher, upload)
+        assembly = Assembly(layout, share, fetcher, upload, progress)
         try:
             return await assembly.run()
         except BaseExceptionGroup as group:
@@ -90,11 +93,12 @@ class _Open:
 class Assembly:
     """One archive being assembled. `run` once."""
 
-    def __init__(self, layout: Layout, share: Share, fetcher: Fetcher, upload: Upload) -> None:
+    def __init__(self, layout: Layout, share: Share, fetcher: Fetcher, upload: Upload, progress: Progress) -> None:
         self._layout = layout
         self._share = share
         self._fetcher = fetcher
         self._upload = upload
+        self._progress = progress
         self._reads: Iterator[Read] = layout.reads()
         self._turn = asyncio.Lock()
         self._parts: dict[int, _Part] = {}
@@ -161,6 +165,7 @@ class Assembly:
             crcs = [crc32(view) for view in views]
         else:
             crcs = await self._receive_object(member.content, read, views, member.content.crc32 if whole else None)
+        self._progress.bytes += read.length
         crc = crcs[0] if len(crcs) == 1 else _total(crcs, views)
         if whole:
             self._write_header(read.member, crc)
@@ -198,6 +203,7 @@ class Assembly:
 
     def _write_header(self, member: int, crc: int) -> None:
         self._crcs[member] = crc
+        self._progress.files += 1
         self._write(self._layout.header_offset(member), self._layout.header_bytes(member, crc))
 
     async def _write_directory(self) -> None:

@@ -28,6 +28,7 @@ from archiver.ports import StoredArchive
 from archiver.stages.budget import Budget
 from archiver.stages.checksums import crc32, crc32_combine
 from archiver.stages.fetch import Fetcher
+from archiver.stages.progress import Progress
 from archiver.stages.upload import Upload
 from archiver.stages.zip_methods import zip_method
 
@@ -35,19 +36,21 @@ CHUNKS = 8  # of one part's size together: 1 MiB each where parts are 8 MiB
 MODE = 0o100644
 
 
-async def deflate(members: Sequence[Member], budget: Budget, fetcher: Fetcher, upload: Upload) -> StoredArchive:
+async def deflate(
+    members: Sequence[Member], budget: Budget, fetcher: Fetcher, upload: Upload, progress: Progress
+) -> StoredArchive:
     """
     Build a zip of *members*, those marked compressed and the others stored, and make it appear through *upload*.
 
     Raises SourceChanged, Temporary, ArchiveExists, LeaseLost, ConfigurationFault; Rejected (`too_large`).
     """
-    size = part_size_for(longest(members), budget.total // 3)
+    size = compressed_part_size(members, budget.total // 3)
     async with budget.share(size, 3) as share:
         window, *parts = [await share.take() for _ in range(3)]
         stream = _Stream(members, parts, asyncio.get_running_loop())
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_read_ahead(members, window, fetcher, stream), name="deflate.read")
+                tasks.create_task(_read_ahead(members, window, fetcher, stream, progress), name="deflate.read")
                 sending = tasks.create_task(_send(stream, upload), name="deflate.send")
                 stream.start()
         except BaseExceptionGroup as group:
@@ -55,6 +58,11 @@ async def deflate(members: Sequence[Member], budget: Budget, fetcher: Fetcher, u
         finally:
             await stream.end()
         return await sending.result().finish(upload)
+
+
+def compressed_part_size(members: Sequence[Member], largest: int) -> int:
+    """The size of all parts but the last, at most *largest* bytes. Raises Rejected (`too_large`)."""
+    return part_size_for(longest(members), largest)
 
 
 def longest(members: Sequence[Member]) -> int:
@@ -76,14 +84,16 @@ class _Chunk:
     last: bool
 
 
-async def _read_ahead(members: Sequence[Member], window: memoryview, fetcher: Fetcher, stream: "_Stream") -> None:
+async def _read_ahead(
+    members: Sequence[Member], window: memoryview, fetcher: Fetcher, stream: "_Stream", progress: Progress
+) -> None:
     """Read chunks concurrently, hand them to the thread in order; a slot is used again once its bytes went through."""
     size = len(window) // CHUNKS
     for start in range(0, CHUNKS * size, size):
         stream.slots.put_nowait(window[start : start + size])
     pending: asyncio.Queue[asyncio.Task[_Chunk] | None] = asyncio.Queue()
     async with asyncio.TaskGroup() as reads:
-        reads.create_task(_pass_on(pending, stream), name="deflate.order")
+        reads.create_task(_pass_on(pending, stream, progress), name="deflate.order")
         for member in members:
             for start in range(0, max(member.size, 1), size):
                 slot = await stream.slots.get()
@@ -103,9 +113,14 @@ async def _read(member: Member, start: int, view: memoryview, slot: memoryview, 
     return _Chunk(view, slot, start + len(view) == member.size)
 
 
-async def _pass_on(pending: "asyncio.Queue[asyncio.Task[_Chunk] | None]", stream: "_Stream") -> None:
+async def _pass_on(
+    pending: "asyncio.Queue[asyncio.Task[_Chunk] | None]", stream: "_Stream", progress: Progress
+) -> None:
     while (read := await pending.get()) is not None:
-        stream.chunks.put(await read)
+        chunk = await read
+        progress.bytes += len(chunk.view)
+        progress.files += chunk.last
+        stream.chunks.put(chunk)
 
 
 @dataclass(slots=True)

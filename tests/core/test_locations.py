@@ -15,7 +15,7 @@ from archiver.core.locations import (
     Location,
     archive_digest,
     archive_key,
-    archive_link,
+    archive_url,
     content_disposition,
     parse_source,
 )
@@ -143,7 +143,7 @@ def test_the_digest_is_that_of_the_contract() -> None:
     ],
 )
 def test_the_link_is_the_base_and_the_encoded_key(base: str | None, link: str) -> None:
-    assert archive_link(base, "zip-storage", archive_key("3f", "my é+#1")) == link
+    assert archive_url(base, "zip-storage", archive_key("3f", "my é+#1")) == link
 
 
 @pytest.mark.parametrize(

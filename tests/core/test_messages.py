@@ -12,6 +12,7 @@ from archiver.core.messages import (
     Archive,
     Envelope,
     File,
+    Link,
     Renamed,
     Request,
     Success,
@@ -188,7 +189,7 @@ def test_the_envelope_of_a_good_request_says_what_the_request_says(job_id: str |
 
 SUCCESS = Success(
     envelope=Envelope({"key": "value"}, "order-4711"),
-    url="https://d111.cloudfront.net/3f/download.zip",
+    link=Link("https://d111.cloudfront.net/3f/download.zip"),
     archive=Archive("zip-storage", "3f/download.zip", 150214, 3, '"abc-1"', "00c0ffee"),
     status="succeeded",
     missing=(),
@@ -213,7 +214,7 @@ def test_the_answer_to_a_finished_job_is_that_of_the_contract() -> None:
 def test_an_answer_without_metadata_job_or_checksum_says_null() -> None:
     archive = Archive("b", "k", 1, 1, '"e"', None)
     lost = (SourceProblem("p/x", "source_missing", "detail"),)
-    answer = json.loads(success_answer(Success(Envelope(), "u", archive, "partial", lost, (), "n"), PLENTY))
+    answer = json.loads(success_answer(Success(Envelope(), Link("u"), archive, "partial", lost, (), "n"), PLENTY))
     assert (answer["metadata"], answer["job_id"], answer["archive"]["crc32"]) == (None, None, None)
     assert answer["status"] == "partial"
     assert answer["missing"] == [{"source": "p/x", "code": "source_missing"}]
@@ -231,7 +232,7 @@ def test_the_answer_to_a_rejected_job_is_that_of_the_contract() -> None:
 def test_an_answer_too_large_for_a_message_loses_renames_first_then_sources_and_says_so() -> None:
     many = Success(
         **{
-            **{name: getattr(SUCCESS, name) for name in ("envelope", "url", "archive", "notification_id")},
+            **{name: getattr(SUCCESS, name) for name in ("envelope", "link", "archive", "notification_id")},
             "status": "partial",
             "missing": [SourceProblem(f"p/{number}", "source_missing") for number in range(100)],
             "renamed": [Renamed(f"r/{number}", "a", "b") for number in range(100)],

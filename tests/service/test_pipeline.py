@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from archiver.build import Builder
 from archiver.core.draft import Rules
-from archiver.core.locations import AllowList, Location
+from archiver.core.locations import AllowList, Location, PlainLinks
 from archiver.errors import ArchiveExists, LeaseLost, Rejected, SourceChanged, Temporary
 from archiver.pipeline import Answers, Pipeline
 from archiver.ports import Attribute, Done, Message, QueueFacts, StoredArchive
@@ -32,6 +33,7 @@ class Scene:
     compression: str = "store"
     answers: MemoryNotifier | None = field(default_factory=MemoryNotifier)
     failures: MemoryNotifier = field(default_factory=MemoryNotifier)
+    watcher: MemoryNotifier | None = None
     dead: MemoryQueue = field(default_factory=MemoryQueue)
     said: int = 0
 
@@ -40,14 +42,16 @@ class Scene:
         self.pipeline = self.make()
 
     def make(self) -> Pipeline:
+        rules = Rules("source", "archives", AllowList("archives"), "store")
+        stage = self.stage
         return Pipeline(
-            Rules("source", "archives", AllowList("archives"), "store", base_url="https://links.example/"),
+            rules,
+            Builder(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget),
             queue_arn=ARN,
-            fetcher=self.stage.fetcher,
-            store=self.stage.store,
+            store=stage.store,
             source=self.queue,
-            answers=Answers(self.answers, self.failures),
-            budget=self.stage.budget,
+            answers=Answers(self.answers, self.failures, self.watcher),
+            links=PlainLinks("https://links.example/", "archives"),
         )
 
     def put(self, **objects: bytes) -> None:

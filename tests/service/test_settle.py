@@ -11,7 +11,7 @@ from archiver import settle
 from archiver.errors import ConfigurationFault, LeaseLost, Rejected, Temporary
 from archiver.ports import Done, Message, QueueFacts, Rejection
 from archiver.settle import Gate, Settler
-from twins import MemoryQueue
+from twins import MemoryObserver, MemoryQueue
 
 DONE = Done("succeeded", 3, 100, "key", reused=False)
 
@@ -55,12 +55,13 @@ class Scene:
     queue: MemoryQueue
     dead: MemoryQueue
     gate: Gate
+    observer: MemoryObserver = field(default_factory=MemoryObserver)
 
     async def settle(self, *acts: Done | Exception | Callable[[], Awaitable[Done]], **kwargs: object) -> ScriptedJob:
         job = ScriptedJob(self.queue, list(acts))
         job.rejecting = list(kwargs.pop("rejecting", []))  # type: ignore[call-overload]
         job.answering = list(kwargs.pop("answering", []))  # type: ignore[call-overload]
-        settler = Settler(self.queue, self.queue.facts, job, self.gate, **kwargs)  # type: ignore[arg-type]
+        settler = Settler(self.queue, self.queue.facts, job, self.gate, self.observer, **kwargs)  # type: ignore[arg-type]
         self.queue.put("body")
         (message,) = await self.queue.receive(1)
         await settler.handle(message)
@@ -283,7 +284,7 @@ async def test_a_job_cancelled_by_a_shutdown_goes_back_after_a_short_delay(
 
 
 async def test_a_message_that_came_too_late_goes_back_at_once(scene: Scene, logs: list[dict[str, object]]) -> None:
-    settler = Settler(scene.queue, scene.queue.facts, ScriptedJob(scene.queue, [DONE]), scene.gate)
+    settler = Settler(scene.queue, scene.queue.facts, ScriptedJob(scene.queue, [DONE]), scene.gate, scene.observer)
     scene.queue.put("body")
     (message,) = await scene.queue.receive(1)
     scene.queue.faults.plan("hide", Temporary("500"))

@@ -9,9 +9,10 @@ import pytest
 from archiver import worker as module
 from archiver.errors import ConfigurationFault, Rejected, Temporary
 from archiver.ports import Done, Message, QueueFacts
+from archiver.pulse import Pulse
 from archiver.settle import Gate, Settler
-from archiver.worker import Worker
-from twins import MemoryQueue
+from archiver.worker import Pace, Worker
+from twins import MemoryObserver, MemoryQueue
 
 DONE = Done("succeeded", 1, 1, "key", reused=False)
 
@@ -53,12 +54,14 @@ class Scene:
     job: SlowJob = field(default_factory=SlowJob)
     gate: Gate = field(default_factory=Gate)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
+    observer: MemoryObserver = field(default_factory=MemoryObserver)
+    pulse: Pulse = field(default_factory=Pulse)
+    busy: list[int] = field(default_factory=list)
 
     def start(self) -> asyncio.Task[None]:
-        settler = Settler(self.queue, self.queue.facts, self.job, self.gate)
-        worker = Worker(
-            self.queue, settler, self.gate, slots=self.slots, wait=self.queue._wait_seconds, grace=self.grace
-        )
+        settler = Settler(self.queue, self.queue.facts, self.job, self.gate, self.observer)
+        pace = Pace(self.slots, self.queue._wait_seconds, self.grace)
+        worker = Worker(self.queue, settler, self.gate, pace, pulse=self.pulse, busy=self.busy.append)
         return asyncio.create_task(worker.run(self.stop))
 
 

@@ -16,6 +16,7 @@ from archiver.stages.assemble import assemble
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher, Patience
 from archiver.stages.limiter import Limiter
+from archiver.stages.progress import Progress
 from archiver.stages.upload import uploading
 from twins import MemoryReader, MemoryS3, MemoryStore
 
@@ -31,6 +32,7 @@ class Stage:
     total: int = 1 << 20
     most: int = 8
     s3: MemoryS3 = field(default_factory=MemoryS3)
+    progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
         self.reader = MemoryReader(self.s3)
@@ -49,7 +51,7 @@ class Stage:
 
     async def assemble(self, members: Sequence[Member], part_size: int, target: Target = TARGET) -> StoredArchive:
         async with uploading(self.store, target, lambda: None) as upload:
-            return await assemble(Layout(members, part_size), self.budget, self.fetcher, upload)
+            return await assemble(Layout(members, part_size), self.budget, self.fetcher, upload, self.progress)
 
     def archive(self, key: str = TARGET.key) -> bytes:
         return next(blob.data for location, blob in self.s3.blobs.items() if location.key == key)

@@ -20,7 +20,7 @@ BUDGET = 15 << 20
 
 async def build(stage: Stage, members: list[Member]) -> StoredArchive:
     async with uploading(stage.store, TARGET, lambda: None) as upload:
-        return await deflate(members, stage.budget, stage.fetcher, upload)
+        return await deflate(members, stage.budget, stage.fetcher, upload, stage.progress)
 
 
 def threads() -> list[str]:
@@ -165,7 +165,7 @@ async def test_jobs_that_share_one_budget_take_turns() -> None:
 
             async def one(target: object = target) -> None:
                 async with uploading(stage.store, target, lambda: None) as upload:  # type: ignore[arg-type]
-                    await deflate(members, stage.budget, stage.fetcher, upload)
+                    await deflate(members, stage.budget, stage.fetcher, upload, stage.progress)
 
             tasks.create_task(one())
 

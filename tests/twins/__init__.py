@@ -1,13 +1,14 @@
 """
 The ports in memory, whole: what S3 and SQS promise, without a network, and with faults on order.
 
-`MemoryQueue` is a MessageSource, `MemoryNotifier` a Notifier; `MemoryReader` is an ObjectReader and `MemoryStore`
-an ObjectStore on one `MemoryS3`. The contract tests hold them to the same law as the real adapters.
+`MemoryQueue` is a MessageSource, `MemoryNotifier` a Notifier, `MemoryObserver` an Observer; `MemoryReader` is an
+ObjectReader and `MemoryStore` an ObjectStore on one `MemoryS3`. The contract tests hold them to the same law as the
+real adapters.
 """
 
 from twins.faults import Faults, Gauge, HandClock
 from twins.objects import Blob, MemoryReader, MemoryS3
-from twins.queues import MemoryNotifier, MemoryQueue
+from twins.queues import MemoryNotifier, MemoryObserver, MemoryQueue
 from twins.store import MemoryStore, MemoryUpload
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Gauge",
     "HandClock",
     "MemoryNotifier",
+    "MemoryObserver",
     "MemoryQueue",
     "MemoryReader",
     "MemoryS3",

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from archiver.aws.attributes import CODE, REASON, sendable, size_of, with_reason
 from archiver.errors import LeaseLost, Temporary
-from archiver.ports import Attribute, Message, Note, QueueFacts, Rejection
+from archiver.ports import Attribute, Ended, Message, Note, QueueFacts, Rejection
 from twins.faults import Clock, Faults
 
 LONGEST_HIDE = 43_200
@@ -120,6 +120,16 @@ class MemoryQueue:
         if queued is None or queued.message.receipt != message.receipt or queued.visible_at <= self._clock():
             raise LeaseLost("the receipt is stale")
         return queued
+
+
+class MemoryObserver:
+    """An Observer: `seen` holds how each job ended, in order."""
+
+    def __init__(self) -> None:
+        self.seen: list[Ended] = []
+
+    def ended(self, job: Ended) -> None:
+        self.seen.append(job)
 
 
 class MemoryNotifier:

@@ -1,49 +1,24 @@
-"""The command line: what a person (or a container) types."""
+"""`archiver run`, `local` and `demo`: the service itself."""
 
 import asyncio
-import json
 import os
 import signal
-import sys
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from archiver import __version__
-
-app = typer.Typer(
-    name="archiver",
-    help="Turns objects in S3 into one zip, on request: a message in, an archive and a link out.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    no_args_is_help=False,
-)
+from archiver.cli.console import USAGE, Problem
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-USAGE = 2  # exit code for a wrong environment, as for wrong arguments
 
 
-def _version(given: bool) -> None:
-    if given:
-        typer.echo(f"archiver {__version__}")
-        raise typer.Exit
+def add_to(app: typer.Typer) -> None:
+    app.command(epilog="Example: archiver run")(run)
+    app.command(epilog="Example: archiver local --port 4566")(local)
+    app.command(epilog="Example: archiver demo --verbose")(demo)
 
 
-@app.callback(invoke_without_command=True)
-def start(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    """Without a command: run the worker."""
-    del version
-    if context.invoked_subcommand is None:
-        run()
-
-
-@app.command()
 def run() -> None:
     """Run the worker: poll SQS_SOURCE_QUEUE until SIGTERM or SIGINT. Settings come from the environment."""
     from archiver.app import serve  # noqa: PLC0415 - late: the SDK takes half a second
@@ -69,21 +44,10 @@ def run() -> None:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # the interpreter's own end takes handlers away, but not this
     except SettingsError as error:
-        for problem in error.problems:
-            typer.echo(problem, err=True)
-        raise typer.Exit(USAGE) from None
+        raise Problem(*error.problems, code=USAGE) from None
     raise typer.Exit(code)
 
 
-@app.command()
-def schema() -> None:
-    """Print the JSON schema of requests and answers."""
-    from archiver.core.schema import json_schema  # noqa: PLC0415
-
-    typer.echo(json.dumps(json_schema(), indent=2))
-
-
-@app.command()
 def local(port: Annotated[int, typer.Option(help="Where the embedded AWS listens, on 127.0.0.1.")] = 4566) -> None:
     """Run the worker against an AWS embedded in this process, and print how to send it a message."""
     from archiver.local import run_local  # noqa: PLC0415
@@ -91,7 +55,6 @@ def local(port: Annotated[int, typer.Option(help="Where the embedded AWS listens
     raise typer.Exit(run_local(port))
 
 
-@app.command()
 def demo(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the worker's log on standard error.")] = False,
 ) -> None:
@@ -99,8 +62,3 @@ def demo(
     from archiver.local import run_demo  # noqa: PLC0415
 
     raise typer.Exit(run_demo(verbose=verbose))
-
-
-def main() -> None:
-    """Entry point of the `archiver` command."""
-    app(args=sys.argv[1:])

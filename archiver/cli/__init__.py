@@ -1,0 +1,67 @@
+"""
+The command line: what a person, a script or a container types.
+
+    run, local, demo              worker    the service
+    send, create, plan            send, create, plan    requests, with a queue and without; requests reads them
+    verify                        verify    archives
+    check, iam-policy, dlq, health    check, policy, dlq, health    running it
+    schema                        schema    what requests and answers look like
+
+Exit codes, the same for every command: 0 done; 1 the answer is no (rejected, damaged, not well); 2 wrong arguments or
+settings; 3 it could not be found out or may work later; 130 after Ctrl-C.
+
+Heavy modules are imported by the command that needs them, so that `--version` and `--help` answer at once.
+"""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from archiver import __version__
+from archiver.cli import schema, worker
+from archiver.cli.console import Problem
+
+app = typer.Typer(
+    name="archiver",
+    help="Turns objects in S3 into one zip, on request: a message in, an archive and a link out.",
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(given: bool) -> None:
+    if given:
+        typer.echo(f"archiver {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """
+    Turns objects in S3 into one zip, on request: a message in, an archive and a link out.
+
+    Without a command: run the worker. Settings come from the environment.
+    """
+    del version
+    if context.invoked_subcommand is None:
+        worker.run()
+
+
+for module in (worker, schema):
+    module.add_to(app)
+
+
+def main() -> None:
+    """Entry point of the `archiver` command."""
+    try:
+        app(args=sys.argv[1:])
+    except Problem as problem:
+        problem.tell()
+        sys.exit(problem.code)

@@ -1,0 +1,16 @@
+"""`archiver schema`: what requests and answers look like."""
+
+import typer
+
+from archiver.cli.console import say_json
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(epilog="Example: archiver schema | jq .request")(schema)
+
+
+def schema() -> None:
+    """Print the JSON schemas of requests, answers and progress events."""
+    from archiver.core.schema import json_schema  # noqa: PLC0415 - late: pydantic
+
+    say_json(json_schema())
