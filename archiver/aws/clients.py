@@ -58,12 +58,12 @@ class Limits:
 @asynccontextmanager
 async def open_clients(limits: Limits) -> AsyncIterator[Clients]:
     """Open every client, and close them all on the way out. Raises ConfigurationFault where `AWS_*` is of no use."""
-    with _usable():
+    with usable():
         session = aioboto3.Session(region_name=region())
     async with AsyncExitStack() as stack:
 
         async def opened(service: str, config: AioConfig) -> Any:
-            with _usable():
+            with usable():
                 return await stack.enter_async_context(session.client(service, config=config))
 
         calls = 4 * limits.jobs + 2
@@ -96,7 +96,7 @@ def ca_bundle() -> str | None:
 
 
 @contextmanager
-def _usable() -> Iterator[None]:
+def usable() -> Iterator[None]:
     """Nothing is asked of AWS while a client opens: what goes wrong is the environment's, and told by variable name."""
     try:
         yield

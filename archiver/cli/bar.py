@@ -1,27 +1,32 @@
 """Long work made visible: a moving bar on a terminal, a line a minute everywhere else. Both on standard error."""
 
 import asyncio
+import logging
+import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from archiver.core.messages import Counts
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 FRAME = 0.1  # seconds between two looks, on a terminal
 LINE_EVERY = 60.0  # seconds between two lines, elsewhere
 UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
+WIDE, MIDDLING = 100, 60  # columns of a terminal from which on all, or most, of a bar has its place
 
 
 @asynccontextmanager
-async def shown(title: str, counts: Counts) -> AsyncIterator[None]:
-    """Show how *counts* move while the block runs: files, bytes, rate, time left."""
-    show = _bar if sys.stderr.isatty() else _lines
-    showing = asyncio.create_task(show(title, counts), name="bar")
+async def shown(title: str, counts: Counts, every: float = LINE_EVERY) -> AsyncIterator[None]:
+    """
+    Show how *counts* move while the block runs: files, bytes, rate, time left. Elsewhere than on a terminal, a line
+    *every* so many seconds.
+    """
+    showing = asyncio.create_task(_bar(title, counts) if _moves() else _lines(title, counts, every), name="bar")
     try:
         yield
     finally:
@@ -29,45 +34,86 @@ async def shown(title: str, counts: Counts) -> AsyncIterator[None]:
         await asyncio.wait([showing])
 
 
-async def _bar(title: str, counts: Counts) -> None:
-    from rich.console import Console  # noqa: PLC0415 - late: 50 ms, for those who see it only
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+def _moves() -> bool:
+    """Whether standard error is a terminal on which a line can be painted again."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=None),
-        TextColumn("{task.fields[files]} files"),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), auto_refresh=False, transient=False) as bar:
-        task = bar.add_task(title, total=None, files="0")
+
+async def _bar(title: str, counts: Counts) -> None:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    # What goes to standard output is no part of the picture: it may be a pipe.
+    with (
+        Progress(*_columns(console.width), console=console, auto_refresh=False, redirect_stdout=False) as bar,
+        _logs_above(),
+    ):
+        task = bar.add_task(_shortened(title, console.width // 3), total=None, files="", size="")
         try:
             while True:
                 _paint(bar, counts, task)
                 await asyncio.sleep(FRAME)
         finally:
+            # An archive that was there already was neither planned nor built: there is nothing to show of it.
+            bar.update(task, visible=bool(counts.files_planned))
             _paint(bar, counts, task)
 
 
+def _columns(width: int) -> "list[ProgressColumn]":
+    """What a terminal of *width* columns has room for, on one line."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    title, files, sizes = (
+        TextColumn(f"{{task.{field}}}") for field in ("description", "fields[files]", "fields[size]")
+    )
+    if width < MIDDLING:
+        return [title, TaskProgressColumn(), TimeRemainingColumn(compact=True)]
+    if width < WIDE:
+        return [title, BarColumn(bar_width=None), sizes, TimeRemainingColumn(compact=True)]
+    return [title, BarColumn(bar_width=None), files, sizes, TransferSpeedColumn(), TimeRemainingColumn()]
+
+
 def _paint(bar: "Progress", counts: Counts, task: "TaskID") -> None:
-    files = f"{counts.files:,}/{counts.files_planned:,}" if counts.files_planned else "finding"
-    bar.update(task, total=counts.bytes_planned or None, completed=counts.bytes, files=files)
+    if not counts.files_planned:
+        bar.update(task, files="looking for the objects")
+    elif counts.bytes_planned:
+        bar.update(task, total=counts.bytes_planned, completed=counts.bytes, **_told(counts))
+    else:  # nothing but empty files
+        bar.update(task, total=counts.files_planned, completed=counts.files, **_told(counts))
     bar.refresh()
 
 
-async def _lines(title: str, counts: Counts) -> None:
+def _told(counts: Counts) -> dict[str, Any]:
+    return {
+        "files": f"{counts.files:,}/{counts.files_planned:,} files",
+        "size": f"{size(counts.bytes)} of {size(counts.bytes_planned)}",
+    }
+
+
+@contextmanager
+def _logs_above() -> Iterator[None]:
+    """Log lines, whose handler had standard error before the bar came, go above the bar instead of through it."""
+    handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
+    streams = [handler.setStream(sys.stderr) for handler in handlers]
+    try:
+        yield
+    finally:
+        for handler, stream in zip(handlers, streams, strict=True):
+            if stream is not None:
+                handler.setStream(stream)
+
+
+def _shortened(text: str, longest: int) -> str:
+    from rich.markup import escape
+
+    return escape(text if len(text) <= longest else f"{text[: max(1, longest - 1)]}…")
+
+
+async def _lines(title: str, counts: Counts, every: float) -> None:
     began = monotonic()
     while True:
-        await asyncio.sleep(LINE_EVERY)
+        await asyncio.sleep(every)
         sys.stderr.write(f"{line(title, counts, monotonic() - began)}\n")
         sys.stderr.flush()
 
@@ -87,14 +133,16 @@ def line(title: str, counts: Counts, seconds: float) -> str:
 def size(count: float) -> str:
     """*count* bytes for people, in powers of 1,000: `12 bytes`, `3.4 MB`."""
     for unit in UNITS:
-        if count < 1000 or unit == UNITS[-1]:  # noqa: PLR2004
+        if count < (1000 if unit == UNITS[0] else 999.95) or unit == UNITS[-1]:
             break
         count /= 1000
+    if count == 1 and unit == UNITS[0]:
+        return "1 byte"
     return f"{count:.0f} {unit}" if unit == UNITS[0] else f"{count:.1f} {unit}"
 
 
 def lasting(seconds: float) -> str:
-    """*seconds* for people: `12 s`, `3 min`, `2.5 h`."""
+    """*seconds* for people: `0.4 s`, `12 s`, `3 min`, `2.5 h`."""
     if seconds < 100:  # noqa: PLR2004
-        return f"{seconds:.0f} s"
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"  # noqa: PLR2004
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004

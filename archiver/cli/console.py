@@ -54,7 +54,7 @@ def carry_out(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
     Raises Problem.
     """
-    from archiver.cli.sentences import told  # noqa: PLC0415 - late: it knows the errors of AWS
+    from archiver.cli.sentences import told
 
     async def until_interrupted() -> T:
         task = asyncio.ensure_future(work())
@@ -73,6 +73,6 @@ def carry_out(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 def quiet_logs() -> None:
     """Commands speak for themselves; of the service's log only warnings are shown, on standard error."""
-    from archiver.logs import configure_logs  # noqa: PLC0415
+    from archiver.logs import configure_logs
 
     configure_logs(dev_mode=True, stream=sys.stderr, least="warning")

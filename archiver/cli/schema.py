@@ -11,6 +11,6 @@ def add_to(app: typer.Typer) -> None:
 
 def schema() -> None:
     """Print the JSON schemas of requests, answers and progress events."""
-    from archiver.core.schema import json_schema  # noqa: PLC0415 - late: pydantic
+    from archiver.core.schema import json_schema
 
     say_json(json_schema())

@@ -21,9 +21,9 @@ def add_to(app: typer.Typer) -> None:
 
 def run() -> None:
     """Run the worker: poll SQS_SOURCE_QUEUE until SIGTERM or SIGINT. Settings come from the environment."""
-    from archiver.app import serve  # noqa: PLC0415 - late: the SDK takes half a second
-    from archiver.logs import configure_logs  # noqa: PLC0415
-    from archiver.settings import SettingsError, load_settings  # noqa: PLC0415
+    from archiver.app import serve
+    from archiver.logs import configure_logs
+    from archiver.settings import SettingsError, load_settings
 
     async def until_stopped() -> int:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -50,7 +50,7 @@ def run() -> None:
 
 def local(port: Annotated[int, typer.Option(help="Where the embedded AWS listens, on 127.0.0.1.")] = 4566) -> None:
     """Run the worker against an AWS embedded in this process, and print how to send it a message."""
-    from archiver.local import run_local  # noqa: PLC0415
+    from archiver.local import run_local
 
     raise typer.Exit(run_local(port))
 
@@ -59,6 +59,6 @@ def demo(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the worker's log on standard error.")] = False,
 ) -> None:
     """Turn one message into one archive on an embedded AWS, and say what happened."""
-    from archiver.local import run_demo  # noqa: PLC0415
+    from archiver.local import run_demo
 
     raise typer.Exit(run_demo(verbose=verbose))

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 
 from stream_zip import MemberFile, stream_zip
 
-from archiver.core.layout import part_size_for
+from archiver.core.layout import longest_compressed, part_size_for
 from archiver.core.plan import Member, Pinned
 from archiver.core.zipend import TAIL, read_end
 from archiver.errors import Temporary, first_of
@@ -62,17 +62,7 @@ async def deflate(
 
 def compressed_part_size(members: Sequence[Member], largest: int) -> int:
     """The size of all parts but the last, at most *largest* bytes. Raises Rejected (`too_large`)."""
-    return part_size_for(longest(members), largest)
-
-
-def longest(members: Sequence[Member]) -> int:
-    """
-    More bytes than the archive can take: incompressible data grows by 0.04 % at level 1; headers and extra fields are
-    counted in full.
-    """
-    return 98 + sum(
-        member.size + (member.size >> 10) + 1024 + 2 * (len(member.path.encode()) + 120) for member in members
-    )
+    return part_size_for(longest_compressed(members), largest)
 
 
 @dataclass(slots=True)

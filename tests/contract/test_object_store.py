@@ -1,7 +1,8 @@
-"""The law of ObjectStore and MultipartUpload, on the twin and on S3."""
+"""The law of ObjectStore and MultipartUpload, on the twin, on S3, and on a file as far as one archive can keep it."""
 
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Protocol
 
 import pytest
@@ -10,7 +11,8 @@ from emulator import Aws
 from archiver.aws.clients import Clients
 from archiver.aws.s3 import S3Store
 from archiver.core.locations import Location
-from archiver.errors import ArchiveExists, ConfigurationFault, Rejected, Temporary
+from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, Rejected, Temporary
+from archiver.file_store import FileStore
 from archiver.ports import MultipartUpload, ObjectStore, Target
 from twins import MemoryS3, MemoryStore
 
@@ -18,13 +20,14 @@ MIB = 1024 * 1024
 FIRST = bytes(range(256)) * (5 * MIB // 256)
 LAST = b"the end"
 WHOLE = FIRST + LAST
-TARGET = Target("3f/download.zip", 'attachment; filename="a.zip"', {"request": "abc", "token": "t-1"})
+TARGET = Target("3f/download.zip", 'attachment; filename="a.zip"', {"request": "abc", "token": "t-1"}, len(FIRST))
 
 
 class Bench(Protocol):
-    """A store, and a look behind it."""
+    """A store, and a look behind it. *taken*: what a write raises where an archive stands already."""
 
     store: ObjectStore
+    taken: type[ArchiverError]
 
     def content(self, key: str) -> bytes | None: ...
     def described(self, key: str) -> tuple[str, str, Mapping[str, str]]: ...
@@ -34,6 +37,8 @@ class Bench(Protocol):
 
 
 class TwinBench:
+    taken: type[ArchiverError] = ArchiveExists
+
     def __init__(self) -> None:
         self.s3 = MemoryS3()
         self.memory = MemoryStore(self.s3)
@@ -57,6 +62,8 @@ class TwinBench:
 
 
 class S3Bench:
+    taken: type[ArchiverError] = ArchiveExists
+
     def __init__(self, aws: Aws, clients: Clients) -> None:
         self.aws = aws
         self.clients = clients
@@ -81,22 +88,49 @@ class S3Bench:
         return S3Store(self.clients, "nowhere")
 
 
-@pytest.fixture(params=["twin", "s3"])
+class FileBench:
+    """The archive is one file, whatever its key."""
+
+    taken: type[ArchiverError] = ConfigurationFault
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "a.zip"
+        self.store: ObjectStore = FileStore(self.path)
+
+    def content(self, key: str) -> bytes | None:
+        return self.path.read_bytes() if self.path.exists() else None
+
+    def described(self, key: str) -> tuple[str, str, Mapping[str, str]]:
+        raise NotImplementedError("nothing stands beside a file")
+
+    def pending(self) -> list[str]:
+        return [path.name for path in self.path.parent.iterdir() if path != self.path]
+
+    def elsewhere(self) -> ObjectStore:
+        return FileStore(self.path.parent / "nowhere" / "a.zip")
+
+
+@pytest.fixture(params=["twin", "s3", "file"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     if request.param == "twin":
         return TwinBench()
+    if request.param == "file":
+        return FileBench(request.getfixturevalue("tmp_path"))
     return S3Bench(request.getfixturevalue("aws"), request.getfixturevalue("clients"))
 
 
 # moto takes any CRC, and answers calls on an aborted upload with 500. What the adapter makes of S3's answers to
 # those is tested in tests/aws/test_s3_answers.py.
-on_the_twin = pytest.mark.parametrize("bench", ["twin"], indirect=True)
+beside_moto = pytest.mark.parametrize("bench", ["twin", "file"], indirect=True)
+# A file store holds one archive, and nothing of what stands beside it.
+in_buckets = pytest.mark.parametrize("bench", ["twin", "s3"], indirect=True)
 
 
 async def send(upload: MultipartUpload, number: int, body: bytes) -> None:
     await upload.part(number, memoryview(body), zlib.crc32(body))
 
 
+@in_buckets
 async def test_an_archive_put_at_once_is_found_with_all_that_stands_beside_it(bench: Bench) -> None:
     await bench.store.put(TARGET, memoryview(LAST), zlib.crc32(LAST))
 
@@ -114,18 +148,19 @@ async def test_nothing_is_found_where_nothing_is(bench: Bench) -> None:
 
 async def test_a_put_never_writes_over_an_archive(bench: Bench) -> None:
     await bench.store.put(TARGET, memoryview(LAST), zlib.crc32(LAST))
-    with pytest.raises(ArchiveExists):
+    with pytest.raises(bench.taken):
         await bench.store.put(TARGET, memoryview(b"other"), zlib.crc32(b"other"))
     assert bench.content(TARGET.key) == LAST
 
 
-@on_the_twin
+@beside_moto
 async def test_a_put_whose_crc_is_wrong_leaves_nothing(bench: Bench) -> None:
     with pytest.raises(Temporary):
         await bench.store.put(TARGET, memoryview(LAST), zlib.crc32(b"other"))
     assert bench.content(TARGET.key) is None
 
 
+@in_buckets
 async def test_parts_in_any_order_become_one_archive_that_appears_at_complete(bench: Bench) -> None:
     upload = await bench.store.begin(TARGET)
     await send(upload, 2, LAST)
@@ -152,7 +187,7 @@ async def test_a_part_that_is_sent_again_takes_the_place_of_the_first(bench: Ben
     assert bench.content(TARGET.key) == WHOLE
 
 
-@on_the_twin
+@beside_moto
 async def test_a_part_whose_crc_is_wrong_is_refused_and_can_be_sent_again(bench: Bench) -> None:
     upload = await bench.store.begin(TARGET)
     with pytest.raises(Temporary):
@@ -166,7 +201,7 @@ async def test_complete_never_writes_over_an_archive_and_the_upload_can_still_be
     upload = await bench.store.begin(TARGET)
     await send(upload, 1, LAST)
     await bench.store.put(TARGET, memoryview(b"first"), zlib.crc32(b"first"))
-    with pytest.raises(ArchiveExists):
+    with pytest.raises(bench.taken):
         await upload.complete(len(LAST), zlib.crc32(LAST))
     await upload.abort()
     assert bench.content(TARGET.key) == b"first"
@@ -199,7 +234,7 @@ async def test_an_aborted_upload_is_gone_and_aborting_it_again_is_no_error(bench
     assert bench.content(TARGET.key) is None
 
 
-@on_the_twin
+@beside_moto
 async def test_an_aborted_upload_takes_nothing_more(bench: Bench) -> None:
     upload = await bench.store.begin(TARGET)
     await send(upload, 1, LAST)
@@ -211,6 +246,7 @@ async def test_an_aborted_upload_takes_nothing_more(bench: Bench) -> None:
     assert bench.content(TARGET.key) is None
 
 
+@in_buckets
 async def test_a_sweep_aborts_every_upload_of_that_key_and_of_no_other(bench: Bench) -> None:
     longer = Target(TARGET.key + ".2", TARGET.disposition, {})
     for target in (TARGET, TARGET, longer):
@@ -234,6 +270,7 @@ async def test_a_bucket_that_is_gone_is_a_configuration_fault_of_the_write(bench
         await store.put(TARGET, memoryview(LAST), zlib.crc32(LAST))
 
 
+@in_buckets
 @pytest.mark.parametrize("key", ["a b/ü+%20&?.zip", "a//b/./c.zip"])
 async def test_keys_are_literal(bench: Bench, key: str) -> None:
     target = Target(key, TARGET.disposition, {})

@@ -5,6 +5,8 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from pydantic.fields import FieldInfo
+
 from archiver.errors import Code
 from archiver.settings import Settings
 
@@ -41,19 +43,57 @@ def test_the_runbook_has_a_line_for_every_code_and_every_event_that_needs_a_pers
     assert len(events) > 10
 
 
-def test_the_readme_has_a_line_for_every_setting() -> None:
+def settings_table() -> list[str]:
+    """The table of docs/settings.md, from the model that reads them."""
+    lines = ["| variable | meaning | default |", "| --- | --- | --- |"]
+    for field in Settings.model_fields.values():
+        name, *others = [str(choice) for choice in getattr(field.validation_alias, "choices", [field.validation_alias])]
+        also = f" (also `{others[0]}`)" if others else ""
+        lines.append(f"| `{name}`{also} | {field.description} | {_default(field)} |")
+    return lines
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if isinstance(field.default, bool):
+        return f"`{int(field.default)}`"
+    return (
+        "none"
+        if field.default is None
+        else f"`{field.default:g}`"
+        if isinstance(field.default, float)
+        else f"`{field.default}`"
+    )
+
+
+def test_the_settings_page_is_the_settings_model() -> None:
+    """To write it anew: `python tests/top/test_docs.py`."""
+    page = (ROOT / "docs/settings.md").read_text().splitlines()
+    table = settings_table()
+
+    assert page[page.index(table[0]) :][: len(table)] == table
+    assert len(table) > 12
+
+
+def test_readme_names_the_settings_that_everyone_needs() -> None:
     readme = (ROOT / "README.md").read_text()
-    names = [
-        str(getattr(field.validation_alias, "choices", [field.validation_alias])[0])
-        for field in Settings.model_fields.values()
-    ]
+    required = [line.split("`")[1] for line in settings_table() if line.endswith("| required |")]
 
-    assert [name for name in names if f"| `{name}`" not in readme] == []
-    assert len(names) > 12
+    assert len(required) == 2
+    assert [name for name in required if name not in readme] == []
 
+
+def _rewrite(page: str, header: str, table: list[str]) -> None:
+    """Put *table* in the place of the one that begins with *header*."""
+    lines = (ROOT / page).read_text().splitlines()
+    start = lines.index(header)
+    end = next((n for n in range(start, len(lines)) if not lines[n].startswith("|")), len(lines))
+    (ROOT / page).write_text("\n".join([*lines[:start], *table, *lines[end:]]) + "\n")
+
+
+MATRIX = "| row | what the test shows | in |"
 
 if __name__ == "__main__":
-    document = ROOT / "docs/reliability.md"
-    head = document.read_text().partition("| row | what the test shows")[0].partition("@@ROWS@@")[0]
-    table = ["| row | what the test shows | in |", "| --- | --- | --- |", *rows()]
-    document.write_text(head + "\n".join(table) + "\n")
+    _rewrite("docs/reliability.md", MATRIX, [MATRIX, "| --- | --- | --- |", *rows()])
+    _rewrite("docs/settings.md", settings_table()[0], settings_table())

@@ -1,0 +1,227 @@
+"""`archiver dlq`: what was rejected and why, and how it goes back once mended."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, say, say_json
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sqs import SQSClient
+
+    from archiver.aws.dead_letters import DeadLetterQueue, Held
+    from archiver.core.rejects import Choice, Reject
+
+Queue = Annotated[
+    str | None,
+    typer.Option(help="The dead-letter queue: name, URL or ARN. Else the one of SQS_SOURCE_QUEUE's redrive policy."),
+]
+Limit = Annotated[int, typer.Option(min=1, help="Look at so many messages at the most.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Code = Annotated[str | None, typer.Option(help="Those that were rejected with this code.")]
+JobId = Annotated[str | None, typer.Option("--job-id", help="Those of this job.")]
+Id = Annotated[str | None, typer.Option("--id", help="The one with this message id.")]
+All = Annotated[bool, typer.Option("--all", help="All of them.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+LIMIT = 10_000
+
+
+def add_to(app: typer.Typer) -> None:
+    commands = typer.Typer(help="What was rejected and why; send it back once mended.", no_args_is_help=True)
+    commands.command("list", epilog="Example: archiver dlq list")(list_)
+    commands.command(epilog="Example: archiver dlq show --code source_missing")(show)
+    commands.command(epilog="Example: archiver dlq redrive --code source_missing --yes")(redrive)
+    commands.command(epilog="Example: archiver dlq drop --job-id order-4711")(drop)
+    app.add_typer(commands, name="dlq")
+
+
+def list_(queue: Queue = None, limit: Limit = LIMIT, json_: Json = False) -> None:
+    """What was rejected, grouped by code. Nothing is changed: messages that were looked at are there again at once."""
+    from archiver.core.rejects import Choice, grouped
+
+    async def work() -> None:
+        rejects, complete = await _look(queue, limit, Choice())
+        if json_:
+            say_json({"complete": complete, "messages": [_data(reject) for reject in rejects]})
+            return
+        if not rejects:
+            say("the dead-letter queue is empty")
+        for group in grouped(rejects):
+            say(f"{group.count:>6}  {group.code:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {', '.join(group.jobs)}")
+            say(f"{'':>6}  {group.reason[:200]}")
+        if not complete:
+            typer.echo(f"only the first {len(rejects):,} were looked at: --limit raises that", err=True)
+
+    carry_out(work)
+
+
+def show(
+    queue: Queue = None,
+    code: Code = None,
+    job_id: JobId = None,
+    id_: Id = None,
+    limit: Limit = LIMIT,
+    json_: Json = False,
+) -> None:
+    """Messages with their reason and body, all of them unless chosen."""
+    from archiver.core.rejects import Choice
+
+    async def work() -> None:
+        rejects, _ = await _look(queue, limit, Choice(code, job_id, id_))
+        if json_:
+            say_json([_data(reject) for reject in rejects])
+        elif not rejects:
+            raise Problem("no such message in the dead-letter queue", code=NO)
+        else:
+            for reject in rejects:
+                _show(reject)
+
+    carry_out(work)
+
+
+def redrive(
+    queue: Queue = None,
+    code: Code = None,
+    job_id: JobId = None,
+    id_: Id = None,
+    all_: All = False,
+    yes: Yes = False,
+    limit: Limit = LIMIT,
+    json_: Json = False,
+) -> None:
+    """Send messages back to the source queue, without the reason of their rejection."""
+    from archiver.aws.dead_letters import move_all
+    from archiver.core.rejects import Choice
+
+    choice = Choice(code, job_id, id_)
+    _chosen(choice, all_=all_)
+
+    async def work() -> None:
+        async with _opened(queue) as (client, dead):
+            _confirm("send back", choice, yes=yes)
+            moved = await move_all(client, dead, _moving) if choice.all else None
+            if moved is None:
+                moved = await _each(client, dead, choice, limit, "send_back")
+            _done("sent back", moved, as_json=json_)
+
+    carry_out(work)
+
+
+def drop(
+    queue: Queue = None,
+    code: Code = None,
+    job_id: JobId = None,
+    id_: Id = None,
+    all_: All = False,
+    yes: Yes = False,
+    limit: Limit = LIMIT,
+    json_: Json = False,
+) -> None:
+    """Delete messages for good."""
+    from archiver.core.rejects import Choice
+
+    choice = Choice(code, job_id, id_)
+    _chosen(choice, all_=all_)
+
+    async def work() -> None:
+        async with _opened(queue) as (client, dead):
+            _confirm("delete", choice, yes=yes)
+            _done("deleted", await _each(client, dead, choice, limit, "drop"), as_json=json_)
+
+    carry_out(work)
+
+
+@asynccontextmanager
+async def _opened(named: str | None) -> AsyncIterator[tuple["SQSClient", "DeadLetterQueue"]]:
+    from archiver.aws.asking import sqs_client
+    from archiver.aws.dead_letters import open_dead_letters
+    from archiver.settings import load_environment, needed
+
+    settings = load_environment(environment())
+    needed(settings, "SQS_SOURCE_QUEUE")
+    async with sqs_client() as client:
+        dead = await open_dead_letters(client, str(settings.source_queue), named)
+        if dead.peeking_counts:
+            typer.echo("warning: this queue has a redrive policy of its own: each look counts as a receive", err=True)
+        yield client, dead
+
+
+async def _look(named: str | None, limit: int, choice: "Choice") -> tuple[list["Reject"], bool]:
+    from archiver.aws.dead_letters import Look
+
+    async with _opened(named) as (client, dead), Look(client, dead, limit) as look:
+        found = [held.reject async for held in look.messages() if choice.takes(held.reject)]
+        return sorted(found, key=lambda reject: reject.sent_at), look.complete
+
+
+async def _each(client: "SQSClient", dead: "DeadLetterQueue", choice: "Choice", limit: int, verb: str) -> int:
+    """Do *verb* with every message that *choice* takes; how many."""
+    from archiver.aws.dead_letters import Look
+
+    async with Look(client, dead, limit) as look:
+        chosen: list[Held] = [held async for held in look.messages() if choice.takes(held.reject)]
+        act = look.send_back if verb == "send_back" else look.drop
+        for held in chosen:
+            await act(held)
+        if not look.complete:
+            typer.echo("not all of the queue was looked at: do it again, or raise --limit", err=True)
+    return len(chosen)
+
+
+def _chosen(choice: "Choice", *, all_: bool) -> None:
+    if choice.all and not all_:
+        raise Problem("which messages? choose with --code, --job-id or --id, or say --all", code=USAGE)
+    if all_ and not choice.all:
+        raise Problem("--all and a choice contradict each other: leave one out", code=USAGE)
+
+
+def _confirm(what: str, choice: "Choice", *, yes: bool) -> None:
+    if yes:
+        return
+    told = [
+        f"{name} {value}"
+        for name, value in (("code", choice.code), ("job", choice.job_id), ("message", choice.id))
+        if value
+    ]
+    which = f"the messages of {' and '.join(told)}" if told else "all messages"
+    if not sys.stdin.isatty():
+        raise Problem(f"this would {what} {which}: say --yes where nobody can be asked", code=USAGE)
+    if not typer.confirm(f"{what} {which}?"):
+        raise Problem("nothing was done", code=NO)
+
+
+def _moving(moved: int, planned: int | None) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\rmoving {moved:,}" + (f" of {planned:,}" if planned is not None else ""), nl=False, err=True)
+
+
+def _done(what: str, count: int, *, as_json: bool) -> None:
+    if as_json:
+        say_json({what.replace(" ", "_"): count})
+    else:
+        say(f"{what}: {count:,} {'message' if count == 1 else 'messages'}")
+
+
+def _data(reject: "Reject") -> dict[str, Any]:
+    return {
+        "message_id": reject.id,
+        "job_id": reject.job_id,
+        "code": reject.code,
+        "reason": reject.reason,
+        "sent_at": f"{reject.sent_at:%Y-%m-%dT%H:%M:%SZ}",
+        "body": reject.body,
+    }
+
+
+def _show(reject: "Reject") -> None:
+    say(f"message  {reject.id}")
+    if reject.job_id:
+        say(f"job      {reject.job_id}")
+    say(f"sent     {reject.sent_at:%Y-%m-%d %H:%M:%S} UTC")
+    say(f"code     {reject.code}")
+    say(f"reason   {reject.reason}")
+    say(f"body     {reject.body}")
+    say()

@@ -1,0 +1,242 @@
+"""`archiver send`: ask the service for an archive, and with `--wait` see it made."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from secrets import token_hex
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archiver.cli import requests
+from archiver.cli.console import LATER, NO, USAGE, Problem, carry_out, environment, say, say_json
+
+if TYPE_CHECKING:
+    from archiver.settings import Environment
+
+LOOK_EVERY = 10.0  # seconds between two looks for the archive itself
+GONE_WRONG = "failed"
+ENDS = ("succeeded", "partial", GONE_WRONG)
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(epilog="Example: archiver send --file source.jpg=album_1 --meta user=42 --wait")(send)
+
+
+def send(
+    request: requests.RequestFile = None,
+    file: requests.Files = None,
+    job_id: requests.JobId = None,
+    meta: requests.Meta = None,
+    archive_name: requests.ArchiveName = None,
+    on_missing: requests.OnMissing = None,
+    on_duplicate: requests.OnDuplicate = None,
+    compression: requests.Compression = None,
+    queue: Annotated[str | None, typer.Option(help="Name, URL or ARN; SQS_SOURCE_QUEUE unless given.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the job as it goes, and end with the link.")] = False,
+    timeout: Annotated[float, typer.Option(help="Seconds to wait at the most, with --wait.")] = 3600.0,
+    json_: Annotated[
+        bool, typer.Option("--json", help="Print what was sent, or with --wait the answer, as JSON.")
+    ] = False,
+) -> None:
+    """
+    Send a request to the service's queue, checked first.
+
+    With --wait, PROGRESS_QUEUE is read for word of the job. Without one, it is the answer queue and the failure queue
+    that are read, which then should have no other reader.
+    """
+    from archiver.settings import load_environment
+
+    options = {
+        "job_id": job_id,
+        "archive_name": archive_name,
+        "on_missing": on_missing,
+        "on_duplicate": on_duplicate,
+        "compression": compression,
+    }
+    body = requests.body_of(requests.Asked(request, file or (), tuple(options.items()), meta or ()))
+
+    async def work() -> None:
+        settings = load_environment(environment())
+        sending = Sending(json.loads(body), settings, queue, timeout)
+        await (sending.and_wait(json_) if wait else sending.only(json_))
+
+    carry_out(work)
+
+
+@dataclass
+class Counts:
+    """How far the job is, as its events tell."""
+
+    files: int = 0
+    bytes: int = 0
+    files_planned: int = 0
+    bytes_planned: int = 0
+
+
+@dataclass
+class Sending:
+    """One request on its way, and what is said about it. *timeout* in seconds."""
+
+    request: dict[str, Any]
+    settings: "Environment"
+    to: str | None
+    timeout: float
+    counts: Counts = field(default_factory=Counts)
+
+    @property
+    def queue(self) -> str:
+        from archiver.settings import needed
+
+        if self.to:
+            return self.to
+        needed(self.settings, "SQS_SOURCE_QUEUE")
+        return str(self.settings.source_queue)
+
+    async def only(self, as_json: bool) -> None:
+        """Send, and say under which name."""
+        from archiver.aws.asking import send_request, sqs_client
+
+        queue, job_id = self.queue, self.request.get("job_id")
+        async with sqs_client() as client:
+            message = await send_request(client, queue, _body(self.request), job_id)
+        if as_json:
+            say_json({"message_id": message, "job_id": job_id, "queue": queue})
+        else:
+            say(f"sent {_counted(self.request)} to {queue}: message {message}" + (f", job {job_id}" if job_id else ""))
+
+    async def and_wait(self, as_json: bool) -> None:
+        """Send, watch, and end with the link. Raises Problem with the reason of a rejection."""
+        from archiver.aws.asking import Watch, queue_arn_of, send_request, sqs_client
+        from archiver.cli.bar import shown
+
+        queue, watched = self.queue, self._watched()
+        self.request.setdefault("job_id", f"send-{token_hex(8)}")  # its events have to be known
+        job_id = self.request["job_id"]
+        if self.settings.progress_queue is None:
+            self.request["progress"] = True
+        async with sqs_client() as client:
+            arn = await queue_arn_of(client, queue)
+            message = await send_request(client, queue, _body(self.request), job_id)
+            typer.echo(f"sent {_counted(self.request)} to {queue}: message {message}, job {job_id}", err=True)
+            try:
+                async with asyncio.timeout(self.timeout), shown(f"job {job_id}", self.counts):
+                    answer = await self._answer(Watch(client), watched, arn)
+            except TimeoutError:
+                raise Problem(f"no answer within {self.timeout:g} s; the job {job_id} goes on", code=LATER) from None
+            except asyncio.CancelledError:
+                raise Problem(f"stopped watching; the job {job_id} goes on", code=130) from None
+        _tell(answer, as_json=as_json)
+
+    def _watched(self) -> list[str]:
+        settings = self.settings
+        queues = (
+            [settings.progress_queue]
+            if settings.progress_queue
+            else [settings.destination_queue, settings.failure_queue]
+        )
+        watched = list(dict.fromkeys(name for name in queues if name))
+        if not watched:
+            raise Problem(
+                "--wait needs a queue to hear from: set PROGRESS_QUEUE (or SQS_DESTINATION_QUEUE) as the worker has it",
+                code=USAGE,
+            )
+        return watched
+
+    async def _answer(self, watch: Any, watched: Sequence[str], arn: str) -> dict[str, Any]:
+        """The first of: an answer on one of the queues, or the archive itself."""
+        looks = [self._heard(watch, name) for name in watched]
+        looks.append(self._found(arn))
+        tasks = [asyncio.create_task(look, name="send.look") for look in looks]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            return next(iter(done)).result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _heard(self, watch: Any, queue: str) -> dict[str, Any]:
+        job_id = self.request["job_id"]
+        while True:
+            for body in await watch.look(queue, lambda text: _job_of(text) == job_id):
+                event = json.loads(body)
+                if event.get("status") in ENDS:
+                    return dict(event)
+                for name, value in event.get("progress", {}).items():
+                    setattr(self.counts, name, value)
+
+    async def _found(self, arn: str) -> dict[str, Any]:
+        """Where another reader took the answer: the archive's own key says that it is there."""
+        if self.settings.destination_bucket is None:
+            await asyncio.Event().wait()
+        from archiver.app import connected, links_of
+        from archiver.aws.clients import Limits
+        from archiver.aws.s3 import S3Store
+        from archiver.core.locations import archive_digest, archive_key
+        from archiver.errors import ArchiverError
+
+        settings = self.settings
+        bucket = str(settings.destination_bucket)
+        secret = settings.key_secret.get_secret_value() if settings.key_secret else None
+        key = archive_key(archive_digest(secret, arn, self.request["job_id"], ""), settings.file_prefix)
+        began = monotonic()
+        async with connected(Limits()) as (clients, _):
+            store, found = S3Store(clients, bucket), None
+            while found is None:
+                await asyncio.sleep(LOOK_EVERY)
+                try:
+                    found = await store.find(key)
+                except ArchiverError:  # who may not look hears it from the queue
+                    continue
+            await asyncio.sleep(LOOK_EVERY)  # the answer comes after the archive: it has more to say
+        return {
+            "metadata": self.request.get("metadata"),
+            "substitutions": {"archiver_URL": links_of(settings).link(key).url},
+            "job_id": self.request["job_id"],
+            "status": found.metadata.get("archiver-outcome", "succeeded"),
+            "archive": {"bucket": bucket, "key": key, "size": found.size},
+            "seconds": round(monotonic() - began, 1),
+        }
+
+
+def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
+    from archiver.cli.bar import size
+
+    if as_json:
+        say_json(answer)
+    if answer["status"] == GONE_WRONG:
+        error = answer["error"]
+        sources = [f"  {one['source']}: {one['code']}" for one in error.get("sources", [])]
+        raise Problem(f"{error['code']}: {error['message']}", *sources, code=NO)
+    if as_json:
+        return
+    archive = answer["archive"]
+    files = f"{archive['files']:,} files, " if "files" in archive else ""
+    typer.echo(f"{answer['status']}: {files}{size(archive['size'])}", err=True)
+    for one in answer.get("missing", []):
+        typer.echo(f"  missing: {one['source']}: {one['code']}", err=True)
+    for one in answer.get("renamed", []):
+        typer.echo(f"  renamed: {one['from']} is {one['to']}", err=True)
+    say(answer["substitutions"]["archiver_URL"])
+
+
+def _job_of(body: str) -> object:
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return None
+    return told.get("job_id") if isinstance(told, dict) else None
+
+
+def _body(request: dict[str, Any]) -> str:
+    from archiver.core.jsontext import dump
+
+    return dump(request)
+
+
+def _counted(request: dict[str, Any]) -> str:
+    files = len(request["files"])
+    return "1 file" if files == 1 else f"{files:,} files"

@@ -1,0 +1,95 @@
+"""What lies in a dead-letter queue, sorted: why each message was rejected, and which of them are meant."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from archiver.core.messages import envelope
+
+UNTOLD = "(no code)"
+"""Stands for the code of messages that SQS moved by itself, after too many receives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One message of a dead-letter queue. *attributes* are the message's own, as SQS tells them."""
+
+    id: str
+    body: str
+    sent_at: datetime
+    code: str
+    reason: str
+    job_id: str | None
+    group: str | None = None
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, message: Mapping[str, Any]) -> Self:
+        """Read what ReceiveMessage brought."""
+        attributes = message.get("MessageAttributes", {})
+        system = message.get("Attributes", {})
+        code = attributes.get("ErrorCode", {}).get("StringValue", UNTOLD)
+        reason = attributes.get("ErrorMessage", {}).get("StringValue", "")
+        if code == UNTOLD:
+            reason = "moved here by SQS itself, after more receives than its redrive policy allows"
+        return cls(
+            id=message["MessageId"],
+            body=message["Body"],
+            sent_at=datetime.fromtimestamp(int(system.get("SentTimestamp", 0)) / 1000, UTC),
+            code=code,
+            reason=reason,
+            job_id=envelope(message["Body"]).job_id,
+            group=system.get("MessageGroupId"),
+            attributes=attributes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which messages are meant: those that fit each of the given. Nothing given: all of them."""
+
+    code: str | None = None
+    job_id: str | None = None
+    id: str | None = None
+
+    @property
+    def all(self) -> bool:
+        return not (self.code or self.job_id or self.id)
+
+    def takes(self, reject: Reject) -> bool:
+        return (
+            self.code in (None, reject.code) and self.job_id in (None, reject.job_id) and self.id in (None, reject.id)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The messages of one code: how many, since when, and some of their jobs."""
+
+    code: str
+    count: int
+    oldest: datetime
+    jobs: tuple[str, ...]
+    reason: str
+
+
+SHOWN = 3  # jobs of one group
+
+
+def grouped(rejects: Sequence[Reject]) -> list[Group]:
+    """By code, the most frequent first."""
+    by_code: dict[str, list[Reject]] = {}
+    for reject in rejects:
+        by_code.setdefault(reject.code, []).append(reject)
+    groups = [
+        Group(
+            code,
+            len(found),
+            min(one.sent_at for one in found),
+            tuple(dict.fromkeys(one.job_id or one.id for one in found))[:SHOWN],
+            found[0].reason,
+        )
+        for code, found in by_code.items()
+    ]
+    return sorted(groups, key=lambda group: (-group.count, group.code))

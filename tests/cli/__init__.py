@@ -1,0 +1,1 @@
+"""Commands, as a person types them and as a script runs them."""

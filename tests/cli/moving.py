@@ -1,0 +1,26 @@
+"""Shows counts that standard input tells, a line each: files, bytes, planned files, planned bytes; `!` logs a line."""
+
+import asyncio
+import logging
+import sys
+
+from archiver.cli.bar import shown
+from archiver.cli.console import Problem, carry_out
+from archiver.stages.progress import Progress
+
+
+async def main() -> None:
+    counts = Progress()
+    async with shown(sys.argv[1], counts, every=0.01):
+        while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
+            if line == "!":
+                logging.getLogger("moving").warning("something to know")
+                continue
+            counts.files, counts.bytes, counts.files_planned, counts.bytes_planned = map(int, line.split())
+
+
+try:
+    carry_out(main)
+except Problem as problem:
+    problem.tell()
+    sys.exit(problem.code)

@@ -1,0 +1,120 @@
+"""A command as a process of its own, with pipes or on a terminal; signalled, read, and never left behind."""
+
+import fcntl
+import os
+import pty
+import re
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from faults.stage import Stage
+from faults.worker import INHERITED, INHERITED_KINDS, PATIENCE, until
+
+ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+COLOR = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38;)[0-9;]*m")
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
+
+
+class Running:
+    """
+    `with Running(arguments, env) as command`: `python -m archiver` and *arguments*, or *program* and arguments.
+    *terminal*: standard error is a terminal of so many columns (standard output never is one). *largest_file* in bytes.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        terminal: int | None = None,
+        program: Sequence[str] = ("-m", "archiver"),
+        largest_file: int | None = None,
+    ) -> None:
+        kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_KINDS)}
+        self._leader, follower = pty.openpty() if terminal else os.pipe()
+        if terminal:
+            fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, terminal, 0, 0))
+        self.process = subprocess.Popen(
+            [sys.executable, *program, *arguments],
+            env={**kept, "TERM": "xterm-256color", **env},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=follower,
+        )
+        os.close(follower)
+        if largest_file is not None:
+            resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        self._errors = bytearray()
+        self._reader = threading.Thread(target=self._read, name="standard-error", daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+        self._reader.join(PATIENCE)
+        os.close(self._leader)
+        if error is not None:
+            error.add_note(f"--- standard error\n{self.errors}")
+
+    def _read(self) -> None:
+        try:
+            while block := os.read(self._leader, 65536):
+                self._errors += block
+        except OSError:  # what a terminal says when nobody holds its other end any more
+            pass
+
+    @property
+    def errors(self) -> str:
+        """What stands on standard error so far, escapes and all."""
+        return self._errors.decode(errors="replace")
+
+    @property
+    def frames(self) -> list[str]:
+        """The same as a person sees it: every line that was ever painted, one after the other."""
+        return [line for line in re.split(r"[\r\n]+", ESCAPE.sub("", self.errors)) if line.strip()]
+
+    def say(self, line: str) -> None:
+        """Write *line* to its standard input."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        self.process.stdin.flush()
+
+    def until_seen(self, text: str) -> None:
+        """Wait until *text* stands in one of the frames."""
+        until(lambda: any(text in frame for frame in self.frames), f"{text!r} on standard error")
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code and what it wrote to standard output, when it has ended by itself."""
+        output, _ = self.process.communicate(timeout=PATIENCE)
+        self._reader.join(PATIENCE)
+        return self.process.returncode, output.decode()
+
+
+def environment(stage: Stage, **other: str) -> dict[str, str]:
+    """What a worker on *stage* is told, for a command behind the same proxy."""
+    told = stage.setting.environment(stage._queues, stage.sources, stage.archives)
+    return {**told, "AWS_ENDPOINT_URL": stage.proxy.listen("command"), **other}
+
+
+def partial_files(folder: Path) -> list[str]:
+    """What a command has begun to write into *folder*, or left there."""
+    return sorted(path.name for path in folder.iterdir() if path.name.endswith(".partial"))

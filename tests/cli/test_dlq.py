@@ -1,0 +1,152 @@
+"""`archiver dlq` on a queue of rejected messages: looking harms nothing, and what is chosen goes back or away."""
+
+import json
+from typing import Any
+
+import pytest
+from worker.process import command
+from worker.scene import Scene
+
+
+def reject(scene: Scene, job: str, code: str | None, reason: str = "no such key", queue: str | None = None) -> None:
+    told = {"ErrorCode": code, "ErrorMessage": reason, "Correlation-Id": f"c-{job}"} if code else {}
+    attributes = {name: {"DataType": "String", "StringValue": text} for name, text in told.items() if text}
+    body = json.dumps({"job_id": job, "files": [{"source": f"{job}.jpg"}]})
+    fifo = {"MessageGroupId": "g", "MessageDeduplicationId": job} if scene.fifo else {}
+    scene.aws.sqs.send_message(QueueUrl=queue or scene.dead, MessageBody=body, MessageAttributes=attributes, **fifo)
+
+
+@pytest.fixture
+def filled(scene: Scene) -> Scene:
+    for number in range(12):
+        reject(scene, f"lost-{number}", "source_missing")
+    reject(scene, "denied", "source_denied", "access denied")
+    reject(scene, "moved", None)
+    return scene
+
+
+def dlq(scene: Scene, *arguments: str) -> tuple[int, str, str]:
+    ended = command("dlq", *arguments, env=scene.settings())
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def bodies(messages: list[dict[str, Any]]) -> set[str]:
+    return {json.loads(message["Body"])["job_id"] for message in messages}
+
+
+def test_list_groups_by_code_and_leaves_every_message_where_it_was(filled: Scene) -> None:
+    code, output, errors = dlq(filled, "list")
+
+    lines = output.splitlines()
+    assert (code, errors) == (0, "")
+    assert [line.split()[:2] for line in lines[::2]] == [
+        ["12", "source_missing"],
+        ["1", "(no"],
+        ["1", "source_denied"],
+    ]
+    assert "no such key" in lines[1]
+    assert "moved here by SQS itself" in output
+    assert len(filled.aws.all_messages(filled.dead)) == 14  # visible again, at once
+
+
+def test_list_as_json_has_every_message_with_its_code_and_reason(filled: Scene) -> None:
+    code, output, _ = dlq(filled, "list", "--json")
+
+    told = json.loads(output)
+    assert (code, told["complete"], len(told["messages"])) == (0, True, 14)
+    denied = next(one for one in told["messages"] if one["job_id"] == "denied")
+    assert (denied["code"], denied["reason"]) == ("source_denied", "access denied")
+
+
+def test_list_says_when_it_did_not_see_all(filled: Scene) -> None:
+    code, _, errors = dlq(filled, "list", "--limit", "5")
+
+    assert (code, errors) == (0, "only the first 5 were looked at: --limit raises that\n")
+
+
+def test_an_empty_queue_is_said_to_be_empty(scene: Scene) -> None:
+    assert dlq(scene, "list") == (0, "the dead-letter queue is empty\n", "")
+
+
+def test_show_tells_the_body_and_the_reason_of_what_is_chosen(filled: Scene) -> None:
+    code, output, _ = dlq(filled, "show", "--job-id", "denied")
+
+    assert code == 0
+    assert output.count("message ") == 1
+    assert "reason   access denied" in output
+    assert '{"job_id": "denied"' in output
+    assert json.loads(dlq(filled, "show", "--code", "source_missing", "--json")[1])[0]["code"] == "source_missing"
+
+
+def test_show_of_a_message_that_is_not_there_is_a_no(filled: Scene) -> None:
+    assert dlq(filled, "show", "--job-id", "other") == (1, "", "no such message in the dead-letter queue\n")
+
+
+def test_redrive_sends_the_chosen_back_without_the_reason_and_keeps_their_other_attributes(filled: Scene) -> None:
+    code, output, _ = dlq(filled, "redrive", "--code", "source_missing", "--yes")
+
+    back = filled.aws.all_messages(filled.source)
+    assert (code, output) == (0, "sent back: 12 messages\n")
+    assert bodies(back) == {f"lost-{number}" for number in range(12)}
+    assert {tuple(message["MessageAttributes"]) for message in back} == {("Correlation-Id",)}
+    assert bodies(filled.aws.all_messages(filled.dead)) == {"denied", "moved"}
+
+
+def test_redrive_of_all_works_where_sqs_knows_no_move_task(filled: Scene) -> None:
+    code, output, _ = dlq(filled, "redrive", "--all", "--yes", "--json")
+
+    assert (code, json.loads(output)) == (0, {"sent_back": 14})
+    assert len(filled.aws.all_messages(filled.source)) == 14
+    assert filled.waiting(filled.dead) == 0
+
+
+def test_a_fifo_queue_gets_its_messages_back_in_their_group(emulated: Any) -> None:
+    with Scene(emulated, fifo=True) as scene:
+        reject(scene, "lost", "source_missing")
+
+        code, output, _ = dlq(scene, "redrive", "--job-id", "lost", "--yes")
+
+        (back,) = scene.aws.all_messages(scene.source)
+        assert (code, output) == (0, "sent back: 1 message\n")
+        assert back["Attributes"]["MessageGroupId"] == "g"
+
+
+def test_drop_deletes_what_is_chosen_and_nothing_else(filled: Scene) -> None:
+    code, output, _ = dlq(filled, "drop", "--code", "source_denied", "--yes")
+
+    assert (code, output) == (0, "deleted: 1 message\n")
+    assert filled.waiting(filled.dead) == 13
+    assert filled.waiting(filled.source) == 0
+
+
+@pytest.mark.parametrize("verb", ["redrive", "drop"])
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "which messages? choose with --code, --job-id or --id, or say --all\n"),
+        (["--all", "--code", "internal"], "--all and a choice contradict each other: leave one out\n"),
+    ],
+)
+def test_nothing_is_sent_or_deleted_without_a_choice(
+    scene: Scene, verb: str, arguments: list[str], sentence: str
+) -> None:
+    assert dlq(scene, verb, *arguments) == (2, "", sentence)
+
+
+@pytest.mark.parametrize("verb", ["redrive", "drop"])
+def test_where_nobody_can_be_asked_yes_has_to_be_said(filled: Scene, verb: str) -> None:
+    code, _, errors = dlq(filled, verb, "--all")
+
+    assert code == 2
+    assert errors.endswith("all messages: say --yes where nobody can be asked\n")
+    assert filled.waiting(filled.dead) == 14
+
+
+def test_a_queue_without_dead_letter_queue_is_told_what_to_do(emulated: Any) -> None:
+    with Scene(emulated, dead_letters=False) as scene:
+        code, _, errors = dlq(scene, "list")
+
+        assert code == 2
+        assert "has no dead-letter queue: give it a redrive policy, or name a queue with --queue" in errors
+        reject(scene, "a", "internal")
+        assert "internal" in dlq(scene, "list", "--queue", scene.dead)[1]

@@ -1,0 +1,101 @@
+"""The commands of the pages, run in order as a reader would: page by page, beside an AWS of the page's own."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .blocks import PAGES, ROOT, Block, blocks
+
+SHELL = ("bash", "console")
+PAGES_WITH_COMMANDS = [
+    page for page in PAGES if any(block.language in SHELL and not block.mark for block in blocks(page))
+]
+# What starts something that stays, or takes the whole machine: it is looked at, not run. Each has a test of its own.
+LOOKED_AT = re.compile(r"^(make \S+|archiver(?: run| local.*)?|archiver demo.*)$")
+PATIENCE = 120.0
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """`archiver local` on a free port, as in the reader's other terminal; the environment of the shell beside it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("local") / "log"
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SQS_", "S3_"))}
+    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+    with log.open("w") as file:
+        local = subprocess.Popen(
+            ["archiver", "local", "--port", str(port)], env=environ, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_for(port, log)
+        exported = dict(re.findall(r"^export (\w+)=(\S+)$", (ROOT / ".envrc.dist").read_text(), re.MULTILINE))
+        yield environ | {name: value.replace("4566", str(port)) for name, value in exported.items()}
+    finally:
+        local.terminate()
+        local.wait(30)
+
+
+def _wait_for(port: int, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=5):
+                if "worker.ready" in log.read_text():
+                    return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_commands_of_a_page_work_in_their_order(page: Path, aws: dict[str, str], tmp_path: Path) -> None:
+    port = aws["AWS_ENDPOINT_URL"].rpartition(":")[2]
+    for name in ("archiver", "localstack", "bench", "tests", "docs", "deploy", "Makefile", "pyproject.toml"):
+        if (ROOT / name).exists():
+            (tmp_path / name).symlink_to(ROOT / name)
+    for block in blocks(page):
+        if block.language in SHELL and not block.mark:
+            _run(block, port, aws, tmp_path)
+
+
+def _run(block: Block, port: str, environ: dict[str, str], place: Path) -> None:
+    script = "".join(f"{_looked_at(line) or line}\n" for line in block.commands.replace("4566", port).splitlines())
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=environ,
+        cwd=place,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ended.returncode == 0, f"{block}\n{script}\n{ended.stdout}\n{ended.stderr}"
+
+
+def _looked_at(line: str) -> str | None:
+    """What stands for *line* where it is not run: a look at whether there is such a thing."""
+    if not LOOKED_AT.match(line):
+        return None
+    if line.startswith("make "):
+        return f"make -n -C {ROOT} {line.removeprefix('make ')} > /dev/null"
+    return f"{' '.join(line.split()[:2])} --help > /dev/null"
+
+
+def test_the_aws_cli_is_there_to_run_the_pages() -> None:
+    if shutil.which("aws") is None and not os.environ.get("CI"):
+        pytest.skip("the pages' commands need the aws CLI: pip install awscli")
+    assert shutil.which("aws"), "install the aws CLI: pip install awscli"
