@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.cli import create, dlq, health, plan, schema, send, worker
+from archiver.cli import create, dlq, health, plan, schema, send, verify, worker
 from archiver.cli.console import Problem
 
 app = typer.Typer(
@@ -54,7 +54,7 @@ def start(
         worker.run()
 
 
-for module in (worker, send, create, plan, dlq, health, schema):
+for module in (worker, send, create, plan, verify, dlq, health, schema):
     module.add_to(app)
 
 

@@ -40,6 +40,7 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(queue: Queue = None, limit: Limit = LIMIT, json_: Json = False) -> None:
     """What was rejected, grouped by code. Nothing is changed: messages that were looked at are there again at once."""
+    from archiver.cli.building import shown_plainly
     from archiver.core.rejects import Choice, grouped
 
     async def work() -> None:
@@ -50,8 +51,9 @@ def list_(queue: Queue = None, limit: Limit = LIMIT, json_: Json = False) -> Non
         if not rejects:
             say("the dead-letter queue is empty")
         for group in grouped(rejects):
-            say(f"{group.count:>6}  {group.code:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {', '.join(group.jobs)}")
-            say(f"{'':>6}  {group.reason[:200]}")
+            jobs = shown_plainly(", ".join(group.jobs))
+            say(f"{group.count:>6}  {group.code:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {jobs}")
+            say(f"{'':>6}  {shown_plainly(group.reason[:200])}")
         if not complete:
             typer.echo(f"only the first {len(rejects):,} were looked at: --limit raises that", err=True)
 
@@ -217,11 +219,13 @@ def _data(reject: "Reject") -> dict[str, Any]:
 
 
 def _show(reject: "Reject") -> None:
+    from archiver.cli.building import shown_plainly
+
     say(f"message  {reject.id}")
     if reject.job_id:
         say(f"job      {reject.job_id}")
     say(f"sent     {reject.sent_at:%Y-%m-%d %H:%M:%S} UTC")
     say(f"code     {reject.code}")
-    say(f"reason   {reject.reason}")
-    say(f"body     {reject.body}")
+    say(f"reason   {shown_plainly(reject.reason)}")
+    say(f"body     {shown_plainly(reject.body)}")
     say()

@@ -204,22 +204,23 @@ class Sending:
 
 def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
     from archiver.cli.bar import size
+    from archiver.cli.building import shown_plainly
 
     if as_json:
         say_json(answer)
     if answer["status"] == GONE_WRONG:
         error = answer["error"]
-        sources = [f"  {one['source']}: {one['code']}" for one in error.get("sources", [])]
-        raise Problem(f"{error['code']}: {error['message']}", *sources, code=NO)
+        sources = [f"  {shown_plainly(one['source'])}: {one['code']}" for one in error.get("sources", [])]
+        raise Problem(f"{error['code']}: {shown_plainly(error['message'])}", *sources, code=NO)
     if as_json:
         return
     archive = answer["archive"]
     files = f"{archive['files']:,} files, " if "files" in archive else ""
     typer.echo(f"{answer['status']}: {files}{size(archive['size'])}", err=True)
     for one in answer.get("missing", []):
-        typer.echo(f"  missing: {one['source']}: {one['code']}", err=True)
+        typer.echo(f"  missing: {shown_plainly(one['source'])}: {one['code']}", err=True)
     for one in answer.get("renamed", []):
-        typer.echo(f"  renamed: {one['from']} is {one['to']}", err=True)
+        typer.echo(f"  renamed: {shown_plainly(one['from'])} is {one['to']}", err=True)
     say(answer["substitutions"]["archiver_URL"])
 
 

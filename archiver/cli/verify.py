@@ -1,0 +1,151 @@
+"""`archiver verify`: is this archive whole?"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import typer
+
+from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, say, say_json
+
+if TYPE_CHECKING:
+    from archiver.core.plan import Pinned
+    from archiver.stages.fetch import Fetcher
+    from archiver.stages.verify import Bytes, Report
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(epilog="Example: archiver verify s3://zip-storage/3f…/download.zip --deep")(verify)
+
+
+def verify(
+    archive: Annotated[str, typer.Argument(metavar="s3://BUCKET/KEY|FILE", help="The archive.")],
+    deep: Annotated[bool, typer.Option("--deep", help="Read and unpack every member.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """
+    Check an archive: its directory, sizes and names, and its contents by the CRC-32 that S3 keeps of it.
+
+    --deep reads every member, unpacks it and compares its CRC-32: archives of any program, in S3 or as a file.
+    """
+
+    async def work() -> "Report":
+        from archiver.cli.bar import shown
+        from archiver.core.inspect import UnreadableError
+        from archiver.stages.progress import Progress
+        from archiver.stages.verify import verify as check
+
+        progress = Progress()
+        async with _opened(archive) as (data, crc32):
+            try:
+                if not deep:
+                    return await check(data, crc32, deep=False, progress=progress)
+                async with shown(f"reading {archive.rpartition('/')[2]}", progress):
+                    return await check(data, crc32, deep=True, progress=progress)
+            except UnreadableError as error:
+                raise Problem(f"{archive}: {error}", code=NO) from None
+
+    report = carry_out(work)
+    if json_:
+        say_json(_data(archive, report))
+    else:
+        _tell(report)
+    if report.problems:
+        raise typer.Exit(NO)
+
+
+@asynccontextmanager
+async def _opened(archive: str) -> AsyncIterator[tuple["Bytes", int | None]]:
+    """The archive's bytes, and the CRC-32 that the store keeps of it."""
+    from archiver.core.locations import parse_source
+    from archiver.core.plan import Pinned
+    from archiver.errors import Rejected, SourceUnavailable
+    from archiver.settings import load_environment
+
+    if not archive.lower().startswith("s3://"):
+        with _File(Path(archive)) as file:
+            yield file, None
+        return
+    from archiver.cli.building import means_of
+
+    try:
+        location = parse_source(archive, None)
+    except Rejected as rejected:
+        raise Problem(f"{archive} {rejected.message}", code=USAGE) from None
+    async with means_of(load_environment(environment())) as mean:
+        try:
+            info = await mean.fetcher.head(location)
+        except SourceUnavailable as error:
+            raise Problem(f"{archive}: {error.detail}", code=USAGE) from None
+        yield _Object(mean.fetcher, Pinned(location, info.etag), info.size), info.crc32
+
+
+class _Object:
+    """An archive in S3, held to the version that was seen first."""
+
+    def __init__(self, fetcher: "Fetcher", pinned: "Pinned", size: int) -> None:
+        self._fetcher = fetcher
+        self._pinned = pinned
+        self.size = size
+
+    async def read(self, start: int, into: memoryview) -> None:
+        await self._fetcher.read(self._pinned, start, [into])
+
+
+class _File:
+    """An archive on the disk. Raises Problem where it can't be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self.size = os.fstat(self._fd).st_size
+        except OSError as error:
+            raise Problem(f"{path}: can't be read: {error.strerror}", code=USAGE) from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._fd)
+
+    async def read(self, start: int, into: memoryview) -> None:
+        done = 0
+        while done < len(into):
+            try:
+                count = await asyncio.to_thread(os.preadv, self._fd, [into[done:]], start + done)
+            except OSError as error:
+                raise Problem(f"{self._path}: can't be read: {error.strerror}", code=USAGE) from None
+            if not count:
+                raise Problem(f"{self._path}: became shorter while it was read", code=NO)
+            done += count
+
+
+def _data(archive: str, report: "Report") -> dict[str, Any]:
+    return {
+        "archive": archive,
+        "ok": not report.problems,
+        "size": report.size,
+        "members": report.members,
+        "unpacked": report.unpacked,
+        "proof": report.proof or None,
+        "problems": report.problems,
+        "unchecked": report.unchecked,
+    }
+
+
+def _tell(report: "Report") -> None:
+    from archiver.cli.building import shown_plainly
+
+    say(f"directory  {report.members:,} members, {report.unpacked:,} bytes unpacked; the archive has {report.size:,}")
+    if report.proof:
+        say(f"contents   {report.proof}")
+    for reason in report.unchecked:
+        say(f"unchecked  {shown_plainly(reason)}")
+    for problem in report.problems:
+        say(f"damaged    {shown_plainly(problem)}")
+    if not report.problems:
+        say("ok")

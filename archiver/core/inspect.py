@@ -1,0 +1,217 @@
+"""
+A zip's own account of itself: end records, central directory, local headers; read, and held against each other.
+
+For archives of any program. Sections are APPNOTE.TXT 6.3.10's. All sizes and offsets are in bytes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from struct import Struct, unpack_from
+
+from archiver.core.zipformat import COUNT_LIMIT, SIZE_LIMIT, local_header
+
+LONGEST_END = 22 + 65_535 + 20 + 56  # end record with the longest comment, zip64 locator and record
+LOCAL = 30  # a local header without its name and extra field
+STORED, DEFLATED = 0, 8
+ENCRYPTED, DESCRIPTOR = 1 << 0, 1 << 3  # flags (4.4.4)
+
+_END = Struct("<4s4H2IH")
+_LOCATOR = Struct("<4sIQI")
+_END64 = Struct("<4sQ2H2I4Q")
+_CENTRAL = Struct("<4s6H3I5H2I")
+_LOCAL = Struct("<4s5H3I2H")
+
+
+class UnreadableError(Exception):
+    """The bytes are not a zip that can be judged; the message is a sentence about what they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """
+    Where the central directory is: *offset* (as it really lies) and *length*, how many *members* it has. *shift*: how
+    far everything lies behind where the records say (something stands before the zip).
+    """
+
+    offset: int
+    length: int
+    members: int
+    shift: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One member as the directory tells it. *offset* is where its local header really lies."""
+
+    path: str
+    name: bytes
+    flags: int
+    method: int
+    crc32: int
+    packed: int
+    size: int
+    offset: int
+    modified: datetime | None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.endswith("/")
+
+
+def find_directory(tail: bytes, size: int) -> Directory:
+    """
+    Read the end records out of *tail*, the last bytes (`LONGEST_END` of them, or all) of an archive of *size* bytes.
+
+    Raises UnreadableError.
+    """
+    at = _end_at(tail)
+    _, disk, _, here, members, length, offset, _ = _END.unpack_from(tail, at)
+    end = size - len(tail) + at
+    if at >= _LOCATOR.size and tail[at - _LOCATOR.size : at].startswith(b"PK\6\7"):
+        _, _, offset64, disks = _LOCATOR.unpack_from(tail, at - _LOCATOR.size)
+        end = size - len(tail) + at - _LOCATOR.size - _END64.size
+        record = at - _LOCATOR.size - _END64.size
+        if record < 0 or tail[record : record + 4] != b"PK\6\6":
+            raise UnreadableError(
+                f"the zip64 end record is not where it should be ({offset64}): the archive is damaged"
+            )
+        _, _, _, _, disk, _, here, members, length, offset = _END64.unpack_from(tail, record)
+        if disks > 1:
+            raise UnreadableError("the archive is split into several files: put them together first")
+    elif COUNT_LIMIT in (members, here) or SIZE_LIMIT in (length, offset):
+        raise UnreadableError("the archive needs zip64 end records, and has none: it is damaged")
+    if disk or here != members:
+        raise UnreadableError("the archive is split into several files: put them together first")
+    shift = end - length - offset
+    if shift < 0:
+        raise UnreadableError(f"the central directory would begin {-shift} bytes before its place: the archive is cut")
+    return Directory(offset + shift, length, members, shift)
+
+
+def _end_at(tail: bytes) -> int:
+    at = len(tail)
+    while (at := tail.rfind(b"PK\5\6", 0, at)) >= 0:
+        if at + _END.size <= len(tail) and at + _END.size + unpack_from("<H", tail, at + 20)[0] == len(tail):
+            return at
+    raise UnreadableError("no zip ends like this: it is cut short, or no zip at all")
+
+
+def entries(directory: bytes, shift: int) -> Iterator[Entry]:
+    """The members, in the directory's order. Raises UnreadableError where it is damaged."""
+    at = 0
+    while at < len(directory):
+        if directory[at : at + 4] != b"PK\1\2" or at + _CENTRAL.size > len(directory):
+            raise UnreadableError(f"the central directory is damaged at its byte {at}")
+        (_, _, _, flags, method, time, date, crc, packed, size, *lengths, _, _, _, offset) = _CENTRAL.unpack_from(
+            directory, at
+        )
+        name_length, extra_length, comment_length = lengths
+        body = at + _CENTRAL.size
+        name, extra = directory[body : body + name_length], directory[body + name_length :][:extra_length]
+        size, packed, offset = _wide(extra, size, packed, offset)
+        modified = _modified(extra)
+        del time, date
+        path = name.decode("utf-8" if flags & 1 << 11 else "cp437", errors="replace")
+        yield Entry(path, name, flags, method, crc, packed, size, offset + shift, modified)
+        at = body + name_length + extra_length + comment_length
+    if at != len(directory):
+        raise UnreadableError("the central directory ends in the middle of a member")
+
+
+def _extras(extra: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = unpack_from("<2H", extra, at)
+        yield kind, extra[at + 4 : at + 4 + length]
+        at += 4 + length
+
+
+def _wide(extra: bytes, *values: int) -> list[int]:
+    """*values* with those that stand in the zip64 field (4.5.3), in its order: size, packed size, offset."""
+    field = next((data for kind, data in _extras(extra) if kind == 0x0001), b"")
+    wide = iter(range(0, len(field) - 7, 8))
+    found = []
+    for value in values:
+        at = next(wide, None) if value == SIZE_LIMIT else None
+        found.append(value if at is None else unpack_from("<Q", field, at)[0])
+    return found
+
+
+def _modified(extra: bytes) -> datetime | None:
+    """The extended timestamp, which our own archives have."""
+    for kind, data in _extras(extra):
+        if kind == 0x5455 and len(data) == 5 and data[0] == 1:  # noqa: PLR2004 - "UT", with the mtime alone
+            return datetime.fromtimestamp(unpack_from("<i", data, 1)[0], UTC)
+    return None
+
+
+def structure(found: Sequence[Entry], directory: Directory) -> list[str]:
+    """What is wrong with the members' places, sizes and names; one sentence each."""
+    problems = []
+    if len(found) != directory.members:
+        problems.append(f"the end record counts {directory.members} members, the directory has {len(found)}")
+    seen: set[str] = set()
+    end = directory.shift
+    for entry in sorted(found, key=lambda entry: entry.offset):
+        if entry.path in seen:
+            problems.append(f"{entry.path}: stands in the directory twice")
+        seen.add(entry.path)
+        if entry.path.startswith("/") or ".." in entry.path.split("/") or "\\" in entry.path:
+            problems.append(f"{entry.path}: leads out of the folder that it is unpacked in")
+        if entry.offset < end:
+            problems.append(f"{entry.path}: lies over the member before it")
+        if entry.method == STORED and entry.packed != entry.size and not entry.flags & ENCRYPTED:
+            problems.append(f"{entry.path}: is stored, but its two sizes differ: {entry.packed} and {entry.size}")
+        end = entry.offset + LOCAL + len(entry.name) + entry.packed
+    if end > directory.offset:
+        problems.append("the last member reaches into the central directory")
+    return problems
+
+
+def pieces(found: Sequence[Entry], directory: Directory) -> "list[tuple[bytes, int, int]] | None":
+    """
+    All before the directory, in order, as (local header, CRC-32 of the body, its size), where the directory says it
+    all: in archives of stored members as this project writes them. None elsewhere.
+
+    With them the CRC-32 of the whole archive can be told without reading a body: header for header, body for body.
+    """
+    made: list[tuple[bytes, int, int]] = []
+    at = 0
+    for entry in found:
+        if entry.method != STORED or entry.flags != 1 << 11 or entry.modified is None or entry.offset != at:
+            return None
+        header = local_header(entry.name, entry.size, entry.modified, entry.crc32)
+        made.append((header, entry.crc32, entry.size))
+        at += len(header) + entry.size
+    return made if at == directory.offset else None
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A local header: how long it is with name and extra field, and what of the directory it contradicts."""
+
+    length: int
+    problems: tuple[str, ...]
+
+
+def local(header: bytes, entry: Entry) -> Local:
+    """Hold *header*, the first bytes of a member with name and extra field, against its *entry*."""
+    if len(header) < LOCAL or not header.startswith(b"PK\3\4"):
+        return Local(0, ("no local header stands where the directory says",))
+    _, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack_from(header)
+    name, extra = header[LOCAL : LOCAL + name_length], header[LOCAL + name_length :][:extra_length]
+    size, packed = _wide(extra, size, packed)
+    told = [("name", name, entry.name), ("method", method, entry.method)]
+    if not flags & DESCRIPTOR:
+        told += [("CRC-32", crc, entry.crc32), ("size", size, entry.size), ("packed size", packed, entry.packed)]
+    wrong = tuple(
+        f"its local header has another {what} than the directory" for what, one, other in told if one != other
+    )
+    return Local(LOCAL + name_length + extra_length, wrong)
+
+
+def local_length(header: bytes) -> int:
+    """How long a local header is, by its first `LOCAL` bytes."""
+    name_length, extra_length = unpack_from("<2H", header, 26)
+    return int(LOCAL + name_length + extra_length)

@@ -1,0 +1,260 @@
+"""
+Whether an archive is whole: by its own account, by the store's CRC-32, or member by member.
+
+Without reading a body. In a stored archive of ours the central directory says all that stands before it: each local
+header can be written again from it, and each body's CRC-32 is in it. Joined, they are the CRC-32 of the whole archive;
+where the store keeps that CRC-32 too, and S3 does, equality proves every byte, in two small requests.
+
+Memory: the central directory, and `AHEAD` windows of `WINDOW` bytes where members are read.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+from archiver.core.inspect import (
+    DEFLATED,
+    ENCRYPTED,
+    LOCAL,
+    LONGEST_END,
+    STORED,
+    Directory,
+    Entry,
+    entries,
+    find_directory,
+    local,
+    local_length,
+    pieces,
+    structure,
+)
+from archiver.stages.checksums import crc32, crc32_combine
+from archiver.stages.progress import Progress
+
+WINDOW = 4 * 1024 * 1024
+AHEAD = 4
+INFLATED = 1024 * 1024  # bytes of a member that are inflated at once
+
+
+class Bytes(Protocol):
+    """Where an archive's bytes are."""
+
+    @property
+    def size(self) -> int: ...
+
+    async def read(self, start: int, into: memoryview) -> None:
+        """Fill *into* with the bytes from *start* on. Raises Temporary, SourceChanged."""
+
+
+@dataclass(slots=True)
+class Report:
+    """
+    *problems*: what is wrong, a sentence each; *unchecked*: what could not be told, and why. *proof*: what was
+    compared; *crc32* of the whole archive, where it was read.
+    """
+
+    size: int
+    members: int = 0
+    unpacked: int = 0
+    crc32: int | None = None
+    proof: str = ""
+    problems: list[str] = field(default_factory=list)
+    unchecked: list[str] = field(default_factory=list)
+
+
+async def verify(archive: Bytes, stored_crc32: int | None, *, deep: bool, progress: Progress) -> Report:
+    """
+    Judge *archive*, whose CRC-32 the store knows as *stored_crc32*. Raises UnreadableError, Temporary, SourceChanged.
+    """
+    report = Report(archive.size)
+    tail = await _bytes(archive, max(0, archive.size - LONGEST_END), min(LONGEST_END, archive.size))
+    directory = find_directory(tail, archive.size)
+    end = await _bytes(archive, directory.offset, archive.size - directory.offset)
+    found = list(entries(end[: directory.length], directory.shift))
+    report.members, report.unpacked = len(found), sum(entry.size for entry in found)
+    report.problems += structure(found, directory)
+    if directory.shift:
+        report.unchecked.append(f"{directory.shift} bytes stand before the zip: what they are is not known")
+    if deep:
+        found.sort(key=lambda entry: entry.offset)
+        await _read_all(archive, found, directory.offset, report, progress)
+        if stored_crc32 not in (None, report.crc32):
+            told = f"the store has the CRC-32 {stored_crc32:08x} for the archive; its bytes have {report.crc32:08x}"
+            report.problems.append(told)
+    else:
+        _compare(found, directory, end, stored_crc32, report)
+    return report
+
+
+def _compare(found: list[Entry], directory: Directory, end: bytes, stored: int | None, report: Report) -> None:
+    told = pieces(found, directory)
+    if stored is None:
+        report.unchecked.append("contents: the store keeps no CRC-32 of the whole; --deep reads every member")
+    elif told is None:
+        report.unchecked.append("contents: not an archive of stored members as archiver writes them; --deep reads them")
+    else:
+        total = 0
+        for header, crc, size in told:
+            total = crc32_combine(crc32_combine(total, crc32(header), len(header)), crc, size)
+        total = crc32_combine(total, crc32(end), len(end))
+        report.proof = f"the members' CRC-32s make up the store's own of the whole archive, {stored:08x}"
+        if total != stored:
+            report.proof = ""
+            report.problems.append(
+                f"the store has the CRC-32 {stored:08x} for the archive; its members' make {total:08x}: "
+                "--deep says which are damaged"
+            )
+
+
+async def _read_all(archive: Bytes, found: Sequence[Entry], limit: int, report: Report, progress: Progress) -> None:
+    """Every member of *found*, in the order of their places; none can reach beyond *limit*."""
+    progress.files_planned, progress.bytes_planned = len(found), archive.size
+    async with _Stream(archive, progress) as stream:
+        for entry in found:
+            if entry.offset < stream.at:
+                continue  # it lies over the one before, which was said
+            await stream.skip(entry.offset - stream.at)
+            problems, unchecked = await _member(stream, entry, limit)
+            report.problems += [f"{entry.path}: {problem}" for problem in problems]
+            report.unchecked += [f"{entry.path}: {reason}" for reason in unchecked]
+            progress.files += 1
+        await stream.skip(archive.size - stream.at)
+    report.proof = "every member was read"
+    report.crc32 = stream.crc32
+
+
+async def _member(stream: "_Stream", entry: Entry, limit: int) -> tuple[list[str], list[str]]:
+    """What is wrong with one member, and what could not be told. *limit*: where no member can reach to."""
+    header = await stream.take(min(LOCAL, limit - stream.at))
+    if len(header) == LOCAL and header.startswith(b"PK\3\4"):
+        header += await stream.take(max(0, min(local_length(header), limit - stream.at + LOCAL) - LOCAL))
+    head = local(header, entry)
+    problems = list(head.problems)
+    if not head.length:
+        return problems, []
+    if stream.at + entry.packed > limit:
+        return [*problems, "reaches into the central directory"], []
+    if entry.flags & ENCRYPTED:
+        return problems, ["is encrypted: only its place was checked"]
+    if entry.method not in (STORED, DEFLATED):
+        return problems, [
+            f"is compressed by method {entry.method}, which is not known here: only its place was checked"
+        ]
+    crc, size, trouble = await _contents(stream, entry)
+    if trouble:
+        problems.append(trouble)
+    elif size != entry.size:
+        problems.append(f"has {size} bytes, and should have {entry.size}")
+    elif crc != entry.crc32:
+        problems.append(f"has the CRC-32 {crc:08x}, and should have {entry.crc32:08x}")
+    return problems, []
+
+
+async def _contents(stream: "_Stream", entry: Entry) -> tuple[int, int, str]:
+    """CRC-32 and length of the unpacked member, and what went wrong."""
+    check = _Check(entry.method)
+    left = entry.packed
+    while left:
+        piece = await stream.take(min(left, WINDOW))
+        left -= len(piece)
+        await asyncio.to_thread(check.add, piece)
+    return check.crc32, check.size, check.trouble or ("" if check.ended else "its compressed data ends too early")
+
+
+class _Check:
+    """The unpacked bytes of one member, counted and summed, but never held."""
+
+    def __init__(self, method: int) -> None:
+        self.crc32 = 0
+        self.size = 0
+        self.trouble = ""
+        self._inflate = zlib.decompressobj(-15) if method == DEFLATED else None
+
+    @property
+    def ended(self) -> bool:
+        return self._inflate is None or self._inflate.eof
+
+    def add(self, piece: bytes) -> None:
+        if self._inflate is None:
+            self._count(piece)
+            return
+        try:
+            while piece and not self.trouble:
+                if self._inflate.eof:
+                    self.trouble = "something follows its compressed data"
+                    return
+                self._count(self._inflate.decompress(piece, INFLATED))
+                piece = self._inflate.unconsumed_tail or self._inflate.unused_data
+        except zlib.error as error:
+            self.trouble = f"can't be inflated: {error}"
+
+    def _count(self, data: bytes) -> None:
+        self.crc32 = crc32_combine(self.crc32, crc32(data), len(data))
+        self.size += len(data)
+
+
+class _Stream:
+    """The archive from its first byte to its last, read ahead, with the CRC-32 of all that went by."""
+
+    def __init__(self, archive: Bytes, progress: Progress) -> None:
+        self.at = 0
+        self.crc32 = 0
+        self._archive = archive
+        self._progress = progress
+        self._window = memoryview(b"")
+        self._next = 0
+        self._ahead: list[asyncio.Task[memoryview]] = []
+
+    async def __aenter__(self) -> Self:
+        self._fill()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._ahead:
+            task.cancel()
+        await asyncio.gather(*self._ahead, return_exceptions=True)
+
+    def _fill(self) -> None:
+        while len(self._ahead) < AHEAD and self._next < self._archive.size:
+            length = min(WINDOW, self._archive.size - self._next)
+            self._ahead.append(asyncio.create_task(_window(self._archive, self._next, length), name="verify.read"))
+            self._next += length
+
+    async def take(self, count: int) -> bytes:
+        """The next *count* bytes, fewer only at the end."""
+        taken = bytearray()
+        while len(taken) < count:
+            if not self._window and not await self._advance():
+                break
+            piece = self._window[: count - len(taken)]
+            taken += piece
+            self._window = self._window[len(piece) :]
+        self.at += len(taken)
+        return bytes(taken)
+
+    async def skip(self, count: int) -> None:
+        while count > 0 and (taken := len(await self.take(min(count, WINDOW)))):
+            count -= taken
+
+    async def _advance(self) -> bool:
+        if not self._ahead:
+            return False
+        window = await self._ahead[0]
+        del self._ahead[0]
+        self._fill()
+        self.crc32 = crc32_combine(self.crc32, crc32(window), len(window))
+        self._window = window
+        self._progress.bytes += len(window)
+        return True
+
+
+async def _window(archive: Bytes, start: int, length: int) -> memoryview:
+    data = memoryview(bytearray(length))
+    if length:
+        await archive.read(start, data)
+    return data
+
+
+async def _bytes(archive: Bytes, start: int, length: int) -> bytes:
+    return bytes(await _window(archive, start, length))

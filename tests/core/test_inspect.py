@@ -1,0 +1,145 @@
+"""What a zip says of itself, read: our own archives and what is wrong with broken ones."""
+
+import io
+import struct
+import zipfile
+from datetime import UTC, datetime
+
+import pytest
+
+from archiver.core.inspect import UnreadableError, entries, find_directory, local, pieces, structure
+from archiver.core.layout import Layout
+from archiver.core.plan import Member
+
+MODIFIED = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
+
+
+def written(*members: tuple[str, bytes], comment: bytes = b"") -> bytes:
+    """An archive of `zipfile`."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name), data)
+        archive.comment = comment
+    return out.getvalue()
+
+
+def read(archive: bytes) -> list[str]:
+    directory = find_directory(archive, len(archive))
+    return structure(list(entries(archive[directory.offset :][: directory.length], directory.shift)), directory)
+
+
+@pytest.mark.parametrize("comment", [b"", b"PK\5\6 in a comment", b"x" * 65_535])
+def test_the_end_record_is_found_behind_any_comment(comment: bytes) -> None:
+    assert read(written(("a", b"1"), ("b/c", b"22"), comment=comment)) == []
+
+
+def test_an_empty_archive_is_an_archive() -> None:
+    assert read(written()) == []
+
+
+def test_what_stands_before_the_zip_shifts_all_of_it() -> None:
+    archive = b"#!/bin/sh\n" * 10 + written(("a", b"1"))
+
+    directory = find_directory(archive, len(archive))
+
+    assert directory.shift == 100
+    assert read(archive) == []
+
+
+@pytest.mark.parametrize("cut", [1, 5, 22, 40])
+def test_an_archive_that_is_cut_is_unreadable(cut: int) -> None:
+    with pytest.raises(UnreadableError):
+        read(written(("a", b"1"))[:-cut])
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"PK\3\4" + bytes(100)])
+def test_what_is_no_zip_is_said_to_be_none(data: bytes) -> None:
+    with pytest.raises(UnreadableError, match="no zip"):
+        read(data)
+
+
+def test_a_split_archive_is_told_from_a_damaged_one() -> None:
+    archive = bytearray(written(("a", b"1")))
+    struct.pack_into("<H", archive, len(archive) - 18, 3)  # this disk's number
+
+    with pytest.raises(UnreadableError, match="split into several files"):
+        read(bytes(archive))
+
+
+def test_a_directory_with_a_damaged_signature_is_unreadable() -> None:
+    archive = bytearray(written(("a", b"1"), ("b", b"2")))
+    at = archive.index(b"PK\1\2", archive.index(b"PK\1\2") + 1)
+    archive[at] ^= 1
+
+    with pytest.raises(UnreadableError, match="central directory is damaged at its byte 47"):
+        read(bytes(archive))
+
+
+def test_names_that_stand_twice_or_lead_out_are_problems() -> None:
+    with pytest.warns(UserWarning, match="Duplicate"):
+        archive = written(("a", b"1"), ("a", b"2"), ("../x", b"3"), ("/etc/y", b"4"))
+
+    assert read(archive) == [
+        "a: stands in the directory twice",
+        "../x: leads out of the folder that it is unpacked in",
+        "/etc/y: leads out of the folder that it is unpacked in",
+    ]
+
+
+def test_members_over_each_other_are_problems() -> None:
+    archive = bytearray(written(("a", b"1" * 100), ("b", b"2")))
+    second = archive.index(b"PK\1\2", archive.index(b"PK\1\2") + 1)
+    struct.pack_into("<I", archive, second + 42, 10)
+
+    assert read(bytes(archive)) == ["b: lies over the member before it"]
+
+
+def test_a_count_that_is_not_the_directorys_is_a_problem() -> None:
+    archive = bytearray(written(("a", b"1")))
+    struct.pack_into("<HH", archive, len(archive) - 14, 2, 2)
+
+    assert read(bytes(archive)) == ["the end record counts 2 members, the directory has 1"]
+
+
+def test_a_local_header_is_held_against_the_directory() -> None:
+    archive = written(("a", b"1"))
+    directory = find_directory(archive, len(archive))
+    (entry,) = entries(archive[directory.offset :][: directory.length], 0)
+
+    assert local(archive[:31], entry).problems == ()
+    assert local(bytes(31), entry).problems == ("no local header stands where the directory says",)
+    other = archive[:14] + bytes(4) + archive[18:30] + b"b"
+    assert local(other, entry).problems == (
+        "its local header has another name than the directory",
+        "its local header has another CRC-32 than the directory",
+    )
+
+
+def test_our_own_directory_says_all_that_stands_before_it_and_others_do_not() -> None:
+    members = [Member("a", 3, MODIFIED, b"abc"), Member("ü/b", 0, MODIFIED, b""), Member("c", 2, MODIFIED, b"xy")]
+    layout = Layout(members, 1 << 20)
+    crcs = [1, 2, 3]
+    end = b"".join(layout.directory(crcs))
+    directory = find_directory(end, layout.length)
+
+    told = pieces(list(entries(end[: directory.length], 0)), directory)
+
+    assert told == [(layout.header_bytes(n, crcs[n]), crcs[n], members[n].size) for n in range(3)]
+    foreign = written(("a", b"1"))
+    theirs = find_directory(foreign, len(foreign))
+    assert pieces(list(entries(foreign[theirs.offset :][: theirs.length], 0)), theirs) is None
+
+
+def test_sizes_and_offsets_beyond_4_gib_are_read_from_the_zip64_fields() -> None:
+    members = [Member("big", 5 << 30, MODIFIED, b""), Member("far", 7, MODIFIED, b"")]
+    layout = Layout(members, 1 << 30)
+    end = b"".join(layout.directory([0, 0]))
+    directory = find_directory(end, layout.length)
+
+    big, far = entries(end[: directory.length], 0)
+
+    assert (big.size, big.packed, big.offset) == (5 << 30, 5 << 30, 0)
+    assert (far.size, far.offset) == (7, layout.header_offset(1))
+    assert directory.offset == layout.directory_offset
+    assert structure([big, far], directory) == []
