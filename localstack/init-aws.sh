@@ -29,6 +29,7 @@ bucket() {
 
 queue input-queue
 queue output-queue
+"${aws[@]}" sqs create-queue --queue-name progress-queue --query QueueUrl --output text
 bucket source-images
 bucket zip-storage
 

@@ -1,6 +1,9 @@
 """SQS for who asks for archives: send a request, and watch for what is said about it."""
 
+import difflib
 import hashlib
+import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -8,7 +11,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 import aioboto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from archiver.aws.clients import region, tuned, usable
 from archiver.aws.faults import DENIED, NO_QUEUE, NotThere, codes, table, translated
@@ -21,18 +24,25 @@ if TYPE_CHECKING:
 POLL = 20  # seconds
 HIDE = 10  # seconds for which what we look at is kept from others
 
+_ASKED = re.compile(r"GetQueueUrl (\S+):")
 _SPECIAL = table(NotThere, NO_QUEUE) | table(ConfigurationFault, DENIED)
 
 
 @asynccontextmanager
 async def sqs_client() -> AsyncIterator["SQSClient"]:
-    """A client for a person's patience. Raises ConfigurationFault where the `AWS_*` variables are of no use."""
+    """
+    A client for a person's patience: a queue's name that does not exist is told with the one that may be meant. Raises
+    ConfigurationFault where the `AWS_*` variables are of no use.
+    """
     async with AsyncExitStack() as stack:
         with usable():
             session = aioboto3.Session(region_name=region())
             opening = session.client("sqs", config=tuned(POLL + 10, attempts=3, pool=10))
             client = await stack.enter_async_context(opening)
-        yield client
+        try:
+            yield client
+        except NotThere as error:
+            raise NotThere(f"{error}{await _meant(client, str(error))}") from error
 
 
 async def send_request(client: "SQSClient", queue: str, body: str, job_id: str | None) -> str:
@@ -87,12 +97,46 @@ class Watch:
                 raise ConfigurationFault("ChangeMessageVisibility is denied: messages of others stay hidden") from error
 
 
+async def queue_names(client: "SQSClient") -> list[str]:
+    """Names of this account's queues, for who misspelt one; none where they may not be listed."""
+    try:
+        told = await client.list_queues(MaxResults=1000)
+    except ClientError:
+        return []
+    return [url.rpartition("/")[2] for url in told.get("QueueUrls", [])]
+
+
+async def _meant(client: "SQSClient", text: str) -> str:
+    """` (did you mean …?)`, where a queue of this account has a name like the one in *text*; nothing where none has."""
+    asked = _ASKED.match(text)
+    if asked is None:
+        return ""
+    try:
+        told = await client.list_queues(MaxResults=1000)
+    except (ClientError, BotoCoreError):  # who may not list them is told without
+        return ""
+    known = [url.rpartition("/")[2] for url in told.get("QueueUrls", [])]
+    close = difflib.get_close_matches(asked[1].rpartition(":")[2], known, n=1, cutoff=0.7)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
 async def queue_arn_of(client: "SQSClient", queue: str) -> str:
     """The ARN of *queue*, asked of SQS. Raises NotThere, ConfigurationFault, Temporary."""
-    url = await resolve_queue(client, queue)
-    with translated(f"GetQueueAttributes {queue}", _SPECIAL):
-        told = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
-    arn = told.get("Attributes", {}).get("QueueArn")
+    arn = (await _attributes(client, queue)).get("QueueArn")
     if not arn:
         raise Temporary(f"SQS does not tell the ARN of {queue}")
     return str(arn)
+
+
+async def redrive_target(client: "SQSClient", queue: str) -> str | None:
+    """The ARN of the dead-letter queue of *queue*, None where it has none. Raises as `queue_arn_of`."""
+    policy = (await _attributes(client, queue)).get("RedrivePolicy") or "{}"
+    target: str | None = json.loads(policy).get("deadLetterTargetArn")
+    return target
+
+
+async def _attributes(client: "SQSClient", queue: str) -> dict[str, str]:
+    url = await resolve_queue(client, queue)
+    with translated(f"GetQueueAttributes {queue}", _SPECIAL):
+        told = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn", "RedrivePolicy"])
+    return {str(name): value for name, value in told.get("Attributes", {}).items()}

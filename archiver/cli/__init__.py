@@ -8,7 +8,7 @@ The command line: what a person, a script or a container types.
     schema                        schema    what requests and answers look like
 
 Exit codes, the same for every command: 0 done; 1 the answer is no (rejected, damaged, not well); 2 wrong arguments or
-settings; 3 it could not be found out or may work later; 130 after Ctrl-C.
+settings; 3 it could not be found out or may work later; 70 a defect; 130 after Ctrl-C.
 
 Heavy modules are imported by the command that needs them, so that `--version` and `--help` answer at once.
 """
@@ -19,7 +19,7 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.cli import create, dlq, health, plan, schema, send, verify, worker
+from archiver.cli import check, create, dlq, health, plan, policy, schema, send, verify, worker
 from archiver.cli.console import Problem
 
 app = typer.Typer(
@@ -54,7 +54,7 @@ def start(
         worker.run()
 
 
-for module in (worker, send, create, plan, verify, dlq, health, schema):
+for module in (worker, send, create, plan, verify, check, policy, dlq, health, schema):
     module.add_to(app)
 
 

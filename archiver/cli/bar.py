@@ -21,12 +21,15 @@ WIDE, MIDDLING = 100, 60  # columns of a terminal from which on all, or most, of
 
 
 @asynccontextmanager
-async def shown(title: str, counts: Counts, every: float = LINE_EVERY) -> AsyncIterator[None]:
+async def shown(
+    title: str, counts: Counts, every: float = LINE_EVERY, *, first: str = "looking for the objects"
+) -> AsyncIterator[None]:
     """
-    Show how *counts* move while the block runs: files, bytes, rate, time left. Elsewhere than on a terminal, a line
-    *every* so many seconds.
+    Show how *counts* move while the block runs: files, bytes, rate, time left; until anything is planned, what is done
+    *first*. Elsewhere than on a terminal, a line *every* so many seconds.
     """
-    showing = asyncio.create_task(_bar(title, counts) if _moves() else _lines(title, counts, every), name="bar")
+    show = _bar(title, counts, first) if _moves() else _lines(title, counts, first, every)
+    showing = asyncio.create_task(show, name="bar")
     try:
         yield
     finally:
@@ -39,7 +42,7 @@ def _moves() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
-async def _bar(title: str, counts: Counts) -> None:
+async def _bar(title: str, counts: Counts, first: str) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -52,12 +55,12 @@ async def _bar(title: str, counts: Counts) -> None:
         task = bar.add_task(_shortened(title, console.width // 3), total=None, files="", size="")
         try:
             while True:
-                _paint(bar, counts, task)
+                _paint(bar, counts, task, first)
                 await asyncio.sleep(FRAME)
         finally:
             # An archive that was there already was neither planned nor built: there is nothing to show of it.
             bar.update(task, visible=bool(counts.files_planned))
-            _paint(bar, counts, task)
+            _paint(bar, counts, task, first)
 
 
 def _columns(width: int) -> "list[ProgressColumn]":
@@ -74,9 +77,9 @@ def _columns(width: int) -> "list[ProgressColumn]":
     return [title, BarColumn(bar_width=None), files, sizes, TransferSpeedColumn(), TimeRemainingColumn()]
 
 
-def _paint(bar: "Progress", counts: Counts, task: "TaskID") -> None:
+def _paint(bar: "Progress", counts: Counts, task: "TaskID", first: str) -> None:
     if not counts.files_planned:
-        bar.update(task, files="looking for the objects")
+        bar.update(task, files=first)
     elif counts.bytes_planned:
         bar.update(task, total=counts.bytes_planned, completed=counts.bytes, **_told(counts))
     else:  # nothing but empty files
@@ -110,18 +113,18 @@ def _shortened(text: str, longest: int) -> str:
     return escape(text if len(text) <= longest else f"{text[: max(1, longest - 1)]}…")
 
 
-async def _lines(title: str, counts: Counts, every: float) -> None:
+async def _lines(title: str, counts: Counts, first: str, every: float) -> None:
     began = monotonic()
     while True:
         await asyncio.sleep(every)
-        sys.stderr.write(f"{line(title, counts, monotonic() - began)}\n")
+        sys.stderr.write(f"{line(title, counts, monotonic() - began, first)}\n")
         sys.stderr.flush()
 
 
-def line(title: str, counts: Counts, seconds: float) -> str:
+def line(title: str, counts: Counts, seconds: float, first: str = "looking for the objects") -> str:
     """How far *counts* have come after *seconds*, in a line."""
     if not counts.files_planned:
-        return f"{title}: looking for the objects since {lasting(seconds)}"
+        return f"{title}: {first} since {lasting(seconds)}"
     rate = counts.bytes / seconds if seconds else 0.0
     left = f", {lasting((counts.bytes_planned - counts.bytes) / rate)} left" if rate else ""
     return (

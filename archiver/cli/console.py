@@ -15,6 +15,7 @@ T = TypeVar("T")
 NO = 1  # exit codes; see the package's docstring
 USAGE = 2
 LATER = 3
+DEFECT = 70  # sysexits.h: internal software error
 INTERRUPTED = 128 + signal.SIGINT
 
 

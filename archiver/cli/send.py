@@ -45,7 +45,7 @@ def send(
     Send a request to the service's queue, checked first.
 
     With --wait, PROGRESS_QUEUE is read for word of the job. Without one, it is the answer queue and the failure queue
-    that are read, which then should have no other reader.
+    that are read, which then should have no other reader. Ctrl-C ends the watching, not the job.
     """
     from archiver.settings import load_environment
 
@@ -122,7 +122,8 @@ class Sending:
             message = await send_request(client, queue, _body(self.request), job_id)
             typer.echo(f"sent {_counted(self.request)} to {queue}: message {message}, job {job_id}", err=True)
             try:
-                async with asyncio.timeout(self.timeout), shown(f"job {job_id}", self.counts):
+                bar = shown(f"job {job_id}", self.counts, first="waiting for the worker")
+                async with asyncio.timeout(self.timeout), bar:
                     answer = await self._answer(Watch(client), watched, arn)
             except TimeoutError:
                 raise Problem(f"no answer within {self.timeout:g} s; the job {job_id} goes on", code=LATER) from None
@@ -131,19 +132,17 @@ class Sending:
         _tell(answer, as_json=as_json)
 
     def _watched(self) -> list[str]:
+        """The queues on which every end of the job can be heard. Raises Problem where there are none."""
         settings = self.settings
-        queues = (
-            [settings.progress_queue]
-            if settings.progress_queue
-            else [settings.destination_queue, settings.failure_queue]
+        if settings.progress_queue:
+            return [settings.progress_queue]
+        if settings.destination_queue and settings.failure_queue:
+            return list(dict.fromkeys((settings.destination_queue, settings.failure_queue)))
+        raise Problem(
+            "--wait needs to hear how the job ends: set PROGRESS_QUEUE as the worker has it (or both "
+            "SQS_DESTINATION_QUEUE and SQS_FAILURE_QUEUE)",
+            code=USAGE,
         )
-        watched = list(dict.fromkeys(name for name in queues if name))
-        if not watched:
-            raise Problem(
-                "--wait needs a queue to hear from: set PROGRESS_QUEUE (or SQS_DESTINATION_QUEUE) as the worker has it",
-                code=USAGE,
-            )
-        return watched
 
     async def _answer(self, watch: Any, watched: Sequence[str], arn: str) -> dict[str, Any]:
         """The first of: an answer on one of the queues, or the archive itself."""
@@ -215,7 +214,7 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         return
     archive = answer["archive"]
-    files = f"{archive['files']:,} files, " if "files" in archive else ""
+    files = f"{_count(archive['files'])}, " if "files" in archive else ""
     typer.echo(f"{answer['status']}: {files}{size(archive['size'])}", err=True)
     for one in answer.get("missing", []):
         typer.echo(f"  missing: {shown_plainly(one['source'])}: {one['code']}", err=True)
@@ -239,5 +238,8 @@ def _body(request: dict[str, Any]) -> str:
 
 
 def _counted(request: dict[str, Any]) -> str:
-    files = len(request["files"])
+    return _count(len(request["files"]))
+
+
+def _count(files: int) -> str:
     return "1 file" if files == 1 else f"{files:,} files"

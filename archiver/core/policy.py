@@ -13,7 +13,11 @@ _QUEUE_URL = re.compile(r"https?://(?:sqs\.(?P<region>[a-z0-9-]+)\.)?[^/]+/(?P<a
 
 RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 FIND_QUEUE = ("sqs:GetQueueAttributes", "sqs:GetQueueUrl")
+SEND = ("sqs:SendMessage",)
 WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+SWEEP = ("s3:ListBucketMultipartUploads",)
+ENCRYPT = ("kms:Decrypt", "kms:GenerateDataKey")
+DECRYPT = ("kms:Decrypt",)
 PROTECT = ("ecs:UpdateTaskProtection",)
 
 
@@ -21,7 +25,9 @@ PROTECT = ("ecs:UpdateTaskProtection",)
 class Needs:
     """
     What a worker is set up with. Queues are ARNs; *send_to* are those that are sent to, the dead-letter queue among
-    them. *sources* are buckets and `bucket/prefix/`; none of them: every bucket may be named. *kms_keys* are ARNs.
+    them. *sources* are buckets and `bucket/prefix/`; none of them: every bucket may be named. *kms_keys* and
+    *source_keys* are ARNs; those only decrypt what is read. *tasks* is the ARN, or a pattern of it, of ECS tasks that
+    protect themselves while *on_ecs*.
     """
 
     source_queue: str
@@ -29,7 +35,9 @@ class Needs:
     sources: Sequence[str]
     destination_bucket: str
     kms_keys: Sequence[str] = ()
+    source_keys: Sequence[str] = ()
     on_ecs: bool = False
+    tasks: str = "*"
     partition: str = "aws"
 
 
@@ -45,52 +53,40 @@ class Grant:
 
 def grants(needs: Needs) -> list[Grant]:
     """All that a worker with *needs* has to be allowed, and nothing else."""
-    s3 = f"arn:{needs.partition}:s3:::"
-    sources = [
-        source.rstrip("/") + "/" if "/" in source.rstrip("/") else source.rstrip("/") for source in needs.sources
-    ]
-    objects = tuple(f"{s3}{source}*" if source.endswith("/") else f"{s3}{source}/*" for source in sources) or (
-        f"{s3}*",
-    )
-    buckets = tuple(dict.fromkeys(f"{s3}{source.partition('/')[0]}" for source in sources)) or (f"{s3}*",)
-    archives, destination = f"{s3}{needs.destination_bucket}/*", f"{s3}{needs.destination_bucket}"
-    made = [
+    arn = f"arn:{needs.partition}:s3:::"
+    objects, buckets = _sources(arn, needs.sources)
+    archives, destination = f"{arn}{needs.destination_bucket}/*", f"{arn}{needs.destination_bucket}"
+    every = "" if needs.sources else " (every bucket, as none is named: S3_ALLOWED_SOURCES narrows it)"
+    read_why = f"what goes into archives{every}; and an archive that is there already is answered from itself"
+    granted = [
         Grant("ReceiveJobs", RECEIVE + FIND_QUEUE, (needs.source_queue,), "messages come from here"),
-        Grant(
-            "SendAnswers",
-            ("sqs:SendMessage", *FIND_QUEUE),
-            tuple(dict.fromkeys(needs.send_to)),
-            "answers, failures and rejected messages go here",
-        ),
-        Grant(
-            "ReadObjects",
-            ("s3:GetObject",),
-            tuple(dict.fromkeys((*objects, archives))),
-            "what goes into archives; and an archive that is there already is answered from itself",
-        ),
+        Grant("SendAnswers", SEND + FIND_QUEUE, _once(needs.send_to), "answers and rejected messages go here"),
+        Grant("ReadObjects", ("s3:GetObject",), _once((*objects, archives)), read_why),
         Grant(
             "TellMissingFromDenied",
             ("s3:ListBucket",),
-            tuple(dict.fromkeys((*buckets, destination))),
+            _once((*buckets, destination)),
             "without it S3 answers 403 for keys that do not exist",
         ),
         Grant("WriteArchives", WRITE, (archives,), "archives go here, in parts"),
-        Grant(
-            "SweepUploads",
-            ("s3:ListBucketMultipartUploads",),
-            (destination,),
-            "uploads that a killed worker left behind are looked for here",
-        ),
+        Grant("SweepUploads", SWEEP, (destination,), "uploads that a killed worker left behind are looked for here"),
+        Grant("UseKeys", ENCRYPT, _once(needs.kms_keys), "buckets and queues are encrypted with these keys"),
+        Grant("ReadEncryptedSources", DECRYPT, _once(needs.source_keys), "objects are encrypted with these keys"),
+        Grant("ProtectTask", PROTECT, (needs.tasks,) if needs.on_ecs else (), "a task at work is not scaled away"),
     ]
-    if needs.kms_keys:
-        actions = ("kms:Decrypt", "kms:GenerateDataKey")
-        made.append(
-            Grant("UseKeys", actions, tuple(needs.kms_keys), "buckets and queues are encrypted with these keys")
-        )
-    if needs.on_ecs:
-        why = "a task with running jobs is not scaled away"
-        made.append(Grant("ProtectTask", PROTECT, ("*",), why))
-    return [grant for grant in made if grant.resources]
+    return [grant for grant in granted if grant.resources]
+
+
+def _sources(arn: str, sources: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The ARNs of the objects that *sources* cover, and of their buckets."""
+    if not sources:
+        return [f"{arn}*"], [f"{arn}*"]
+    parted = [source.partition("/") for source in sources]
+    return [f"{arn}{bucket}/{prefix}*" for bucket, _, prefix in parted], [f"{arn}{bucket}" for bucket, _, _ in parted]
+
+
+def _once(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def document(granted: Sequence[Grant]) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from archiver.local.samples import sample
 ACCOUNT = "000000000000"  # LocalStack's account: queue URLs are the same with either
 INPUT_QUEUE = "input-queue"
 OUTPUT_QUEUE = "output-queue"
+PROGRESS_QUEUE = "progress-queue"
 SOURCE_BUCKET = "source-images"
 ARCHIVE_BUCKET = "zip-storage"
 SAMPLE_KEY = "source.jpg"
@@ -81,6 +82,7 @@ def local_environment(port: int) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "SQS_SOURCE_QUEUE": INPUT_QUEUE,
         "SQS_DESTINATION_QUEUE": OUTPUT_QUEUE,
+        "PROGRESS_QUEUE": PROGRESS_QUEUE,
         "S3_SOURCE_BUCKET": SOURCE_BUCKET,
         "S3_DESTINATION_BUCKET": ARCHIVE_BUCKET,
         "ARCHIVE_BASE_URL": f"{endpoint}/{ARCHIVE_BUCKET}",
@@ -180,6 +182,7 @@ def _fill(aws: EmbeddedAws) -> None:
             arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
             redrive = {"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES}
             sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(redrive)})
+        sqs.create_queue(QueueName=PROGRESS_QUEUE)
         for bucket in (SOURCE_BUCKET, ARCHIVE_BUCKET):
             s3.create_bucket(Bucket=bucket)
         # Links work without a signature, as they do through a content delivery network.

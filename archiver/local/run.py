@@ -29,6 +29,10 @@ and read the answer, with the link in it:
   aws sqs receive-message --queue-url {output_url} \\
     --endpoint-url {endpoint} --wait-time-seconds 20
 
+Or see the job as it goes, with the settings of .envrc.dist in that terminal:
+
+  archiver send --file {sample}=album_1 --wait
+
 Ctrl-C ends it all.
 
 """
@@ -51,7 +55,10 @@ def run_local(port: int = 4566) -> int:
     try:
         with embedded_aws(port) as aws:
             guide = _GUIDE.format(
-                endpoint=aws.endpoint, send=send_command(aws.endpoint), output_url=aws.queue_url(OUTPUT_QUEUE)
+                endpoint=aws.endpoint,
+                send=send_command(aws.endpoint),
+                output_url=aws.queue_url(OUTPUT_QUEUE),
+                sample=SAMPLE_KEY,
             )
             sys.stdout.write(guide)
             sys.stdout.flush()

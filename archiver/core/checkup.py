@@ -1,0 +1,98 @@
+"""What a check-up found, and what to do about it: decided from what AWS told, without asking it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+State = Literal["ok", "bad", "warning", "unknown"]
+
+LEAST_VISIBILITY, WISE_VISIBILITY = 2, 30  # seconds
+LEAST_RECEIVES = 3
+WISE_RETENTION = 14 * 24 * 3600
+SKEW_WARNING, SKEW_FATAL = 30.0, 300.0  # seconds; S3 and SQS refuse requests that are 15 minutes off
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the table: *what* was looked at, how it is, and the *remedy* where it should be otherwise."""
+
+    what: str
+    state: State
+    told: str
+    remedy: str = ""
+
+
+def source_queue(attributes: Mapping[str, str]) -> list[Finding]:
+    """What the attributes of the source queue say: visibility and redrive policy."""
+    seconds = int(attributes["VisibilityTimeout"])
+    told = f"messages stay invisible for {seconds} s"
+    remedy = f"set the queue's VisibilityTimeout to 120 (at least {WISE_VISIBILITY})"
+    state: State = "bad" if seconds < LEAST_VISIBILITY else "warning" if seconds < WISE_VISIBILITY else "ok"
+    findings = [Finding("source queue", state, told, "" if state == "ok" else remedy)]
+    redrive = json.loads(attributes.get("RedrivePolicy") or "{}")
+    if not redrive.get("deadLetterTargetArn"):
+        findings.append(
+            Finding(
+                "redrive policy",
+                "bad",
+                "the source queue has none: what can't be done comes back for ever",
+                "give it a RedrivePolicy with a dead-letter queue and a maxReceiveCount of 5",
+            )
+        )
+        return findings
+    receives = int(redrive.get("maxReceiveCount", 0))
+    few = receives < LEAST_RECEIVES
+    remedy = "set its maxReceiveCount to 5: each deploy and each lost worker takes one" if few else ""
+    told = f"{receives} receives, then {redrive['deadLetterTargetArn'].rpartition(':')[2]}"
+    findings.append(Finding("redrive policy", "warning" if few else "ok", told, remedy))
+    return findings
+
+
+def dead_letter_queue(attributes: Mapping[str, str]) -> Finding:
+    """What the attributes of the dead-letter queue say: how long messages stay in it."""
+    days = int(attributes.get("MessageRetentionPeriod", 0)) / 86_400
+    if days * 86_400 < WISE_RETENTION:
+        remedy = "set its MessageRetentionPeriod to 1209600 (14 days): a message's age counts from its first sending"
+        return Finding("dead-letter queue", "warning", f"keeps messages for {days:g} days", remedy)
+    return Finding("dead-letter queue", "ok", f"keeps messages for {days:g} days")
+
+
+def clock(skew: float) -> Finding:
+    """*skew*: seconds that this machine's clock is ahead of AWS's."""
+    told = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS"
+    if abs(skew) >= SKEW_FATAL:
+        return Finding(
+            "clock", "bad", told, "set this machine's clock (chrony or NTP): AWS refuses requests that are late"
+        )
+    if abs(skew) >= SKEW_WARNING:
+        return Finding("clock", "warning", told, "set this machine's clock (chrony or NTP)")
+    return Finding("clock", "ok", "agrees with AWS" if abs(skew) < 2 else told)  # noqa: PLR2004 - Date has whole seconds
+
+
+def lifecycle(rules: Sequence[Mapping[str, Any]], bucket: str) -> Finding:
+    """Whether one of the bucket's lifecycle *rules* aborts incomplete multipart uploads."""
+    for rule in rules:
+        days = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
+        if days and rule.get("Status") == "Enabled":
+            return Finding("lifecycle", "ok", f"uploads that nobody ends are aborted after {days} days")
+    return Finding(
+        "lifecycle",
+        "warning",
+        f"no rule of {bucket} aborts incomplete uploads: what a killed worker leaves is paid for until its job ends",
+        "add a lifecycle rule with AbortIncompleteMultipartUpload, DaysAfterInitiation 1",
+    )
+
+
+def links(base_url: str | None) -> Finding:
+    """Whether links lead anywhere."""
+    if base_url is None:
+        return Finding("links", "warning", "are s3:// URIs", "set ARCHIVE_BASE_URL to the distribution's address")
+    if not base_url.startswith("https://"):
+        return Finding("links", "warning", f"begin with {base_url}", "use https:// where people click on them")
+    return Finding("links", "ok", f"begin with {base_url}")
+
+
+def verdict(findings: Sequence[Finding]) -> bool:
+    """Whether a worker can work: nothing is bad."""
+    return all(finding.state != "bad" for finding in findings)

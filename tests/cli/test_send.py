@@ -1,0 +1,164 @@
+"""`archiver send` to a queue with a worker behind it, and without one."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from worker.process import command
+from worker.scene import Scene
+
+from .running import Running
+
+
+def send(scene: Scene, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    ended = command("send", *arguments, env=scene.settings(**settings))
+    return ended.returncode, ended.stdout, ended.stderr
+
+
+def body(scene: Scene) -> dict[str, Any]:
+    (message,) = scene.aws.all_messages(scene.source)
+    return dict(json.loads(message["Body"]))
+
+
+def test_options_become_a_message_on_the_source_queue(scene: Scene) -> None:
+    code, output, errors = send(scene, "--file", "a.jpg=album", "--file", "b.jpg", "--meta", "user=42", "--job-id", "j")
+
+    assert (code, errors) == (0, "")
+    assert output.startswith(f"sent 2 files to {scene.source}: message ")
+    assert output.endswith(", job j\n")
+    assert body(scene) == {
+        "files": [{"source": "a.jpg", "destination": "album"}, {"source": "b.jpg"}],
+        "job_id": "j",
+        "metadata": {"user": "42"},
+    }
+
+
+def test_standard_input_is_read_and_json_is_answered(scene: Scene) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "archiver", "send", "-", "--json"],
+        env=scene.settings(),
+        input='{"files": [{"source": "a.jpg"}]}',
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    told = json.loads(ended.stdout)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (told["job_id"], told["queue"]) == (None, scene.source)
+    assert scene.aws.all_messages(scene.source)[0]["MessageId"] == told["message_id"]
+
+
+def test_a_request_that_is_none_is_not_sent(scene: Scene) -> None:
+    code, output, errors = send(scene, "--file", "a", "--on-missing", "ignore")
+
+    assert (code, output) == (2, "")
+    assert errors.startswith("the request: $.on_missing should be 'fail' or 'skip'")
+    assert scene.waiting(scene.source) == 0
+
+
+def test_only_the_queue_is_needed(scene: Scene) -> None:
+    settings = dict.fromkeys(("SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET", "SQS_DESTINATION_QUEUE"), "")
+
+    assert send(scene, "--file", "a", **settings) == (
+        2,
+        "",
+        "SQS_SOURCE_QUEUE: is required (queue to read: a name, URL or ARN)\n",
+    )
+    assert send(scene, "--file", "a", "--queue", scene.source, **settings)[0] == 0
+
+
+def test_a_fifo_queue_takes_requests_too(emulated: Any) -> None:
+    with Scene(emulated, fifo=True) as scene:
+        assert send(scene, "--file", "a.jpg")[0] == 0
+        assert body(scene) == {"files": [{"source": "a.jpg"}]}
+
+
+@pytest.mark.parametrize("queue", ["progress", "answers"])
+def test_wait_ends_with_the_link_alone_on_standard_output(scene: Scene, queue: str) -> None:
+    progress = scene.aws.queue() if queue == "progress" else ""
+    scene.put("a.jpg")
+    scene.worker(PROGRESS_QUEUE=progress)
+
+    code, output, errors = send(scene, "--file", "a.jpg", "--wait", "--timeout", "50", PROGRESS_QUEUE=progress)
+
+    assert code == 0
+    assert output.startswith("https://archives.example/")
+    assert output.endswith("/download.zip\n")
+    assert "succeeded: 1 file, " in errors
+    assert scene.waiting(progress or scene.answers) == 0  # its own events are taken
+    assert scene.waiting(scene.answers) == (1 if progress else 0)
+
+
+def test_wait_as_json_prints_the_answer(scene: Scene) -> None:
+    progress = scene.aws.queue()
+    scene.put("a.jpg")
+    scene.worker(PROGRESS_QUEUE=progress)
+
+    code, output, _ = send(
+        scene, "--file", "a.jpg", "--file", "b.jpg", "--on-missing", "skip", "--wait", "--json", PROGRESS_QUEUE=progress
+    )
+
+    answer = json.loads(output)
+    assert (code, answer["status"]) == (0, "partial")
+    assert answer["missing"] == [{"source": "b.jpg", "code": "source_missing"}]
+    assert answer["job_id"].startswith("send-")
+
+
+@pytest.mark.parametrize("queue", ["progress", "failures"])
+def test_wait_ends_with_the_reason_of_a_rejection(scene: Scene, queue: str) -> None:
+    progress = scene.aws.queue() if queue == "progress" else ""
+    scene.put("a.jpg")
+    scene.worker(PROGRESS_QUEUE=progress)
+
+    code, output, errors = send(
+        scene, "--file", "a.jpg", "--file", "b.jpg", "--wait", "--timeout", "50", PROGRESS_QUEUE=progress
+    )
+
+    assert (code, output) == (1, "")
+    assert "source_missing: 1 of 2 objects can't be read" in errors
+    assert errors.endswith("  b.jpg: source_missing\n")
+
+
+def test_what_others_are_told_is_left_to_them(scene: Scene) -> None:
+    progress = scene.aws.queue()
+    for job in ("other", None, "third"):
+        scene.aws.sqs.send_message(QueueUrl=progress, MessageBody=json.dumps({"job_id": job, "status": "succeeded"}))
+    scene.aws.sqs.send_message(QueueUrl=progress, MessageBody="no JSON")
+    scene.put("a.jpg")
+    scene.worker(PROGRESS_QUEUE=progress)
+
+    assert send(scene, "--file", "a.jpg", "--wait", "--timeout", "50", PROGRESS_QUEUE=progress)[0] == 0
+    assert scene.waiting(progress) == 4
+
+
+def test_wait_without_a_queue_to_hear_from_sends_nothing(scene: Scene) -> None:
+    code, _, errors = send(scene, "--file", "a.jpg", "--wait", SQS_FAILURE_QUEUE="")
+
+    assert code == 2
+    assert errors.startswith("--wait needs to hear how the job ends: set PROGRESS_QUEUE")
+    assert scene.waiting(scene.source) == 0
+
+
+def test_no_answer_in_time_says_that_the_job_goes_on(scene: Scene) -> None:
+    code, output, errors = send(scene, "--file", "a.jpg", "--wait", "--timeout", "1", "--job-id", "slow")
+
+    assert (code, output) == (3, "")
+    assert errors.endswith("no answer within 1 s; the job slow goes on\n")
+    assert scene.waiting(scene.source) == 1
+
+
+def test_ctrl_c_ends_the_watching_and_not_the_job(scene: Scene) -> None:
+    arguments = ["send", "--file", "a.jpg", "--wait", "--job-id", "slow"]
+    with Running(arguments, scene.settings(), terminal=100) as watching:
+        watching.until_seen("job slow")
+        watching.until_seen("waiting for the worker")
+        watching.interrupt()
+        code, output = watching.end()
+
+    assert (code, output) == (130, "")
+    assert watching.frames[-1] == "stopped watching; the job slow goes on"
+    assert scene.waiting(scene.source) == 1

@@ -1,0 +1,142 @@
+"""The least privilege of a worker, as data, as a document, and as a remedy."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from archiver.core.policy import Grant, Needs, bucket_arn, document, grants, queue_arn, to_grant
+
+QUEUE = "arn:aws:sqs:eu-west-1:123456789012:"
+NEEDS = Needs(
+    source_queue=f"{QUEUE}in",
+    send_to=(f"{QUEUE}out", f"{QUEUE}in-dlq"),
+    sources=("photos", "scans/2026/"),
+    destination_bucket="zips",
+)
+
+
+def of(sid: str, needs: Needs) -> Grant:
+    """The one grant called *sid*."""
+    (grant,) = [grant for grant in grants(needs) if grant.sid == sid]
+    return grant
+
+
+def test_the_rows_of_the_readme_are_the_statements() -> None:
+    allowed = {
+        (action, resource) for grant in grants(NEEDS) for action in grant.actions for resource in grant.resources
+    }
+
+    assert allowed == {
+        ("sqs:ReceiveMessage", f"{QUEUE}in"),
+        ("sqs:DeleteMessage", f"{QUEUE}in"),
+        ("sqs:ChangeMessageVisibility", f"{QUEUE}in"),
+        ("sqs:GetQueueAttributes", f"{QUEUE}in"),
+        ("sqs:GetQueueUrl", f"{QUEUE}in"),
+        *(
+            (f"sqs:{action}", f"{QUEUE}{name}")
+            for action in ("SendMessage", "GetQueueAttributes", "GetQueueUrl")
+            for name in ("out", "in-dlq")
+        ),
+        ("s3:GetObject", "arn:aws:s3:::photos/*"),
+        ("s3:GetObject", "arn:aws:s3:::scans/2026/*"),
+        ("s3:GetObject", "arn:aws:s3:::zips/*"),
+        ("s3:ListBucket", "arn:aws:s3:::photos"),
+        ("s3:ListBucket", "arn:aws:s3:::scans"),
+        ("s3:ListBucket", "arn:aws:s3:::zips"),
+        ("s3:PutObject", "arn:aws:s3:::zips/*"),
+        ("s3:AbortMultipartUpload", "arn:aws:s3:::zips/*"),
+        ("s3:ListMultipartUploadParts", "arn:aws:s3:::zips/*"),
+        ("s3:ListBucketMultipartUploads", "arn:aws:s3:::zips"),
+    }
+
+
+def test_a_source_is_a_bucket_with_or_without_its_slash_or_a_prefix() -> None:
+    objects = of("ReadObjects", replace(NEEDS, sources=("a", "a/", "b/c/", "b/d/e/"))).resources
+    buckets = of("TellMissingFromDenied", replace(NEEDS, sources=("a", "a/", "b/c/", "b/d/e/"))).resources
+
+    s3 = "arn:aws:s3:::"
+    assert objects == (f"{s3}a/*", f"{s3}b/c/*", f"{s3}b/d/e/*", f"{s3}zips/*")
+    assert buckets == (f"{s3}a", f"{s3}b", f"{s3}zips")
+
+
+def test_where_no_source_is_named_every_bucket_is_granted_and_the_reason_says_so() -> None:
+    grant = of("ReadObjects", replace(NEEDS, sources=()))
+
+    assert "arn:aws:s3:::*" in grant.resources
+    assert "arn:aws:s3:::*" in of("TellMissingFromDenied", replace(NEEDS, sources=())).resources
+    assert "S3_ALLOWED_SOURCES" in grant.why
+    assert "S3_ALLOWED_SOURCES" not in of("ReadObjects", NEEDS).why
+
+
+def test_a_worker_that_sends_nothing_is_allowed_to_send_nothing() -> None:
+    actions = {action for grant in grants(replace(NEEDS, send_to=())) for action in grant.actions}
+
+    assert "sqs:SendMessage" not in actions
+
+
+def test_a_queue_that_is_named_twice_is_granted_once() -> None:
+    twice = replace(NEEDS, send_to=(f"{QUEUE}out", f"{QUEUE}out"))
+
+    assert of("SendAnswers", twice).resources == (f"{QUEUE}out",)
+
+
+def test_keys_and_ecs_are_granted_where_they_are_used_and_not_otherwise() -> None:
+    key = "arn:aws:kms:eu-west-1:123456789012:key/one"
+    tasks = "arn:aws:ecs:eu-west-1:123456789012:task/zips/*"
+    usual = {grant.sid for grant in grants(NEEDS)}
+
+    assert usual.isdisjoint({"UseKeys", "ReadEncryptedSources", "ProtectTask"})
+    assert of("UseKeys", replace(NEEDS, kms_keys=(key,))).actions == ("kms:Decrypt", "kms:GenerateDataKey")
+    assert of("ReadEncryptedSources", replace(NEEDS, source_keys=(key,))).actions == ("kms:Decrypt",)
+    assert of("ProtectTask", replace(NEEDS, on_ecs=True, tasks=tasks)).resources == (tasks,)
+    assert of("ProtectTask", replace(NEEDS, on_ecs=True)).resources == ("*",)
+
+
+def test_buckets_are_named_in_the_partition_of_their_region() -> None:
+    china = replace(NEEDS, partition="aws-cn", sources=())
+    arns = {arn for sid in ("ReadObjects", "TellMissingFromDenied", "SweepUploads") for arn in of(sid, china).resources}
+
+    assert {arn.split(":")[1] for arn in arns} == {"aws-cn"}
+
+
+def test_the_document_is_one_that_iam_takes() -> None:
+    made = json.loads(json.dumps(document(grants(NEEDS))))
+
+    assert made["Version"] == "2012-10-17"
+    assert [set(statement) for statement in made["Statement"]] == [{"Sid", "Effect", "Action", "Resource"}] * 6
+    assert {statement["Effect"] for statement in made["Statement"]} == {"Allow"}
+    sids = [statement["Sid"] for statement in made["Statement"]]
+    assert len(set(sids)) == len(sids) and all(sid.isalnum() for sid in sids)
+    assert len(json.dumps(made, separators=(",", ":"))) < 6144, "a managed policy has 6,144 characters at most"
+
+
+def test_a_remedy_names_the_action_and_the_resource() -> None:
+    sentence = to_grant("s3:ListBucket", bucket_arn("photos"))
+
+    assert "s3:ListBucket on arn:aws:s3:::photos " in sentence
+    assert bucket_arn("photos", "*") == "arn:aws:s3:::photos/*"
+
+
+@pytest.mark.parametrize(
+    ("queue", "arn"),
+    [
+        ("arn:aws:sqs:eu-west-1:123456789012:in", f"{QUEUE}in"),
+        ("https://sqs.eu-west-1.amazonaws.com/123456789012/in", f"{QUEUE}in"),
+        ("in", "arn:aws:sqs:us-east-1:999999999999:in"),
+        ("http://localhost:4566/123456789012/in", "arn:aws:sqs:us-east-1:123456789012:in"),
+        ("https://example.com/elsewhere", None),
+    ],
+)
+def test_a_queue_is_named_by_what_is_known_of_it(queue: str, arn: str | None) -> None:
+    assert queue_arn(queue, "us-east-1", "999999999999") == arn
+
+
+@pytest.mark.parametrize(("region", "partition"), [("cn-north-1", "aws-cn"), ("us-gov-west-1", "aws-us-gov")])
+def test_a_queue_is_in_the_partition_of_its_region(region: str, partition: str) -> None:
+    assert queue_arn("in", region, "123456789012") == f"arn:{partition}:sqs:{region}:123456789012:in"
+
+
+def test_a_queue_whose_account_or_region_is_not_known_has_no_arn_yet() -> None:
+    assert queue_arn("in", None, "123456789012") is None
+    assert queue_arn("in", "eu-west-1", None) is None

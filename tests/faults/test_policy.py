@@ -1,0 +1,78 @@
+"""The least privilege is held against the calls that workers make: no more, no less."""
+
+from collections.abc import Iterator
+
+from archiver.core.policy import Needs, grants
+
+from .emulator import REGION
+from .history import Exchange
+from .rules import Delay
+from .setting import MIB
+from .stage import Stage
+
+OBJECT, BUCKET, QUEUE = "object", "bucket", "queue"
+
+# "Actions, resources, and condition keys" of S3 and SQS, service authorization reference.
+ACTIONS = {
+    "HeadBucket": ("s3:ListBucket", BUCKET),
+    "ListMultipartUploads": ("s3:ListBucketMultipartUploads", BUCKET),
+    "HeadObject": ("s3:GetObject", OBJECT),
+    "GetObject": ("s3:GetObject", OBJECT),
+    "PutObject": ("s3:PutObject", OBJECT),
+    "CreateMultipartUpload": ("s3:PutObject", OBJECT),
+    "UploadPart": ("s3:PutObject", OBJECT),
+    "CompleteMultipartUpload": ("s3:PutObject", OBJECT),
+    "AbortMultipartUpload": ("s3:AbortMultipartUpload", OBJECT),
+    "ListParts": ("s3:ListMultipartUploadParts", OBJECT),
+    "GetQueueUrl": ("sqs:GetQueueUrl", QUEUE),
+    "GetQueueAttributes": ("sqs:GetQueueAttributes", QUEUE),
+    "ReceiveMessage": ("sqs:ReceiveMessage", QUEUE),
+    "DeleteMessage": ("sqs:DeleteMessage", QUEUE),
+    "ChangeMessageVisibility": ("sqs:ChangeMessageVisibility", QUEUE),
+    "SendMessage": ("sqs:SendMessage", QUEUE),
+}
+NOT_FOUND = 404
+
+
+def queue_named(name: str) -> str:
+    return f"arn:aws:sqs:{REGION}:123456789012:{name}"
+
+
+def needed(exchange: Exchange) -> Iterator[tuple[str, str]]:
+    """The actions that *exchange* takes, each with the ARN that it takes it on."""
+    action, kind = ACTIONS[exchange.op]
+    bucket = f"arn:aws:s3:::{exchange.call.bucket}"
+    yield action, {QUEUE: queue_named(exchange.call.queue or ""), BUCKET: bucket, OBJECT: f"{bucket}/*"}[kind]
+    if kind == OBJECT and exchange.status == NOT_FOUND and exchange.op in ("HeadObject", "GetObject"):
+        yield "s3:ListBucket", bucket  # who may not list is told 403
+
+
+def test_the_policy_allows_what_workers_call_and_nothing_else(stage: Stage) -> None:
+    """
+    A start; a shutdown in the middle of an upload, which is aborted, and its message given back; another start;
+    archives in one write and in parts; a job that was done before; a rejection.
+    """
+    progress = stage.own.sqs.create_queue(QueueName=f"{stage.sources}-progress")["QueueUrl"].rpartition("/")[2]
+    stage.break_(Delay(before_it=30), "UploadPart")
+    photos = stage.photos(1000, 6 * MIB)
+    returned = stage.ask(photos)
+    stopped = stage.worker("stopped", PROGRESS_QUEUE=progress, SHUTDOWN_GRACE_SECONDS="0")
+    stage.wait_call("UploadPart")
+    stopped.terminate()
+    assert stopped.exit_code() == 0
+    small, rejected = stage.ask(photos[:1], job_id="order-4711"), stage.send([{"source": "not there"}], None)
+    stage.worker(PROGRESS_QUEUE=progress)
+    stage.wait_deleted(returned, small, rejected)
+    stage.wait_deleted(stage.ask(photos[:1], job_id="order-4711"))
+    stage.finish()
+
+    needs = Needs(
+        source_queue=stage.arn("in"),
+        send_to=(*map(stage.arn, ("in-dlq", "out", "failures")), queue_named(progress)),
+        sources=(stage.sources,),
+        destination_bucket=stage.archives,
+    )
+    allowed = {(action, arn) for grant in grants(needs) for action in grant.actions for arn in grant.resources}
+    taken = {pair for exchange in stage.history.of() for pair in needed(exchange)}
+    assert sorted(taken - allowed) == []
+    assert sorted(allowed - taken) == []
