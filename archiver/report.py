@@ -49,11 +49,11 @@ async def reported(
 
 
 async def _tell(notifier: Notifier, job: Identity, progress: Progress, confirm: Callable[[], None]) -> None:
-    told: tuple[int, int] | None = None
+    told: tuple[int, int, int] | None = None
     stage: Stage = "accepted"
     failed = False
     while True:
-        now = (progress.files, progress.bytes)
+        now = (progress.files, progress.bytes, progress.files_planned)
         if stage == "accepted" or (progress.files_planned and now != told):
             note = job.event(stage, notifier, lambda room: progress_event(job.envelope, stage, progress, room))  # noqa: B023
             try:

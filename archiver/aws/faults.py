@@ -18,6 +18,8 @@ from botocore.exceptions import (
 
 from archiver.errors import ArchiverError, ConfigurationFault, Temporary
 
+NO_CREDENTIALS = "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+
 Make = Callable[[str], ArchiverError]
 """Makes one of our errors from a sentence that says what happened."""
 
@@ -96,7 +98,9 @@ def translated(operation: str, special: Mapping[str, Make] | None = None) -> Ite
         yield
     except ClientError as error:
         raise meaning(error, operation, special or {}) from error
-    except (NoCredentialsError, NoRegionError) as error:
+    except NoCredentialsError as error:
+        raise ConfigurationFault(NO_CREDENTIALS) from error
+    except NoRegionError as error:
         raise ConfigurationFault(f"{operation}: {error}") from error
     except _NO_CREDENTIALS as error:  # a provider's text may hold anything
         raise ConfigurationFault(f"{operation}: credentials can't be had: {type(error).__name__}") from None

@@ -39,7 +39,7 @@ _OURS_TO_MEND = EXPIRED | {
 _ARCHIVED = "the object is archived and has to be restored first"
 _DENIED = "access denied; without s3:ListBucket S3 says this of a missing key, too"
 _UNAVAILABLE: dict[str, tuple[Code, str]] = {
-    "NoSuchKey": ("source_missing", "no such key"),
+    "NoSuchKey": ("source_missing", "no such key or bucket"),
     "NoSuchBucket": ("source_missing", "no such bucket"),
     "InvalidBucketName": ("source_missing", "no bucket can have this name"),
     "InvalidURI": ("source_missing", "no key can have this name"),

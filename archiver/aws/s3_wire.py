@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from archiver import __version__
 from archiver.aws.endpoint import Endpoint, UnusableNameError, encoded_path
+from archiver.aws.faults import NO_CREDENTIALS
 from archiver.aws.http import HttpPool, Limits
 from archiver.aws.http_exchange import Answer, Request
 from archiver.aws.http_parse import Head
@@ -123,7 +124,7 @@ class Wire:
         except Exception as error:  # noqa: BLE001 - whatever a provider may raise; its text may hold secrets
             raise ConfigurationFault(f"credentials can't be had: {type(error).__name__}") from None
         if frozen is None:
-            raise ConfigurationFault("no credentials found")
+            raise ConfigurationFault(NO_CREDENTIALS)
         self._keys = Keys(frozen.access_key, frozen.secret_key, frozen.token)
         self._keys_until = now + _KEYS_KEPT
         return self._keys

@@ -7,20 +7,15 @@ from contextlib import contextmanager
 from botocore.exceptions import (
     ClientError,
     EndpointConnectionError,
-    NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
 )
 
-from archiver.aws.faults import DENIED, REFUSED, NotThere, codes
+from archiver.aws.faults import DENIED, NO_CREDENTIALS, REFUSED, NotThere, codes
 from archiver.cli.console import DEFECT, LATER, NO, USAGE, Problem
 from archiver.errors import ArchiverError, ConfigurationFault, Rejected, Temporary
 from archiver.settings import SettingsError
 
-CREDENTIALS = (
-    "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE "
-    "(without an AWS account: archiver local)"
-)
 _ACTIONS = {"ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
 
 
@@ -60,8 +55,8 @@ def problem_of(error: ArchiverError) -> Problem:
 def _mended(error: ConfigurationFault) -> str:
     """What *error* says, and what to do about it."""
     cause = error.__cause__
-    if isinstance(cause, NoCredentialsError | PartialCredentialsError):
-        return CREDENTIALS
+    if str(error) == NO_CREDENTIALS or isinstance(cause, PartialCredentialsError):
+        return f"{NO_CREDENTIALS} (without an AWS account: archiver local)"
     if isinstance(cause, NoRegionError):
         return "no AWS region is set: set AWS_REGION, eu-west-1 say"
     if isinstance(cause, ClientError):

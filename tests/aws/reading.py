@@ -77,7 +77,9 @@ FACTS = (f"ETag: {ETAG}", "Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT", "Conte
 async def failed(reader: S3Reader, into: Sequence[memoryview] | None = None, start: int = 10) -> ArchiverError:
     with pytest.raises(ArchiverError) as caught:
         await reader.read(PHOTO, ETAG, start, into or [memoryview(bytearray(20))])
-    assert "SECRET" not in str(caught.value)
+    assert "SECRET" not in str(caught.value).replace(
+        "AWS_SECRET_ACCESS_KEY", ""
+    )  # the name may be told, the value never
     return caught.value
 
 

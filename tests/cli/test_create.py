@@ -115,7 +115,7 @@ def test_json_is_all_that_standard_output_holds(scene: Scene) -> None:
         "expires_at": None,
         "size": size,
         "files": 1,
-        "missing": [{"source": "gone.jpg", "code": "source_missing", "detail": "no such key"}],
+        "missing": [{"source": "gone.jpg", "code": "source_missing", "detail": "no such key or bucket"}],
         "renamed": [],
         "reused": False,
     }
@@ -166,7 +166,7 @@ def test_compressed_file_is_written_and_tells_what_was_left_out(scene: Scene, tm
     ended = command("create", str(tmp_path / "request.json"), f"--output={path}", env=scene.settings())
 
     assert ended.returncode == 0
-    assert ended.stderr.splitlines()[:2] == ["left out:", "  gone: source_missing (no such key)"]
+    assert ended.stderr.splitlines()[:2] == ["left out:", "  gone: source_missing (no such key or bucket)"]
     assert ended.stderr.endswith(", 1 left out (partial)\n")
     assert members(path)["a.txt"] == b"words " * 4 * MIB
 
@@ -261,7 +261,7 @@ def test_all_missing_objects_are_listed_and_nothing_is_written(scene: Scene, tmp
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.splitlines() == [
         "source_missing: 30 objects can't be read",
-        *(f"  gone-{n}.jpg: source_missing (no such key)" for n in range(30)),
+        *(f"  gone-{n}.jpg: source_missing (no such key or bucket)" for n in range(30)),
     ]
     assert list(tmp_path.iterdir()) == []
 
@@ -272,7 +272,9 @@ def test_refusal_is_json_too(scene: Scene) -> None:
     told: dict[str, Any] = json.loads(ended.stdout)
     assert (ended.returncode, told["status"]) == (1, "failed")
     assert told["error"]["code"] == "source_missing"
-    assert told["error"]["sources"] == [{"source": "gone.jpg", "code": "source_missing", "detail": "no such key"}]
+    assert told["error"]["sources"] == [
+        {"source": "gone.jpg", "code": "source_missing", "detail": "no such key or bucket"}
+    ]
     assert ended.stderr.startswith("source_missing: ")
 
 

@@ -153,7 +153,7 @@ def test_plan_for_people_is_plain_and_aligned(scene: Scene) -> None:
     assert facts[0].endswith(" bytes), partial: not all that was asked for")
     assert facts[1].endswith(" 1 part")
     assert "5 HeadObject, 3 GetObject, 1 PutObject" in facts[2]
-    assert about == ["left out:", "  gone.jpg: source_missing (no such key)"]
+    assert about == ["left out:", "  gone.jpg: source_missing (no such key or bucket)"]
     assert missing == ["renamed:", "  album/beach.jpg is album/beach (2).jpg"]
     assert table == [
         "    size  path                 source",
@@ -189,8 +189,8 @@ def test_job_that_would_be_rejected_is_exit_code_1_with_every_problem_on_a_line(
     assert (plain.returncode, plain.stdout) == (1, "")
     assert plain.stderr.splitlines() == [
         "source_missing: 41 objects can't be read",
-        "  gone.jpg: source_missing (no such key)",
-        *(f"  gone-{n}.jpg: source_missing (no such key)" for n in range(40)),
+        "  gone.jpg: source_missing (no such key or bucket)",
+        *(f"  gone-{n}.jpg: source_missing (no such key or bucket)" for n in range(40)),
     ]
     told = json.loads(data.stdout)
     assert (data.returncode, told["status"], told["error"]["code"]) == (1, "failed", "source_missing")

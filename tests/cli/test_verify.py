@@ -76,7 +76,7 @@ def test_a_file_is_read_from_the_disk_and_told_broken_when_it_is_cut(
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("s3://{bucket}/none.zip", "s3://{bucket}/none.zip: no such key"),
+        ("s3://{bucket}/none.zip", "s3://{bucket}/none.zip: no such key or bucket"),
         ("s3://{bucket}", "s3://{bucket} names no key"),
         ("nothing.zip", "nothing.zip: can't be read: No such file or directory"),
     ],

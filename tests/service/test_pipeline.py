@@ -399,3 +399,42 @@ async def test_an_upload_that_was_swept_away_is_begun_anew() -> None:
     assert scene.stage.store.faults.calls["begin"] == 2
     assert scene.stage.store.pending == {}
     assert done.files == 3
+
+
+async def test_whoever_watches_is_told_of_every_step_and_the_answer_last() -> None:
+    scene = Scene(watcher=MemoryNotifier())
+    scene.put(a_jpg=b"a")
+
+    await scene.run("a.jpg", job_id="j")
+
+    assert scene.watcher is not None
+    told = [json.loads(note.body) for note in scene.watcher.sent]
+    assert [event["status"] for event in told] == ["accepted", "succeeded"]
+    assert told[-1] == scene.answer
+    assert scene.answers is not None
+    assert len(scene.answers.sent) == 1  # who does not watch sees nothing new
+
+
+async def test_a_request_that_wants_progress_is_told_on_the_answer_queue() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+
+    await scene.run("a.jpg", job_id="j", progress=True)
+
+    assert scene.answers is not None
+    assert [json.loads(note.body)["status"] for note in scene.answers.sent] == ["accepted", "succeeded"]
+
+
+async def test_whoever_watches_is_told_of_a_rejection_too_and_need_not_listen() -> None:
+    scene = Scene(watcher=MemoryNotifier())
+    message = await scene.message(files=[{"source": "gone.jpg"}], job_id="j")
+    rejection = Rejected("source_missing", "gone")
+
+    await scene.pipeline.answer_rejection(message, rejection, lambda: None)
+    assert scene.watcher is not None
+    assert [json.loads(note.body)["status"] for note in scene.watcher.sent] == ["failed"]
+    scene.watcher.faults.plan("send", Temporary("500"), times=0)
+    await scene.pipeline.answer_rejection(message, rejection, lambda: None)
+
+    assert len(scene.failures.sent) == 2
+    assert len(scene.watcher.sent) == 1

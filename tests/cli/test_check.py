@@ -1,0 +1,154 @@
+"""`archiver check` on settings that are well and on each that is not; `archiver iam-policy` for them."""
+
+import json
+from typing import Any
+
+import pytest
+from worker.process import command
+from worker.scene import Scene
+
+from archiver.core import checkup
+from archiver.core.checkup import clock, dead_letter_queue, lifecycle, links, source_queue
+
+
+def check(scene: Scene, **settings: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """The exit code, and the findings by what they are about."""
+    ended = command("check", "--json", env=scene.settings(**settings))
+    assert ended.stderr == ""
+    return ended.returncode, {finding["what"]: finding for finding in json.loads(ended.stdout)}
+
+
+def test_what_is_well_is_a_table_of_ticks_with_warnings_and_their_remedy(scene: Scene) -> None:
+    scene.put("a.jpg")
+
+    ended = command("check", env=scene.settings())
+
+    lines = ended.stdout.splitlines()
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [line for line in lines if line.startswith("✗")] == []
+    assert any(line.startswith("✓ source bucket") and "can be read" in line for line in lines)
+    assert any(line.startswith("! lifecycle") for line in lines)
+    assert any("→ add a lifecycle rule with AbortIncompleteMultipartUpload" in line for line in lines)
+
+
+def test_nothing_is_left_behind(scene: Scene) -> None:
+    assert check(scene)[0] == 0
+    assert "Uploads" not in scene.aws.s3.list_multipart_uploads(Bucket=scene.archives)
+    assert "Contents" not in scene.aws.s3.list_objects_v2(Bucket=scene.archives)
+
+
+@pytest.mark.parametrize(
+    ("settings", "what", "told"),
+    [
+        ({"SQS_SOURCE_QUEUE": "nowhere"}, "source queue", "does not exist"),
+        ({"SQS_DESTINATION_QUEUE": "nowhere"}, "answer queue", "does not exist"),
+        ({"SQS_FAILURE_QUEUE": "nowhere"}, "failure queue", "does not exist"),
+        ({"PROGRESS_QUEUE": "nowhere"}, "progress queue", "does not exist"),
+        ({"S3_SOURCE_BUCKET": "no-such-bucket", "S3_ALLOWED_SOURCES": ""}, "source bucket", "does not exist"),
+        ({"S3_DESTINATION_BUCKET": "no-such-bucket"}, "destination bucket", "does not exist"),
+        ({"S3_DESTINATION_BUCKET": "no-such-bucket"}, "archives", "does not exist"),
+    ],
+)
+def test_what_does_not_exist_is_bad_and_the_rest_is_looked_at(
+    scene: Scene, settings: dict[str, str], what: str, told: str
+) -> None:
+    code, found = check(scene, **settings)
+
+    assert (code, found[what]["state"]) == (1, "bad")
+    assert told in found[what]["told"]
+    assert found[what]["remedy"] == "check its name, and AWS_REGION"
+    assert found["credentials"]["state"] == "ok"
+
+
+def test_answers_that_would_come_back_as_requests_are_bad(scene: Scene) -> None:
+    code, found = check(scene, SQS_DESTINATION_QUEUE=scene.source)
+
+    assert (code, found["answer queue"]["told"]) == (1, f"{scene.source} is the source queue")
+
+
+def test_a_queue_without_redrive_policy_is_bad(emulated: Any) -> None:
+    with Scene(emulated, dead_letters=False) as scene:
+        code, found = check(scene)
+
+        assert (code, found["redrive policy"]["state"]) == (1, "bad")
+
+
+def test_wrong_settings_are_findings_and_exit_2(scene: Scene) -> None:
+    code, found = check(scene, SQS_SOURCE_QUEUE="", MAX_CONCURRENT_JOBS="many")
+
+    assert code == 2
+    assert set(found) == {"SQS_SOURCE_QUEUE", "MAX_CONCURRENT_JOBS"}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "state"), [(1, "bad"), (2, "warning"), (29, "warning"), (30, "ok"), (43_200, "ok")]
+)
+def test_visibility_is_judged(seconds: int, state: str) -> None:
+    redrive = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:r:1:dead", "maxReceiveCount": 5})
+
+    queue, policy = source_queue({"VisibilityTimeout": str(seconds), "RedrivePolicy": redrive})
+
+    assert (queue.state, policy.state, policy.told) == (state, "ok", "5 receives, then dead")
+    assert bool(queue.remedy) == (state != "ok")
+
+
+@pytest.mark.parametrize(("receives", "state"), [(1, "warning"), (2, "warning"), (3, "ok")])
+def test_a_redrive_policy_of_few_receives_is_a_warning(receives: int, state: str) -> None:
+    redrive = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:r:1:dead", "maxReceiveCount": receives})
+
+    assert source_queue({"VisibilityTimeout": "60", "RedrivePolicy": redrive})[1].state == state
+
+
+@pytest.mark.parametrize(("skew", "state"), [(0, "ok"), (-29, "ok"), (30, "warning"), (-299, "warning"), (300, "bad")])
+def test_a_clock_that_is_off_is_judged_by_how_far(skew: float, state: str) -> None:
+    assert clock(skew).state == state
+
+
+def test_rules_retention_and_links_are_judged() -> None:
+    days = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+    assert lifecycle([{"Status": "Disabled", **days}, {"Status": "Enabled"}], "b").state == "warning"
+    assert lifecycle([{"Status": "Enabled", **days}], "b").state == "ok"
+    assert dead_letter_queue({"MessageRetentionPeriod": "345600"}).state == "warning"
+    assert dead_letter_queue({"MessageRetentionPeriod": "1209600"}).state == "ok"
+    assert [links(base).state for base in (None, "http://x", "https://x")] == ["warning", "warning", "ok"]
+    assert checkup.verdict([links(None)])
+    assert not checkup.verdict([clock(999)])
+
+
+def test_the_policy_for_these_settings_names_their_queues_and_buckets(scene: Scene) -> None:
+    ended = command("iam-policy", env=scene.settings())
+
+    statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert statements["ReceiveJobs"]["Resource"] == [scene.aws.arn(scene.source)]
+    assert set(statements["SendAnswers"]["Resource"]) == {
+        scene.aws.arn(queue) for queue in (scene.answers, scene.failures, scene.dead)
+    }
+    assert f"arn:aws:s3:::{scene.sources}/*" in statements["ReadObjects"]["Resource"]
+    assert statements["WriteArchives"]["Resource"] == [f"arn:aws:s3:::{scene.archives}/*"]
+    assert "ProtectTask" not in statements
+
+
+def test_the_policy_needs_no_aws_where_all_is_said() -> None:
+    settings = {
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "SQS_SOURCE_QUEUE": "jobs",
+        "S3_DESTINATION_BUCKET": "archives",
+    }
+    dead = "arn:aws:sqs:eu-west-1:123456789012:jobs-dlq"
+
+    ended = command("iam-policy", "--account", "123456789012", "--dead-letter-queue", dead, "--ecs", env=settings)
+
+    statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert statements["ReceiveJobs"]["Resource"] == ["arn:aws:sqs:eu-west-1:123456789012:jobs"]
+    assert statements["SendAnswers"]["Resource"] == [dead]
+    assert "ProtectTask" in statements
+
+
+def test_the_policy_says_what_it_lacks() -> None:
+    ended = command("iam-policy", env={"SQS_SOURCE_QUEUE": "jobs"})
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "S3_DESTINATION_BUCKET: is required (bucket of the archives)\n"
