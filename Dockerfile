@@ -21,7 +21,10 @@ RUN python -m pip uninstall --yes --root-user-action=ignore pip \
 COPY --from=build /opt/archiver /opt/archiver
 ENV PATH=/opt/archiver/bin:$PATH \
     PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 \
+    HEARTBEAT_FILE=/dev/shm/archiver.heartbeat
+# Memory, even where the root file system is read-only.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["archiver", "health"]
 # By number: orchestrators that forbid root can't look names up.
 USER 10001
 STOPSIGNAL SIGTERM

@@ -63,7 +63,17 @@ def _wait_for(port: int, log: Path) -> None:
 @pytest.mark.parametrize("page", PAGES_WITH_COMMANDS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_commands_of_a_page_work_in_their_order(page: Path, aws: dict[str, str], tmp_path: Path) -> None:
     port = aws["AWS_ENDPOINT_URL"].rpartition(":")[2]
-    for name in ("archiver", "localstack", "bench", "tests", "docs", "deploy", "Makefile", "pyproject.toml"):
+    for name in (
+        "archiver",
+        "localstack",
+        "bench",
+        "tests",
+        "docs",
+        "deploy",
+        "Makefile",
+        "pyproject.toml",
+        ".envrc.dist",
+    ):
         if (ROOT / name).exists():
             (tmp_path / name).symlink_to(ROOT / name)
     for block in blocks(page):

@@ -57,7 +57,7 @@ def test_every_setting_of_envrc_has_a_comment() -> None:
     """Each block of exports is introduced by a sentence."""
     blocks = (ROOT / ".envrc.dist").read_text().strip().split("\n\n")
 
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     assert all(block.startswith("# ") for block in blocks)
 
 
@@ -163,7 +163,7 @@ def test_script_creates_queues_buckets_and_the_sample_and_can_run_twice(
 ) -> None:
     """A restart of the container with kept data runs it again."""
     expected = {
-        "queues": ["input-queue", "input-queue-dlq", "output-queue", "output-queue-dlq"],
+        "queues": ["input-queue", "input-queue-dlq", "output-queue", "output-queue-dlq", "progress-queue"],
         "redrive": {
             "deadLetterTargetArn": "arn:aws:sqs:us-east-1:000000000000:input-queue-dlq",
             "maxReceiveCount": embedded.MAX_RECEIVES,
