@@ -47,6 +47,25 @@ lint: $(VENV)/.ready ## style, types, and who may import whom
 faults: $(VENV)/.ready ## a job broken at every call in every way, and all rows of the fault matrix: about 20 minutes
 	$(BIN)/pytest -n 2 tests/faults --all-crashes
 
+# LocalStack asks for Python 3.11, and both for versions that are not ours: each has an environment of its own.
+LOCALSTACK_PYTHON ?= $(shell for p in python3.11 python3 $(BIN)/python; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+
+.PHONY: e2e
+e2e: $(VENV)/.ready $(VENV)/localstack/.ready $(VENV)/seaweedfs/.ready ## against LocalStack and SeaweedFS, about 2 minutes
+	PATH="$(CURDIR)/$(VENV)/localstack/bin:$$PATH" $(BIN)/pytest tests/e2e
+
+$(VENV)/localstack/.ready: tests/e2e/requirements-localstack.txt | $(VENV)/.created
+	@test -n "$(LOCALSTACK_PYTHON)" || { echo "make: LocalStack 4.9.2 needs Python 3.11: name one with LOCALSTACK_PYTHON=..." >&2; exit 1; }
+	$(LOCALSTACK_PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(VENV)/seaweedfs/.ready: tests/e2e/requirements-seaweedfs.txt | $(VENV)/.created
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 .PHONY: mutants
 mutants: $(VENV)/.ready ## break the code on purpose, and show that the tests notice
 	@$(BIN)/python tests/mutants.py

@@ -116,7 +116,8 @@ async def run(load: Load, prefix: str) -> dict[str, object]:
             links=links_of(settings),
         )
         settler = Settler(queues, FACTS, pipeline, gate, queues)
-        worker = Worker(queues, settler, gate, Pace(settings.max_concurrent_jobs, settings.wait_seconds, 1), pulse=Pulse())
+        pace = Pace(settings.max_concurrent_jobs, settings.wait_seconds, 1)
+        worker = Worker(queues, settler, gate, pace, pulse=Pulse())
         wall, cpu = time.perf_counter(), time.process_time()
         await worker.run(queues.done)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

@@ -1,0 +1,39 @@
+"""One LocalStack and one SeaweedFS for all tests, filled by our own `localstack/init-aws.sh`, as compose would."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from .scene import Scene
+from .servers import LOCALSTACK, ROOT, exported, installed, localstack, seaweedfs
+
+
+@pytest.fixture(scope="session")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """LocalStack with the queues and buckets of the local workflow; the environment of `.envrc.dist` for it."""
+    with localstack(tmp_path_factory.mktemp("localstack")) as endpoint:
+        environ = exported(endpoint)
+        path = f"{installed(LOCALSTACK, 'aws').parent}:{os.environ['PATH']}"
+        for _ in range(2):  # a restart of the container runs it again
+            subprocess.run(
+                [ROOT / "localstack/init-aws.sh"],
+                env={**environ, "PATH": path},
+                check=True,
+                capture_output=True,
+                timeout=120,
+            )
+        yield environ
+
+
+@pytest.fixture(scope="session")
+def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def scene(local: dict[str, str]) -> Iterator[Scene]:
+    with Scene(local) as scene:
+        yield scene

@@ -1,0 +1,120 @@
+"""LocalStack and SeaweedFS as processes on 127.0.0.1: started, waited for, ended whatever happens."""
+
+import os
+import random
+import re
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LOCALSTACK = ROOT / ".venv/localstack"
+SEAWEEDFS = ROOT / ".venv/seaweedfs"
+PATIENCE = 60.0
+
+
+def installed(environment: Path, program: str) -> Path:
+    """The *program* of *environment*; the test fails in CI where it is not there, and is skipped elsewhere."""
+    path = environment / "bin" / program
+    if not path.exists():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{path} is not there: make e2e installs it")
+    return path
+
+
+def free_port() -> int:
+    """A port that nobody has; SeaweedFS takes the one 10,000 above for itself, too."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as one, socket.socket() as other:
+            try:
+                one.bind(("127.0.0.1", port))
+                other.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            return port
+
+
+@contextmanager
+def running(command: Sequence[str], env: Mapping[str, str], folder: Path, url: str) -> Iterator[None]:
+    """Run a server until the block is left; it is up when *url* answers anything. Its log is shown where it is not."""
+    log = folder / "server.log"
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command, env={**kept, "HOME": str(folder), **env}, cwd=folder, stdout=file, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_for(process, url, log)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_for(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        except urllib.error.HTTPError:  # an answer all the same
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} did not come up:\n{log.read_text()[-4000:]}")
+
+
+@contextmanager
+def localstack(folder: Path) -> Iterator[str]:
+    """LocalStack without Docker; its endpoint."""
+    python, port = installed(LOCALSTACK, "python"), free_port()
+    env = {
+        # The default server would listen on every address, whatever it is told.
+        "GATEWAY_SERVER": "hypercorn",
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "LOCALSTACK_HOST": f"localhost:{port}",
+        "FILESYSTEM_ROOT": str(folder / "localstack"),
+        "DNS_ADDRESS": "0",
+        "SKIP_SSL_CERT_DOWNLOAD": "1",
+        "DISABLE_EVENTS": "1",
+        "SERVICES": "s3,sqs,sts",
+    }
+    command = [str(python), "-m", "localstack.runtime.main"]
+    with running(command, env, folder, f"http://127.0.0.1:{port}/_localstack/health"):
+        yield f"http://localhost:{port}"
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[str]:
+    """SeaweedFS's S3, with the key `test` and the secret `test`; its endpoint."""
+    weed, port = installed(SEAWEEDFS, "weed"), free_port()
+    data = folder / "data"
+    data.mkdir()
+    env = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    ports = {name: free_port() for name in ("master", "volume", "filer", "admin")}
+    command = [
+        *(str(weed), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={port}"),
+        *(f"-{name}.port={number}" for name, number in ports.items()),
+        "-admin.ui=false",
+        "-webdav=false",
+    ]
+    with running(command, env, folder, f"http://127.0.0.1:{port}/"):
+        yield f"http://127.0.0.1:{port}"
+
+
+def exported(endpoint: str) -> dict[str, str]:
+    """What `.envrc.dist` exports, for *endpoint* in place of its own."""
+    text = (ROOT / ".envrc.dist").read_text()
+    told = dict(re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE))
+    return {name: value.replace("http://localhost:4566", endpoint) for name, value in told.items()}
