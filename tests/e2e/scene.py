@@ -127,7 +127,8 @@ class Scene:
 
     def aws(self, *arguments: str) -> dict[str, Any]:
         """The AWS CLI, as a person types it; what it prints."""
-        command = [str(LOCALSTACK / "bin/aws"), *arguments, "--output", "json"]
+        endpoint = self.environ["AWS_ENDPOINT_URL"]
+        command = [str(LOCALSTACK / "bin/aws"), "--endpoint-url", endpoint, *arguments, "--output", "json"]
         ended = subprocess.run(command, env=self.environ, capture_output=True, text=True, timeout=60, check=False)
         assert ended.returncode == 0, ended.stderr
         return dict(json.loads(ended.stdout or "{}"))

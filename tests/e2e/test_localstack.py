@@ -1,0 +1,196 @@
+"""On LocalStack, whose SQS and S3 are not the emulator's of the other tests, and which checks what that believes."""
+
+import json
+import subprocess
+import urllib.request
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+from botocore.exceptions import ClientError
+from faults.worker import until
+
+from archiver.aws.clients import Clients, Limits, open_clients
+from archiver.aws.s3 import S3Store
+from archiver.errors import ArchiverError
+from archiver.ports import Target
+
+from .scene import MIB, Scene, client
+from .servers import ROOT
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    return Random(seed).randbytes(size)
+
+
+def test_the_walk_through_of_the_readme(local: dict[str, str], tmp_path: Path) -> None:
+    """Its very command, `.envrc.dist`'s settings, the answer by the AWS CLI, the link by plain HTTP, `unzip -t`."""
+    readme = (ROOT / "README.md").read_text()
+    start = readme.index("aws sqs send-message")
+    send = readme[start : readme.index("```", start)].replace("http://localhost:4566", local["AWS_ENDPOINT_URL"])
+    with Scene({**local}) as scene:
+        scene.environ |= {name: value for name, value in local.items() if name.startswith(("SQS_", "S3_"))}
+        subprocess.run(["bash", "-c", send], env=scene.environ | {"PATH": _path()}, check=True, capture_output=True)
+        worker = scene.worker(ARCHIVE_BASE_URL=local["ARCHIVE_BASE_URL"])
+        queue = f"{local['AWS_ENDPOINT_URL']}/000000000000/output-queue"
+        told = scene.aws("sqs", "receive-message", "--queue-url", queue, "--wait-time-seconds", "20")
+
+        answer = json.loads(told["Messages"][0]["Body"])
+        assert answer["metadata"] == {"user_email": "user@example.com"}
+        with urllib.request.urlopen(answer["substitutions"]["archiver_URL"], timeout=30) as response:
+            (tmp_path / "photos.zip").write_bytes(response.read())
+        test = subprocess.run(["unzip", "-t", "photos.zip"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert test.returncode == 0, test.stdout
+        assert "album_1/source.jpg" in test.stdout
+        worker.terminate()
+        assert worker.exit_code() == 0
+
+
+def _path() -> str:
+    from .servers import LOCALSTACK  # noqa: PLC0415
+
+    return f"{LOCALSTACK / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+
+
+def test_an_archive_of_many_parts_has_a_crc_that_the_store_verified(scene: Scene) -> None:
+    bodies = {f"{n}.bin": noise(5 * MIB + n, n) for n in range(5)}
+    for key, body in bodies.items():
+        scene.put(key, body)
+    scene.worker()
+    scene.ask(*bodies)
+
+    archive = scene.answer()["archive"]
+
+    whole = scene.s3.get_object(Bucket=scene.archives, Key=archive["key"])["Body"].read()
+    head = scene.s3.head_object(Bucket=scene.archives, Key=archive["key"], ChecksumMode="ENABLED")
+    assert head["ChecksumType"] == "FULL_OBJECT"
+    assert archive["crc32"] == f"{zlib.crc32(whole):08x}"
+    assert scene.archive(archive["key"]) == bodies
+    assert archive["etag"].endswith("-4")
+    assert scene.uploads() == []
+    verified = scene.archiver("verify", f"s3://{scene.archives}/{archive['key']}")
+    assert (verified.returncode, verified.stderr) == (0, "")
+    assert "make up the store's own" in verified.stdout
+
+
+@asynccontextmanager
+async def clients(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clients]:
+    for name, value in scene.environ.items():
+        if name.startswith("AWS_"):
+            monkeypatch.setenv(name, value)
+    async with open_clients(Limits()) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("wrong", ["crc", "size"])
+async def test_an_archive_of_other_bytes_than_were_summed_is_refused_and_never_seen(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    first, second = noise(5 * MIB, 1), noise(1000, 2)
+    crc = zlib.crc32(first + second)
+    async with clients(scene, monkeypatch) as opened:
+        store = S3Store(opened, scene.archives)
+        upload = await store.begin(Target("d/download.zip", "attachment"))
+        await upload.part(1, memoryview(first), zlib.crc32(first))
+        await upload.part(2, memoryview(second), zlib.crc32(second))
+        if wrong == "size":
+            upload._sizes[2] += 1  # what S3 is told does not fit what it has
+
+        with pytest.raises(ArchiverError):
+            await upload.complete(len(first) + len(second) + (wrong == "size"), crc ^ (wrong == "crc"))
+        assert await store.find("d/download.zip") is None
+        await upload.abort()
+    assert scene.uploads() == []
+
+
+async def test_a_part_of_other_bytes_than_were_summed_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = noise(5 * MIB)
+    async with clients(scene, monkeypatch) as opened:
+        upload = await S3Store(opened, scene.archives).begin(Target("d/download.zip", "attachment"))
+
+        with pytest.raises(ArchiverError):
+            await upload.part(1, memoryview(body), zlib.crc32(body) ^ 1)
+        await upload.abort()
+
+
+def test_five_hundred_objects_become_one_archive(scene: Scene) -> None:
+    bodies = {f"shoot/{n:03}.jpg": noise(2000 + n, n) for n in range(500)}
+    for key, body in bodies.items():
+        scene.put(key, body)
+    scene.worker()
+    scene.ask(*bodies, job_id="five hundred")
+
+    answer = scene.answer()
+
+    members = scene.archive(answer["archive"]["key"])
+    assert (answer["status"], answer["archive"]["files"]) == ("succeeded", 500)
+    assert members == {key.rpartition("/")[2]: body for key, body in bodies.items()}
+
+
+def test_a_worker_that_is_killed_while_it_uploads_loses_nothing(local: dict[str, str]) -> None:
+    """The next one does the job again, sweeps the upload that was left behind, and answers once."""
+    with Scene(local, visibility=5) as scene:
+        bodies = {f"{n}.bin": noise(6 * MIB, n) for n in range(12)}
+        for key, body in bodies.items():
+            scene.put(key, body)
+        first = scene.worker()
+        scene.ask(*bodies)
+        until(scene.uploads, "an upload")
+        first.kill()
+        left = scene.uploads()
+
+        scene.worker()
+        answer = scene.answer()
+
+        assert len(left) == 1
+        assert scene.archive(answer["archive"]["key"]) == bodies
+        until(lambda: scene.waiting(scene.source) == 0, "the source queue to be empty")
+        assert scene.waiting(scene.dead) == 0
+        assert scene.uploads() == []
+
+
+@pytest.mark.parametrize("how", ["aws", "archiver"])
+def test_a_rejected_message_goes_back_once_its_cause_is_mended(scene: Scene, how: str) -> None:
+    """By SQS's own move task, with its destination named: what a worker rejected carries no source."""
+    scene.worker()
+    scene.ask("late.jpg", job_id="late")
+    until(lambda: scene.waiting(scene.dead) == 1, "the message to be rejected")
+    listed = json.loads(scene.archiver("dlq", "list", "--json").stdout)
+    assert [(one["job_id"], one["code"]) for one in listed["messages"]] == [("late", "source_missing")]
+    scene.put("late.jpg", b"here now")
+
+    if how == "aws":
+        source, target = scene.arn(scene.dead), scene.arn(scene.source)
+        scene.aws("sqs", "start-message-move-task", "--source-arn", source, "--destination-arn", target)
+    else:
+        moved = scene.archiver("dlq", "redrive", "--all", "--yes")
+        assert (moved.returncode, moved.stdout) == (0, "sent back: 1 message\n")
+
+    assert scene.answer()["job_id"] == "late"
+    until(lambda: scene.waiting(scene.dead) == 0, "the dead-letter queue to be empty")
+
+
+def test_the_check_up_finds_nothing_bad(scene: Scene) -> None:
+    ended = scene.archiver("check", "--json")
+
+    states = {finding["what"]: finding["state"] for finding in json.loads(ended.stdout)}
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert [what for what, state in states.items() if state in ("bad", "unknown")] == []
+
+
+def test_an_archive_that_is_there_is_not_written_over(scene: Scene) -> None:
+    """What `If-None-Match` is for, asked of the store itself."""
+    scene.put("a.jpg", b"a")
+    scene.worker()
+    scene.ask("a.jpg", job_id="same")
+    first = scene.answer()
+    scene.ask("a.jpg", job_id="same")
+
+    assert scene.answer()["archive"] == first["archive"]
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        client("s3", scene.environ).put_object(
+            Bucket=scene.archives, Key=first["archive"]["key"], Body=b"other", IfNoneMatch="*"
+        )
