@@ -4,6 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+export DOCKER_REGISTRY_PWD
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -65,6 +66,31 @@ $(VENV)/seaweedfs/.ready: tests/e2e/requirements-seaweedfs.txt | $(VENV)/.create
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
+
+# The image. The registry's password goes to docker by standard input: arguments can be read by everyone on the machine.
+DOCKER_IMG_NAME ?= archiver
+DOCKER_REGISTRY ?=
+DOCKER_REGISTRY_LOGIN ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+IMAGE = $(if $(DOCKER_REGISTRY),$(DOCKER_REGISTRY)/)$(DOCKER_IMG_NAME)
+
+.PHONY: docker-build
+docker-build: ## build the image, under the version and `latest`
+	docker build --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
+
+.PHONY: docker-clean
+docker-clean: ## remove the image from this machine
+	docker image rm --force $(IMAGE):$(VERSION) $(IMAGE):latest
+
+.PHONY: docker-registry-login
+docker-registry-login: ## log in as DOCKER_REGISTRY_LOGIN with DOCKER_REGISTRY_PWD, at DOCKER_REGISTRY
+	@test -n "$(DOCKER_REGISTRY_LOGIN)" || { echo "make: set DOCKER_REGISTRY_LOGIN and DOCKER_REGISTRY_PWD" >&2; exit 2; }
+	@printenv DOCKER_REGISTRY_PWD | docker login --username "$(DOCKER_REGISTRY_LOGIN)" --password-stdin $(DOCKER_REGISTRY)
+
+.PHONY: docker-push-registry
+docker-push-registry: ## push what docker-build built
+	docker push $(IMAGE):$(VERSION)
+	docker push $(IMAGE):latest
 
 .PHONY: mutants
 mutants: $(VENV)/.ready ## break the code on purpose, and show that the tests notice
