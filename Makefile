@@ -141,10 +141,8 @@ requirements: $(TOOLS)/.ready ## pin and hash what pyproject.toml asks for
 	$(BIN)/python -c 'import tomllib; g = tomllib.load(open("pyproject.toml", "rb")); \
 	print(*g["build-system"]["requires"], sep="\n", file=open("$(TOOLS)/build.in", "w")); \
 	print("editables", file=open("$(TOOLS)/editable.in", "w")); \
-	print(*g["dependency-groups"]["dev"], sep="\n", file=open("$(TOOLS)/dev.in", "w")); \
-	print(*g["dependency-groups"]["bench"], sep="\n", file=open("$(TOOLS)/bench.txt", "w"))'
+	print(*g["dependency-groups"]["dev"], sep="\n", file=open("$(TOOLS)/dev.in", "w"))'
 	$(COMPILE) --extra local $(UPGRADE) --output-file requirements-dev.txt pyproject.toml $(TOOLS)/*.in
-	$(COMPILE) $(UPGRADE) --output-file requirements-bench.txt $(TOOLS)/bench.txt
 	for list in requirements.txt requirements-build.txt requirements-local.txt; do cp requirements-dev.txt $$list; done
 	$(COMPILE) --extra local --output-file requirements-local.txt pyproject.toml $(TOOLS)/build.in $(TOOLS)/editable.in
 	$(COMPILE) --output-file requirements.txt pyproject.toml

@@ -49,7 +49,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
     _warn(settings)
     limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
-    pulse = Pulse()
+    pulse, links = Pulse(), links_of(settings)
     async with connected(limits) as (clients, reader), _beating(pulse, settings):
         queues = {
             name: SqsNotifier(clients.sqs_control, queue) if queue else None
@@ -72,7 +72,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
             store=store,
             source=source,
             answers=Answers(*queues.values()),
-            links=links_of(settings),
+            links=links,
         )
         worker = Worker(
             source,
@@ -135,8 +135,17 @@ def rules_of(settings: Environment) -> Rules:
 
 
 def links_of(settings: Environment) -> Links:
-    """How archives are linked to."""
-    return PlainLinks(settings.base_url, settings.destination_bucket or "")
+    """How archives are linked to. Raises SettingsError where the key can't sign."""
+    bucket = settings.destination_bucket or ""
+    if settings.cloudfront_key_id is None or settings.cloudfront_private_key is None or settings.base_url is None:
+        return PlainLinks(settings.base_url, bucket)
+    from archiver.aws.links import Base, KeyProblemError, SignedLinks  # noqa: PLC0415 - late: cryptography
+
+    key = settings.cloudfront_private_key.get_secret_value()
+    try:
+        return SignedLinks(Base(settings.base_url, bucket), settings.cloudfront_key_id, key, settings.link_expires_in)
+    except KeyProblemError as problem:
+        raise SettingsError([f"CLOUDFRONT_PRIVATE_KEY: {problem}"]) from None
 
 
 def _warn(settings: Settings) -> None:

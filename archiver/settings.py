@@ -126,22 +126,6 @@ class Environment(BaseSettings):
         validation_alias="HEARTBEAT_FILE",
         description="file that the worker touches while it is well: what `archiver health` looks at",
     )
-    health_port: int | None = Field(
-        None,
-        ge=1,
-        le=65535,
-        validation_alias="HEALTH_PORT",
-        description="port of `/health/live`, `/health/ready` and Prometheus' `/metrics`",
-    )
-    health_host: Text = Field(
-        "127.0.0.1", validation_alias="HEALTH_HOST", description="address that `HEALTH_PORT` is opened on"
-    )
-    metrics: Literal["emf"] | None = Field(
-        None, validation_alias="METRICS", description="`emf`: CloudWatch's embedded metric format, on stdout"
-    )
-    service_name: Text = Field(
-        "archiver", validation_alias="SERVICE_NAME", description="the dimension `Service` of the metrics"
-    )
     debug: bool = Field(False, validation_alias=AliasChoices("DEBUG", "APP_DEBUG"), description="debug log level")
     dev_mode: bool = Field(False, validation_alias="DEV_MODE", description="console log lines instead of JSON")
 
