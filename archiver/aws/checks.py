@@ -57,6 +57,7 @@ class Checks:
         self._clients = clients
         self._account = me.account if me else None
         self._region = clients.sqs_control.meta.region_name
+        self._urls: dict[str, str] = {}
 
     async def all(self) -> list[Finding]:
         """Everything, side by side; in the order of a message's way."""
@@ -106,12 +107,13 @@ class Checks:
         return to_grant(*wanted[what])
 
     def _arn(self, queue: str) -> str:
-        return queue_arn(queue, self._region, self._account) or queue
+        """The ARN of *queue*, as far as its URL or our account tell it."""
+        return queue_arn(self._urls.get(queue, queue), self._region, self._account) or queue
 
     # Queues
 
     async def _attributes(self, queue: str) -> dict[str, str]:
-        url = await resolve_queue(self._clients.sqs_control, queue)
+        self._urls[queue] = url = await resolve_queue(self._clients.sqs_control, queue)
         with translated(f"GetQueueAttributes {queue}", _QUEUE):
             told = await self._clients.sqs_control.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         return {str(name): value for name, value in told.get("Attributes", {}).items()}

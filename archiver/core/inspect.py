@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from struct import Struct, unpack_from
 
+from archiver.core.plan import EARLIEST, LATEST
 from archiver.core.zipformat import COUNT_LIMIT, SIZE_LIMIT, local_header
 
 LONGEST_END = 22 + 65_535 + 20 + 56  # end record with the longest comment, zip64 locator and record
@@ -53,10 +54,6 @@ class Entry:
     size: int
     offset: int
     modified: datetime | None
-
-    @property
-    def is_folder(self) -> bool:
-        return self.path.endswith("/")
 
 
 def find_directory(tail: bytes, size: int) -> Directory:
@@ -139,10 +136,11 @@ def _wide(extra: bytes, *values: int) -> list[int]:
 
 
 def _modified(extra: bytes) -> datetime | None:
-    """The extended timestamp, which our own archives have."""
+    """The extended timestamp, which our own archives have, within the years that they have."""
     for kind, data in _extras(extra):
         if kind == 0x5455 and len(data) == 5 and data[0] == 1:  # noqa: PLR2004 - "UT", with the mtime alone
-            return datetime.fromtimestamp(unpack_from("<i", data, 1)[0], UTC)
+            modified = datetime.fromtimestamp(unpack_from("<i", data, 1)[0], UTC)
+            return modified if EARLIEST <= modified <= LATEST else None
     return None
 
 

@@ -1,14 +1,19 @@
 """`archiver check` on settings that are well and on each that is not; `archiver iam-policy` for them."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from faults.rules import Rule, Status
+from faults.stage import Stage
 from worker.process import command
 from worker.scene import Scene
 
 from archiver.core import checkup
 from archiver.core.checkup import clock, dead_letter_queue, lifecycle, links, source_queue
+
+from .running import environment
 
 
 def check(scene: Scene, **settings: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -152,3 +157,33 @@ def test_the_policy_says_what_it_lacks() -> None:
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "S3_DESTINATION_BUCKET: is required (bucket of the archives)\n"
+
+
+@pytest.mark.parametrize(
+    ("operation", "what", "action"),
+    [
+        ("GetQueueAttributes", "source queue", "sqs:GetQueueAttributes and sqs:GetQueueUrl on arn:aws:sqs:"),
+        ("HeadBucket", "destination bucket", "s3:ListBucket on arn:aws:s3:::"),
+        ("CreateMultipartUpload", "archives", "s3:PutObject and s3:AbortMultipartUpload on arn:aws:s3:::"),
+    ],
+)
+def test_what_is_denied_is_told_with_the_action_and_the_arn_to_allow(
+    operation: str, what: str, action: str, set_stage: Callable[..., Stage]
+) -> None:
+    stage = set_stage()
+    stage.proxy.add(Rule(Status(403, "AccessDenied"), op=operation, times=None))
+
+    ended = command("check", "--json", env=environment(stage))
+
+    found = {finding["what"]: finding for finding in json.loads(ended.stdout)}
+    assert (ended.returncode, found[what]["state"]) == (1, "bad")
+    assert found[what]["remedy"].startswith(f"allow {action}")
+
+
+def test_a_dead_letter_queue_that_is_gone_is_bad(scene: Scene) -> None:
+    scene.aws.sqs.delete_queue(QueueUrl=scene.dead)
+
+    code, found = check(scene)
+
+    assert (code, found["dead-letter queue"]["state"]) == (1, "bad")
+    assert found["dead-letter queue"]["remedy"].startswith("create it, or name another one")

@@ -143,3 +143,36 @@ def test_sizes_and_offsets_beyond_4_gib_are_read_from_the_zip64_fields() -> None
     assert (far.size, far.offset) == (7, layout.header_offset(1))
     assert directory.offset == layout.directory_offset
     assert structure([big, far], directory) == []
+
+
+def wide_end() -> bytearray:
+    """Directory and end records of an archive beyond 4 GiB, which are zip64."""
+    members = [Member("big", 5 << 30, MODIFIED, b""), Member("far", 7, MODIFIED, b"")]
+    return bytearray(b"".join(Layout(members, 1 << 30).directory([0, 0])))
+
+
+LENGTH = Layout([Member("big", 5 << 30, MODIFIED, b""), Member("far", 7, MODIFIED, b"")], 1 << 30).length
+
+
+def test_a_zip64_record_that_is_not_where_it_should_be_is_damage() -> None:
+    end = wide_end()
+    end[end.index(b"PK\6\6")] ^= 1
+
+    with pytest.raises(UnreadableError, match="zip64 end record is not where it should be"):
+        find_directory(bytes(end), LENGTH)
+
+
+def test_end_records_that_point_to_zip64_records_without_having_any_are_damage() -> None:
+    end = wide_end()
+    end[end.index(b"PK\6\7")] ^= 1
+
+    with pytest.raises(UnreadableError, match="needs zip64 end records, and has none"):
+        find_directory(bytes(end), LENGTH)
+
+
+def test_a_split_zip64_archive_is_told_as_one() -> None:
+    end = wide_end()
+    struct.pack_into("<I", end, end.index(b"PK\6\7") + 16, 2)  # how many files there are
+
+    with pytest.raises(UnreadableError, match="split into several files"):
+        find_directory(bytes(end), LENGTH)

@@ -2,6 +2,8 @@
 
 import json
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 import pytest
@@ -292,3 +294,10 @@ def test_a_notification_id_is_the_same_for_redeliveries_and_new_for_a_new_messag
     assert notification_id("d" * 64, "m1", "succeeded") == first
     others = {notification_id("d" * 64, "m2", "succeeded"), notification_id("d" * 64, "m1", "failed")}
     assert len(others | {first, notification_id("e" * 64, "m1", "succeeded")}) == 4
+
+
+def test_a_link_that_expires_says_when_and_others_say_nothing() -> None:
+    link = Link("https://x", datetime(2026, 11, 28, 9, 30, tzinfo=UTC))
+
+    assert json.loads(success_answer(replace(SUCCESS, link=link), PLENTY))["expires_at"] == "2026-11-28T09:30:00Z"
+    assert "expires_at" not in json.loads(success_answer(SUCCESS, PLENTY))
