@@ -18,6 +18,8 @@ from archiver.local.embedded import INPUT_QUEUE, OUTPUT_QUEUE, SOURCE_BUCKET, Em
 from archiver.local.samples import PICTURES, drawn, sample
 from archiver.logs import configure_logs
 from archiver.settings import load_settings
+from archiver.stages.progress import Progress
+from archiver.stages.verify import verify
 
 DRAWN = 200
 SERIES = 50  # drawn pictures in one folder of the archive
@@ -92,6 +94,17 @@ def check(body: bytes, expected: Mapping[str, bytes]) -> list[str]:
     return list(found)
 
 
+class _Downloaded:
+    """The archive in memory, for `archiver verify`'s own judgement."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.size = len(body)
+
+    async def read(self, start: int, into: memoryview) -> None:
+        into[:] = self._body[start : start + len(into)]
+
+
 async def take_round(aws: EmbeddedAws, album: list[Picture]) -> None:
     total = sum(len(picture.content) for picture in album)
     await asyncio.to_thread(_upload, aws, album)
@@ -114,6 +127,10 @@ async def take_round(aws: EmbeddedAws, album: list[Picture]) -> None:
     paths = check(body, {picture.path: picture.content for picture in album})
     _say("listing", f"{', '.join(paths[:SHOWN])} … {paths[-1]}")
     _say("check", f"every CRC is right; all {len(paths)} files are equal to their objects, byte for byte")
+    report = await verify(_Downloaded(body), int(archive["crc32"], 16), deep=False, progress=Progress())
+    if report.problems:
+        raise DemoError("; ".join(report.problems))
+    _say("verify", report.proof)
 
 
 def _upload(aws: EmbeddedAws, album: list[Picture]) -> None:
