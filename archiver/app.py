@@ -1,9 +1,9 @@
 """The composition root: settings become a running worker. The only place that knows every concrete class."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import structlog
 
@@ -17,7 +17,7 @@ from archiver.core.draft import Rules
 from archiver.core.locations import AllowList, PlainLinks
 from archiver.errors import ConfigurationFault
 from archiver.pipeline import Answers, Pipeline
-from archiver.ports import Ended, Links
+from archiver.ports import Links
 from archiver.pulse import Pulse
 from archiver.settings import Environment, Settings, SettingsError
 from archiver.settle import Gate, Settler
@@ -25,6 +25,7 @@ from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
 from archiver.start import open_source
+from archiver.watch import Watched, watched
 from archiver.worker import Pace, Worker
 
 log = structlog.get_logger(__name__)
@@ -32,16 +33,9 @@ log = structlog.get_logger(__name__)
 READS_AT_ONCE = 128  # of the whole worker
 
 
-class _Nobody:
-    """Counts nothing."""
-
-    def ended(self, job: Ended) -> None:
-        del job
-
-
-async def serve(settings: Settings, stop: asyncio.Event) -> int:
+async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], object] = sys.stdout.write) -> int:
     """
-    Work until *stop* is set; the process's exit code, 0 after a clean stop.
+    Work until *stop* is set; the process's exit code, 0 after a clean stop. Metrics that are lines go to *write*.
 
     Raises SettingsError where a queue or bucket that the settings name definitely does not exist, and where the `AWS_*`
     variables are of no use.
@@ -49,52 +43,44 @@ async def serve(settings: Settings, stop: asyncio.Event) -> int:
     log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
     _warn(settings)
     limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
-    pulse, links = Pulse(), links_of(settings)
-    async with connected(limits) as (clients, reader), _beating(pulse, settings):
-        queues = {
-            name: SqsNotifier(clients.sqs_control, queue) if queue else None
-            for name, queue in (
-                ("SQS_DESTINATION_QUEUE", settings.destination_queue),
-                ("SQS_FAILURE_QUEUE", settings.failure_queue),
-                ("PROGRESS_QUEUE", settings.progress_queue),
+    links, pulse, gate, budget = links_of(settings), Pulse(), Gate(), Budget(settings.memory_budget)
+    async with connected(limits) as (clients, reader):
+        fetcher = Fetcher(reader, Limiter(READS_AT_ONCE))
+        async with watched(settings, Watched(pulse, gate, budget, fetcher, stop), write) as watch:
+            queues = {
+                name: SqsNotifier(clients.sqs_control, queue) if queue else None
+                for name, queue in (
+                    ("SQS_DESTINATION_QUEUE", settings.destination_queue),
+                    ("SQS_FAILURE_QUEUE", settings.failure_queue),
+                    ("PROGRESS_QUEUE", settings.progress_queue),
+                )
+            }
+            source = await open_source(settings, clients, queues, pulse, stop)
+            if source is None:
+                log.info("worker.stopped")
+                return 0
+            rules, store = rules_of(settings), S3Store(clients, settings.destination_bucket)
+            pipeline = Pipeline(
+                rules,
+                Builder(rules, fetcher=fetcher, store=store, budget=budget),
+                queue_arn=source.facts.arn,
+                store=store,
+                source=source,
+                answers=Answers(*queues.values()),
+                links=links,
             )
-        }
-        source = await open_source(settings, clients, queues, pulse, stop)
-        if source is None:
-            log.info("worker.stopped")
-            return 0
-        fetcher, budget, gate = Fetcher(reader, Limiter(READS_AT_ONCE)), Budget(settings.memory_budget), Gate()
-        rules, store = rules_of(settings), S3Store(clients, settings.destination_bucket)
-        pipeline = Pipeline(
-            rules,
-            Builder(rules, fetcher=fetcher, store=store, budget=budget),
-            queue_arn=source.facts.arn,
-            store=store,
-            source=source,
-            answers=Answers(*queues.values()),
-            links=links,
-        )
-        worker = Worker(
-            source,
-            Settler(source, source.facts, pipeline, gate, _Nobody()),
-            gate,
-            Pace(settings.max_concurrent_jobs, settings.wait_seconds, settings.grace_seconds),
-            pulse=pulse,
-        )
-        log.info("worker.ready", visibility=source.facts.visibility, max_receives=source.facts.max_receives)
-        await worker.run(stop)
+            worker = Worker(
+                source,
+                Settler(source, source.facts, pipeline, gate, watch),
+                gate,
+                Pace(settings.max_concurrent_jobs, settings.wait_seconds, settings.grace_seconds),
+                pulse=pulse,
+                busy=watch.busy,
+            )
+            watch.started()
+            log.info("worker.ready", visibility=source.facts.visibility, max_receives=source.facts.max_receives)
+            await worker.run(stop)
     return 0
-
-
-@asynccontextmanager
-async def _beating(pulse: Pulse, settings: Settings) -> AsyncIterator[None]:
-    file = Path(settings.heartbeat_file) if settings.heartbeat_file else None
-    beating = asyncio.create_task(pulse.keep(file), name="pulse")
-    try:
-        yield
-    finally:
-        beating.cancel()
-        await asyncio.wait([beating])
 
 
 @asynccontextmanager

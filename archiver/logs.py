@@ -10,11 +10,13 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
+from archiver.outlet import Outlet
+
 LIBRARIES = ("botocore", "aiobotocore", "aioboto3", "boto3", "aiohttp", "asyncio", "urllib3")
 
 
 def configure_logs(
-    *, debug: bool = False, dev_mode: bool = False, stream: TextIO | None = None, least: str = "info"
+    *, debug: bool = False, dev_mode: bool = False, stream: TextIO | Outlet | None = None, least: str = "info"
 ) -> None:
     """Set up structlog and the standard library's logging. *stream*: stdout unless given; *least*: the level shown."""
     shared: list[Processor] = [

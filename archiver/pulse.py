@@ -38,6 +38,11 @@ class Pulse:
         if self._failing_since is None:
             self._failing_since = self._clock()
 
+    @property
+    def failing(self) -> bool:
+        """Whether the last receive failed."""
+        return self._failing_since is not None
+
     def beat(self) -> None:
         self._beaten_at = self._clock()
 

@@ -126,6 +126,33 @@ class Environment(BaseSettings):
         validation_alias="HEARTBEAT_FILE",
         description="file that the worker touches while it is well: what `archiver health` looks at",
     )
+    metrics: Literal["emf"] | None = Field(
+        None,
+        validation_alias="METRICS",
+        description="`emf`: metrics as lines in CloudWatch's embedded metric format, among the log lines",
+    )
+    service_name: Text = Field(
+        "archiver",
+        validation_alias="SERVICE_NAME",
+        description="what metrics call this service: their dimension `Service`",
+    )
+    health_port: int | None = Field(
+        None,
+        ge=0,
+        le=65535,
+        validation_alias="HEALTH_PORT",
+        description="port of `/health/live`, `/health/ready` and `/metrics`; 0 takes a free one and logs it",
+    )
+    health_host: Text = Field(
+        "127.0.0.1",
+        validation_alias="HEALTH_HOST",
+        description="address that HEALTH_PORT listens on; `0.0.0.0` where others are to ask",
+    )
+    ecs_agent_uri: BaseUrl | None = Field(
+        None,
+        validation_alias="ECS_AGENT_URI",
+        description="set by ECS: where protection from scaling in is asked for while jobs run",
+    )
     debug: bool = Field(False, validation_alias=AliasChoices("DEBUG", "APP_DEBUG"), description="debug log level")
     dev_mode: bool = Field(False, validation_alias="DEV_MODE", description="console log lines instead of JSON")
 

@@ -42,6 +42,7 @@ class Gate:
     def __init__(self) -> None:
         self.changed = asyncio.Event()
         self.over = False  # the grace period has ended, and with it every job
+        self.closed = False  # for good: what runs is the last
         self._held = 0
         self._rests_until = 0.0
 
@@ -62,8 +63,8 @@ class Gate:
 
     @property
     def shut_for(self) -> float | None:
-        """Seconds until it opens by itself: 0 where it is open, None where that depends on a job."""
-        return None if self._held else max(0.0, self._rests_until - monotonic())
+        """Seconds until it opens by itself: 0 where it is open, None where that depends on a job, or never."""
+        return None if self._held or self.closed else max(0.0, self._rests_until - monotonic())
 
 
 @dataclass(frozen=True, slots=True)

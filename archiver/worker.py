@@ -114,7 +114,7 @@ class Worker:
         return False
 
     async def _take(self, messages: list[Message], stop: asyncio.Event) -> None:
-        if stop.is_set():
+        if stop.is_set() or self._gate.closed:
             async with asyncio.TaskGroup() as returns:
                 for message in messages:
                     returns.create_task(self._settler.give_back_unstarted(message), name=f"return.{message.id}")

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from contextlib import suppress
 from typing import Annotated
 
@@ -23,7 +24,11 @@ def run() -> None:
     """Run the worker: poll SQS_SOURCE_QUEUE until SIGTERM or SIGINT. Settings come from the environment."""
     from archiver.app import serve
     from archiver.logs import configure_logs
+    from archiver.outlet import Outlet
     from archiver.settings import SettingsError, load_settings
+
+    sys.stdout.flush()
+    outlet = Outlet(sys.stdout.fileno())
 
     async def until_stopped() -> int:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -35,16 +40,18 @@ def run() -> None:
         for number in SIGNALS:
             # Not the loop's own handlers: they end with it, and a signal in the last moment would kill us.
             signal.signal(number, on_signal)
-        return await serve(settings, stop)
+        return await serve(settings, stop, outlet.write)
 
     try:
         settings = load_settings(os.environ)
-        configure_logs(debug=settings.debug, dev_mode=settings.dev_mode)
+        configure_logs(debug=settings.debug, dev_mode=settings.dev_mode, stream=outlet)
         code = asyncio.run(until_stopped())
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # the interpreter's own end takes handlers away, but not this
     except SettingsError as error:
         raise Problem(*error.problems, code=USAGE) from None
+    finally:
+        outlet.finish()
     raise typer.Exit(code)
 
 

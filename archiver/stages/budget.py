@@ -69,6 +69,11 @@ class Budget:
                 self._release(size)  # granted in the same moment
             raise
 
+    @property
+    def lent(self) -> int:
+        """How many buffers are in use."""
+        return sum(share.held for share in self._shares)
+
     def take_extra(self, size: int) -> bool:
         """One more buffer for a share, unless a job waits for its reservation."""
         if self._reservations or self.used + size > self.total:
@@ -119,6 +124,11 @@ class Share:
     guaranteed: int
     _held: dict[int, mmap.mmap] = field(default_factory=dict)
     _waiting: asyncio.Future[None] | None = None
+
+    @property
+    def held(self) -> int:
+        """How many of its buffers are in use."""
+        return len(self._held)
 
     async def take(self) -> memoryview:
         """

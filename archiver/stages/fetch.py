@@ -9,6 +9,7 @@ in all.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -48,6 +49,8 @@ class Fetcher:
         self._reader = reader
         self._limiter = limiter
         self._patience = patience or Patience()
+        self.resumes: Counter[str] = Counter()
+        """How often reads were tried again so far, by what had stopped them: `throttled` or `interrupted`."""
 
     @property
     def concurrency(self) -> int:
@@ -100,6 +103,7 @@ class Fetcher:
             )
             if hopeless or monotonic() + wait - progress_at > patience.seconds:
                 raise Temporary(f"{location}: {error} (tried {resumes} times)") from error
+            self.resumes["throttled" if error.throttled else "interrupted"] += 1
             log.debug("read.again", source=str(location), reason=str(error), received=received, wait=round(wait, 3))
             await asyncio.sleep(wait)
             try:

@@ -4,9 +4,11 @@ import signal
 
 import pytest
 
+from .agent import MISBEHAVES, REFUSES, agent
 from .rules import Delay, Do
 from .setting import MIB
 from .stage import Stage
+from .worker import until
 
 
 def test_further_signals_while_stopping_change_nothing(stage: Stage) -> None:
@@ -69,6 +71,79 @@ def test_a_signal_before_the_worker_is_ready_to_listen_ends_it_at_once(stage: St
     assert worker.exit_code() in (0, -signal.SIGTERM)
     assert stage.history.of("ReceiveMessage") == []
     assert "Traceback" not in worker.log
+
+
+def test_a_task_at_work_is_protected_from_being_scaled_away_and_afterwards_it_is_not(stage: Stage) -> None:
+    """G7: short jobs one after the other share one protection. Renewals are in tests/service."""
+    with agent() as ecs:
+        worker = stage.worker(ECS_AGENT_URI=ecs.uri)
+        worker.wait_for("worker.ready")
+        assert ecs.asked == []
+        stage.wait_deleted(stage.ask(stage.photos(1000)), stage.ask(stage.photos(2000)))
+        until(lambda: len(ecs.asked) == 2, "the end of the protection")
+    assert [asked["ProtectionEnabled"] for asked in ecs.asked] == [True, False]
+    stage.finish()
+
+
+def test_a_task_that_is_refused_protection_ends_its_job_and_takes_no_other(stage: Stage) -> None:
+    """G6: the grace period of a stop is none of this; the next worker does the rest."""
+    stage.break_(Delay(before_it=4), "UploadPart", part=1)
+    with agent() as ecs:
+        ecs.answer = REFUSES
+        job = stage.ask(stage.photos(6 * MIB))
+        worker = stage.worker(ECS_AGENT_URI=ecs.uri, SHUTDOWN_GRACE_SECONDS="1")
+        worker.wait_for("protection.refused")
+        stage.wait_call("UploadPart")
+        late = stage.ask(stage.photos(1000))
+        assert worker.exit_code() == 0
+    assert stage.ended(job) and not stage.ended(late)
+    stage.worker("clean")
+    stage.wait_deleted(late)
+    stage.finish()
+
+
+@pytest.mark.parametrize("how", MISBEHAVES)
+def test_an_agent_that_misbehaves_stops_no_job(stage: Stage, how: str) -> None:
+    """G6: and it holds up neither the job nor the end."""
+    with agent() as ecs:
+        ecs.answer = MISBEHAVES[how]
+        job = stage.ask(stage.photos(1000))
+        worker = stage.worker(ECS_AGENT_URI=ecs.uri)
+        stage.wait_deleted(job)
+        if how not in ("hangs", "answers without an end"):
+            worker.wait_for("protection.failed")
+        worker.terminate()
+        assert worker.exit_code() == 0
+        assert ecs.asked
+    assert not list(worker.events("protection.refused"))
+    stage.finish()
+
+
+def test_an_agent_that_is_not_there_stops_no_job(stage: Stage) -> None:
+    """G6"""
+    job = stage.ask(stage.photos(1000))
+    worker = stage.worker(ECS_AGENT_URI="http://127.0.0.1:9/api")
+    stage.wait_deleted(job)
+    worker.wait_for("protection.failed")
+    stage.finish()
+
+
+def test_a_log_that_nobody_reads_holds_up_no_job_and_not_the_end(stage: Stage) -> None:
+    """H3: what waits is written when somebody reads again."""
+    worker = stage.worker(METRICS="emf")
+    worker.wait_for("worker.ready")
+    worker.stop_reading()
+    jobs = [stage.ask(stage.photos(1000)) for _ in range(12)]
+    stage.wait_deleted(*jobs)
+    worker.read_on()
+    until(lambda: len(list(worker.events("job.done"))) == len(jobs), "the lines that had waited")
+    worker.stop_reading()
+    last = [stage.ask(stage.photos(1000)) for _ in range(12)]
+    stage.wait_deleted(*last)
+    worker.terminate()
+    until(lambda: not worker.running, "its end", seconds=15)
+    assert worker.exit_code() == 0
+    stage.finish()
 
 
 def test_memory_does_not_grow_with_the_archive(stage: Stage) -> None:

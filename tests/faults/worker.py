@@ -1,7 +1,9 @@
 """The worker as a process of its own: started, signalled, read; never left behind."""
 
+import fcntl
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -64,6 +66,8 @@ class WorkerProcess:
             text=True,
             encoding="utf-8",
         )
+        self._may_read = threading.Event()
+        self._may_read.set()
         self._reader = threading.Thread(target=self._read, name=f"{name}-output", daemon=True)
         self._reader.start()
 
@@ -71,6 +75,17 @@ class WorkerProcess:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.output.append(line.rstrip("\n"))
+            self._may_read.wait()
+
+    def stop_reading(self) -> None:
+        """Take nothing more of what it writes, and leave it one page of pipe."""
+        assert self._process.stdout is not None
+        self._may_read.clear()
+        fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, resource.getpagesize())
+
+    def read_on(self) -> None:
+        """Read all that it has written meanwhile, and go on."""
+        self._may_read.set()
 
     @property
     def log(self) -> str:
@@ -139,6 +154,7 @@ class WorkerProcess:
         if self.running:
             self._process.kill()
         self._process.wait(PATIENCE)
+        self.read_on()
         self._reader.join(PATIENCE)
         if self._process.stdout is not None:
             self._process.stdout.close()

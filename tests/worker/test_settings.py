@@ -37,6 +37,11 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "cloudfront_private_key": None,
         "link_expires_in": 7 * 24 * 3600,
         "heartbeat_file": None,
+        "metrics": None,
+        "service_name": "archiver",
+        "health_port": None,
+        "health_host": "127.0.0.1",
+        "ecs_agent_uri": None,
         "debug": False,
         "dev_mode": False,
     }

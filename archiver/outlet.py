@@ -1,0 +1,104 @@
+"""
+Standard output that can't hold the service up.
+
+A line goes out at once where there is room for it, so that nothing is lost when the process is killed. Where nobody
+reads (a log driver that hangs, a pipe that is full) lines wait in memory, a thread of their own writes them, and when
+too many wait, further ones are dropped and counted: the job goes on.
+"""
+
+import io
+import json
+import os
+import select
+import stat
+import threading
+from collections import deque
+from datetime import UTC, datetime
+from time import monotonic
+
+MOST_WAITING = 4 * 1024 * 1024  # bytes
+AT_ONCE = select.PIPE_BUF  # bytes; POSIX: a pipe that is ready to be written to takes so many without waiting
+GOODBYE = 2.0  # seconds for what still waits at the end
+
+
+class Outlet(io.TextIOBase):
+    """Text written to the file descriptor *fd*. Writing neither waits nor raises. One line a call."""
+
+    def __init__(self, fd: int, most: int = MOST_WAITING) -> None:
+        self._fd = fd
+        self._most = most
+        self._lines: deque[bytes] = deque()
+        self._waiting = 0
+        self._dropped = 0
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._regular = stat.S_ISREG(os.fstat(fd).st_mode)
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLOUT)
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def write(self, text: str) -> int:
+        line = text.encode(errors="backslashreplace")
+        with self._changed:
+            if not self._waiting and self._has_room(len(line)):
+                self._put(line)
+            elif self._waiting + len(line) > self._most:
+                self._dropped += 1
+            else:
+                self._queue(line)
+        return len(text)
+
+    def finish(self, seconds: float = GOODBYE) -> None:
+        """Wait until all is written, for *seconds* at the most. What is written afterwards may be lost."""
+        deadline = monotonic() + seconds
+        with self._changed:
+            while self._waiting and self._changed.wait(deadline - monotonic()):
+                pass
+
+    def _has_room(self, size: int) -> bool:
+        if self._regular:
+            return True
+        return size <= AT_ONCE and any(ready & select.POLLOUT for _, ready in self._poll.poll(0))
+
+    def _queue(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._waiting += len(line)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._write_waiting, name="outlet", daemon=True)
+            self._thread.start()
+        self._changed.notify_all()
+
+    def _write_waiting(self) -> None:
+        while True:
+            with self._changed:
+                while not self._lines:
+                    self._changed.wait()
+                line = self._lines.popleft()
+            self._put(line)  # without the lock: it may take for ever
+            with self._changed:
+                self._waiting -= len(line)
+                if self._dropped and not self._lines:
+                    self._queue(_dropped_line(self._dropped))
+                    self._dropped = 0
+                self._changed.notify_all()
+
+    def _put(self, line: bytes) -> None:
+        rest = memoryview(line)
+        try:
+            while rest:
+                try:
+                    rest = rest[os.write(self._fd, rest) :]
+                except BlockingIOError:  # whoever started us does not want writes to wait: then we do
+                    self._poll.poll()
+        except OSError:  # whoever read is gone, or the disk is full: there is nobody to tell
+            pass
+
+
+def _dropped_line(lines: int) -> bytes:
+    told = {"dropped": lines, "level": "warning", "timestamp": datetime.now(UTC).isoformat(), "message": "log.dropped"}
+    return json.dumps(told).encode() + b"\n"

@@ -1,0 +1,102 @@
+"""
+Metrics as lines in CloudWatch's embedded metric format: CloudWatch Logs makes metrics of them as they come in.
+
+One line for each job that ended, and one a minute for the process. The format is in CloudWatch's user guide,
+"Specification: Embedded metric format": `_aws.Timestamp` in milliseconds, dimensions are texts beside it, a value is a
+number or a list of numbers.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from archiver.ports import Ended
+from archiver.telemetry.numbers import UNITS, Standing
+
+NAMESPACE = "Archiver"
+EVERY = 60.0  # seconds between two lines about the process
+
+
+class Emf:
+    """Counts jobs. *write* takes a line and neither waits nor raises."""
+
+    def __init__(self, service: str, write: Callable[[str], object], read: Callable[[], Standing]) -> None:
+        self._service = service
+        self._write = write
+        self._read = read
+        self._resumes: Mapping[str, int] = {}
+
+    def ended(self, job: Ended) -> None:
+        self._put(job_line(self._service, job, _now()))
+
+    async def keep(self) -> None:
+        """Tell of the process once a minute, and a last time when cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(EVERY)
+                self.tell()
+        finally:
+            self.tell()
+
+    def tell(self) -> None:
+        """Tell how the process stands now, and which reads were resumed since the last time."""
+        standing = self._read()
+        resumes = {code: count - self._resumes.get(code, 0) for code, count in standing.resumes.items()}
+        self._resumes = standing.resumes
+        for line in standing_lines(self._service, standing, resumes, _now()):
+            self._put(line)
+
+    def _put(self, line: Mapping[str, Any]) -> None:
+        self._write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def job_line(service: str, job: Ended, at: int) -> dict[str, Any]:
+    """One job that ended, *at* milliseconds since 1970."""
+    dimensions = {"Service": service, "Outcome": job.outcome} | ({"Code": job.code} if job.code else {})
+    counted = {"Jobs": 1}
+    timed = {"Duration": round(job.seconds, 3), "QueueTime": round(job.queued, 3)}
+    made = {"Files": job.files, "Bytes": job.bytes} if job.outcome == "done" else {}
+    lease = {"LeaseMargin": round(job.margin, 3), "LeasesLost": int(job.outcome == "lease_lost")}
+    names = list(dimensions)
+    return _line(
+        at,
+        dimensions,
+        (counted, [names[:end] for end in range(1, len(names) + 1)]),
+        (timed, [["Service"], ["Service", "Outcome"]]),
+        (made | lease, [["Service"]]),
+    )
+
+
+def standing_lines(service: str, standing: Standing, resumes: Mapping[str, int], at: int) -> list[dict[str, Any]]:
+    """The process, *at* milliseconds since 1970; and the reads that were resumed, by code."""
+    gauges = {
+        "Running": standing.running,
+        "OpenParts": standing.open_parts,
+        "Memory": standing.memory,
+        "Paused": standing.paused,
+        "Resumes": sum(resumes.values()),
+    }
+    lines = [_line(at, {"Service": service}, (gauges, [["Service"]]))]
+    for code, count in resumes.items():
+        if count:
+            dimensions = {"Service": service, "Code": code}
+            lines.append(_line(at, dimensions, ({"Resumes": count}, [["Service", "Code"]])))
+    return lines
+
+
+def _line(
+    at: int, dimensions: Mapping[str, str], *directives: tuple[Mapping[str, float], Sequence[Any]]
+) -> dict[str, Any]:
+    values: dict[str, float] = {}
+    told = []
+    for metrics, sets in directives:
+        values |= metrics
+        named = [{"Name": name, "Unit": UNITS[name]} for name in metrics]
+        told.append({"Namespace": NAMESPACE, "Dimensions": list(sets), "Metrics": named})
+    return {"_aws": {"Timestamp": at, "CloudWatchMetrics": told}, **dimensions, **values}
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,79 @@
+"""The same numbers for Prometheus: counters and histograms of jobs, and the process as it stands when it is asked."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from archiver.ports import Ended
+from archiver.telemetry.numbers import Standing
+
+SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 4 * 3600)
+FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Prometheus:
+    """Counts jobs, in a registry of its own. *service* is a label of everything."""
+
+    def __init__(self, service: str, read: Callable[[], Standing]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_Process(service, read))
+
+        def counter(name: str, told: str, *labels: str) -> Counter:
+            return Counter(f"archiver_{name}", told, ("service", *labels), registry=self._registry)
+
+        def histogram(name: str, told: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            names = ("service", *labels)
+            return Histogram(f"archiver_{name}", told, names, buckets=buckets, registry=self._registry)
+
+        self._service = service
+        self._jobs = counter("jobs", "Jobs that ended.", "outcome", "code")
+        self._files = counter("files", "Files in archives.")
+        self._bytes = counter("bytes", "Bytes of archives.")
+        self._lost = counter("leases_lost", "Messages that were lost to others.")
+        self._duration = histogram("job_seconds", "From a message's receipt to its job's end.", SECONDS, "outcome")
+        self._queued = histogram("queue_seconds", "From sending a message to its receipt.", SECONDS, "outcome")
+        self._margin = histogram("lease_margin", "The least fraction of the visibility left of a lease.", FRACTIONS)
+        for one in (self._files, self._bytes, self._lost, self._margin):
+            one.labels(service)  # shown from the start, as 0
+
+    def ended(self, job: Ended) -> None:
+        self._jobs.labels(self._service, job.outcome, job.code).inc()
+        self._duration.labels(self._service, job.outcome).observe(job.seconds)
+        self._queued.labels(self._service, job.outcome).observe(job.queued)
+        self._margin.labels(self._service).observe(job.margin)
+        self._lost.labels(self._service).inc(job.outcome == "lease_lost")
+        self._files.labels(self._service).inc(job.files)
+        self._bytes.labels(self._service).inc(job.bytes)
+
+    def page(self) -> bytes:
+        """What a scrape gets, in the text format of CONTENT_TYPE."""
+        return generate_latest(self._registry)
+
+
+class _Process(Collector):
+    def __init__(self, service: str, read: Callable[[], Standing]) -> None:
+        self._service = service
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        standing = self._read()
+        for name, told, value in (
+            ("running_jobs", "Jobs at work.", standing.running),
+            ("open_parts", "Part buffers in use.", standing.open_parts),
+            ("memory_bytes", "Resident memory.", standing.memory),
+            ("paused", "Jobs that a configuration fault holds; 1 where receiving fails.", standing.paused),
+        ):
+            gauge = GaugeMetricFamily(f"archiver_{name}", told, labels=["service"])
+            gauge.add_metric([self._service], value)
+            yield gauge
+        resumes = CounterMetricFamily(
+            "archiver_read_resumes", "Reads of objects that were tried again.", labels=["service", "code"]
+        )
+        for code in ("throttled", "interrupted"):
+            resumes.add_metric([self._service, code], standing.resumes.get(code, 0))
+        yield resumes

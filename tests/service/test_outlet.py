@@ -1,0 +1,107 @@
+"""A standard output that nobody reads holds nobody up, and one that is read loses nothing."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from archiver.outlet import Outlet
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reading, writing = os.pipe()
+    yield reading, writing
+    for fd in (reading, writing):
+        with suppress(OSError):
+            os.close(fd)
+
+
+def ended(outlet: Outlet, reading: int, writing: int) -> list[str]:
+    """All lines, by somebody who begins to read only now."""
+    read: list[str] = []
+
+    def collect() -> None:
+        with os.fdopen(os.dup(reading), encoding="utf-8") as file:
+            read.extend(file.read().splitlines())
+
+    reader = threading.Thread(target=collect)
+    reader.start()
+    outlet.finish(30)
+    os.close(writing)
+    reader.join(30)
+    return read
+
+
+def test_a_line_is_out_when_write_returns(pipe: tuple[int, int]) -> None:
+    outlet = Outlet(pipe[1])
+    outlet.write("a line\n")
+
+    assert os.read(pipe[0], 100) == b"a line\n"
+    assert outlet._thread is None
+
+
+def test_what_does_not_fit_into_the_pipe_comes_later_and_in_order(pipe: tuple[int, int]) -> None:
+    outlet = Outlet(pipe[1])
+    lines = [f"{number} {'x' * 1000}" for number in range(1000)] + ["y" * 200_000, "the last"]
+    for line in lines:
+        outlet.write(f"{line}\n")
+    read = ended(outlet, *pipe)
+
+    assert read == lines
+
+
+def test_when_too_much_waits_lines_are_dropped_and_counted(pipe: tuple[int, int]) -> None:
+    outlet = Outlet(pipe[1], most=100_000)
+    for number in range(1000):
+        outlet.write(f"{number} {'x' * 1000}\n")
+    read = ended(outlet, *pipe)
+
+    *lines, last = read
+    told = json.loads(last)
+    assert (told["message"], told["level"]) == ("log.dropped", "warning")
+    assert told["dropped"] == 1000 - len(lines) > 800
+    assert [line.split()[0] for line in lines] == [str(number) for number in range(len(lines))]
+
+
+def test_the_end_waits_for_nobody_who_does_not_read(pipe: tuple[int, int]) -> None:
+    outlet = Outlet(pipe[1])
+    outlet.write("x" * 1_000_000)
+    outlet.finish(0.1)
+
+    assert len(os.read(pipe[0], 10)) == 10
+
+
+def test_a_reader_who_is_gone_is_no_error(pipe: tuple[int, int]) -> None:
+    outlet = Outlet(pipe[1])
+    os.close(pipe[0])
+    outlet.write("a line\n")
+    outlet.write("x" * 10_000)
+    outlet.finish()
+
+
+def test_a_pipe_that_does_not_want_to_wait_gets_everything(pipe: tuple[int, int]) -> None:
+    os.set_blocking(pipe[1], False)
+    outlet = Outlet(pipe[1])
+    outlet.write("x" * 1_000_000 + "\n")
+    read = ended(outlet, *pipe)
+
+    assert [len(line) for line in read] == [1_000_000]
+
+
+def test_a_file_is_written_at_once(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as file:
+        outlet = Outlet(file.fileno())
+        outlet.write("x" * 100_000)
+        assert file.tell() == 100_000
+    assert outlet.writable() and outlet.fileno() >= 0
+
+
+def test_characters_that_can_not_be_written_are_escaped(pipe: tuple[int, int]) -> None:
+    Outlet(pipe[1]).write("\ud800 é\n")
+
+    assert os.read(pipe[0], 100) == b"\\ud800 \xc3\xa9\n"
