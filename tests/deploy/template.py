@@ -1,0 +1,186 @@
+"""The template as CloudFormation resolves it: conditions decided, intrinsic functions worked out."""
+
+import re
+from collections.abc import Mapping
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from cfnlint.decode import decode
+
+FILE = Path(__file__).parents[2] / "deploy" / "archiver.yaml"
+REGION, ACCOUNT, STACK = "eu-west-1", "123456789012", "zips"
+
+REQUIRED = {
+    "Image": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/archiver:1.0.0",
+    "VpcId": "vpc-0123456789abcdef0",
+    "SubnetIds": "subnet-0123456789abcdef0,subnet-0123456789abcdef1",
+    "SourceBuckets": "photos,scans",
+}
+PEM = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQ+/=\n-----END PUBLIC KEY-----\n"
+SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:archiver/signing-AbCdEf"
+SIGNED = {"SigningKey": "A", "SigningPublicKeyA": PEM, "SigningPrivateKeySecretArn": SECRET}
+EVERYTHING = (
+    REQUIRED
+    | SIGNED
+    | {
+        "SourcePrefixes": "photos/2026/,scans/",
+        "SourceKeyArns": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0123-4567",
+        "DomainName": "files.example.com",
+        "CertificateArn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/0123-4567",
+        "SigningPublicKeyB": PEM,
+        "ProgressQueue": "yes",
+        "AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
+    }
+)
+"""Every optional parameter given."""
+
+
+class NoValue:
+    """`AWS::NoValue`: what it stands in is left out."""
+
+
+ARNS = {
+    "AWS::SQS::Queue": "arn:aws:sqs:{region}:{account}:{name}",
+    "AWS::S3::Bucket": "arn:aws:s3:::{bucket}",
+    "AWS::IAM::Role": "arn:aws:iam::{account}:role/{name}",
+    "AWS::SecretsManager::Secret": "arn:aws:secretsmanager:{region}:{account}:secret:{name}-AbCdEf",
+    "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
+}
+PSEUDO = {
+    "AWS::Region": REGION,
+    "AWS::AccountId": ACCOUNT,
+    "AWS::Partition": "aws",
+    "AWS::StackName": STACK,
+    "AWS::NoValue": NoValue,
+}
+
+
+@cache
+def parsed() -> dict[str, Any]:
+    """The template with its functions in their long form."""
+    template, problems = decode(str(FILE))
+    assert not problems, problems
+    return dict(template)
+
+
+class Stack:
+    """The template with *given* parameters. Resources are named by their logical ids, buckets in small letters."""
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        template = parsed()
+        self.parameters = {
+            name: given.get(name, str(told.get("Default", ""))) for name, told in template["Parameters"].items()
+        }
+        assert set(given) <= set(self.parameters)
+        self._kept = {name: told for name, told in template["Resources"].items() if self._is_there(told)}
+        self.types = {name: str(told["Type"]) for name, told in self._kept.items()}
+
+    @cached_property
+    def resources(self) -> dict[str, Any]:
+        """The properties of all resources, by their logical ids."""
+        return {name: self.value(told.get("Properties", {})) for name, told in self._kept.items()}
+
+    @cached_property
+    def outputs(self) -> dict[str, Any]:
+        return {name: self.value(told["Value"]) for name, told in parsed()["Outputs"].items() if self._is_there(told)}
+
+    def of_type(self, kind: str) -> dict[str, Any]:
+        """The properties of the resources of one type, by their logical ids."""
+        return {name: self.resources[name] for name, is_of in self.types.items() if is_of == kind}
+
+    def broken_rules(self) -> list[str]:
+        """The descriptions of the assertions that the parameters do not meet."""
+        return [
+            str(told["AssertDescription"])
+            for rule in parsed()["Rules"].values()
+            if self._truth(rule.get("RuleCondition", True))
+            for told in rule["Assertions"]
+            if not self._truth(told["Assert"])
+        ]
+
+    def value(self, node: Any) -> Any:
+        """*node* with all its functions worked out."""
+        if isinstance(node, list):
+            return [made for made in map(self.value, node) if made is not NoValue]
+        if not isinstance(node, dict):
+            return node
+        if len(node) == 1:
+            ((name, told),) = node.items()
+            if name == "Ref" or str(name).startswith("Fn::"):
+                return getattr(self, f"_{str(name).removeprefix('Fn::').lower()}")(told)
+        made = {str(key): self.value(value) for key, value in node.items()}
+        return {key: value for key, value in made.items() if value is not NoValue}
+
+    def _is_there(self, told: Mapping[str, Any]) -> bool:
+        return "Condition" not in told or self._truth({"Condition": told["Condition"]})
+
+    def _truth(self, node: Any) -> bool:
+        if isinstance(node, bool):
+            return node
+        ((name, told),) = node.items()
+        if name == "Condition":
+            return self._truth(parsed()["Conditions"][told])
+        if name == "Fn::Equals":
+            left, right = (str(self.value(one)) for one in told)
+            return left == right
+        answers = [self._truth(one) for one in told]
+        return {"Fn::Not": not answers[0], "Fn::And": all(answers), "Fn::Or": any(answers)}[str(name)]
+
+    def _ref(self, name: str) -> Any:
+        if name in PSEUDO:
+            return PSEUDO[name]
+        if name not in self.parameters:
+            kind = self.types[name]
+            if kind == "AWS::SQS::Queue":
+                return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
+            return self._arn(name) if kind == "AWS::SecretsManager::Secret" else self._name(name)
+        text = self.parameters[name]
+        kind = parsed()["Parameters"][name]["Type"]
+        return text.split(",") if kind == "CommaDelimitedList" or kind.startswith("List<") else text
+
+    def _getatt(self, told: Any) -> str:
+        name, attribute = told.split(".", 1) if isinstance(told, str) else told
+        assert name in self.types, f"{name} is not there"
+        known = {"Arn": self._arn, "QueueName": self._name, "Name": self._name}
+        return known[attribute](name) if attribute in known else f"{name}.{attribute}"
+
+    def _name(self, name: str) -> str:
+        assert name in self.types, f"{name} is not there"
+        return name.lower() if self.types[name] == "AWS::S3::Bucket" else name
+
+    def _arn(self, name: str) -> str:
+        form = ARNS[self.types[name]]
+        return form.format(region=REGION, account=ACCOUNT, name=name, bucket=name.lower())
+
+    def _sub(self, told: Any) -> str:
+        text, given = (told, {}) if isinstance(told, str) else told
+        variables = {name: self.value(value) for name, value in given.items()}
+
+        def put(match: re.Match[str]) -> str:
+            name = match[1]
+            if name in variables:
+                return str(variables[name])
+            return str(self._getatt(name) if "." in name else self._ref(name))
+
+        return re.sub(r"\$\{([^!}]+)\}", put, text)
+
+    def _if(self, told: list[Any]) -> Any:
+        condition, true, false = told
+        return self.value(true if self._truth({"Condition": condition}) else false)
+
+    def _join(self, told: list[Any]) -> str:
+        delimiter, parts = told
+        return str(delimiter).join(str(part) for part in self.value(parts))
+
+    def _split(self, told: list[Any]) -> list[str]:
+        delimiter, text = told
+        return str(self.value(text)).split(delimiter)
+
+    def _select(self, told: list[Any]) -> Any:
+        index, parts = told
+        return self.value(parts)[int(index)]
+
+    def _findinmap(self, told: list[Any]) -> Any:
+        name, first, second = (self.value(one) for one in told)
+        return self.value(parsed()["Mappings"][name][first][second])
