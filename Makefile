@@ -100,6 +100,16 @@ mutants: $(VENV)/.ready ## break the code on purpose, and show that the tests no
 bench: $(VENV)/.ready ## this project against its peers, about 5 minutes; BENCH_FLAGS=--quick about 1
 	@$(BIN)/python bench/run.py $(BENCH_FLAGS)
 
+.PHONY: simulate
+simulate: $(VENV)/plot/.ready ## a day of the scaling policy: the table of docs/scaling.md, and its picture
+	@$(VENV)/plot/bin/python bench/simulate.py --write
+	@$(VENV)/plot/bin/python bench/simulate.py --plot docs/scaling.png
+
+$(VENV)/plot/.ready: bench/requirements-plot.txt | $(VENV)/.created
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
 .PHONY: format
 format: $(VENV)/.ready ## write the code as `make lint` wants it
 	$(BIN)/ruff check --fix

@@ -30,6 +30,8 @@ EVERYTHING = (
         "CertificateArn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/0123-4567",
         "SigningPublicKeyB": PEM,
         "ProgressQueue": "yes",
+        "RaisedTasks": "8",
+        "TimeZone": "Europe/Berlin",
         "AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
     }
 )

@@ -417,6 +417,9 @@ def test_every_value_of_these_tests_is_one_that_cloudformation_would_take(given:
         ("SigningPrivateKeySecretArn", "signing"),
         ("AlarmTopicArn", "alarms"),
         ("FilePrefix", "a/b"),
+        ("RaiseAt", "at nine"),
+        ("RaiseAt", "cron(0 9 * * *)"),
+        ("TimeZone", "+01:00"),
     ],
 )
 def test_a_parameter_that_can_not_be_meant_is_refused(name: str, value: str) -> None:

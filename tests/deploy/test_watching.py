@@ -136,6 +136,16 @@ def test_the_target_is_by_default_a_busy_task_with_nothing_waiting() -> None:
     assert int(parsed()["Parameters"]["MinTasks"]["MinValue"]) == 1, "nothing is divided by no tasks"
 
 
+def test_more_tasks_can_be_there_ahead_of_a_burst_that_is_known() -> None:
+    target = Stack(EVERYTHING).resources["ScalableTarget"]
+    begun, ended = target["ScheduledActions"]
+
+    assert (begun["Schedule"], begun["Timezone"]) == ("cron(50 8 * * ? *)", "Europe/Berlin")
+    assert begun["ScalableTargetAction"] == {"MinCapacity": "8", "MaxCapacity": target["MaxCapacity"]}
+    assert ended["ScalableTargetAction"] == {"MinCapacity": target["MinCapacity"], "MaxCapacity": target["MaxCapacity"]}
+    assert "ScheduledActions" not in Stack(REQUIRED).resources["ScalableTarget"]
+
+
 @pytest.mark.parametrize(
     ("values", "alarm"),
     [
