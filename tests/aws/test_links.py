@@ -70,7 +70,7 @@ def test_a_link_opens_the_archive_until_the_time_that_the_answer_tells() -> None
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/\\"), min_size=1, max_size=40))
 def test_names_with_odd_characters_verify_as_they_are_asked_for(prefix: str) -> None:
-    """F8."""
+    """F8"""
     key = archive_key("3f", prefix)
 
     assert opened(links().link(key).url, KEY, NOW) == f"/{quote(key, safe='/')}"
@@ -101,7 +101,7 @@ EC = ec.generate_private_key(ec.SECP256R1())
     ],
 )
 def test_what_is_no_key_is_told_without_a_byte_of_it(text: str, sentence: str) -> None:
-    """F7."""
+    """F7"""
     with pytest.raises(KeyProblemError, match=sentence) as caught:
         load_key(text)
 

@@ -79,6 +79,7 @@ async def test_a_job_is_protected_and_the_task_released_after_the_last_one() -> 
 
 
 async def test_a_long_job_is_protected_again_and_again() -> None:
+    """G7"""
     orchestrator = Orchestrator()
     async with keeping(orchestrator) as (protection, _):
         protection.busy(1)
@@ -88,6 +89,7 @@ async def test_a_long_job_is_protected_again_and_again() -> None:
 
 
 def test_protection_is_renewed_before_four_fifths_of_it_are_over() -> None:
+    """G7"""
     assert 0 < Terms().renewal <= 0.8 * Terms().minutes * 60
 
 
@@ -118,6 +120,7 @@ async def test_a_refusal_is_told_once_and_nothing_more_is_asked() -> None:
 
 
 async def test_a_renewal_can_be_refused_too() -> None:
+    """G6"""
     orchestrator = Orchestrator()
     async with keeping(orchestrator) as (protection, refused):
         protection.busy(1)

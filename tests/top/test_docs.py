@@ -14,13 +14,19 @@ ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"((?:[A-H]\d+(?:, )?)+)(?:, promise \d+)?(?::|$)")
 
 
+ELSEWHERE = ("tests/aws/test_links.py", "tests/worker/test_links.py", "tests/service/test_protection.py")
+"""Tests of rows that need no proxy."""
+
+
 def rows() -> list[str]:
-    """The lines of the matrix, from the docstrings of the tests in tests/faults."""
+    """The lines of the matrix, from the docstrings of the tests in tests/faults, and of some beside them."""
     lines = []
-    for path in sorted((ROOT / "tests/faults").glob("test_*.py")):
+    for path in [*sorted((ROOT / "tests/faults").glob("test_*.py")), *(ROOT / name for name in ELSEWHERE)]:
         for node in ast.parse(path.read_text()).body:
-            doc = ast.get_docstring(node) if isinstance(node, ast.FunctionDef) else None
-            if isinstance(node, ast.FunctionDef) and doc and (told := ROW.match(doc)):
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            doc = ast.get_docstring(node)
+            if doc and (told := ROW.match(doc)):
                 sentence = node.name.removeprefix("test_").replace("_", " ")
                 lines += [f"| {row} | {sentence} | `{path.name}` |" for row in told[1].strip(", ").split(", ")]
     return sorted(lines, key=lambda line: (line[2], int(re.findall(r"\d+", line)[0])))

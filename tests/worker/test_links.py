@@ -14,6 +14,7 @@ SIGNED = {"CLOUDFRONT_KEY_ID": "K1", "S3_FILE_PREFIX": "Ferien & Fotos #1"}
 
 @pytest.mark.parametrize("held", ["text", "file"])
 def test_the_answer_holds_a_signed_link_and_until_when_it_works(scene: Scene, held: str, tmp_path: Path) -> None:
+    """F8"""
     (tmp_path / "key.pem").write_text(pem(KEY))
     key = pem(KEY) if held == "text" else str(tmp_path / "key.pem")
     scene.put("a.jpg")
@@ -51,6 +52,7 @@ def test_answers_of_unsigned_links_are_as_they_were(scene: Scene) -> None:
     ],
 )
 def test_a_key_that_cannot_sign_stops_the_start(scene: Scene, settings: dict[str, str], problem: str) -> None:
+    """F7"""
     ended = command("run", env=scene.settings(**SIGNED | settings))
 
     assert ended.returncode == 2

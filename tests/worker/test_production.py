@@ -88,6 +88,17 @@ def test_a_worker_that_cannot_receive_is_not_ready_and_one_that_stops_neither(sc
     assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
 
 
+def test_a_worker_whose_destination_is_gone_holds_its_job_and_is_not_ready(scene: Scene) -> None:
+    scene.put("a.jpg")
+    worker = scene.worker(HEALTH_PORT="0")
+    scene.aws.s3.delete_bucket(Bucket=scene.archives)
+    scene.ask("a.jpg")
+    until(lambda: "worker.paused" in worker.log, "a job that is held")
+
+    assert get(worker, "/health/ready") == (503, "a configuration fault holds jobs: the log says why\n")
+    assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
+
+
 def test_a_port_that_is_taken_stops_the_start(scene: Scene) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
