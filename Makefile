@@ -28,7 +28,7 @@ local: $(VENV)/.local ## the worker beside an embedded S3 and SQS on port 4566, 
 .PHONY: test
 test: $(VENV)/.ready ## every test, with coverage: all of archiver/core, 95 % of the rest
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2
+	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='archiver/core/*' --fail-under=100
 	$(BIN)/coverage report --omit='archiver/core/*' --fail-under=95

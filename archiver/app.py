@@ -33,9 +33,10 @@ log = structlog.get_logger(__name__)
 READS_AT_ONCE = 128  # of the whole worker
 
 
-async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], object] = sys.stdout.write) -> int:
+async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], object] | None = None) -> int:
     """
-    Work until *stop* is set; the process's exit code, 0 after a clean stop. Metrics that are lines go to *write*.
+    Work until *stop* is set; the process's exit code, 0 after a clean stop. Metrics that are lines go to *write*
+    (standard output unless given).
 
     Raises SettingsError where a queue or bucket that the settings name definitely does not exist, and where the `AWS_*`
     variables are of no use.
@@ -46,15 +47,8 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     links, pulse, gate, budget = links_of(settings), Pulse(), Gate(), Budget(settings.memory_budget)
     async with connected(limits) as (clients, reader):
         fetcher = Fetcher(reader, Limiter(READS_AT_ONCE))
-        async with watched(settings, Watched(pulse, gate, budget, fetcher, stop), write) as watch:
-            queues = {
-                name: SqsNotifier(clients.sqs_control, queue) if queue else None
-                for name, queue in (
-                    ("SQS_DESTINATION_QUEUE", settings.destination_queue),
-                    ("SQS_FAILURE_QUEUE", settings.failure_queue),
-                    ("PROGRESS_QUEUE", settings.progress_queue),
-                )
-            }
+        async with watched(settings, Watched(pulse, gate, budget, fetcher, stop), write or sys.stdout.write) as watch:
+            queues = _queues(settings, clients)
             source = await open_source(settings, clients, queues, pulse, stop)
             if source is None:
                 log.info("worker.stopped")
@@ -81,6 +75,16 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             log.info("worker.ready", visibility=source.facts.visibility, max_receives=source.facts.max_receives)
             await worker.run(stop)
     return 0
+
+
+def _queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | None]:
+    """The queues that are sent to, by the setting that names them; in the order of `Answers`."""
+    named = {
+        "SQS_DESTINATION_QUEUE": settings.destination_queue,
+        "SQS_FAILURE_QUEUE": settings.failure_queue,
+        "PROGRESS_QUEUE": settings.progress_queue,
+    }
+    return {name: SqsNotifier(clients.sqs_control, queue) if queue else None for name, queue in named.items()}
 
 
 @asynccontextmanager

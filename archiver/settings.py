@@ -146,7 +146,7 @@ class Environment(BaseSettings):
     health_host: Text = Field(
         "127.0.0.1",
         validation_alias="HEALTH_HOST",
-        description="address that HEALTH_PORT listens on; `0.0.0.0` where others are to ask",
+        description="address that HEALTH_PORT listens on; `0.0.0.0` where others are to ask (let only those reach it)",
     )
     ecs_agent_uri: BaseUrl | None = Field(
         None,

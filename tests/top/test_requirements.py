@@ -8,6 +8,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LISTS = ("requirements.txt", "requirements-build.txt", "requirements-local.txt", "requirements-dev.txt")
+ASIDE = (
+    "bench/requirements-plot.txt",
+    "tests/e2e/requirements-localstack.txt",
+    "tests/e2e/requirements-seaweedfs.txt",
+)
+"""Of environments of their own."""
 WORKERS_ALONE = ("moto", "pytest", "hatchling", "ruff")
 
 
@@ -15,7 +21,7 @@ def pins(name: str) -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", LISTS + ASIDE)
 def test_every_package_is_pinned_and_hashed(name: str) -> None:
     """Else pip refuses the whole list, but only where someone installs it."""
     text = re.sub(r"\\\n\s*", "", (ROOT / name).read_text())
@@ -25,7 +31,7 @@ def test_every_package_is_pinned_and_hashed(name: str) -> None:
     assert all(re.match(r"^[a-z0-9._-]+==\S+( ;[^-]*)?( ?--hash=sha256:[0-9a-f]{64})+$", line) for line in lines)
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", LISTS + ASIDE)
 def test_lists_name_no_index(name: str) -> None:
     """Where packages come from is the installer's business."""
     assert not re.search(r"https?://|^-|trusted-host|index-url|find-links", (ROOT / name).read_text(), re.MULTILINE)
