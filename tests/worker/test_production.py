@@ -64,7 +64,7 @@ def test_a_worker_is_ready_and_shows_its_numbers(scene: Scene) -> None:
     worker = scene.worker(HEALTH_PORT="0")
     scene.ask("a.jpg")
     scene.answer()
-    until(lambda: "job.done" in worker.log, "the job's end")
+    until(lambda: "archiver_jobs_total{" in get(worker, "/metrics")[1], "the job to be counted")
 
     assert get(worker, "/health/live") == get(worker, "/health/ready") == (200, "ok\n")
     status, page = get(worker, "/metrics")
