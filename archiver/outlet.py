@@ -11,6 +11,7 @@ import json
 import os
 import select
 import stat
+import sys
 import threading
 from collections import deque
 from datetime import UTC, datetime
@@ -19,6 +20,15 @@ from time import monotonic
 MOST_WAITING = 4 * 1024 * 1024  # bytes
 AT_ONCE = select.PIPE_BUF  # bytes; POSIX: a pipe that is ready to be written to takes so many without waiting
 GOODBYE = 2.0  # seconds for what still waits at the end
+
+
+def standard_output() -> "Outlet":
+    """Standard output; standard error where there is none, and nowhere where neither is."""
+    stream = sys.stdout or sys.stderr
+    if stream is None:
+        return Outlet(os.open(os.devnull, os.O_WRONLY))
+    stream.flush()
+    return Outlet(stream.fileno())
 
 
 class Outlet(io.TextIOBase):

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from contextlib import suppress
 from typing import Annotated
 
@@ -24,11 +23,10 @@ def run() -> None:
     """Run the worker: poll SQS_SOURCE_QUEUE until SIGTERM or SIGINT. Settings come from the environment."""
     from archiver.app import serve
     from archiver.logs import configure_logs
-    from archiver.outlet import Outlet
+    from archiver.outlet import standard_output
     from archiver.settings import SettingsError, load_settings
 
-    sys.stdout.flush()
-    outlet = Outlet(sys.stdout.fileno())
+    outlet = standard_output()
 
     async def until_stopped() -> int:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()

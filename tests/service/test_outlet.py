@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -105,3 +107,14 @@ def test_characters_that_can_not_be_written_are_escaped(pipe: tuple[int, int]) -
     Outlet(pipe[1]).write("\ud800 é\n")
 
     assert os.read(pipe[0], 100) == b"\\ud800 \xc3\xa9\n"
+
+
+@pytest.mark.parametrize(("closed", "told"), [("", "out"), (">&-", "err"), (">&- 2>&-", "")])
+def test_a_process_without_standard_output_writes_to_what_it_has(closed: str, told: str) -> None:
+    code = "from archiver.outlet import standard_output as o; out = o(); out.write('a line\\n'); out.finish()"
+    ran = subprocess.run(
+        ["bash", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 0, ran.stderr
+    assert {"out": ran.stdout, "err": ran.stderr, "": "a line\n"}[told] == "a line\n"
