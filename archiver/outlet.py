@@ -3,7 +3,8 @@ Standard output that can't hold the service up.
 
 A line goes out at once where there is room for it, so that nothing is lost when the process is killed. Where nobody
 reads (a log driver that hangs, a pipe that is full) lines wait in memory, a thread of their own writes them, and when
-too many wait, further ones are dropped and counted: the job goes on.
+too many wait, further ones are dropped until half of what waited is written; there a line tells how many are missing.
+The job goes on.
 """
 
 import io
@@ -57,8 +58,8 @@ class Outlet(io.TextIOBase):
         with self._changed:
             if not self._waiting and self._has_room(len(line)):
                 self._put(line)
-            elif self._waiting + len(line) > self._most:
-                self._dropped += 1
+            elif self._waiting and (self._dropped or self._waiting + len(line) > self._most):
+                self._dropped += 1  # and all that follow until half is written: one gap, told where it is, not many
             else:
                 self._queue(line)
         return len(text)
@@ -92,7 +93,7 @@ class Outlet(io.TextIOBase):
             self._put(line)  # without the lock: it may take for ever
             with self._changed:
                 self._waiting -= len(line)
-                if self._dropped and not self._lines:
+                if self._dropped and self._waiting <= self._most // 2:
                     self._queue(_dropped_line(self._dropped))
                     self._dropped = 0
                 self._changed.notify_all()

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -70,12 +71,51 @@ def test_when_too_much_waits_lines_are_dropped_and_counted(pipe: tuple[int, int]
     assert [line.split()[0] for line in lines] == [str(number) for number in range(len(lines))]
 
 
+def test_a_gap_ends_when_half_is_written_and_not_before(pipe: tuple[int, int]) -> None:
+    outlet = Outlet(pipe[1], most=100_000)
+    for number in range(1000):
+        outlet.write(f"{number} {'x' * 1000}\n")
+    begin = os.read(pipe[0], 20_000).decode()
+    while outlet._waiting > 90_000:
+        sleep(0.001)
+    outlet.write("too early\n")
+    *lines, last = (begin + "\n".join(ended(outlet, *pipe))).splitlines()
+
+    assert json.loads(last)["dropped"] == 1001 - len(lines)
+    assert "too early" not in lines
+
+
+def test_after_a_gap_lines_are_taken_again_and_the_gap_is_told_between(pipe: tuple[int, int]) -> None:
+    outlet = Outlet(pipe[1], most=100_000)
+    for number in range(1000):
+        outlet.write(f"{number} {'x' * 1000}\n")
+    with os.fdopen(os.dup(pipe[0]), encoding="utf-8") as file:
+        before = []
+        while "log.dropped" not in (line := file.readline()):
+            before.append(int(line.split()[0]))
+        outlet.write("taken again\n")
+        outlet.finish(30)
+        os.close(pipe[1])
+
+        assert before == list(range(len(before)))
+        assert file.readlines()[-1] == "taken again\n"
+
+
+def test_a_line_longer_than_all_that_may_wait_is_written(pipe: tuple[int, int]) -> None:
+    outlet = Outlet(pipe[1], most=1000)
+    outlet.write("x" * 200_000 + "\n")
+
+    assert [len(line) for line in ended(outlet, *pipe)] == [200_000]
+
+
 def test_the_end_waits_for_nobody_who_does_not_read(pipe: tuple[int, int]) -> None:
     outlet = Outlet(pipe[1])
     outlet.write("x" * 1_000_000)
     outlet.finish(0.1)
 
     assert len(os.read(pipe[0], 10)) == 10
+    os.close(pipe[0])
+    outlet.finish(30)  # its thread must be done with this descriptor before a later test gets the same number
 
 
 def test_a_reader_who_is_gone_is_no_error(pipe: tuple[int, int]) -> None:
