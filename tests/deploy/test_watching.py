@@ -20,6 +20,7 @@ NOT_OURS = {
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible", QUEUE),
     ("AWS/SQS", "ApproximateNumberOfMessagesNotVisible", QUEUE),
     ("AWS/SQS", "ApproximateAgeOfOldestMessage", QUEUE),
+    ("AWS/SQS", "NumberOfMessagesDeleted", QUEUE),
     ("ECS/ContainerInsights", "RunningTaskCount", SERVICE),
     ("ECS/ContainerInsights", "DesiredTaskCount", SERVICE),
     ("AWS/ECS", "CPUUtilization", SERVICE),
@@ -150,10 +151,9 @@ def test_more_tasks_can_be_there_ahead_of_a_burst_that_is_known() -> None:
     ("values", "alarm"),
     [
         ({"waiting": 3.0}, True),
-        ({"waiting": 3.0, "done": 0.0, "rejected": 0.0}, True),
-        ({"waiting": 3.0, "done": 1.0}, False),
-        ({"waiting": 3.0, "rejected": 2.0}, False),
-        ({"waiting": 0.0}, False),
+        ({"waiting": 3.0, "deleted": 0.0}, True),
+        ({"waiting": 3.0, "deleted": 1.0}, False),
+        ({"waiting": 0.0, "deleted": 0.0}, False),
     ],
 )
 def test_messages_that_wait_while_nothing_ends_are_an_alarm(values: dict[str, float], alarm: bool) -> None:
@@ -161,6 +161,13 @@ def test_messages_that_wait_while_nothing_ends_are_an_alarm(values: dict[str, fl
 
     assert (worth(told["Metrics"], values) >= told["Threshold"]) is alarm
     assert told["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+
+
+def test_the_alarm_of_no_completions_needs_no_worker_that_tells() -> None:
+    """An image that does not start tells no metrics, and a metric that was never told can't be filled in."""
+    metrics = Stack(REQUIRED).resources["NoCompletionsAlarm"]["Metrics"]
+
+    assert {one["MetricStat"]["Metric"]["Namespace"] for one in metrics if "MetricStat" in one} == {"AWS/SQS"}
 
 
 # ---- alarms
