@@ -1,6 +1,7 @@
 """TLS: the certificate is checked, always."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import ipaddress
 import ssl
@@ -100,6 +101,33 @@ async def test_body_arrives_whole_through_tls_and_the_connection_is_kept(tmp_pat
         await fetch(server.port, bundle, into, times=3)
         assert server.connections == 1
     assert into == BODY
+
+
+async def test_part_goes_out_whole_through_tls_again_and_again(tmp_path: Path) -> None:
+    """asyncio's TLS transport, told to buffer nothing, pauses an empty buffer and never resumes it."""
+    issuer, bundle = authority(tmp_path, "ours")
+    part = BODY * 4
+    taken: list[bytes] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                taken.append(await reader.readexactly(len(part)))
+                writer.write(answer("200 OK"))
+        writer.close()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=serving(tmp_path, "127.0.0.1", issuer))
+    pool = HttpPool(Limits(stall=5), bundle)
+    origin = Origin(tls=True, host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+    head = b"PUT / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(part)
+    async with server:
+        for _ in range(3):
+            request = Request("PUT", head, None, anything, memoryview(part))
+            assert (await pool.request(origin, request)).head.status == 200
+        await pool.close()
+
+    assert taken == [part] * 3
 
 
 async def test_certificate_is_held_against_the_name_that_was_asked_for(tmp_path: Path) -> None:
