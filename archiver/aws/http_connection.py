@@ -135,7 +135,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        # Not 0: asyncio's TLS transport pauses at `size >= high`, so at an empty buffer, too, and then nobody resumes it.
+        # Not 0: asyncio's TLS transport pauses at `size >= high`, at an empty buffer, too: then nobody resumes it.
         self._transport.set_write_buffer_limits(high=1)
 
     def pause_writing(self) -> None:

@@ -12,6 +12,9 @@ from archiver.core.messages import Link
 from archiver.core.paths import safe_part
 from archiver.errors import Rejected
 
+PROBE = ".archiver-check"
+"""The name of an object that need not exist: asking for it tells whether a bucket answers."""
+
 MAX_KEY = 1024
 """Bytes of UTF-8 in a key ("Naming Amazon S3 objects", S3 user guide)."""
 
@@ -105,6 +108,13 @@ class AllowList:
     def covers_some_of(self, bucket: str) -> bool:
         """Tell whether any object of *bucket* may be named."""
         return bucket != self.destination_bucket if self.prefixes is None else bucket in self.prefixes
+
+    def probe(self, bucket: str) -> Location | None:
+        """A location in *bucket* that may be asked for, None where none may be. No object is meant to be there."""
+        if not self.covers_some_of(bucket):
+            return None
+        prefixes = ("",) if self.prefixes is None else self.prefixes[bucket]
+        return Location(bucket, f"{prefixes[0]}{PROBE}")
 
 
 def archive_digest(secret: str | None, queue_arn: str, job_id: str | None, message_id: str) -> str:

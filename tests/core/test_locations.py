@@ -181,3 +181,25 @@ def test_any_name_makes_one_header_that_reads_back_as_a_lawful_name(name: str) -
     assert read is not None
     assert broken_by(read) == []
     assert read.lower().endswith(".zip")
+
+
+@pytest.mark.parametrize(
+    ("setting", "bucket", "key"),
+    [
+        (None, "photos", ".archiver-check"),
+        ("photos", "photos", ".archiver-check"),
+        ("docs/public/, docs/shared/", "docs", "public/.archiver-check"),
+    ],
+)
+def test_a_bucket_is_probed_where_requests_may_read(setting: str | None, bucket: str, key: str) -> None:
+    allowed = AllowList.parse(setting, "archives")
+
+    probed = allowed.probe(bucket)
+
+    assert probed == Location(bucket, key)
+    assert allowed.allows(probed)
+
+
+def test_a_bucket_that_no_request_may_name_is_not_probed() -> None:
+    assert AllowList.parse("photos", "archives").probe("docs") is None
+    assert AllowList.parse(None, "archives").probe("archives") is None
