@@ -14,13 +14,16 @@ from archiver.aws.s3_wire import WireConfig
 from archiver.aws.sqs import SqsNotifier
 from archiver.build import Builder
 from archiver.core.draft import Rules
-from archiver.core.locations import AllowList, PlainLinks
+from archiver.core.locations import PROBE, AllowList, PlainLinks
 from archiver.errors import ConfigurationFault
+from archiver.gate import Gate
+from archiver.guarded import GuardedNotifier, GuardedReader, GuardedSource, GuardedStore, Sources
+from archiver.health import Health
 from archiver.pipeline import Answers, Pipeline
 from archiver.ports import Links
 from archiver.pulse import Pulse
 from archiver.settings import Environment, Settings, SettingsError
-from archiver.settle import Gate, Settler
+from archiver.settle import Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
@@ -45,22 +48,25 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     _warn(settings)
     limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
     links, pulse, gate, budget = links_of(settings), Pulse(), Gate(), Budget(settings.memory_budget)
+    health = Health(gate)
     async with connected(limits) as (clients, reader):
-        fetcher = Fetcher(reader, Limiter(READS_AT_ONCE))
+        store = S3Store(clients, settings.destination_bucket)
+        guarded = GuardedReader(reader, _sources(settings, store), health)
+        fetcher = Fetcher(guarded, Limiter(READS_AT_ONCE))
         async with watched(settings, Watched(pulse, gate, budget, fetcher, stop), write or sys.stdout.write) as watch:
             queues = _queues(settings, clients)
             source = await open_source(settings, clients, queues, pulse, stop)
             if source is None:
                 log.info("worker.stopped")
                 return 0
-            rules, store = rules_of(settings), S3Store(clients, settings.destination_bucket)
+            rules, kept = rules_of(settings), GuardedStore(store, health)
             pipeline = Pipeline(
                 rules,
-                Builder(rules, fetcher=fetcher, store=store, budget=budget),
+                Builder(rules, fetcher=fetcher, store=kept, budget=budget),
                 queue_arn=source.facts.arn,
-                store=store,
-                source=source,
-                answers=Answers(*queues.values()),
+                store=kept,
+                source=GuardedSource(source, health),
+                answers=_answers(queues, health),
                 links=links,
             )
             worker = Worker(
@@ -77,8 +83,24 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     return 0
 
 
+def _sources(settings: Settings, store: S3Store) -> Sources:
+    bucket = settings.source_bucket
+    allowed = AllowList.parse(settings.allowed_sources, settings.destination_bucket)
+    return Sources(bucket, allowed.probe(bucket) if bucket else None, lambda: store.find(PROBE))
+
+
+def _answers(queues: dict[str, SqsNotifier | None], health: Health) -> Answers:
+    """Jobs wait for the queues of answers; nobody waits for the one that is told of progress."""
+    success, failure = (
+        queue and GuardedNotifier(queue, name, health)
+        for name, queue in queues.items()
+        if name in ("SQS_DESTINATION_QUEUE", "SQS_FAILURE_QUEUE")
+    )
+    return Answers(success, failure, queues["PROGRESS_QUEUE"])
+
+
 def _queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | None]:
-    """The queues that are sent to, by the setting that names them; in the order of `Answers`."""
+    """The queues that are sent to, by the setting that names them."""
     named = {
         "SQS_DESTINATION_QUEUE": settings.destination_queue,
         "SQS_FAILURE_QUEUE": settings.failure_queue,

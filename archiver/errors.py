@@ -4,7 +4,8 @@ What can go wrong, sorted by what the worker does about it.
     ArchiverError
     ├── Rejected             trying again can't help: dead-letter queue, failure answer, delete
     ├── Temporary            may pass: the message goes back for a while
-    │   └── Interrupted      one read or call broke off; says how far it came and whether we were throttled
+    │   ├── Interrupted      one read or call broke off; says how far it came and whether we were throttled
+    │   └── Undeliverable    no dead-letter queue takes the message: it stays, and the redrive policy has it in the end
     ├── ConfigurationFault   ours to mend: keep the message, pause, try again in place
     ├── LeaseLost            the message may be someone else's by now: write nothing more
     ├── SourceUnavailable    one object can't be had (missing, denied, archived): the plan collects these
@@ -81,6 +82,10 @@ class Interrupted(Temporary):
         super().__init__(reason)
         self.received = received
         self.throttled = throttled
+
+
+class Undeliverable(Temporary):
+    """There is no dead-letter queue, or it is gone or refuses us: that says nothing of whether SQS answers."""
 
 
 class ConfigurationFault(ArchiverError):

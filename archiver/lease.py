@@ -31,7 +31,8 @@ RETRY = 0.05  # pause between failed renewals
 class Lease:
     """
     `async with Lease(...)`: the block runs while the message is ours. A lost lease cancels the block, and leaving it
-    raises LeaseLost. The heartbeat has ended, its last call answered or timed out, when the block is left.
+    raises LeaseLost. The heartbeat has ended, its last call answered or timed out, when the block is left. While the
+    message is still ours, it can be entered again.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Lease:
         self._begun = message.received_at
         self._renewed = message.received_at
         self._held_for = float(visibility)
+        self.refused = False  # the last renewal: SQS does not let us
         self._lost: str | None = None
         self._least = 1.0
         self._done = asyncio.Event()
@@ -92,6 +94,7 @@ class Lease:
 
     async def __aenter__(self) -> Self:
         self._job = asyncio.current_task()
+        self._done.clear()
         self._heartbeat = asyncio.create_task(self._beat(), name=f"lease.{self._message.id}")
         return self
 
@@ -139,13 +142,14 @@ class Lease:
                 self._lost = str(error)
                 return False
             except (Temporary, ConfigurationFault, TimeoutError) as error:
+                self.refused = isinstance(error, ConfigurationFault)
                 log.warning("lease.renewal_failed", reason=str(error) or "no answer in time")
                 await self._rest(self._visibility * RETRY * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
                 if self._done.is_set():
                     return True
             else:
                 self._least = min(self._least, self._left())
-                self._renewed, self._held_for = before, float(seconds)
+                self._renewed, self._held_for, self.refused = before, float(seconds), False
                 return True
         return False
 

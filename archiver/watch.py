@@ -12,11 +12,11 @@ from pathlib import Path
 
 import structlog
 
+from archiver.gate import Gate
 from archiver.ports import Ended, Observer
 from archiver.protection import Protection
 from archiver.pulse import Pulse
 from archiver.settings import Settings
-from archiver.settle import Gate
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.telemetry.emf import Emf

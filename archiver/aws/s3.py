@@ -4,6 +4,7 @@ import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -103,12 +104,16 @@ class S3Store:
             )
         return S3Upload(self._clients, Upload(self._bucket, target.key, told["UploadId"]), target.metadata)
 
-    async def sweep(self, key: str) -> None:
+    async def sweep(self, key: str, before: datetime | None = None) -> None:
         found: list[str] = []
         with translated(f"ListMultipartUploads {key}"):
             pages = self._clients.s3_control.get_paginator("list_multipart_uploads")
             async for page in pages.paginate(Bucket=self._bucket, Prefix=key):
-                found += [upload["UploadId"] for upload in page.get("Uploads", []) if upload["Key"] == key]
+                found += [
+                    upload["UploadId"]
+                    for upload in page.get("Uploads", [])
+                    if upload["Key"] == key and (before is None or upload["Initiated"] < before)
+                ]
         for upload_id in found:
             await S3Upload(self._clients, Upload(self._bucket, key, upload_id)).abort()
 

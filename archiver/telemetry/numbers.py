@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from archiver.gate import Gate
 from archiver.pulse import Pulse
-from archiver.settle import Gate
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from archiver.core.draft import Rules
 from archiver.core.locations import AllowList, Location, PlainLinks
 from archiver.errors import ArchiveExists, LeaseLost, Rejected, SourceChanged, Temporary
 from archiver.pipeline import Answers, Pipeline
-from archiver.ports import Attribute, Done, Message, QueueFacts, StoredArchive
+from archiver.ports import Attribute, Done, Message, QueueFacts, StoredArchive, Target
 from archiver.stages import upload
 from stages.builders import Stage, contents, noise
 from twins import MemoryNotifier, MemoryQueue
@@ -293,21 +294,31 @@ async def test_no_answer_is_sent_once_the_lease_is_lost() -> None:
     assert scene.answers.sent == []
 
 
-async def test_old_uploads_of_the_key_are_swept_when_the_job_is_done_and_when_it_is_rejected() -> None:
-    """A killed worker left one behind: no one else has business there."""
+async def test_old_uploads_of_the_key_are_swept_when_the_job_is_done() -> None:
+    """A killed worker left one behind: the archive is there, and no one else has business at its key."""
     scene = Scene()
     scene.put(a_jpg=b"a")
     await scene.run("a.jpg", job_id="j")
-    target = type("T", (), {"key": scene.at.key})
-    await scene.stage.store.begin(target)  # type: ignore[arg-type]
+    await scene.stage.store.begin(Target(scene.at.key, ""))
+
     await scene.run("a.jpg", job_id="j")
+
     assert scene.stage.store.pending == {}
 
-    await scene.stage.store.begin(target)  # type: ignore[arg-type]
-    await scene.pipeline.answer_rejection(
-        await scene.message(files=[], job_id="j"), Rejected("invalid_request", "empty"), lambda: None
-    )
 
+async def test_a_rejected_message_leaves_the_running_upload_of_another_of_its_job_alone() -> None:
+    """A producer's second message with a typo in it is rejected while the first one's archive is being built."""
+    scene = Scene()
+    message = await scene.message(files=[], job_id="j")
+    key = scene.pipeline._identity(message).key
+    await scene.stage.store.begin(Target(key, ""))
+
+    await scene.pipeline.answer_rejection(message, Rejected("invalid_request", "empty"), lambda: None)
+    assert len(scene.stage.store.pending) == 1
+
+    (pending,) = scene.stage.store.pending.values()
+    pending.begun -= timedelta(hours=14)  # no lease is that old
+    await scene.pipeline.answer_rejection(message, Rejected("invalid_request", "empty"), lambda: None)
     assert scene.stage.store.pending == {}
 
 

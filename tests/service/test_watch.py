@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from archiver.gate import Gate
 from archiver.pulse import Pulse
 from archiver.settings import load_settings
-from archiver.settle import Gate
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
