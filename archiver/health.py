@@ -26,6 +26,7 @@ import structlog
 from archiver.core.backoff import full_jitter, pause
 from archiver.errors import ArchiverError, ConfigurationFault, Interrupted, Temporary, Undeliverable
 from archiver.gate import Gate
+from archiver.lease import CONFIRM
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -156,7 +157,7 @@ class Health:
                     await self._pause(place, state)
                     try:
                         if probe is None:
-                            return await self._noted(state, attempt)
+                            return await self._confirmed(state, attempt)
                         await self._answers(state, probe)
                     except Temporary:
                         continue
@@ -166,13 +167,18 @@ class Health:
                     if state.open:
                         continue
             try:
-                return await self._noted(state, attempt)
+                return await self._confirmed(state, attempt)
             except Temporary:
                 tries += 1
                 if tries == AFTERWARDS:
                     raise
             await asyncio.sleep(full_jitter(tries, 0.2, 2.0, random.uniform))
             await self._is_down(state, probe)
+
+    async def _confirmed(self, state: _State, attempt: Attempt[T]) -> T:
+        """An attempt after a wait: who asked for it had looked at the lease before."""
+        CONFIRM.get()()
+        return await self._noted(state, attempt)
 
     async def _pause(self, place: Place, state: _State) -> None:
         state.asked += 1

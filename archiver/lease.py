@@ -10,6 +10,7 @@ up late finds its lease lost.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,9 @@ from archiver.errors import ConfigurationFault, LeaseLost, Temporary
 from archiver.ports import Message
 
 log = structlog.get_logger(__name__)
+
+CONFIRM: ContextVar[Callable[[], None]] = ContextVar("CONFIRM", default=lambda: None)
+"""`confirm` of the lease that the current task, or the one that began it, works under."""
 
 LONGEST = 43_200  # seconds that SQS keeps a message in flight, counted from its receive
 RENEW_AT = 1 / 3  # of the visibility
@@ -95,6 +99,7 @@ class Lease:
     async def __aenter__(self) -> Self:
         self._job = asyncio.current_task()
         self._done.clear()
+        CONFIRM.set(self.confirm)  # for this task and those that it begins: each job is a task of its own
         self._heartbeat = asyncio.create_task(self._beat(), name=f"lease.{self._message.id}")
         return self
 

@@ -241,7 +241,7 @@ class Settler:
 
         try:
             async with asyncio.timeout(lease.lost_in):
-                await patiently(delete, tries=3)
+                await patiently(delete, tries=3, seconds=0)
         except ConfigurationFault:
             raise
         except (ArchiverError, TimeoutError) as error:
@@ -258,7 +258,7 @@ class Settler:
 
         try:
             async with asyncio.timeout(None if lease is None else lease.lost_in):
-                await patiently(hide, tries=3)
+                await patiently(hide, tries=3, seconds=0)
         except (ArchiverError, TimeoutError) as error:
             # It comes back when its visibility ends.
             log.warning("job.return_failed", reason=str(error) or "no answer in time")

@@ -41,7 +41,7 @@ async def open_source(
     problems = []
     for name, kind, check in _checks(settings, clients, queues):
         try:
-            await patiently(check, tries=3)
+            await patiently(check, tries=3, seconds=0)
         except NotThere as error:
             problems.append(f"{name}: this {kind} does not exist: {error}")
         except (ConfigurationFault, Temporary) as error:

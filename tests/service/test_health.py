@@ -13,12 +13,14 @@ from archiver.errors import (
     ArchiverError,
     ConfigurationFault,
     Interrupted,
+    LeaseLost,
     SourceUnavailable,
     Temporary,
     Undeliverable,
 )
 from archiver.gate import Gate
 from archiver.health import FAILURES, PATIENCE, Health, Place
+from archiver.lease import CONFIRM
 from twins.faults import HandClock
 
 BUCKET = Place("S3_DESTINATION_BUCKET", "put")
@@ -264,6 +266,27 @@ async def test_a_call_that_waited_is_tried_some_times_before_its_failure_is_told
 
     assert await waiting == "done"
     assert await second == "late"
+
+
+async def test_nothing_is_tried_again_once_the_lease_is_lost() -> None:
+    """Who asked had looked at the lease before a wait that can take hours."""
+    scene = Scene()
+
+    def lost() -> None:
+        raise LeaseLost("late")
+
+    async def job() -> str:
+        CONFIRM.set(lost)
+        return await scene.health.call(BUCKET, scene.attempt)
+
+    scene.reply = DOWN
+    await scene.fail(FAILURES - 1)
+    scene.clock.now += PATIENCE
+    with pytest.raises(LeaseLost):
+        await job()
+
+    assert scene.calls == FAILURES
+    assert scene.gate.held == 0
 
 
 async def test_a_call_that_goes_on_failing_alone_is_told_so() -> None:

@@ -24,6 +24,7 @@ ARN = "arn:aws:sqs:eu-west-1:123456789012:source"
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waits between tries."""
     monkeypatch.setattr(upload, "CAP", 0.0)
+    monkeypatch.setattr(upload, "SECONDS", 0.0)
 
 
 @dataclass
