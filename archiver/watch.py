@@ -74,7 +74,7 @@ class Watch:
         if not self._has_started:
             return "the worker is starting"
         if self._parts.gate.held:
-            return "a configuration fault holds jobs: the log says why"
+            return "jobs are held: the log says why (worker.paused)"
         return "receiving from SQS fails: the log says why" if self._parts.pulse.failing else self._parts.pulse.trouble
 
 

@@ -22,7 +22,7 @@ UNITS: Mapping[str, str] = {
     "Running": "Count",  # jobs
     "OpenParts": "Count",  # part buffers in use
     "Memory": "Bytes",  # resident
-    "Paused": "Count",  # jobs that a configuration fault holds; 1 where receiving fails
+    "Paused": "Count",  # jobs, stores and queues that hold up receiving; 1 where receiving itself fails
 }
 """Every metric, and its unit as CloudWatch names it."""
 

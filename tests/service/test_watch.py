@@ -38,7 +38,7 @@ async def test_readiness_follows_the_workers_life(parts: Watched) -> None:
     parts.pulse.failed()
     assert trouble(watch) == "receiving from SQS fails: the log says why"
     parts.gate.hold()
-    assert trouble(watch) == "a configuration fault holds jobs: the log says why"
+    assert trouble(watch) == "jobs are held: the log says why (worker.paused)"
     parts.gate.release()
     parts.pulse.received()
     assert trouble(watch) is None
