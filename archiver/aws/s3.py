@@ -2,7 +2,7 @@
 
 import asyncio
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from archiver.aws.faults import DENIED, NO_BUCKET, Make, NotThere, codes, table, translated
+from archiver.aws.faults import DENIED, NO_BUCKET, REFUSED, Make, NotThere, codes, table, translated
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ConfigurationFault, Rejected, Temporary
 from archiver.ports import StoredArchive, Target
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from archiver.aws.clients import Clients
 
-SLICE = 256 * 1024
 ABORT_TRIES = 5
 ABORT_PAUSE = 0.2  # seconds
 
@@ -31,9 +30,10 @@ _WRITE: dict[str, Make] = table(ConfigurationFault, DENIED | NO_BUCKET | _KMS)
 # HEAD answers without a body, so without a name; its 400 is an expired token or a wrong region.
 _HEAD: dict[str, Make] = {"400": ConfigurationFault}
 _UNSEEN = frozenset({"403", "404", "AccessDenied", "NoSuchKey"})
-_TAKEN: dict[str, Make] = _WRITE | table(ArchiveExists, {"412", "PreconditionFailed"})
-_COMPLETE: dict[str, Make] = _TAKEN | table(
-    _defect, {"EntityTooLarge", "EntityTooSmall", "InvalidPart", "InvalidPartOrder", "InvalidRequest"}
+_COMPLETE: dict[str, Make] = (
+    _WRITE
+    | table(ArchiveExists, {"412", "PreconditionFailed"})
+    | table(_defect, {"EntityTooLarge", "EntityTooSmall", "InvalidPart", "InvalidPartOrder", "InvalidRequest"})
 )
 
 
@@ -42,26 +42,6 @@ async def check_bucket(client: "S3Client", bucket: str) -> None:
     special = table(NotThere, {"404"} | NO_BUCKET) | table(ConfigurationFault, DENIED) | _HEAD
     with translated(f"HeadBucket {bucket}", special):
         await client.head_bucket(Bucket=bucket)
-
-
-class Slices:
-    """
-    A body that is sent in slices of a memoryview, without a copy: one `write` of a whole part would copy it.
-    Every iteration begins at the start, so that a retry sends all of it again.
-    """
-
-    def __init__(self, body: memoryview) -> None:
-        self._body = body
-
-    def __len__(self) -> int:
-        return len(self._body)
-
-    def seek(self, _offset: int) -> None:
-        """Rewind, as botocore wants it before a retry."""
-
-    async def __aiter__(self) -> AsyncIterator[memoryview]:
-        for start in range(0, len(self._body), SLICE):
-            yield self._body[start : start + SLICE]
 
 
 class S3Store:
@@ -74,27 +54,36 @@ class S3Store:
     async def find(self, key: str) -> StoredArchive | None:
         """
         HEAD tells neither an object that is not there from a bucket that is not, nor (without leave to list) either
-        from a denied one. All of them are None: the write decides.
+        from a denied one. All of them are None: the write decides. But HEAD's 403 has no code, and may be refused
+        credentials, too: GET tells.
         """
         with translated(f"HeadObject {key}", _HEAD):
             try:
                 told = await self._clients.s3_control.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
             except ClientError as error:
-                if codes(error) & _UNSEEN:
-                    return None
-                raise
+                if not codes(error) & _UNSEEN:
+                    raise
+                told = None
+                if "403" in codes(error):
+                    await self._check_credentials(key)
+        if told is None:
+            return None
         return StoredArchive(told["ContentLength"], told["ETag"], _whole_crc32(told), told.get("Metadata", {}))
 
+    async def _check_credentials(self, key: str) -> None:
+        """Raises ConfigurationFault where it is our credentials or clock that the bucket refuses."""
+        with translated(f"GetObject {key}"):
+            try:
+                got = await self._clients.s3_control.get_object(Bucket=self._bucket, Key=key, Range="bytes=0-0")
+            except ClientError as error:
+                if codes(error) & REFUSED:
+                    raise
+            else:
+                got["Body"].close()
+
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
-        with translated(f"PutObject {target.key}", _TAKEN):
-            told = await self._clients.s3_upload.put_object(
-                Body=Slices(body),  # type: ignore[arg-type]  # aiohttp sends any async iterable
-                ChecksumAlgorithm="CRC32",
-                ChecksumCRC32=_wired(crc32),
-                IfNoneMatch="*",
-                **_described(self._bucket, target),
-            )
-        return StoredArchive(len(body), told["ETag"], crc32, target.metadata)
+        etag = await self._clients.parts.put(target, Location(self._bucket, target.key), body, crc32)
+        return StoredArchive(len(body), etag, crc32, target.metadata)
 
     async def begin(self, target: Target) -> "S3Upload":
         with translated(f"CreateMultipartUpload {target.key}", _WRITE):
