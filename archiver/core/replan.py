@@ -54,8 +54,8 @@ class Replanning:
                 for file in self.draft.files
                 if (verdict := self.verdicts.get(file.location)) is not None
             )
-            told = f"objects are refused one after the other while they are read, at last {problems[-1].source[:200]}"
-            raise Rejected(problems[-1].code, f"{told}: {problems[-1].detail}", problems)
+            told = f"{REFUSALS} reads were refused one after the other, of objects that could be read a moment before"
+            raise Rejected(problems[0].code, told, problems)
 
     def changed(self, error: SourceChanged, plan: Plan) -> None:
         """
