@@ -86,14 +86,14 @@ class ObjectReader(Protocol):
     """Reads objects, wherever they are. One attempt a call: patience is the caller's."""
 
     async def head(self, location: Location) -> ObjectInfo:
-        """Raises SourceUnavailable (missing, denied, archived), Interrupted, ConfigurationFault."""
+        """Raises SourceUnavailable (missing, denied, archived), Interrupted, CredentialsRefused."""
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         """
         Fill the views of *into*, one after the other, with the object's bytes from *start* on.
 
-        Raises Interrupted with the number of good bytes received so far; SourceChanged where the object is gone,
-        denied by now, or has another ETag; ConfigurationFault.
+        Raises Interrupted with the number of good bytes received so far; SourceChanged where the object is gone or has
+        another ETag; SourceUnavailable where it may not be read, whatever HEAD says; CredentialsRefused.
         """
 
 

@@ -64,14 +64,19 @@ class Endpoint:
             self._places[bucket] = place
         return place
 
-    def learn(self, bucket: str, region: str) -> bool:
-        """The store says that *bucket* lives in *region*; true where that is news, so that asking there makes sense."""
-        if self._aws is None or not _REGION.fullmatch(region) or region == self.place(bucket).region:
+    def learn(self, bucket: str, region: str, asked: Place) -> bool:
+        """
+        The store says, of a request to *asked*, that *bucket* lives in *region*; true where asking there makes sense.
+
+        Whether that is news to this endpoint does not matter: of many requests that were under way, one is the first.
+        """
+        if self._aws is None or not _REGION.fullmatch(region) or region == asked.region:
             return False
-        if len(self._regions) >= _MAX_KNOWN:
-            self._regions.clear()
-        self._regions[bucket] = region
-        self._places.pop(bucket, None)
+        if region != self.place(bucket).region:
+            if len(self._regions) >= _MAX_KNOWN:
+                self._regions.clear()
+            self._regions[bucket] = region
+            self._places.pop(bucket, None)
         return True
 
     def _find(self, bucket: str) -> Place:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from archiver import __version__
-from archiver.aws.endpoint import Endpoint, UnusableNameError, encoded_path
+from archiver.aws.endpoint import Endpoint, Place, UnusableNameError, encoded_path
 from archiver.aws.faults import NO_CREDENTIALS
 from archiver.aws.http import HttpPool, Limits
 from archiver.aws.http_exchange import Answer, Request
@@ -91,21 +91,27 @@ class Wire:
         Raises Interrupted, ConfigurationFault, SourceUnavailable (no such name can be), and what *check* raises.
         """
         keys = await self._current_keys()
-        answer = await self._send(ask, keys)
+        place = self._place(ask.location.bucket)
+        answer = await self._send(ask, place, keys)
         if answer.head.status < 300:  # noqa: PLR2004
             return answer
-        if self._endpoint.learn(ask.location.bucket, other_region(answer)):
-            return await self._send(ask, keys)
+        if self._endpoint.learn(ask.location.bucket, other_region(answer), place):
+            return await self._send(ask, self._place(ask.location.bucket), keys)
         if error_code(answer) in EXPIRED:
             self._keys_until = 0.0
             renewed = await self._current_keys()
             if renewed != keys:
-                return await self._send(ask, renewed)
+                return await self._send(ask, place, renewed)
         return answer
 
-    async def _send(self, ask: Ask, keys: Keys) -> Answer:
+    def _place(self, bucket: str) -> Place:
         try:
-            place = self._endpoint.place(ask.location.bucket)
+            return self._endpoint.place(bucket)
+        except UnusableNameError as error:
+            raise SourceUnavailable("source_missing", str(error)) from error
+
+    async def _send(self, ask: Ask, place: Place, keys: Keys) -> Answer:
+        try:
             path = encoded_path(place, ask.location)
         except UnusableNameError as error:
             raise SourceUnavailable("source_missing", str(error)) from error

@@ -1,13 +1,13 @@
 """Every error of AWS and its libraries leaves the adapters as one of ours, sorted by what the worker does about it."""
 
-import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import aiohttp
 import pytest
-from aws.refusing import client_error, refusing
+from aws.refusing import Refusing, client_error, refusing
 from botocore import exceptions as botocore_errors
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,8 +24,6 @@ FACTS = QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", 30, 3, DEAD)
 MESSAGE = Message("id", "{}", "receipt", 0.0, 1, datetime.now(UTC))
 REJECTION = Rejection("internal", "so", "group", "dedup")
 TARGET = Target("a.zip", "attachment", {})
-BODY = memoryview(b"body")
-CRC = zlib.crc32(BODY)
 
 Call = Callable[[Clients], Awaitable[object]]
 
@@ -49,7 +47,6 @@ CALLS: dict[str, Call] = {
     "check": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").check(),
     "bucket": lambda clients: check_bucket(clients.s3_control, "archives"),
     "find": lambda clients: S3Store(clients, "archives").find("a.zip"),
-    "put": lambda clients: S3Store(clients, "archives").put(TARGET, BODY, CRC),
     "begin": lambda clients: S3Store(clients, "archives").begin(TARGET),
     "sweep": lambda clients: S3Store(clients, "archives").sweep("a.zip"),
     "complete": lambda clients: upload(clients).complete(0, 0),
@@ -82,12 +79,6 @@ SORTED: list[tuple[str, str, type[ArchiverError]]] = [
     ("bucket", "400", ConfigurationFault),
     ("find", "400", ConfigurationFault),
     ("find", "500", Temporary),
-    ("put", "AccessDenied", ConfigurationFault),
-    ("put", "NoSuchBucket", ConfigurationFault),
-    ("put", "KMS.DisabledException", ConfigurationFault),
-    ("put", "PreconditionFailed", ArchiveExists),
-    ("put", "ConditionalRequestConflict", Temporary),
-    ("put", "BadDigest", Temporary),
     ("begin", "AccessDenied", ConfigurationFault),
     ("begin", "NoSuchBucket", ConfigurationFault),
     ("begin", "SlowDown", Temporary),
@@ -121,6 +112,42 @@ async def test_each_answer_is_sorted_by_what_to_do_about_it(
 @pytest.mark.parametrize("code", ["404", "NoSuchKey", "403", "AccessDenied"])
 async def test_an_archive_that_can_not_be_seen_is_not_found(code: str) -> None:
     assert await S3Store(refusing(client_error(code)), "archives").find("a.zip") is None
+
+
+class Told(Refusing):
+    """HEAD says 403, without a code; GET says *why*, or is answered where that is None."""
+
+    def __init__(self, why: BaseException | None) -> None:
+        super().__init__(client_error("403", 403))
+        self.why, self.closed = why, False
+
+    async def get_object(self, **asked: str) -> object:
+        assert asked == {"Bucket": "archives", "Key": "a.zip", "Range": "bytes=0-0"}
+        if self.why is not None:
+            raise self.why
+        return {"Body": self}
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def telling(told: Told) -> S3Store:
+    one: Any = told
+    return S3Store(Clients(one, one, one, one, one, one, one), "archives")
+
+
+@pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"])
+async def test_credentials_that_are_refused_are_no_archive_that_cannot_be_seen(code: str) -> None:
+    """HEAD says 403 of both."""
+    with pytest.raises(ConfigurationFault, match=code):
+        await telling(Told(client_error(code, 403))).find("a.zip")
+
+
+@pytest.mark.parametrize("why", [client_error("AccessDenied", 403), client_error("NoSuchKey", 404), None])
+async def test_an_archive_that_is_denied_is_not_found(why: BaseException | None) -> None:
+    told = Told(why)
+    assert await telling(told).find("a.zip") is None
+    assert told.closed is (why is None)
 
 
 @pytest.mark.parametrize("code", ["NoSuchUpload", "NoSuchBucket", "404"])
