@@ -14,9 +14,17 @@ from hypothesis import strategies as st
 
 from archiver.aws.clients import Clients
 from archiver.aws.faults import REFUSED, NotThere
-from archiver.aws.s3 import S3Store, S3Upload, Upload, check_bucket
+from archiver.aws.s3 import Abilities, S3Store, S3Upload, Upload, check_bucket
 from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
-from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, LeaseLost, Rejected, Temporary
+from archiver.errors import (
+    ArchiveExists,
+    ArchiverError,
+    ConfigurationFault,
+    LeaseLost,
+    Rejected,
+    Temporary,
+    Undeliverable,
+)
 from archiver.ports import Message, Note, QueueFacts, Rejection, Target
 
 DEAD = "arn:aws:sqs:eu-west-1:123456789012:dead"
@@ -67,12 +75,26 @@ SORTED: list[tuple[str, str, type[ArchiverError]]] = [
     ("hide", "RequestThrottled", Temporary),
     ("delete", "ReceiptHandleIsInvalid", LeaseLost),
     ("delete", "InvalidParameterValue", LeaseLost),
-    ("delete", "AccessDenied", Temporary),
-    ("reject", GONE_QUEUE, Temporary),
-    ("reject", "AccessDenied", Temporary),
+    ("delete", "AccessDenied", ConfigurationFault),
+    ("delete", "KmsAccessDenied", ConfigurationFault),
+    ("hide", "AccessDeniedException", ConfigurationFault),
+    ("hide", "InternalError", Temporary),
+    ("reject", GONE_QUEUE, Undeliverable),
+    ("reject", "AccessDenied", Undeliverable),
+    ("reject", "KmsDisabled", Undeliverable),
+    ("reject", "InternalError", Temporary),
     ("send", GONE_QUEUE, NotThere),
     ("send", "AccessDenied", ConfigurationFault),
-    ("send", "InvalidParameterValue", Temporary),
+    ("send", "InvalidParameterValue", Undeliverable),
+    ("send", "InvalidMessageContents", Undeliverable),
+    ("send", "RequestThrottled", Temporary),
+    ("send", "InternalFailure", Temporary),
+    *[("send", f"Kms{why}", ConfigurationFault) for why in ("AccessDenied", "Disabled", "NotFound", "InvalidState")],
+    *[("send", f"Kms{why}", ConfigurationFault) for why in ("InvalidKeyUsage", "OptInRequired")],
+    ("send", "KmsThrottled", Temporary),
+    ("send", "KMS.AccessDeniedException", ConfigurationFault),
+    ("send", "KMS.ThrottlingException", Temporary),
+    ("send", "SomethingNobodyListed", ConfigurationFault),
     ("check", GONE_QUEUE, NotThere),
     ("bucket", "404", NotThere),
     ("bucket", "403", ConfigurationFault),
@@ -82,20 +104,39 @@ SORTED: list[tuple[str, str, type[ArchiverError]]] = [
     ("begin", "AccessDenied", ConfigurationFault),
     ("begin", "NoSuchBucket", ConfigurationFault),
     ("begin", "SlowDown", Temporary),
+    ("begin", "KMS.DisabledException", ConfigurationFault),
+    ("begin", "NotImplemented", ConfigurationFault),
+    ("begin", "InsufficientStorage", ConfigurationFault),
+    ("begin", "QuotaExceeded", ConfigurationFault),
+    ("begin", "InvalidArgument", ConfigurationFault),
+    ("begin", "MethodNotAllowed", ConfigurationFault),
+    ("begin", "RequestTimeout", Temporary),
+    ("begin", "KMS.ThrottlingException", Temporary),
     ("sweep", "AccessDenied", Temporary),
     ("complete", "PreconditionFailed", ArchiveExists),
     ("complete", "412", ArchiveExists),
     ("complete", "ConditionalRequestConflict", Temporary),
     ("complete", "NoSuchUpload", Temporary),
     ("complete", "InternalError", Temporary),
-    ("complete", "BadDigest", Temporary),
+    ("complete", "NotImplemented", ConfigurationFault),
+    ("complete", "BadDigest", ConfigurationFault),
     ("complete", "AccessDenied", ConfigurationFault),
     ("complete", "NoSuchBucket", ConfigurationFault),
-    ("complete", "InvalidPart", Rejected),
+    ("complete", "InvalidPart", ConfigurationFault),
+    ("complete", "InvalidRequest", ConfigurationFault),
     ("complete", "EntityTooSmall", Rejected),
-    ("complete", "InvalidRequest", Rejected),
     ("abort", "AccessDenied", Temporary),
 ]
+
+
+STATUS = {
+    "InsufficientStorage": 507,
+    "InternalError": 500,
+    "InternalFailure": 500,
+    "MethodNotAllowed": 405,
+    "NotImplemented": 501,
+    "SlowDown": 503,
+}
 
 
 @pytest.mark.parametrize(("call", "code", "expected"), SORTED)
@@ -103,10 +144,49 @@ async def test_each_answer_is_sorted_by_what_to_do_about_it(
     call: str, code: str, expected: type[ArchiverError]
 ) -> None:
     with pytest.raises(ArchiverError) as caught:
-        await CALLS[call](refusing(client_error(code)))
+        await CALLS[call](refusing(client_error(code, STATUS.get(code, 400))))
     assert type(caught.value) is expected
     # SQS's sentence about a receipt quotes it: nothing of that may reach a log.
     assert (code.rsplit(".", 1)[-1] in str(caught.value)) is (expected is not LeaseLost)
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"), [("InvalidPart", Temporary), ("BadDigest", Temporary), ("InvalidRequest", Rejected)]
+)
+async def test_a_store_that_has_completed_one_upload_refuses_the_next_for_its_own_sake(
+    code: str, expected: type[ArchiverError]
+) -> None:
+    """Before, the same answers say that it does not know the checksum of the whole."""
+    able = Abilities(completes=True)
+    refused = S3Upload(refusing(client_error(code)), Upload("archives", "a.zip", "id"), abilities=able)
+
+    with pytest.raises(expected, match=code):
+        await refused.complete(0, 0)
+
+
+async def test_a_queue_that_takes_less_than_it_did_is_asked_for_its_limit() -> None:
+    """The next try of the job writes an answer that fits."""
+    told = {"Attributes": {"MaximumMessageSize": "2048"}}
+    clients = refusing(client_error("InvalidParameterValue"), get_queue_attributes=told)
+    notifier = SqsNotifier(clients.sqs_control, "http://queue")
+
+    with pytest.raises(Undeliverable):
+        await notifier.send(Note("{}", "id", "group"))
+
+    assert notifier.room_for({}) == 2048
+
+
+@pytest.mark.parametrize("call", ["change_message_visibility", "delete_message"])
+async def test_the_right_to_keep_and_to_delete_is_looked_at_without_a_message(call: str) -> None:
+    """Who may not do it is refused before SQS looks at the receipt."""
+    allowed = refusing(client_error("ReceiptHandleIsInvalid", 404))
+    await source(allowed).check()
+
+    denied = refusing(client_error("AccessDenied", 403), change_message_visibility={})
+    if call == "change_message_visibility":
+        denied = refusing(client_error("AccessDenied", 403), delete_message={})
+    with pytest.raises(ConfigurationFault, match="AccessDenied"):
+        await source(denied).check()
 
 
 @pytest.mark.parametrize("code", ["404", "NoSuchKey", "403", "AccessDenied"])
