@@ -6,7 +6,7 @@ One draft becomes one archive: the one that is there already, or a new one.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
@@ -38,11 +38,11 @@ from archiver.stages.fetch import Fetcher
 from archiver.stages.judge import Judge
 from archiver.stages.progress import Progress
 from archiver.stages.resolve import probe, resolve
+from archiver.stages.rights import Rights
 from archiver.stages.upload import patiently, uploading
 
 log = structlog.get_logger(__name__)
 
-DENIED_REST = 60.0  # seconds
 MANY_FILES = 1000
 
 P = ParamSpec("P")
@@ -60,8 +60,8 @@ class Built:
 
 class Builder:
     """
-    Makes archives out of drafts. One for the process; it keeps nothing of a job but whether S3_SOURCE_BUCKET was
-    readable. *proves*: *store* is asked with the credentials that the sources are read with.
+    Makes archives out of drafts. One for the process; it keeps nothing of a job but the names of some objects that were
+    read well. *proves*: *store* is asked with the credentials that the sources are read with.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Builder:
         self._store = store
         self._budget = budget
         self._judge = Judge(store if proves else None)
-        self._has_read_source_bucket = False
+        self._rights = Rights(rules.source_bucket, fetcher)
 
     async def build(self, draft: Draft, target: Target, confirm: Callable[[], None], progress: Progress) -> Built:
         """
@@ -101,7 +101,7 @@ class Builder:
                 log.info("job.overtaken", key=target.key)
                 history.overtaken()
             else:
-                self._was_read(read_by(plan))
+                self._rights.were_read(read_by(plan))
                 return Built(stored, plan.outcome, reused=False)
         raise Temporary("the archive's key was taken each time, and nothing stands there")
 
@@ -118,7 +118,7 @@ class Builder:
             for file in draft.files
             for one in (verdicts.get(file.location) or found[file.location],)
         ]
-        self._check_our_own_rights(draft, answers)
+        await self._rights.check(draft, answers)
         return await decided(len(draft.files), plan_archive, draft, answers)
 
     async def _verdicts(
@@ -130,31 +130,12 @@ class Builder:
         verdict = await self._judge.verdict(error) if isinstance(error, CredentialsRefused) else error
         others = [pinned for pinned in read_by(plan) if pinned.location != error.location]
         answers = await probe(others, self._fetcher, self._judge)
-        self._was_read([pinned for pinned, answer in answers.items() if answer is True])
+        self._rights.were_read([pinned for pinned, answer in answers.items() if answer is True])
         verdicts: dict[object, SourceUnavailable] = {error.location: verdict}
         for pinned, answer in answers.items():
             if isinstance(answer, SourceUnavailable):
                 verdicts[pinned.location] = answer
         return verdicts
-
-    def _was_read(self, pins: Sequence[Pinned]) -> None:
-        """Bytes of *pins* came. That HEAD was answered proves less: it needs no key to decrypt an object."""
-        self._has_read_source_bucket |= any(one.location.bucket == self._rules.source_bucket for one in pins)
-
-    def _check_our_own_rights(self, draft: Draft, answers: Sequence[ObjectInfo | SourceProblem]) -> None:
-        """
-        Everything in S3_SOURCE_BUCKET denied, from the start: more likely a role without its policy than bad
-        requests.
-        """
-        ours = [
-            answer
-            for file, answer in zip(draft.files, answers, strict=True)
-            if file.location.bucket == self._rules.source_bucket
-        ]
-        denied = [one for one in ours if isinstance(one, SourceProblem) and one.code == "source_denied"]
-        if ours and len(denied) == len(ours) and not self._has_read_source_bucket:
-            reason = f"nothing in the bucket {self._rules.source_bucket} may be read: {denied[0].detail}"
-            raise Temporary(reason, rejection=Rejected("source_denied", reason, denied), rest=DENIED_REST)
 
     async def _build(
         self, plan: Plan, target: Target, confirm: Callable[[], None], progress: Progress

@@ -260,6 +260,61 @@ async def test_a_bucket_in_which_everything_is_denied_from_the_start_is_our_own_
         await scene.run("a.jpg")
 
 
+@pytest.mark.parametrize("unseen", [False, True], ids=["all", "reads"])
+async def test_a_role_that_lost_its_policy_is_our_own_fault_whatever_it_could_read_before(unseen: bool) -> None:
+    """The job is held: no message is rejected for a bad deploy, however many have been answered before."""
+    scene = Scene()
+    scene.put(a_jpg=b"a", b_jpg=b"b", c_jpg=b"c")
+    await scene.run("a.jpg")
+    for key in ("a.jpg", "b.jpg"):
+        scene.stage.s3.spoil(Location("source", key), "source_denied", unseen=unseen)
+
+    with pytest.raises(ConfigurationFault, match=r"b\.jpg, and for s3://source/a\.jpg, which was read before"):
+        await scene.run("b.jpg", "c.jpg")
+
+
+async def test_an_object_that_is_denied_by_itself_holds_up_nothing() -> None:
+    """Also one that was read before: what else was read is asked, and answers."""
+    scene = Scene()
+    scene.put(a_jpg=b"a", b_jpg=b"b")
+    await scene.run("a.jpg")
+    await scene.run("b.jpg")
+    scene.stage.s3.spoil(Location("source", "b.jpg"), "source_denied")
+
+    with pytest.raises(Rejected, match="source_denied"):
+        await scene.run("b.jpg")
+
+
+async def test_where_nothing_else_was_ever_read_a_denial_is_tried_again_first() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    await scene.run("a.jpg")
+    scene.stage.s3.spoil(Location("source", "a.jpg"), "source_denied")
+
+    with pytest.raises(Temporary) as caught:
+        await scene.run("a.jpg")
+
+    assert caught.value.rejection is not None
+
+
+@pytest.mark.parametrize("known", ["gone", "archived", "changed"])
+async def test_what_was_read_before_and_is_no_more_what_it_was_accuses_nobody(known: str) -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a", b_jpg=b"b")
+    await scene.run("a.jpg")
+    before = Location("source", "a.jpg")
+    if known == "gone":
+        del scene.stage.s3.blobs[before]
+    elif known == "changed":
+        scene.put(a_jpg=b"another")
+    else:
+        scene.stage.s3.spoil(before, "source_archived", unseen=True)
+    scene.stage.s3.spoil(Location("source", "b.jpg"), "source_denied")
+
+    with pytest.raises(Rejected, match="source_denied"):
+        await scene.run("b.jpg")
+
+
 async def test_a_denial_in_another_bucket_is_the_requests_at_once() -> None:
     scene = Scene()
     scene.stage.s3.spoil(scene.stage.s3.put("other", "x", b""), "source_denied")
