@@ -266,7 +266,7 @@ async def test_a_role_that_lost_its_policy_is_our_own_fault_whatever_it_could_re
     scene = Scene()
     scene.put(a_jpg=b"a", b_jpg=b"b", c_jpg=b"c")
     await scene.run("a.jpg")
-    for key in ("a.jpg", "b.jpg"):
+    for key in ("a.jpg", "b.jpg", "c.jpg"):
         scene.stage.s3.spoil(Location("source", key), "source_denied", unseen=unseen)
 
     with pytest.raises(ConfigurationFault, match=r"b\.jpg, and for s3://source/a\.jpg, which was read before"):
