@@ -106,7 +106,7 @@ class Outlet:
         ids: dict[str, Any] = {"MessageGroupId": group, "MessageDeduplicationId": deduplication_id} if fifo else {}
         url = await self._resolved()
         try:
-            with translated(f"SendMessage {self._queue}", _UNSENDABLE | self._special, self._refused):
+            with translated(f"SendMessage {self._queue}", {**_UNSENDABLE, **self._special}, self._refused):
                 await self._client.send_message(
                     QueueUrl=url, MessageBody=body, MessageAttributes=wire(attributes), **ids
                 )
