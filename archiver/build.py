@@ -39,7 +39,7 @@ from archiver.stages.judge import Judge
 from archiver.stages.progress import Progress
 from archiver.stages.resolve import probe, resolve
 from archiver.stages.rights import Rights
-from archiver.stages.upload import patiently, uploading
+from archiver.stages.upload import find, uploading
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +83,7 @@ class Builder:
         """
         history = Replanning(draft)
         while not history.over:
-            existing = await patiently(lambda: self._store.find(target.key))
+            existing = await find(self._store, target.key)
             if existing is not None:
                 return Built(existing, await self._outcome_of_existing(draft, target.key, existing), reused=True)
             plan = await self._plan(draft, history)

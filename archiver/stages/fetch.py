@@ -2,9 +2,8 @@
 Concurrent reads: resumed after a cut from the next byte, pinned to the planned ETag, checked against the store's
 CRC-32.
 
-The reader makes one attempt; the patience is here. A read is given up when it has made no progress for
-`Patience.seconds`, or after `Patience.tries` failures in a row that were not throttling, or after `Patience.resumes`
-in all.
+The reader makes one attempt; the patience is here, and it is time, not tries: what fails at once, such as connections
+that are refused while a NAT gateway is replaced, is tried for as long as what takes its time to fail.
 """
 
 import asyncio
@@ -31,24 +30,64 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Patience:
     """
-    When to stop trying: *seconds* without progress, *tries* in a row, *resumes* of one read. Waits: *base* to *cap*
-    seconds.
+    When a read is given up: after failures in a row, throttling apart, for *seconds*, at least *tries* of them; after
+    *longest* seconds without progress, whatever it was; after *resumes* in all (four times as many while throttled).
+    Waits between tries: random, of up to *base* to *cap* seconds.
     """
 
-    seconds: float = 300.0
+    seconds: float = 60.0
     tries: int = 8
+    longest: float = 300.0
     resumes: int = 64
     base: float = 0.1
     cap: float = 20.0
 
 
+class _Run:
+    """The failures of one read. *since*: when those without progress began, by the monotonic clock."""
+
+    def __init__(self, patience: Patience, clock: Callable[[], float]) -> None:
+        self._patience = patience
+        self._clock = clock
+        self.since = self._broken_since = clock()
+        self._in_a_row = self._broken = 0
+        self.received = self.resumes = 0
+
+    def failed(self, error: Interrupted) -> float | None:
+        """Count *error*; the seconds to wait before the next try, None where it is not worth one."""
+        now, patience = self._clock(), self._patience
+        self.resumes += 1
+        self.received += error.received
+        if error.received:
+            self.since, self._in_a_row = now, 0
+        if error.received or error.throttled:
+            self._broken_since, self._broken = now, 0
+        self._in_a_row += not error.received
+        self._broken += not (error.received or error.throttled)
+        left = patience.longest - (now - self.since)
+        if not error.throttled:
+            quick = patience.seconds - (now - self._broken_since)
+            left = min(left, quick) if quick > 0 or self._broken >= patience.tries else left
+        if left <= 0 or self.resumes > patience.resumes * (4 if error.throttled else 1):
+            return None
+        # The last try comes when the time is up, not a random while before that.
+        return min(left, full_jitter(max(self._in_a_row, 1), patience.base, patience.cap, random.uniform))
+
+
 class Fetcher:
     """All reads of the process go through one of these, so that one limit holds for all jobs."""
 
-    def __init__(self, reader: ObjectReader, limiter: Limiter, patience: Patience | None = None) -> None:
+    def __init__(
+        self,
+        reader: ObjectReader,
+        limiter: Limiter,
+        patience: Patience | None = None,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._reader = reader
         self._limiter = limiter
         self._patience = patience or Patience()
+        self._clock = clock
         self.resumes: Counter[str] = Counter()
         """How often reads were tried again so far, by what had stopped them: `throttled` or `interrupted`."""
 
@@ -74,10 +113,15 @@ class Fetcher:
         wanted = sum(map(len, into))
 
         async def once(received: int) -> None:
-            if received < wanted:  # else all bytes came, though not the answer's end: no range is left to ask for
-                views = _after(into, received) if received else into
+            views = _after(into, received) if received else into
+            try:
                 await self._reader.read(pinned.location, pinned.etag, start + received, views)
+            except Interrupted as error:
+                if received + error.received < wanted:  # else nothing is left to ask for but the answer's own end
+                    raise
 
+        if not wanted:
+            return
         await self._patiently(once, pinned.location)
 
     async def _patiently(self, once: Callable[[int], Awaitable[T]], location: Location) -> T:
@@ -94,27 +138,20 @@ class Fetcher:
         return result
 
     async def _again(self, once: Callable[[int], Awaitable[T]], location: Location, error: Interrupted) -> T:
-        patience, progress_at = self._patience, monotonic()
-        received = in_a_row = resumes = 0
+        run = _Run(self._patience, self._clock)
         while True:
-            resumes += 1
-            in_a_row = 0 if error.received else in_a_row + 1
-            if error.received:
-                received, progress_at = received + error.received, monotonic()
             if error.throttled:
                 self._limiter.throttled()
-            wait = full_jitter(max(in_a_row, 1), patience.base, patience.cap, random.uniform)
-            hopeless = (in_a_row >= patience.tries and not error.throttled) or resumes > patience.resumes * (
-                4 if error.throttled else 1
-            )
-            if hopeless or monotonic() + wait - progress_at > patience.seconds:
-                raise Temporary(f"{location}: {error} (tried {resumes} times)") from error
+            wait = run.failed(error)
+            if wait is None:
+                tried = f"tried {run.resumes} times, {self._clock() - run.since:.0f} s without progress"
+                raise Temporary(f"{location}: {error} ({tried})") from error
             self.resumes["throttled" if error.throttled else "interrupted"] += 1
-            log.debug("read.again", source=str(location), reason=str(error), received=received, wait=round(wait, 3))
+            log.debug("read.again", source=str(location), reason=str(error), received=run.received, wait=round(wait, 3))
             await asyncio.sleep(wait)
             try:
                 async with self._limiter:
-                    result = await once(received)
+                    result = await once(run.received)
             except Interrupted as next_error:
                 error = next_error
             else:

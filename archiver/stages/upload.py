@@ -7,7 +7,6 @@ object's metadata.
 """
 
 import asyncio
-import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -24,9 +23,9 @@ log = structlog.get_logger(__name__)
 
 TOKEN = "archiver-token"  # noqa: S105 - the name of a metadata field
 TRIES = 6
-PART_TRIES = 20
-PART_SECONDS = 60.0
 SECONDS = 12.0  # more than twice the time after which a place that answers nobody counts as down
+UPLOAD_SECONDS = 60.0  # as long as reads: a network is away for half a minute now and then
+PART_SECONDS = 300.0  # as long as reads are throttled: behind one part stand hours of others
 BASE, CAP = 0.2, 10.0  # seconds
 
 T = TypeVar("T")
@@ -48,10 +47,9 @@ class Upload:
         """
         async with self._beginning:
             if self._multipart is None:
-                self._multipart = await patiently(lambda: self._store.begin(self._target))
+                self._multipart = await patiently(lambda: self._store.begin(self._target), seconds=UPLOAD_SECONDS)
         multipart = self._multipart
-        # Patient, as reads are: behind one part stand hours of others. The lease and the time limit bound it.
-        await patiently(lambda: multipart.part(number, body, crc32), tries=PART_TRIES, seconds=PART_SECONDS)
+        await patiently(lambda: multipart.part(number, body, crc32), seconds=PART_SECONDS)
 
     async def put(self, body: memoryview, crc32: int) -> StoredArchive:
         """Send the whole archive at once and make it appear. Raises ArchiveExists, Temporary, LeaseLost."""
@@ -67,25 +65,25 @@ class Upload:
         return stored
 
     async def _finish(self, write: Callable[[], Awaitable[StoredArchive]], size: int) -> StoredArchive:
-        begun = monotonic()
-        for attempt in itertools.count(1):
+        run = _Run(TRIES, UPLOAD_SECONDS)
+        while True:
             self._confirm()  # as late as can be: nothing may appear once the lease is lost
             try:
                 return await write()
             except ArchiveExists:  # or our own write, whose answer was lost, standing in its own way
                 return await self._ours(size)
             except Temporary as error:
-                log.warning("upload.unsettled", reason=str(error), attempt=attempt)
-                if await patiently(lambda: self._store.find(self._target.key)) is not None:
+                wait = run.failed()
+                log.warning("upload.unsettled", reason=str(error), attempt=run.tries)
+                if await find(self._store, self._target.key) is not None:
                     return await self._ours(size)
-                if attempt >= TRIES and monotonic() - begun >= SECONDS:
+                if wait is None:
                     raise
-                await asyncio.sleep(full_jitter(attempt, BASE, CAP, random.uniform))
-        raise AssertionError
+                await asyncio.sleep(wait)
 
     async def _ours(self, size: int) -> StoredArchive:
         """What stands at the key, if it is what we wrote."""
-        found = await patiently(lambda: self._store.find(self._target.key))
+        found = await find(self._store, self._target.key)
         if found is None:
             raise Temporary("the archive's key is taken, but what stands there can't be seen")
         if found.metadata.get(TOKEN) != self._target.metadata[TOKEN] or found.size != size:
@@ -123,6 +121,32 @@ async def uploading(store: ObjectStore, target: Target, confirm: Callable[[], No
             raise cancelled
 
 
+async def find(store: ObjectStore, key: str) -> StoredArchive | None:
+    """What stands at *key*, asked as patiently as all that an archive needs. Raises Temporary, ConfigurationFault."""
+    return await patiently(lambda: store.find(key), seconds=UPLOAD_SECONDS)
+
+
+class _Run:
+    """Failures in a row, of which at least *least*, and for *seconds*, are put up with."""
+
+    def __init__(self, least: int, seconds: float) -> None:
+        self.tries = 0
+        self._least = least
+        self._seconds = seconds
+        self._since: float | None = None
+
+    def failed(self) -> float | None:
+        """One more; the seconds to wait before the next try, None where there is none."""
+        self.tries += 1
+        now = monotonic()
+        self._since = now if self._since is None else self._since
+        left = self._seconds - (now - self._since)
+        if self.tries >= self._least and left <= 0:
+            return None
+        wait = full_jitter(self.tries, BASE, CAP, random.uniform)
+        return min(wait, left) if left > 0 else wait
+
+
 async def patiently(call: Callable[[], Awaitable[T]], tries: int = TRIES, seconds: float | None = None) -> T:
     """
     Call until it works, on Temporary errors; given up after *tries* and *seconds* (SECONDS unless given), both.
@@ -130,12 +154,12 @@ async def patiently(call: Callable[[], Awaitable[T]], tries: int = TRIES, second
     In the time that this takes at the least it is found out whether the other side answers anyone: a place that is
     down is no reason to give up here.
     """
-    begun = monotonic()
-    for attempt in itertools.count(1):
+    run = _Run(tries, SECONDS if seconds is None else seconds)
+    while True:
         try:
             return await call()
         except Temporary:
-            if attempt >= tries and monotonic() - begun >= (SECONDS if seconds is None else seconds):
+            wait = run.failed()
+            if wait is None:
                 raise
-            await asyncio.sleep(full_jitter(attempt, BASE, CAP, random.uniform))
-    raise AssertionError
+            await asyncio.sleep(wait)

@@ -22,7 +22,7 @@ from twins import MemoryReader, MemoryS3, MemoryStore
 
 MODIFIED = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
 TARGET = Target("digest/download.zip", "attachment", {"archiver-token": "token"})
-QUICK = Patience(seconds=5.0, tries=4, resumes=16, base=0.0, cap=0.0)
+QUICK = Patience(seconds=0.0, tries=4, longest=5.0, resumes=16, base=0.0, cap=0.0)
 
 
 @dataclass

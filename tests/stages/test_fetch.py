@@ -1,14 +1,10 @@
 """Reads: resumed, bounded, and slower when asked to be."""
 
-import asyncio
-
 import pytest
 
 from archiver.core.plan import Pinned
 from archiver.errors import ConfigurationFault, Interrupted, SourceChanged, SourceUnavailable, Temporary
-from archiver.stages.limiter import Limiter
 from stages.builders import Stage, noise
-from twins import HandClock
 
 
 def views(*sizes: int) -> tuple[list[bytearray], list[memoryview]]:
@@ -34,6 +30,38 @@ async def test_a_read_that_breaks_off_goes_on_at_the_next_byte(after: int) -> No
 
     assert b"".join(buffers) == data
     assert [(start, length) for _, start, length in stage.reader.reads] == [(0, 100), (after, 100 - after)]
+
+
+@pytest.mark.parametrize("sizes", [(100,), (50, 50), (0, 100, 0)])
+async def test_a_body_of_which_only_the_end_was_lost_is_all_there(sizes: tuple[int, ...]) -> None:
+    """A chunked body without its last chunk: no range is left that could be asked for."""
+    stage, data = Stage(), noise(100)
+    source = pinned(stage, data)
+    stage.reader.cut(source.location, 60)
+    stage.reader.faults.plan("read", Interrupted("connection closed", received=40), nth=2, after=True)
+    buffers, into = views(*sizes)
+
+    await stage.fetcher.read(source, 0, into)
+
+    assert b"".join(buffers) == data
+    assert [(start, length) for _, start, length in stage.reader.reads] == [(0, 100), (60, 40)]
+
+
+async def test_a_body_that_is_all_there_is_taken_at_the_last_try_too() -> None:
+    stage = Stage()
+    source = pinned(stage, noise(17))
+    stage.reader.cut(source.location, 1, times=16)
+    stage.reader.faults.plan("read", Interrupted("connection closed", received=1), nth=17, after=True)
+
+    await stage.fetcher.read(source, 0, views(17)[1])
+
+    assert len(stage.reader.reads) == 17
+
+
+async def test_nothing_to_read_is_not_asked_for() -> None:
+    stage = Stage()
+    await stage.fetcher.read(pinned(stage, b""), 0, views(0)[1])
+    assert stage.reader.reads == []
 
 
 async def test_a_read_without_progress_is_given_up_after_a_few_tries() -> None:
@@ -101,74 +129,16 @@ async def test_head_is_tried_again_but_a_missing_object_is_missing() -> None:
     assert stage.reader.faults.calls["head"] == 4
 
 
-async def test_the_limit_halves_once_for_a_burst_and_comes_back_step_by_step() -> None:
-    clock = HandClock()
-    limiter = Limiter(16, calm=1.0, clock=clock)
-    for _ in range(10):
-        limiter.throttled()
-    assert limiter.limit == 8
-    clock.advance(1.0)
-    limiter.throttled()
-    assert limiter.limit == 4
+@pytest.mark.parametrize("error", [SourceChanged("412"), SourceUnavailable("source_denied", "403")])
+@pytest.mark.parametrize("cuts", [0, 2])
+async def test_what_is_said_of_an_object_says_of_which(error: SourceChanged | SourceUnavailable, cuts: int) -> None:
+    """At the first try, and at a later one."""
+    stage = Stage()
+    source = pinned(stage, b"x" * 10)
+    stage.reader.faults.plan("read", Interrupted("500"), times=cuts) if cuts else None
+    stage.reader.faults.plan("read", error, nth=cuts + 1)
 
-    for _ in range(4):
-        limiter.succeeded()
-    assert 4.5 < limiter.limit < 5.5
-    for _ in range(500):
-        limiter.succeeded()
-    assert limiter.limit == 16
+    with pytest.raises(type(error)):
+        await stage.fetcher.read(source, 0, views(10)[1])
 
-
-async def test_no_more_than_the_limit_hold_it_and_waiters_come_in_order() -> None:
-    limiter, order, running, most = Limiter(2), list[int](), 0, 0
-
-    async def hold(number: int) -> None:
-        nonlocal running, most
-        async with limiter:
-            order.append(number)
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0)
-            running -= 1
-
-    await asyncio.gather(*(hold(number) for number in range(7)))
-
-    assert order == list(range(7))
-    assert most == 2
-    assert limiter.running == 0
-
-
-async def test_a_waiter_that_is_cancelled_leaves_no_gap() -> None:
-    """Also in the very moment that it is let in."""
-    limiter = Limiter(1)
-    async with limiter:
-        gone, granted = asyncio.create_task(limiter.__aenter__()), asyncio.create_task(limiter.__aenter__())
-        await asyncio.sleep(0)
-        gone.cancel()
-        await asyncio.gather(gone, return_exceptions=True)
-    granted.cancel()
-    await asyncio.gather(granted, return_exceptions=True)
-
-    assert limiter.running == 0
-    async with limiter:
-        pass
-
-
-async def test_holders_and_waiters_that_are_cancelled_together_leave_no_gap_and_no_error() -> None:
-    """A whole job is cancelled in one pass, readers that hold the limit before those that wait for it."""
-    limiter = Limiter(2)
-
-    async def hold() -> None:
-        async with limiter:
-            await asyncio.sleep(60)
-
-    tasks = [asyncio.create_task(hold()) for _ in range(8)]
-    await asyncio.sleep(0)
-    for task in tasks:
-        task.cancel()
-    results = await asyncio.gather(*tasks, return_exceptions=True)
-
-    assert {type(result) for result in results} == {asyncio.CancelledError}
-    assert limiter.running == 0
-    async with limiter:
-        pass
+    assert error.location == source.location

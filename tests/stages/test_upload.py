@@ -18,9 +18,9 @@ AT = Location("archives", TARGET.key)
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No waits between tries."""
-    monkeypatch.setattr(module, "CAP", 0.0)
-    monkeypatch.setattr(module, "SECONDS", 0.0)
+    """No waits between tries, and no more of them than have to be."""
+    for name in ("CAP", "SECONDS", "UPLOAD_SECONDS", "PART_SECONDS"):
+        monkeypatch.setattr(module, name, 0.0)
 
 
 async def send(stage: Stage, parts: int = 2) -> None:
@@ -161,7 +161,36 @@ async def test_an_abort_goes_on_when_its_job_is_cancelled_again() -> None:
     assert not stage.store.pending
 
 
-@pytest.mark.parametrize(("tries", "seconds", "calls"), [(2, 0.0, 2), (5, 0.0, 5), (1, 3.0, 3)])
+@pytest.mark.parametrize("verb", ["begin", "part", "complete", "find"])
+async def test_a_store_that_is_away_for_a_while_ends_no_upload(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
+    """It is time that counts, not tries: what fails at once is tried again for a minute, a part for five."""
+    for name in ("UPLOAD_SECONDS", "PART_SECONDS"):
+        monkeypatch.setattr(module, name, 60.0)
+    stage = Stage()
+    stage.store.faults.plan(verb, Temporary("connection refused"), times=50)
+    if verb == "find":  # which is asked where a write was not clearly a success
+        stage.store.faults.plan("complete", Temporary("connection refused"))
+
+    await send(stage)
+
+    assert stage.store.faults.calls[verb] > 50
+    assert stage.archive() == b"p" * 200
+
+
+async def test_a_last_wait_ends_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one that was drawn in the last moment could be hours long, with these numbers."""
+    monkeypatch.setattr(module, "BASE", 1e6)
+    monkeypatch.setattr(module, "CAP", 1e6)
+    stage = Stage()
+    stage.store.faults.plan("find", Temporary("connection refused"), times=0)
+
+    with pytest.raises(Temporary):
+        await asyncio.wait_for(patiently(lambda: stage.store.find("k"), tries=1, seconds=0.05), 30)
+
+    assert stage.store.faults.calls["find"] >= 2
+
+
+@pytest.mark.parametrize(("tries", "seconds", "calls"), [(2, 0.0, 2), (5, 0.0, 5), (1, 3.0, 4)])
 async def test_patience_ends_when_both_the_tries_and_the_time_are_over(
     monkeypatch: pytest.MonkeyPatch, tries: int, seconds: float, calls: int
 ) -> None:
