@@ -28,7 +28,7 @@ _CONTENT_RANGE = re.compile(rb"bytes (\d{1,19})-(\d{1,19})/(?:\d{1,19}|\*)")
 
 _THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-_UNKNOWN_TO_IT = frozenset({401, 407})  # the store, or a proxy before it, does not accept who we are
+_REFUSED_BY_STATUS = frozenset({301, 308, 401, 407})  # the bucket is elsewhere; a store or a proxy does not know us
 _MAY_PASS_BY_STATUS = frozenset({408, 412, 416, 425})
 _OF_THE_BODY = frozenset({"EntityTooLarge", "EntityTooSmall"})
 """Refusals of one write for its own bytes: another write may be taken."""
@@ -141,7 +141,7 @@ def object_problem(answer: Answer, *, pinned: bool = False) -> ArchiverError:
     general = _general_problem(answer, code)
     if general is not None:
         return general
-    if code in REFUSED or status in _UNKNOWN_TO_IT:
+    if code in REFUSED or status in _REFUSED_BY_STATUS:
         return CredentialsRefused(_refused(status, code), code or str(status))
     if pinned and status in (404, 412, 416):
         return SourceChanged(_named(answer, code), gone=status == 404)  # noqa: PLR2004

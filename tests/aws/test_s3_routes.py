@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import pytest
 from aws.canned import Canned, Script, answer, canned
-from aws.reading import BODY, ETAG, FACTS, PHOTO, Frozen, Session, error, failed, head, part, reading
+from aws.reading import BODY, ETAG, FACTS, PHOTO, Frozen, Session, error, failed, head, part, reading, unavailable
 
 from archiver.aws.endpoint import Endpoint, Place
 from archiver.aws.http import Origin
 from archiver.aws.s3_parts import PartSender
 from archiver.aws.s3_read import S3Reader
 from archiver.core.locations import Location
-from archiver.errors import ConfigurationFault, Interrupted
+from archiver.errors import ConfigurationFault, CredentialsRefused
 
 
 async def test_expired_token_is_renewed_once() -> None:
@@ -89,13 +89,19 @@ async def test_head_of_a_bucket_elsewhere_is_asked_there() -> None:
 async def test_buckets_that_send_us_back_and_forth_are_followed_once() -> None:
     there, back = (answer("301 Moved", b"", f"x-amz-bucket-region: {region}") for region in ("eu-west-1", "us-east-1"))
     async with on_aws([there], [back]) as (server, reader):
-        assert isinstance(await failed(reader), Interrupted)
+        assert isinstance(await failed(reader), CredentialsRefused)
         assert len(server.requests) == 2
+
+
+async def test_head_of_a_bucket_that_has_moved_for_good_is_no_interruption() -> None:
+    async with reading([answer("301 Moved", b"")]) as (server, reader):
+        assert isinstance(await unavailable(reader), CredentialsRefused)
+        assert len(server.requests) == 1
 
 
 async def test_redirect_of_a_custom_endpoint_is_not_followed() -> None:
     async with reading([answer("301 Moved", b"", "x-amz-bucket-region: eu-west-1")]) as (server, reader):
-        assert isinstance(await failed(reader), Interrupted)
+        assert isinstance(await failed(reader), CredentialsRefused)
         assert len(server.requests) == 1
 
 
