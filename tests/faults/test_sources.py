@@ -183,3 +183,61 @@ def test_a_storm_of_slow_down_delays_the_job_and_starves_no_heartbeat(stage: Sta
     assert len(list(worker.events("job.received"))) == 1
     assert all(call.ok for call in stage.history.of("ChangeMessageVisibility"))
     stage.finish()
+
+
+def test_objects_that_may_not_be_read_though_head_is_answered_are_all_named(stage: Stage) -> None:
+    """C11: HEAD needs no key to decrypt an object. Nothing is visible before all of them are known."""
+    sources = stage.photos(*[1000] * 12)
+    denied = [sources[n].key for n in (1, 5, 9)]
+    for key in denied:
+        stage.break_(Status(403, "AccessDenied"), "GetObject", key=key, times=None)
+    job = stage.send([{"source": source.key} for source in sources], None)
+    stage.worker()
+    stage.wait_deleted(job)
+    error = stage.failure(job)
+    assert error["code"] == "source_denied"
+    assert error["sources"] == [{"source": key, "code": "source_denied"} for key in denied]
+    assert stage.history.of("PutObject", "CreateMultipartUpload") == []
+    stage.finish()
+
+
+def test_objects_that_may_not_be_read_can_be_skipped(stage: Stage) -> None:
+    """C11: on_missing skip; the others are in the archive."""
+    one, two, three = stage.photos(1000, 1000, 1000)
+    stage.break_(Status(400, "KMS.DisabledException"), "GetObject", key=two.key, times=None)
+    listed: dict[str, Source | bytes] = {
+        "1.jpg": one,
+        "3.jpg": three,
+        "_MISSING.txt": b"shoot/2.jpg\tsource_denied\n",
+    }
+    job = stage.send([{"source": source.key} for source in (one, two, three)], listed, on_missing="skip")
+    stage.worker()
+    stage.wait_deleted(job)
+    (answer,) = stage.answers(job)
+    assert answer["missing"] == [{"source": "shoot/2.jpg", "code": "source_denied"}]
+    stage.finish()
+
+
+def test_etags_that_are_rewritten_on_the_way_are_told_as_that(stage: Stage) -> None:
+    """C12: a proxy that compresses makes them weak; no read can be held to a version."""
+    one, two = stage.photos(1000, 1000)
+    stage.break_(EditHeader("ETag", 'W/"e"'), "HeadObject", key=two.key, times=None)
+    job = stage.send([{"source": one.key}, {"source": two.key}], None)
+    stage.worker()
+    stage.wait_deleted(job)
+    error = stage.failure(job)
+    assert error["code"] == "source_changed"
+    assert "rewrites ETags" in error["message"]
+    assert error["sources"] == [{"source": two.key, "code": "source_changed"}]
+    stage.finish()
+
+
+def test_a_date_in_another_form_or_none_is_no_reason_to_refuse_a_file(stage: Stage) -> None:
+    """C13"""
+    sources = stage.photos(1000, 1000, 1000)
+    for source, date in zip(sources, ("2024-03-05T10:00:00Z", "Tuesday, 05-Mar-24 10:00:00 GMT", None), strict=True):
+        stage.break_(EditHeader("Last-Modified", date), "HeadObject", key=source.key, times=None)
+    job = stage.ask(sources)
+    stage.worker()
+    stage.wait_deleted(job)
+    stage.finish()
