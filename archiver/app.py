@@ -7,15 +7,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from archiver.aws.clients import Clients, Limits, ca_bundle, open_clients
+from archiver.aws.clients import Clients, Limits, open_clients
 from archiver.aws.s3 import S3Store
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_wire import WireConfig
+from archiver.aws.session import Network, open_network
 from archiver.aws.sqs import SqsNotifier
 from archiver.build import Builder
 from archiver.core.draft import Rules
 from archiver.core.locations import AllowList, PlainLinks
-from archiver.errors import ConfigurationFault
 from archiver.pipeline import Answers, Pipeline
 from archiver.ports import Links
 from archiver.pulse import Pulse
@@ -24,7 +24,7 @@ from archiver.settle import Gate, Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
-from archiver.start import open_source
+from archiver.start import Means, open_source, opened, settings_told
 from archiver.watch import Watched, watched
 from archiver.worker import Pace, Worker
 
@@ -45,12 +45,14 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     _warn(settings)
     limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
     links, pulse, gate, budget = links_of(settings), Pulse(), Gate(), Budget(settings.memory_budget)
-    async with connected(limits) as (clients, reader):
+    async with networked() as (network, reader):
         fetcher = Fetcher(reader, Limiter(READS_AT_ONCE))
-        async with watched(settings, Watched(pulse, gate, budget, fetcher, stop), write or sys.stdout.write) as watch:
-            queues = _queues(settings, clients)
-            source = await open_source(settings, clients, queues, pulse, stop)
-            if source is None:
+        seen = Watched(pulse, gate, budget, fetcher, stop)
+        async with watched(settings, seen, write or sys.stdout.write) as watch, AsyncExitStack() as stack:
+            clients = await opened(lambda: stack.enter_async_context(open_clients(limits, network)), pulse, stop)
+            queues = _queues(settings, clients) if clients else {}
+            source = await open_source(settings, Means(clients, queues, reader), pulse, stop) if clients else None
+            if clients is None or source is None:
                 log.info("worker.stopped")
                 return 0
             rules, store = rules_of(settings), S3Store(clients, settings.destination_bucket)
@@ -89,24 +91,26 @@ def _queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | Non
 
 @asynccontextmanager
 async def connected(limits: Limits) -> AsyncIterator[tuple[Clients, S3Reader]]:
-    """Every client that a worker needs. Raises SettingsError where the `AWS_*` variables are of no use."""
-    async with AsyncExitStack() as stack:
-        try:
-            clients = await stack.enter_async_context(open_clients(limits))
-            reader = await stack.enter_async_context(reading(clients))
-        except ConfigurationFault as fault:
-            raise SettingsError([str(fault)]) from None
-        except ValueError as error:  # a port, say, that no URL can have
-            raise SettingsError([f"AWS_ENDPOINT_URL: {error}"]) from None
+    """
+    Every client that a worker needs. Raises SettingsError where the `AWS_*` variables are of no use, CredentialsFault
+    where a provider of credentials gives none.
+    """
+    async with networked() as (network, reader), AsyncExitStack() as stack:
+        with settings_told():
+            clients = await stack.enter_async_context(open_clients(limits, network))
         yield clients, reader
 
 
 @asynccontextmanager
-async def reading(clients: Clients) -> AsyncIterator[S3Reader]:
-    """The reader of objects, speaking to the endpoint that the SDK's own client was given."""
-    reader = S3Reader(clients.session, clients.s3_endpoint, WireConfig(ca_bundle=ca_bundle()))
+async def networked() -> AsyncIterator[tuple[Network, S3Reader]]:
+    """The way to AWS, and the reader of objects on it. Raises SettingsError as `connected` does."""
+    with settings_told():
+        network = await open_network()
+    reader = S3Reader(
+        network.session, network.endpoint, WireConfig(ca_bundle=network.ca_bundle, proxies=network.proxies)
+    )
     try:
-        yield reader
+        yield network, reader
     finally:
         await reader.close()
 

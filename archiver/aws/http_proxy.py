@@ -8,12 +8,12 @@ from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies, proxy_bypass
 
 from archiver.aws.http_parse import Head, ProtocolError, parse_head
 from archiver.errors import ArchiverError, ConfigurationFault, Interrupted
 
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 _MAX_HEAD = 32 * 1024
 _MAX_KNOWN = 4096
 _ASKS = 407  # Proxy Authentication Required
@@ -53,7 +53,7 @@ class Proxy:
         """*head* of a request to an http origin as a proxy takes it: its target a whole URL (RFC 9112, 3.2.2)."""
         method, rest = head.split(b" ", 1)
         line, fields = rest.split(b"\r\n", 1)
-        origin = f"http://{authority(host, port, _PORTS['http'])}"
+        origin = f"http://{authority(host, port, PORTS['http'])}"
         return b"%s %s%s\r\n%s%s" % (method, origin.encode(), line, self._line.encode(), fields)
 
     def own_answer(self, head: Head, body: bytes, method: str, host: str) -> ArchiverError | None:
@@ -126,7 +126,7 @@ class Proxies:
     """
 
     def __init__(self) -> None:
-        self._urls = getproxies_environment()
+        self._urls = getproxies()
         self._known: dict[tuple[str, str, int], Proxy | None] = {}
 
     def to(self, scheme: str, host: str, port: int) -> Proxy | None:
@@ -139,9 +139,21 @@ class Proxies:
             if len(self._known) >= _MAX_KNOWN:  # hosts hold names of buckets, and these come from requests: bounded
                 self._known.clear()
             url = self._urls.get(scheme)
-            past = not url or proxy_bypass_environment(authority(host, port, _PORTS[scheme]), self._urls)
+            past = not url or proxy_bypass(authority(host, port, PORTS[scheme]), self._urls)
             self._known[known] = None if past else read_proxy(variable_of(scheme), str(url))
         return self._known[known]
+
+
+def of_sdk(told: str, status: int, host: str) -> ArchiverError | None:
+    """
+    The refusal behind an error of the SDK that *told* of a proxy's URL, or of an http origin's *status*; None where
+    the environment names no such proxy. *status* 0: the proxy was not reached.
+    """
+    known = [read_proxy(variable_of(scheme), url) for scheme, url in getproxies().items() if scheme in PORTS]
+    named = [proxy for proxy in known if f"{proxy.host}:{proxy.port}" in told] or known
+    if not named:
+        return None
+    return named[0].refusal(status, host) if status else Interrupted(f"{named[0]} can't be connected to")
 
 
 def variable_of(scheme: str) -> str:
@@ -157,10 +169,10 @@ def read_proxy(variable: str, url: str) -> Proxy:
     scheme, _, rest = url.partition("://") if "://" in url else ("http", "", url.removeprefix("//"))
     try:
         parts = urlsplit(f"//{rest}")
-        port = parts.port or _PORTS.get(scheme.lower(), 0)
+        port = parts.port or PORTS.get(scheme.lower(), 0)
     except ValueError:
         raise ConfigurationFault(f"{variable}: it has no port that can be used: write http://HOST:PORT") from None
-    if scheme.lower() not in _PORTS:
+    if scheme.lower() not in PORTS:
         told = f"{variable}: proxies of the kind {scheme[:20]!a} are not spoken to: write http://HOST:PORT, or unset it"
         raise ConfigurationFault(told)
     if not parts.hostname:

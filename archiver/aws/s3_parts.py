@@ -6,6 +6,7 @@ from urllib.parse import quote
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.http import Limits
 from archiver.aws.http_parse import Head
+from archiver.aws.http_proxy import Proxies
 from archiver.aws.s3_answers import error_code, write_problem
 from archiver.aws.s3_wire import Ask, Session, Wire, WireConfig
 from archiver.core.locations import Location
@@ -17,8 +18,10 @@ LIMITS = Limits(answer=60.0, stall=30.0)
 class PartSender:
     """Sends parts; `close` ends all connections. One attempt a call."""
 
-    def __init__(self, session: Session, endpoint: Endpoint, ca_bundle: str | None = None) -> None:
-        self._wire = Wire(session, endpoint, WireConfig(LIMITS, ca_bundle))
+    def __init__(
+        self, session: Session, endpoint: Endpoint, ca_bundle: str | None = None, proxies: Proxies | None = None
+    ) -> None:
+        self._wire = Wire(session, endpoint, WireConfig(LIMITS, ca_bundle, proxies))
         self.close = self._wire.close
 
     async def send(self, location: Location, upload_id: str, number: int, body: memoryview, crc32: int) -> str:

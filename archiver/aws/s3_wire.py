@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from archiver import __version__
-from archiver.aws.endpoint import Endpoint, UnusableNameError, encoded_path
-from archiver.aws.faults import NO_CREDENTIALS
+from archiver.aws.endpoint import Endpoint, Place, UnusableNameError, encoded_path
+from archiver.aws.faults import NO_CREDENTIALS, CredentialsFault, credentials_told
 from archiver.aws.http import HttpPool, Limits
 from archiver.aws.http_exchange import Answer, Request
 from archiver.aws.http_parse import Head
+from archiver.aws.http_proxy import Proxies
 from archiver.aws.s3_answers import EXPIRED, error_code, other_region
 from archiver.aws.sigv4 import Keys, Signer, Subject
 from archiver.core.locations import Location
@@ -46,10 +47,11 @@ class Session(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WireConfig:
-    """*ca_bundle*: a file of trusted certificates (`AWS_CA_BUNDLE`) instead of the system's."""
+    """*ca_bundle*: a file of trusted certificates instead of the system's; *proxies*: None hears of no proxy."""
 
     limits: Limits = field(default_factory=Limits)
     ca_bundle: str | None = None
+    proxies: Proxies | None = None
 
 
 class Ask(NamedTuple):
@@ -75,7 +77,7 @@ class Wire:
         config = config or WireConfig()
         self._session = session
         self._endpoint = endpoint
-        self._pool = HttpPool(config.limits, config.ca_bundle)
+        self._pool = HttpPool(config.limits, config.ca_bundle, config.proxies)
         self._signer = Signer()
         self._keys: Keys | None = None
         self._keys_until = 0.0
@@ -91,21 +93,27 @@ class Wire:
         Raises Interrupted, ConfigurationFault, SourceUnavailable (no such name can be), and what *check* raises.
         """
         keys = await self._current_keys()
-        answer = await self._send(ask, keys)
+        place = self._place(ask.location)
+        answer = await self._send(ask, keys, place)
         if answer.head.status < 300:  # noqa: PLR2004
             return answer
-        if self._endpoint.learn(ask.location.bucket, other_region(answer)):
-            return await self._send(ask, keys)
+        if self._endpoint.learn(ask.location.bucket, other_region(answer), place.region):
+            return await self._send(ask, keys, self._place(ask.location))
         if error_code(answer) in EXPIRED:
             self._keys_until = 0.0
             renewed = await self._current_keys()
             if renewed != keys:
-                return await self._send(ask, renewed)
+                return await self._send(ask, renewed, place)
         return answer
 
-    async def _send(self, ask: Ask, keys: Keys) -> Answer:
+    def _place(self, location: Location) -> Place:
         try:
-            place = self._endpoint.place(ask.location.bucket)
+            return self._endpoint.place(location.bucket)
+        except UnusableNameError as error:
+            raise SourceUnavailable("source_missing", str(error)) from error
+
+    async def _send(self, ask: Ask, keys: Keys, place: Place) -> Answer:
+        try:
             path = encoded_path(place, ask.location)
         except UnusableNameError as error:
             raise SourceUnavailable("source_missing", str(error)) from error
@@ -122,7 +130,7 @@ class Wire:
             source = await self._session.get_credentials()
             frozen = None if source is None else await source.get_frozen_credentials()
         except Exception as error:  # noqa: BLE001 - whatever a provider may raise; its text may hold secrets
-            raise ConfigurationFault(f"credentials can't be had: {type(error).__name__}") from None
+            raise CredentialsFault(credentials_told(error)) from None
         if frozen is None:
             raise ConfigurationFault(NO_CREDENTIALS)
         self._keys = Keys(frozen.access_key, frozen.secret_key, frozen.token)

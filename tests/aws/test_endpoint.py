@@ -41,7 +41,7 @@ def test_bucket_that_is_no_single_host_label_goes_into_the_path(bucket: str) -> 
 
 
 def test_path_style_can_be_forced_on_aws() -> None:
-    endpoint = Endpoint("https://s3.eu-west-1.amazonaws.com", "eu-west-1", path_style=True)
+    endpoint = Endpoint("https://s3.eu-west-1.amazonaws.com", "eu-west-1", style="path")
     assert reached(endpoint, "photos")[:2] == ("s3.eu-west-1.amazonaws.com", "/photos/a/b.jpg")
 
 
@@ -88,23 +88,24 @@ def test_lone_surrogate_is_no_key() -> None:
         reached(Endpoint("http://127.0.0.1:9000", None), "photos", "\ud800")
 
 
-def test_learned_region_moves_one_bucket_and_is_news_once() -> None:
+def test_learned_region_moves_one_bucket_and_is_news_to_all_that_were_sent_before() -> None:
     endpoint = Endpoint("https://s3.dualstack.us-east-1.amazonaws.com", "us-east-1")
     reached(endpoint, "photos")
-    assert endpoint.learn("photos", "eu-west-1")
+    assert endpoint.learn("photos", "eu-west-1", "us-east-1")
     assert reached(endpoint, "photos")[0] == "photos.s3.dualstack.eu-west-1.amazonaws.com"
     assert reached(endpoint, "photos")[2] == "eu-west-1"
     assert reached(endpoint, "others")[2] == "us-east-1"
-    assert not endpoint.learn("photos", "eu-west-1")
+    assert endpoint.learn("photos", "eu-west-1", "us-east-1"), "sent before the region was known"
+    assert not endpoint.learn("photos", "eu-west-1", "eu-west-1")
 
 
 @pytest.mark.parametrize("region", ["", "us-east-1", "evil.example.com/", "x\r\ny", "EU"])
 def test_region_that_is_none_or_no_news_is_not_learned(region: str) -> None:
-    assert not Endpoint("https://s3.amazonaws.com", "us-east-1").learn("photos", region)
+    assert not Endpoint("https://s3.amazonaws.com", "us-east-1").learn("photos", region, "us-east-1")
 
 
 def test_custom_endpoint_learns_no_region() -> None:
-    assert not Endpoint("http://127.0.0.1:9000", "us-east-1").learn("photos", "eu-west-1")
+    assert not Endpoint("http://127.0.0.1:9000", "us-east-1").learn("photos", "eu-west-1", "us-east-1")
 
 
 @pytest.mark.parametrize("url", ["ftp://storage.example", "storage.example:9000"])
