@@ -40,16 +40,26 @@ Check = tuple[str, str, Callable[[], Awaitable[None]]]
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What is looked with: *queues* are those that are sent to, by the setting that names them."""
+    """
+    What is looked with: *queues* are those that are sent to, by the setting that names them; *longest*: seconds for all
+    checks together.
+    """
 
     clients: Clients
     queues: dict[str, SqsNotifier | None]
     reader: ObjectReader
+    longest: float = LONGEST
 
 
-async def opened(open_them: Callable[[], Coroutine[Any, Any, T]], pulse: Pulse, stop: asyncio.Event) -> T | None:
+async def opened(
+    open_them: Callable[[], Coroutine[Any, Any, T]],
+    pulse: Pulse,
+    stop: asyncio.Event,
+    pauses: Callable[[int], float] = pause,
+) -> T | None:
     """
-    The clients, once credentials can be had; None: stopped meanwhile. A provider that is not there yet is waited for.
+    The clients, once credentials can be had; None: stopped meanwhile. A provider that is not there yet is waited for,
+    *pauses* tells how many seconds after each try.
 
     Raises SettingsError.
     """
@@ -61,7 +71,7 @@ async def opened(open_them: Callable[[], Coroutine[Any, Any, T]], pulse: Pulse, 
         except CredentialsFault as error:
             attempt += 1
             pulse.failed()
-            await _pause(str(error), attempt, stop)
+            await _pause(str(error), pauses(attempt), stop)
     return None
 
 
@@ -82,7 +92,7 @@ async def open_source(settings: Settings, means: Means, pulse: Pulse, stop: asyn
 
     Raises SettingsError.
     """
-    problems = await until_stopped(_looked_at(_checks(settings, means)), stop)
+    problems = await until_stopped(_looked_at(_checks(settings, means), means.longest), stop)
     if problems is None:
         return None
     source = None
@@ -110,12 +120,12 @@ async def until_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T 
     return None if task.cancelled() else task.result()
 
 
-async def _looked_at(checks: list[Check]) -> list[str]:
+async def _looked_at(checks: list[Check], longest: float) -> list[str]:
     """Run *checks* side by side; what does not exist, a sentence each in their order. The rest is logged."""
     tasks = [asyncio.create_task(_look(check), name=f"check-{check[0]}") for check in checks]
     try:
         if tasks:
-            await asyncio.wait(tasks, timeout=LONGEST)
+            await asyncio.wait(tasks, timeout=longest)
     finally:
         late = [task for task in tasks if not task.done()]
         for task in late:
@@ -123,7 +133,7 @@ async def _looked_at(checks: list[Check]) -> list[str]:
         await asyncio.gather(*tasks, return_exceptions=True)
     for (name, *_), task in zip(checks, tasks, strict=True):
         if task in late:
-            log.warning("start.unchecked", setting=name, reason=f"no answer within {LONGEST:.0f} s")
+            log.warning("start.unchecked", setting=name, reason=f"no answer within {longest:g} s")
     return [found for task in tasks if task not in late and (found := task.result())]
 
 
@@ -205,7 +215,7 @@ async def _open(
                 return None
             attempt += 1
             pulse.failed()
-            await _pause(f"the source queue's attributes can't be read: {error}", attempt, stop)
+            await _pause(f"the source queue's attributes can't be read: {error}", pause(attempt), stop)
         else:
             if source is not None:
                 check_visibility(source.facts.visibility)
@@ -214,9 +224,8 @@ async def _open(
     return None
 
 
-async def _pause(reason: str, attempt: int, stop: asyncio.Event) -> None:
-    """Say why nothing is received, and wait for a while, or until *stop*."""
-    seconds = pause(attempt)
+async def _pause(reason: str, seconds: float, stop: asyncio.Event) -> None:
+    """Say why nothing is received, and wait for *seconds*, or until *stop*."""
     log.error("worker.paused", reason=reason, retry_in=seconds)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):

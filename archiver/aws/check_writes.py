@@ -48,7 +48,7 @@ async def _write(clients: "Clients", bucket: str, *, completely: bool) -> None:
     target = Target(PROBE, 'attachment; filename="check.zip"', {"probe": token_hex(8)})
     if completely:
         await store.put(target, body, crc32)
-        await _delete(clients, bucket)
+        await _take_back(clients, bucket)
     upload = await store.begin(target)
     try:
         await upload.part(1, body, crc32)
@@ -59,7 +59,7 @@ async def _write(clients: "Clients", bucket: str, *, completely: bool) -> None:
             await upload.abort()
         raise
     if completely:
-        await _delete(clients, bucket)
+        await _take_back(clients, bucket)
     else:
         await upload.abort()
 
@@ -77,6 +77,16 @@ async def _why_kept(clients: "Clients", bucket: str) -> str:
     with suppress(ArchiverError):
         await _delete(clients, bucket, marker)
     return "the bucket keeps versions"
+
+
+async def _take_back(clients: "Clients", bucket: str) -> None:
+    """Delete the probe; and where its bucket keeps versions after all, the one that was written."""
+    marker = await _delete(clients, bucket)
+    if marker is not None:
+        with suppress(ArchiverError), translated(f"HeadObject {PROBE}"):
+            await _delete(clients, bucket, marker)
+            told = await clients.s3_control.head_object(Bucket=bucket, Key=PROBE)
+            await _delete(clients, bucket, told.get("VersionId"))
 
 
 async def _delete(clients: "Clients", bucket: str, version: str | None = None) -> str | None:

@@ -59,7 +59,7 @@ class Endpoint:
         # A wildcard certificate covers one label, so dots are for http alone.
         dotted = self._aws is None and not self._tls
         self._label = _HOST_LABELS if dotted else _HOST_LABEL
-        self._region = (self._aws and self._aws["region"]) or _signing_region(region)
+        self._region = _signing_region((self._aws and self._aws["region"]) or region)
         self._regions: dict[str, str] = {}  # of buckets that live elsewhere
         self._places: dict[str, Place] = {}
 

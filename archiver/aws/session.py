@@ -96,9 +96,8 @@ def trusted(ca_bundle: str) -> None:
     except OSError as error:
         name, _ = trust(AioSession())
         reason = error.strerror or type(error).__name__
-        raise ConfigurationFault(
-            f"{name}: {ca_bundle} holds no certificates (PEM) that can be read: {reason}"
-        ) from None
+        told = f"{name}: no certificates (PEM) can be read from {ca_bundle}: {reason}"
+        raise ConfigurationFault(told) from None
 
 
 class SdkHttp(AIOHTTPSession):
