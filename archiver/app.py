@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 
 from archiver.aws.clients import Clients, Limits, open_clients
+from archiver.aws.endpoint import UnusableNameError
 from archiver.aws.s3 import S3Store
+from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_wire import WireConfig
 from archiver.aws.session import Network, open_network
 from archiver.aws.sqs import SqsNotifier
 from archiver.build import Builder
@@ -45,7 +46,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     _warn(settings)
     limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
     links, pulse, gate, budget = links_of(settings), Pulse(), Gate(), Budget(settings.memory_budget)
-    async with networked() as (network, reader):
+    async with networked(settings) as (network, reader):
         fetcher = Fetcher(reader, Limiter(READS_AT_ONCE))
         seen = Watched(pulse, gate, budget, fetcher, stop)
         async with watched(settings, seen, write or sys.stdout.write) as watch, AsyncExitStack() as stack:
@@ -90,29 +91,56 @@ def _queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | Non
 
 
 @asynccontextmanager
-async def connected(limits: Limits) -> AsyncIterator[tuple[Clients, S3Reader]]:
+async def connected(limits: Limits, settings: Environment | None = None) -> AsyncIterator[tuple[Clients, S3Reader]]:
     """
     Every client that a worker needs. Raises SettingsError where the `AWS_*` variables are of no use, CredentialsFault
     where a provider of credentials gives none.
     """
-    async with networked() as (network, reader), AsyncExitStack() as stack:
+    async with networked(settings) as (network, reader), AsyncExitStack() as stack:
         with settings_told():
             clients = await stack.enter_async_context(open_clients(limits, network))
         yield clients, reader
 
 
 @asynccontextmanager
-async def networked() -> AsyncIterator[tuple[Network, S3Reader]]:
+async def networked(settings: Environment | None = None) -> AsyncIterator[tuple[Network, S3Reader]]:
     """The way to AWS, and the reader of objects on it. Raises SettingsError as `connected` does."""
     with settings_told():
-        network = await open_network()
-    reader = S3Reader(
-        network.session, network.endpoint, WireConfig(ca_bundle=network.ca_bundle, proxies=network.proxies)
-    )
+        network = await open_network(headers_of(settings) if settings else None)
+    if settings is not None:
+        _placed(settings, network)
+    reader = S3Reader(network.session, network.endpoint, network.wire)
     try:
         yield network, reader
     finally:
         await reader.close()
+
+
+def _placed(settings: Environment, network: Network) -> None:
+    """Raises SettingsError where a bucket of the settings can't be had at this endpoint."""
+    problems = []
+    for name, bucket in (
+        ("S3_SOURCE_BUCKET", settings.source_bucket),
+        ("S3_DESTINATION_BUCKET", settings.destination_bucket),
+    ):
+        try:
+            network.endpoint.place(bucket or "unset")
+        except UnusableNameError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise SettingsError(problems)
+
+
+def headers_of(settings: Environment) -> S3Headers:
+    """What the settings add to requests to S3."""
+    named = ((settings.source_bucket, settings.source_owner), (settings.destination_bucket, settings.bucket_owner))
+    return S3Headers(
+        encryption=settings.archive_sse,
+        kms_key=settings.archive_kms_key,
+        bucket_key=settings.archive_bucket_key,
+        requester_pays=settings.request_payer is not None,
+        owners={bucket: owner for bucket, owner in named if bucket and owner},
+    )
 
 
 def rules_of(settings: Environment) -> Rules:

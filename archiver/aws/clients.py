@@ -60,10 +60,13 @@ async def open_clients(limits: Limits, network: Network | None = None) -> AsyncI
 
         async def opened(service: str, config: AioConfig) -> Any:
             with usable():
-                return await stack.enter_async_context(session.client(service, config=config))
+                client = await stack.enter_async_context(session.client(service, config=config))
+            if service == "s3":
+                network.wire.headers.attach(client)
+            return client
 
         calls = 4 * limits.jobs + 2
-        parts = PartSender(session, network.endpoint, network.ca_bundle, network.proxies)
+        parts = PartSender(session, network.endpoint, network.wire)
         stack.push_async_callback(parts.close)
         yield Clients(
             session=session,

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from archiver.aws.http import Origin
 from archiver.aws.sigv4 import encode_key
-from archiver.core.locations import Location
+from archiver.core.locations import Location, access_point
 
 _AWS = re.compile(
     r"s3(?P<fips>-fips)?(?P<dual>\.dualstack)?(?:\.(?P<region>[a-z0-9-]+))?\.(?P<suffix>amazonaws\.(?:com(?:\.cn)?|eu))"
@@ -88,6 +88,8 @@ class Endpoint:
         return True
 
     def _find(self, bucket: str) -> Place:
+        if (point := access_point(bucket)) is not None:
+            return self._find_point(point)
         if not _BUCKET.fullmatch(bucket):  # it becomes part of a host name and of a header
             raise UnusableNameError("no bucket can have this name")
         region = self._regions.get(bucket, self._region)
@@ -103,6 +105,19 @@ class Endpoint:
         if self._port != _PORTS["https" if self._tls else "http"]:
             shown += f":{self._port}"
         return Place(Origin(self._tls, host, self._port), shown, path, region)
+
+    def _find_point(self, point: re.Match[str]) -> Place:
+        """Where an access point is: in the region of its ARN, whatever ours is."""
+        if self._aws is None:
+            raise UnusableNameError("the ARN of an access point leads nowhere at this endpoint: use its alias")
+        name, region = f"{point['name']}-{point['account']}", point["region"]
+        if (point["partition"] == "aws-cn") != self._aws["suffix"].endswith(".cn"):
+            raise UnusableNameError(
+                f"the access point is in {point['partition']}, another part of AWS than this endpoint"
+            )
+        variant = f"s3-accesspoint{self._aws['fips'] or ''}{self._aws['dual'] or ''}"
+        host = f"{name}.{variant}.{region}.{self._aws['suffix']}"
+        return Place(Origin(self._tls, host, self._port), host, "/", region)
 
 
 def encoded_path(place: Place, location: Location) -> str:

@@ -1,12 +1,12 @@
 """UploadPart on the fast path: a part goes out from its buffer in slices, with the CRC-32 that S3 holds it to."""
 
 from base64 import b64encode
+from dataclasses import replace
 from urllib.parse import quote
 
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.http import Limits
 from archiver.aws.http_parse import Head
-from archiver.aws.http_proxy import Proxies
 from archiver.aws.s3_answers import error_code, write_problem
 from archiver.aws.s3_wire import Ask, Session, Wire, WireConfig
 from archiver.core.locations import Location
@@ -18,10 +18,8 @@ LIMITS = Limits(answer=60.0, stall=30.0)
 class PartSender:
     """Sends parts; `close` ends all connections. One attempt a call."""
 
-    def __init__(
-        self, session: Session, endpoint: Endpoint, ca_bundle: str | None = None, proxies: Proxies | None = None
-    ) -> None:
-        self._wire = Wire(session, endpoint, WireConfig(LIMITS, ca_bundle, proxies))
+    def __init__(self, session: Session, endpoint: Endpoint, config: WireConfig | None = None) -> None:
+        self._wire = Wire(session, endpoint, replace(config or WireConfig(), limits=LIMITS))
         self.close = self._wire.close
 
     async def send(self, location: Location, upload_id: str, number: int, body: memoryview, crc32: int) -> str:

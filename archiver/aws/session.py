@@ -28,6 +28,8 @@ from archiver.aws.endpoint import Endpoint, Style
 from archiver.aws.faults import CREDENTIALS, CredentialsFault, credentials_told, partial_told
 from archiver.aws.http import trusting
 from archiver.aws.http_proxy import PORTS, Proxies
+from archiver.aws.s3_headers import S3Headers
+from archiver.aws.s3_wire import WireConfig
 from archiver.errors import ConfigurationFault
 
 if TYPE_CHECKING:
@@ -42,14 +44,13 @@ class Network:
 
     session: aioboto3.Session
     endpoint: Endpoint
-    ca_bundle: str
-    proxies: Proxies
+    wire: WireConfig
 
 
-async def open_network() -> Network:
+async def open_network(headers: S3Headers | None = None) -> Network:
     """
-    Read what the environment and the profile say. Raises ConfigurationFault by the variable's name where something
-    of it can't be carried out.
+    Read what the environment and the profile say; *headers* are what settings add to requests to S3. Raises
+    ConfigurationFault by the variable's name where something of it can't be carried out.
     """
     core, proxies = AioSession(), Proxies()
     session = new_session(core)
@@ -63,7 +64,8 @@ async def open_network() -> Network:
                 if parts.scheme == "https":
                     trusted(ca_bundle)
                 proxies.to(parts.scheme, parts.hostname or "", parts.port or PORTS[parts.scheme])
-    return Network(session, endpoint, ca_bundle, proxies)
+    wire = WireConfig(ca_bundle=ca_bundle, proxies=proxies, headers=headers or S3Headers())
+    return Network(session, endpoint, wire)
 
 
 def new_session(core: AioSession) -> aioboto3.Session:

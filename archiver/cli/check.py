@@ -49,7 +49,7 @@ async def _look() -> tuple[list["Finding"], int]:
         return [Finding(name, "bad", problem, "set it in the environment") for name, _, problem in told], USAGE
     findings = [Finding("settings", "ok", "all are read")]
     try:
-        async with connected(Limits()) as (clients, reader):
+        async with connected(Limits(), settings) as (clients, reader):
             me = None
             try:
                 me = await who_am_i(clients)
