@@ -16,16 +16,19 @@ from archiver.aws.session import Network, open_network
 from archiver.aws.sqs import SqsNotifier
 from archiver.build import Builder
 from archiver.core.draft import Rules
-from archiver.core.locations import AllowList, PlainLinks
+from archiver.core.locations import PROBE, AllowList, Location, PlainLinks
+from archiver.gate import Gate
+from archiver.guarded import GuardedNotifier, GuardedReader, GuardedSource, GuardedStore, Sources
+from archiver.health import Health
 from archiver.pipeline import Answers, Pipeline
 from archiver.ports import Links
 from archiver.pulse import Pulse
 from archiver.settings import Environment, Settings, SettingsError
-from archiver.settle import Gate, Settler
+from archiver.settle import Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
-from archiver.start import Means, open_source, opened, settings_told
+from archiver.start import Means, open_source, opened, reached, settings_told
 from archiver.watch import Watched, watched
 from archiver.worker import Pace, Worker
 
@@ -46,8 +49,9 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     _warn(settings)
     limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
     links, pulse, gate, budget = links_of(settings), Pulse(), Gate(), Budget(settings.memory_budget)
+    health = Health(gate)
     async with networked(settings) as (network, reader):
-        fetcher = Fetcher(reader, Limiter(READS_AT_ONCE))
+        fetcher = Fetcher(GuardedReader(reader, _sources(settings, reader), health), Limiter(READS_AT_ONCE))
         seen = Watched(pulse, gate, budget, fetcher, stop)
         async with watched(settings, seen, write or sys.stdout.write) as watch, AsyncExitStack() as stack:
             clients = await opened(lambda: stack.enter_async_context(open_clients(limits, network)), pulse, stop)
@@ -56,14 +60,15 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             if clients is None or source is None:
                 log.info("worker.stopped")
                 return 0
-            rules, store = rules_of(settings), S3Store(clients, settings.destination_bucket)
+            rules = rules_of(settings)
+            kept = GuardedStore(S3Store(clients, settings.destination_bucket), health)
             pipeline = Pipeline(
                 rules,
-                Builder(rules, fetcher=fetcher, store=store, budget=budget),
+                Builder(rules, fetcher=fetcher, store=kept, budget=budget),
                 queue_arn=source.facts.arn,
-                store=store,
-                source=source,
-                answers=Answers(*queues.values()),
+                store=kept,
+                source=GuardedSource(source, health),
+                answers=_answers(queues, health),
                 links=links,
             )
             worker = Worker(
@@ -80,8 +85,25 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     return 0
 
 
+def _sources(settings: Settings, reader: S3Reader) -> Sources:
+    bucket = settings.source_bucket
+    allowed = AllowList.parse(settings.allowed_sources, settings.destination_bucket)
+    at_large = Location(settings.destination_bucket, PROBE)
+    return Sources(bucket, allowed.probe(bucket) if bucket else None, lambda: reached(reader, at_large))
+
+
+def _answers(queues: dict[str, SqsNotifier | None], health: Health) -> Answers:
+    """Jobs wait for the queues of answers; nobody waits for the one that is told of progress."""
+    success, failure = (
+        queue and GuardedNotifier(queue, name, health)
+        for name, queue in queues.items()
+        if name in ("SQS_DESTINATION_QUEUE", "SQS_FAILURE_QUEUE")
+    )
+    return Answers(success, failure, queues["PROGRESS_QUEUE"])
+
+
 def _queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | None]:
-    """The queues that are sent to, by the setting that names them; in the order of `Answers`."""
+    """The queues that are sent to, by the setting that names them."""
     named = {
         "SQS_DESTINATION_QUEUE": settings.destination_queue,
         "SQS_FAILURE_QUEUE": settings.failure_queue,

@@ -6,7 +6,7 @@ One draft becomes one archive: the one that is there already, or a new one.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ParamSpec, TypeVar
 
@@ -18,21 +18,31 @@ from archiver.core.locations import Location
 from archiver.core.metadata import Beside, MissingSpan, decode_beside, encode_beside
 from archiver.core.missing import parse_missing
 from archiver.core.plan import ObjectInfo, Outcome, Pinned, Plan, outcome_of, plan_archive
+from archiver.core.replan import Replanning, read_by
 from archiver.core.zipend import TAIL, read_end
-from archiver.errors import ArchiveExists, Rejected, SourceChanged, SourceProblem, SourceUnavailable, Temporary
+from archiver.errors import (
+    ArchiveExists,
+    ConfigurationFault,
+    CredentialsRefused,
+    Rejected,
+    SourceChanged,
+    SourceProblem,
+    SourceUnavailable,
+    Temporary,
+)
 from archiver.ports import ObjectStore, StoredArchive, Target
 from archiver.stages.assemble import assemble
 from archiver.stages.budget import Budget
 from archiver.stages.deflate import compressed_part_size, deflate
 from archiver.stages.fetch import Fetcher
+from archiver.stages.judge import Judge
 from archiver.stages.progress import Progress
-from archiver.stages.resolve import resolve
+from archiver.stages.resolve import probe, resolve
+from archiver.stages.rights import Rights
 from archiver.stages.upload import patiently, uploading
 
 log = structlog.get_logger(__name__)
 
-PLANS = 4  # times that objects which keep changing are planned anew, the first one included
-DENIED_REST = 60.0  # seconds
 MANY_FILES = 1000
 
 P = ParamSpec("P")
@@ -50,16 +60,19 @@ class Built:
 
 class Builder:
     """
-    Makes archives out of drafts. One for the process; it keeps nothing of a job but whether S3_SOURCE_BUCKET was
-    readable.
+    Makes archives out of drafts. One for the process; it keeps nothing of a job but the names of some objects that were
+    read well. *proves*: *store* is asked with the credentials that the sources are read with.
     """
 
-    def __init__(self, rules: Rules, *, fetcher: Fetcher, store: ObjectStore, budget: Budget) -> None:
+    def __init__(
+        self, rules: Rules, *, fetcher: Fetcher, store: ObjectStore, budget: Budget, proves: bool = True
+    ) -> None:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
         self._budget = budget
-        self._has_read_source_bucket = False
+        self._judge = Judge(store if proves else None)
+        self._rights = Rights(rules.source_bucket, fetcher)
 
     async def build(self, draft: Draft, target: Target, confirm: Callable[[], None], progress: Progress) -> Built:
         """
@@ -68,53 +81,61 @@ class Builder:
 
         Raises Rejected, Temporary, ConfigurationFault, LeaseLost.
         """
-        changed = None
-        for _ in range(PLANS):
+        history = Replanning(draft)
+        while not history.over:
             existing = await patiently(lambda: self._store.find(target.key))
             if existing is not None:
                 return Built(existing, await self._outcome_of_existing(draft, target.key, existing), reused=True)
-            plan = await self.plan(draft)
+            plan = await self._plan(draft, history)
             progress.begin(plan.members)
             try:
-                return Built(await self._build(plan, target, confirm, progress), plan.outcome, reused=False)
+                stored = await self._build(plan, target, confirm, progress)
+            except (SourceUnavailable, CredentialsRefused) as error:
+                verdicts = await self._verdicts(plan, error)
+                log.info("job.planned_again", reason=str(error), source=str(error.location), refused=len(verdicts))
+                history.refused(verdicts)
             except SourceChanged as error:
-                changed = str(error)
-                log.info("job.planned_again", reason=changed)
+                log.info("job.planned_again", reason=error.detail, source=str(error.location))
+                history.changed(error, plan)
             except ArchiveExists:
-                changed = None
                 log.info("job.overtaken", key=target.key)
-        if changed is not None:
-            raise Rejected("source_changed", changed)
+                history.overtaken()
+            else:
+                self._rights.were_read(read_by(plan))
+                return Built(stored, plan.outcome, reused=False)
         raise Temporary("the archive's key was taken each time, and nothing stands there")
 
     async def plan(self, draft: Draft) -> Plan:
         """Ask for every object of *draft*, and settle what goes into its archive. Raises as `build` does."""
-        return await decided(len(draft.files), plan_archive, draft, await self._resolve(draft))
+        return await self._plan(draft, Replanning(draft))
 
-    async def _resolve(self, draft: Draft) -> list[ObjectInfo | SourceProblem]:
-        found = await resolve([file.location for file in draft.files], self._fetcher)
+    async def _plan(self, draft: Draft, history: Replanning) -> Plan:
+        verdicts = history.verdicts
+        asked = [file.location for file in draft.files if file.location not in verdicts]
+        found = await resolve(asked, self._fetcher, self._judge)
         answers: list[ObjectInfo | SourceProblem] = [
             SourceProblem(file.source, one.code, one.detail) if isinstance(one, SourceUnavailable) else one
-            for file, one in zip(draft.files, found, strict=True)
+            for file in draft.files
+            for one in (verdicts.get(file.location) or found[file.location],)
         ]
-        self._check_our_own_rights(draft, answers)
-        return answers
+        await self._rights.check(draft, answers)
+        return await decided(len(draft.files), plan_archive, draft, answers)
 
-    def _check_our_own_rights(self, draft: Draft, answers: Sequence[ObjectInfo | SourceProblem]) -> None:
-        """
-        Everything in S3_SOURCE_BUCKET denied, from the start: more likely a role without its policy than bad
-        requests.
-        """
-        ours = [
-            answer
-            for file, answer in zip(draft.files, answers, strict=True)
-            if file.location.bucket == self._rules.source_bucket
-        ]
-        denied = [one for one in ours if isinstance(one, SourceProblem) and one.code == "source_denied"]
-        self._has_read_source_bucket |= any(isinstance(one, ObjectInfo) for one in ours)
-        if ours and len(denied) == len(ours) and not self._has_read_source_bucket:
-            reason = f"nothing in the bucket {self._rules.source_bucket} may be read: {denied[0].detail}"
-            raise Temporary(reason, rejection=Rejected("source_denied", reason, denied), rest=DENIED_REST)
+    async def _verdicts(
+        self, plan: Plan, error: SourceUnavailable | CredentialsRefused
+    ) -> dict[object, SourceUnavailable]:
+        """What *error*, of one read, and a look at all other objects of *plan* say: all are told together."""
+        if error.location is None:  # of no source: the destination's own
+            raise error
+        verdict = await self._judge.verdict(error) if isinstance(error, CredentialsRefused) else error
+        others = [pinned for pinned in read_by(plan) if pinned.location != error.location]
+        answers = await probe(others, self._fetcher, self._judge)
+        self._rights.were_read([pinned for pinned, answer in answers.items() if answer is True])
+        verdicts: dict[object, SourceUnavailable] = {error.location: verdict}
+        for pinned, answer in answers.items():
+            if isinstance(answer, SourceUnavailable):
+                verdicts[pinned.location] = answer
+        return verdicts
 
     async def _build(
         self, plan: Plan, target: Target, confirm: Callable[[], None], progress: Progress
@@ -160,6 +181,9 @@ class Builder:
         data = bytearray(length)
         try:
             await self._fetcher.read(pinned, start, [memoryview(data)])
+        except SourceUnavailable as error:
+            text = f"the finished archive can't be read: {error.detail}"
+            raise ConfigurationFault(text) if error.code == "source_denied" else Temporary(text) from error
         except SourceChanged as error:
             raise Temporary(f"the finished archive can't be read: {error}") from error
         return bytes(data)

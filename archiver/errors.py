@@ -4,8 +4,10 @@ What can go wrong, sorted by what the worker does about it.
     ArchiverError
     ├── Rejected             trying again can't help: dead-letter queue, failure answer, delete
     ├── Temporary            may pass: the message goes back for a while
-    │   └── Interrupted      one read or call broke off; says how far it came and whether we were throttled
+    │   ├── Interrupted      one read or call broke off; says how far it came and whether we were throttled
+    │   └── Undeliverable    no dead-letter queue takes the message: it stays, and the redrive policy has it in the end
     ├── ConfigurationFault   ours to mend: keep the message, pause, try again in place
+    │   └── CredentialsRefused  by a source: ours to mend only where the destination refuses them, too
     ├── LeaseLost            the message may be someone else's by now: write nothing more
     ├── SourceUnavailable    one object can't be had (missing, denied, archived): the plan collects these
     ├── SourceChanged        an object is no longer what was planned: plan again
@@ -83,8 +85,24 @@ class Interrupted(Temporary):
         self.throttled = throttled
 
 
+class Undeliverable(Temporary):
+    """There is no dead-letter queue, or it is gone or refuses us: that says nothing of whether SQS answers."""
+
+
 class ConfigurationFault(ArchiverError):
     """Credentials, the destination bucket or an answer queue are refused or gone: no message's fault."""
+
+
+class CredentialsRefused(ConfigurationFault):
+    """
+    A source refuses our credentials, clock or region; *code* is the store's own. *location*: the object that was asked
+    for, as soon as it is known.
+    """
+
+    def __init__(self, reason: str, code: str = "") -> None:
+        super().__init__(reason)
+        self.code = code
+        self.location: object = None
 
 
 class LeaseLost(ArchiverError):
@@ -92,16 +110,29 @@ class LeaseLost(ArchiverError):
 
 
 class SourceUnavailable(ArchiverError):
-    """One object can't be had; *code* says why."""
+    """One object can't be had; *code* says why. *location*: the object, as soon as it is known."""
 
     def __init__(self, code: Code, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
         self.code: Code = code
         self.detail = detail
+        self.location: object = None
 
 
 class SourceChanged(ArchiverError):
-    """An object is not the one that was planned any more."""
+    """
+    An object is not the one that was planned any more. *gone*: it was not found. *location*: the object, as soon as it
+    is known.
+    """
+
+    def __init__(self, detail: str, *, gone: bool = False) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.gone = gone
+        self.location: object = None
+
+    def __str__(self) -> str:
+        return self.detail if self.location is None else f"{self.location}: {self.detail}"
 
 
 class ArchiveExists(ArchiverError):

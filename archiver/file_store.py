@@ -10,6 +10,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -55,7 +56,7 @@ class FileStore:
             raise
         return upload
 
-    async def sweep(self, key: str) -> None:
+    async def sweep(self, key: str, before: datetime | None = None) -> None:
         """Nothing: an upload that was neither completed nor aborted is a killed process's, and its name is unknown."""
 
 

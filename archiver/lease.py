@@ -10,6 +10,7 @@ up late finds its lease lost.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from time import monotonic
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,9 @@ from archiver.ports import Message
 
 log = structlog.get_logger(__name__)
 
+CONFIRM: ContextVar[Callable[[], None]] = ContextVar("CONFIRM", default=lambda: None)
+"""`confirm` of the lease that the current task, or the one that began it, works under."""
+
 LONGEST = 43_200  # seconds that SQS keeps a message in flight, counted from its receive
 RENEW_AT = 1 / 3  # of the visibility
 LOST_AT = 0.8
@@ -31,7 +35,8 @@ RETRY = 0.05  # pause between failed renewals
 class Lease:
     """
     `async with Lease(...)`: the block runs while the message is ours. A lost lease cancels the block, and leaving it
-    raises LeaseLost. The heartbeat has ended, its last call answered or timed out, when the block is left.
+    raises LeaseLost. The heartbeat has ended, its last call answered or timed out, when the block is left. While the
+    message is still ours, it can be entered again.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Lease:
         self._begun = message.received_at
         self._renewed = message.received_at
         self._held_for = float(visibility)
+        self.refused = False  # the last renewal: SQS does not let us
         self._lost: str | None = None
         self._least = 1.0
         self._done = asyncio.Event()
@@ -92,6 +98,8 @@ class Lease:
 
     async def __aenter__(self) -> Self:
         self._job = asyncio.current_task()
+        self._done.clear()
+        CONFIRM.set(self.confirm)  # for this task and those that it begins: each job is a task of its own
         self._heartbeat = asyncio.create_task(self._beat(), name=f"lease.{self._message.id}")
         return self
 
@@ -139,13 +147,14 @@ class Lease:
                 self._lost = str(error)
                 return False
             except (Temporary, ConfigurationFault, TimeoutError) as error:
+                self.refused = isinstance(error, ConfigurationFault)
                 log.warning("lease.renewal_failed", reason=str(error) or "no answer in time")
                 await self._rest(self._visibility * RETRY * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
                 if self._done.is_set():
                     return True
             else:
                 self._least = min(self._least, self._left())
-                self._renewed, self._held_for = before, float(seconds)
+                self._renewed, self._held_for, self.refused = before, float(seconds), False
                 return True
         return False
 

@@ -6,6 +6,7 @@ One message becomes one archive and one answer.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -30,6 +31,8 @@ from archiver.stages.progress import Progress
 from archiver.stages.upload import patiently
 
 log = structlog.get_logger(__name__)
+
+OLDER_THAN_ANY_LEASE = timedelta(hours=13)  # SQS keeps a message in flight for twelve
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,7 @@ class Pipeline:
             built = await self._builder.build(draft, target, confirm, progress)
 
         await self._announce(job, built, confirm)
-        await self._tidy(job.key)
+        await self._tidy(job.key)  # the archive is there: no upload of its key has any business left
         return Done(built.outcome.status, built.outcome.files, built.stored.size, job.key, built.reused)
 
     def _read(self, body: str) -> tuple[Request, Draft]:
@@ -107,7 +110,8 @@ class Pipeline:
             lambda room: failure_answer(job.envelope, rejection, room),
             confirm,
         )
-        await self._tidy(job.key)
+        # Another message of the same job may be building right now: only what is older than any lease is nobody's.
+        await self._tidy(job.key, datetime.now(UTC) - OLDER_THAN_ANY_LEASE)
 
     def identify(self, message: Message) -> str | None:
         return envelope(message.body).job_id
@@ -169,9 +173,9 @@ class Pipeline:
 
         await patiently(send)
 
-    async def _tidy(self, key: str) -> None:
-        """The job is settled: no upload of its key has any business left. A failure here is no failure of the job."""
+    async def _tidy(self, key: str, before: datetime | None = None) -> None:
+        """Abort uploads of *key* that were left behind. A failure here is no failure of the job."""
         try:
-            await self._store.sweep(key)
+            await self._store.sweep(key, before)
         except (Temporary, ConfigurationFault) as error:
             log.warning("upload.unswept", key=key, reason=str(error))

@@ -67,7 +67,8 @@ class MessageSource(Protocol):
 
     async def reject(self, message: Message, rejection: "Rejection") -> None:
         """
-        Send the untouched body to the dead-letter queue, with the reason. Raises Temporary where that can't be done.
+        Send the untouched body to the dead-letter queue, with the reason. Raises Temporary; Undeliverable where there
+        is none that takes it.
         """
 
 
@@ -85,14 +86,14 @@ class ObjectReader(Protocol):
     """Reads objects, wherever they are. One attempt a call: patience is the caller's."""
 
     async def head(self, location: Location) -> ObjectInfo:
-        """Raises SourceUnavailable (missing, denied, archived), Interrupted, ConfigurationFault."""
+        """Raises SourceUnavailable (missing, denied, archived), Interrupted, CredentialsRefused."""
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         """
         Fill the views of *into*, one after the other, with the object's bytes from *start* on.
 
-        Raises Interrupted with the number of good bytes received so far; SourceChanged where the object is gone,
-        denied by now, or has another ETag; ConfigurationFault.
+        Raises Interrupted with the number of good bytes received so far; SourceChanged where the object is gone or has
+        another ETag; SourceUnavailable where it may not be read, whatever HEAD says; CredentialsRefused.
         """
 
 
@@ -156,8 +157,8 @@ class ObjectStore(Protocol):
     async def begin(self, target: Target) -> MultipartUpload:
         """Begin a multipart upload. Raises Temporary, ConfigurationFault."""
 
-    async def sweep(self, key: str) -> None:
-        """Abort every multipart upload of *key*. Raises Temporary."""
+    async def sweep(self, key: str, before: datetime | None = None) -> None:
+        """Abort every multipart upload of *key*, or only those begun *before* a moment. Raises Temporary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,10 @@ class Job(Protocol):
         """Do the job and answer. Raises any ArchiverError."""
 
     async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
-        """Send *message* to the dead-letter queue. Raises Temporary where that can't be done, LeaseLost."""
+        """
+        Send *message* to the dead-letter queue. Raises Temporary (Undeliverable: there is none that takes it),
+        LeaseLost.
+        """
 
     async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
         """Tell whoever wants to know that the job was rejected. Raises Temporary, ConfigurationFault, LeaseLost."""

@@ -6,6 +6,7 @@ One message, from its receipt to its end, told truthfully.
     Rejected                     to the dead-letter queue with the reason; failure answer; deleted  job.rejected
     Temporary                    back, after a delay that grows with its receives, at most 900 s    job.retried
     ConfigurationFault           kept: lease renewed, tried again in place, nothing else received   worker.paused
+    (a store or queue is down    the same: its calls wait, in `archiver.health`                     worker.paused)
     shutdown                     back with a short delay                                            job.returned
     LeaseLost                    untouched: it is someone else's by now                             job.lease_lost
 """
@@ -23,6 +24,7 @@ from structlog.contextvars import bound_contextvars
 
 from archiver.core.backoff import LONGEST_REDELIVERY, pause, redelivery_delay
 from archiver.errors import ArchiverError, ConfigurationFault, Interrupted, LeaseLost, Rejected, Temporary
+from archiver.gate import Gate
 from archiver.lease import LONGEST, Lease
 from archiver.ports import Done, Ended, Job, Message, MessageSource, Observer, Outcome, QueueFacts
 from archiver.stages.upload import patiently
@@ -30,41 +32,8 @@ from archiver.stages.upload import patiently
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+REFUSED_REST = 60.0  # seconds without a receive, where SQS does not let us keep what we received
 SHORT_DELAY = 2  # seconds; a message that a shutdown returned: soon, but not into the hands of the next worker to stop
-
-
-class Gate:
-    """
-    Whether to receive: shut while jobs are held by configuration faults, or for a rest. *changed* is set when it may
-    open.
-    """
-
-    def __init__(self) -> None:
-        self.changed = asyncio.Event()
-        self.over = False  # the grace period has ended, and with it every job
-        self.closed = False  # for good: what runs is the last
-        self._held = 0
-        self._rests_until = 0.0
-
-    def rest(self, seconds: float) -> None:
-        self._rests_until = max(self._rests_until, monotonic() + seconds)
-
-    def hold(self) -> None:
-        self._held += 1
-
-    def release(self) -> None:
-        self._held -= 1
-        self.changed.set()
-
-    @property
-    def held(self) -> int:
-        """How many jobs are held by configuration faults."""
-        return self._held
-
-    @property
-    def shut_for(self) -> float | None:
-        """Seconds until it opens by itself: 0 where it is open, None where that depends on a job, or never."""
-        return None if self._held or self.closed else max(0.0, self._rests_until - monotonic())
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +76,12 @@ class Settler:
             try:
                 async with lease:
                     ending = await self._work(message, lease)
-                await self._end(message, ending, lease)
+                await self._settle(message, ending, lease)
             except LeaseLost as lost:
                 log.warning("job.lease_lost", reason=str(lost))
                 ending = _Ending("lease_lost")
+                if lease.refused:
+                    self._gate.rest(REFUSED_REST)
             except asyncio.CancelledError:
                 # At shutdown, when the grace period is over. What was begun is undone by now.
                 if await self._give_back(message, SHORT_DELAY, lease):
@@ -181,7 +152,9 @@ class Settler:
                 if self._gate.over:
                     # A group of tasks that was failing already swallows the cancellation: what it raises is no verdict.
                     raise asyncio.CancelledError from error
-                meaning = _meaning(error, expired=limit.expired())
+                if isinstance(error, TimeoutError) and limit.expired() and self._gate.held:
+                    raise _Held("a store or queue was down when the job's time was over") from error
+                meaning = _meaning(error, expired=limit.expired(), first=message.receive_count <= 1)
                 if meaning is error:
                     raise
                 raise meaning from error
@@ -227,8 +200,36 @@ class Settler:
                 self._gate.release()
                 log.info("worker.resumed", after=attempt)
 
+    async def _settle(self, message: Message, ending: _Ending, lease: Lease) -> None:
+        """
+        Give back or delete *message*. Where SQS refuses the delete, that is ours to mend: the lease goes on between two
+        tries, as in `_hold`.
+        """
+        refusals = 0
+        try:
+            while True:
+                try:
+                    return await self._end(message, ending, lease)
+                except ConfigurationFault as fault:
+                    if not refusals:
+                        self._gate.hold()
+                    refusals += 1
+                    if lease.time_left < (seconds := pause(refusals)):
+                        log.warning("job.delete_failed", reason=str(fault))
+                        return None
+                    log.error("worker.paused", reason=str(fault), attempt=refusals, retry_in=seconds)
+                    async with lease:
+                        await asyncio.sleep(seconds)
+        finally:
+            if refusals:
+                self._gate.release()
+                log.info("worker.resumed", after=refusals)
+
     async def _end(self, message: Message, ending: _Ending, lease: Lease) -> None:
-        """The heartbeat is over: what is still to be done has the time that is left of the lease, and no more."""
+        """
+        The heartbeat is over: what is still to be done has the time that is left of the lease, and no more. Raises
+        ConfigurationFault where SQS refuses to delete.
+        """
         lease.confirm()
         if ending.back is not None:
             await self._give_back(message, ending.back, lease)
@@ -240,7 +241,9 @@ class Settler:
 
         try:
             async with asyncio.timeout(lease.lost_in):
-                await patiently(delete, tries=3)
+                await patiently(delete, tries=3, seconds=0)
+        except ConfigurationFault:
+            raise
         except (ArchiverError, TimeoutError) as error:
             # The job is done all the same: the message comes again, and the archive is found there.
             log.warning("job.delete_failed", reason=str(error) or "no answer in time")
@@ -255,7 +258,7 @@ class Settler:
 
         try:
             async with asyncio.timeout(None if lease is None else lease.lost_in):
-                await patiently(hide, tries=3)
+                await patiently(hide, tries=3, seconds=0)
         except (ArchiverError, TimeoutError) as error:
             # It comes back when its visibility ends.
             log.warning("job.return_failed", reason=str(error) or "no answer in time")
@@ -263,16 +266,26 @@ class Settler:
         return True
 
 
-def _meaning(error: Exception, *, expired: bool) -> ArchiverError:
-    """What *error* of a job means to the worker. *expired*: the time for the whole job is over."""
+def _meaning(error: Exception, *, expired: bool, first: bool) -> ArchiverError:
+    """
+    What *error* of a job means to the worker. *expired*: the time for the whole job is over; *first*: so far, the
+    message was received only once.
+    """
     if isinstance(error, ArchiverError):
         return error
     if isinstance(error, TimeoutError) and expired:
         return Rejected("time_limit", "the job did not end within the 12 hours that SQS allows")
-    if isinstance(error, OSError):  # sockets, file descriptors, memory, time-outs: it may pass
+    if isinstance(error, OSError | MemoryError) or _lacks_threads(error):  # sockets, file descriptors: it may pass
         return Temporary(f"{type(error).__name__}: {error}")
     log.error("job.defect", exc_info=error)
-    return Rejected("internal", f"a defect in the archiver: {type(error).__name__}")
+    rejection = Rejected("internal", f"a defect in the archiver: {type(error).__name__}")
+    # A defect of one moment is none of the request: the second time is the one that counts.
+    return Temporary(rejection.message, rejection=rejection) if first else rejection
+
+
+def _lacks_threads(error: Exception) -> bool:
+    """Whether the system had no thread for us (`threading` raises RuntimeError, and asyncio lets it through)."""
+    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
 
 
 def _kind(error: Temporary) -> str:

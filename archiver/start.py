@@ -140,7 +140,7 @@ async def _looked_at(checks: list[Check], longest: float) -> list[str]:
 async def _look(check: Check) -> str | None:
     name, kind, look = check
     try:
-        await patiently(look, tries=3)
+        await patiently(look, tries=3, seconds=0)
     except NotThere as error:
         return f"{name}: this {kind} does not exist: {error}"
     except (ConfigurationFault, Temporary) as error:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import structlog
 
+from archiver.gate import Gate
 from archiver.ports import Ended, Observer
 from archiver.protection import Protection
 from archiver.pulse import Pulse
 from archiver.settings import Settings
-from archiver.settle import Gate
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.telemetry.emf import Emf
@@ -74,7 +74,7 @@ class Watch:
         if not self._has_started:
             return "the worker is starting"
         if self._parts.gate.held:
-            return "a configuration fault holds jobs: the log says why"
+            return "jobs are held: the log says why (worker.paused)"
         return "receiving from SQS fails: the log says why" if self._parts.pulse.failing else self._parts.pulse.trouble
 
 

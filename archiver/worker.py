@@ -10,9 +10,10 @@ import structlog
 
 from archiver.core.backoff import full_jitter, pause
 from archiver.errors import ConfigurationFault, Temporary
+from archiver.gate import Gate
 from archiver.ports import Message, MessageSource
 from archiver.pulse import Pulse
-from archiver.settle import Gate, Settler
+from archiver.settle import Settler
 
 log = structlog.get_logger(__name__)
 
@@ -68,20 +69,27 @@ class Worker:
             log.info("worker.stopped")
 
     async def _drain(self, polling: asyncio.Task[None]) -> None:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._grace
-        # A long poll in flight is left to return: cancelled, it would hide the messages that it brings.
+        """The long poll in flight and the jobs end side by side, each by a deadline of its own."""
+        async with asyncio.TaskGroup() as ends:
+            ends.create_task(self._end_poll(polling), name="worker.end_poll")
+            ends.create_task(self._end_jobs(), name="worker.end_jobs")
+        with suppress(asyncio.CancelledError):
+            await polling  # a defect in the loop is the process's to report
+
+    async def _end_poll(self, polling: asyncio.Task[None]) -> None:
+        # It is left to return: cancelled, it would hide the messages that it brings.
         await asyncio.wait([polling], timeout=self._wait + POLL_MARGIN)
         polling.cancel()
+        await asyncio.wait([polling])
+
+    async def _end_jobs(self) -> None:
         if self._running:
-            await asyncio.wait(self._running, timeout=max(0.0, deadline - loop.time()))
+            await asyncio.wait(self._running, timeout=self._grace)
         self._gate.over = True
         for job in self._running:
             job.cancel()
         if self._running:
             await asyncio.wait(self._running)
-        with suppress(asyncio.CancelledError):
-            await polling  # a defect in the loop is the process's to report
 
     async def _poll(self, stop: asyncio.Event) -> None:
         failures = 0

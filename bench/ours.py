@@ -19,12 +19,13 @@ from archiver.app import READS_AT_ONCE, connected, links_of, rules_of
 from archiver.aws.clients import Limits
 from archiver.aws.s3 import S3Store
 from archiver.build import Builder
+from archiver.gate import Gate
 from archiver.logs import configure_logs
 from archiver.pipeline import Answers, Pipeline
 from archiver.ports import Attribute, Ended, Message, Note, QueueFacts, Rejection
 from archiver.pulse import Pulse
 from archiver.settings import load_settings
-from archiver.settle import Gate, Settler
+from archiver.settle import Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter

@@ -1,25 +1,24 @@
 """The check-up's look at the destination: it is written to as a worker does, and nothing is left behind."""
 
+import re
 import zlib
 from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from archiver.aws.faults import DENIED, NO_BUCKET, NotThere, codes, table, translated
+from archiver.aws.faults import DENIED, NO_BUCKET, CredentialsFault, NotThere, table, translated
 from archiver.aws.s3 import S3Store
 from archiver.core.checkup import Finding
 from archiver.core.locations import PROBE
 from archiver.core.policy import bucket_arn, to_grant
-from archiver.errors import ArchiverError, ConfigurationFault, Interrupted, Temporary
+from archiver.errors import ArchiverError, ConfigurationFault, Temporary
 from archiver.ports import Target
 
 if TYPE_CHECKING:
     from archiver.aws.clients import Clients
 
 BODY = b"archiver check"
-_PASSING = frozenset({408, 412, 429})
+_DENIAL = re.compile(r"AccessDenied|AllAccessDisabled|AccountProblem|403$")
 _DELETE = table(NotThere, NO_BUCKET) | table(ConfigurationFault, DENIED)
 _REMEDY = "archives can't be written: the store must take CRC-32 of whole objects, and writes under If-None-Match"
 
@@ -98,11 +97,7 @@ async def _delete(clients: "Clients", bucket: str, version: str | None = None) -
 
 
 def _is_refusal(error: ArchiverError) -> bool:
-    """Whether the store has understood what was sent, and does not take it: trying again would not help."""
-    cause = error.__cause__
-    if isinstance(error, NotThere | Interrupted):
+    """Whether the store understood what was sent, and does not take it: no right that is granted would help."""
+    if isinstance(error, Temporary | NotThere | CredentialsFault):
         return False
-    if isinstance(cause, ClientError):
-        status = int(cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        return not codes(cause) & DENIED and (status == 501 or (400 <= status < 500 and status not in _PASSING))  # noqa: PLR2004
-    return (cause is None and isinstance(error, Temporary)) or not isinstance(error, Temporary | ConfigurationFault)
+    return _DENIAL.search(str(error)) is None

@@ -26,14 +26,13 @@ COMPLETE_TIMEOUT = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """The open clients, by what they are for; *parts* is ours, for the bytes. *session* can open more."""
+    """The open clients, by what they are for; *parts* is ours, for all bodies. *session* can open more."""
 
     session: aioboto3.Session
     sqs_receive: "SQSClient"
     sqs_lease: "SQSClient"
     sqs_control: "SQSClient"
     s3_control: "S3Client"
-    s3_upload: "S3Client"
     s3_complete: "S3Client"
     parts: PartSender
 
@@ -77,22 +76,17 @@ async def open_clients(limits: Limits, network: Network | None = None) -> AsyncI
             # What others see is tried once a call: between two tries stands a look at the lease.
             sqs_control=await opened("sqs", tuned(15, attempts=1, pool=calls)),
             s3_control=await opened("s3", s3_tuned(20, attempts=4, pool=calls)),
-            s3_upload=await opened("s3", s3_tuned(60, attempts=1, pool=limits.jobs, validate=False)),
             s3_complete=await opened("s3", s3_tuned(COMPLETE_TIMEOUT, attempts=1, pool=limits.jobs)),
             parts=parts,
         )
 
 
-def s3_tuned(read: float, *, attempts: int, pool: int, validate: bool = True) -> AioConfig:
-    """
-    The same for S3. Bodies are neither hashed nor checksummed by botocore: our own CRC-32 goes with each of them.
-    *validate* off lets bodies through that are async iterables, which botocore does not know.
-    """
+def s3_tuned(read: float, *, attempts: int, pool: int) -> AioConfig:
+    """The same for S3. Bodies go out by *parts*; what else S3 is told is neither hashed nor checksummed."""
     return tuned(
         read,
         attempts=attempts,
         pool=pool,
-        parameter_validation=validate,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         s3={"payload_signing_enabled": False},

@@ -73,12 +73,13 @@ class Endpoint:
             self._places[bucket] = place
         return place
 
-    def learn(self, bucket: str, region: str, asked: str) -> bool:
+    def learn(self, bucket: str, region: str, asked: Place) -> bool:
         """
-        The store says that *bucket* lives in *region*; true where the request that was told so, signed for the region
-        *asked*, makes sense there. Of many at once the first brings the news, and all have to be sent again.
+        The store says, of a request to *asked*, that *bucket* lives in *region*; true where asking there makes sense.
+
+        Whether that is news to this endpoint does not matter: of many requests that were under way, one is the first.
         """
-        if self._aws is None or not _REGION.fullmatch(region) or region == asked:
+        if self._aws is None or not _REGION.fullmatch(region) or region == asked.region:
             return False
         if region != self.place(bucket).region:
             if len(self._regions) >= _MAX_KNOWN:

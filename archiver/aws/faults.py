@@ -50,6 +50,31 @@ REFUSED = frozenset(
         "PermanentRedirect",
     }
 )
+# Of one moment, though the status is a 4xx: cut uploads and bodies damaged on the way among them.
+_PASSING = frozenset(
+    {
+        "BadDigest",
+        "BandwidthLimitExceeded",
+        "ConditionalRequestConflict",
+        "IncompleteBody",
+        "InvalidDigest",
+        "OperationAborted",
+        "OverLimit",
+        "PriorRequestNotComplete",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+        "XAmzContentChecksumMismatch",
+        "XAmzContentSHA256Mismatch",
+    }
+)
+_PASSING_STATUS = frozenset({408, 409, 412, 425, 429})
+_NOT_OURS_TO_DO = frozenset({501, 505, 507})
+"""5xx that stay: not implemented, a version not supported, no storage left."""
+
 DENIED = frozenset({"403", "AccessDenied", "AccessDeniedException", "AccountProblem", "AllAccessDisabled"})
 NO_QUEUE = frozenset({"NonExistentQueue", "QueueDoesNotExist"})
 NO_BUCKET = frozenset({"NoSuchBucket"})
@@ -89,8 +114,29 @@ def codes(error: ClientError) -> frozenset[str]:
     return frozenset(str(name).rsplit("#", 1)[-1].removeprefix("AWS.SimpleQueueService.") for name in names if name)
 
 
-def meaning(error: ClientError, operation: str, special: Mapping[str, Make]) -> ArchiverError:
-    """Our word for *error* of *operation*: what *special* says of its code, refused credentials, else Temporary."""
+def refuses(status: int, names: AbstractSet[str]) -> bool:
+    """
+    Whether an answer with *status* and these codes refuses what we are, or what we ask, for good: no message's fault
+    where the call is our own write, send or delete. By status, as no list of names is whole: KMS, quotas, policies,
+    checksums and headers that a store does not know.
+    """
+    if status in _NOT_OURS_TO_DO:
+        return True
+    return 400 <= status < 500 and status not in _PASSING_STATUS and not passing(names)  # noqa: PLR2004
+
+
+def passing(names: AbstractSet[str]) -> bool:
+    """Whether one of the codes *names* says that the same may work later; all throttling does."""
+    return bool(names & _PASSING) or any("Throttl" in name or "SlowDown" in name for name in names)
+
+
+def meaning(
+    error: ClientError, operation: str, special: Mapping[str, Make], refused: Make | None = None
+) -> ArchiverError:
+    """
+    Our word for *error* of *operation*: what *special* says of its code; refused credentials are a ConfigurationFault;
+    *refused* says what any other refusal is (see `refuses`); else Temporary.
+    """
     names = codes(error)
     reason = error.response.get("Error", {}).get("Message") or "no reason given"
     # What refuses credentials may quote the request, signature and token included.
@@ -99,21 +145,26 @@ def meaning(error: ClientError, operation: str, special: Mapping[str, Make]) -> 
         return special[name](text)
     if _PROXY_ASKS in names and (refusal := of_sdk("", int(_PROXY_ASKS), "AWS")) is not None:
         return refusal
-    return ConfigurationFault(text) if names & REFUSED else Temporary(text)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if names & REFUSED:
+        return ConfigurationFault(text)
+    return refused(text) if refused is not None and refuses(status, names) else Temporary(text)
 
 
 @contextmanager
-def translated(operation: str, special: Mapping[str, Make] | None = None) -> Iterator[None]:
+def translated(
+    operation: str, special: Mapping[str, Make] | None = None, refused: Make | None = None
+) -> Iterator[None]:
     """
     Surround one call: what it raises leaves as one of ours. *special* maps error codes to errors.
 
-    Without an entry there, refused credentials, clocks and regions are a ConfigurationFault; all else is Temporary:
-    throttling, time-outs, lost connections, and what we do not know.
+    Without an entry there, refused credentials, clocks and regions are a ConfigurationFault, and any other refusal is
+    what *refused* makes of it. All else is Temporary: throttling, time-outs, lost connections, and what we do not know.
     """
     try:
         yield
     except ClientError as error:
-        raise meaning(error, operation, special or {}) from error
+        raise meaning(error, operation, special or {}, refused) from error
     except NoCredentialsError as error:
         raise ConfigurationFault(NO_CREDENTIALS) from error
     except NoRegionError as error:

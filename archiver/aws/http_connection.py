@@ -16,7 +16,10 @@ MAX_HEAD = 32 * 1024
 MAX_ERROR_BODY = 64 * 1024
 
 SLICE = 128 * 1024
-"""Bytes that one write hands over: what the socket does not take at once is copied, and no more than this."""
+"""
+Bytes that one write hands over. What the socket does not take at once stays in the transport, as a copy (Python 3.11)
+or as a reference to the caller's memory (3.12 and newer): no more than this, and `abort` drops it.
+"""
 
 
 class State(Enum):
@@ -93,8 +96,15 @@ class Connection(asyncio.BufferedProtocol):
             self._ticks = 0
             self._transport.write(piece)
 
+    def _all_sent(self) -> bool:
+        """
+        Whether the request has left the process's memory. After an early answer it may not have: the rest would go out
+        later, from a buffer that is another job's by then, and before the next request.
+        """
+        return not self._unsent and self._transport is not None and not self._transport.get_write_buffer_size()
+
     def abort(self) -> None:
-        """Close at once; forget the caller's views."""
+        """Close at once; forget the caller's views, those in the transport included."""
         self._reset(State.DEAD)
         if self._transport is not None:
             self._transport.abort()
@@ -249,7 +259,7 @@ class Connection(asyncio.BufferedProtocol):
         body = b"" if self._error_body is None else bytes(self._error_body[: sink.filled])
         whole = self._whole if self._chunks is None else self._chunks.done
         self.served += 1
-        if whole and head.keep_alive and not self._unsent:
+        if whole and head.keep_alive and self._all_sent():
             self._reset(State.IDLE)
         else:
             self.abort()

@@ -2,15 +2,16 @@
 
 import asyncio
 from base64 import b64decode, b64encode
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from archiver.aws.faults import DENIED, NO_BUCKET, Make, NotThere, codes, table, translated
+from archiver.aws.faults import DENIED, NO_BUCKET, REFUSED, Make, NotThere, codes, table, translated
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ConfigurationFault, Rejected, Temporary
 from archiver.ports import StoredArchive, Target
@@ -21,20 +22,22 @@ if TYPE_CHECKING:
 
     from archiver.aws.clients import Clients
 
-SLICE = 256 * 1024
 ABORT_TRIES = 5
 ABORT_PAUSE = 0.2  # seconds
 
 _defect = partial(Rejected, "internal")
-_KMS = {"KMS.DisabledException", "KMS.InvalidStateException", "KMS.KMSInvalidStateException", "KMS.NotFoundException"}
-_WRITE: dict[str, Make] = table(ConfigurationFault, DENIED | NO_BUCKET | _KMS)
 # HEAD answers without a body, so without a name; its 400 is an expired token or a wrong region.
 _HEAD: dict[str, Make] = {"400": ConfigurationFault}
 _UNSEEN = frozenset({"403", "404", "AccessDenied", "NoSuchKey"})
-_TAKEN: dict[str, Make] = _WRITE | table(ArchiveExists, {"412", "PreconditionFailed"})
-_COMPLETE: dict[str, Make] = _TAKEN | table(
-    _defect, {"EntityTooLarge", "EntityTooSmall", "InvalidPart", "InvalidPartOrder", "InvalidRequest"}
+_COMPLETE: dict[str, Make] = (
+    table(ArchiveExists, {"412", "PreconditionFailed"})
+    | table(Temporary, {"404", "NoSuchUpload"})  # perhaps our own success, whose answer was lost: it is looked for
+    | table(_defect, {"EntityTooLarge", "EntityTooSmall", "InvalidPartOrder"})
 )
+# What stores say that know no CRC-32 of the whole, too.
+_UNSUPPORTED = frozenset({"BadDigest", "InvalidPart", "InvalidRequest"})
+_HINT = "; a store that knows no FULL_OBJECT checksums answers so: `archiver check` tells"
+_ONCE_COMPLETED = table(Temporary, {"BadDigest", "InvalidPart"}) | table(_defect, {"InvalidRequest"})
 
 
 async def check_bucket(client: "S3Client", bucket: str) -> None:
@@ -44,71 +47,66 @@ async def check_bucket(client: "S3Client", bucket: str) -> None:
         await client.head_bucket(Bucket=bucket)
 
 
-class Slices:
-    """
-    A body that is sent in slices of a memoryview, without a copy: one `write` of a whole part would copy it.
-    Every iteration begins at the start, so that a retry sends all of it again.
-    """
-
-    def __init__(self, body: memoryview) -> None:
-        self._body = body
-
-    def __len__(self) -> int:
-        return len(self._body)
-
-    def seek(self, _offset: int) -> None:
-        """Rewind, as botocore wants it before a retry."""
-
-    async def __aiter__(self) -> AsyncIterator[memoryview]:
-        for start in range(0, len(self._body), SLICE):
-            yield self._body[start : start + SLICE]
-
-
 class S3Store:
     """The ObjectStore on *bucket*."""
 
     def __init__(self, clients: "Clients", bucket: str) -> None:
         self._clients = clients
         self._bucket = bucket
+        self._abilities = Abilities()
 
     async def find(self, key: str) -> StoredArchive | None:
         """
         HEAD tells neither an object that is not there from a bucket that is not, nor (without leave to list) either
-        from a denied one. All of them are None: the write decides.
+        from a denied one. All of them are None: the write decides. But HEAD's 403 has no code, and may be refused
+        credentials, too: GET tells.
         """
         with translated(f"HeadObject {key}", _HEAD):
             try:
                 told = await self._clients.s3_control.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
             except ClientError as error:
-                if codes(error) & _UNSEEN:
-                    return None
-                raise
+                if not codes(error) & _UNSEEN:
+                    raise
+                told = None
+                if "403" in codes(error):
+                    await self._check_credentials(key)
+        if told is None:
+            return None
         return StoredArchive(told["ContentLength"], told["ETag"], _whole_crc32(told), told.get("Metadata", {}))
 
+    async def _check_credentials(self, key: str) -> None:
+        """Raises ConfigurationFault where it is our credentials or clock that the bucket refuses."""
+        with translated(f"GetObject {key}"):
+            try:
+                got = await self._clients.s3_control.get_object(Bucket=self._bucket, Key=key, Range="bytes=0-0")
+            except ClientError as error:
+                if codes(error) & REFUSED:
+                    raise
+            else:
+                got["Body"].close()
+
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
-        with translated(f"PutObject {target.key}", _TAKEN):
-            told = await self._clients.s3_upload.put_object(
-                Body=Slices(body),  # type: ignore[arg-type]  # aiohttp sends any async iterable
-                ChecksumAlgorithm="CRC32",
-                ChecksumCRC32=_wired(crc32),
-                IfNoneMatch="*",
-                **_described(self._bucket, target),
-            )
-        return StoredArchive(len(body), told["ETag"], crc32, target.metadata)
+        etag = await self._clients.parts.put(target, Location(self._bucket, target.key), body, crc32)
+        return StoredArchive(len(body), etag, crc32, target.metadata)
 
     async def begin(self, target: Target) -> "S3Upload":
-        with translated(f"CreateMultipartUpload {target.key}", _WRITE):
+        with translated(f"CreateMultipartUpload {target.key}", refused=ConfigurationFault):
             told = await self._clients.s3_control.create_multipart_upload(
                 ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT", **_described(self._bucket, target)
             )
-        return S3Upload(self._clients, Upload(self._bucket, target.key, told["UploadId"]), target.metadata)
+        upload = Upload(self._bucket, target.key, told["UploadId"])
+        return S3Upload(self._clients, upload, target.metadata, self._abilities)
 
-    async def sweep(self, key: str) -> None:
+    async def sweep(self, key: str, before: datetime | None = None) -> None:
         found: list[str] = []
         with translated(f"ListMultipartUploads {key}"):
             pages = self._clients.s3_control.get_paginator("list_multipart_uploads")
             async for page in pages.paginate(Bucket=self._bucket, Prefix=key):
-                found += [upload["UploadId"] for upload in page.get("Uploads", []) if upload["Key"] == key]
+                found += [
+                    upload["UploadId"]
+                    for upload in page.get("Uploads", [])
+                    if upload["Key"] == key and (before is None or upload["Initiated"] < before)
+                ]
         for upload_id in found:
             await S3Upload(self._clients, Upload(self._bucket, key, upload_id)).abort()
 
@@ -127,11 +125,32 @@ class Upload:
         return {"Bucket": self.bucket, "Key": self.key, "UploadId": self.id}
 
 
+@dataclass(slots=True)
+class Abilities:
+    """What the store has shown that it can do. Once it has completed an upload as we do it, a refusal is about one."""
+
+    completes: bool = False
+
+    @property
+    def refusals(self) -> dict[str, Make]:
+        """What the answers to CompleteMultipartUpload mean."""
+        if self.completes:
+            return _COMPLETE | _ONCE_COMPLETED
+        return _COMPLETE | table(lambda text: ConfigurationFault(text + _HINT), _UNSUPPORTED)
+
+
 class S3Upload:
     """The MultipartUpload that `S3Store.begin` began. Its ledger holds what S3 acknowledged, and nothing else."""
 
-    def __init__(self, clients: "Clients", upload: Upload, metadata: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        clients: "Clients",
+        upload: Upload,
+        metadata: Mapping[str, str] = MappingProxyType({}),
+        abilities: Abilities | None = None,
+    ) -> None:
         self._clients = clients
+        self._abilities = abilities or Abilities()
         self._upload = upload
         self._metadata = metadata
         self._ledger: dict[int, CompletedPartTypeDef] = {}
@@ -151,7 +170,7 @@ class S3Upload:
         """
         if sum(self._sizes.values()) != size:
             raise _defect(f"{size} bytes were planned, {sum(self._sizes.values())} were sent")
-        with translated("CompleteMultipartUpload", _COMPLETE):
+        with translated("CompleteMultipartUpload", self._abilities.refusals, ConfigurationFault):
             told = await self._clients.s3_complete.complete_multipart_upload(
                 MultipartUpload={"Parts": [self._ledger[number] for number in sorted(self._ledger)]},
                 MpuObjectSize=size,
@@ -160,6 +179,7 @@ class S3Upload:
                 IfNoneMatch="*",
                 **self._upload.wired,
             )
+        self._abilities.completes = True
         return StoredArchive(size, told["ETag"], crc32, self._metadata)
 
     async def abort(self) -> None:

@@ -3,17 +3,19 @@
 import base64
 import binascii
 import re
-from datetime import UTC, datetime
 from typing import NamedTuple
 
-from archiver.aws.faults import DENIED, NO_BUCKET
+from archiver.aws.faults import REFUSED, passing, refuses
+from archiver.aws.http_dates import http_date
 from archiver.aws.http_exchange import Answer
 from archiver.aws.http_parse import Head, ProtocolError, body_length
-from archiver.core.plan import ObjectInfo
+from archiver.core.plan import EARLIEST, ObjectInfo
 from archiver.errors import (
+    ArchiveExists,
     ArchiverError,
     Code,
     ConfigurationFault,
+    CredentialsRefused,
     Interrupted,
     SourceChanged,
     SourceUnavailable,
@@ -23,33 +25,35 @@ from archiver.errors import (
 _CODE = re.compile(rb"<Code>([A-Za-z0-9._-]{1,64})</Code>")
 _REGION = re.compile(rb"<Region>([a-z0-9-]{1,40})</Region>")
 _CONTENT_RANGE = re.compile(rb"bytes (\d{1,19})-(\d{1,19})/(?:\d{1,19}|\*)")
-_DATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-_OURS_TO_MEND = EXPIRED | {
-    "AuthorizationHeaderMalformed",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "RequestExpired",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-}
+_UNKNOWN_TO_IT = frozenset({401, 407})  # the store, or a proxy before it, does not accept who we are
+_MAY_PASS_BY_STATUS = frozenset({408, 412, 416, 425})
+_OF_THE_BODY = frozenset({"EntityTooLarge", "EntityTooSmall"})
+"""Refusals of one write for its own bytes: another write may be taken."""
+
 _ARCHIVED = "the object is archived and has to be restored first"
-_DENIED = "access denied; without s3:ListBucket S3 says this of a missing key, too"
 _UNAVAILABLE: dict[str, tuple[Code, str]] = {
     "NoSuchKey": ("source_missing", "no such key or bucket"),
     "NoSuchBucket": ("source_missing", "no such bucket"),
     "InvalidBucketName": ("source_missing", "no bucket can have this name"),
     "InvalidURI": ("source_missing", "no key can have this name"),
     "KeyTooLongError": ("source_missing", "the key is longer than S3 allows"),
-    "AccessDenied": ("source_denied", _DENIED),
+    "AccessDenied": (
+        "source_denied",
+        "access denied; without s3:ListBucket S3 says this of a missing key, too; and of any where the requester has to "
+        "pay (S3_REQUEST_PAYER)",
+    ),
     "AllAccessDisabled": ("source_denied", "all access to the bucket is disabled"),
     "AccountProblem": ("source_denied", "the bucket's account has a problem"),
     "InvalidObjectState": ("source_archived", _ARCHIVED),
 }
-_KMS_DENIED: tuple[Code, str] = ("source_denied", "KMS does not decrypt the object for us")
+_READ_DENIED: tuple[Code, str] = (
+    "source_denied",
+    "HEAD is allowed, reading is not: look at the key that encrypts the object, the bucket's policy and its limits",
+)
+_KMS_DENIED: tuple[Code, str] = ("source_denied", "KMS does not decrypt the object for us: grant kms:Decrypt")
 _CUSTOMER_KEY: tuple[Code, str] = ("source_denied", "the object is encrypted with a key that we don't have")
 
 
@@ -82,33 +86,25 @@ class Wanted(NamedTuple):
 
 
 def object_info(head: Head) -> ObjectInfo:
-    """What a HEAD says. Raises SourceUnavailable where the object sleeps, Interrupted where something is wanting."""
+    """
+    What a HEAD says. Raises SourceUnavailable where the object sleeps, Interrupted where length or ETag is wanting.
+
+    A date that can't be read is the earliest one that a zip can hold: no reason to do without the file.
+    """
     restored = 'ongoing-request="false"' in head.text(b"x-amz-restore")
     frozen = head.text(b"x-amz-storage-class") in ("GLACIER", "DEEP_ARCHIVE") or head.text(b"x-amz-archive-status")
     if frozen and not restored:
         raise SourceUnavailable("source_archived", _ARCHIVED)
-    modified = http_date(head.text(b"last-modified"))
     etag = head.text(b"etag")
     try:
         size = body_length("GET", head)  # of a GET: HEAD itself has no body
     except ProtocolError as error:
         raise Interrupted(str(error)) from error
-    if size < 0 or modified is None or not etag:
-        raise Interrupted("HEAD without length, Last-Modified or ETag")
+    wanting = [name for name, absent in (("Content-Length", size < 0), ("ETag", not etag)) if absent]
+    if wanting:
+        raise Interrupted(f"the answer to HEAD has no {' and no '.join(wanting)}")
+    modified = http_date(head.text(b"last-modified")) or EARLIEST
     return ObjectInfo(size, etag, modified, head.text(b"content-type"), _crc32(head))
-
-
-def http_date(text: str) -> datetime | None:
-    """An HTTP date (RFC 9110, IMF-fixdate; ours to write: `Sun, 06 Nov 1994 08:49:37 GMT`), None where it is none."""
-    match = _DATE.fullmatch(text)
-    if match is None or match[2] not in _MONTHS:
-        return None
-    day, month, year, *clock = match.groups()
-    hour, minute, second = map(int, clock)
-    try:
-        return datetime(int(year), _MONTHS.index(month) + 1, int(day), hour, minute, second, tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def _crc32(head: Head) -> int | None:
@@ -137,37 +133,53 @@ def other_region(answer: Answer) -> str:
     return answer.head.text(b"x-amz-bucket-region") or (match[1].decode() if match else "")
 
 
-def head_problem(answer: Answer) -> ArchiverError:
-    """Why an object can't be had, from an error with a code."""
-    code = error_code(answer)
+def object_problem(answer: Answer, *, pinned: bool = False) -> ArchiverError:
+    """
+    Why an object can't be had: one table for HEAD and GET. *pinned*: the answer to a read of a planned version, after
+    a HEAD that was answered.
+
+    Every 4xx is a verdict on that object, but for those that speak of the moment, of us, or of the version: a store
+    has more codes than anyone can list.
+    """
+    status, code = answer.head.status, error_code(answer)
     general = _general_problem(answer, code)
     if general is not None:
         return general
-    reason = _UNAVAILABLE.get(code)
-    if code.startswith("KMS.") or (code == "AccessDenied" and b"kms:" in answer.body):
-        reason = _KMS_DENIED
-    elif code == "InvalidRequest" and b"Server Side Encryption" in answer.body:
-        reason = _CUSTOMER_KEY
-    elif reason is None and answer.head.status == 404:  # noqa: PLR2004
-        reason = _UNAVAILABLE["NoSuchKey"]
-    return SourceUnavailable(*reason) if reason else Interrupted(_named(answer, code))
+    if code in REFUSED or status in _UNKNOWN_TO_IT:
+        return CredentialsRefused(_refused(status, code), code or str(status))
+    if pinned and status in (404, 412, 416):
+        return SourceChanged(_named(answer, code), gone=status == 404)  # noqa: PLR2004
+    if not 400 <= status < 500 or status in _MAY_PASS_BY_STATUS or passing({code}):  # noqa: PLR2004
+        return Interrupted(_named(answer, code))
+    why, words = _verdict(answer, code, pinned=pinned)
+    return SourceUnavailable(why, f"{words} ({_named(answer, code)})" if words else _named(answer, code))
 
 
-def read_problem(answer: Answer) -> ArchiverError:
-    """Why a read of a planned object failed."""
-    code = error_code(answer)
-    general = _general_problem(answer, code)
-    if general is not None:
-        return general
-    if answer.head.status in (404, 412, 416) or code in _UNAVAILABLE or code.startswith("KMS."):
-        return SourceChanged(_named(answer, code))
-    return Interrupted(_named(answer, code))
+def _verdict(answer: Answer, code: str, *, pinned: bool) -> tuple[Code, str]:
+    if code.upper().startswith("KMS") or b"kms:" in answer.body:
+        return _KMS_DENIED
+    if code == "AccessDenied" and pinned:
+        return _READ_DENIED
+    if code in _UNAVAILABLE:
+        return _UNAVAILABLE[code]
+    if code == "InvalidRequest" and b"Server Side Encryption" in answer.body:
+        return _CUSTOMER_KEY
+    if answer.head.status in (404, 410):
+        return _UNAVAILABLE["NoSuchKey"]
+    return "source_denied", ""
 
 
 def write_problem(answer: Answer) -> ArchiverError:
-    """Why a part was not taken: the bucket refuses us or is gone, which is ours to mend; all else may pass."""
-    code = error_code(answer)
-    if code in DENIED | NO_BUCKET or code.startswith("KMS."):
+    """
+    Why a body was not taken. A refusal of a write of ours is ours to mend, whatever its name; what is wrong with this
+    one body, with the moment or with the store may pass.
+    """
+    status, code = answer.head.status, error_code(answer)
+    if status == 412:  # noqa: PLR2004
+        return ArchiveExists(_named(answer, code))
+    if code in REFUSED:
+        return ConfigurationFault(_refused(status, code))
+    if refuses(status, {code}) and code not in _OF_THE_BODY:
         return ConfigurationFault(_named(answer, code))
     return _general_problem(answer, code) or Temporary(_named(answer, code))
 
@@ -176,11 +188,13 @@ def _general_problem(answer: Answer, code: str) -> ArchiverError | None:
     status = answer.head.status
     if status in (429, 503) or code in _THROTTLED or code.endswith(("ThrottlingException", "Throttling")):
         return Interrupted(_named(answer, code), throttled=True)
-    if code in _OURS_TO_MEND:
-        return ConfigurationFault(f"S3 refuses our credentials or clock: {code}")
     if status >= 500:  # noqa: PLR2004
         return Interrupted(_named(answer, code))
     return None
+
+
+def _refused(status: int, code: str) -> str:
+    return f"S3 refuses our credentials, clock or region: {code or status}"
 
 
 def _named(answer: Answer, code: str) -> str:

@@ -1,4 +1,4 @@
-"""UploadPart on the fast path: a part goes out from its buffer in slices, with the CRC-32 that S3 holds it to."""
+"""Bodies out on the fast path: parts and whole archives, in slices of their buffer, held to their CRC-32."""
 
 from base64 import b64encode
 from dataclasses import replace
@@ -11,12 +11,18 @@ from archiver.aws.s3_answers import error_code, write_problem
 from archiver.aws.s3_wire import Ask, Session, Wire, WireConfig
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ConfigurationFault, SourceUnavailable, Temporary
+from archiver.ports import Target
 
 LIMITS = Limits(answer=60.0, stall=30.0)
 
 
 class PartSender:
-    """Sends parts; `close` ends all connections. One attempt a call."""
+    """
+    Sends the bodies of parts and of archives of one part; `close` ends all connections. One attempt a call.
+
+    A call that has ended, cancelled ones included, leaves nothing behind that still refers to *body*: the buffer may
+    be another job's at once. That is why no SDK sends bodies: its transports keep views, and send them when they can.
+    """
 
     def __init__(self, session: Session, endpoint: Endpoint, config: WireConfig | None = None) -> None:
         self._wire = Wire(session, endpoint, replace(config or WireConfig(), limits=LIMITS))
@@ -24,36 +30,54 @@ class PartSender:
 
     async def send(self, location: Location, upload_id: str, number: int, body: memoryview, crc32: int) -> str:
         """
-        Send part *number* of the upload *upload_id*; its ETag. *body* must not change until this returns.
+        UploadPart: send part *number* of the upload *upload_id*; its ETag. *body* must not change until this returns.
 
         Raises Temporary; ArchiveExists where the upload is gone; ConfigurationFault where the bucket refuses us or is
         gone.
         """
-        checksum = b64encode(crc32.to_bytes(4, "big")).decode()
-        ask = Ask(
-            "PUT",
-            location,
-            _accept,
-            into=None,
-            lines=f"Content-Length: {len(body)}\r\n",
-            amz=(("x-amz-checksum-crc32", checksum), ("x-amz-sdk-checksum-algorithm", "CRC32")),
-            query=f"partNumber={number}&uploadId={quote(upload_id, safe='-_.~')}",
-            body=body,
+        query = f"partNumber={number}&uploadId={quote(upload_id, safe='-_.~')}"
+        return await self._sent(Ask("PUT", location, _accept, into=None, query=query, body=body), crc32)
+
+    async def put(self, target: Target, location: Location, body: memoryview, crc32: int) -> str:
+        """
+        PutObject, where nothing stands at *location*: the archive as *target* describes it; its ETag. *body* must not
+        change until this returns.
+
+        Raises Temporary (409 of a conflict included), ArchiveExists, ConfigurationFault.
+        """
+        metadata = tuple((f"x-amz-meta-{name.lower()}", _plain(value)) for name, value in target.metadata.items())
+        lines = (
+            "If-None-Match: *\r\nContent-Type: application/zip\r\n"
+            f"Content-Disposition: {_plain(target.disposition)}\r\n"
         )
+        return await self._sent(Ask("PUT", location, _accept, into=None, lines=lines, amz=metadata, body=body), crc32)
+
+    async def _sent(self, ask: Ask, crc32: int) -> str:
+        checksum = b64encode(crc32.to_bytes(4, "big")).decode()
+        amz = (*ask.amz, ("x-amz-checksum-crc32", checksum), ("x-amz-sdk-checksum-algorithm", "CRC32"))
         try:
-            answer = await self._wire.ask(ask)
+            answer = await self._wire.ask(
+                ask._replace(amz=amz, lines=f"{ask.lines}Content-Length: {len(ask.body)}\r\n")
+            )
         except SourceUnavailable as error:
             raise ConfigurationFault(str(error)) from error
         if error_code(answer) == "NoSuchUpload":
             # Whoever settled this job first has swept our upload away: the pipeline looks what stands there.
-            raise ArchiveExists(f"{location}: the upload is gone")
+            raise ArchiveExists(f"{ask.location}: the upload is gone")
         if answer.head.status >= 300 or error_code(answer):  # noqa: PLR2004
             raise write_problem(answer)
         etag = answer.head.text(b"etag")
         if not etag or answer.head.text(b"x-amz-checksum-crc32") not in ("", checksum):
-            raise Temporary(f"UploadPart {number}: the answer has no ETag, or the CRC-32 of other bytes")
+            raise Temporary(f"{ask.location}: the answer to the body has no ETag, or the CRC-32 of other bytes")
         return etag
 
 
+def _plain(value: str) -> str:
+    """*value*, which is signed and sent as it is. Raises ValueError where it could not be: every one is ours."""
+    if not (value.isascii() and value.isprintable()) or value != " ".join(value.split()):
+        raise ValueError("a header's value has to be ASCII, without spaces at its ends or two in a row")
+    return value
+
+
 def _accept(_: Head) -> None:
-    """An answer to a part has nothing that its body would have to be held to."""
+    """An answer to a body has nothing that a body of its own would have to be held to."""

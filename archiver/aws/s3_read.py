@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.http_parse import Head
-from archiver.aws.s3_answers import Wanted, head_problem, object_info, read_problem
+from archiver.aws.s3_answers import Wanted, object_info, object_problem
 from archiver.aws.s3_wire import Ask, Session, Wire, WireConfig
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
-from archiver.errors import Interrupted, SourceChanged, SourceUnavailable
+from archiver.errors import Interrupted, SourceChanged
 
 _CHECKSUMS = (("x-amz-checksum-mode", "ENABLED"),)
 
@@ -25,7 +25,7 @@ class S3Reader:
         """
         What S3 says of the object.
 
-        Raises SourceUnavailable (missing, denied, archived), Interrupted, ConfigurationFault.
+        Raises SourceUnavailable (missing, denied, archived), Interrupted, CredentialsRefused, ConfigurationFault.
         """
         ask = Ask("HEAD", location, _accept, amz=_CHECKSUMS)
         answer = await self._ask(ask)
@@ -35,24 +35,22 @@ class S3Reader:
             answer = await self._ask(ask)
         if answer.head.status < 300:  # noqa: PLR2004
             return object_info(answer.head)
-        raise head_problem(answer)
+        raise object_problem(answer)
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         """
         Fill *into* with the object's bytes from *start* on; at least one byte has to be asked for.
 
-        Raises Interrupted with the number of good bytes received, SourceChanged, ConfigurationFault.
+        Raises Interrupted with the number of good bytes received, SourceChanged, SourceUnavailable (it may not be
+        read), CredentialsRefused, ConfigurationFault.
         """
         if not etag.isprintable():  # it would end its header line; and no ETag that we were told is like that
             raise SourceChanged("no object has this ETag")
         end = start + sum([view.nbytes for view in into]) - 1
         lines = f"Range: bytes={start}-{end}\r\nIf-Match: {etag}\r\n"
-        try:
-            answer = await self._ask(Ask("GET", location, Wanted(etag, start, end).check, into, lines))
-        except SourceUnavailable as error:
-            raise SourceChanged(str(error)) from error
+        answer = await self._ask(Ask("GET", location, Wanted(etag, start, end).check, into, lines))
         if answer.head.status >= 300:  # noqa: PLR2004
-            raise read_problem(answer)
+            raise object_problem(answer, pinned=True)
 
     async def _ask_why(self, location: Location) -> None:
         """Ask by GET for the code that HEAD does not tell; return where GET finds nothing wrong."""
@@ -61,7 +59,7 @@ class S3Reader:
         except _Readable:
             return
         if answer.head.status != 416:  # noqa: PLR2004 - an empty object has no first byte, and is readable
-            raise head_problem(answer)
+            raise object_problem(answer)
 
 
 class _Readable(Interrupted):

@@ -99,26 +99,26 @@ class Wire:
         Raises Interrupted, ConfigurationFault, SourceUnavailable (no such name can be), and what *check* raises.
         """
         keys = await self._current_keys()
-        place = self._place(ask.location)
-        answer = await self._send(ask, keys, place)
+        place = self._place(ask.location.bucket)
+        answer = await self._send(ask, place, keys)
         if answer.head.status < 300:  # noqa: PLR2004
             return answer
-        if self._endpoint.learn(ask.location.bucket, other_region(answer), place.region):
-            return await self._send(ask, keys, self._place(ask.location))
+        if self._endpoint.learn(ask.location.bucket, other_region(answer), place):
+            return await self._send(ask, self._place(ask.location.bucket), keys)
         if error_code(answer) in EXPIRED:
             self._keys_until = 0.0
             renewed = await self._current_keys()
             if renewed != keys:
-                return await self._send(ask, renewed, place)
+                return await self._send(ask, place, renewed)
         return answer
 
-    def _place(self, location: Location) -> Place:
+    def _place(self, bucket: str) -> Place:
         try:
-            return self._endpoint.place(location.bucket)
+            return self._endpoint.place(bucket)
         except UnusableNameError as error:
             raise SourceUnavailable("source_missing", str(error)) from error
 
-    async def _send(self, ask: Ask, keys: Keys, place: Place) -> Answer:
+    async def _send(self, ask: Ask, place: Place, keys: Keys) -> Answer:
         try:
             path = encoded_path(place, ask.location)
         except UnusableNameError as error:

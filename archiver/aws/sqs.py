@@ -5,11 +5,12 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from archiver.aws.attributes import sendable, size_of, unwired, wire, with_reason
 from archiver.aws.faults import DENIED, NO_QUEUE, Make, NotThere, table, translated
-from archiver.errors import ConfigurationFault, LeaseLost, Temporary
+from archiver.errors import ConfigurationFault, LeaseLost, Temporary, Undeliverable
 from archiver.ports import Attribute, Message, Note, QueueFacts, Rejection
 
 if TYPE_CHECKING:
@@ -33,15 +34,29 @@ _ABSENT = table(NotThere, NO_QUEUE) | table(ConfigurationFault, DENIED)
 # SQS's own sentence about it quotes the receipt handle.
 _STALE = table(
     lambda _: LeaseLost("SQS refuses the receipt"),
-    {"InvalidParameterValue", "InvalidParameterValueException", "MessageNotInflight", "ReceiptHandleIsInvalid"},
+    {
+        "InvalidAddress",
+        "InvalidParameterValue",
+        "InvalidParameterValueException",
+        "MessageNotInflight",
+        "ReceiptHandleIsInvalid",
+    },
 )
+# About what is sent, not about the queue: its size (the queue's limit may have been lowered), or characters.
+_UNSENDABLE = table(
+    Undeliverable,
+    {"InvalidMessageContents", "InvalidParameterValue", "InvalidParameterValueException", "MessageTooLong"},
+)
+_NO_RECEIPT = "AQEBnone"
 
 
-async def resolve_queue(client: "SQSClient", text: str, special: Mapping[str, Make] = _ABSENT) -> str:
+async def resolve_queue(
+    client: "SQSClient", text: str, special: Mapping[str, Make] = _ABSENT, refused: Make = ConfigurationFault
+) -> str:
     """
     The URL of the queue that *text* names: a name, an ARN (of this account or another), or the URL itself.
     Raises NotThere where SQS knows no such queue, ConfigurationFault where it won't say, Temporary.
-    *special* says otherwise.
+    *special* and *refused* say otherwise.
     """
     if "://" in text:
         return text
@@ -51,40 +66,57 @@ async def resolve_queue(client: "SQSClient", text: str, special: Mapping[str, Ma
         if len(parts) != _ARN_PARTS or parts[2] != "sqs":
             raise NotThere(f"{text} is not the ARN of a queue")
         asked = {"QueueName": parts[5], "QueueOwnerAWSAccountId": parts[4]}
-    with translated(f"GetQueueUrl {text}", special):
+    with translated(f"GetQueueUrl {text}", special, refused):
         return str((await client.get_queue_url(**asked))["QueueUrl"])
 
 
 class Outlet:
     """
     A queue to send to, named by *queue* (name, URL or ARN) and looked up when first needed. `limit` is its own size
-    limit in bytes once `check` has asked, and `arn` its ARN. *special* sorts the errors.
+    limit in bytes once `check` has asked, `arn` its ARN. *special* and *refused* sort the errors, as in `translated`.
     """
 
-    def __init__(self, client: "SQSClient", queue: str, special: Mapping[str, Make] = _ABSENT) -> None:
+    def __init__(
+        self,
+        client: "SQSClient",
+        queue: str,
+        special: Mapping[str, Make] = _ABSENT,
+        refused: Make = ConfigurationFault,
+    ) -> None:
         self.limit: int | None = None
         self.arn: str | None = None
         self._client = client
         self._queue = queue
         self._special = special
+        self._refused = refused
         self._url: str | None = None
 
     async def check(self) -> None:
         """Ask whether the queue is there, and for its limit. Raises NotThere, ConfigurationFault, Temporary."""
         url = await self._resolved()
-        with translated(f"GetQueueAttributes {self._queue}", self._special):
+        with translated(f"GetQueueAttributes {self._queue}", self._special, self._refused):
             names: list[QueueAttributeNameType] = ["MaximumMessageSize", "QueueArn"]
             told = (await self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)).get("Attributes", {})
         self.limit = int(told.get("MaximumMessageSize", MESSAGE_LIMIT))
         self.arn = told.get("QueueArn")
 
     async def send(self, body: str, attributes: Mapping[str, Attribute], group: str, deduplication_id: str) -> None:
-        """Send one message; *group* and *deduplication_id* only to a FIFO queue. Raises as `check` does."""
+        """
+        Send one message; *group* and *deduplication_id* only to a FIFO queue. Raises as `check` does, and Undeliverable
+        where the queue does not take this one; its limit is read anew then.
+        """
         fifo = self._queue.endswith(".fifo")  # SQS knows them by this ending, too
         ids: dict[str, Any] = {"MessageGroupId": group, "MessageDeduplicationId": deduplication_id} if fifo else {}
         url = await self._resolved()
-        with translated(f"SendMessage {self._queue}", self._special):
-            await self._client.send_message(QueueUrl=url, MessageBody=body, MessageAttributes=wire(attributes), **ids)
+        try:
+            with translated(f"SendMessage {self._queue}", {**_UNSENDABLE, **self._special}, self._refused):
+                await self._client.send_message(
+                    QueueUrl=url, MessageBody=body, MessageAttributes=wire(attributes), **ids
+                )
+        except Undeliverable:
+            with suppress(Temporary, ConfigurationFault):
+                await self.check()
+            raise
 
     @property
     def url(self) -> str | None:
@@ -93,7 +125,7 @@ class Outlet:
 
     async def _resolved(self) -> str:
         if self._url is None:
-            self._url = await resolve_queue(self._client, self._queue, self._special)
+            self._url = await resolve_queue(self._client, self._queue, self._special, self._refused)
         return self._url
 
 
@@ -137,17 +169,34 @@ class SqsSource:
         self._dead_letters: Outlet | None = None
         if facts.dead_letter_arn:
             # Gone or denied, it is no fault to pause for: the message stays, and the redrive policy takes it.
-            self._dead_letters = Outlet(clients.sqs_control, facts.dead_letter_arn, special={})
+            self._dead_letters = Outlet(
+                clients.sqs_control, facts.dead_letter_arn, table(Undeliverable, NO_QUEUE | DENIED), Undeliverable
+            )
 
     @classmethod
     async def open(cls, clients: "Clients", queue: str, wait_seconds: int) -> Self:
         """*queue* is a name, URL or ARN. Raises NotThere, ConfigurationFault, Temporary."""
         url = await resolve_queue(clients.sqs_control, queue)
-        with translated(f"GetQueueAttributes {queue}", _ABSENT):
+        with translated(f"GetQueueAttributes {queue}", _ABSENT, ConfigurationFault):
             told = await clients.sqs_control.get_queue_attributes(
                 QueueUrl=url, AttributeNames=["QueueArn", "VisibilityTimeout", "RedrivePolicy"]
             )
-        return cls(clients, url, _facts(told.get("Attributes", {})), wait_seconds)
+        source = cls(clients, url, _facts(told.get("Attributes", {})), wait_seconds)
+        await source.check()
+        return source
+
+    async def check(self) -> None:
+        """
+        Ask for what a lease and its end need, with a receipt that is none: who may not do it is refused before SQS
+        looks at the receipt. Raises ConfigurationFault.
+        """
+        client = self._clients.sqs_control
+        for operation, call in (
+            ("ChangeMessageVisibility", partial(client.change_message_visibility, VisibilityTimeout=0)),
+            ("DeleteMessage", client.delete_message),
+        ):
+            with suppress(Temporary), translated(operation, table(ConfigurationFault, DENIED)):
+                await call(QueueUrl=self.url, ReceiptHandle=_NO_RECEIPT)
 
     async def receive(self, limit: int) -> list[Message]:
         received_at = time.monotonic()
@@ -164,19 +213,19 @@ class SqsSource:
         return [_message(one, received_at) for one in told.get("Messages", [])]
 
     async def hide(self, message: Message, seconds: int) -> None:
-        with translated("ChangeMessageVisibility", _STALE):
+        with translated("ChangeMessageVisibility", _STALE, ConfigurationFault):
             await self._clients.sqs_lease.change_message_visibility(
                 QueueUrl=self.url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds
             )
 
     async def delete(self, message: Message) -> None:
-        with translated("DeleteMessage", _STALE):
+        with translated("DeleteMessage", _STALE, ConfigurationFault):
             await self._clients.sqs_control.delete_message(QueueUrl=self.url, ReceiptHandle=message.receipt)
 
     async def reject(self, message: Message, rejection: Rejection) -> None:
         queue = self._dead_letters
         if queue is None:
-            raise Temporary("the source queue has no dead-letter queue")
+            raise Undeliverable("the source queue has no dead-letter queue")
         if queue.limit is None:
             with suppress(Temporary):  # who may not ask goes by SQS's own limit
                 await queue.check()

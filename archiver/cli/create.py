@@ -143,7 +143,7 @@ async def _made(body: str, output: Path | None, *, force: bool, as_json: bool) -
         order = order_of(body, *([] if output else ["S3_DESTINATION_BUCKET"]))
         async with means_of(order.settings) as means:
             if output is not None:
-                built = await _built(order, means, FileStore(output, force=force), str(output))
+                built = await _built(order, means, FileStore(output, force=force), str(output), proves=False)
                 return Made(str(output), None, built, monotonic() - began)
             bucket, key = order.rules.destination_bucket, _key(order)
             await _check_bucket(means, bucket)
@@ -181,14 +181,14 @@ def _link(order: "Order", key: str) -> "Link":
     return links_of(order.settings).link(key)
 
 
-async def _built(order: "Order", means: "Means", store: "ObjectStore", key: str) -> "Built":
+async def _built(order: "Order", means: "Means", store: "ObjectStore", key: str, *, proves: bool = True) -> "Built":
     from archiver.build import Builder
     from archiver.cli.bar import shown
     from archiver.core.locations import content_disposition
     from archiver.ports import Target
     from archiver.stages.progress import Progress
 
-    builder = Builder(order.rules, fetcher=means.fetcher, store=store, budget=means.budget)
+    builder = Builder(order.rules, fetcher=means.fetcher, store=store, budget=means.budget, proves=proves)
     named = content_disposition(order.request.archive_name, order.rules.file_prefix, datetime.now(UTC))
     progress = Progress()
     async with shown("archive", progress):

@@ -20,7 +20,7 @@ import structlog
 from archiver.core.backoff import full_jitter
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo, Pinned
-from archiver.errors import Interrupted, Temporary
+from archiver.errors import CredentialsRefused, Interrupted, SourceChanged, SourceUnavailable, Temporary
 from archiver.ports import ObjectReader
 from archiver.stages.limiter import Limiter
 
@@ -58,7 +58,7 @@ class Fetcher:
         return self._limiter.most
 
     async def head(self, location: Location) -> ObjectInfo:
-        """What the store says of *location*. Raises SourceUnavailable, Temporary, ConfigurationFault."""
+        """What the store says of *location*. Raises SourceUnavailable, Temporary, CredentialsRefused."""
 
         async def once(_: int) -> ObjectInfo:
             return await self._reader.head(location)
@@ -69,22 +69,28 @@ class Fetcher:
         """
         Fill *into* with the object's bytes from *start* on, all of them.
 
-        Raises SourceChanged, Temporary, ConfigurationFault.
+        Raises SourceChanged, SourceUnavailable, CredentialsRefused, each with its *location*; Temporary.
         """
+        wanted = sum(map(len, into))
 
         async def once(received: int) -> None:
-            views = into if received == 0 else _after(into, received)
-            await self._reader.read(pinned.location, pinned.etag, start + received, views)
+            if received < wanted:  # else all bytes came, though not the answer's end: no range is left to ask for
+                views = _after(into, received) if received else into
+                await self._reader.read(pinned.location, pinned.etag, start + received, views)
 
         await self._patiently(once, pinned.location)
 
     async def _patiently(self, once: Callable[[int], Awaitable[T]], location: Location) -> T:
-        try:  # the common case, kept short: it runs once for every small object
-            async with self._limiter:
-                result = await once(0)
-            self._limiter.succeeded()
-        except Interrupted as error:
-            return await self._again(once, location, error)
+        try:
+            try:  # the common case, kept short: it runs once for every small object
+                async with self._limiter:
+                    result = await once(0)
+                self._limiter.succeeded()
+            except Interrupted as error:
+                result = await self._again(once, location, error)
+        except (SourceUnavailable, SourceChanged, CredentialsRefused) as error:
+            error.location = location
+            raise
         return result
 
     async def _again(self, once: Callable[[int], Awaitable[T]], location: Location, error: Interrupted) -> T:

@@ -7,9 +7,11 @@ object's metadata.
 """
 
 import asyncio
+import itertools
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TypeVar
 
 import structlog
@@ -23,6 +25,8 @@ log = structlog.get_logger(__name__)
 TOKEN = "archiver-token"  # noqa: S105 - the name of a metadata field
 TRIES = 6
 PART_TRIES = 20
+PART_SECONDS = 60.0
+SECONDS = 12.0  # more than twice the time after which a place that answers nobody counts as down
 BASE, CAP = 0.2, 10.0  # seconds
 
 T = TypeVar("T")
@@ -47,7 +51,7 @@ class Upload:
                 self._multipart = await patiently(lambda: self._store.begin(self._target))
         multipart = self._multipart
         # Patient, as reads are: behind one part stand hours of others. The lease and the time limit bound it.
-        await patiently(lambda: multipart.part(number, body, crc32), tries=PART_TRIES)
+        await patiently(lambda: multipart.part(number, body, crc32), tries=PART_TRIES, seconds=PART_SECONDS)
 
     async def put(self, body: memoryview, crc32: int) -> StoredArchive:
         """Send the whole archive at once and make it appear. Raises ArchiveExists, Temporary, LeaseLost."""
@@ -63,7 +67,8 @@ class Upload:
         return stored
 
     async def _finish(self, write: Callable[[], Awaitable[StoredArchive]], size: int) -> StoredArchive:
-        for attempt in range(1, TRIES + 1):
+        begun = monotonic()
+        for attempt in itertools.count(1):
             self._confirm()  # as late as can be: nothing may appear once the lease is lost
             try:
                 return await write()
@@ -73,7 +78,7 @@ class Upload:
                 log.warning("upload.unsettled", reason=str(error), attempt=attempt)
                 if await patiently(lambda: self._store.find(self._target.key)) is not None:
                     return await self._ours(size)
-                if attempt == TRIES:
+                if attempt >= TRIES and monotonic() - begun >= SECONDS:
                     raise
                 await asyncio.sleep(full_jitter(attempt, BASE, CAP, random.uniform))
         raise AssertionError
@@ -92,7 +97,7 @@ class Upload:
         if self._multipart is None:
             return
         try:
-            await patiently(self._multipart.abort, tries=3)
+            await patiently(self._multipart.abort, tries=3, seconds=0)
         except Exception as error:  # noqa: BLE001 - the job's own failure must not be hidden behind this one
             log.warning("upload.orphaned", key=self._target.key, reason=str(error))
 
@@ -118,13 +123,19 @@ async def uploading(store: ObjectStore, target: Target, confirm: Callable[[], No
             raise cancelled
 
 
-async def patiently(call: Callable[[], Awaitable[T]], tries: int = TRIES) -> T:
-    """Call until it works, *tries* times at the most, on Temporary errors."""
-    for attempt in range(1, tries + 1):
+async def patiently(call: Callable[[], Awaitable[T]], tries: int = TRIES, seconds: float | None = None) -> T:
+    """
+    Call until it works, on Temporary errors; given up after *tries* and *seconds* (SECONDS unless given), both.
+
+    In the time that this takes at the least it is found out whether the other side answers anyone: a place that is
+    down is no reason to give up here.
+    """
+    begun = monotonic()
+    for attempt in itertools.count(1):
         try:
             return await call()
         except Temporary:
-            if attempt == tries:
+            if attempt >= tries and monotonic() - begun >= (SECONDS if seconds is None else seconds):
                 raise
             await asyncio.sleep(full_jitter(attempt, BASE, CAP, random.uniform))
     raise AssertionError

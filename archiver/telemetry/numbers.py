@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from archiver.gate import Gate
 from archiver.pulse import Pulse
-from archiver.settle import Gate
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 
@@ -22,7 +22,7 @@ UNITS: Mapping[str, str] = {
     "Running": "Count",  # jobs
     "OpenParts": "Count",  # part buffers in use
     "Memory": "Bytes",  # resident
-    "Paused": "Count",  # jobs that a configuration fault holds; 1 where receiving fails
+    "Paused": "Count",  # jobs, stores and queues that hold up receiving; 1 where receiving itself fails
 }
 """Every metric, and its unit as CloudWatch names it."""
 

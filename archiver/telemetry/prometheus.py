@@ -66,7 +66,11 @@ class _Process(Collector):
             ("running_jobs", "Jobs at work.", standing.running),
             ("open_parts", "Part buffers in use.", standing.open_parts),
             ("memory_bytes", "Resident memory.", standing.memory),
-            ("paused", "Jobs that a configuration fault holds; 1 where receiving fails.", standing.paused),
+            (
+                "paused",
+                "Jobs, stores and queues that hold up receiving; 1 where receiving fails.",
+                standing.paused,
+            ),
         ):
             gauge = GaugeMetricFamily(f"archiver_{name}", told, labels=["service"])
             gauge.add_metric([self._service], value)

@@ -42,4 +42,4 @@ class Refusing:
 def refusing(error: BaseException, **answers: Any) -> Clients:
     """Clients for every role that refuse with *error*."""
     one: Any = Refusing(error, **answers)
-    return Clients(one, one, one, one, one, one, one, one)
+    return Clients(one, one, one, one, one, one, one)

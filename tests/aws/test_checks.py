@@ -88,7 +88,7 @@ async def test_dead_letter_queue_that_cannot_be_asked_takes_no_other_finding_alo
             return call
 
     one: Any = Half(UNREACHED)
-    found = await found_by(checks(Clients(one, one, one, one, one, one, one, one)))
+    found = await found_by(checks(Clients(one, one, one, one, one, one, one)))
     assert (found["source queue"].state, found["redrive policy"].state) == ("ok", "ok")
     assert found["dead-letter queue"].state == "unknown"
 
@@ -101,7 +101,7 @@ async def test_sts_that_gives_no_client_is_a_fault_like_all_others(aws: Aws, cli
     broken: Any = Session()
     one: Any = None
     with pytest.raises(CredentialsFault, match="/nowhere/token"):
-        await who_am_i(Clients(broken, one, one, one, one, one, one, one))
+        await who_am_i(Clients(broken, one, one, one, one, one, one))
     assert (await who_am_i(clients)).account == "123456789012"
 
 
@@ -138,22 +138,29 @@ async def test_bucket_that_answers_a_delete_with_a_version_is_not_written_to() -
     assert finding.told == "uploads to archives can be begun; none was completed, as the bucket keeps versions"
 
 
-class Part:
-    """Takes parts, or refuses with *error*."""
+class Sender:
+    """Takes bodies, or refuses whole ones with *put* and parts with *part*."""
 
-    def __init__(self, error: Exception | None = None) -> None:
-        self._error = error
+    def __init__(self, put: Exception | None, part: Exception | None) -> None:
+        self._put, self._part = put, part
+
+    async def put(self, *_: Any) -> str:
+        if self._put is not None:
+            raise self._put
+        return '"e"'
 
     async def send(self, *_: Any) -> str:
-        if self._error is not None:
-            raise self._error
+        if self._part is not None:
+            raise self._part
         return '"e"'
 
 
-def writing(error: Exception, part: Exception | None = None, **answers: Any) -> tuple[Clients, Any]:
+def writing(
+    error: Exception, put: Exception | None = None, part: Exception | None = None, **answers: Any
+) -> tuple[Clients, Any]:
     one: Any = Refusing(error, **answers)
-    sender: Any = Part(part)
-    return Clients(one, one, one, one, one, one, one, sender), one
+    sender: Any = Sender(put, part)
+    return Clients(one, one, one, one, one, one, sender), one
 
 
 BEGUN = {"UploadId": "u"}
@@ -169,34 +176,24 @@ async def test_who_may_not_delete_begins_and_aborts_alone() -> None:
     assert "s3:DeleteObject on arn:aws:s3:::archives/.archiver-check" in finding.remedy
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        client_error("NotImplemented", 501),
-        client_error("InvalidArgument", 400),
-        client_error("QuotaExceeded", 403),
-    ],
-)
-async def test_store_that_does_not_take_what_a_worker_sends_is_bad(error: Exception) -> None:
-    clients, _ = writing(error, delete_object={})
+@pytest.mark.parametrize("told", ["S3 answered 501 NotImplemented", "S3 answered 403 QuotaExceeded"])
+@pytest.mark.parametrize("refused", ["put", "part"])
+async def test_store_that_does_not_take_a_body_is_bad(told: str, refused: str) -> None:
+    refusal: Any = {refused: ConfigurationFault(told)}
+    clients, _ = writing(GONE, delete_object={}, create_multipart_upload=BEGUN, **refusal)
     (finding,) = await look_at_writing(clients, "archives")
-    assert finding.state == "bad"
-    assert "archives refuses what a worker sends: PutObject .archiver-check" in finding.told
+    assert (finding.state, finding.told) == ("bad", f"archives refuses what a worker sends: {told}")
     assert "CRC-32" in finding.remedy
 
 
-async def test_refused_completion_is_bad_and_the_upload_is_aborted() -> None:
-    error = client_error("InvalidPart", 400)
-    clients, _ = writing(error, delete_object={}, put_object={"ETag": "e"}, create_multipart_upload=BEGUN)
+@pytest.mark.parametrize("error", [client_error("NotImplemented", 501), client_error("InvalidArgument", 400)])
+async def test_refused_beginning_and_completion_are_bad(error: Exception) -> None:
+    clients, _ = writing(error, delete_object={})
+    (finding,) = await look_at_writing(clients, "archives")
+    assert (finding.state, "CreateMultipartUpload" in finding.told) == ("bad", True)
+    clients, _ = writing(error, delete_object={}, create_multipart_upload=BEGUN)
     (finding,) = await look_at_writing(clients, "archives")
     assert (finding.state, "CompleteMultipartUpload" in finding.told) == ("bad", True)
-
-
-async def test_refused_part_is_bad() -> None:
-    answers = {"delete_object": {}, "put_object": {"ETag": "e"}, "create_multipart_upload": BEGUN}
-    clients, _ = writing(GONE, Temporary("S3 answered 501 NotImplemented"), **answers)
-    (finding,) = await look_at_writing(clients, "archives")
-    assert (finding.state, "501" in finding.told) == ("bad", True)
 
 
 @pytest.mark.parametrize("error", [client_error("SlowDown", 503), client_error("InternalError", 500), UNREACHED])
@@ -207,7 +204,7 @@ async def test_store_that_is_busy_or_away_is_no_refusal(error: Exception) -> Non
 
 
 async def test_denied_writing_and_a_bucket_that_is_gone_say_so() -> None:
-    clients, _ = writing(client_error("AccessDenied", 403), delete_object={})
+    clients, _ = writing(GONE, put=ConfigurationFault("S3 answered 403 AccessDenied"), delete_object={})
     with pytest.raises(ConfigurationFault, match="AccessDenied"):
         await look_at_writing(clients, "archives")
     clients, _ = writing(client_error("NoSuchBucket", 404))

@@ -17,7 +17,7 @@ async def test_aws_region_goes_before_aws_default_region(monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_REGION", "us-east-2")
     async with open_clients(Limits()) as clients:
         assert clients.sqs_receive.meta.region_name == "us-east-2"
-        assert clients.s3_upload.meta.endpoint_url == "https://s3.us-east-2.amazonaws.com"
+        assert clients.s3_control.meta.endpoint_url == "https://s3.us-east-2.amazonaws.com"
 
 
 async def test_an_empty_aws_region_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:

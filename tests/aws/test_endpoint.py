@@ -88,24 +88,29 @@ def test_lone_surrogate_is_no_key() -> None:
         reached(Endpoint("http://127.0.0.1:9000", None), "photos", "\ud800")
 
 
-def test_learned_region_moves_one_bucket_and_is_news_to_all_that_were_sent_before() -> None:
+def test_learned_region_moves_one_bucket_and_is_worth_asking_for_whoever_asked_elsewhere() -> None:
     endpoint = Endpoint("https://s3.dualstack.us-east-1.amazonaws.com", "us-east-1")
-    reached(endpoint, "photos")
-    assert endpoint.learn("photos", "eu-west-1", "us-east-1")
+    first = endpoint.place("photos")
+    assert endpoint.learn("photos", "eu-west-1", first)
     assert reached(endpoint, "photos")[0] == "photos.s3.dualstack.eu-west-1.amazonaws.com"
     assert reached(endpoint, "photos")[2] == "eu-west-1"
     assert reached(endpoint, "others")[2] == "us-east-1"
-    assert endpoint.learn("photos", "eu-west-1", "us-east-1"), "sent before the region was known"
-    assert not endpoint.learn("photos", "eu-west-1", "eu-west-1")
+    assert endpoint.learn(
+        "photos", "eu-west-1", first
+    )  # another request that was under way: no news, but no use either
+    assert not endpoint.learn("photos", "eu-west-1", endpoint.place("photos"))
 
 
 @pytest.mark.parametrize("region", ["", "us-east-1", "evil.example.com/", "x\r\ny", "EU"])
-def test_region_that_is_none_or_no_news_is_not_learned(region: str) -> None:
-    assert not Endpoint("https://s3.amazonaws.com", "us-east-1").learn("photos", region, "us-east-1")
+def test_region_that_is_none_or_was_asked_is_not_learned(region: str) -> None:
+    endpoint = Endpoint("https://s3.amazonaws.com", "us-east-1")
+    assert not endpoint.learn("photos", region, endpoint.place("photos"))
+    assert endpoint.place("photos").region == "us-east-1"
 
 
 def test_custom_endpoint_learns_no_region() -> None:
-    assert not Endpoint("http://127.0.0.1:9000", "us-east-1").learn("photos", "eu-west-1", "us-east-1")
+    endpoint = Endpoint("http://127.0.0.1:9000", "us-east-1")
+    assert not endpoint.learn("photos", "eu-west-1", endpoint.place("photos"))
 
 
 @pytest.mark.parametrize("url", ["ftp://storage.example", "storage.example:9000"])

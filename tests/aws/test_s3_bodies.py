@@ -1,6 +1,7 @@
-"""Parts on the wire: sent without a copy, sent whole again on a retry, and an error in a 200 is an error."""
+"""Bodies on the wire: sent from where they are, whole again on a retry, and an error in a 200 is an error."""
 
 import asyncio
+import socket
 import zlib
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -12,7 +13,9 @@ import pytest
 from archiver.aws import s3_parts
 from archiver.aws.clients import Clients, Limits, open_clients
 from archiver.aws.http import Limits as HttpLimits
-from archiver.aws.s3 import SLICE, S3Store, S3Upload, Slices, Upload
+from archiver.aws.http_connection import SLICE, Connection
+from archiver.aws.http_exchange import Request
+from archiver.aws.s3 import S3Store, S3Upload, Upload
 from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, Temporary
 from archiver.ports import Target
 
@@ -65,14 +68,6 @@ def upload(clients: Clients) -> S3Upload:
     return S3Upload(clients, Upload("archives", "a.zip", "id"))
 
 
-async def test_slices_are_views_of_the_body_itself() -> None:
-    body = bytearray(BODY)
-    views = [view async for view in Slices(memoryview(body))]
-    body[0] ^= 1
-    assert b"".join(views) == body
-    assert max(len(view) for view in views) == SLICE
-
-
 async def test_a_part_goes_out_whole_with_its_length_and_its_crc(monkeypatch: pytest.MonkeyPatch) -> None:
     async with answering(monkeypatch, OK) as (server, clients):
         await upload(clients).part(7, memoryview(BODY), CRC)
@@ -108,6 +103,13 @@ def refusal(status: int, code: str) -> str:
         (refusal(403, "AccessDenied"), ConfigurationFault),
         (refusal(404, "NoSuchBucket"), ConfigurationFault),
         (refusal(400, "KMS.DisabledException"), ConfigurationFault),
+        (refusal(400, "InvalidArgument"), ConfigurationFault),
+        (refusal(405, "MethodNotAllowed"), ConfigurationFault),
+        (refusal(501, "NotImplemented"), ConfigurationFault),
+        (refusal(507, "InsufficientStorage"), ConfigurationFault),
+        (refusal(400, "RequestTimeout"), Temporary),
+        (refusal(408, "Unknown"), Temporary),
+        (refusal(400, "EntityTooLarge"), Temporary),
         (refusal(403, "SignatureDoesNotMatch"), ConfigurationFault),
         (refusal(403, "RequestTimeTooSkewed"), ConfigurationFault),
         (refusal(200, "InternalError"), Temporary),
@@ -122,6 +124,143 @@ async def test_each_answer_to_a_part_is_sorted_by_what_to_do_about_it(
     async with answering(monkeypatch, answer) as (_, clients):
         with pytest.raises(expected):
             await upload(clients).part(1, memoryview(BODY), CRC)
+
+
+DESCRIBED = Target("a b.zip", 'attachment; filename="a b.zip"', {"archiver-token": "t", "archiver-files": "3"})
+
+
+async def test_an_archive_of_one_part_goes_out_whole_with_all_that_stands_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with answering(monkeypatch, OK) as (server, clients):
+        stored = await S3Store(clients, "archives").put(DESCRIBED, memoryview(BODY), CRC)
+    assert (stored.size, stored.etag, stored.crc32, stored.metadata) == (len(BODY), '"e"', CRC, DESCRIBED.metadata)
+    assert server.bodies == [BODY]
+    assert server.heads[0].startswith("put /archives/a%20b.zip http/1.1\r\n")
+    for line in (
+        "if-none-match: *",
+        "content-type: application/zip",
+        'content-disposition: attachment; filename="a b.zip"',
+        f"content-length: {len(BODY)}",
+        "x-amz-meta-archiver-files: 3",
+        "x-amz-meta-archiver-token: t",
+        f"x-amz-checksum-crc32: {WIRED.lower()}",
+    ):
+        assert f"\r\n{line}\r\n" in server.heads[0]
+    signed = server.heads[0].partition("signedheaders=")[2].partition(",")[0].split(";")
+    assert {"x-amz-meta-archiver-files", "x-amz-meta-archiver-token", "x-amz-checksum-crc32"} <= set(signed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (refusal(412, "PreconditionFailed"), ArchiveExists),
+        (refusal(409, "ConditionalRequestConflict"), Temporary),
+        (refusal(403, "AccessDenied"), ConfigurationFault),
+        (refusal(404, "NoSuchBucket"), ConfigurationFault),
+        (refusal(403, "InvalidAccessKeyId"), ConfigurationFault),
+        (refusal(501, "NotImplemented"), ConfigurationFault),
+        (refusal(503, "SlowDown"), Temporary),
+        (refusal(400, "BadDigest"), Temporary),
+        (refusal(200, "InternalError"), Temporary),
+        (OK.replace(WIRED, "AAAAAA=="), Temporary),
+        ("", Temporary),
+    ],
+)
+async def test_each_answer_to_an_archive_is_sorted_by_what_to_do_about_it(
+    monkeypatch: pytest.MonkeyPatch, answer: str, expected: type[ArchiverError]
+) -> None:
+    async with answering(monkeypatch, answer) as (_, clients):
+        with pytest.raises(expected):
+            await S3Store(clients, "archives").put(DESCRIBED, memoryview(BODY), CRC)
+
+
+@pytest.mark.parametrize("value", ["ü", "a\r\nb: c", " a", "a  b"])
+async def test_a_value_that_would_not_arrive_as_it_was_signed_is_never_sent(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    async with answering(monkeypatch, OK) as (server, clients):
+        for target in (Target("a.zip", value), Target("a.zip", "attachment", {"archiver-token": value})):
+            with pytest.raises(ValueError, match="ASCII"):
+                await S3Store(clients, "archives").put(target, memoryview(BODY), CRC)
+    assert server.heads == []
+
+
+class SlowStore:
+    """Takes a request's head, then nothing until *go*; then all that comes until the connection ends."""
+
+    def __init__(self) -> None:
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.bind(("127.0.0.1", 0))
+        self.socket.listen()
+        self.socket.setblocking(False)
+        self.taken, self.go, self.got = asyncio.Event(), asyncio.Event(), bytearray()
+
+    async def serve(self) -> None:
+        loop = asyncio.get_running_loop()
+        connection, _ = await loop.sock_accept(self.socket)
+        with connection:
+            connection.setblocking(False)
+            while b"\r\n\r\n" not in self.got:
+                self.got += await loop.sock_recv(connection, 512)
+            self.taken.set()
+            await self.go.wait()
+            try:
+                while chunk := await loop.sock_recv(connection, 1 << 16):
+                    self.got += chunk
+            except OSError:
+                pass
+
+
+@pytest.mark.parametrize("verb", ["put", "part"])
+@pytest.mark.parametrize("behind", [0, 1, 4096, SLICE - 1])
+async def test_a_call_that_is_cancelled_sends_nothing_of_who_has_its_buffer_next(
+    monkeypatch: pytest.MonkeyPatch, verb: str, behind: int
+) -> None:
+    """What the sockets did not take stays behind in the transport: from Python 3.12 on, as a view of the buffer."""
+    store = SlowStore()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{store.socket.getsockname()[1]}")
+    size = (4 << 20) + behind
+    body = bytearray(b"A" * size)
+    serving = asyncio.create_task(store.serve())
+    async with open_clients(Limits()) as clients:
+        view = memoryview(body)
+        call = (
+            S3Store(clients, "archives").put(DESCRIBED, view, 0) if verb == "put" else upload(clients).part(1, view, 0)
+        )
+        sending = asyncio.ensure_future(call)
+        await store.taken.wait()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+        body[:] = b"B" * size
+        store.go.set()
+        await serving
+    store.socket.close()
+    sent = bytes(store.got).partition(b"\r\n\r\n")[2]
+    assert b"B" not in sent
+    assert len(sent) < size
+
+
+async def test_an_early_answer_ends_the_connection_while_bytes_of_the_body_wait_in_the_transport() -> None:
+    """The last slice was handed over, and not taken: a kept connection would send it later, and then a request."""
+    pair = socket.socketpair()
+    pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    loop = asyncio.get_running_loop()
+    _, connection = await loop.create_connection(lambda: Connection(lambda _: None), sock=pair[0])
+    body = memoryview(bytearray(b"A" * SLICE))
+    asked = asyncio.create_task(
+        connection.exchange(Request("PUT", b"PUT / HTTP/1.1\r\n\r\n", None, lambda _: None, body))
+    )
+    await asyncio.sleep(0)
+    pair[1].sendall(BUSY.encode())
+
+    answer = await asked
+
+    assert answer.head.status == 503
+    assert not connection.usable
+    await connection.lost
+    pair[1].close()
 
 
 async def test_an_early_refusal_ends_the_sending(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +305,7 @@ async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.Monke
 async def test_a_retried_put_sends_the_archive_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
     async with answering(monkeypatch, BUSY, OK) as (server, clients):
         store, target = S3Store(clients, "archives"), Target("a.zip", "attachment", {})
-        with pytest.raises(Temporary):  # a look at the lease stands between two tries: none is the SDK's
+        with pytest.raises(Temporary):  # a look at the lease stands between two tries
             await store.put(target, memoryview(BODY), CRC)
         await store.put(target, memoryview(BODY), CRC)
     assert server.bodies == [BODY, BODY]

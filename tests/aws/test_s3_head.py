@@ -9,8 +9,8 @@ from aws.canned import answer
 from aws.reading import BODY, ETAG, FACTS, PHOTO, error, head, part, reading, unavailable
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo
-from archiver.errors import ConfigurationFault, Interrupted, SourceChanged, SourceUnavailable
+from archiver.core.plan import EARLIEST, ObjectInfo
+from archiver.errors import ConfigurationFault, Interrupted, SourceUnavailable
 
 
 async def test_head_tells_the_facts() -> None:
@@ -43,24 +43,32 @@ async def test_only_a_crc_of_the_whole_object_counts(fields: list[str], crc32: i
 
 
 @pytest.mark.parametrize(
-    "fields",
+    ("said", "wanting"),
     [
-        FACTS[1:],
-        FACTS[:1],
-        (FACTS[0], "Last-Modified: yesterday"),
-        (FACTS[0], "Last-Modified: Sun, 31 Feb 1994 08:49:37 GMT"),
-        (FACTS[0], "Last-Modified: Sun, 06 Nox 1994 08:49:37 GMT"),
-        (*FACTS, "Content-Length: 5"),
+        (head(*FACTS[1:]), "no ETag"),
+        ("\r\n".join(["HTTP/1.1 200 OK", *FACTS, "", ""]).encode(), "no Content-Length"),
+        ("\r\n".join(["HTTP/1.1 200 OK", *FACTS[1:], "", ""]).encode(), "no Content-Length and no ETag"),
+        (head(*FACTS, "Content-Length: 5"), "more than one content-length"),
     ],
 )
-async def test_head_that_lacks_a_fact_is_an_interruption(fields: Sequence[str]) -> None:
-    async with reading([head(*fields)]) as (_, reader):
-        assert isinstance(await unavailable(reader), Interrupted)
+async def test_head_that_lacks_length_or_etag_is_an_interruption_that_says_which(said: bytes, wanting: str) -> None:
+    async with reading([said]) as (_, reader):
+        problem = await unavailable(reader)
+    assert isinstance(problem, Interrupted)
+    assert wanting in str(problem)
 
 
-async def test_head_without_length_is_an_interruption() -> None:
-    async with reading(["\r\n".join(["HTTP/1.1 200 OK", *FACTS, "", ""]).encode()]) as (_, reader):
-        assert isinstance(await unavailable(reader), Interrupted)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        ("Last-Modified: yesterday",),
+        ("Last-Modified: Sun, 31 Feb 1994 08:49:37 GMT",),
+    ],
+)
+async def test_date_that_cannot_be_read_is_no_reason_to_refuse_a_file(fields: Sequence[str]) -> None:
+    async with reading([head(FACTS[0], *fields)]) as (_, reader):
+        assert (await reader.head(PHOTO)).modified == EARLIEST
 
 
 RESTORED = 'x-amz-restore: ongoing-request="false", expiry-date="Fri, 21 Dec 2035 00:00:00 GMT"'
@@ -106,6 +114,8 @@ WHY = {
     "no bucket": ("403 Forbidden", error("404 Not Found", "NoSuchBucket"), "source_missing", 2),
     "key too long": ("400 Bad Request", error("400 Bad Request", "KeyTooLongError"), "source_missing", 2),
     "archived": ("403 Forbidden", error("403 Forbidden", "InvalidObjectState"), "source_archived", 2),
+    "for a reason that is in no list": ("400 Bad Request", error("400 Bad Request", "XYZ"), "source_denied", 2),
+    "for legal reasons": ("451 No", answer("451 No"), "source_denied", 2),
 }
 
 
@@ -151,7 +161,7 @@ async def test_head_refused_where_get_is_not_is_asked_once_more(why: bytes) -> N
     async with reading([head(status="403 Forbidden")], [why], [head(*FACTS)]) as (_, reader):
         assert (await reader.head(PHOTO)).size == 5
     async with reading([head(status="403 Forbidden")], [why], [head(status="403 Forbidden")]) as (_, reader):
-        assert isinstance(await unavailable(reader), Interrupted)
+        assert isinstance(await unavailable(reader), SourceUnavailable)
 
 
 @pytest.mark.parametrize("location", [Location("a/b", "x"), Location("a\r\nb", "x"), Location("photos", "\ud800")])
@@ -159,6 +169,6 @@ async def test_name_that_nothing_can_have_is_missing_without_a_request(location:
     async with reading([head(*FACTS)]) as (server, reader):
         with pytest.raises(SourceUnavailable, match="source_missing"):
             await reader.head(location)
-        with pytest.raises(SourceChanged):
+        with pytest.raises(SourceUnavailable, match="source_missing"):
             await reader.read(location, ETAG, 0, [memoryview(bytearray(1))])
         assert server.requests == []

@@ -14,7 +14,7 @@ from archiver.aws.endpoint import Endpoint
 from archiver.aws.http import Limits
 from archiver.aws.s3_read import S3Reader
 from archiver.core.locations import Location
-from archiver.errors import ConfigurationFault, Interrupted, SourceChanged, SourceUnavailable
+from archiver.errors import ConfigurationFault, CredentialsRefused, Interrupted, SourceChanged, SourceUnavailable
 
 
 async def test_range_is_asked_for_by_version_and_fills_the_views() -> None:
@@ -80,22 +80,61 @@ async def test_success_that_is_not_what_was_asked_for_places_nothing(said: bytes
 
 
 CHANGED = {
-    "another version": part(etag='"fedcba"'),
-    "precondition": error("412 Precondition Failed", "PreconditionFailed"),
-    "deleted": error("404 Not Found", "NoSuchKey"),
-    "bucket deleted": error("404 Not Found", "NoSuchBucket"),
-    "denied": error("403 Forbidden", "AccessDenied"),
-    "archived": error("403 Forbidden", "InvalidObjectState"),
-    "shrunk": error("416 Requested Range Not Satisfiable", "InvalidRange"),
-    "key disabled": error("400 Bad Request", "KMS.DisabledException"),
+    "another version": (part(etag='"fedcba"'), False),
+    "precondition": (error("412 Precondition Failed", "PreconditionFailed"), False),
+    "shrunk": (error("416 Requested Range Not Satisfiable", "InvalidRange"), False),
+    "deleted": (error("404 Not Found", "NoSuchKey"), True),
+    "bucket deleted": (error("404 Not Found", "NoSuchBucket"), True),
 }
 
 
-@pytest.mark.parametrize("said", CHANGED.values(), ids=CHANGED.keys())
-async def test_object_that_is_no_longer_the_planned_one_is_told_apart(said: bytes) -> None:
+@pytest.mark.parametrize(("said", "gone"), CHANGED.values(), ids=CHANGED.keys())
+async def test_object_that_is_no_longer_the_planned_one_is_told_apart(said: bytes, gone: bool) -> None:
     into = bytearray(20)
     async with reading([said]) as (_, reader):
-        assert isinstance(await failed(reader, [memoryview(into)]), SourceChanged)
+        problem = await failed(reader, [memoryview(into)])
+    assert isinstance(problem, SourceChanged)
+    assert problem.gone is gone
+    assert into == bytes(20)
+
+
+KMS = "not authorized to perform: kms:Decrypt on the resource"
+REFUSED = {
+    "denied": (error("403 Forbidden", "AccessDenied"), "source_denied", "HEAD is allowed"),
+    "kms": (error("403 Forbidden", "AccessDenied", KMS), "source_denied", "KMS"),
+    "key disabled": (error("400 Bad Request", "KMS.DisabledException"), "source_denied", "KMS"),
+    "key pending deletion": (error("400 Bad Request", "KMS.KMSInvalidStateException"), "source_denied", "KMS"),
+    "key gone": (error("400 Bad Request", "KMS.NotFoundException"), "source_denied", "KMS"),
+    "key of another form of name": (error("400 Bad Request", "KmsDisabled"), "source_denied", "KMS"),
+    "customer's key": (
+        error("400 Bad Request", "InvalidRequest", "stored using a form of Server Side Encryption"),
+        "source_denied",
+        "encrypted with a key that we don't have",
+    ),
+    "archived": (error("403 Forbidden", "InvalidObjectState"), "source_archived", "restored"),
+    "bucket disabled": (error("403 Forbidden", "AllAccessDisabled"), "source_denied", "disabled"),
+    "cap": (error("403 Forbidden", "TransactionCapExceeded"), "source_denied", "403 TransactionCapExceeded"),
+    "by a stranger": (answer("403 Forbidden", b"<html>"), "source_denied", "403"),
+    "for legal reasons": (answer("451 Unavailable For Legal Reasons"), "source_denied", "451"),
+    "method": (error("405 Method Not Allowed", "MethodNotAllowed"), "source_denied", "405 MethodNotAllowed"),
+    "nonsense": (error("400 Bad Request", "InvalidRequest"), "source_denied", "400 InvalidRequest"),
+    "for money": (answer("402 Payment Required"), "source_denied", "402"),
+    "gone for good": (answer("410 Gone"), "source_missing", "410"),
+}
+
+
+@pytest.mark.parametrize(("said", "code", "words"), REFUSED.values(), ids=REFUSED.keys())
+async def test_read_that_is_refused_is_a_verdict_on_that_object_with_the_stores_own_words(
+    said: bytes, code: str, words: str
+) -> None:
+    into = bytearray(20)
+    async with reading([said]) as (server, reader):
+        problem = await failed(reader, [memoryview(into)])
+        assert len(server.requests) == 1
+    assert isinstance(problem, SourceUnavailable)
+    assert problem.code == code
+    assert words in problem.detail
+    assert f"S3 answered {said.split()[1].decode()}" in problem.detail
     assert into == bytes(20)
 
 
@@ -116,9 +155,10 @@ FOR_NOW = {
     "gateway": (answer("502 Bad Gateway", b"<html>"), False),
     "gateway time-out": (answer("504 Gateway Timeout"), False),
     "request time-out": (error("400 Bad Request", "RequestTimeout"), False),
+    "request time-out by its status": (answer("408 Request Timeout"), False),
+    "too early": (answer("425 Too Early"), False),
     "odd": (error("409 Conflict", "OperationAborted"), False),
-    "forbidden by a stranger": (answer("403 Forbidden", b"<html>"), False),
-    "moved": (error("301 Moved Permanently", "PermanentRedirect"), False),
+    "moved for now": (error("307 Temporary Redirect", "TemporaryRedirect"), False),
     "not modified": (answer("304 Not Modified"), False),
 }
 
@@ -134,13 +174,27 @@ async def test_what_may_pass_is_an_interruption_that_names_status_and_code(said:
 
 
 @pytest.mark.parametrize(
-    "code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "RequestTimeTooSkewed"]
+    "said",
+    [
+        *(
+            error("403 Forbidden", code, "SECRETTOKEN")
+            for code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "ExpiredToken")
+        ),
+        error("400 Bad Request", "InvalidToken", "SECRETTOKEN"),
+        error("400 Bad Request", "AuthorizationHeaderMalformed", "SECRETTOKEN"),
+        error("301 Moved Permanently", "PermanentRedirect"),
+        answer("401 Unauthorized"),
+        answer("407 Proxy Authentication Required"),
+    ],
 )
-async def test_refused_credentials_or_clock_are_ours_to_mend(code: str) -> None:
-    async with reading([error("403 Forbidden", code, "SECRETTOKEN")]) as (_, reader):
+async def test_refused_credentials_clock_or_region_are_told_apart_from_denials(said: bytes) -> None:
+    """Ours to mend, as long as nobody knows better."""
+    async with reading([said]) as (_, reader):
         problem = await failed(reader)
+    assert isinstance(problem, CredentialsRefused)
     assert isinstance(problem, ConfigurationFault)
-    assert code in str(problem)
+    assert problem.code in str(problem)
+    assert problem.code in said.decode()
 
 
 @pytest.mark.parametrize("good", [0, 1, 50_000, len(BODY) - 1])

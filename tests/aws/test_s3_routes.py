@@ -1,5 +1,6 @@
-"""With which credentials, and in which region, a bucket is read."""
+"""With which credentials, and in which region, a bucket is read and written."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,7 +11,9 @@ from aws.reading import BODY, ETAG, FACTS, PHOTO, Frozen, Session, error, failed
 
 from archiver.aws.endpoint import Endpoint, Place
 from archiver.aws.http import Origin
+from archiver.aws.s3_parts import PartSender
 from archiver.aws.s3_read import S3Reader
+from archiver.core.locations import Location
 from archiver.errors import ConfigurationFault, Interrupted
 
 
@@ -94,3 +97,42 @@ async def test_redirect_of_a_custom_endpoint_is_not_followed() -> None:
     async with reading([answer("301 Moved", b"", "x-amz-bucket-region: eu-west-1")]) as (server, reader):
         assert isinstance(await failed(reader), Interrupted)
         assert len(server.requests) == 1
+
+
+async def test_parts_that_learn_a_region_together_all_arrive_there() -> None:
+    """The first answer teaches the region; the others, which were under way, carry the same news."""
+    malformed = error("400 Bad Request", "AuthorizationHeaderMalformed").replace(
+        b"HTTP/1.1 400 Bad Request\r\n", b"HTTP/1.1 400 Bad Request\r\nx-amz-bucket-region: eu-west-1\r\n"
+    )
+    all_asked = asyncio.Event()
+
+    class Region:
+        """Says where the bucket is once four requests have come to the wrong place."""
+
+        def __init__(self) -> None:
+            self.asked: list[bytes] = []
+
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while True:
+                    asked = await reader.readuntil(b"\r\n\r\n")
+                    await reader.readexactly(10)
+                    self.asked.append(asked)
+                    if len(self.asked) == 4:
+                        all_asked.set()
+                    await all_asked.wait()
+                    right = b"/eu-west-1/s3/aws4_request" in asked
+                    writer.write(answer("200 OK", b"", 'ETag: "e"') if right else malformed)
+            except (asyncio.IncompleteReadError, OSError):
+                writer.close()
+
+    region = Region()
+    async with await asyncio.start_server(region.serve, "127.0.0.1", 0) as listening:
+        endpoint = Rerouted("https://s3.us-east-1.amazonaws.com", "us-east-1")
+        endpoint.port = listening.sockets[0].getsockname()[1]
+        sender = PartSender(Session(), endpoint)
+        at, body = Location("archives", "a.zip"), memoryview(b"0123456789")
+        etags = await asyncio.gather(*(sender.send(at, "id", number, body, 0) for number in range(1, 5)))
+        await sender.close()
+    assert etags == ['"e"'] * 4
+    assert len(region.asked) == 8

@@ -170,7 +170,7 @@ async def test_signal_to_stop_is_heard_while_the_source_queue_hangs(aws: Aws) ->
             return call
 
     one: Any = Hanging()
-    means = Means(Clients(one, one, one, one, one, one, one, one), {}, MemoryReader(MemoryS3()))
+    means = Means(Clients(one, one, one, one, one, one, one), {}, MemoryReader(MemoryS3()))
     opening = asyncio.create_task(open_source(settings(), means, Pulse(), stop))
     await begun.wait()
     stop.set()

@@ -134,12 +134,22 @@ async def test_a_replaced_object_is_source_changed(bench: Bench) -> None:
         await bench.reader.read(bench.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
 
 
-async def test_an_object_that_was_removed_after_the_plan_is_source_changed(bench: Bench) -> None:
+async def test_an_object_that_was_removed_after_the_plan_is_gone(bench: Bench) -> None:
     bench.put("a.png", BODY)
     info = await bench.reader.head(bench.at("a.png"))
     bench.remove("a.png")
-    with pytest.raises(SourceChanged):
+    with pytest.raises(SourceChanged) as caught:
         await bench.reader.read(bench.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
+    assert caught.value.gone
+
+
+async def test_an_object_that_sleeps_since_it_was_planned_is_source_archived_and_not_changed(bench: Bench) -> None:
+    bench.put("a.png", BODY)
+    info = await bench.reader.head(bench.at("a.png"))
+    bench.freeze("a.png")
+    with pytest.raises(SourceUnavailable) as caught:
+        await bench.reader.read(bench.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
+    assert caught.value.code == "source_archived"
 
 
 @pytest.mark.parametrize("key", ["a b/ü+%20&?#.png", "/a//b.jpg", "a/./b/../c.txt", "emoji-\U0001f600"])

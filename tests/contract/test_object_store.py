@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -253,6 +254,17 @@ async def test_a_sweep_aborts_every_upload_of_that_key_and_of_no_other(bench: Be
         await send(await bench.store.begin(target), 1, LAST)
     await bench.store.sweep(TARGET.key)
     assert bench.pending() == [longer.key]
+
+
+@in_buckets
+async def test_a_sweep_spares_what_was_begun_later(bench: Bench) -> None:
+    await send(await bench.store.begin(TARGET), 1, LAST)
+
+    await bench.store.sweep(TARGET.key, datetime(2001, 1, 1, tzinfo=UTC))
+    assert bench.pending() == [TARGET.key]
+
+    await bench.store.sweep(TARGET.key, datetime(2101, 1, 1, tzinfo=UTC))
+    assert bench.pending() == []
 
 
 async def test_a_sweep_spares_a_finished_archive(bench: Bench) -> None:

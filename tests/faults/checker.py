@@ -19,7 +19,7 @@ def deleted_only_after_its_outcome(evidence: Evidence) -> Findings:
             yield from _unsettled(evidence, job, delete)
         kept += not carried_out(evidence.deletes(job))
     known = {job.message for job in evidence.jobs}
-    for delete in evidence.history.of("DeleteMessage"):
+    for delete in carried_out(evidence.history.of("DeleteMessage")):
         if delete.facts.get("message") not in known:
             yield f"a message that nobody sent was deleted (call {delete.seq})"
     moved = len(known & set(evidence.remains.dead))

@@ -2,8 +2,8 @@
 What S3 and SQS refuse and the emulator accepts.
 
 S3: a wrong CRC-32 of an object, a part or a whole multipart upload; a wrong `x-amz-mp-object-size`; parts out of order;
-a part for an upload that has ended. SQS: a receipt that is not the message's latest, or whose time has run out; more
-than ten message attributes, empty ones, characters that XML can't hold.
+a part for an upload that has ended. SQS: a receipt that it never gave, that is not the message's latest, or whose time
+has run out; more than ten message attributes, empty ones, characters that XML can't hold.
 """
 
 import re
@@ -112,7 +112,7 @@ class Strict:
     def _refuse_receipt(self, exchange: Exchange) -> Answer | None:
         call, message = exchange.call, exchange.facts.get("message")
         if message is None:
-            return None  # the emulator decides
+            return refusal(call, 400, "ReceiptHandleIsInvalid", "The input receipt handle is invalid.")
         lease = self._leases[message]
         stale = lease.receipt != exchange.facts["receipt"] or lease.deleted
         if call.op == "DeleteMessage":

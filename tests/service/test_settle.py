@@ -9,8 +9,9 @@ from structlog.testing import capture_logs
 
 from archiver import settle
 from archiver.errors import ConfigurationFault, LeaseLost, Rejected, Temporary
+from archiver.gate import Gate
 from archiver.ports import Done, Message, QueueFacts, Rejection
-from archiver.settle import Gate, Settler
+from archiver.settle import Settler
 from twins import MemoryObserver, MemoryQueue
 
 DONE = Done("succeeded", 3, 100, "key", reused=False)
@@ -66,6 +67,12 @@ class Scene:
         (message,) = await self.queue.receive(1)
         await settler.handle(message)
         return job
+
+    async def again(self, job: ScriptedJob) -> None:
+        """The message that was given back is received once more."""
+        self.queue.show()
+        (message,) = await self.queue.receive(1)
+        await Settler(self.queue, self.queue.facts, job, self.gate, self.observer).handle(message)
 
 
 @pytest.fixture
@@ -146,10 +153,33 @@ async def test_the_last_receive_that_the_redrive_policy_allows_ends_in_a_rejecti
     assert scene.dead.messages[0].attributes["ErrorCode"].value == code
 
 
-async def test_a_defect_of_ours_is_a_rejection_and_does_not_end_the_worker(scene: Scene) -> None:
+async def test_a_defect_of_ours_is_tried_once_more_and_then_rejected(scene: Scene) -> None:
+    """A defect of one moment is none of the request; and it never ends the worker."""
+    job = await scene.settle(ZeroDivisionError("ours"))
+    assert scene.dead.messages == []
+
+    await scene.again(job)
+
+    assert scene.dead.messages[0].attributes["ErrorCode"].value == "internal"
+
+
+async def test_a_defect_on_the_only_receive_that_is_allowed_is_rejected_as_that(scene: Scene) -> None:
+    scene.queue.facts = QueueFacts("arn", visibility=30, max_receives=1, dead_letter_arn="dead")
+
     await scene.settle(ZeroDivisionError("ours"))
 
     assert scene.dead.messages[0].attributes["ErrorCode"].value == "internal"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+async def test_memory_and_threads_that_run_out_are_no_fault_of_the_message(
+    scene: Scene, logs: list[dict[str, object]], error: Exception
+) -> None:
+    job = await scene.settle(error)
+    await scene.again(job)
+
+    assert events(logs).count("job.retried") == 2
+    assert scene.dead.messages == []
 
 
 async def test_an_error_of_the_machine_is_temporary(scene: Scene, logs: list[dict[str, object]]) -> None:
@@ -232,6 +262,57 @@ async def test_a_job_that_nears_the_twelve_hours_is_rejected(scene: Scene) -> No
     await scene.settle(long, longest=0.07)
 
     assert scene.dead.messages[0].attributes["ErrorCode"].value == "time_limit"
+
+
+async def test_a_job_whose_time_ends_while_a_store_is_down_goes_back(scene: Scene) -> None:
+    """Never rejected: the twelve hours were not the job's."""
+    scene.gate.hold()
+
+    async def long() -> Done:
+        await asyncio.sleep(60)
+        return DONE
+
+    await scene.settle(long, longest=0.07)
+
+    assert scene.queue.hidden[-1][1] == 900
+    assert scene.dead.messages == []
+
+
+async def test_a_delete_that_is_refused_holds_the_message_until_it_is_allowed(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """Done and answered, it would come again and again, until the redrive policy takes it."""
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    scene.queue.faults.plan("delete", ConfigurationFault("denied"), times=40)
+    shut: list[float | None] = []
+    settled = scene.queue.hide
+
+    async def looked(message: Message, seconds: int) -> None:
+        shut.append(scene.gate.shut_for)
+        await settled(message, seconds)
+
+    scene.queue.hide = looked  # type: ignore[method-assign]
+    job = await scene.settle(DONE)
+
+    assert job.runs == 1
+    assert scene.queue.messages == []
+    assert len(shut) > 1 and set(shut) == {None}  # renewed meanwhile, and nothing else received
+    assert scene.gate.shut_for == 0
+    assert events(logs)[-1] == "worker.resumed"
+
+
+async def test_a_lease_that_sqs_does_not_let_us_renew_makes_the_worker_rest(scene: Scene) -> None:
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    scene.queue.faults.plan("hide", ConfigurationFault("denied"), times=0)
+
+    async def long() -> Done:
+        await asyncio.sleep(60)
+        return DONE
+
+    await scene.settle(long)
+
+    assert scene.observer.seen[-1].outcome == "lease_lost"
+    assert (scene.gate.shut_for or 0) > 50
 
 
 async def test_a_time_out_of_the_jobs_own_is_temporary(scene: Scene, logs: list[dict[str, object]]) -> None:

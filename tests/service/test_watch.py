@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from archiver.gate import Gate
 from archiver.pulse import Pulse
 from archiver.settings import load_settings
-from archiver.settle import Gate
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
@@ -38,7 +38,7 @@ async def test_readiness_follows_the_workers_life(parts: Watched) -> None:
     parts.pulse.failed()
     assert trouble(watch) == "receiving from SQS fails: the log says why"
     parts.gate.hold()
-    assert trouble(watch) == "a configuration fault holds jobs: the log says why"
+    assert trouble(watch) == "jobs are held: the log says why (worker.paused)"
     parts.gate.release()
     parts.pulse.received()
     assert trouble(watch) is None

@@ -8,9 +8,10 @@ import pytest
 
 from archiver import worker as module
 from archiver.errors import ConfigurationFault, Rejected, Temporary
+from archiver.gate import Gate
 from archiver.ports import Done, Message, QueueFacts
 from archiver.pulse import Pulse
-from archiver.settle import Gate, Settler
+from archiver.settle import Settler
 from archiver.worker import Pace, Worker
 from twins import MemoryObserver, MemoryQueue
 

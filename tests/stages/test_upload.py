@@ -1,6 +1,7 @@
 """Parts out, undone on any failure; outcomes settled by looking."""
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -19,6 +20,7 @@ AT = Location("archives", TARGET.key)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waits between tries."""
     monkeypatch.setattr(module, "CAP", 0.0)
+    monkeypatch.setattr(module, "SECONDS", 0.0)
 
 
 async def send(stage: Stage, parts: int = 2) -> None:
@@ -159,9 +161,20 @@ async def test_an_abort_goes_on_when_its_job_is_cancelled_again() -> None:
     assert not stage.store.pending
 
 
-async def test_patience_ends() -> None:
+@pytest.mark.parametrize(("tries", "seconds", "calls"), [(2, 0.0, 2), (5, 0.0, 5), (1, 3.0, 3)])
+async def test_patience_ends_when_both_the_tries_and_the_time_are_over(
+    monkeypatch: pytest.MonkeyPatch, tries: int, seconds: float, calls: int
+) -> None:
+    times = itertools.count()
+    monkeypatch.setattr(module, "monotonic", lambda: float(next(times)))  # a second passes with each look
+    made = 0
+
     async def never() -> None:
+        nonlocal made
+        made += 1
         raise Temporary("no")
 
     with pytest.raises(Temporary):
-        await patiently(never, tries=2)
+        await patiently(never, tries=tries, seconds=seconds)
+
+    assert made == calls

@@ -17,7 +17,7 @@ PIECE = 64 * 1024
 
 @dataclass(frozen=True)
 class Blob:
-    """One object. *trouble*: why it can't be had, as S3 would say it."""
+    """One object. *trouble*: why it can't be had, as S3 would say it; *unseen*: which HEAD does not know."""
 
     data: bytes
     etag: str
@@ -26,6 +26,7 @@ class Blob:
     disposition: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     trouble: Code | None = None
+    unseen: bool = False
 
     @property
     def crc32(self) -> int:
@@ -45,9 +46,12 @@ class MemoryS3:
         self.blobs[location] = Blob(data, etag_of(data), modified, content_type)
         return location
 
-    def spoil(self, location: Location, trouble: Code) -> None:
-        """From now on *location* is denied or archived; missing objects are simply not there."""
-        self.blobs[location] = replace(self.blobs[location], trouble=trouble)
+    def spoil(self, location: Location, trouble: Code, *, unseen: bool = False) -> None:
+        """
+        From now on *location* is denied or archived; missing objects are simply not there. *unseen*: reads are refused,
+        HEAD is answered.
+        """
+        self.blobs[location] = replace(self.blobs[location], trouble=trouble, unseen=unseen)
 
 
 class MemoryReader:
@@ -73,7 +77,7 @@ class MemoryReader:
             blob = self.s3.blobs.get(location)
             if blob is None:
                 raise SourceUnavailable("source_missing", f"{location} does not exist")
-            if blob.trouble is not None:
+            if blob.trouble is not None and not blob.unseen:
                 raise SourceUnavailable(blob.trouble, f"{location} can't be read")
             size, crc32 = len(blob.data), blob.crc32
             return ObjectInfo(size, blob.etag, blob.modified, blob.content_type, crc32, blob.metadata)
@@ -103,8 +107,12 @@ class MemoryReader:
 
     def _pinned(self, location: Location, etag: str) -> Blob:
         blob = self.s3.blobs.get(location)
-        if blob is None or blob.trouble is not None or blob.etag != etag:
-            raise SourceChanged(f"{location} is not what was planned")
+        if blob is None:
+            raise SourceChanged("the object is gone", gone=True)
+        if blob.trouble is not None:
+            raise SourceUnavailable(blob.trouble, f"{location} may not be read")
+        if blob.etag != etag:
+            raise SourceChanged("another ETag than was planned")
         return blob
 
 

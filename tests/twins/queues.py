@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from archiver.aws.attributes import CODE, REASON, sendable, size_of, with_reason
-from archiver.errors import LeaseLost, Temporary
+from archiver.errors import LeaseLost, Undeliverable
 from archiver.ports import Attribute, Ended, Message, Note, QueueFacts, Rejection
 from twins.faults import Clock, Faults
 
@@ -65,6 +65,11 @@ class MemoryQueue:
         """Ids of the messages that could be received now."""
         return [name for name, queued in self._queue.items() if queued.visible_at <= self._clock()]
 
+    def show(self) -> None:
+        """Make every message visible, as time would."""
+        for queued in self._queue.values():
+            queued.visible_at = self._clock()
+
     async def receive(self, limit: int) -> list[Message]:
         received_at = self._clock()
         async with self.faults("receive"):
@@ -91,7 +96,7 @@ class MemoryQueue:
     async def reject(self, message: Message, rejection: Rejection) -> None:
         async with self.faults("reject"):
             if self.dead_letters is None:
-                raise Temporary("the source queue has no dead-letter queue")
+                raise Undeliverable("the source queue has no dead-letter queue")
             room = MESSAGE_LIMIT - len(message.body.encode())
             attributes = with_reason(message.attributes, rejection.code, rejection.message, room)
             self.dead_letters.put(message.body, attributes, rejection.group)

@@ -22,6 +22,7 @@ class _Pending:
     """One multipart upload as the bucket knows it."""
 
     target: Target
+    begun: datetime
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -63,14 +64,14 @@ class MemoryStore:
         async with self.faults("begin"):
             self._there()
             name = f"upload-{next(self._numbers)}"
-            self.pending[name] = _Pending(target)
+            self.pending[name] = _Pending(target, datetime.now(UTC))
             self.events.append("begin")
             return MemoryUpload(self, name)
 
-    async def sweep(self, key: str) -> None:
+    async def sweep(self, key: str, before: datetime | None = None) -> None:
         async with self.faults("sweep"):
             for name, pending in list(self.pending.items()):
-                if pending.target.key == key:
+                if pending.target.key == key and (before is None or pending.begun < before):
                     del self.pending[name]
 
     def _there(self) -> None:

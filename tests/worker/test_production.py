@@ -95,7 +95,7 @@ def test_a_worker_whose_destination_is_gone_holds_its_job_and_is_not_ready(scene
     scene.ask("a.jpg")
     until(lambda: "worker.paused" in worker.log, "a job that is held")
 
-    assert get(worker, "/health/ready") == (503, "a configuration fault holds jobs: the log says why\n")
+    assert get(worker, "/health/ready") == (503, "jobs are held: the log says why (worker.paused)\n")
     assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
 
 

@@ -1,0 +1,67 @@
+"""Whether a denial is a verdict on one object, or on us: a role that lost its policy must not empty the queue."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from archiver.core.draft import Draft
+from archiver.core.plan import ObjectInfo, Pinned
+from archiver.errors import ConfigurationFault, Rejected, SourceChanged, SourceProblem, SourceUnavailable, Temporary
+from archiver.stages.fetch import Fetcher
+
+REST = 60.0  # seconds
+REMEMBERED = 8
+ASKED = 3
+
+
+class Rights:
+    """
+    What may be read in *bucket*, the operator's own (None: there is none). One for the process: it remembers some
+    objects that were read well.
+    """
+
+    def __init__(self, bucket: str | None, fetcher: Fetcher) -> None:
+        self._bucket = bucket
+        self._fetcher = fetcher
+        self._read: deque[Pinned] = deque(maxlen=REMEMBERED)
+
+    def were_read(self, pins: Iterable[Pinned]) -> None:
+        """Bytes of *pins* came. That HEAD was answered proves less: it needs no key to decrypt an object."""
+        one = next((pinned for pinned in pins if pinned.location.bucket == self._bucket), None)
+        if one is not None and one not in self._read:
+            self._read.append(one)
+
+    async def check(self, draft: Draft, answers: Sequence[ObjectInfo | SourceProblem]) -> None:
+        """
+        Raises ConfigurationFault where something is denied, and what was read before is denied by now, too.
+
+        Raises Temporary where all that a request names in the bucket is denied, and nothing else is known to be
+        readable: more likely a role without its policy than bad requests.
+        """
+        ours = [
+            (file.location, answer)
+            for file, answer in zip(draft.files, answers, strict=True)
+            if file.location.bucket == self._bucket
+        ]
+        denied = {at: one for at, one in ours if isinstance(one, SourceProblem) and one.code == "source_denied"}
+        if not denied:
+            return
+        detail = next(iter(denied.values())).detail
+        others = [pinned for pinned in reversed(self._read) if pinned.location not in denied][:ASKED]
+        for pinned in others:
+            if not await self._is_denied(pinned):
+                return
+        if others:
+            was = others[0].location
+            raise ConfigurationFault(f"{detail}: so for {next(iter(denied))}, and for {was}, which was read before")
+        if len(denied) == len({at for at, _ in ours}):
+            reason = f"nothing in the bucket {self._bucket} may be read: {detail}"
+            raise Temporary(reason, rejection=Rejected("source_denied", reason, [*denied.values()]), rest=REST)
+
+    async def _is_denied(self, pinned: Pinned) -> bool:
+        try:
+            await self._fetcher.read(pinned, 0, [memoryview(bytearray(1))])
+        except SourceUnavailable as error:
+            return error.code == "source_denied"
+        except SourceChanged:
+            return False  # that much may be seen of it
+        return False

@@ -1,0 +1,93 @@
+"""Whose fault refused credentials are."""
+
+import asyncio
+
+import pytest
+
+from archiver.core.locations import Location
+from archiver.errors import ConfigurationFault, CredentialsRefused, Temporary
+from archiver.ports import ObjectStore, StoredArchive
+from archiver.stages.judge import Judge
+from twins import MemoryS3, MemoryStore
+
+ABROAD = Location("abroad", "a.jpg")
+
+
+def refusal() -> CredentialsRefused:
+    error = CredentialsRefused("S3 refuses our credentials: InvalidToken", "InvalidToken")
+    error.location = ABROAD
+    return error
+
+
+async def test_a_source_that_refuses_what_the_destination_takes_is_denied() -> None:
+    verdict = await Judge(MemoryStore(MemoryS3())).verdict(refusal())
+
+    assert verdict.code == "source_denied"
+    assert "InvalidToken" in verdict.detail
+    assert verdict.location == ABROAD
+
+
+@pytest.mark.parametrize("error", [ConfigurationFault("InvalidToken"), Temporary("no connection")])
+async def test_where_the_destination_refuses_too_or_cannot_be_asked_it_is_ours_to_mend(error: Exception) -> None:
+    store = MemoryStore(MemoryS3())
+    store.faults.plan("find", error)
+    refused = refusal()
+
+    with pytest.raises(CredentialsRefused) as caught:
+        await Judge(store).verdict(refused)
+
+    assert caught.value is refused
+
+
+async def test_where_there_is_no_destination_to_ask_it_is_ours_to_mend() -> None:
+    with pytest.raises(CredentialsRefused):
+        await Judge(None).verdict(refusal())
+
+
+async def test_one_look_serves_all_who_wait_for_it() -> None:
+    """The first look began before the others asked: they share the second."""
+    store = MemoryStore(MemoryS3())
+    judge = Judge(store)
+
+    verdicts = await asyncio.gather(*(judge.verdict(refusal()) for _ in range(100)))
+
+    assert {verdict.code for verdict in verdicts} == {"source_denied"}
+    assert store.faults.calls["find"] <= 2
+
+
+async def test_a_look_from_before_the_refusal_proves_nothing() -> None:
+    """Keys that are withdrawn would else reject every message, for as long as an old look is believed."""
+    store = MemoryStore(MemoryS3())
+    judge = Judge(store)
+    await judge.verdict(refusal())
+    store.faults.plan("find", ConfigurationFault("InvalidAccessKeyId"), times=0)
+
+    with pytest.raises(CredentialsRefused):
+        await judge.verdict(refusal())
+
+
+async def test_a_look_that_is_under_way_when_the_refusal_comes_proves_nothing_either() -> None:
+    store = MemoryStore(MemoryS3())
+    find = store.find
+    looking, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(key: str) -> StoredArchive | None:
+        found = await find(key)
+        looking.set()
+        await go_on.wait()
+        return found
+
+    store.find = slow  # type: ignore[method-assign]
+    seam: ObjectStore = store
+    judge = Judge(seam)
+    first = asyncio.create_task(judge.verdict(refusal()))
+    await looking.wait()
+    store.find = find  # type: ignore[method-assign]
+    store.faults.plan("find", ConfigurationFault("InvalidAccessKeyId"), times=0)
+    second = asyncio.create_task(judge.verdict(refusal()))
+    await asyncio.sleep(0)
+    go_on.set()
+
+    assert (await first).code == "source_denied"
+    with pytest.raises(CredentialsRefused):
+        await second
