@@ -7,15 +7,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
-from archiver.aws.clients import Clients, Limits, ca_bundle, open_clients
+from archiver.aws.clients import Clients, Limits, open_clients
+from archiver.aws.endpoint import UnusableNameError
 from archiver.aws.s3 import S3Store
+from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_wire import WireConfig
+from archiver.aws.session import Network, open_network
 from archiver.aws.sqs import SqsNotifier
 from archiver.build import Builder
 from archiver.core.draft import Rules
-from archiver.core.locations import PROBE, AllowList, PlainLinks
-from archiver.errors import ConfigurationFault
+from archiver.core.locations import PROBE, AllowList, Location, PlainLinks
 from archiver.gate import Gate
 from archiver.guarded import GuardedNotifier, GuardedReader, GuardedSource, GuardedStore, Sources
 from archiver.health import Health
@@ -27,7 +28,7 @@ from archiver.settle import Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
-from archiver.start import open_source
+from archiver.start import Means, open_source, opened, reached, settings_told
 from archiver.watch import Watched, watched
 from archiver.worker import Pace, Worker
 
@@ -49,17 +50,18 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
     links, pulse, gate, budget = links_of(settings), Pulse(), Gate(), Budget(settings.memory_budget)
     health = Health(gate)
-    async with connected(limits) as (clients, reader):
-        store = S3Store(clients, settings.destination_bucket)
-        guarded = GuardedReader(reader, _sources(settings, store), health)
-        fetcher = Fetcher(guarded, Limiter(READS_AT_ONCE))
-        async with watched(settings, Watched(pulse, gate, budget, fetcher, stop), write or sys.stdout.write) as watch:
-            queues = _queues(settings, clients)
-            source = await open_source(settings, clients, queues, pulse, stop)
-            if source is None:
+    async with networked(settings) as (network, reader):
+        fetcher = Fetcher(GuardedReader(reader, _sources(settings, reader), health), Limiter(READS_AT_ONCE))
+        seen = Watched(pulse, gate, budget, fetcher, stop)
+        async with watched(settings, seen, write or sys.stdout.write) as watch, AsyncExitStack() as stack:
+            clients = await opened(lambda: stack.enter_async_context(open_clients(limits, network)), pulse, stop)
+            queues = _queues(settings, clients) if clients else {}
+            source = await open_source(settings, Means(clients, queues, reader), pulse, stop) if clients else None
+            if clients is None or source is None:
                 log.info("worker.stopped")
                 return 0
-            rules, kept = rules_of(settings), GuardedStore(store, health)
+            rules = rules_of(settings)
+            kept = GuardedStore(S3Store(clients, settings.destination_bucket), health)
             pipeline = Pipeline(
                 rules,
                 Builder(rules, fetcher=fetcher, store=kept, budget=budget),
@@ -83,10 +85,11 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     return 0
 
 
-def _sources(settings: Settings, store: S3Store) -> Sources:
+def _sources(settings: Settings, reader: S3Reader) -> Sources:
     bucket = settings.source_bucket
     allowed = AllowList.parse(settings.allowed_sources, settings.destination_bucket)
-    return Sources(bucket, allowed.probe(bucket) if bucket else None, lambda: store.find(PROBE))
+    at_large = Location(settings.destination_bucket, PROBE)
+    return Sources(bucket, allowed.probe(bucket) if bucket else None, lambda: reached(reader, at_large))
 
 
 def _answers(queues: dict[str, SqsNotifier | None], health: Health) -> Answers:
@@ -110,27 +113,56 @@ def _queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | Non
 
 
 @asynccontextmanager
-async def connected(limits: Limits) -> AsyncIterator[tuple[Clients, S3Reader]]:
-    """Every client that a worker needs. Raises SettingsError where the `AWS_*` variables are of no use."""
-    async with AsyncExitStack() as stack:
-        try:
-            clients = await stack.enter_async_context(open_clients(limits))
-            reader = await stack.enter_async_context(reading(clients))
-        except ConfigurationFault as fault:
-            raise SettingsError([str(fault)]) from None
-        except ValueError as error:  # a port, say, that no URL can have
-            raise SettingsError([f"AWS_ENDPOINT_URL: {error}"]) from None
+async def connected(limits: Limits, settings: Environment | None = None) -> AsyncIterator[tuple[Clients, S3Reader]]:
+    """
+    Every client that a worker needs. Raises SettingsError where the `AWS_*` variables are of no use, CredentialsFault
+    where a provider of credentials gives none.
+    """
+    async with networked(settings) as (network, reader), AsyncExitStack() as stack:
+        with settings_told():
+            clients = await stack.enter_async_context(open_clients(limits, network))
         yield clients, reader
 
 
 @asynccontextmanager
-async def reading(clients: Clients) -> AsyncIterator[S3Reader]:
-    """The reader of objects, speaking to the endpoint that the SDK's own client was given."""
-    reader = S3Reader(clients.session, clients.s3_endpoint, WireConfig(ca_bundle=ca_bundle()))
+async def networked(settings: Environment | None = None) -> AsyncIterator[tuple[Network, S3Reader]]:
+    """The way to AWS, and the reader of objects on it. Raises SettingsError as `connected` does."""
+    with settings_told():
+        network = await open_network(headers_of(settings) if settings else None)
+    if settings is not None:
+        _placed(settings, network)
+    reader = S3Reader(network.session, network.endpoint, network.wire)
     try:
-        yield reader
+        yield network, reader
     finally:
         await reader.close()
+
+
+def _placed(settings: Environment, network: Network) -> None:
+    """Raises SettingsError where a bucket of the settings can't be had at this endpoint."""
+    problems = []
+    for name, bucket in (
+        ("S3_SOURCE_BUCKET", settings.source_bucket),
+        ("S3_DESTINATION_BUCKET", settings.destination_bucket),
+    ):
+        try:
+            network.endpoint.place(bucket or "unset")
+        except UnusableNameError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise SettingsError(problems)
+
+
+def headers_of(settings: Environment) -> S3Headers:
+    """What the settings add to requests to S3."""
+    named = ((settings.source_bucket, settings.source_owner), (settings.destination_bucket, settings.bucket_owner))
+    return S3Headers(
+        encryption=settings.archive_sse,
+        kms_key=settings.archive_kms_key,
+        bucket_key=settings.archive_bucket_key,
+        requester_pays=settings.request_payer is not None,
+        owners={bucket: owner for bucket, owner in named if bucket and owner},
+    )
 
 
 def rules_of(settings: Environment) -> Rules:

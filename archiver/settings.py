@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, TypeVar, cast
 
-from pydantic import AliasChoices, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -11,7 +11,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from archiver.core.locations import AllowList
+from archiver.core.locations import is_bucket_name
+from archiver.settings_rules import problems_between
 
 MIB = 1024 * 1024
 
@@ -19,7 +20,17 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 FilePrefix = Annotated[
     Text, StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128)
 ]
-BucketName = Annotated[Text, StringConstraints(pattern=r"^[A-Za-z0-9.\-_]{3,255}$")]
+
+
+def _bucket(name: str) -> str:
+    if not is_bucket_name(name):
+        told = "is neither a bucket's name (3 to 63 letters, digits, dots and hyphens) nor an access point's ARN"
+        raise ValueError(f"{name[:80]!a} {told}")
+    return name
+
+
+BucketName = Annotated[Text, AfterValidator(_bucket)]
+Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$")]
 BaseUrl = Annotated[Text, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]+$")]
 
 
@@ -78,6 +89,32 @@ class Environment(BaseSettings):
     )
     compression: Literal["store", "deflate", "auto"] = Field(
         "store", validation_alias="S3_COMPRESSION", description="default of `compression`: store, deflate or auto"
+    )
+    archive_sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
+        None,
+        validation_alias="S3_ARCHIVE_SSE",
+        description="encryption that archives are written with: AES256, aws:kms or aws:kms:dsse; unset: the bucket's",
+    )
+    archive_kms_key: Text | None = Field(
+        None,
+        validation_alias="S3_ARCHIVE_KMS_KEY_ID",
+        description="the KMS key of archives (an ARN, where it is another account's); unset: the account's own for S3",
+    )
+    archive_bucket_key: bool = Field(
+        False,
+        validation_alias="S3_ARCHIVE_BUCKET_KEY",
+        description="encrypt archives under a bucket key: fewer calls to KMS",
+    )
+    request_payer: Literal["requester"] | None = Field(
+        None,
+        validation_alias="S3_REQUEST_PAYER",
+        description="`requester`: this account pays for reads from buckets whose owners want that",
+    )
+    bucket_owner: Account | None = Field(
+        None, validation_alias="S3_EXPECTED_BUCKET_OWNER", description="account that must own S3_DESTINATION_BUCKET"
+    )
+    source_owner: Account | None = Field(
+        None, validation_alias="S3_EXPECTED_SOURCE_OWNER", description="account that must own S3_SOURCE_BUCKET"
     )
     max_concurrent_jobs: int = Field(
         4, ge=1, le=1000, validation_alias="MAX_CONCURRENT_JOBS", description="jobs at once in one worker"
@@ -208,7 +245,7 @@ def _load(model: type[E], environ: Mapping[str, str]) -> E:
             cast("EnvSettingsSource", env_settings).env_vars = {k: v for k, v in environ.items() if v.strip()}
             return (env_settings,)
 
-    problems = _source_problems(environ) + _signing_problems(environ)
+    problems = problems_between(environ)
     try:
         settings = cast("Callable[[], E]", Given)()
     except ValidationError as error:
@@ -225,6 +262,7 @@ def _problem(environ: Mapping[str, str], loc: tuple[int | str, ...], kind: str, 
     given = next((n for n in _names(field.validation_alias) if environ.get(n, "").strip()), name)
     if kind == "missing":
         return f"{given}: is required ({field.description})"
+    msg = msg.removeprefix("Value error, ")
     return f"{given}: {msg[:1].lower()}{msg[1:]} ({field.description})"
 
 
@@ -232,40 +270,3 @@ def _names(alias: object) -> list[str]:
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
     return [str(alias)]
-
-
-def _signing_problems(environ: Mapping[str, str]) -> list[str]:
-    """Signed links take two settings, and a base to sign."""
-    key_id, key, base = (
-        environ.get(name, "").strip() for name in ("CLOUDFRONT_KEY_ID", "CLOUDFRONT_PRIVATE_KEY", "ARCHIVE_BASE_URL")
-    )
-    if bool(key_id) != bool(key):
-        absent, given = ("CLOUDFRONT_PRIVATE_KEY", "CLOUDFRONT_KEY_ID")[:: 1 if key_id else -1]
-        return [f"{absent}: is required where {given} is set: links are signed with both"]
-    if key_id and not base:
-        return ["ARCHIVE_BASE_URL: is required where links are signed: it is the distribution's address"]
-    return []
-
-
-def _source_problems(environ: Mapping[str, str]) -> list[str]:
-    """
-    The rules between S3_ALLOWED_SOURCES and the two buckets, on the raw text: they hold even where other fields fail.
-    """
-    source, destination, allowed = (
-        environ.get(name, "").strip() for name in ("S3_SOURCE_BUCKET", "S3_DESTINATION_BUCKET", "S3_ALLOWED_SOURCES")
-    )
-    if not allowed:
-        if source and source == destination:
-            problem = (
-                "S3_ALLOWED_SOURCES: is required where S3_SOURCE_BUCKET and S3_DESTINATION_BUCKET are one bucket: "
-                "say which prefixes requests may name"
-            )
-            return [problem]
-        return []
-    try:
-        entries = AllowList.parse(allowed, destination)
-    except ValueError as error:
-        return [f"S3_ALLOWED_SOURCES: {error}"]
-    if source and not entries.covers_some_of(source):
-        return [f"S3_ALLOWED_SOURCES: no entry covers any of S3_SOURCE_BUCKET ({source}): add it, or a prefix in it"]
-    return []

@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 
 from loads import Load
 
-from archiver.app import READS_AT_ONCE, links_of, reading, rules_of
-from archiver.aws.clients import Limits, open_clients
+from archiver.app import READS_AT_ONCE, connected, links_of, rules_of
+from archiver.aws.clients import Limits
 from archiver.aws.s3 import S3Store
 from archiver.build import Builder
 from archiver.gate import Gate
@@ -99,7 +99,7 @@ async def run(load: Load, prefix: str) -> dict[str, object]:
         wait_seconds=settings.wait_seconds,
         jobs=settings.max_concurrent_jobs,
     )
-    async with open_clients(limits) as clients, reading(clients) as reader:
+    async with connected(limits) as (clients, reader):
         rules, store = rules_of(settings), S3Store(clients, settings.destination_bucket)
         builder = Builder(
             rules,

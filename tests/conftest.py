@@ -13,13 +13,15 @@ from archiver.aws.clients import Clients, Limits, open_clients
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
+NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _alone() -> Iterator[None]:
     """Fake credentials, no settings of this machine, no metadata service, no proxy."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.upper().startswith("AWS_") or name.upper() in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            if name.upper().startswith("AWS_") or name.upper() in NETWORK:
                 patch.delenv(name)
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")

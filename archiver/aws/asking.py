@@ -10,13 +10,12 @@ from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-import aioboto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
-from archiver.aws.clients import region, tuned, usable
 from archiver.aws.faults import DENIED, NO_QUEUE, NotThere, codes, table, translated
+from archiver.aws.session import open_network, provided, tuned
 from archiver.aws.sqs import resolve_queue
-from archiver.errors import ConfigurationFault, Temporary
+from archiver.errors import ArchiverError, ConfigurationFault, Temporary
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -35,8 +34,8 @@ async def sqs_client() -> AsyncIterator["SQSClient"]:
     ConfigurationFault where the `AWS_*` variables are of no use.
     """
     async with AsyncExitStack() as stack:
-        with usable():
-            session = aioboto3.Session(region_name=region())
+        session = (await open_network()).session
+        with provided():
             opening = session.client("sqs", config=tuned(POLL + 10, attempts=3, pool=10))
             client = await stack.enter_async_context(opening)
         try:
@@ -91,17 +90,19 @@ class Watch:
 
     async def _give_back(self, url: str, receipt: str) -> None:
         try:
-            await self.client.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
-        except ClientError as error:  # it comes back by itself; only a refusal is worth a word
-            if codes(error) & DENIED:
+            with translated("ChangeMessageVisibility"):
+                await self.client.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
+        except Temporary as error:  # it comes back by itself; only a refusal is worth a word
+            if isinstance(error.__cause__, ClientError) and codes(error.__cause__) & DENIED:
                 raise ConfigurationFault("ChangeMessageVisibility is denied: messages of others stay hidden") from error
 
 
 async def queue_names(client: "SQSClient") -> list[str]:
     """Names of this account's queues, for who misspelt one; none where they may not be listed."""
     try:
-        told = await client.list_queues(MaxResults=1000)
-    except ClientError:
+        with translated("ListQueues"):
+            told = await client.list_queues(MaxResults=1000)
+    except ArchiverError:
         return []
     return [url.rpartition("/")[2] for url in told.get("QueueUrls", [])]
 
@@ -111,11 +112,7 @@ async def _meant(client: "SQSClient", text: str) -> str:
     asked = _ASKED.match(text)
     if asked is None:
         return ""
-    try:
-        told = await client.list_queues(MaxResults=1000)
-    except (ClientError, BotoCoreError):  # who may not list them is told without
-        return ""
-    known = [url.rpartition("/")[2] for url in told.get("QueueUrls", [])]
+    known = await queue_names(client)  # who may not list them is told without
     close = difflib.get_close_matches(asked[1].rpartition(":")[2], known, n=1, cutoff=0.7)
     return f" (did you mean {close[0]}?)" if close else ""
 

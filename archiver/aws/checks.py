@@ -4,30 +4,34 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
-from archiver.aws.clients import Clients, tuned
-from archiver.aws.faults import DENIED, NO_BUCKET, NO_QUEUE, NotThere, codes, table, translated
+from archiver.aws.check_writes import look_at_writing
+from archiver.aws.clients import Clients
+from archiver.aws.faults import DENIED, NO_BUCKET, NO_QUEUE, CredentialsFault, NotThere, table, translated
 from archiver.aws.s3 import check_bucket
+from archiver.aws.session import provided, tuned
 from archiver.aws.sqs import resolve_queue
 from archiver.core import checkup
 from archiver.core.checkup import Finding
+from archiver.core.locations import PROBE, AllowList, Location
 from archiver.core.policy import bucket_arn, queue_arn, to_grant
-from archiver.errors import ArchiverError, ConfigurationFault
+from archiver.errors import ArchiverError, ConfigurationFault, Rejected, SourceUnavailable, Temporary
+from archiver.ports import ObjectReader
 
 if TYPE_CHECKING:
     from archiver.settings import Settings
 
 LONGEST = 20.0  # seconds for one check
-PROBE = ".archiver-check"  # key of the upload that is begun and aborted
 
 _DENIED = table(ConfigurationFault, DENIED)
 _QUEUE = table(NotThere, NO_QUEUE) | _DENIED
 _BUCKET = table(NotThere, NO_BUCKET | {"404"}) | _DENIED
+_LIFECYCLE = _BUCKET | table(partial(Rejected, "invalid_request"), {"NoSuchLifecycleConfiguration"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,9 @@ class Self:
 
 async def who_am_i(clients: Clients) -> Self:
     """Ask STS; *skew* is how far our clock is ahead of its. Raises ConfigurationFault, Temporary."""
-    async with clients.session.client("sts", config=tuned(10, attempts=2, pool=1)) as sts:
+    async with AsyncExitStack() as stack:
+        with provided():
+            sts = await stack.enter_async_context(clients.session.client("sts", config=tuned(10, attempts=2, pool=1)))
         with translated("GetCallerIdentity", _DENIED):
             told = await sts.get_caller_identity()
     date = told["ResponseMetadata"]["HTTPHeaders"].get("date")
@@ -52,9 +58,10 @@ async def who_am_i(clients: Clients) -> Self:
 class Checks:
     """The checks of one worker's *settings*, for *me*."""
 
-    def __init__(self, settings: "Settings", clients: Clients, me: Self | None) -> None:
+    def __init__(self, settings: "Settings", clients: Clients, reader: ObjectReader, me: Self | None) -> None:
         self._settings = settings
         self._clients = clients
+        self._reader = reader
         self._account = me.account if me else None
         self._region = clients.sqs_control.meta.region_name
         self._urls: dict[str, str] = {}
@@ -66,11 +73,16 @@ class Checks:
         queues.append(("progress queue", settings.progress_queue))
         looks = [self._bounded("source queue", self._source)]
         looks += [self._bounded(what, lambda w=what, q=queue: self._outlet(w, q)) for what, queue in queues if queue]  # type: ignore[misc]
+        destination = settings.destination_bucket
         if settings.source_bucket:
             looks.append(self._bounded("source bucket", self._source_bucket))
+            place = AllowList.parse(settings.allowed_sources, destination).probe(settings.source_bucket)
+            if place is not None:
+                looks.append(self._bounded("source reads", lambda: self._reads("source reads", place)))
         looks += [
             self._bounded("destination bucket", self._destination),
-            self._bounded("archives", self._write),
+            self._bounded("destination reads", lambda: self._reads("destination reads", Location(destination, PROBE))),
+            self._bounded("archives", lambda: look_at_writing(self._clients, destination)),
             self._bounded("lifecycle", self._lifecycle),
         ]
         found = [finding for findings in await asyncio.gather(*looks) for finding in findings]
@@ -82,14 +94,23 @@ class Checks:
         try:
             async with asyncio.timeout(LONGEST):
                 return await check()
-        except NotThere as error:
-            return [Finding(what, "bad", f"does not exist: {error}", "check its name, and AWS_REGION")]
-        except TimeoutError:
-            return [Finding(what, "unknown", f"no answer within {LONGEST:.0f} s", "check the network, and try again")]
-        except ConfigurationFault as error:
-            return [Finding(what, "bad", str(error), self._grant(what))]
-        except ArchiverError as error:
-            return [Finding(what, "unknown", str(error), "try again")]
+        except Exception as error:  # noqa: BLE001 - one check must not end the others
+            return [self._failed(what, error)]
+
+    def _failed(self, what: str, error: Exception) -> Finding:
+        """What is said of *what*, whose check raised *error*."""
+        if isinstance(error, NotThere):
+            return Finding(what, "bad", f"does not exist: {error}", "check its name, and AWS_REGION")
+        if isinstance(error, ConfigurationFault) and not isinstance(error, CredentialsFault):
+            return Finding(what, "bad", str(error), self._grant(what))
+        told, remedy = str(error), "check the network, and try again"
+        if isinstance(error, TimeoutError):
+            told = f"no answer within {LONGEST:.0f} s"
+        elif isinstance(error, CredentialsFault):
+            remedy = "try again: the provider may not be there yet"
+        elif not isinstance(error, ArchiverError):
+            told, remedy = f"a defect of the archiver: {type(error).__name__}: {error}", "please report it"
+        return Finding(what, "unknown", told, remedy)
 
     def _grant(self, what: str) -> str:
         """What to allow where *what* was refused."""
@@ -104,7 +125,7 @@ class Checks:
             "archives": ("s3:PutObject and s3:AbortMultipartUpload", bucket_arn(settings.destination_bucket, "*")),
             "lifecycle": ("s3:GetLifecycleConfiguration", bucket_arn(settings.destination_bucket)),
         }
-        return to_grant(*wanted[what])
+        return to_grant(*wanted[what]) if what in wanted else "check the settings that this names"
 
     def _arn(self, queue: str) -> str:
         """The ARN of *queue*, as far as its URL or our account tell it."""
@@ -133,14 +154,26 @@ class Checks:
         except ConfigurationFault as error:
             remedy = to_grant("sqs:GetQueueAttributes, sqs:GetQueueUrl and sqs:SendMessage", arn)
             findings.append(Finding("dead-letter queue", "bad", str(error), remedy))
+        except Temporary as error:
+            findings.append(Finding("dead-letter queue", "unknown", str(error), "check the network, and try again"))
         return findings
 
     async def _outlet(self, what: str, queue: str) -> list[Finding]:
         told = await self._attributes(queue)
-        if self._arn(self._settings.source_queue) == told.get("QueueArn"):
-            remedy = "answers would come back as requests: name another queue"
-            return [Finding(what, "bad", f"{queue} is the source queue", remedy)]
+        source: dict[str, str] = {}
+        with suppress(ArchiverError):  # its own row says why
+            source = await self._attributes(self._settings.source_queue)
+        dead_letters = json.loads(source.get("RedrivePolicy") or "{}").get("deadLetterTargetArn")
+        clash = checkup.queue_clash(told.get("QueueArn"), source.get("QueueArn"), dead_letters)
+        if clash is not None:
+            return [Finding(what, "bad", f"{queue} is {clash}", "name another queue")]
         return [Finding(what, "ok", f"{queue} is there")]
+
+    async def _reads(self, what: str, place: Location) -> list[Finding]:
+        """Ask by our own client, which reads and sends all bytes: it has proxy, names, trust and style to itself."""
+        with suppress(SourceUnavailable):  # nothing is meant to be there
+            await self._reader.head(place)
+        return [Finding(what, "ok", f"{place.bucket} answers where objects are read")]
 
     # Buckets
 
@@ -165,25 +198,20 @@ class Checks:
         await check_bucket(self._clients.s3_control, bucket)
         return [Finding("destination bucket", "ok", f"{bucket} is there")]
 
-    async def _write(self) -> list[Finding]:
-        """Begin an upload and abort it: who may do that may write, and nothing is left behind."""
-        bucket, s3 = self._settings.destination_bucket, self._clients.s3_control
-        with translated(f"CreateMultipartUpload {bucket}", _BUCKET):
-            begun = await s3.create_multipart_upload(Bucket=bucket, Key=PROBE)
-        with translated(f"AbortMultipartUpload {bucket}", _BUCKET):
-            await s3.abort_multipart_upload(Bucket=bucket, Key=PROBE, UploadId=begun["UploadId"])
-        return [Finding("archives", "ok", f"can be written to {bucket}")]
-
     async def _lifecycle(self) -> list[Finding]:
         bucket = self._settings.destination_bucket
         rules: list[Any] = []
         try:
-            told = await self._clients.s3_control.get_bucket_lifecycle_configuration(Bucket=bucket)
+            with translated(f"GetBucketLifecycleConfiguration {bucket}", _LIFECYCLE):
+                told = await self._clients.s3_control.get_bucket_lifecycle_configuration(Bucket=bucket)
             rules = list(told.get("Rules", []))
-        except ClientError as error:
-            if codes(error) & DENIED:
-                remedy = "optional, for this check alone: " + self._grant("lifecycle")
-                return [Finding("lifecycle", "unknown", "may not be asked", remedy)]
-            if not codes(error) & {"NoSuchLifecycleConfiguration"}:
-                return [Finding("lifecycle", "unknown", f"could not be asked ({', '.join(codes(error))})")]
+        except Rejected:
+            pass  # there are none
+        except NotThere:
+            raise
+        except ConfigurationFault:
+            remedy = "optional, for this check alone: " + self._grant("lifecycle")
+            return [Finding("lifecycle", "unknown", "may not be asked", remedy)]
+        except Temporary as error:
+            return [Finding("lifecycle", "unknown", f"could not be asked: {error}")]
         return [checkup.lifecycle(rules, bucket)]

@@ -5,26 +5,22 @@ botocore's retry quota and connection pool are per client. With a client of its 
 whatever the uploads suffer, and the minutes that CompleteMultipartUpload may take are not granted to a HEAD.
 """
 
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import aioboto3
 from aiobotocore.config import AioConfig
-from botocore.exceptions import BotoCoreError, InvalidRegionError, NoRegionError, ProfileNotFound
 
-from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_parts import PartSender
-from archiver.errors import ConfigurationFault
+from archiver.aws.session import Network, open_network, provided, tuned, usable
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_sqs import SQSClient
 
-CONNECT_TIMEOUT = 5.0  # seconds, as every number below that names no other unit
-RECEIVE_MARGIN = 10.0
+RECEIVE_MARGIN = 10.0  # seconds, as every number below that names no other unit
 COMPLETE_TIMEOUT = 600.0
 
 
@@ -40,11 +36,6 @@ class Clients:
     s3_complete: "S3Client"
     parts: PartSender
 
-    @property
-    def s3_endpoint(self) -> Endpoint:
-        """Where the SDK's own S3 clients speak to: for those of ours."""
-        return endpoint_of(self.s3_control)
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -55,19 +46,26 @@ class Limits:
 
 
 @asynccontextmanager
-async def open_clients(limits: Limits) -> AsyncIterator[Clients]:
-    """Open every client, and close them all on the way out. Raises ConfigurationFault where `AWS_*` is of no use."""
-    with usable():
-        session = aioboto3.Session(region_name=region())
+async def open_clients(limits: Limits, network: Network | None = None) -> AsyncIterator[Clients]:
+    """
+    Open every client, and close them all on the way out. Raises ConfigurationFault where `AWS_*` is of no use,
+    CredentialsFault where a provider of credentials gives none.
+    """
+    network = network or await open_network()
+    session = network.session
+    with provided():
+        await session.get_credentials()  # once for all clients
     async with AsyncExitStack() as stack:
 
         async def opened(service: str, config: AioConfig) -> Any:
             with usable():
-                return await stack.enter_async_context(session.client(service, config=config))
+                client = await stack.enter_async_context(session.client(service, config=config))
+            if service == "s3":
+                network.wire.headers.attach(client)
+            return client
 
         calls = 4 * limits.jobs + 2
-        s3_control = await opened("s3", s3_tuned(20, attempts=4, pool=calls))
-        parts = PartSender(session, endpoint_of(s3_control), ca_bundle())
+        parts = PartSender(session, network.endpoint, network.wire)
         stack.push_async_callback(parts.close)
         yield Clients(
             session=session,
@@ -77,51 +75,10 @@ async def open_clients(limits: Limits) -> AsyncIterator[Clients]:
             sqs_lease=await opened("sqs", tuned(4, attempts=3, pool=calls, connect=3)),
             # What others see is tried once a call: between two tries stands a look at the lease.
             sqs_control=await opened("sqs", tuned(15, attempts=1, pool=calls)),
-            s3_control=s3_control,
+            s3_control=await opened("s3", s3_tuned(20, attempts=4, pool=calls)),
             s3_complete=await opened("s3", s3_tuned(COMPLETE_TIMEOUT, attempts=1, pool=limits.jobs)),
             parts=parts,
         )
-
-
-def endpoint_of(client: "S3Client") -> Endpoint:
-    """The endpoint that the SDK resolved for *client*. Raises ValueError where no URL can be like it."""
-    return Endpoint(client.meta.endpoint_url, client.meta.region_name)
-
-
-def ca_bundle() -> str | None:
-    """AWS_CA_BUNDLE, which the SDK's clients read themselves."""
-    return os.environ.get("AWS_CA_BUNDLE") or None
-
-
-@contextmanager
-def usable() -> Iterator[None]:
-    """Nothing is asked of AWS while a client opens: what goes wrong is the environment's, and told by variable name."""
-    try:
-        yield
-    except (NoRegionError, InvalidRegionError) as error:
-        raise ConfigurationFault(f"AWS_REGION: {error}") from error
-    except ProfileNotFound as error:
-        raise ConfigurationFault(f"AWS_PROFILE: {error}") from error
-    except ValueError as error:
-        raise ConfigurationFault(f"AWS_ENDPOINT_URL: {error}") from error
-    except (BotoCoreError, OSError) as error:
-        raise ConfigurationFault(f"AWS_*: {error}") from error
-
-
-def region() -> str | None:
-    """AWS_REGION, which other SDKs read and botocore does not; None leaves botocore to look where it always looks."""
-    return os.environ.get("AWS_REGION") or None
-
-
-def tuned(read: float, *, attempts: int, pool: int, connect: float = CONNECT_TIMEOUT, **more: Any) -> AioConfig:
-    """A client's configuration: *attempts* counts the first try too, *pool* the connections."""
-    return AioConfig(
-        connect_timeout=connect,
-        read_timeout=read,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        max_pool_connections=pool,
-        **more,
-    )
 
 
 def s3_tuned(read: float, *, attempts: int, pool: int) -> AioConfig:

@@ -12,7 +12,7 @@ from archiver.aws.attributes import unwired, wire
 from archiver.aws.faults import DENIED, NO_QUEUE, NotThere, codes, table, translated
 from archiver.aws.sqs import resolve_queue
 from archiver.core.rejects import Reject
-from archiver.errors import ConfigurationFault, Temporary
+from archiver.errors import ArchiverError, ConfigurationFault, Temporary
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -93,8 +93,9 @@ class Look:
                 for n, receipt in enumerate(receipts[start : start + BATCH])
             ]
             try:
-                await self._client.change_message_visibility_batch(QueueUrl=self._queue.url, Entries=entries)  # type: ignore[arg-type]
-            except ClientError:
+                with translated("ChangeMessageVisibilityBatch"):
+                    await self._client.change_message_visibility_batch(QueueUrl=self._queue.url, Entries=entries)  # type: ignore[arg-type]
+            except ArchiverError:
                 return  # they come back by themselves
 
     async def messages(self) -> AsyncIterator[Held]:

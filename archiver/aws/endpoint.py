@@ -1,22 +1,27 @@
 """Where a bucket is spoken to: AWS by virtual host and region, everything else by path."""
 
+import ipaddress
 import re
 from dataclasses import dataclass
+from typing import Literal
 from urllib.parse import urlsplit
 
 from archiver.aws.http import Origin
 from archiver.aws.sigv4 import encode_key
-from archiver.core.locations import Location
+from archiver.core.locations import Location, access_point
 
 _AWS = re.compile(
     r"s3(?P<fips>-fips)?(?P<dual>\.dualstack)?(?:\.(?P<region>[a-z0-9-]+))?\.(?P<suffix>amazonaws\.(?:com(?:\.cn)?|eu))"
 )
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
-# No dots: a wildcard certificate covers one label. Old names in capitals or with underscores are no host names.
+# Old names in capitals or with underscores are no host names.
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+_HOST_LABELS = re.compile(r"(?=.{3,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _REGION = re.compile(r"[a-z0-9-]{2,40}")
 _PORTS = {"http": 80, "https": 443}
 _MAX_KNOWN = 4096
+
+Style = Literal["auto", "path", "virtual"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +41,11 @@ class UnusableNameError(ValueError):
 class Endpoint:
     """
     *url* and *region* as the SDK resolves them (`client.meta.endpoint_url`, `client.meta.region_name`): its rules for
-    environment, profile, FIPS and dual stack are not ours to repeat. *path_style* forces paths on AWS, too.
+    environment, profile, FIPS and dual stack are not ours to repeat. *style* is the SDK's `addressing_style`: `path`
+    forces paths on AWS, `virtual` names buckets in the host elsewhere, too.
     """
 
-    def __init__(self, url: str, region: str | None, *, path_style: bool = False) -> None:
+    def __init__(self, url: str, region: str | None, *, style: Style = "auto") -> None:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS:
             raise ValueError(f"{url} is neither http:// nor https://")
@@ -49,8 +55,11 @@ class Endpoint:
         self._port = port
         self._base = parts.path.rstrip("/")
         self._aws = _AWS.fullmatch(self._hostname)
-        self._path_style = path_style or self._aws is None
-        self._region = (self._aws and self._aws["region"]) or _signing_region(region)
+        self._path_style = _by_path(style, self._hostname, aws=self._aws is not None)
+        # A wildcard certificate covers one label, so dots are for http alone.
+        dotted = self._aws is None and not self._tls
+        self._label = _HOST_LABELS if dotted else _HOST_LABEL
+        self._region = _signing_region((self._aws and self._aws["region"]) or region)
         self._regions: dict[str, str] = {}  # of buckets that live elsewhere
         self._places: dict[str, Place] = {}
 
@@ -80,6 +89,8 @@ class Endpoint:
         return True
 
     def _find(self, bucket: str) -> Place:
+        if (point := access_point(bucket)) is not None:
+            return self._find_point(point)
         if not _BUCKET.fullmatch(bucket):  # it becomes part of a host name and of a header
             raise UnusableNameError("no bucket can have this name")
         region = self._regions.get(bucket, self._region)
@@ -87,7 +98,7 @@ class Endpoint:
         if self._aws is not None:
             host = f"s3{self._aws['fips'] or ''}{self._aws['dual'] or ''}.{region}.{self._aws['suffix']}"
         path = f"{self._base}/"
-        if self._path_style or not _HOST_LABEL.fullmatch(bucket):
+        if self._path_style or not self._label.fullmatch(bucket):
             path += f"{bucket}/"
         else:
             host = f"{bucket}.{host}"
@@ -96,6 +107,19 @@ class Endpoint:
             shown += f":{self._port}"
         return Place(Origin(self._tls, host, self._port), shown, path, region)
 
+    def _find_point(self, point: re.Match[str]) -> Place:
+        """Where an access point is: in the region of its ARN, whatever ours is."""
+        if self._aws is None:
+            raise UnusableNameError("the ARN of an access point leads nowhere at this endpoint: use its alias")
+        name, region = f"{point['name']}-{point['account']}", point["region"]
+        if (point["partition"] == "aws-cn") != self._aws["suffix"].endswith(".cn"):
+            raise UnusableNameError(
+                f"the access point is in {point['partition']}, another part of AWS than this endpoint"
+            )
+        variant = f"s3-accesspoint{self._aws['fips'] or ''}{self._aws['dual'] or ''}"
+        host = f"{name}.{variant}.{region}.{self._aws['suffix']}"
+        return Place(Origin(self._tls, host, self._port), host, "/", region)
+
 
 def encoded_path(place: Place, location: Location) -> str:
     """The request target of *location*. Raises UnusableNameError."""
@@ -103,6 +127,21 @@ def encoded_path(place: Place, location: Location) -> str:
         return place.path + encode_key(location.key)
     except UnicodeEncodeError as error:
         raise UnusableNameError("the key is not valid Unicode") from error
+
+
+def _by_path(style: Style, hostname: str, *, aws: bool) -> bool:
+    """Whether buckets go into paths: the SDK's rules (`botocore.args`, and `aws.isVirtualHostableS3Bucket`)."""
+    if style == "auto":
+        return not aws
+    return style == "path" or _is_ip(hostname)
+
+
+def _is_ip(hostname: str) -> bool:
+    try:
+        ipaddress.ip_address(hostname)
+    except ValueError:
+        return False
+    return True
 
 
 def _signing_region(region: str | None) -> str:

@@ -9,13 +9,16 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     CredentialRetrievalError,
+    MetadataRetrievalError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
+    ProxyConnectionError,
     SSOError,
     TokenRetrievalError,
 )
 
+from archiver.aws.http_proxy import of_sdk
 from archiver.errors import ArchiverError, ConfigurationFault, Temporary
 
 NO_CREDENTIALS = "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
@@ -75,19 +78,30 @@ _NOT_OURS_TO_DO = frozenset({501, 505, 507})
 DENIED = frozenset({"403", "AccessDenied", "AccessDeniedException", "AccountProblem", "AllAccessDisabled"})
 NO_QUEUE = frozenset({"NonExistentQueue", "QueueDoesNotExist"})
 NO_BUCKET = frozenset({"NoSuchBucket"})
+_PROXY_ASKS = "407"  # of a proxy that forwards requests to an http endpoint
 
-_NO_CREDENTIALS = (
-    NoCredentialsError,
-    PartialCredentialsError,
-    CredentialRetrievalError,
-    TokenRetrievalError,
-    SSOError,
-    NoRegionError,
-)
+CREDENTIALS = (CredentialRetrievalError, MetadataRetrievalError, TokenRetrievalError, SSOError)
+"""What the SDK raises where a provider of credentials gives none."""
 
 
 class NotThere(ConfigurationFault):
     """A queue or a bucket definitely does not exist."""
+
+
+class CredentialsFault(ConfigurationFault):
+    """A provider of credentials is there, and gives none: an agent that does not listen yet, a token file to come."""
+
+
+def credentials_told(error: BaseException) -> str:
+    """
+    What is said of *error* of a provider of credentials: its own text may hold anything; its name, or that of a file,
+    may be told.
+    """
+    provider = getattr(error, "kwargs", {}).get("provider")
+    told = f"{provider}: {type(error).__name__}" if provider else type(error).__name__
+    if isinstance(error, OSError) and error.filename:
+        told = f"{error.filename}: {error.strerror}"
+    return f"credentials can't be had: {told}"
 
 
 def codes(error: ClientError) -> frozenset[str]:
@@ -129,6 +143,8 @@ def meaning(
     text = f"{operation}: {'refused' if names & REFUSED else reason} ({', '.join(sorted(names))})"
     for name in names & special.keys():
         return special[name](text)
+    if _PROXY_ASKS in names and (refusal := of_sdk("", int(_PROXY_ASKS), "AWS")) is not None:
+        return refusal
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     if names & REFUSED:
         return ConfigurationFault(text)
@@ -153,10 +169,30 @@ def translated(
         raise ConfigurationFault(NO_CREDENTIALS) from error
     except NoRegionError as error:
         raise ConfigurationFault(f"{operation}: {error}") from error
-    except _NO_CREDENTIALS as error:  # a provider's text may hold anything
-        raise ConfigurationFault(f"{operation}: credentials can't be had: {type(error).__name__}") from None
+    except PartialCredentialsError as error:
+        raise ConfigurationFault(partial_told(error)) from error
+    except CREDENTIALS as error:
+        raise CredentialsFault(credentials_told(error)) from None
+    except ProxyConnectionError as error:
+        raise _proxy_fault(operation, error) from error
+    except (FileNotFoundError, PermissionError) as error:  # no file is read here but tokens and profiles
+        raise CredentialsFault(credentials_told(error)) from None
     except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Temporary(f"{operation}: {type(error).__name__}: {error}") from error
+
+
+def partial_told(error: PartialCredentialsError) -> str:
+    """Which half of a pair is missing."""
+    absent = str(error.kwargs.get("cred_var", "")).upper()
+    return f"{absent}: is required beside its other half ({error.kwargs.get('provider')})"
+
+
+def _proxy_fault(operation: str, error: ProxyConnectionError) -> ArchiverError:
+    """The SDK masks which proxy it was, and does not say what it answered; aiohttp does, behind it."""
+    cause = error.__context__
+    request = getattr(cause, "request_info", None)
+    host = request.url.host if request is not None else "AWS"
+    return of_sdk(str(error), getattr(cause, "status", 0), host) or Temporary(f"{operation}: {error}")
 
 
 def table(make: Make, names: AbstractSet[str]) -> dict[str, Make]:

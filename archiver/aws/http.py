@@ -4,15 +4,17 @@ import asyncio
 import math
 import socket
 import ssl
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, cast
 
 from archiver.aws.http_connection import Connection
 from archiver.aws.http_exchange import Answer, Patience, Request, StaleError
+from archiver.aws.http_names import Dialer, Names
+from archiver.aws.http_proxy import Proxies, Proxy
 from archiver.errors import ConfigurationFault, Interrupted
 
-_TRIED_ADDRESSES = 3
-_MAX_NAMES = 256
+_TRIED_CONNECTIONS = 3
 
 
 class Origin(NamedTuple):
@@ -26,12 +28,14 @@ class Origin(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """
-    Seconds, where nothing else is said. *connect*: looking up a name, and again for each of at most three addresses,
-    TLS included; *answer*: from the request to the end of the answer's head; *stall*: a body without a byte;
-    every *window* of a body must bring *window_bytes*; *idle*, *idle_connections*: what is kept for later.
+    Seconds, where nothing else is said. *connect*: looking up a name, connecting to each of its addresses, and again
+    TLS (at most three times); *tunnel*: a proxy's answer and TLS behind it; *answer*: from the request to the end of
+    the answer's head; *stall*: a body without a byte; every *window* of a body must bring *window_bytes*; *idle*,
+    *idle_connections*: what is kept for later; *names*: how long addresses are.
     """
 
     connect: float = 4.0
+    tunnel: float = 10.0
     answer: float = 30.0
     stall: float = 20.0
     window: float = 20.0
@@ -53,54 +57,48 @@ class Limits:
         return Patience(answer, stall, window, self.window_bytes, idle)
 
 
-@dataclass(slots=True)
-class _Name:
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    addresses: list[str] = field(default_factory=list)
-    expires: float = 0.0
-    turn: int = 0
+@lru_cache(maxsize=8)
+def trusting(ca_bundle: str | None) -> ssl.SSLContext:
+    """
+    What TLS servers are held against: the certificates in the file *ca_bundle*, or the system's. Raises OSError.
+
+    Authorities of companies' own seldom keep to all of RFC 5280: Python 3.13 insists on it, the SDK does not.
+    """
+    context = ssl.create_default_context(cafile=ca_bundle)
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context
 
 
-class Names:
-    """Addresses of hosts: asked for once for all who wait, kept for *keep* seconds, used in turn."""
+class _Way(NamedTuple):
+    """Where a connection is opened to, the origin's host or a proxy's; *tls*: spoken there; *context*: for all TLS."""
 
-    def __init__(self, keep: float) -> None:
-        self._keep = keep
-        self._names: dict[tuple[str, int], _Name] = {}
+    proxy: Proxy | None
+    host: str
+    port: int
+    tls: bool
+    context: ssl.SSLContext | None
 
-    async def addresses(self, host: str, port: int) -> list[str]:
-        """At least one address, the one whose turn it is first. Raises OSError, UnicodeError."""
-        if len(self._names) >= _MAX_NAMES:
-            self._names = {at: name for at, name in self._names.items() if name.lock.locked()}
-        name = self._names.setdefault((host, port), _Name())
-        loop = asyncio.get_running_loop()
-        async with name.lock:
-            if loop.time() >= name.expires:
-                try:
-                    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-                    name.addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-                except OSError:
-                    if not name.addresses:  # else yesterday's truth is better than none
-                        raise
-                name.expires = loop.time() + self._keep
-        name.turn += 1
-        first = name.turn % len(name.addresses)
-        return name.addresses[first:] + name.addresses[:first]
+    def __str__(self) -> str:
+        return str(self.proxy or self.host)
 
 
 class HttpPool:
     """
-    Kept connections by origin, the latest used first. How many requests run at once is the caller's affair.
+    Kept connections by origin, the latest used first, through *proxies* where these say so. How many requests run at
+    once is the caller's affair.
 
     Memory: 32 KiB for each connection, 64 KiB for each error's body; bodies are in the caller's views.
     """
 
-    def __init__(self, limits: Limits, ca_bundle: str | None = None) -> None:
+    def __init__(
+        self, limits: Limits, ca_bundle: str | None = None, proxies: Proxies | None = None, names: Names | None = None
+    ) -> None:
         self._limits = limits
         self._patience = limits.patience()
         self._ca_bundle = ca_bundle
-        self._tls: ssl.SSLContext | None = None
-        self._names = Names(limits.names)
+        self._proxies = proxies
+        self._names = names or Names(limits.names)
+        self._dialer = Dialer(self._names, limits.connect)
         self._connections: set[Connection] = set()
         self._idle: dict[Origin, list[Connection]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -110,8 +108,20 @@ class HttpPool:
         """
         One attempt; only a kept connection that turns out to be closed is replaced by a fresh one, once.
 
-        Raises Interrupted, ConfigurationFault (the CA bundle can't be read), and what the request's *check* raises.
+        Raises Interrupted, ConfigurationFault (the CA bundle can't be read, a proxy refuses us), and what the request's
+        *check* raises.
         """
+        proxy = self._proxy(origin)
+        if proxy is None or origin.tls:
+            return await self._attempt(origin, request)
+        head = proxy.forwarded(request.head, origin.host, origin.port)
+        answer = await self._attempt(origin, request._replace(head=head))
+        refusal = proxy.own_answer(answer.head, answer.body, request.method, origin.host)
+        if refusal is not None:
+            raise refusal
+        return answer
+
+    async def _attempt(self, origin: Origin, request: Request) -> Answer:
         connection = self._take(origin)
         if connection is not None:
             try:
@@ -119,6 +129,11 @@ class HttpPool:
             except StaleError:
                 pass
         return await self._exchange(origin, await self._connect(origin), request)
+
+    def _proxy(self, origin: Origin) -> Proxy | None:
+        if self._proxies is None:
+            return None
+        return self._proxies.to("https" if origin.tls else "http", origin.host, origin.port)
 
     async def close(self) -> None:
         """End every connection, running requests included, and wait until their sockets are closed."""
@@ -154,47 +169,65 @@ class HttpPool:
         return None
 
     async def _connect(self, origin: Origin) -> Connection:
-        limits = self._limits
+        way = self._way(origin)
         problem = "closed on our side"
         if not self._closed:
             try:
-                async with asyncio.timeout(limits.connect):
-                    addresses = await self._names.addresses(origin.host, origin.port)
+                async with asyncio.timeout(self._limits.connect):
+                    addresses = await self._names.addresses(way.host, way.port)
             except (OSError, UnicodeError) as error:
-                raise Interrupted(f"no address for {origin.host}: {type(error).__name__}") from error
-            for address in addresses[:_TRIED_ADDRESSES]:
+                raise Interrupted(f"no address for {way}: {type(error).__name__}") from error
+            for _ in range(min(_TRIED_CONNECTIONS, len(addresses))):
                 try:
-                    async with asyncio.timeout(limits.connect):
-                        return await self._open(origin, address)
+                    sock, address = await self._dialer.dial(addresses)
+                except OSError as error:
+                    problem = type(error).__name__
+                    break  # none is left that was not tried
+                try:
+                    async with asyncio.timeout(self._limits.tunnel if way.proxy else self._limits.connect):
+                        return await self._open(origin, sock, way)
                 except ssl.SSLCertVerificationError as error:
                     problem = f"certificate refused: {error.verify_message}"
                 except OSError as error:
                     problem = type(error).__name__
-        raise Interrupted(f"no connection to {origin.host}: {problem}")
+                self._names.failed(address)
+                addresses.remove(address)
+        through = f" through {way.proxy}" if way.proxy else ""
+        raise Interrupted(f"no connection to {origin.host}{through}: {problem}")
 
-    async def _open(self, origin: Origin, address: str) -> Connection:
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._connections.discard),
-            address,
-            origin.port,
-            ssl=self._context() if origin.tls else None,
-            server_hostname=origin.host if origin.tls else None,
-        )
+    def _way(self, origin: Origin) -> "_Way":
+        proxy = self._proxy(origin)
+        if proxy is None:
+            return _Way(None, origin.host, origin.port, origin.tls, self._context() if origin.tls else None)
+        tls = origin.tls or proxy.tls
+        return _Way(proxy, proxy.host, proxy.port, proxy.tls, self._context() if tls else None)
+
+    async def _open(self, origin: Origin, sock: socket.socket, way: "_Way") -> Connection:
+        connection, loop = Connection(self._connections.discard), asyncio.get_running_loop()
+        if way.proxy and way.context and origin.tls:
+            tunnel = await way.proxy.tunnel(sock, (origin.host, origin.port), way.context)
+            try:
+                inner = await loop.start_tls(tunnel, connection, way.context, server_hostname=origin.host)
+            except BaseException:
+                tunnel.abort()
+                raise
+            connection.connection_made(cast("asyncio.Transport", inner))
+        else:
+            context, name = (way.context, way.host) if way.tls else (None, None)
+            await loop.create_connection(lambda: connection, sock=sock, ssl=context, server_hostname=name)
         if self._closed or not connection.usable:  # already hung up on
             connection.abort()
             raise ConnectionAbortedError
         self._connections.add(connection)
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._limits.tick, self._tick)
+            self._timer = loop.call_later(self._limits.tick, self._tick)
         return connection
 
     def _context(self) -> ssl.SSLContext:
-        if self._tls is None:
-            try:
-                self._tls = ssl.create_default_context(cafile=self._ca_bundle)
-            except OSError as error:
-                raise ConfigurationFault(f"no certificates in {self._ca_bundle}: {type(error).__name__}") from error
-        return self._tls
+        try:
+            return trusting(self._ca_bundle)
+        except OSError as error:
+            raise ConfigurationFault(f"no certificates in {self._ca_bundle}: {type(error).__name__}") from error
 
     def _tick(self) -> None:
         for connection in list(self._connections):

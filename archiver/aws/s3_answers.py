@@ -34,13 +34,17 @@ _OF_THE_BODY = frozenset({"EntityTooLarge", "EntityTooSmall"})
 """Refusals of one write for its own bytes: another write may be taken."""
 
 _ARCHIVED = "the object is archived and has to be restored first"
+_DENIED = (
+    "access denied; without s3:ListBucket S3 says this of a missing key, too, "
+    "and of every key where the requester has to pay (S3_REQUEST_PAYER)"
+)
 _UNAVAILABLE: dict[str, tuple[Code, str]] = {
     "NoSuchKey": ("source_missing", "no such key or bucket"),
     "NoSuchBucket": ("source_missing", "no such bucket"),
     "InvalidBucketName": ("source_missing", "no bucket can have this name"),
     "InvalidURI": ("source_missing", "no key can have this name"),
     "KeyTooLongError": ("source_missing", "the key is longer than S3 allows"),
-    "AccessDenied": ("source_denied", "access denied; without s3:ListBucket S3 says this of a missing key, too"),
+    "AccessDenied": ("source_denied", _DENIED),
     "AllAccessDisabled": ("source_denied", "all access to the bucket is disabled"),
     "AccountProblem": ("source_denied", "the bucket's account has a problem"),
     "InvalidObjectState": ("source_archived", _ARCHIVED),

@@ -1,6 +1,7 @@
 """Bodies out on the fast path: parts and whole archives, in slices of their buffer, held to their CRC-32."""
 
 from base64 import b64encode
+from dataclasses import replace
 from urllib.parse import quote
 
 from archiver.aws.endpoint import Endpoint
@@ -23,8 +24,8 @@ class PartSender:
     be another job's at once. That is why no SDK sends bodies: its transports keep views, and send them when they can.
     """
 
-    def __init__(self, session: Session, endpoint: Endpoint, ca_bundle: str | None = None) -> None:
-        self._wire = Wire(session, endpoint, WireConfig(LIMITS, ca_bundle))
+    def __init__(self, session: Session, endpoint: Endpoint, config: WireConfig | None = None) -> None:
+        self._wire = Wire(session, endpoint, replace(config or WireConfig(), limits=LIMITS))
         self.close = self._wire.close
 
     async def send(self, location: Location, upload_id: str, number: int, body: memoryview, crc32: int) -> str:

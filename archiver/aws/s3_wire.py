@@ -7,11 +7,13 @@ from typing import NamedTuple, Protocol
 
 from archiver import __version__
 from archiver.aws.endpoint import Endpoint, Place, UnusableNameError, encoded_path
-from archiver.aws.faults import NO_CREDENTIALS
+from archiver.aws.faults import NO_CREDENTIALS, CredentialsFault, credentials_told
 from archiver.aws.http import HttpPool, Limits
 from archiver.aws.http_exchange import Answer, Request
 from archiver.aws.http_parse import Head
+from archiver.aws.http_proxy import Proxies
 from archiver.aws.s3_answers import EXPIRED, error_code, other_region
+from archiver.aws.s3_headers import S3Headers
 from archiver.aws.sigv4 import Keys, Signer, Subject
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationFault, SourceUnavailable
@@ -46,10 +48,15 @@ class Session(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class WireConfig:
-    """*ca_bundle*: a file of trusted certificates (`AWS_CA_BUNDLE`) instead of the system's."""
+    """
+    *ca_bundle*: a file of trusted certificates instead of the system's; *proxies*: None hears of no proxy;
+    *headers*: what settings add to requests.
+    """
 
     limits: Limits = field(default_factory=Limits)
     ca_bundle: str | None = None
+    proxies: Proxies | None = None
+    headers: S3Headers = field(default_factory=S3Headers)
 
 
 class Ask(NamedTuple):
@@ -75,7 +82,8 @@ class Wire:
         config = config or WireConfig()
         self._session = session
         self._endpoint = endpoint
-        self._pool = HttpPool(config.limits, config.ca_bundle)
+        self._pool = HttpPool(config.limits, config.ca_bundle, config.proxies)
+        self._headers = config.headers
         self._signer = Signer()
         self._keys: Keys | None = None
         self._keys_until = 0.0
@@ -115,7 +123,8 @@ class Wire:
             path = encoded_path(place, ask.location)
         except UnusableNameError as error:
             raise SourceUnavailable("source_missing", str(error)) from error
-        signed = self._signer.sign(Subject(ask.method, place.host, path, ask.amz, ask.query), place.region, keys)
+        amz = (*ask.amz, *self._headers.lines(ask.method, ask.location.bucket, ask.query))
+        signed = self._signer.sign(Subject(ask.method, place.host, path, amz, ask.query), place.region, keys)
         target = f"{path}?{ask.query}" if ask.query else path
         head = f"{ask.method} {target} HTTP/1.1\r\n{signed}{_COMMON}{ask.lines}\r\n".encode("latin-1")
         return await self._pool.request(place.origin, Request(ask.method, head, ask.into, ask.check, ask.body))
@@ -128,7 +137,7 @@ class Wire:
             source = await self._session.get_credentials()
             frozen = None if source is None else await source.get_frozen_credentials()
         except Exception as error:  # noqa: BLE001 - whatever a provider may raise; its text may hold secrets
-            raise ConfigurationFault(f"credentials can't be had: {type(error).__name__}") from None
+            raise CredentialsFault(credentials_told(error)) from None
         if frozen is None:
             raise ConfigurationFault(NO_CREDENTIALS)
         self._keys = Keys(frozen.access_key, frozen.secret_key, frozen.token)

@@ -73,7 +73,7 @@ async def resolve_queue(
 class Outlet:
     """
     A queue to send to, named by *queue* (name, URL or ARN) and looked up when first needed. `limit` is its own size
-    limit in bytes once `check` has asked. *special* and *refused* sort the errors, as in `translated`.
+    limit in bytes once `check` has asked, `arn` its ARN. *special* and *refused* sort the errors, as in `translated`.
     """
 
     def __init__(
@@ -84,6 +84,7 @@ class Outlet:
         refused: Make = ConfigurationFault,
     ) -> None:
         self.limit: int | None = None
+        self.arn: str | None = None
         self._client = client
         self._queue = queue
         self._special = special
@@ -94,8 +95,10 @@ class Outlet:
         """Ask whether the queue is there, and for its limit. Raises NotThere, ConfigurationFault, Temporary."""
         url = await self._resolved()
         with translated(f"GetQueueAttributes {self._queue}", self._special, self._refused):
-            told = await self._client.get_queue_attributes(QueueUrl=url, AttributeNames=["MaximumMessageSize"])
-        self.limit = int(told.get("Attributes", {}).get("MaximumMessageSize", MESSAGE_LIMIT))
+            names: list[QueueAttributeNameType] = ["MaximumMessageSize", "QueueArn"]
+            told = (await self._client.get_queue_attributes(QueueUrl=url, AttributeNames=names)).get("Attributes", {})
+        self.limit = int(told.get("MaximumMessageSize", MESSAGE_LIMIT))
+        self.arn = told.get("QueueArn")
 
     async def send(self, body: str, attributes: Mapping[str, Attribute], group: str, deduplication_id: str) -> None:
         """
@@ -115,6 +118,11 @@ class Outlet:
                 await self.check()
             raise
 
+    @property
+    def url(self) -> str | None:
+        """Its URL, once it was looked up."""
+        return self._url
+
     async def _resolved(self) -> str:
         if self._url is None:
             self._url = await resolve_queue(self._client, self._queue, self._special, self._refused)
@@ -130,6 +138,16 @@ class SqsNotifier:
     def __init__(self, client: "SQSClient", queue: str) -> None:
         self._outlet = Outlet(client, queue)
         self.check = self._outlet.check
+
+    @property
+    def arn(self) -> str | None:
+        """The queue's ARN, once `check` was told it."""
+        return self._outlet.arn
+
+    @property
+    def url(self) -> str | None:
+        """The queue's URL, once it was looked up."""
+        return self._outlet.url
 
     def room_for(self, attributes: Mapping[str, Attribute]) -> int:
         """Bytes left for a body of UTF-8 beside *attributes*."""

@@ -64,7 +64,7 @@ async def means_of(settings: "Environment") -> AsyncIterator[Means]:
     from archiver.stages.fetch import Fetcher
     from archiver.stages.limiter import Limiter
 
-    async with connected(Limits(jobs=1)) as (clients, reader):
+    async with connected(Limits(jobs=1), settings) as (clients, reader):
         yield Means(clients, Fetcher(reader, Limiter(READS_AT_ONCE)), Budget(settings.memory_budget))
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.cli.console import NO, USAGE, carry_out, environment, say, say_json
+from archiver.cli.console import LATER, NO, USAGE, carry_out, environment, say, say_json
 
 if TYPE_CHECKING:
     from archiver.core.checkup import Finding
@@ -21,8 +21,8 @@ def check(json_: Annotated[bool, typer.Option("--json", help="Print the findings
     """
     Look at all that a worker with these settings needs: credentials, clock, queues, buckets, links.
 
-    Nothing is left behind: an upload is begun and aborted to see whether archives can be written. ✓ is well, ✗ has to
-    be mended, ! should be, - could not be told.
+    Nothing is left behind: what is written to see whether archives can be is deleted again, or only begun where it may
+    not be deleted. ✓ is well, ✗ has to be mended, ! should be, - could not be told.
     """
     findings, code = carry_out(_look)
     if json_:
@@ -37,7 +37,8 @@ async def _look() -> tuple[list["Finding"], int]:
     from archiver.app import connected
     from archiver.aws.checks import Checks, who_am_i
     from archiver.aws.clients import Limits
-    from archiver.core.checkup import Finding, clock, verdict
+    from archiver.aws.faults import CredentialsFault
+    from archiver.core.checkup import Finding, clock, unsettled, verdict
     from archiver.errors import ArchiverError, ConfigurationFault
     from archiver.settings import SettingsError, load_settings
 
@@ -47,19 +48,25 @@ async def _look() -> tuple[list["Finding"], int]:
         told = [problem.partition(": ") for problem in error.problems]
         return [Finding(name, "bad", problem, "set it in the environment") for name, _, problem in told], USAGE
     findings = [Finding("settings", "ok", "all are read")]
-    async with connected(Limits()) as (clients, _):
-        me = None
-        try:
-            me = await who_am_i(clients)
-            findings += [Finding("credentials", "ok", me.arn), clock(me.skew)]
-        except ConfigurationFault as error:
-            return [*findings, Finding("credentials", "bad", str(error), CREDENTIALS)], NO
-        except ArchiverError as error:  # a store without STS, say: the queues and buckets will tell
-            findings.append(Finding("credentials", "unknown", str(error)))
-        findings += await Checks(settings, clients, me).all()
-    return findings, 0 if verdict(findings) else NO
+    try:
+        async with connected(Limits(), settings) as (clients, reader):
+            me = None
+            try:
+                me = await who_am_i(clients)
+                findings += [Finding("credentials", "ok", me.arn), clock(me.skew)]
+            except ConfigurationFault:
+                raise
+            except ArchiverError as error:  # a store without STS, say: the queues and buckets will tell
+                findings.append(Finding("credentials", "unknown", str(error)))
+            findings += await Checks(settings, clients, reader, me).all()
+    except CredentialsFault as error:
+        return [*findings, Finding("credentials", "unknown", str(error), WAITING)], LATER
+    except ConfigurationFault as error:
+        return [*findings, Finding("credentials", "bad", str(error), CREDENTIALS)], NO
+    return findings, NO if not verdict(findings) else LATER if unsettled(findings) else 0
 
 
+WAITING = "a worker waits for them: look at the provider (the agent, the role, the token's file), and try again"
 CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; in ECS, give the task a role"
 
 

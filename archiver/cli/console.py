@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import sys
@@ -73,7 +74,12 @@ def carry_out(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def quiet_logs() -> None:
-    """Commands speak for themselves; of the service's log only warnings are shown, on standard error."""
-    from archiver.logs import configure_logs
+    """
+    Commands speak for themselves; of the service's log only warnings are shown, on standard error. What libraries warn
+    of (a provider of credentials that fails, with a traceback) is told in a sentence when it matters.
+    """
+    from archiver.logs import LIBRARIES, configure_logs
 
     configure_logs(dev_mode=True, stream=sys.stderr, least="warning")
+    for name in LIBRARIES:
+        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -38,13 +38,18 @@ def iam_policy(
             send_to=[*others, *([dead] if dead else [])],
             sources=allowed or [name for name in (settings.source_bucket,) if name],
             destination_bucket=settings.destination_bucket,
-            kms_keys=kms_key or (),
+            kms_keys=[*(kms_key or ()), *_arn(settings.archive_kms_key)],
             on_ecs=ecs,
             partition=source.split(":")[1],
         )
         return document(grants(needs))
 
     say_json(carry_out(work))
+
+
+def _arn(key: str | None) -> list[str]:
+    """*key* where it is an ARN: what else names a key can't be granted without asking."""
+    return [key] if key is not None and key.startswith("arn:") else []
 
 
 async def _arns(queues: list[str], account: str | None) -> list[str]:

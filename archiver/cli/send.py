@@ -182,7 +182,7 @@ class Sending:
         secret = settings.key_secret.get_secret_value() if settings.key_secret else None
         key = archive_key(archive_digest(secret, arn, self.request["job_id"], ""), settings.file_prefix)
         began = monotonic()
-        async with connected(Limits()) as (clients, _):
+        async with connected(Limits(), settings) as (clients, _):
             store, found = S3Store(clients, bucket), None
             while found is None:
                 await asyncio.sleep(LOOK_EVERY)

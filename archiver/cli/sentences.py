@@ -11,7 +11,7 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from archiver.aws.faults import DENIED, NO_CREDENTIALS, REFUSED, NotThere, codes
+from archiver.aws.faults import DENIED, NO_CREDENTIALS, REFUSED, CredentialsFault, NotThere, codes
 from archiver.cli.console import DEFECT, LATER, NO, USAGE, Problem
 from archiver.errors import ArchiverError, ConfigurationFault, Rejected, Temporary
 from archiver.settings import SettingsError
@@ -45,6 +45,8 @@ def problem_of(error: ArchiverError) -> Problem:
         return Problem(f"{error.code}: {error.message}", code=NO)
     if isinstance(error, NotThere):
         return Problem(f"there is no such thing: {error}; check the name, and the region ({_region()})", code=USAGE)
+    if isinstance(error, CredentialsFault):
+        return Problem(f"{error}: try again once they can", code=LATER)
     if isinstance(error, ConfigurationFault):
         return Problem(_mended(error), code=USAGE)
     if isinstance(error, Temporary):

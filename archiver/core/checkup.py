@@ -12,6 +12,8 @@ LEAST_RECEIVES = 3
 WISE_RETENTION = 14 * 24 * 3600
 SKEW_WARNING, SKEW_FATAL = 30.0, 300.0  # seconds; S3 and SQS refuse requests that are 15 minutes off
 
+_OPTIONAL = ("credentials", "lifecycle")  # a store without STS; what the worker itself need not know
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -41,12 +43,27 @@ def source_queue(attributes: Mapping[str, str]) -> list[Finding]:
             )
         )
         return findings
+    if redrive["deadLetterTargetArn"] == attributes.get("QueueArn"):
+        told, remedy = "names the source queue itself", "give it a dead-letter queue of its own"
+        return [*findings, Finding("redrive policy", "bad", told, remedy)]
     receives = int(redrive.get("maxReceiveCount", 0))
     few = receives < LEAST_RECEIVES
     remedy = "set its maxReceiveCount to 5: each deploy and each lost worker takes one" if few else ""
     told = f"{receives} receives, then {redrive['deadLetterTargetArn'].rpartition(':')[2]}"
     findings.append(Finding("redrive policy", "warning" if few else "ok", told, remedy))
     return findings
+
+
+def queue_clash(arn: str | None, source: str | None, dead_letters: str | None) -> str | None:
+    """
+    What the queue *arn*, which is sent to, is besides: the queue *source* that requests come from, or the one where
+    they go when they are rejected (ARNs, None where not known). None where it is neither.
+    """
+    if arn is not None and arn == source:
+        return "the source queue"
+    if arn is not None and arn == dead_letters:
+        return "the source queue's dead-letter queue"
+    return None
 
 
 def dead_letter_queue(attributes: Mapping[str, str]) -> Finding:
@@ -91,6 +108,11 @@ def links(base_url: str | None) -> Finding:
     if not base_url.startswith("https://"):
         return Finding("links", "warning", f"begin with {base_url}", "use https:// where people click on them")
     return Finding("links", "ok", f"begin with {base_url}")
+
+
+def unsettled(findings: Sequence[Finding]) -> bool:
+    """Whether something could not be told that a worker needs: it may work later."""
+    return any(finding.state == "unknown" and finding.what not in _OPTIONAL for finding in findings)
 
 
 def verdict(findings: Sequence[Finding]) -> bool:

@@ -18,8 +18,12 @@ PROBE = ".archiver-check"
 MAX_KEY = 1024
 """Bytes of UTF-8 in a key ("Naming Amazon S3 objects", S3 user guide)."""
 
-_URI = re.compile(r"s3://([^/]*)/?(.*)", re.IGNORECASE | re.DOTALL)
+_URI = re.compile(r"s3://(arn:[^/]*:accesspoint/[^/]*|[^/]*)/?(.*)", re.IGNORECASE | re.DOTALL)
 _BUCKET = re.compile(r"[A-Za-z0-9.\-_]{3,255}")  # VALID_BUCKET of botocore; S3's older buckets may be this odd
+_ACCESS_POINT = re.compile(
+    r"arn:(?P<partition>aws[a-z-]*):s3:(?P<region>[a-z0-9-]{2,40}):(?P<account>[0-9]{12})"
+    r":accesspoint/(?P<name>[a-z0-9][a-z0-9-]{1,48}[a-z0-9])"
+)
 _ATTRIBUTE_CHARACTERS = "!#$&+-.^_`|~"  # attr-char of RFC 5987, beside letters and digits
 
 
@@ -35,8 +39,22 @@ class Location:
 
 
 def is_bucket_name(text: str) -> bool:
-    """Tell whether a bucket can have this name."""
-    return _BUCKET.fullmatch(text) is not None
+    """Tell whether a bucket can have this name, or an access point this ARN."""
+    return _BUCKET.fullmatch(text) is not None or access_point(text) is not None
+
+
+def access_point(bucket: str) -> re.Match[str] | None:
+    """The parts (partition, region, account, name) of an access point's ARN in a bucket's place; None: it is none."""
+    return _ACCESS_POINT.fullmatch(bucket)
+
+
+def parted(entry: str) -> tuple[str, str]:
+    """The bucket, or the ARN of the access point, that `bucket/prefix` begins with, and the prefix."""
+    point = _ACCESS_POINT.match(entry)
+    if point is not None and entry[point.end() :][:1] in ("", "/"):
+        return point[0], entry[point.end() + 1 :]
+    bucket, _, prefix = entry.partition("/")
+    return bucket, prefix
 
 
 def parse_source(text: str, default_bucket: str | None) -> Location:
@@ -89,7 +107,7 @@ class AllowList:
         problems = [] if entries else ["it names no bucket"]
         prefixes: dict[str, tuple[str, ...]] = {}
         for entry in entries:
-            bucket, _, prefix = entry.partition("/")
+            bucket, prefix = parted(entry)
             if not is_bucket_name(bucket):
                 problems.append(f"`{entry}` does not begin with the name of a bucket")
             elif prefix and not prefix.endswith("/"):

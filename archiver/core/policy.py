@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from archiver.core.locations import access_point, parted
+
 _QUEUE_URL = re.compile(r"https?://(?:sqs\.(?P<region>[a-z0-9-]+)\.)?[^/]+/(?P<account>\d{12})/(?P<name>[\w.-]+)")
 
 RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
@@ -53,9 +55,9 @@ class Grant:
 
 def grants(needs: Needs) -> list[Grant]:
     """All that a worker with *needs* has to be allowed, and nothing else."""
-    arn = f"arn:{needs.partition}:s3:::"
-    objects, buckets = _sources(arn, needs.sources)
-    archives, destination = f"{arn}{needs.destination_bucket}/*", f"{arn}{needs.destination_bucket}"
+    objects, buckets = _sources(needs.partition, needs.sources)
+    archives = bucket_arn(needs.destination_bucket, "*", needs.partition)
+    destination = bucket_arn(needs.destination_bucket, partition=needs.partition)
     every = "" if needs.sources else " (every bucket, as none is named: S3_ALLOWED_SOURCES narrows it)"
     read_why = f"what goes into archives{every}; and an archive that is there already is answered from itself"
     granted = [
@@ -77,12 +79,13 @@ def grants(needs: Needs) -> list[Grant]:
     return [grant for grant in granted if grant.resources]
 
 
-def _sources(arn: str, sources: Sequence[str]) -> tuple[list[str], list[str]]:
+def _sources(partition: str, sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """The ARNs of the objects that *sources* cover, and of their buckets."""
     if not sources:
-        return [f"{arn}*"], [f"{arn}*"]
-    parted = [source.partition("/") for source in sources]
-    return [f"{arn}{bucket}/{prefix}*" for bucket, _, prefix in parted], [f"{arn}{bucket}" for bucket, _, _ in parted]
+        return [f"arn:{partition}:s3:::*"], [f"arn:{partition}:s3:::*"]
+    each = [parted(source) for source in sources]
+    objects = [bucket_arn(bucket, f"{prefix}*", partition) for bucket, prefix in each]
+    return objects, [bucket_arn(bucket, partition=partition) for bucket, _ in each]
 
 
 def _once(names: Sequence[str]) -> tuple[str, ...]:
@@ -105,9 +108,11 @@ def to_grant(action: str, resource: str) -> str:
     return f"allow {action} on {resource} to the role (archiver iam-policy prints all that it needs)"
 
 
-def bucket_arn(bucket: str, key: str = "") -> str:
-    """The ARN of *bucket*, or with *key* (`*`, say) of its objects."""
-    return f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}"
+def bucket_arn(bucket: str, key: str = "", partition: str = "aws") -> str:
+    """The ARN of *bucket* (or access point, which is one already), or with *key* (`*`, say) of its objects."""
+    if access_point(bucket) is not None:
+        return f"{bucket}/object/{key}" if key else bucket
+    return f"arn:{partition}:s3:::{bucket}/{key}" if key else f"arn:{partition}:s3:::{bucket}"
 
 
 def queue_arn(queue: str, region: str | None = None, account: str | None = None) -> str | None:

@@ -1,6 +1,7 @@
 """Clients of AWS that refuse every call with one error: what an adapter makes of it can be seen without a network."""
 
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -16,6 +17,8 @@ def client_error(code: str, status: int = 400, **more: str) -> ClientError:
 
 class Refusing:
     """Every call raises *error*, but for those that *answers* has."""
+
+    meta = SimpleNamespace(region_name="eu-west-1")
 
     def __init__(self, error: BaseException, **answers: Any) -> None:
         self._error = error

@@ -41,7 +41,7 @@ def test_bucket_that_is_no_single_host_label_goes_into_the_path(bucket: str) -> 
 
 
 def test_path_style_can_be_forced_on_aws() -> None:
-    endpoint = Endpoint("https://s3.eu-west-1.amazonaws.com", "eu-west-1", path_style=True)
+    endpoint = Endpoint("https://s3.eu-west-1.amazonaws.com", "eu-west-1", style="path")
     assert reached(endpoint, "photos")[:2] == ("s3.eu-west-1.amazonaws.com", "/photos/a/b.jpg")
 
 
@@ -117,3 +117,24 @@ def test_custom_endpoint_learns_no_region() -> None:
 def test_an_endpoint_that_is_not_http_is_refused_in_a_sentence(url: str) -> None:
     with pytest.raises(ValueError, match="neither http"):
         Endpoint(url, "us-east-1")
+
+
+POINT = "arn:aws:s3:us-west-2:123456789012:accesspoint/team-photos"
+
+
+def test_access_point_is_reached_in_its_own_region() -> None:
+    endpoint = Endpoint("https://s3-fips.dualstack.us-east-1.amazonaws.com", "us-east-1")
+    host = "team-photos-123456789012.s3-accesspoint-fips.dualstack.us-west-2.amazonaws.com"
+    assert reached(endpoint, POINT) == (host, "/a/b.jpg", "us-west-2")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("http://127.0.0.1:9000", "use its alias"),
+        ("https://s3.cn-north-1.amazonaws.com.cn", "another part of AWS"),
+    ],
+)
+def test_access_point_that_this_endpoint_does_not_lead_to_says_so(url: str, told: str) -> None:
+    with pytest.raises(UnusableNameError, match=told):
+        Endpoint(url, "us-east-1").place(POINT)

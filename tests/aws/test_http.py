@@ -1,13 +1,12 @@
 """Connections: kept, replaced, timed and closed."""
 
 import asyncio
-import math
 
 import pytest
 from aws.canned import Act, Script, answer, canned, eventually, trickle
 from aws.talking import BODY, CHUNKED, SMALL, interrupted, open_files, pooled, request, talking
 
-from archiver.aws.http import HttpPool, Limits, Names, Origin, _Name
+from archiver.aws.http import HttpPool, Limits, Origin
 
 
 async def test_connection_is_used_again_and_the_latest_first() -> None:
@@ -170,19 +169,3 @@ async def test_name_without_address_is_an_interruption(host: str) -> None:
     async with pooled() as pool:
         error = await interrupted(pool.request(Origin(tls=False, host=host, port=80), request(bytearray(10))))
         assert host in str(error)
-
-
-async def test_next_address_is_tried_where_one_refuses() -> None:
-    async with talking([SMALL, Act.CLOSE]) as (server, pool):
-        origin = server.origin._replace(host="two-addresses")
-        pool._names._names["two-addresses", server.port] = _Name(addresses=["127.0.0.2", "127.0.0.1"], expires=math.inf)
-        for _ in range(2):  # whichever has its turn first
-            await pool.request(origin, request(bytearray(10)))
-            assert await server.deserted()
-
-
-async def test_addresses_are_kept_and_used_in_turn() -> None:
-    names = Names(keep=60)
-    turns = [await names.addresses("localhost", 80) for _ in range(4)]
-    assert all(set(turn) == set(turns[0]) for turn in turns)
-    assert {turn[0] for turn in turns} == set(turns[0])

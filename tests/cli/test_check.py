@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,84 @@ def test_answers_that_would_come_back_as_requests_are_bad(scene: Scene) -> None:
     code, found = check(scene, SQS_DESTINATION_QUEUE=scene.source)
 
     assert (code, found["answer queue"]["told"]) == (1, f"{scene.source} is the source queue")
+
+
+def test_failure_queue_that_is_the_dead_letter_queue_is_bad(scene: Scene) -> None:
+    code, found = check(scene, SQS_FAILURE_QUEUE=scene.dead)
+
+    assert (code, found["failure queue"]["told"]) == (1, f"{scene.dead} is the source queue's dead-letter queue")
+
+
+@pytest.mark.parametrize(
+    ("arn", "told"),
+    [
+        ("arn:source", "the source queue"),
+        ("arn:dead", "the source queue's dead-letter queue"),
+        ("arn:x", None),
+        (None, None),
+    ],
+)
+def test_queue_that_is_sent_to_clashes_with_source_and_dead_letters(arn: str | None, told: str | None) -> None:
+    assert checkup.queue_clash(arn, "arn:source", "arn:dead") == told
+
+
+def test_redrive_policy_that_names_the_queue_itself_is_bad() -> None:
+    redrive = json.dumps({"deadLetterTargetArn": "arn:jobs", "maxReceiveCount": 5})
+
+    policy = source_queue({"QueueArn": "arn:jobs", "VisibilityTimeout": "60", "RedrivePolicy": redrive})[1]
+
+    assert (policy.state, policy.told) == ("bad", "names the source queue itself")
+
+
+def test_what_could_not_be_told_is_unsettled_where_a_worker_needs_it() -> None:
+    unknown = [checkup.Finding(what, "unknown", "") for what in ("credentials", "lifecycle", "archives")]
+    assert not checkup.unsettled(unknown[:2])
+    assert checkup.unsettled(unknown)
+
+
+AGENT = {
+    "AWS_ACCESS_KEY_ID": "",
+    "AWS_SECRET_ACCESS_KEY": "",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/creds",
+}
+TOKEN = {
+    "AWS_ACCESS_KEY_ID": "",
+    "AWS_SECRET_ACCESS_KEY": "",
+    "AWS_ROLE_ARN": "arn:aws:iam::123456789012:role/x",
+    "AWS_WEB_IDENTITY_TOKEN_FILE": "/nowhere/token",
+}
+
+
+@pytest.mark.parametrize("provider", [AGENT, TOKEN], ids=["agent", "token file"])
+def test_credentials_that_are_not_there_yet_are_a_row_and_exit_3(scene: Scene, provider: dict[str, str]) -> None:
+    code, found = check(scene, **provider)
+
+    assert (code, found["credentials"]["state"]) == (3, "unknown")
+    assert found["credentials"]["told"].startswith("credentials can't be had: ")
+
+
+@pytest.mark.parametrize("provider", [AGENT, TOKEN], ids=["agent", "token file"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("plan", "{folder}/request.json"),
+        ("create", "{folder}/request.json", "--output", "{folder}/a.zip"),
+        ("send", "{folder}/request.json"),
+        ("dlq", "list"),
+        ("verify", "s3://archives/a.zip"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_every_command_says_the_same_of_credentials_that_are_not_there_yet(
+    scene: Scene, provider: dict[str, str], arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "request.json").write_text('{"files": [{"source": "a.jpg"}]}')
+
+    ended = command(*[one.format(folder=tmp_path) for one in arguments], env=scene.settings(**provider))
+
+    assert ended.returncode == 3, ended.stderr
+    assert ended.stderr.startswith("credentials can't be had: ")
+    assert len(ended.stderr.splitlines()) == 1
 
 
 def test_a_queue_without_redrive_policy_is_bad(emulated: Any) -> None:

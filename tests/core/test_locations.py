@@ -18,6 +18,7 @@ from archiver.core.locations import (
     archive_url,
     content_disposition,
     parse_source,
+    parted,
 )
 from archiver.errors import Rejected
 
@@ -203,3 +204,28 @@ def test_a_bucket_is_probed_where_requests_may_read(setting: str | None, bucket:
 def test_a_bucket_that_no_request_may_name_is_not_probed() -> None:
     assert AllowList.parse("photos", "archives").probe("docs") is None
     assert AllowList.parse(None, "archives").probe("archives") is None
+
+
+POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/team-photos"
+
+
+def test_access_point_stands_in_a_buckets_place() -> None:
+    assert parse_source(f"s3://{POINT}/a/b.jpg", None) == Location(POINT, "a/b.jpg")
+    assert parse_source("a/b.jpg", POINT) == Location(POINT, "a/b.jpg")
+    assert parted(f"{POINT}/2024/") == (POINT, "2024/")
+    assert parted(f"{POINT}") == (POINT, "")
+    assert AllowList.parse(f"{POINT}/2024/, photos", "archives").prefixes == {POINT: ("2024/",), "photos": ("",)}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "s3://arn:aws:s3:::photos/a.jpg",
+        "s3://arn:aws:s3:eu-west-1:1:accesspoint/x/a.jpg",
+        "s3://arn:aws:s3:evil.example/:123456789012:accesspoint/team/a.jpg",
+        "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/team.photos/a.jpg",
+    ],
+)
+def test_what_is_no_access_point_is_no_bucket_either(source: str) -> None:
+    with pytest.raises(Rejected, match="names a bucket that can't exist"):
+        parse_source(source, None)

@@ -140,3 +140,10 @@ def test_a_queue_is_in_the_partition_of_its_region(region: str, partition: str) 
 def test_a_queue_whose_account_or_region_is_not_known_has_no_arn_yet() -> None:
     assert queue_arn("in", None, "123456789012") is None
     assert queue_arn("in", "eu-west-1", None) is None
+
+
+def test_access_point_is_granted_by_its_own_arn() -> None:
+    point = "arn:aws:s3:eu-west-1:123456789012:accesspoint/team-photos"
+    assert bucket_arn(point) == point
+    assert bucket_arn(point, "*") == f"{point}/object/*"
+    assert bucket_arn("photos", "*", "aws-cn") == "arn:aws-cn:s3:::photos/*"

@@ -28,6 +28,12 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "file_prefix": "download",
         "key_secret": None,
         "compression": "store",
+        "archive_sse": None,
+        "archive_kms_key": None,
+        "archive_bucket_key": False,
+        "request_payer": None,
+        "bucket_owner": None,
+        "source_owner": None,
         "max_concurrent_jobs": 4,
         "memory_budget_mib": 64,
         "wait_seconds": 5,
@@ -208,3 +214,46 @@ def test_other_peoples_variables_are_no_business_of_ours() -> None:
 def test_a_bucket_that_no_bucket_can_be_called_stops_the_start(name: str, value: str) -> None:
     """Else every message would be rejected for it, one after the other."""
     assert [problem.split(":")[0] for problem in problems(**{name: value})] == [name]
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"S3_ARCHIVE_SSE": "kms"}, "S3_ARCHIVE_SSE: "),
+        (
+            {"S3_ARCHIVE_KMS_KEY_ID": "alias/zips"},
+            "S3_ARCHIVE_KMS_KEY_ID: is of use beside S3_ARCHIVE_SSE=aws:kms alone",
+        ),
+        ({"S3_ARCHIVE_SSE": "AES256", "S3_ARCHIVE_BUCKET_KEY": "1"}, "S3_ARCHIVE_BUCKET_KEY: is of use beside"),
+        ({"S3_REQUEST_PAYER": "me"}, "S3_REQUEST_PAYER: "),
+        ({"S3_EXPECTED_BUCKET_OWNER": "me"}, "S3_EXPECTED_BUCKET_OWNER: "),
+        ({"S3_EXPECTED_SOURCE_OWNER": "123456789012"}, "S3_EXPECTED_SOURCE_OWNER: is the owner of S3_SOURCE_BUCKET"),
+        ({"S3_SOURCE_BUCKET": "a/b"}, "S3_SOURCE_BUCKET: 'a/b' is neither a bucket's name"),
+    ],
+)
+def test_settings_for_s3_that_are_of_no_use_are_told(environ: dict[str, str], told: str) -> None:
+    (problem,) = problems(**environ)
+    assert problem.startswith(told)
+
+
+def test_settings_for_s3_are_read() -> None:
+    point = "arn:aws:s3:eu-west-1:123456789012:accesspoint/photos"
+    given = {
+        "S3_ARCHIVE_SSE": "aws:kms",
+        "S3_ARCHIVE_KMS_KEY_ID": "alias/zips",
+        "S3_ARCHIVE_BUCKET_KEY": "yes",
+        "S3_REQUEST_PAYER": "requester",
+        "S3_EXPECTED_BUCKET_OWNER": "123456789012",
+        "S3_EXPECTED_SOURCE_OWNER": "210987654321",
+        "S3_SOURCE_BUCKET": point,
+        "S3_ALLOWED_SOURCES": f"{point}/2024/",
+    }
+    settings = load_settings(LEAST | given)
+
+    assert (settings.archive_sse, settings.archive_kms_key, settings.archive_bucket_key) == (
+        "aws:kms",
+        "alias/zips",
+        True,
+    )
+    assert (settings.request_payer, settings.bucket_owner) == ("requester", "123456789012")
+    assert (settings.source_owner, settings.source_bucket) == ("210987654321", point)

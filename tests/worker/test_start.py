@@ -1,5 +1,6 @@
 """How a worker starts, or says why it does not: exit code 2, a line for each problem, never a traceback."""
 
+import socket
 from subprocess import CompletedProcess
 
 import pytest
@@ -105,6 +106,38 @@ def test_without_credentials_the_worker_says_so_and_waits_for_them_until_it_is_s
     assert "credentials" in paused["reason"]
     assert paused["retry_in"] == 5
     assert "Traceback" not in worker.log
+
+
+def test_an_agent_that_does_not_listen_yet_is_waited_for(scene: Scene) -> None:
+    """A pod's agent may come after the pod: that is no setting that can't work, after which systemd starts no more."""
+    agent = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/creds"}
+    worker = Worker("worker", scene.settings(**dict.fromkeys(CREDENTIALS, ""), **agent))
+    scene.workers.append(worker)
+
+    paused = worker.wait_for("worker.paused")
+    worker.terminate()
+
+    assert worker.exit_code() == 0
+    assert paused["reason"].startswith("credentials can't be had: container-role")
+
+
+def test_signal_is_heard_while_endpoints_take_connections_and_say_nothing(scene: Scene) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        worker = Worker("worker", scene.settings(AWS_ENDPOINT_URL=endpoint))
+        scene.workers.append(worker)
+        with silent.accept()[0]:  # the first check has begun
+            worker.terminate()
+            worker.wait_for("worker.stopped")
+
+            assert worker.exit_code() == 0
+
+
+def test_queues_that_contradict_each_other_stop_the_start(scene: Scene) -> None:
+    ended = command("run", env=scene.settings(SQS_FAILURE_QUEUE=scene.aws.arn(scene.source)))
+
+    assert complaints(ended) == ["SQS_FAILURE_QUEUE"]
+    assert "the source queue" in ended.stderr
 
 
 def test_risky_settings_are_warned_of_at_start(scene: Scene) -> None:

@@ -1,0 +1,171 @@
+"""Names become connected sockets: the resolver's order, address families in turn (RFC 8305), failures remembered."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+STAGGER = 0.25
+"""Seconds that one address has for itself before the next is tried beside it (RFC 8305, section 5)."""
+
+REMEMBERED = 60.0
+_MAX_NAMES = 256
+_MAX_FAILURES = 1024
+_MOST_TRIED = 16
+
+Resolve = Callable[[str, int], Awaitable[Sequence[tuple[Any, ...]]]]
+"""What `getaddrinfo` does: (family, type, protocol, canonical name, socket address) for each address."""
+
+
+class Address(NamedTuple):
+    """Where a socket can be connected to: *at* as the socket module takes it."""
+
+    family: int
+    at: tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class _Name:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    addresses: list[Address] = field(default_factory=list)
+    expires: float = 0.0
+    turn: int = 0
+
+
+async def _getaddrinfo(host: str, port: int) -> Sequence[tuple[Any, ...]]:
+    return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+class Names:
+    """
+    Addresses of hosts: asked for once for all who wait, kept for *keep* seconds. While the resolver fails, or says
+    nothing for *patience* seconds, the last addresses are used on. What failed is tried last for *remember* seconds.
+    """
+
+    def __init__(
+        self, keep: float, patience: float = 2.0, resolve: Resolve = _getaddrinfo, remember: float = REMEMBERED
+    ) -> None:
+        self._keep = keep
+        self._patience = patience
+        self._resolve = resolve
+        self._remember = remember
+        self._names: dict[tuple[str, int], _Name] = {}
+        self._failures: dict[Address, float] = {}
+
+    async def addresses(self, host: str, port: int) -> list[Address]:
+        """
+        At least one address, in the order in which to try them. Within a family each has its turn; the families
+        alternate, the resolver's first one first (RFC 8305, section 4); what failed lately comes last.
+
+        Raises OSError, UnicodeError.
+        """
+        if len(self._names) >= _MAX_NAMES:
+            self._names = {at: name for at, name in self._names.items() if name.lock.locked()}
+        name = self._names.setdefault((host, port), _Name())
+        async with name.lock:
+            if asyncio.get_running_loop().time() >= name.expires:
+                await self._renew(name, host, port)
+        name.turn += 1
+        return self._working_first(_alternating(name.addresses, name.turn))
+
+    async def _renew(self, name: _Name, host: str, port: int) -> None:
+        try:
+            async with asyncio.timeout(self._patience if name.addresses else None):
+                found = await self._resolve(host, port)
+            name.addresses = list(dict.fromkeys(Address(entry[0], entry[4]) for entry in found))
+        except OSError:
+            if not name.addresses:  # else yesterday's truth is better than none
+                raise
+        name.expires = asyncio.get_running_loop().time() + self._keep
+
+    def failed(self, address: Address) -> None:
+        """Try *address* last for a while."""
+        now = asyncio.get_running_loop().time()
+        self._failures.pop(address, None)  # so that the latest stands last
+        if len(self._failures) >= _MAX_FAILURES:
+            self._failures = {at: until for at, until in self._failures.items() if until > now}
+        self._failures[address] = now + self._remember
+
+    def _working_first(self, addresses: Sequence[Address]) -> list[Address]:
+        """Those that did not fail lately, then those that did, the earliest failure first."""
+        now = asyncio.get_running_loop().time()
+        return sorted(addresses, key=lambda at: until if (until := self._failures.get(at, 0.0)) > now else 0.0)
+
+
+def _alternating(addresses: Iterable[Address], turn: int) -> list[Address]:
+    """*addresses* with the families alternating, each family turned by *turn*."""
+    families: dict[int, list[Address]] = {}
+    for address in addresses:
+        families.setdefault(address.family, []).append(address)
+    turned = [own[turn % len(own) :] + own[: turn % len(own)] for own in families.values()]
+    longest = max(map(len, turned), default=0)
+    return [own[n] for n in range(longest) for own in turned if n < len(own)]
+
+
+class Dialer:
+    """Connects to the first of several addresses that answers. Each is given *patience* seconds."""
+
+    def __init__(self, names: Names, patience: float, stagger: float = STAGGER) -> None:
+        self._names = names
+        self._patience = patience
+        self._stagger = stagger
+
+    async def dial(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address]:
+        """
+        A connected socket, and where it leads. Another address is tried whenever one fails, and every *stagger*
+        seconds; the first to connect wins. Those that had been tried before it and are silent count as failed.
+
+        Raises OSError, the last address's, where none connects.
+        """
+        waiting = list(addresses[:_MOST_TRIED])
+        running: dict[asyncio.Task[socket.socket], Address] = {}  # the earliest begun first
+        problem: BaseException = ConnectionError("no address")
+        try:
+            while waiting or running:
+                if waiting:
+                    task = asyncio.create_task(self._try(waiting[0]), name="connect")
+                    running[task] = waiting.pop(0)
+                timeout = self._stagger if waiting else None
+                await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+                for task, address in [(task, at) for task, at in running.items() if task.done()]:
+                    error = task.exception()
+                    if error is None:
+                        self._overtaken(running, task)
+                    del running[task]
+                    if error is None:
+                        return task.result(), address
+                    self._names.failed(address)
+                    problem = error
+        finally:
+            await _give_up(running)
+        raise problem
+
+    def _overtaken(self, running: Mapping["asyncio.Task[socket.socket]", Address], winner: object) -> None:
+        """What was begun before *winner* and is silent still is tried last from now on."""
+        for task, address in running.items():
+            if task is winner:
+                return
+            if not task.done():
+                self._names.failed(address)
+
+    async def _try(self, address: Address) -> socket.socket:
+        sock = socket.socket(address.family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            async with asyncio.timeout(self._patience):
+                await asyncio.get_running_loop().sock_connect(sock, address.at)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+async def _give_up(running: Iterable["asyncio.Task[socket.socket]"]) -> None:
+    """End all attempts; close those that succeeded in the last moment."""
+    tasks = list(running)
+    for task in tasks:
+        task.cancel()
+    for ended in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(ended, socket.socket):
+            ended.close()

@@ -1,0 +1,62 @@
+"""What settings add to requests to S3: encryption of archives, requester pays, the owners that buckets must have."""
+
+from collections.abc import Mapping, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
+
+_PAID = frozenset({"GetObject", "HeadObject", "ListObjectsV2"})
+_CREATES = frozenset({"PutObject", "CreateMultipartUpload"})
+
+
+@dataclass(frozen=True, slots=True)
+class S3Headers:
+    """
+    *encryption* of what is created, with *kms_key* (the bucket's own where there is none) and *bucket_key*;
+    *requester_pays*: for reads; *owners*: the account that must own a bucket, by the bucket's name.
+    """
+
+    encryption: Encryption | None = None
+    kms_key: str | None = None
+    bucket_key: bool = False
+    requester_pays: bool = False
+    owners: Mapping[str, str] = field(default_factory=dict)
+
+    def lines(self, method: str, bucket: str, query: str) -> list[tuple[str, str]]:
+        """The headers, all to be signed, of a request of our own client. *query* tells parts from whole objects."""
+        lines = []
+        if self.requester_pays and method in ("GET", "HEAD"):
+            lines.append(("x-amz-request-payer", "requester"))
+        if bucket in self.owners:
+            lines.append(("x-amz-expected-bucket-owner", self.owners[bucket]))
+        if (method, query.rstrip("=")) in (("PUT", ""), ("POST", "uploads")):
+            lines += [(f"x-amz-server-side-encryption{name}", value) for name, value in self._encryption().items()]
+        return lines
+
+    def _encryption(self) -> dict[str, str]:
+        if self.encryption is None:
+            return {}
+        told = {"": str(self.encryption)}
+        if self.kms_key is not None:
+            told["-aws-kms-key-id"] = self.kms_key
+        if self.bucket_key:
+            told["-bucket-key-enabled"] = "true"
+        return told
+
+    def attach(self, client: Any) -> None:
+        """Have every call of the SDK's *client* of S3 say the same."""
+        client.meta.events.register("before-parameter-build.s3", self._add)
+
+    def _add(self, params: MutableMapping[str, Any], model: Any, **_: Any) -> None:
+        if self.requester_pays and model.name in _PAID:
+            params.setdefault("RequestPayer", "requester")
+        owner = self.owners.get(params.get("Bucket", ""))
+        if owner is not None and "ExpectedBucketOwner" in model.input_shape.members:
+            params.setdefault("ExpectedBucketOwner", owner)
+        if self.encryption is not None and model.name in _CREATES:
+            params["ServerSideEncryption"] = self.encryption
+            if self.kms_key is not None:
+                params["SSEKMSKeyId"] = self.kms_key
+            if self.bucket_key:
+                params["BucketKeyEnabled"] = True

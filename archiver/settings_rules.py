@@ -1,0 +1,69 @@
+"""The rules between settings, on the raw text of the environment: they hold even where single ones are wrong."""
+
+from collections.abc import Mapping
+
+from archiver.core.locations import AllowList
+
+_OFF = ("", "0", "false", "no", "off", "f", "n")
+_ENCRYPTION = (
+    "S3_ARCHIVE_SSE",
+    "S3_ARCHIVE_KMS_KEY_ID",
+    "S3_ARCHIVE_BUCKET_KEY",
+    "S3_EXPECTED_SOURCE_OWNER",
+    "S3_SOURCE_BUCKET",
+)
+
+
+def problems_between(environ: Mapping[str, str]) -> list[str]:
+    """Settings that contradict or lack each other, a line each."""
+    return _source_problems(environ) + _signing_problems(environ) + _encryption_problems(environ)
+
+
+def _encryption_problems(environ: Mapping[str, str]) -> list[str]:
+    """A key is of use where KMS encrypts, an owner where the bucket is named."""
+    given = {name: environ.get(name, "").strip() for name in _ENCRYPTION}
+    problems = []
+    if not given["S3_ARCHIVE_SSE"].startswith("aws:kms"):
+        problems = [
+            f"{name}: is of use beside S3_ARCHIVE_SSE=aws:kms alone: set that, or unset this"
+            for name in ("S3_ARCHIVE_KMS_KEY_ID", "S3_ARCHIVE_BUCKET_KEY")
+            if given[name].lower() not in _OFF
+        ]
+    if given["S3_EXPECTED_SOURCE_OWNER"] and not given["S3_SOURCE_BUCKET"]:
+        problems.append("S3_EXPECTED_SOURCE_OWNER: is the owner of S3_SOURCE_BUCKET, which is not set")
+    return problems
+
+
+def _signing_problems(environ: Mapping[str, str]) -> list[str]:
+    """Signed links take two settings, and a base to sign."""
+    key_id, key, base = (
+        environ.get(name, "").strip() for name in ("CLOUDFRONT_KEY_ID", "CLOUDFRONT_PRIVATE_KEY", "ARCHIVE_BASE_URL")
+    )
+    if bool(key_id) != bool(key):
+        absent, given = ("CLOUDFRONT_PRIVATE_KEY", "CLOUDFRONT_KEY_ID")[:: 1 if key_id else -1]
+        return [f"{absent}: is required where {given} is set: links are signed with both"]
+    if key_id and not base:
+        return ["ARCHIVE_BASE_URL: is required where links are signed: it is the distribution's address"]
+    return []
+
+
+def _source_problems(environ: Mapping[str, str]) -> list[str]:
+    """The rules between S3_ALLOWED_SOURCES and the two buckets."""
+    source, destination, allowed = (
+        environ.get(name, "").strip() for name in ("S3_SOURCE_BUCKET", "S3_DESTINATION_BUCKET", "S3_ALLOWED_SOURCES")
+    )
+    if not allowed:
+        if source and source == destination:
+            problem = (
+                "S3_ALLOWED_SOURCES: is required where S3_SOURCE_BUCKET and S3_DESTINATION_BUCKET are one bucket: "
+                "say which prefixes requests may name"
+            )
+            return [problem]
+        return []
+    try:
+        entries = AllowList.parse(allowed, destination)
+    except ValueError as error:
+        return [f"S3_ALLOWED_SOURCES: {error}"]
+    if source and not entries.covers_some_of(source):
+        return [f"S3_ALLOWED_SOURCES: no entry covers any of S3_SOURCE_BUCKET ({source}): add it, or a prefix in it"]
+    return []

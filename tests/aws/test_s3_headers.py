@@ -1,0 +1,118 @@
+"""What settings add to requests to S3: by the SDK's clients and by ours alike."""
+
+from typing import Any
+
+import pytest
+from aws.canned import answer, canned
+from aws.reading import Session
+
+from archiver.app import headers_of
+from archiver.aws.clients import Limits, open_clients
+from archiver.aws.endpoint import Endpoint
+from archiver.aws.s3_headers import S3Headers
+from archiver.aws.s3_parts import PartSender
+from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_wire import WireConfig
+from archiver.aws.session import open_network
+from archiver.core.locations import Location
+from archiver.errors import ArchiverError
+from archiver.settings import load_settings
+
+FULL = S3Headers("aws:kms", "arn:aws:kms:eu-west-1:1:key/k", True, True, {"archives": "111122223333"})
+KMS = {
+    "x-amz-server-side-encryption": "aws:kms",
+    "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:eu-west-1:1:key/k",
+    "x-amz-server-side-encryption-bucket-key-enabled": "true",
+}
+OWNER = {"x-amz-expected-bucket-owner": "111122223333"}
+PAYER = {"x-amz-request-payer": "requester"}
+
+
+@pytest.mark.parametrize(
+    ("method", "bucket", "query", "lines"),
+    [
+        ("HEAD", "photos", "", PAYER),
+        ("GET", "archives", "", PAYER | OWNER),
+        ("PUT", "archives", "", OWNER | KMS),
+        ("POST", "archives", "uploads=", OWNER | KMS),
+        ("PUT", "archives", "partNumber=1&uploadId=u", OWNER),
+        ("POST", "archives", "uploadId=u", OWNER),
+        ("DELETE", "others", "uploadId=u", {}),
+    ],
+)
+def test_each_request_of_ours_has_what_its_operation_takes(
+    method: str, bucket: str, query: str, lines: dict[str, str]
+) -> None:
+    assert dict(FULL.lines(method, bucket, query)) == lines
+    assert S3Headers().lines(method, bucket, query) == []
+
+
+def test_algorithm_alone_brings_no_key() -> None:
+    assert S3Headers("AES256").lines("PUT", "archives", "") == [("x-amz-server-side-encryption", "AES256")]
+
+
+class Seen(Exception):
+    """The SDK is about to send this."""
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "lines"),
+    [
+        ("create_multipart_upload", {"Bucket": "archives", "Key": "k"}, OWNER | KMS),
+        ("abort_multipart_upload", {"Bucket": "archives", "Key": "k", "UploadId": "u"}, OWNER),
+        ("head_bucket", {"Bucket": "archives"}, OWNER),
+        ("head_object", {"Bucket": "photos", "Key": "k"}, PAYER),
+        ("list_objects_v2", {"Bucket": "photos"}, PAYER),
+        ("list_buckets", {}, {}),
+    ],
+)
+async def test_each_call_of_the_sdk_has_the_same(
+    operation: str, arguments: dict[str, Any], lines: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+    def stop(request: Any, **_: Any) -> None:
+        raise Seen(request.headers)
+
+    async with open_clients(Limits(), await open_network(FULL)) as clients:
+        for client in (clients.s3_control, clients.s3_complete):
+            client.meta.events.register_first("before-send.s3", stop)
+            with pytest.raises(Seen) as caught:
+                await getattr(client, operation)(**arguments)
+            sent = {name.lower(): value for name, value in caught.value.args[0].items()}
+            text = {name: value.decode() if isinstance(value, bytes) else value for name, value in sent.items()}
+            ours = {name: value for name, value in text.items() if name in KMS | OWNER | PAYER}
+            assert ours == lines
+
+
+async def test_headers_go_out_signed_with_reads_and_parts() -> None:
+    config = WireConfig(headers=FULL)
+    async with canned([answer("404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>")]) as server:
+        reader = S3Reader(Session(), Endpoint(server.url, "us-east-1"), config)
+        sender = PartSender(Session(), Endpoint(server.url, "us-east-1"), config)
+        with pytest.raises(ArchiverError):
+            await reader.read(Location("photos", "a"), '"e"', 0, [memoryview(bytearray(1))])
+        with pytest.raises(ArchiverError):
+            await sender.send(Location("archives", "a"), "u", 1, memoryview(b""), 0)
+        await reader.close()
+        await sender.close()
+    read, part = (request.decode() for request in server.requests[:2])
+    assert "x-amz-request-payer: requester\r\n" in read
+    assert ";x-amz-request-payer" in read
+    assert "x-amz-expected-bucket-owner: 111122223333\r\n" in part
+    assert "server-side-encryption" not in part
+
+
+def test_settings_become_headers_and_nothing_is_added_by_default() -> None:
+    least = {"SQS_SOURCE_QUEUE": "jobs", "S3_DESTINATION_BUCKET": "archives"}
+    assert headers_of(load_settings(least)) == S3Headers()
+    given = {
+        "S3_ARCHIVE_SSE": "aws:kms",
+        "S3_ARCHIVE_KMS_KEY_ID": "k",
+        "S3_REQUEST_PAYER": "requester",
+        "S3_SOURCE_BUCKET": "photos",
+        "S3_EXPECTED_SOURCE_OWNER": "210987654321",
+        "S3_EXPECTED_BUCKET_OWNER": "123456789012",
+    }
+    owners = {"photos": "210987654321", "archives": "123456789012"}
+    assert headers_of(load_settings(least | given)) == S3Headers("aws:kms", "k", False, True, owners)
