@@ -75,7 +75,7 @@ class Pipeline:
         job = self._identity(message)
         request, draft = await decided(len(message.body) // 100, self._read, message.body)
         disposition = content_disposition(request.archive_name, self._rules.file_prefix, message.sent_at)
-        target, progress = Target(job.key, disposition), Progress()
+        target, progress = Target(job.key, disposition, message_id=message.id), Progress()
 
         async with reported(self._told(request), job, progress, confirm):
             built = await self._builder.build(draft, target, confirm, progress)

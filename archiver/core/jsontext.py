@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+from archiver.core.mistakes import named_text
 from archiver.errors import Rejected
 
 MAX_DEPTH = 100
@@ -26,7 +27,7 @@ def load(text: str) -> Any:
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
     except json.JSONDecodeError as error:
-        raise Rejected("invalid_json", f"the body is not JSON: {error}") from None
+        raise Rejected("invalid_json", f"the body is not JSON: {named_text(text) or error}") from None
     except RecursionError:
         raise Rejected("invalid_json", _TOO_DEEP) from None
     except ValueError as error:  # ours below, and int() beyond the interpreter's limit of digits
@@ -140,7 +141,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen: set[str] = set()
         # The first key that comes a second time: add() returns None.
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {ascii(twice)[:80]} stands twice in one object")
+        raise ValueError(f"the key {ascii(twice[:80])[:80]} stands twice in one object")
     return made
 
 

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from archiver.core import jsontext
+from archiver.core.mistakes import named_object, named_value
+from archiver.core.problems import Problems, told_briefly
 from archiver.errors import Rejected, SourceProblem
 
 OnMissing = Literal["fail", "skip"]
@@ -19,9 +21,18 @@ Stage = Literal["accepted", "building"]
 
 JOB_ID_CHARACTERS = 128
 
-PROBLEMS_TOLD = 20
-"""Problems that one rejection spells out; the rest is counted."""
+MAX_TEXT = 4096
+"""Characters of a `destination`, `name` or `archive_name`: a path in the zip has at most as many bytes."""
 
+
+def _bounded(text: str) -> str:
+    """As `max_length`, which would refuse half a surrogate pair before the path rules can."""
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"should have at most {MAX_TEXT} characters")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_bounded), Field(json_schema_extra={"maxLength": MAX_TEXT})]
 _JobId = Annotated[str, Field(min_length=1, max_length=JOB_ID_CHARACTERS)]
 
 
@@ -44,8 +55,8 @@ class File(_Model):
     """
 
     source: Annotated[str, Field(min_length=1)]
-    destination: str | None = None
-    name: str | None = None
+    destination: _Text | None = None
+    name: _Text | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -76,9 +87,9 @@ class Request(_Model):
     files: Annotated[
         tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_not_empty)
     ]
-    metadata: dict[str, Any] | None = None
+    metadata: dict[Any, Any] | None = None  # its keys are not looked at: each bad one would be a problem
     job_id: _JobId | None = None
-    archive_name: Annotated[str, Field(min_length=0)] | None = None
+    archive_name: Annotated[str, Field(min_length=0, max_length=MAX_TEXT)] | None = None
     on_missing: OnMissing = "fail"
     on_duplicate: OnDuplicate = "rename"
     compression: Compression | None = None
@@ -92,39 +103,43 @@ def parse_request(body: str) -> Request:
     Raises Rejected `invalid_json`, or `invalid_request` with up to `PROBLEMS_TOLD` problems, each with its JSON path.
     """
     data = jsontext.load(body)
+    _refuse_mistakes(data)
+    problems = Problems()
+    files = data.get("files")
+    if isinstance(files, list) and files:
+        data = {**data, "files": _read_files(files, problems)}
     try:
-        return Request.model_validate(data)
+        request = Request.model_validate(data)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-    told = [f"{_json_path(problem['loc'])} {_sentence(problem)}" for problem in problems[:PROBLEMS_TOLD]]
-    raise Rejected("invalid_request", told_briefly(told, len(problems)))
+        problems.add(error)
+    if problems.count:
+        raise Rejected("invalid_request", told_briefly(problems.told, problems.count))
+    return request
 
 
-def told_briefly(told: Sequence[str], count: int) -> str:
-    """Join the first `PROBLEMS_TOLD` of *count* problems, of which *told* holds at least these; count the others."""
-    shown = "; ".join(told[:PROBLEMS_TOLD])
-    return shown if count <= PROBLEMS_TOLD else f"{shown}; and {count - PROBLEMS_TOLD} more"
+def _refuse_mistakes(data: object) -> None:
+    """Say what *data* is where it can't have been meant for a request."""
+    if not isinstance(data, dict):
+        raise Rejected("invalid_request", f"$ {named_value(data)}")
+    if "files" not in data and (sentence := named_object(data)):
+        raise Rejected("invalid_request", f"$ {sentence}")
 
 
-def _json_path(where: tuple[int | str, ...]) -> str:
-    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
-
-
-_SENTENCES = {
-    "missing": "is required",
-    "string_type": "should be text",
-    "string_unicode": "holds half of a surrogate pair, which is not text",
-    "model_type": "should be an object",
-    "dict_type": "should be an object",
-    "tuple_type": "should be a list",
-    "string_too_short": "should not be empty",
-}
-
-
-def _sentence(problem: Any) -> str:
-    """Say what is wrong in JSON's words rather than Python's."""
-    known = _SENTENCES.get(problem["type"])
-    return known or str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+def _read_files(files: list[Any], problems: Problems) -> tuple[File, ...]:
+    """
+    One by one: all at once, pydantic would note a problem for each of half a million. After the first problem files are
+    read for theirs alone; the one file that is given back then stands for a list that is not empty.
+    """
+    read: list[File] = []
+    for index, file in enumerate(files):
+        try:
+            good = File.model_validate(file)
+        except ValidationError as error:
+            problems.add(error, ("files", index))
+        else:
+            if not problems.count:
+                read.append(good)
+    return tuple(read) if not problems.count else (File.model_construct(source="-"),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,10 +31,12 @@ SQS_REFUSES = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "Expecting value"),
-        (" ", "Expecting value"),
-        ("\ufeff{}", "BOM"),
-        ("{'a': 1}", "double quotes"),
+        ("", "it is blank"),
+        (" \n", "it is blank"),
+        ("\ufeff{}", "byte order mark: send it without"),
+        ("{'a': 1}", "single quotes, as Python prints a dict"),
+        ("{a: 1}", "double quotes"),
+        ("nothing", "Expecting value"),
         ('{"a": 1,}', "line 1 column"),
         ('{"a": 1} {}', "Extra data"),
         ('{"a": "\n"}', "control character"),
