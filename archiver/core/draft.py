@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NoReturn, TypeVar
 
 from archiver.core.locations import AllowList, Location, parse_source
@@ -26,7 +25,7 @@ T = TypeVar("T")
 _OPTIONS = ("on_missing", "on_duplicate", "compression")  # of what "the same request" means, beside its files
 
 MARKER = (
-    "the key ends in /, which is a folder's marker or a prefix. A prefix is not expanded: list its objects, "
+    "names a folder: its key ends in /. A prefix is not expanded: list the objects under it, "
     "or give the path of a file in `name`"
 )
 
@@ -113,33 +112,37 @@ def _name(file: File, key: str, *, fails: bool) -> Name | None:
     """None for a folder's marker; where it *fails* the request, that raises Rejected."""
     name = name_file(key, file.destination, file.name)
     if name is None and fails:
-        raise Rejected("invalid_request", f"names a folder: {MARKER}")
+        raise Rejected("invalid_request", MARKER)
     return name
 
 
 def _for_each(files: Sequence[File], field_name: str, decide: Callable[[File, int], T]) -> list[T]:
     """Decide on each file. Raises Rejected for all that were refused: for `invalid_request`, where that is among it."""
+    dotted = f".{field_name}" if field_name else ""
     made: list[T] = []
-    refused: list[tuple[int, Code, str]] = []  # no exceptions: each would keep its traceback
+    refused: dict[Code, list[int]] = {}
+    told: dict[Code, list[str]] = {}  # no exceptions: each would keep its traceback
     for index, file in enumerate(files):
         try:
             made.append(decide(file, index))
         except Rejected as rejected:
-            refused.append((index, rejected.code, rejected.message))
+            refused.setdefault(rejected.code, []).append(index)
+            if len(lines := told.setdefault(rejected.code, [])) < PROBLEMS_TOLD:
+                lines.append(f"$.files[{index}]{dotted} {rejected.message}")
     if refused:
-        worst: Code = "invalid_request" if any(code == "invalid_request" for _, code, _ in refused) else refused[0][1]
-        _reject(worst, files, {index: told for index, code, told in refused if code == worst}, field_name)
+        worst: Code = "invalid_request" if "invalid_request" in refused else next(iter(refused))
+        _reject(worst, files, refused[worst], told[worst])
     return made
 
 
 def _check_allowed(files: Sequence[File], locations: Sequence[Location], allowed: AllowList) -> None:
-    outside = {
-        index: f"{str(location)[:200]} is outside of what requests may name here"
-        for index, location in enumerate(locations)
-        if not allowed.allows(location)
-    }
+    outside = [index for index, location in enumerate(locations) if not allowed.allows(location)]
     if outside:
-        _reject("source_not_allowed", files, outside, "source")
+        told = [
+            f"$.files[{index}].source {str(locations[index])[:200]} is outside of what requests may name here"
+            for index in outside[:PROBLEMS_TOLD]
+        ]
+        _reject("source_not_allowed", files, outside, told)
 
 
 def _settle_conflicts(
@@ -151,20 +154,21 @@ def _settle_conflicts(
     places, named = list(wanted), list(wanted.values())
     losers = [places[loser] for loser in find_conflicts(named)]
     if losers and on_duplicate == "fail":
-        told = {index: f"needs {wanted[index][:200]}, which another file takes, or a folder" for index in losers}
-        _reject("name_conflict", files, told, "")
+        told = [
+            f"$.files[{index}] needs {wanted[index][:200]}, which another file takes, or a folder"
+            for index in losers[:PROBLEMS_TOLD]
+        ]
+        _reject("name_conflict", files, losers, told)
     taken = TakenPaths(named) if losers and on_duplicate == "rename" else None
     for index in losers:
         paths[index] = taken.claim(wanted[index]) if taken else None
     return paths
 
 
-def _reject(code: Code, files: Sequence[File], told: Mapping[int, str], field_name: str) -> NoReturn:
-    """Reject the request for the files that *told* holds by index, each with what is wrong."""
-    dotted = f".{field_name}" if field_name else ""
-    lines = [f"$.files[{index}]{dotted} {what}" for index, what in islice(told.items(), PROBLEMS_TOLD)]
-    sources = [SourceProblem(files[index].source, code) for index in told]
-    raise Rejected(code, told_briefly(lines, len(told)), sources)
+def _reject(code: Code, files: Sequence[File], refused: Sequence[int], told: Sequence[str]) -> NoReturn:
+    """Reject the request for the files whose indices are *refused*; the first of them are *told* in full."""
+    sources = [SourceProblem(files[index].source, code) for index in refused]
+    raise Rejected(code, told_briefly(told, len(refused)), sources)
 
 
 def _hash(request: Request) -> str:

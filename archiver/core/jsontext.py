@@ -12,6 +12,8 @@ MAX_DEPTH = 100
 
 _TOO_DEEP = f"the body nests deeper than {MAX_DEPTH} levels"
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
+
 # SQS accepts #x9 | #xA | #xD | #x20-#xD7FF | #xE000-#xFFFD | #x10000-#x10FFFF and refuses the whole message otherwise
 # (SendMessage, Amazon SQS API reference).
 _REFUSED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -52,7 +54,7 @@ def dump(value: object) -> str:
 
     Raises ValueError for NaN and Infinity.
     """
-    return escape_refused(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(", ", ": ")))
+    return escape_refused(_ENCODER.encode(value))
 
 
 def dump_within(answer: dict[str, Any], lists: dict[str, list[Any]], limit: int) -> str:
@@ -63,40 +65,43 @@ def dump_within(answer: dict[str, Any], lists: dict[str, list[Any]], limit: int)
     becomes null and the lists are cut anew. `truncated` then says what is incomplete: the true length of each cut list,
     and of `metadata` the bytes of its JSON. The rest is always written, however small *limit* is.
     """
+    lengths = {name: len(items) for name, items in lists.items()}
+    hopeless = {name: lengths[name] for name, items in lists.items() if _shorten(items, limit)}  # too long by itself
     whole = {name: list(items) for name, items in lists.items()}
-    text = dump(answer)
-    if byte_length(text) > limit:
-        text = _cut_in_turn(answer, lists, limit)
+    text = _cut_in_turn(answer, lists, limit, hopeless)
     if byte_length(text) > limit and answer["metadata"] is not None:
         for name, items in lists.items():
             items[:] = whole[name]
-        answer["truncated"] = {"metadata": byte_length(dump(answer["metadata"]))}
+        told = {"metadata": byte_length(dump(answer["metadata"]))}
         answer["metadata"] = None
-        text = _cut_in_turn(answer, lists, limit)
+        text = _cut_in_turn(answer, lists, limit, told | hopeless)
     return text
 
 
-def _cut_in_turn(answer: dict[str, Any], lists: dict[str, list[Any]], limit: int) -> str:
-    """Shorten one list after the other until *answer* fits."""
+def _cut_in_turn(answer: dict[str, Any], lists: dict[str, list[Any]], limit: int, told: dict[str, int]) -> str:
+    """Shorten one list after the other until *answer* fits. *told*: what is incomplete already."""
+    if told:
+        answer["truncated"] = dict(told)
     text = dump(answer)
     for name, items in lists.items():
         if items and byte_length(text) > limit:
-            answer.setdefault("truncated", {})[name] = len(items)
-            text = _cut(answer, items, limit)
+            answer.setdefault("truncated", {}).setdefault(name, len(items))
+            whole, items[:] = list(items), []
+            room = limit - byte_length(dump(answer))
+            items[:] = whole
+            _shorten(items, room)
+            text = dump(answer)
     return text
 
 
-def _cut(answer: dict[str, Any], items: list[Any], limit: int) -> str:
-    """Shorten *items*, a part of *answer*, by bisection to the longest beginning that fits; to nothing if none does."""
-    whole, fits, too_many = list(items), 0, len(items) + 1
-    while too_many - fits > 1:
-        items[:] = whole[: (fits + too_many) // 2]
-        if byte_length(dump(answer)) <= limit:
-            fits = len(items)
-        else:
-            too_many = len(items)
-    items[:] = whole[:fits]
-    return dump(answer)
+def _shorten(items: list[Any], room: int) -> bool:
+    """Shorten *items* to the longest beginning that takes *room* bytes, commas included. Tell whether they were cut."""
+    for count, item in enumerate(items):
+        room -= byte_length(dump(item)) + (2 if count else 0)
+        if room < 0:
+            del items[count:]
+            return True
+    return False
 
 
 def is_writable(value: object) -> bool:

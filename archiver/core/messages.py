@@ -74,6 +74,9 @@ class File(_Model):
         return given
 
 
+_STAND_IN = File(source="-")  # for a file that is not one; its request is refused
+
+
 def _not_empty(files: tuple[File, ...]) -> tuple[File, ...]:
     """Refuse an empty list. (`min_length` would count the valid ones only, and so call a list of bad files empty.)"""
     if not files:
@@ -107,7 +110,7 @@ def parse_request(body: str) -> Request:
     problems = Problems()
     files = data.get("files")
     if isinstance(files, list) and files:
-        data = {**data, "files": _read_files(files, problems)}
+        _read_files(files, problems)
     try:
         request = Request.model_validate(data)
     except ValidationError as error:
@@ -125,21 +128,16 @@ def _refuse_mistakes(data: object) -> None:
         raise Rejected("invalid_request", f"$ {sentence}")
 
 
-def _read_files(files: list[Any], problems: Problems) -> tuple[File, ...]:
+def _read_files(files: list[Any], problems: Problems) -> None:
     """
-    One by one: all at once, pydantic would note a problem for each of half a million. After the first problem files are
-    read for theirs alone; the one file that is given back then stands for a list that is not empty.
+    Make a File of each, in place and one by one: all at once, pydantic would note a problem for each of half a million.
     """
-    read: list[File] = []
     for index, file in enumerate(files):
         try:
-            good = File.model_validate(file)
+            files[index] = File.model_validate(file)
         except ValidationError as error:
             problems.add(error, ("files", index))
-        else:
-            if not problems.count:
-                read.append(good)
-    return tuple(read) if not problems.count else (File.model_construct(source="-"),)
+            files[index] = _STAND_IN
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,8 @@ def test_a_key_that_ends_in_a_slash_is_an_invalid_request_even_beside_an_unsafe_
     rejected = refused({"source": "a", "name": "../x"}, "p/", {"source": "b", "name": "C:/x"})
     assert rejected.code == "invalid_request"
     assert rejected.message == (
-        "$.files[1] names a folder: the key ends in /, which is a folder's marker or a prefix. "
-        "A prefix is not expanded: list its objects, or give the path of a file in `name`"
+        "$.files[1] names a folder: its key ends in /. "
+        "A prefix is not expanded: list the objects under it, or give the path of a file in `name`"
     )
 
 
