@@ -53,7 +53,6 @@ _WHITE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u300
     map(chr, range(0x2000, 0x200B))
 )
 _VOWELS = "\u0f73\u0f75\u0f81"  # of Tibetan: no marks by class, and two of them when decomposed
-_AS_MARKS = str.maketrans(_VOWELS, "\u0f71" * len(_VOWELS))
 _ROW = re.compile(rb"[^\0]{%d}([^\0]+)" % MAX_MARKS)
 _HALF = re.compile(f"[{_SURROGATE}]")
 
@@ -158,19 +157,26 @@ def nfc(text: str) -> str:
     """NFC of *text*, in time linear in its length: marks beyond `MAX_MARKS` in a row are dropped. Idempotent."""
     if text.isascii():
         return text
-    while (made := unicodedata.normalize("NFC", _fewer_marks(text))) != text:  # twice: a mark may become two
-        text = made
-    return text
+    while True:  # twice: a mark may have become two
+        text = unicodedata.normalize("NFC", _fewer_marks(text))
+        if len(text) <= MAX_MARKS or not _ROW.search(_classes(text)):
+            return text
 
 
 def _fewer_marks(text: str) -> str:
     if len(text) <= MAX_MARKS:
         return text
-    classes = bytes(map(unicodedata.combining, text.translate(_AS_MARKS)))  # 0 is no mark
     kept, begin = "", 0
-    for row in _ROW.finditer(classes):
+    for row in _ROW.finditer(_classes(text)):
         kept, begin = kept + text[begin : row.start(1)], row.end()
     return kept + text[begin:]
+
+
+def _classes(text: str) -> bytes:
+    """The combining class of each character: 0 for what is no mark."""
+    for vowel in _VOWELS:
+        text = text.replace(vowel, "\u0f71")
+    return bytes(map(unicodedata.combining, text))
 
 
 def _trim(part: str) -> str:

@@ -49,9 +49,7 @@ ANY = st.one_of(NASTY, st.text(max_size=300), st.text(st.characters(), max_size=
 def test_a_plain_destination_becomes_the_path_of_the_contract_and_is_no_rename(
     destination: str | None, path: str
 ) -> None:
-    name = name_file(KEY, destination, None)
-    assert name.path == path
-    assert name.asked == path
+    assert name_file(KEY, destination, None) == Name(path, path)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +283,7 @@ def test_any_request_gets_a_lawful_path_or_is_rejected(key: str, destination: st
         return
     assert broken_by(named.path) == []
     assert name_file(key, destination, name) == named
-    assert name_file(key, None, named.path).path == named.path
+    assert name_file(key, None, named.path) == Name(named.path, named.path)
 
 
 @given(st.text(string.ascii_letters + string.digits + " -_.()[]é日", min_size=1))

@@ -203,7 +203,9 @@ def test_a_request_of_markers_alone_is_rejected_even_where_they_are_skipped() ->
     with pytest.raises(Rejected) as caught:
         plan_archive(drafted("album/", "b/", on_missing="skip"), [])
     assert caught.value.code == "invalid_request"
-    assert caught.value.message.startswith("2 of 2 objects can't be read: album/: invalid_request names a folder: its key ends in /")
+    assert caught.value.message.startswith(
+        "2 of 2 objects can't be read: album/: invalid_request names a folder: its key ends in /"
+    )
 
 
 def test_more_files_than_the_setting_allows_are_too_large_and_those_that_are_skipped_count() -> None:

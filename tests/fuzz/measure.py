@@ -35,6 +35,12 @@ TESTS = Path(__file__).resolve().parents[1]
 MIB = 1024 * 1024
 BEAT = 0.005  # seconds
 
+LONGEST = 1.0
+"""Seconds without a turn of the event loop that one body may cost."""
+
+LARGEST = 100.0
+"""MiB that one body may cost."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -86,7 +92,8 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-async def _measure(shape: str, size: int) -> Cost:
+async def measure(shape: str, size: int) -> Cost:
+    """Handle that body in this process, whose memory may have grown before."""
     longest, last = _Longest(), _Last()
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, longest])
     s3 = MemoryS3()
@@ -147,15 +154,20 @@ def line_of(cost: Cost) -> str:
     )
 
 
-def main(arguments: list[str]) -> None:
-    """Print one cost as JSON, or a table."""
+def main(arguments: list[str]) -> int:
+    """Print one cost as JSON, or a table. The exit code is 1 where something costs too much."""
     if arguments[:1] == ["--one"]:
-        print(json.dumps(asdict(asyncio.run(_measure(arguments[1], int(arguments[2]))))))
-        return
-    print(f"{len(SHAPES)} shapes of {MIB:,} bytes, {datetime.now(UTC):%Y-%m-%d}, Python {sys.version.split()[0]}")
-    for shape in arguments or SHAPES:
-        print(line_of(cost_of(shape, MIB)), flush=True)
+        print(json.dumps(asdict(asyncio.run(measure(arguments[1], int(arguments[2]))))))
+        return 0
+    shapes = arguments or list(SHAPES)
+    print(f"{len(shapes)} shapes of {MIB:,} bytes, {datetime.now(UTC):%Y-%m-%d}, Python {sys.version.split()[0]}")
+    dear = 0
+    for shape in shapes:
+        cost = cost_of(shape, MIB)
+        dear += cost.lag > LONGEST or cost.memory > LARGEST
+        print(line_of(cost), flush=True)
+    return 1 if dear else 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))
