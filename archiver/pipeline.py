@@ -18,8 +18,8 @@ from archiver.core.messages import (
     Request,
     Status,
     Success,
-    envelope,
     failure_answer,
+    job_id_of,
     parse_request,
     success_answer,
 )
@@ -115,7 +115,7 @@ class Pipeline:
         await self._tidy(job.key, datetime.now(UTC) - OLDER_THAN_ANY_LEASE)
 
     def identify(self, message: Message) -> str | None:
-        return envelope(message.body).job_id
+        return job_id_of(message.body)
 
     def _identity(self, message: Message) -> Identity:
         return Identity.of(message, self._rules, self._queue_arn)

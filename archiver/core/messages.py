@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from archiver.core import jsontext
-from archiver.core.mistakes import named_object, named_value
+from archiver.core.mistakes import refuse_mistakes
 from archiver.core.problems import Problems, told_briefly
 from archiver.errors import Rejected, SourceProblem
 
@@ -90,7 +90,7 @@ class Request(_Model):
     files: Annotated[
         tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_not_empty)
     ]
-    metadata: dict[Any, Any] | None = None  # its keys are not looked at: each bad one would be a problem
+    metadata: dict[str, Any] | None = None
     job_id: _JobId | None = None
     archive_name: Annotated[str, Field(min_length=0, max_length=MAX_TEXT)] | None = None
     on_missing: OnMissing = "fail"
@@ -106,7 +106,7 @@ def parse_request(body: str) -> Request:
     Raises Rejected `invalid_json`, or `invalid_request` with up to `PROBLEMS_TOLD` problems, each with its JSON path.
     """
     data = jsontext.load(body)
-    _refuse_mistakes(data)
+    refuse_mistakes(data)
     problems = Problems()
     files = data.get("files")
     if isinstance(files, list) and files:
@@ -118,14 +118,6 @@ def parse_request(body: str) -> Request:
     if problems.count:
         raise Rejected("invalid_request", told_briefly(problems.told, problems.count))
     return request
-
-
-def _refuse_mistakes(data: object) -> None:
-    """Say what *data* is where it can't have been meant for a request."""
-    if not isinstance(data, dict):
-        raise Rejected("invalid_request", f"$ {named_value(data)}")
-    if "files" not in data and (sentence := named_object(data)):
-        raise Rejected("invalid_request", f"$ {sentence}")
 
 
 def _read_files(files: list[Any], problems: Problems) -> None:
@@ -153,11 +145,19 @@ def envelope(body: str) -> Envelope:
     data = jsontext.load_leniently(body)
     if not isinstance(data, dict):
         return Envelope()
-    metadata, job_id = data.get("metadata"), data.get("job_id")
-    return Envelope(
-        metadata if isinstance(metadata, dict) and jsontext.is_writable(metadata) else None,
-        job_id if isinstance(job_id, str) and _is_job_id(job_id) else None,
-    )
+    metadata = data.get("metadata")
+    return Envelope(metadata if isinstance(metadata, dict) and jsontext.is_writable(metadata) else None, _job_id(data))
+
+
+def job_id_of(body: str) -> str | None:
+    """The `job_id` of `envelope` alone, in less time."""
+    data = jsontext.load_leniently(body)
+    return _job_id(data) if isinstance(data, dict) else None
+
+
+def _job_id(data: dict[str, Any]) -> str | None:
+    job_id = data.get("job_id")
+    return job_id if isinstance(job_id, str) and _is_job_id(job_id) else None
 
 
 def _is_job_id(text: str) -> bool:

@@ -8,6 +8,8 @@ from base64 import b64decode
 from collections.abc import Callable
 from typing import Any
 
+from archiver.errors import Rejected
+
 LOOKED_AT = 4096
 """Characters of a text that are looked at, and members of an object: a shape shows at the beginning."""
 
@@ -22,12 +24,19 @@ _WRAPPED = "is a request wrapped in {}: send what is in there, without the wrapp
 Thing = dict[str, Any]
 
 
-def named_object(data: Thing) -> str | None:
-    """Say what *data*, an object without `files`, is where that is known; None where it is not."""
+def refuse_mistakes(data: object) -> None:
+    """Raises Rejected `invalid_request` where *data* can't have been meant for a request: what it is, and what to do."""
+    if not isinstance(data, dict):
+        raise Rejected("invalid_request", f"$ {_named_value(data)}")
+    if "files" not in data and (sentence := _named_object(data)):
+        raise Rejected("invalid_request", f"$ {sentence}")
+
+
+def _named_object(data: Thing) -> str | None:
     return next((sentence for known in _KNOWN if (sentence := known(data)) is not None), None)
 
 
-def named_value(data: object) -> str:
+def _named_value(data: object) -> str:
     """Say what *data* is, which is valid JSON but no object."""
     if isinstance(data, list):
         return _named_list(data)

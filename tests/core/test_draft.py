@@ -113,6 +113,10 @@ def test_a_long_list_of_problems_is_told_briefly_and_listed_in_full() -> None:
     assert len(rejected.message) < 8_000
     assert len(rejected.sources) == 1_000
 
+    rejected = refused(*[{"source": "a", "name": "../x"}] * 1_000)
+    assert rejected.message.endswith("; $.files[19] the path holds a part `..`; and 980 more")
+    assert len(rejected.sources) == 1_000
+
 
 def test_equal_paths_are_numbered_in_the_requests_order_and_reported() -> None:
     draft = drafted("a/photo.jpg", "b/PHOTO.jpg", {"source": "c", "name": "photo.jpg."})

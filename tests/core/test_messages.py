@@ -20,6 +20,7 @@ from archiver.core.messages import (
     Success,
     envelope,
     failure_answer,
+    job_id_of,
     notification_id,
     parse_request,
     success_answer,
@@ -183,6 +184,7 @@ def test_a_body_that_is_not_json_is_invalid_json() -> None:
 )
 def test_an_answer_repeats_what_can_be_read_of_a_body_and_reading_never_raises(body: str, expected: Envelope) -> None:
     assert envelope(body) == expected
+    assert job_id_of(body) == expected.job_id
 
 
 @given(st.one_of(st.none(), st.text(max_size=130)), st.one_of(st.none(), st.dictionaries(st.text(), st.floats())))
