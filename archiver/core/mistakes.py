@@ -25,7 +25,7 @@ Thing = dict[str, Any]
 
 
 def refuse_mistakes(data: object) -> None:
-    """Raises Rejected `invalid_request` where *data* can't have been meant for a request: what it is, and what to do."""
+    """Raises Rejected `invalid_request`, saying what *data* is, where it can't have been meant for a request."""
     if not isinstance(data, dict):
         raise Rejected("invalid_request", f"$ {_named_value(data)}")
     if "files" not in data and (sentence := _named_object(data)):
