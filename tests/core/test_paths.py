@@ -13,7 +13,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import archiver
-from archiver.core.paths import _FORBIDDEN, _VOWELS, _WHITE, MAX_MARKS, Name, name_file, nfc, safe_part
+from archiver.core.paths import _FORBIDDEN, _VOWELS, _WHITE, MAX_MARKS, Name, _fewer_marks, name_file, nfc, safe_part
 from archiver.errors import Rejected
 
 KEY = "p/q.jpg"
@@ -201,6 +201,8 @@ def test_what_is_no_mark_by_its_class_but_becomes_marks_is_counted_as_one() -> N
         if not unicodedata.combining(char) and unicodedata.combining(unicodedata.normalize("NFD", char)[0])
     }
     assert letters == set(_VOWELS)
+    for letter in letters:
+        assert len(_fewer_marks("a" + letter * 5_000)) == 1 + MAX_MARKS
 
 
 def test_text_is_normalised_in_one_place_only() -> None:

@@ -29,6 +29,8 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "file_prefix": "download",
         "key_secret": None,
         "compression": "store",
+        "max_files": None,
+        "max_archive_bytes": None,
         "max_concurrent_jobs": 4,
         "memory_budget_mib": 64,
         "wait_seconds": 5,
