@@ -20,9 +20,10 @@ import structlog
 from archiver.build import Builder
 from archiver.core.draft import Rules
 from archiver.core.locations import AllowList, PlainLinks
+from archiver.gate import Gate
 from archiver.pipeline import Answers, Pipeline
 from archiver.ports import Ended, QueueFacts
-from archiver.settle import Gate, Settler
+from archiver.settle import Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
