@@ -96,6 +96,10 @@ docker-push-registry: ## push what docker-build built
 mutants: $(VENV)/.ready ## break the code on purpose, and show that the tests notice
 	@$(BIN)/python tests/mutants.py
 
+.PHONY: fuzz
+fuzz: $(VENV)/.ready ## what the worst bodies of 1 MiB cost: event loop, CPU, memory; about 3 minutes
+	@cd tests && ../$(BIN)/python -m fuzz.measure
+
 .PHONY: bench
 bench: $(VENV)/.ready ## this project against its peers, about 5 minutes; BENCH_FLAGS=--quick about 1
 	@$(BIN)/python bench/run.py $(BENCH_FLAGS)

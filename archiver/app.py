@@ -175,6 +175,8 @@ def rules_of(settings: Environment) -> Rules:
         compression=settings.compression,
         file_prefix=settings.file_prefix,
         key_secret=settings.key_secret.get_secret_value() if settings.key_secret else None,
+        max_files=settings.max_files,
+        max_bytes=settings.max_archive_bytes,
     )
 
 

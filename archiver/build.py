@@ -17,7 +17,7 @@ from archiver.core.layout import Layout
 from archiver.core.locations import Location
 from archiver.core.metadata import Beside, MissingSpan, decode_beside, encode_beside
 from archiver.core.missing import parse_missing
-from archiver.core.plan import ObjectInfo, Outcome, Pinned, Plan, outcome_of, plan_archive
+from archiver.core.plan import ObjectInfo, Outcome, Pinned, Plan, check_count, check_size, outcome_of, plan_archive
 from archiver.core.replan import Replanning, read_by
 from archiver.core.zipend import TAIL, read_end
 from archiver.errors import (
@@ -85,7 +85,7 @@ class Builder:
         while not history.over:
             existing = await find(self._store, target.key)
             if existing is not None:
-                return Built(existing, await self._outcome_of_existing(draft, target.key, existing), reused=True)
+                return Built(existing, await self._outcome_of_existing(draft, target, existing), reused=True)
             plan = await self._plan(draft, history)
             progress.begin(plan.members)
             try:
@@ -110,6 +110,7 @@ class Builder:
         return await self._plan(draft, Replanning(draft))
 
     async def _plan(self, draft: Draft, history: Replanning) -> Plan:
+        check_count(draft, self._rules.max_files)
         verdicts = history.verdicts
         asked = [file.location for file in draft.files if file.location not in verdicts]
         found = await resolve(asked, self._fetcher, self._judge)
@@ -119,7 +120,9 @@ class Builder:
             for one in (verdicts.get(file.location) or found[file.location],)
         ]
         await self._rights.check(draft, answers)
-        return await decided(len(draft.files), plan_archive, draft, answers)
+        plan = await decided(len(draft.files), plan_archive, draft, answers)
+        check_size(plan, self._rules.max_bytes)
+        return plan
 
     async def _verdicts(
         self, plan: Plan, error: SourceUnavailable | CredentialsRefused
@@ -151,6 +154,7 @@ class Builder:
             files=plan.outcome.files,
             outcome=plan.outcome.status,
             missing=_missing_span(plan, layout),
+            message=target.message_id,
         )
         part_size = compressed_part_size(plan.members, largest) if layout is None else layout.part_size
         target = replace(target, metadata=encode_beside(beside), part_size=part_size)
@@ -159,16 +163,16 @@ class Builder:
                 return await deflate(plan.members, self._budget, self._fetcher, upload, progress)
             return await assemble(layout, self._budget, self._fetcher, upload, progress)
 
-    async def _outcome_of_existing(self, draft: Draft, key: str, existing: StoredArchive) -> Outcome:
+    async def _outcome_of_existing(self, draft: Draft, target: Target, existing: StoredArchive) -> Outcome:
         """
         What to answer for an archive that is there already: from the request, its metadata, and its `_MISSING.txt`.
         """
         beside = decode_beside(existing.metadata)
-        if beside is None or beside.request != draft.request_hash:
+        if beside is None or not beside.answers(draft.request_hash, target.message_id):
             raise Rejected("job_conflict", "another request under this job_id has its archive already")
         if beside.missing is None:
             return outcome_of(draft, ())
-        pinned = Pinned(Location(self._rules.destination_bucket, key), existing.etag)
+        pinned = Pinned(Location(self._rules.destination_bucket, target.key), existing.etag)
         start = beside.missing.offset
         if start is None:  # behind compressed members: the last body ends where the directory begins
             end = read_end(await self._bytes(pinned, max(0, existing.size - TAIL), min(TAIL, existing.size)))

@@ -18,8 +18,8 @@ from archiver.core.messages import (
     Request,
     Status,
     Success,
-    envelope,
     failure_answer,
+    job_id_of,
     parse_request,
     success_answer,
 )
@@ -75,7 +75,7 @@ class Pipeline:
         job = self._identity(message)
         request, draft = await decided(len(message.body) // 100, self._read, message.body)
         disposition = content_disposition(request.archive_name, self._rules.file_prefix, message.sent_at)
-        target, progress = Target(job.key, disposition), Progress()
+        target, progress = Target(job.key, disposition, message_id=message.id), Progress()
 
         async with reported(self._told(request), job, progress, confirm):
             built = await self._builder.build(draft, target, confirm, progress)
@@ -86,7 +86,8 @@ class Pipeline:
 
     def _read(self, body: str) -> tuple[Request, Draft]:
         request = parse_request(body)
-        return request, draft_archive(request, self._rules)
+        # The draft has all that is needed of the files: 70,000 of them, held twice for the whole job, take 30 MiB.
+        return request.model_copy(update={"files": ()}), draft_archive(request, self._rules)
 
     def _told(self, request: Request) -> Notifier | None:
         """Who is told how the job goes: nobody, unless the settings or the request want it."""
@@ -114,7 +115,7 @@ class Pipeline:
         await self._tidy(job.key, datetime.now(UTC) - OLDER_THAN_ANY_LEASE)
 
     def identify(self, message: Message) -> str | None:
-        return envelope(message.body).job_id
+        return job_id_of(message.body)
 
     def _identity(self, message: Message) -> Identity:
         return Identity.of(message, self._rules, self._queue_arn)

@@ -101,13 +101,15 @@ class ObjectReader(Protocol):
 class Target:
     """
     Where an archive goes and what stands beside it. *metadata* is ASCII; *disposition* a Content-Disposition. All
-    parts but the last are of *part_size* bytes; an archive that is not longer is put at once.
+    parts but the last are of *part_size* bytes; an archive that is not longer is put at once. *message_id* is that of
+    the message which asks for it ("": nobody's, as from the command line).
     """
 
     key: str
     disposition: str
     metadata: Mapping[str, str] = field(default_factory=dict)
     part_size: int = 0
+    message_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

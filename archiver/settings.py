@@ -116,6 +116,15 @@ class Environment(BaseSettings):
     source_owner: Account | None = Field(
         None, validation_alias="S3_EXPECTED_SOURCE_OWNER", description="account that must own S3_SOURCE_BUCKET"
     )
+    max_files: int | None = Field(
+        None, ge=1, validation_alias="MAX_FILES", description="files that one request may name; more are `too_large`"
+    )
+    max_archive_bytes: int | None = Field(
+        None,
+        ge=1,
+        validation_alias="MAX_ARCHIVE_BYTES",
+        description="bytes that the objects of one request may have together, uncompressed; more are `too_large`",
+    )
     max_concurrent_jobs: int = Field(
         4, ge=1, le=1000, validation_alias="MAX_CONCURRENT_JOBS", description="jobs at once in one worker"
     )

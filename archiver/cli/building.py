@@ -102,7 +102,7 @@ def told(rejected: "Rejected") -> list[str]:
     Every problem of *rejected* on a line of its own. Those of objects say what S3 said; those of the request say so in
     the message, as far as it goes.
     """
-    from archiver.core.messages import PROBLEMS_TOLD
+    from archiver.core.problems import PROBLEMS_TOLD
 
     sources, code = rejected.sources, rejected.code
     lines = [problem_line(one) for one in sources]

@@ -2,34 +2,39 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NoReturn, TypeVar
 
 from archiver.core.locations import AllowList, Location, parse_source
 from archiver.core.messages import (
-    PROBLEMS_TOLD,
     Compression,
     File,
     OnDuplicate,
     OnMissing,
     Renamed,
     Request,
-    told_briefly,
 )
-from archiver.core.paths import name_file
+from archiver.core.paths import Name, name_file
 from archiver.core.pathset import TakenPaths, find_conflicts
+from archiver.core.problems import PROBLEMS_TOLD, told_briefly
 from archiver.errors import Code, Rejected, SourceProblem
 
 T = TypeVar("T")
+
+_OPTIONS = ("on_missing", "on_duplicate", "compression")  # of what "the same request" means, beside its files
+
+MARKER = (
+    "names a folder: its key ends in /. A prefix is not expanded: list the objects under it, "
+    "or give the path of a file in `name`"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
     """
     What of the settings bears on what goes into an archive and where it goes. *compression* is for requests that name
-    none; *key_secret* None: keys of archives can be guessed.
+    none; *key_secret* None: keys of archives can be guessed; *max_files*, *max_bytes* (of all bodies) None: no bound.
     """
 
     source_bucket: str | None
@@ -38,6 +43,8 @@ class Rules:
     compression: Compression = "store"
     file_prefix: str = "download"
     key_secret: str | None = field(default=None, repr=False)
+    max_files: int | None = None
+    max_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +59,13 @@ class DraftFile:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """
-    An archive as far as the request alone decides it. *skipped* are files left out under `on_duplicate: skip`, which
-    *files* does not hold; *request_hash* is 64 hex digits that are equal for "the same request".
+    An archive as far as the request alone decides it. *files* does not hold *unusable* sources, left out under
+    `on_missing: skip` before S3 is asked, nor *skipped* files, left out under `on_duplicate: skip`. *request_hash* is
+    64 hex digits that are equal for "the same request".
     """
 
     files: tuple[DraftFile, ...]
+    unusable: tuple[SourceProblem, ...]
     skipped: tuple[SourceProblem, ...]
     renamed: tuple[Renamed, ...]
     on_missing: OnMissing
@@ -73,71 +82,107 @@ def draft_archive(request: Request, rules: Rules) -> Draft:
     files = request.files
     locations = _for_each(files, "source", lambda file, _: parse_source(file.source, rules.source_bucket))
     _check_allowed(files, locations, rules.allowed)
-    names = _for_each(files, "", lambda file, index: name_file(locations[index].key, file.destination, file.name))
-    asked = [name.path for name in names]
+    fails = request.on_missing == "fail"
+    names = _for_each(files, "", lambda file, index: _name(file, locations[index].key, fails=fails))
+    # One text names one object: where it can't be had for one file, it can't for the others.
+    unusable = {file.source for file, name in zip(files, names, strict=True) if name is None}
+    asked = [None if name is None or file.source in unusable else name for file, name in zip(files, names, strict=True)]
     paths = _settle_conflicts(files, asked, request.on_duplicate)
-    compression = request.compression or rules.compression
-    settled = list(zip(files, locations, names, paths, strict=True))
+    settled = list(zip(files, locations, asked, paths, strict=True))
     return Draft(
         files=tuple(DraftFile(file.source, location, path) for file, location, _, path in settled if path is not None),
-        skipped=tuple(SourceProblem(file.source, "name_conflict") for file, _, _, path in settled if path is None),
+        unusable=tuple(
+            SourceProblem(file.source, "invalid_request", MARKER) for file in files if file.source in unusable
+        ),
+        skipped=tuple(
+            SourceProblem(file.source, "name_conflict") for file, _, name, path in settled if name and not path
+        ),
         renamed=tuple(
             Renamed(file.source, name.asked, path)
             for file, _, name, path in settled
-            if path is not None and path != name.asked
+            if name and path not in (None, name.asked)
         ),
         on_missing=request.on_missing,
-        compression=compression,
-        request_hash=_hash(locations, asked, (request.on_missing, request.on_duplicate, compression)),
+        compression=request.compression or rules.compression,
+        request_hash=_hash(request),
     )
+
+
+def _name(file: File, key: str, *, fails: bool) -> Name | None:
+    """None for a folder's marker; where it *fails* the request, that raises Rejected."""
+    name = name_file(key, file.destination, file.name)
+    if name is None and fails:
+        raise Rejected("invalid_request", MARKER)
+    return name
 
 
 def _for_each(files: Sequence[File], field_name: str, decide: Callable[[File, int], T]) -> list[T]:
     """Decide on each file. Raises Rejected for all that were refused: for `invalid_request`, where that is among it."""
+    dotted = f".{field_name}" if field_name else ""
     made: list[T] = []
-    refused: list[tuple[int, Rejected]] = []
+    refused: dict[Code, list[int]] = {}
+    told: dict[Code, list[str]] = {}  # no exceptions: each would keep its traceback
     for index, file in enumerate(files):
         try:
             made.append(decide(file, index))
         except Rejected as rejected:
-            refused.append((index, rejected))
+            refused.setdefault(rejected.code, []).append(index)
+            if len(lines := told.setdefault(rejected.code, [])) < PROBLEMS_TOLD:
+                lines.append(f"$.files[{index}]{dotted} {rejected.message}")
     if refused:
-        code = "invalid_request" if any(each.code == "invalid_request" for _, each in refused) else refused[0][1].code
-        _reject(code, files, {index: each.message for index, each in refused if each.code == code}, field_name)
+        worst: Code = "invalid_request" if "invalid_request" in refused else next(iter(refused))
+        _reject(worst, files, refused[worst], told[worst])
     return made
 
 
 def _check_allowed(files: Sequence[File], locations: Sequence[Location], allowed: AllowList) -> None:
-    outside = {
-        index: f"{str(location)[:200]} is outside of what requests may name here"
-        for index, location in enumerate(locations)
-        if not allowed.allows(location)
-    }
+    outside = [index for index, location in enumerate(locations) if not allowed.allows(location)]
     if outside:
-        _reject("source_not_allowed", files, outside, "source")
+        told = [
+            f"$.files[{index}].source {str(locations[index])[:200]} is outside of what requests may name here"
+            for index in outside[:PROBLEMS_TOLD]
+        ]
+        _reject("source_not_allowed", files, outside, told)
 
 
-def _settle_conflicts(files: Sequence[File], asked: list[str], on_duplicate: OnDuplicate) -> list[str | None]:
-    """Give each file its final path, or None where it is skipped. Raises Rejected `name_conflict`."""
-    paths: list[str | None] = list(asked)
-    losers = find_conflicts(asked)
+def _settle_conflicts(
+    files: Sequence[File], asked: Sequence[Name | None], on_duplicate: OnDuplicate
+) -> list[str | None]:
+    """Give each file its final path, or None where it has no name or is skipped. Raises Rejected `name_conflict`."""
+    paths = [None if name is None else name.path for name in asked]
+    wanted = {index: path for index, path in enumerate(paths) if path is not None}
+    places, named = list(wanted), list(wanted.values())
+    losers = [places[loser] for loser in find_conflicts(named)]
     if losers and on_duplicate == "fail":
-        told = {index: f"needs {asked[index][:200]}, which another file takes, or a folder" for index in losers}
-        _reject("name_conflict", files, told, "")
-    taken = TakenPaths(asked) if losers and on_duplicate == "rename" else None
+        told = [
+            f"$.files[{index}] needs {wanted[index][:200]}, which another file takes, or a folder"
+            for index in losers[:PROBLEMS_TOLD]
+        ]
+        _reject("name_conflict", files, losers, told)
+    taken = TakenPaths(named) if losers and on_duplicate == "rename" else None
     for index in losers:
-        paths[index] = taken.claim(asked[index]) if taken else None
+        paths[index] = taken.claim(wanted[index]) if taken else None
     return paths
 
 
-def _reject(code: Code, files: Sequence[File], told: Mapping[int, str], field_name: str) -> NoReturn:
-    """Reject the request for the files that *told* holds by index, each with what is wrong."""
-    dotted = f".{field_name}" if field_name else ""
-    lines = [f"$.files[{index}]{dotted} {what}" for index, what in islice(told.items(), PROBLEMS_TOLD)]
-    sources = [SourceProblem(files[index].source, code) for index in told]
-    raise Rejected(code, told_briefly(lines, len(told)), sources)
+def _reject(code: Code, files: Sequence[File], refused: Sequence[int], told: Sequence[str]) -> NoReturn:
+    """Reject the request for the files whose indices are *refused*; the first of them are *told* in full."""
+    sources = [SourceProblem(files[index].source, code) for index in refused]
+    raise Rejected(code, told_briefly(told, len(refused)), sources)
 
 
-def _hash(locations: Sequence[Location], asked: Sequence[str], options: tuple[str, ...]) -> str:
-    triples = [(location.bucket, location.key, path) for location, path in zip(locations, asked, strict=True)]
-    return hashlib.sha256(json.dumps([triples, *options], separators=(",", ":")).encode()).hexdigest()
+def _hash(request: Request) -> str:
+    """
+    Of what the request says and nothing else: no setting, no default, no repair of a name, so that neither a deploy
+    nor a release makes a request another one. Null and an empty place are absent, and `directory` is `destination`.
+    """
+    said = {name: getattr(request, name) for name in _OPTIONS if name in request.model_fields_set}
+    digest = hashlib.sha256()
+    digest.update(_line(said))
+    for file in request.files:
+        digest.update(_line([file.source, file.destination or None, file.name or None]))
+    return digest.hexdigest()
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\n"

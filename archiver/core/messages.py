@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from archiver.core import jsontext
+from archiver.core.mistakes import refuse_mistakes
+from archiver.core.problems import Problems, told_briefly
 from archiver.errors import Rejected, SourceProblem
 
 OnMissing = Literal["fail", "skip"]
@@ -19,9 +21,18 @@ Stage = Literal["accepted", "building"]
 
 JOB_ID_CHARACTERS = 128
 
-PROBLEMS_TOLD = 20
-"""Problems that one rejection spells out; the rest is counted."""
+MAX_TEXT = 4096
+"""Characters of a `destination`, `name` or `archive_name`: a path in the zip has at most as many bytes."""
 
+
+def _bounded(text: str) -> str:
+    """As `max_length`, which would refuse half a surrogate pair before the path rules can."""
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"should have at most {MAX_TEXT} characters")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_bounded), Field(json_schema_extra={"maxLength": MAX_TEXT})]
 _JobId = Annotated[str, Field(min_length=1, max_length=JOB_ID_CHARACTERS)]
 
 
@@ -44,8 +55,8 @@ class File(_Model):
     """
 
     source: Annotated[str, Field(min_length=1)]
-    destination: str | None = None
-    name: str | None = None
+    destination: _Text | None = None
+    name: _Text | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -63,6 +74,9 @@ class File(_Model):
         return given
 
 
+_STAND_IN = File(source="-")  # for a file that is not one; its request is refused
+
+
 def _not_empty(files: tuple[File, ...]) -> tuple[File, ...]:
     """Refuse an empty list. (`min_length` would count the valid ones only, and so call a list of bad files empty.)"""
     if not files:
@@ -78,7 +92,7 @@ class Request(_Model):
     ]
     metadata: dict[str, Any] | None = None
     job_id: _JobId | None = None
-    archive_name: Annotated[str, Field(min_length=0)] | None = None
+    archive_name: Annotated[str, Field(min_length=0, max_length=MAX_TEXT)] | None = None
     on_missing: OnMissing = "fail"
     on_duplicate: OnDuplicate = "rename"
     compression: Compression | None = None
@@ -92,39 +106,30 @@ def parse_request(body: str) -> Request:
     Raises Rejected `invalid_json`, or `invalid_request` with up to `PROBLEMS_TOLD` problems, each with its JSON path.
     """
     data = jsontext.load(body)
+    refuse_mistakes(data)
+    problems = Problems()
+    files = data.get("files")
+    if isinstance(files, list) and files:
+        _read_files(files, problems)
     try:
-        return Request.model_validate(data)
+        request = Request.model_validate(data)
     except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-    told = [f"{_json_path(problem['loc'])} {_sentence(problem)}" for problem in problems[:PROBLEMS_TOLD]]
-    raise Rejected("invalid_request", told_briefly(told, len(problems)))
+        problems.add(error)
+    if problems.count:
+        raise Rejected("invalid_request", told_briefly(problems.told, problems.count))
+    return request
 
 
-def told_briefly(told: Sequence[str], count: int) -> str:
-    """Join the first `PROBLEMS_TOLD` of *count* problems, of which *told* holds at least these; count the others."""
-    shown = "; ".join(told[:PROBLEMS_TOLD])
-    return shown if count <= PROBLEMS_TOLD else f"{shown}; and {count - PROBLEMS_TOLD} more"
-
-
-def _json_path(where: tuple[int | str, ...]) -> str:
-    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
-
-
-_SENTENCES = {
-    "missing": "is required",
-    "string_type": "should be text",
-    "string_unicode": "holds half of a surrogate pair, which is not text",
-    "model_type": "should be an object",
-    "dict_type": "should be an object",
-    "tuple_type": "should be a list",
-    "string_too_short": "should not be empty",
-}
-
-
-def _sentence(problem: Any) -> str:
-    """Say what is wrong in JSON's words rather than Python's."""
-    known = _SENTENCES.get(problem["type"])
-    return known or str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+def _read_files(files: list[Any], problems: Problems) -> None:
+    """
+    Make a File of each, in place and one by one: all at once, pydantic would note a problem for each of half a million.
+    """
+    for index, file in enumerate(files):
+        try:
+            files[index] = File.model_validate(file)
+        except ValidationError as error:
+            problems.add(error, ("files", index))
+            files[index] = _STAND_IN
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +145,19 @@ def envelope(body: str) -> Envelope:
     data = jsontext.load_leniently(body)
     if not isinstance(data, dict):
         return Envelope()
-    metadata, job_id = data.get("metadata"), data.get("job_id")
-    return Envelope(
-        metadata if isinstance(metadata, dict) and jsontext.is_writable(metadata) else None,
-        job_id if isinstance(job_id, str) and _is_job_id(job_id) else None,
-    )
+    metadata = data.get("metadata")
+    return Envelope(metadata if isinstance(metadata, dict) and jsontext.is_writable(metadata) else None, _job_id(data))
+
+
+def job_id_of(body: str) -> str | None:
+    """The `job_id` of `envelope` alone, in less time."""
+    data = jsontext.load_leniently(body)
+    return _job_id(data) if isinstance(data, dict) else None
+
+
+def _job_id(data: dict[str, Any]) -> str | None:
+    job_id = data.get("job_id")
+    return job_id if isinstance(job_id, str) and _is_job_id(job_id) else None
 
 
 def _is_job_id(text: str) -> bool:

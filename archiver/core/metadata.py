@@ -4,9 +4,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+from urllib.parse import quote, unquote
 
-_REQUEST, _TOKEN, _FILES, _OUTCOME, _MISSING = (
-    f"archiver-{name}" for name in ("request", "token", "files", "outcome", "missing")
+_REQUEST, _TOKEN, _FILES, _OUTCOME, _MISSING, _MESSAGE = (
+    f"archiver-{name}" for name in ("request", "token", "files", "outcome", "missing", "message")
 )
 _STATUSES: dict[str, Literal["succeeded", "partial"]] = {"succeeded": "succeeded", "partial": "partial"}
 
@@ -23,7 +24,7 @@ class MissingSpan:
 class Beside:
     """
     The object metadata of an archive. *request* is the hash of what was asked, *token* names the upload that wrote it,
-    *files* counts members without `_MISSING.txt`.
+    *files* counts members without `_MISSING.txt`, *message* is the id of the message that asked ("": none did).
     """
 
     request: str
@@ -31,6 +32,14 @@ class Beside:
     files: int
     outcome: Literal["succeeded", "partial"]
     missing: MissingSpan | None = None
+    message: str = ""
+
+    def answers(self, request: str, message: str) -> bool:
+        """
+        Tell whether this is the archive of the request with the hash *request*, or of *message* itself: the same
+        message is never another request, whatever a new release makes of its body.
+        """
+        return self.request == request or (message != "" and self.message == message)
 
 
 def encode_beside(beside: Beside) -> dict[str, str]:
@@ -44,6 +53,8 @@ def encode_beside(beside: Beside) -> dict[str, str]:
     if beside.missing is not None:
         offset = "" if beside.missing.offset is None else beside.missing.offset
         metadata[_MISSING] = f"{offset},{beside.missing.length}"
+    if beside.message:
+        metadata[_MESSAGE] = quote(beside.message, safe="")
     return metadata
 
 
@@ -56,4 +67,4 @@ def decode_beside(metadata: Mapping[str, str]) -> Beside | None:
     if not (request and token and files and status and span):
         return None
     missing = MissingSpan(int(span[1]) if span[1] else None, int(span[2])) if _MISSING in metadata else None
-    return Beside(request, token, int(files[0]), status, missing)
+    return Beside(request, token, int(files[0]), status, missing, unquote(metadata.get(_MESSAGE, "")))

@@ -19,6 +19,9 @@ NUMBER_ROOM = 10
 MAX_KEPT_EXTENSION = 32
 """Bytes. What follows a dot for longer is no extension that shortening must keep."""
 
+MAX_MARKS = 30
+"""Combining marks in a row. No language needs more (Stream-Safe Text Format, UAX 15), and sorting them is quadratic."""
+
 # An explicit range for each kind, so that a path does not depend on the Unicode version of the interpreter.
 _CONTROL = "\x00-\x1f\x7f-\x9f"
 _FORMAT = (  # category Cf but for ZWNJ and ZWJ (U+200C, U+200D); bidirectional controls are among them
@@ -46,6 +49,11 @@ _RESERVED = frozenset(
 _SPLIT = re.compile(r"[\\/]")
 _NETWORK_OR_DEVICE = re.compile(r"\s*[\\/](?:[\\/]|\?\?[\\/])")  # \\server, //server, \\?\, \\.\ and \??\
 _DRIVE = re.compile("[A-Za-z]:")
+_WHITE = "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+_VOWELS = "\u0f73\u0f75\u0f81"  # of Tibetan: no marks by class, and two of them when decomposed
+_ROW = re.compile(rb"[^\0]{%d}([^\0]+)" % MAX_MARKS)
 _HALF = re.compile(f"[{_SURROGATE}]")
 
 
@@ -61,21 +69,22 @@ class Name:
     path: str
 
 
-def name_file(key: str, destination: str | None, name: str | None) -> Name:
+def name_file(key: str, destination: str | None, name: str | None) -> Name | None:
     """
     Settle one file's path in the zip; an empty *destination* or *name* is none.
 
-    Raises Rejected: `name_unsafe` for a *destination* or *name* that tries to leave its folder or to confuse an
-    extractor, `invalid_request` for a key that ends in `/` where neither names the file.
+    None for a key that ends in `/` where neither names a file: it is a folder's marker. Raises Rejected `name_unsafe`
+    for a *destination* or *name* that tries to leave its folder or to confuse an extractor.
     """
+    file = key.rpartition("/")[2]
     if name:
-        return _explicit(name, _parts(name) or ["_"])
+        parts = _parts(name) or ["_"]
+        return None if not file and _ends_as_folder(name) else _explicit(name, parts)
     parts = _parts(destination) if destination else []
     if destination and parts and not _ends_as_folder(destination) and posixpath.splitext(_trim(parts[-1]))[1]:
         return _explicit(destination, parts)
-    file = key.rpartition("/")[2]
     if not file:
-        raise Rejected("invalid_request", "the key ends in / and no file name is given")
+        return None
     if not destination:
         return Name(file, safe_part(file))
     return _explicit(destination + ("" if destination.endswith(("/", "\\")) else "/") + file, [*parts, file])
@@ -99,7 +108,7 @@ def _parts(text: str) -> list[str]:
         raise Rejected("name_unsafe", "the path holds half of a surrogate pair")
     if _NETWORK_OR_DEVICE.match(text):
         raise Rejected("name_unsafe", "the path begins like a network or device path of Windows")
-    parts = [part.strip() for part in _SPLIT.split(unicodedata.normalize("NFC", text))]
+    parts = [part.strip() for part in _SPLIT.split(nfc(text))]
     parts = [part for part in parts if part not in {"", "."}]
     if ".." in parts:
         raise Rejected("name_unsafe", "the path holds a part `..`")
@@ -123,7 +132,7 @@ def safe_part(text: str) -> str:
     if _PLAIN.fullmatch(text) and not _is_reserved(text):
         return text
     # Normal forms are closed under substrings (UAX 15), and nothing composes with `_`: what follows keeps NFC.
-    part = unicodedata.normalize("NFC", text)
+    part = nfc(text)
     while True:  # ends: a step shortens the part, or has put the one `_` after a device's name
         repaired = _cut(_unreserve(_FORBIDDEN.sub("_", _trim(part)) or "_"))
         if repaired == part:
@@ -144,11 +153,35 @@ def cut_text(text: str, size: int) -> str:
     return text.encode()[:size].decode(errors="ignore")
 
 
+def nfc(text: str) -> str:
+    """NFC of *text*, in time linear in its length: marks beyond `MAX_MARKS` in a row are dropped. Idempotent."""
+    if text.isascii():
+        return text
+    while True:  # twice: a mark may have become two
+        text = unicodedata.normalize("NFC", _fewer_marks(text))
+        if len(text) <= MAX_MARKS or not _ROW.search(_classes(text)):
+            return text
+
+
+def _fewer_marks(text: str) -> str:
+    if len(text) <= MAX_MARKS:
+        return text
+    kept, begin = "", 0
+    for row in _ROW.finditer(_classes(text)):
+        kept, begin = kept + text[begin : row.start(1)], row.end()
+    return kept + text[begin:]
+
+
+def _classes(text: str) -> bytes:
+    """The combining class of each character: 0 for what is no mark."""
+    for vowel in _VOWELS:
+        text = text.replace(vowel, "\u0f71")
+    return bytes(map(unicodedata.combining, text))
+
+
 def _trim(part: str) -> str:
     """Take white space off both ends and dots off the end: Windows drops them, and then two names are one."""
-    while (trimmed := part.strip().rstrip(".")) != part:
-        part = trimmed
-    return part
+    return part.lstrip(_WHITE).rstrip(_WHITE + ".")
 
 
 def _is_reserved(part: str) -> bool:

@@ -1,11 +1,10 @@
 """All names of one zip: no two that a file system may take for one, and no file where another needs a folder."""
 
-import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from archiver.core.paths import MAX_PART, NUMBER_ROOM, cut_text, split_extension
+from archiver.core.paths import MAX_PART, NUMBER_ROOM, cut_text, nfc, split_extension
 
 _BELOW = "\0"  # stands for `/` in keys, so that all that lies below `a` sorts directly behind `a`; paths hold no NUL
 
@@ -69,5 +68,5 @@ class TakenPaths:
 
 def _fold(path: str) -> str:
     # NFC once more, as folding may undo it: `ΰ` becomes three characters, and `Ϋ́`, its capital, two.
-    folded = path.lower() if path.isascii() else unicodedata.normalize("NFC", path.casefold())
+    folded = path.lower() if path.isascii() else nfc(path.casefold())
     return folded.replace("/", _BELOW)

@@ -8,9 +8,10 @@ from typing import Literal
 from archiver.core.compression import pays
 from archiver.core.draft import Draft, DraftFile
 from archiver.core.locations import Location
-from archiver.core.messages import PROBLEMS_TOLD, Compression, Renamed, told_briefly
+from archiver.core.messages import Compression, Renamed
 from archiver.core.missing import MISSING_NAME, missing_text
 from archiver.core.pathset import TakenPaths
+from archiver.core.problems import PROBLEMS_TOLD, told_briefly
 from archiver.errors import Rejected, SourceProblem
 
 EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # DOS time begins here,
@@ -58,8 +59,9 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What the answer says of an archive. *files* counts members without `_MISSING.txt`. *missing* holds what S3
-    would not give, then the skipped duplicates, each in the request's order; *renamed* only what is in the archive.
+    What the answer says of an archive. *files* counts members without `_MISSING.txt`. *missing* holds folders' markers,
+    then what S3 would not give, then the skipped duplicates, each in the request's order; *renamed* only what is in the
+    archive.
     """
 
     status: Literal["succeeded", "partial"]
@@ -92,11 +94,12 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     problems = {answer.source: answer for answer in reversed(found) if isinstance(answer, SourceProblem)}
     # One text names one object: where it came or went between two looks at it, the later files share the verdict, as
     # `_MISSING.txt`, from which the answer is rebuilt, knows files by their source only.
-    missing = tuple(problems[file.source] for file in draft.files if file.source in problems)
+    missing = (*draft.unusable, *(problems[file.source] for file in draft.files if file.source in problems))
     outcome = outcome_of(draft, missing)
     if missing and (draft.on_missing == "fail" or not outcome.files):
-        told = [f"{each.source[:200]}: {each.code} {each.detail}".rstrip() for each in missing[:PROBLEMS_TOLD]]
-        message = f"{len(missing)} of {len(draft.files)} objects can't be read: {told_briefly(told, len(missing))}"
+        told = [f"{each.source[:200]}: {each.code} {each.detail[:300]}".rstrip() for each in missing[:PROBLEMS_TOLD]]
+        objects = len(draft.files) + len(draft.unusable)
+        message = f"{len(missing)} of {objects} objects can't be read: {told_briefly(told, len(missing))}"
         raise Rejected(missing[0].code, message, missing)
     members = [
         _member(file, info, draft.compression)
@@ -109,6 +112,26 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
         path = TakenPaths(member.path for member in members).claim(MISSING_NAME)
         members.append(Member(path, len(text), max(member.modified for member in members), text))
     return Plan(tuple(members), outcome, draft.request_hash, None if text is None else len(text))
+
+
+def check_count(draft: Draft, most: int | None) -> None:
+    """Raises Rejected (`too_large`) where *draft* has more than *most* files (None: no bound)."""
+    count = len(draft.files) + len(draft.unusable)
+    if most is not None and count > most:
+        raise Rejected("too_large", f"the request names {count:,} files; MAX_FILES is {most:,} here")
+
+
+def check_size(plan: Plan, most: int | None) -> None:
+    """
+    Raises Rejected (`too_large`) where the bodies of *plan* have more than *most* bytes (None: no bound), before any
+    compression, which nobody can foresee.
+    """
+    size = sum(member.size for member in plan.members)
+    if most is not None and size > most:
+        raise Rejected(
+            "too_large",
+            f"the {plan.outcome.files:,} files have {size:,} bytes together; MAX_ARCHIVE_BYTES is {most:,} here",
+        )
 
 
 def outcome_of(draft: Draft, missing: Sequence[SourceProblem]) -> Outcome:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from archiver.core.messages import envelope
+from archiver.core.messages import job_id_of
 
 UNTOLD = "(no code)"
 """Stands for the code of messages that SQS moved by itself, after too many receives."""
@@ -39,7 +39,7 @@ class Reject:
             sent_at=datetime.fromtimestamp(int(system.get("SentTimestamp", 0)) / 1000, UTC),
             code=code,
             reason=reason,
-            job_id=envelope(message["Body"]).job_id,
+            job_id=job_id_of(message["Body"]),
             group=system.get("MessageGroupId"),
             attributes=attributes,
         )

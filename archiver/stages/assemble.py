@@ -41,6 +41,7 @@ UPLOADS_AT_ONCE = 4  # parts of one job
 
 
 MOST_JOINED = 64  # CRCs of pieces of one part
+AT_A_TIME = 1000  # members without a body, for each turn of the event loop
 
 
 async def assemble(
@@ -145,6 +146,8 @@ class Assembly:
             member, self._placed = self._placed, self._placed + 1
             await self._take_through(self._layout.body_offset(member))
             self._write_header(member, 0)
+            if not self._placed % AT_A_TIME:
+                await asyncio.sleep(0)
 
     async def _take_through(self, end: int) -> None:
         """Take buffers for all parts that have a byte before *end*, in part order."""

@@ -65,6 +65,6 @@ async def _work(
         try:
             found[one] = await ask(one)
         except SourceUnavailable as problem:
-            found[one] = problem
+            found[one] = problem.with_traceback(None)  # its frames are kept by nobody: there may be 70,000
         except CredentialsRefused as refused:
             found[one] = await judge.verdict(refused)

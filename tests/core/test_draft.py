@@ -1,5 +1,6 @@
 """The request alone decides which objects go into an archive, and under which names."""
 
+import hashlib
 import re
 from typing import Any
 
@@ -48,7 +49,46 @@ def test_all_files_with_an_invalid_source_are_reported_at_once() -> None:
 def test_a_key_that_ends_in_a_slash_is_an_invalid_request_even_beside_an_unsafe_name() -> None:
     rejected = refused({"source": "a", "name": "../x"}, "p/", {"source": "b", "name": "C:/x"})
     assert rejected.code == "invalid_request"
-    assert rejected.message == "$.files[1] the key ends in / and no file name is given"
+    assert rejected.message == (
+        "$.files[1] names a folder: its key ends in /. "
+        "A prefix is not expanded: list the objects under it, or give the path of a file in `name`"
+    )
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        {"source": "p/"},
+        {"source": "p/", "destination": "album"},
+        {"source": "p/", "destination": "x.jpg/"},
+        {"source": "p/", "name": "album/p/"},
+        {"source": "p/", "name": "album\\"},
+    ],
+)
+def test_a_folders_marker_is_left_out_where_the_request_skips_what_is_missing(marker: dict[str, str]) -> None:
+    draft = drafted("a.jpg", marker, {"source": "b", "name": "a.jpg"}, on_missing="skip")
+    assert paths(draft) == ["a.jpg", "a (2).jpg"]
+    assert [(one.source, one.code) for one in draft.unusable] == [("p/", "invalid_request")]
+    assert "A prefix is not expanded" in draft.unusable[0].detail
+    assert draft.skipped == ()
+    assert refused("a.jpg", marker).code == "invalid_request"
+
+
+@pytest.mark.parametrize("place", [{"name": "x"}, {"destination": "x.jpg"}, {"name": "a/x.jpg", "destination": ""}])
+def test_a_key_that_ends_in_a_slash_is_a_file_where_it_is_given_the_path_of_one(place: dict[str, str]) -> None:
+    draft = drafted({"source": "p/", **place})
+    assert (len(draft.files), draft.unusable) == (1, ())
+
+
+def test_one_source_has_one_verdict_even_where_only_some_of_its_files_have_a_name() -> None:
+    """`_MISSING.txt`, from which the answer is rebuilt, knows files by their source only."""
+    draft = drafted("p/", {"source": "p/", "name": "x"}, "a", on_missing="skip")
+    assert (paths(draft), [one.source for one in draft.unusable]) == (["a"], ["p/", "p/"])
+
+
+def test_a_conflict_is_told_by_the_place_in_the_request_beside_markers_that_are_left_out() -> None:
+    rejected = refused("p/", "a/x.jpg", "b/X.jpg", on_missing="skip", on_duplicate="fail")
+    assert rejected.message.startswith("$.files[2] needs X.jpg")
 
 
 def test_all_unsafe_names_are_reported_at_once() -> None:
@@ -71,6 +111,10 @@ def test_a_long_list_of_problems_is_told_briefly_and_listed_in_full() -> None:
     rejected = refused(*["s3://archives/" + "x" * 500] * 1_000)
     assert rejected.message.endswith("; and 980 more")
     assert len(rejected.message) < 8_000
+    assert len(rejected.sources) == 1_000
+
+    rejected = refused(*[{"source": "a", "name": "../x"}] * 1_000)
+    assert rejected.message.endswith("; $.files[19] the path holds a part `..`; and 980 more")
     assert len(rejected.sources) == 1_000
 
 
@@ -113,30 +157,54 @@ def test_compression_is_the_requests_else_the_settings() -> None:
     assert drafted("a").compression == "store"
 
 
-def test_the_same_request_has_the_same_hash_however_it_is_written() -> None:
+AUTO = Rules("other", "archives", AllowList.parse("photos,other", "archives"), compression="auto", max_files=5)
+
+
+@pytest.mark.parametrize("rules", [RULES, AUTO])
+def test_the_same_request_has_the_same_hash_however_it_is_written_and_whatever_the_settings(rules: Rules) -> None:
     first = drafted("p/a.jpg").request_hash
     assert re.fullmatch("[0-9a-f]{64}", first)
     for same in (
-        drafted("s3://photos/p/a.jpg"),
-        drafted({"source": "p/a.jpg", "name": "./a.jpg"}, metadata={"a": 1}, archive_name="x", job_id="j"),
-        drafted("p/a.jpg", on_missing="fail", on_duplicate="rename", compression="store"),
+        drafted("p/a.jpg", rules=rules),
+        drafted("p/a.jpg", rules=rules, metadata={"a": 1}, archive_name="x", job_id="j", progress=True, unknown=1),
+        drafted({"destination": None, "source": "p/a.jpg", "name": ""}, rules=rules, on_missing=None, compression=None),
+        drafted({"source": "p/a.jpg", "directory": "", "size": 3}, rules=rules),
     ):
         assert same.request_hash == first
+    album = drafted({"source": "p/a.jpg", "destination": "album"}, rules=rules).request_hash
+    assert drafted({"source": "p/a.jpg", "directory": "album"}, rules=rules).request_hash == album
+
+
+def test_the_hash_of_a_request_does_not_change_with_releases() -> None:
+    """Written down here: archives that were made before an update have to be known again after it."""
+    files = [{"source": "p/ü\U0001f600.jpg", "directory": "a"}, {"source": "s3://Bucket/k", "name": "n"}]
+    draft = drafted(*files, on_missing="skip", on_duplicate="rename", compression="auto")
+    text = (
+        '{"compression":"auto","on_duplicate":"rename","on_missing":"skip"}\n'
+        '["p/\\u00fc\\ud83d\\ude00.jpg","a",null]\n'
+        '["s3://Bucket/k",null,"n"]\n'
+    )
+    assert draft.request_hash == hashlib.sha256(text.encode()).hexdigest()
 
 
 def test_another_request_has_another_hash() -> None:
-    settings = Rules("photos", "archives", RULES.allowed, compression="auto")
+    """What is said is compared, not what it comes to: a default that is written out is another request."""
     drafts = [
         drafted("p/a.jpg"),
         drafted("q/a.jpg"),
-        drafted("s3://other/p/a.jpg"),
+        drafted("s3://photos/p/a.jpg"),
+        drafted("S3://photos/p/a.jpg"),
         drafted({"source": "p/a.jpg", "destination": "album"}),
+        drafted({"source": "p/a.jpg", "destination": "album/"}),
+        drafted({"source": "p/a.jpg", "name": "album"}),
         drafted("p/a.jpg", "p/a.jpg"),
         drafted("p/a.jpg", {"source": "p/a.jpg", "name": "a (2).jpg"}),
         drafted("p/a.jpg", on_missing="skip"),
+        drafted("p/a.jpg", on_missing="fail"),
         drafted("p/a.jpg", on_duplicate="skip"),
+        drafted("p/a.jpg", on_duplicate="rename"),
         drafted("p/a.jpg", compression="deflate"),
-        drafted("p/a.jpg", rules=settings),
+        drafted("p/a.jpg", compression="store"),
         drafted("p/a.jpg", "p/b.jpg"),
         drafted("p/b.jpg", "p/a.jpg"),
     ]

@@ -1,5 +1,6 @@
 """JSON is read strictly, and written in characters and sizes that SQS accepts."""
 
+import gc
 import json
 import re
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from archiver.core.jsontext import (
     MAX_DEPTH,
+    _no_collections,
     byte_length,
     dump,
     dump_within,
@@ -31,10 +33,12 @@ SQS_REFUSES = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010fff
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "Expecting value"),
-        (" ", "Expecting value"),
-        ("\ufeff{}", "BOM"),
-        ("{'a': 1}", "double quotes"),
+        ("", "it is blank"),
+        (" \n", "it is blank"),
+        ("\ufeff{}", "byte order mark: send it without"),
+        ("{'a': 1}", "single quotes, as Python prints a dict"),
+        ("{a: 1}", "double quotes"),
+        ("nothing", "Expecting value"),
         ('{"a": 1,}', "line 1 column"),
         ('{"a": 1} {}', "Extra data"),
         ('{"a": "\n"}', "control character"),
@@ -59,6 +63,31 @@ def test_what_other_readers_refuse_or_read_differently_is_invalid_json(text: str
 def test_a_hundred_levels_are_read() -> None:
     text = "[" * MAX_DEPTH + "]" * MAX_DEPTH
     assert dump(load(text)) == text
+
+
+@pytest.mark.parametrize("inside", ['"[[[["', '"\\\\"', '"\\"[["', '"\\\\\\"{"', '"é["', "{}", "[[],[]]"])
+def test_brackets_are_counted_outside_of_texts_only(inside: str) -> None:
+    levels = MAX_DEPTH - 2
+    assert load("[" * levels + inside + "]" * levels)
+    with pytest.raises(Rejected, match="deeper"):
+        load('{"a":' * (levels + 3) + inside + "}" * (levels + 3))
+
+
+def test_cycles_are_looked_for_again_once_nobody_reads_any_more() -> None:
+    assert gc.isenabled()
+    with pytest.raises(Rejected):
+        load('{"a": 1, "a": 2}')
+    assert (load_leniently("{"), gc.isenabled()) == (None, True)
+    with _no_collections:
+        assert not gc.isenabled()
+        assert load("[]") == []
+        assert not gc.isenabled()
+    gc.disable()
+    try:
+        load("[]")
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
 
 
 def test_a_half_surrogate_in_a_doubled_key_does_not_break_the_message() -> None:

@@ -20,6 +20,7 @@ from archiver.core.messages import (
     Success,
     envelope,
     failure_answer,
+    job_id_of,
     notification_id,
     parse_request,
     success_answer,
@@ -85,9 +86,9 @@ def test_a_job_id_has_1_to_128_characters(job_id: str) -> None:
 
 
 def test_metadata_is_kept_untouched() -> None:
-    metadata = {"z": [1, 2.5, None, True, {"": "é\ud800"}], "a": 10**40}
+    metadata = {"z": [1, 2.5, None, True, {"": "é\ud800"}], "a": 10**40, "\ud800": 0}
     assert request_of(metadata=metadata).metadata == metadata
-    assert list(request_of(metadata=metadata).metadata or {}) == ["z", "a"]
+    assert list(request_of(metadata=metadata).metadata or {}) == ["z", "a", "\ud800"]
 
 
 A = {"source": "a"}
@@ -96,8 +97,8 @@ A = {"source": "a"}
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ([], "$ should be an object"),
-        ("1", "$ should be an object"),
+        ([], "$ should be an object, and is a list"),
+        ("1", "$ should be an object, and is a number"),
         ({}, "$.files is required"),
         ({"files": None}, "$.files is required"),
         ({"files": []}, "$.files should not be empty"),
@@ -129,6 +130,13 @@ A = {"source": "a"}
         ({"files": [A], "job_id": "\ud800"}, "$.job_id holds half of a surrogate pair, which is not text"),
         ({"files": [A], "archive_name": 1}, "$.archive_name should be text"),
         ({"files": [A], "archive_name": "\udfff"}, "$.archive_name holds half of a surrogate pair, which is not text"),
+        ({"files": [A], "archive_name": "x" * 4097}, "$.archive_name should have at most 4096 characters"),
+        ({"files": [A, {**A, "name": "x" * 4097}]}, "$.files[1].name should have at most 4096 characters"),
+        ({"files": [{**A, "destination": "x" * 4097}]}, "$.files[0].destination should have at most 4096 characters"),
+        (
+            {"files": [{**A, "directory": "\ud800" * 4097}]},
+            "$.files[0].destination should have at most 4096 characters",
+        ),
         ({"files": [A], "on_missing": "ignore"}, "$.on_missing should be 'fail' or 'skip'"),
         ({"files": [A], "on_duplicate": []}, "$.on_duplicate should be 'rename', 'fail' or 'skip'"),
         ({"files": [A], "compression": "zip"}, "$.compression should be 'store', 'deflate' or 'auto'"),
@@ -176,6 +184,7 @@ def test_a_body_that_is_not_json_is_invalid_json() -> None:
 )
 def test_an_answer_repeats_what_can_be_read_of_a_body_and_reading_never_raises(body: str, expected: Envelope) -> None:
     assert envelope(body) == expected
+    assert job_id_of(body) == expected.job_id
 
 
 @given(st.one_of(st.none(), st.text(max_size=130)), st.one_of(st.none(), st.dictionaries(st.text(), st.floats())))

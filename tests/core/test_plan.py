@@ -1,5 +1,6 @@
 """What S3 says of the objects decides the members, and the same answer can be told again from the finished archive."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,16 @@ from archiver.core.draft import Draft
 from archiver.core.locations import Location
 from archiver.core.messages import Renamed
 from archiver.core.missing import parse_missing
-from archiver.core.plan import Member, ObjectInfo, Outcome, Pinned, outcome_of, plan_archive
+from archiver.core.plan import (
+    Member,
+    ObjectInfo,
+    Outcome,
+    Pinned,
+    check_count,
+    check_size,
+    outcome_of,
+    plan_archive,
+)
 from archiver.errors import Code, Rejected, SourceProblem
 
 WHEN = datetime(2024, 2, 29, 12, tzinfo=UTC)
@@ -175,3 +185,50 @@ def test_the_answer_of_a_finished_archive_is_told_again_from_its_list(
     assert told == [(each.source, each.code) for each in first.missing]
     assert (again.status, again.files, again.renamed) == (first.status, first.files, first.renamed)
     assert again.files == len(plan.members) - bool(text)
+
+
+def test_a_folders_marker_that_is_skipped_is_told_like_what_is_missing() -> None:
+    draft = drafted("album/", "a", "gone", on_missing="skip")
+    plan = plan_archive(draft, gone(draft, 1))
+    assert [(one.source, one.code) for one in plan.outcome.missing] == [("album/", "invalid_request"), ("gone", GONE)]
+    text = plan.members[-1].content
+    assert isinstance(text, bytes)
+    assert text == b"album/\tinvalid_request\ngone\tsource_missing\n"
+    assert (plan.outcome.status, plan.outcome.files) == ("partial", 1)
+    told = [SourceProblem(one.source, one.code) for one in plan.outcome.missing]
+    assert outcome_of(draft, parse_missing(text)) == replace(plan.outcome, missing=tuple(told))
+
+
+def test_a_request_of_markers_alone_is_rejected_even_where_they_are_skipped() -> None:
+    with pytest.raises(Rejected) as caught:
+        plan_archive(drafted("album/", "b/", on_missing="skip"), [])
+    assert caught.value.code == "invalid_request"
+    assert caught.value.message.startswith(
+        "2 of 2 objects can't be read: album/: invalid_request names a folder: its key ends in /"
+    )
+
+
+def test_more_files_than_the_setting_allows_are_too_large_and_those_that_are_skipped_count() -> None:
+    draft = drafted("a", "b", "album/", on_missing="skip")
+    check_count(draft, None)
+    check_count(draft, 3)
+    with pytest.raises(Rejected) as caught:
+        check_count(draft, 2)
+    assert (caught.value.code, caught.value.message) == (
+        "too_large",
+        "the request names 3 files; MAX_FILES is 2 here",
+    )
+
+
+@pytest.mark.parametrize("compression", ["store", "deflate"])
+def test_more_bytes_than_the_setting_allows_are_too_large_however_they_compress(compression: str) -> None:
+    draft = drafted("a", {"source": "a", "name": "b"}, compression=compression)
+    plan = plan_archive(draft, [info(1_000), info(1_000)])
+    check_size(plan, None)
+    check_size(plan, 2_000)
+    with pytest.raises(Rejected) as caught:
+        check_size(plan, 1_999)
+    assert (caught.value.code, caught.value.message) == (
+        "too_large",
+        "the 2 files have 2,000 bytes together; MAX_ARCHIVE_BYTES is 1,999 here",
+    )

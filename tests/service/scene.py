@@ -15,6 +15,9 @@ from twins import MemoryNotifier, MemoryQueue
 ARN = "arn:aws:sqs:eu-west-1:123456789012:source"
 
 
+RULES = Rules("source", "archives", AllowList("archives"), "store")
+
+
 @dataclass
 class Scene:
     """A pipeline on the twins; the source bucket is `source`, the archives' `archives`."""
@@ -26,14 +29,14 @@ class Scene:
     watcher: MemoryNotifier | None = None
     dead: MemoryQueue = field(default_factory=MemoryQueue)
     said: int = 0
+    rules: Rules = RULES
 
     def __post_init__(self) -> None:
         self.queue = MemoryQueue(QueueFacts(ARN, visibility=30, max_receives=5), dead_letters=self.dead)
         self.pipeline = self.make()
 
     def make(self) -> Pipeline:
-        rules = Rules("source", "archives", AllowList("archives"), "store")
-        stage = self.stage
+        rules, stage = self.rules, self.stage
         return Pipeline(
             rules,
             Builder(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget),

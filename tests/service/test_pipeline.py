@@ -6,9 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from service.scene import Scene
+from service.scene import RULES, Scene
 
-from archiver.core.locations import Location
+from archiver.core.draft import Rules
+from archiver.core.locations import AllowList, Location
 from archiver.errors import (
     ArchiveExists,
     LeaseLost,
@@ -99,6 +100,67 @@ async def test_another_request_under_the_same_job_id_is_a_conflict() -> None:
         await scene.run("b.jpg", job_id="j")
 
     assert scene.archive() == {"a.jpg": b"a"}
+
+
+CHANGED = Rules("other", "archives", AllowList("archives"), compression="auto", max_files=1, max_bytes=1)
+
+
+async def test_a_message_that_comes_back_after_a_deploy_is_answered_from_its_archive() -> None:
+    """Its defaults are others now, bare keys lie elsewhere, and it would be too large."""
+    scene = Scene()
+    scene.put(a_jpg=b"aa", b_jpg=b"bb")
+    message = await scene.message(files=[{"source": "a.jpg"}, {"source": "b.jpg"}])
+    first = await scene.pipeline.run(message, lambda: None)
+
+    scene.rules = CHANGED
+    again = await scene.make().run(message, lambda: None)
+
+    assert again == replace(first, reused=True)
+
+
+async def test_the_same_request_in_another_message_is_answered_after_a_deploy_too() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a", b_jpg=b"b")
+    first = await scene.run("a.jpg", "b.jpg", job_id="j")
+
+    scene.rules = CHANGED
+    scene.pipeline = scene.make()
+
+    assert await scene.run("a.jpg", "b.jpg", job_id="j") == replace(first, reused=True)
+    with pytest.raises(Rejected, match="job_conflict"):
+        await scene.run("a.jpg", "b.jpg", job_id="j", compression="store")  # said now, and not then
+
+
+async def test_the_same_message_is_never_another_request_whatever_a_release_makes_of_its_body() -> None:
+    scene = Scene()
+    scene.put(a_jpg=b"a")
+    message = await scene.message(files=[{"source": "a.jpg"}], job_id="j")
+    await scene.pipeline.run(message, lambda: None)
+    blob = scene.stage.s3.blobs[scene.at]
+    assert blob.metadata["archiver-message"] == message.id
+    scene.stage.s3.blobs[scene.at] = replace(
+        blob, metadata={**blob.metadata, "archiver-request": "of an older release"}
+    )
+
+    assert (await scene.pipeline.run(message, lambda: None)).reused
+    with pytest.raises(Rejected, match="job_conflict"):
+        await scene.pipeline.run(replace(message, id="another"), lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"), [({"max_files": 1}, "MAX_FILES is 1"), ({"max_bytes": 3}, "MAX_ARCHIVE_BYTES is 3")]
+)
+async def test_what_is_larger_than_the_settings_allow_is_rejected_before_anything_is_written(
+    limit: dict[str, int], reason: str
+) -> None:
+    scene = Scene(rules=replace(RULES, **limit))  # type: ignore[arg-type]
+    scene.put(a_jpg=b"aa", b_jpg=b"bb")
+
+    with pytest.raises(Rejected, match=f"too_large.*{reason}"):
+        await scene.run("a.jpg", "b.jpg")
+
+    assert scene.stage.store.events == []
+    assert scene.stage.reader.reads == []
 
 
 async def test_missing_objects_reject_the_job_and_are_all_listed_before_anything_is_written() -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from archiver.app import rules_of
 from archiver.settings import SettingsError, load_settings
 
 LEAST = {"SQS_SOURCE_QUEUE": "requests", "S3_DESTINATION_BUCKET": "archives"}
@@ -34,6 +35,8 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "request_payer": None,
         "bucket_owner": None,
         "source_owner": None,
+        "max_files": None,
+        "max_archive_bytes": None,
         "max_concurrent_jobs": 4,
         "memory_budget_mib": 64,
         "wait_seconds": 5,
@@ -65,6 +68,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
             "S3_FILE_PREFIX": "my photos",
             "ARCHIVE_KEY_SECRET": "hush",
             "S3_COMPRESSION": "auto",
+            "MAX_FILES": "5000",
+            "MAX_ARCHIVE_BYTES": "107374182400",
             "MAX_CONCURRENT_JOBS": "9",
             "MEMORY_BUDGET_MIB": "15",
             "SQS_WAIT_SECONDS": "20",
@@ -80,6 +85,8 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert (settings.file_prefix, settings.compression) == ("my photos", "auto")
     assert settings.key_secret is not None and settings.key_secret.get_secret_value() == "hush"
     assert (settings.max_concurrent_jobs, settings.memory_budget_mib, settings.wait_seconds) == (9, 15, 20)
+    assert (settings.max_files, settings.max_archive_bytes) == (5000, 100 << 30)
+    assert (rules_of(settings).max_files, rules_of(settings).max_bytes) == (5000, 100 << 30)
     assert (settings.grace_seconds, settings.base_url) == (2.5, "https://cdn.example/zips/")
     assert settings.debug and settings.dev_mode
 
@@ -129,6 +136,10 @@ def test_truth_is_written_in_four_ways(text: str, truth: bool, text_of_no: str) 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("MAX_FILES", "0"),
+        ("MAX_FILES", "5k"),
+        ("MAX_ARCHIVE_BYTES", "0"),
+        ("MAX_ARCHIVE_BYTES", "-1"),
         ("MAX_CONCURRENT_JOBS", "0"),
         ("MAX_CONCURRENT_JOBS", "1001"),
         ("MAX_CONCURRENT_JOBS", "many"),

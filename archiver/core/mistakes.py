@@ -1,0 +1,190 @@
+"""
+What lands on a queue of requests by mistake, known by its shape: the events of AWS, wrappers around a request, and text
+that is encoded once too often. Each gets a sentence that says what it is and what to do.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any
+
+from archiver.errors import Rejected
+
+LOOKED_AT = 4096
+"""Characters of a text that are looked at, and members of an object: a shape shows at the beginning."""
+
+_POINTERS = (  # class names that Amazon's extended clients write before a pointer to S3, old and new
+    "com.amazon.sqs.javamessaging.MessageS3Pointer",
+    "software.amazon.payloadoffloading.PayloadS3Pointer",
+)
+_SNS = {"Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"}
+_LAMBDA = "is the event that Lambda gets from {}, not a message: send the request itself to the queue"
+_WRAPPED = "is a request wrapped in {}: send what is in there, without the wrapper"
+
+Thing = dict[str, Any]
+
+
+def refuse_mistakes(data: object) -> None:
+    """Raises Rejected `invalid_request`, saying what *data* is, where it can't have been meant for a request."""
+    if not isinstance(data, dict):
+        raise Rejected("invalid_request", f"$ {_named_value(data)}")
+    if "files" not in data and (sentence := _named_object(data)):
+        raise Rejected("invalid_request", f"$ {sentence}")
+
+
+def _named_object(data: Thing) -> str | None:
+    return next((sentence for known in _KNOWN if (sentence := known(data)) is not None), None)
+
+
+def _named_value(data: object) -> str:
+    """Say what *data* is, which is valid JSON but no object."""
+    if isinstance(data, list):
+        return _named_list(data)
+    if isinstance(data, str):
+        inside = data[:LOOKED_AT].lstrip()
+        if inside.startswith(("{", "[", '"')):
+            return "is JSON inside a JSON string: it was encoded twice; send the object itself"
+        return f"should be an object, and is text; {said}" if (said := named_text(data)) else _should_be("text")
+    return _should_be("null" if data is None else "true or false" if isinstance(data, bool) else "a number")
+
+
+def _should_be(what: str) -> str:
+    return f"should be an object, and is {what}"
+
+
+def _named_list(data: list[Any]) -> str:
+    first = data[0] if data else None
+    if isinstance(first, str) and (first in _POINTERS or first.endswith("S3Pointer")):
+        return (
+            "is a pointer of an SQS extended client: the request lies in S3, and pointers are not followed; "
+            "send the request itself, in a message of up to 1 MiB"
+        )
+    if isinstance(first, dict) and "files" in first:
+        return "is a list of requests: send each in a message of its own"
+    return _should_be("a list")
+
+
+def _s3_event(data: Thing) -> str | None:
+    if data.get("Event") == "s3:TestEvent":
+        return (
+            "is the s3:TestEvent that S3 sends when a bucket's notifications are turned on: "
+            "the bucket sends its events to the queue of requests; give them a queue of their own"
+        )
+    return None
+
+
+def _records(data: Thing) -> str | None:
+    records = data.get("Records")
+    record = records[0] if isinstance(records, list) and records else None
+    if not isinstance(record, dict):
+        return None
+    if "s3" in record:
+        return (
+            "is an S3 event notification: the bucket sends its events to the queue of requests; "
+            "give them a queue of their own, or send a request for what they name"
+        )
+    if "Sns" in record:
+        return _LAMBDA.format("SNS")
+    if "body" in record:
+        return _LAMBDA.format("SQS")
+    source = record.get("eventSource")
+    return _LAMBDA.format(source) if isinstance(source, str) and re.fullmatch("[a-z0-9:]{1,40}", source) else None
+
+
+def _sns(data: Thing) -> str | None:
+    if "TopicArn" not in data or data.get("Type") not in _SNS:
+        return None
+    return (
+        f"is an SNS envelope (Type {data['Type']}): turn on raw message delivery in the topic's subscription, "
+        "so that the request comes without it"
+    )
+
+
+def _eventbridge(data: Thing) -> str | None:
+    if "detail-type" not in data or "detail" not in data:
+        return None
+    return "is an EventBridge event: let the rule's target send `$.detail` alone (its input path), if that is a request"
+
+
+def _gateway(data: Thing) -> str | None:
+    if "requestContext" not in data and "httpMethod" not in data:
+        return None
+    return "is the event that API Gateway or a load balancer sends: send its `body` alone, if that is a request"
+
+
+def _sqs_call(data: Thing) -> str | None:
+    if "MessageBody" in data or "ReceiptHandle" in data or "Messages" in data:
+        return "is what a call of the SQS API takes or gives: send the text of the message's body alone"
+    return None
+
+
+def _answer(data: Thing) -> str | None:
+    ours = "substitutions" in data or ("status" in data and ("error" in data or "progress" in data))
+    if not ours or "metadata" not in data:
+        return None
+    return "is an answer of this service, not a request: an answer queue must not be the queue of requests"
+
+
+def _misspelt(data: Thing) -> str | None:
+    for key in list(data)[:LOOKED_AT]:
+        if key.lower() in {"files", "file"}:
+            return f"has {key!a} and no `files`: write `files`, in small letters, a list of objects"
+    if "source" in data or "Source" in data:
+        return 'has a `source` and no `files`: write {"files": [{"source": "…"}]}'
+    return None
+
+
+def _wrapper(data: Thing) -> str | None:
+    for key, value in list(data.items())[:LOOKED_AT]:
+        held = (isinstance(value, dict) and isinstance(value.get("files"), list)) or (
+            isinstance(value, str) and value[:LOOKED_AT].lstrip().startswith("{") and '"files"' in value[:LOOKED_AT]
+        )
+        if held:
+            return _WRAPPED.format(f"`$.{key}`" if re.fullmatch("[A-Za-z0-9_-]{1,40}", key) else "another object")
+    return None
+
+
+_KNOWN: tuple[Callable[[Thing], str | None], ...] = (
+    _s3_event,
+    _records,
+    _sns,
+    _eventbridge,
+    _gateway,
+    _sqs_call,
+    _answer,
+    _misspelt,
+    _wrapper,
+)
+
+
+_TEXTS = tuple(
+    (re.compile(pattern, re.IGNORECASE), sentence)
+    for pattern, sentence in (
+        ("\ufeff", "it begins with a byte order mark: send it without (in Python, read the file as utf-8-sig)"),
+        (r"\Z", "it is blank"),
+        (r"\{\s*u?'|\[\s*\{\s*u?'", "it has single quotes, as Python prints a dict: use json.dumps"),
+        ("<", "it is XML or HTML"),
+        ("data:", "it is a data: URL: send what is in there as it is"),
+        ("%7B|%5B|%22", "it is URL-encoded: send it as it is"),
+        (r"[a-z_][\w.\[\]%-]*=(?!=*\Z)", "it is a form (name=value): send a JSON object"),
+    )
+)
+
+
+def named_text(text: str) -> str | None:
+    """Say what *text*, which is not JSON, is where that is known; None where it is not."""
+    begin = text[:LOOKED_AT].strip()
+    known = (sentence for pattern, sentence in _TEXTS if pattern.match(begin))
+    return next(known, None) or _named_base64(begin)
+
+
+def _named_base64(begin: str) -> str | None:
+    dense = "".join(begin.split()).replace("-", "+").replace("_", "/").rstrip("=")
+    if not re.fullmatch("[A-Za-z0-9+/]{8,}", dense):
+        return None
+    data = b64decode(dense[: len(dense) // 4 * 4])
+    if data.startswith((b"\x1f\x8b", b"BZh", b"(\xb5/\xfd")) or data[:2] in {b"x\x01", b"x\x9c", b"x\xda"}:
+        return "it is base64 of compressed data: send the JSON itself, without either"
+    if data.lstrip()[:1] in {b"{", b"[", b'"'}:
+        return "it is base64 of JSON: send the JSON itself"
+    return None
