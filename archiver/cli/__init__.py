@@ -8,7 +8,8 @@ The command line: what a person, a script or a container types.
     schema                        schema    what requests and answers look like
 
 Exit codes, the same for every command: 0 done; 1 the answer is no (rejected, damaged, not well); 2 wrong arguments or
-settings; 3 it could not be found out or may work later; 70 a defect; 130 after Ctrl-C.
+settings; 3 it could not be found out or may work later; 70 a defect; 130 after Ctrl-C; 141 where nobody reads the
+output any more.
 
 Heavy modules are imported by the command that needs them, so that `--version` and `--help` answer at once.
 """
@@ -20,7 +21,7 @@ import typer
 
 from archiver import __version__
 from archiver.cli import check, create, dlq, health, plan, policy, schema, send, verify, worker
-from archiver.cli.console import Problem
+from archiver.cli.console import UNREAD, Problem, discard, say
 
 app = typer.Typer(
     name="archiver",
@@ -33,7 +34,7 @@ app = typer.Typer(
 
 def _version(given: bool) -> None:
     if given:
-        typer.echo(f"archiver {__version__}")
+        say(f"archiver {__version__}")
         raise typer.Exit
 
 
@@ -59,9 +60,14 @@ for module in (worker, send, create, plan, verify, check, policy, dlq, health, s
 
 
 def main() -> None:
-    """Entry point of the `archiver` command."""
+    """Run the command that the arguments name, and exit with its code."""
     try:
         app(args=sys.argv[1:])
     except Problem as problem:
         problem.tell()
         sys.exit(problem.code)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # while help was printed
+            discard(sys.stdout)
+            sys.exit(UNREAD)
+        raise

@@ -9,7 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from archiver.cli.console import note
 from archiver.core.messages import Counts
+from archiver.core.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
@@ -68,7 +70,7 @@ def _columns(width: int) -> "list[ProgressColumn]":
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     title, files, sizes = (
-        TextColumn(f"{{task.{field}}}") for field in ("description", "fields[files]", "fields[size]")
+        TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[files]", "fields[size]")
     )
     if width < MIDDLING:
         return [title, TaskProgressColumn(), TimeRemainingColumn(compact=True)]
@@ -108,17 +110,15 @@ def _logs_above() -> Iterator[None]:
 
 
 def _shortened(text: str, longest: int) -> str:
-    from rich.markup import escape
-
-    return escape(text if len(text) <= longest else f"{text[: max(1, longest - 1)]}…")
+    text = printable(text)
+    return text if len(text) <= longest else f"{text[: max(1, longest - 1)]}…"
 
 
 async def _lines(title: str, counts: Counts, first: str, every: float) -> None:
     began = monotonic()
     while True:
         await asyncio.sleep(every)
-        sys.stderr.write(f"{line(title, counts, monotonic() - began, first)}\n")
-        sys.stderr.flush()
+        note(line(title, counts, monotonic() - began, first))
 
 
 def line(title: str, counts: Counts, seconds: float, first: str = "looking for the objects") -> str:

@@ -118,19 +118,14 @@ def told(rejected: "Rejected") -> list[str]:
 
 def problem_line(problem: "SourceProblem") -> str:
     """One object, and why it can't be had."""
-    detail = f" ({shown_plainly(problem.detail)})" if problem.detail else ""
-    return f"{shown_plainly(problem.source)}: {problem.code}{detail}"
+    detail = f" ({problem.detail})" if problem.detail else ""
+    return f"{problem.source}: {problem.code}{detail}"
 
 
 def cut(lines: list[str]) -> list[str]:
     """The first of *lines*, indented, and how many more there are."""
     more = len(lines) - LISTED
     return [f"  {line}" for line in lines[:LISTED]] + ([f"  and {more:,} more (--json has all)"] if more > 0 else [])
-
-
-def shown_plainly(text: str) -> str:
-    """*text* with nothing in it that a terminal obeys: names of objects can hold anything."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def left_out(outcome: "Outcome") -> list[dict[str, str]]:
@@ -147,5 +142,5 @@ def about(outcome: "Outcome") -> Mapping[str, list[str]]:
     """The same for people: lines by what they are about."""
     return {
         "left out": [problem_line(one) for one in outcome.missing],
-        "renamed": [f"{shown_plainly(one.from_)} is {one.to}" for one in outcome.renamed],
+        "renamed": [f"{one.from_} is {one.to}" for one in outcome.renamed],
     }

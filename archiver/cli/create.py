@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archiver.cli import requests
-from archiver.cli.console import USAGE, Problem, carry_out, say, say_json
+from archiver.cli.console import USAGE, Problem, carry_out, note, say, say_json
 
 if TYPE_CHECKING:
     from archiver.build import Built
@@ -123,12 +123,13 @@ class Made:
         notes = about(outcome)
         for title, lines in notes.items():
             if lines:
-                typer.echo("\n".join([f"{title}:", *cut(lines)]), err=True)
+                for text in (f"{title}:", *cut(lines)):
+                    note(text)
         counted = [f"{len(lines):,} {title}" for title, lines in notes.items() if lines]
         files = "1 file" if outcome.files == 1 else f"{outcome.files:,} files"
         took = "was there already" if self.built.reused else f"took {lasting(self.seconds)}"
         told = ", ".join([f"{self.at}: {files}, {size(self.built.stored.size)}", took, *counted])
-        typer.echo(f"{told} ({outcome.status})", err=True)
+        note(f"{told} ({outcome.status})")
         say(self.link.url if self.link else self.at)
 
 
@@ -204,4 +205,4 @@ async def _tidy(order: "Order", store: "ObjectStore", key: str) -> None:
     try:
         await store.sweep(key)
     except (Temporary, ConfigurationFault) as error:
-        typer.echo(f"uploads that an earlier run may have left were not looked for: {error}", err=True)
+        note(f"uploads that an earlier run may have left were not looked for: {error}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, say, say_json
+from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, note, say, say_json, write_error
+from archiver.core.printable import printable
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -40,7 +41,6 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(queue: Queue = None, limit: Limit = LIMIT, json_: Json = False) -> None:
     """What was rejected, grouped by code. Nothing is changed: messages that were looked at are there again at once."""
-    from archiver.cli.building import shown_plainly
     from archiver.core.rejects import Choice, grouped
 
     async def work() -> None:
@@ -51,11 +51,11 @@ def list_(queue: Queue = None, limit: Limit = LIMIT, json_: Json = False) -> Non
         if not rejects:
             say("the dead-letter queue is empty")
         for group in grouped(rejects):
-            jobs = shown_plainly(", ".join(group.jobs))
+            jobs = ", ".join(group.jobs)
             say(f"{group.count:>6}  {group.code:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {jobs}")
-            say(f"{'':>6}  {shown_plainly(group.reason[:200])}")
+            say(f"{'':>6}  {group.reason[:200]}")
         if not complete:
-            typer.echo(f"only the first {len(rejects):,} were looked at: --limit raises that", err=True)
+            note(f"only the first {len(rejects):,} were looked at: --limit raises that")
 
     carry_out(work)
 
@@ -147,7 +147,7 @@ async def _opened(named: str | None) -> AsyncIterator[tuple["SQSClient", "DeadLe
     async with sqs_client() as client:
         dead = await open_dead_letters(client, str(settings.source_queue), named)
         if dead.peeking_counts:
-            typer.echo("warning: this queue has a redrive policy of its own: each look counts as a receive", err=True)
+            note("warning: this queue has a redrive policy of its own: each look counts as a receive")
         yield client, dead
 
 
@@ -169,7 +169,7 @@ async def _each(client: "SQSClient", dead: "DeadLetterQueue", choice: "Choice", 
         for held in chosen:
             await act(held)
         if not look.complete:
-            typer.echo("not all of the queue was looked at: do it again, or raise --limit", err=True)
+            note("not all of the queue was looked at: do it again, or raise --limit")
     return len(chosen)
 
 
@@ -191,13 +191,13 @@ def _confirm(what: str, choice: "Choice", *, yes: bool) -> None:
     which = f"the messages of {' and '.join(told)}" if told else "all messages"
     if not sys.stdin.isatty():
         raise Problem(f"this would {what} {which}: say --yes where nobody can be asked", code=USAGE)
-    if not typer.confirm(f"{what} {which}?"):
+    if not typer.confirm(printable(f"{what} {which}?")):
         raise Problem("nothing was done", code=NO)
 
 
 def _moving(moved: int, planned: int | None) -> None:
     if sys.stderr.isatty():
-        typer.echo(f"\rmoving {moved:,}" + (f" of {planned:,}" if planned is not None else ""), nl=False, err=True)
+        write_error(f"\rmoving {moved:,}" + (f" of {planned:,}" if planned is not None else ""))
 
 
 def _done(what: str, count: int, *, as_json: bool) -> None:
@@ -219,13 +219,12 @@ def _data(reject: "Reject") -> dict[str, Any]:
 
 
 def _show(reject: "Reject") -> None:
-    from archiver.cli.building import shown_plainly
-
     say(f"message  {reject.id}")
     if reject.job_id:
         say(f"job      {reject.job_id}")
     say(f"sent     {reject.sent_at:%Y-%m-%d %H:%M:%S} UTC")
     say(f"code     {reject.code}")
-    say(f"reason   {shown_plainly(reject.reason)}")
-    say(f"body     {shown_plainly(reject.body)}")
+    say(f"reason   {reject.reason}")
+    for number, line in enumerate(reject.body.splitlines()):
+        say(f"{'' if number else 'body':<9}{line}")
     say()

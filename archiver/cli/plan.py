@@ -76,7 +76,10 @@ class Planned:
             say(f"{name:<8}  {text}")
         for title, lines in about(self.plan.outcome).items():
             if lines:
-                say(f"\n{title}:\n" + "\n".join(cut(lines)))
+                say()
+                say(f"{title}:")
+                for text in cut(lines):
+                    say(text)
         say()
         members = self.plan.members[:most]
         for line in aligned(members):
@@ -125,12 +128,8 @@ def aligned(members: "tuple[Member, ...]") -> list[str]:
     from rich.cells import cell_len
 
     from archiver.cli.bar import size
-    from archiver.cli.building import shown_plainly
 
-    rows = [
-        (size(member.size), member.path, shown_plainly(_source(member) or "(written by the archiver)"))
-        for member in members
-    ]
+    rows = [(size(member.size), member.path, _source(member) or "(written by the archiver)") for member in members]
     sizes = max(len("size"), *(len(row[0]) for row in rows))
     paths = max(len("path"), *(cell_len(row[1]) for row in rows))
     lines = [f"{'size':>{sizes}}  {'path':<{paths}}  source"]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.console import USAGE, Problem
+from archiver.cli.console import USAGE, Problem, note
 
 LARGEST = 1024 * 1024  # bytes that SQS takes in a message, attributes included
 
@@ -113,7 +113,7 @@ def parse_meta(text: str) -> tuple[str, str]:
 def _text(file: str) -> str:
     if file == "-":
         if sys.stdin.isatty():
-            typer.echo("reading the request from standard input; end it with Ctrl-D", err=True)
+            note("reading the request from standard input; end it with Ctrl-D")
         data = sys.stdin.buffer.read()
     else:
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archiver.cli import requests
-from archiver.cli.console import LATER, NO, USAGE, Problem, carry_out, environment, say, say_json
+from archiver.cli.console import LATER, NO, USAGE, Problem, carry_out, environment, note, say, say_json
 
 if TYPE_CHECKING:
     from archiver.settings import Environment
@@ -120,7 +120,7 @@ class Sending:
         async with sqs_client() as client:
             arn = await queue_arn_of(client, queue)
             message = await send_request(client, queue, _body(self.request), job_id)
-            typer.echo(f"sent {_counted(self.request)} to {queue}: message {message}, job {job_id}", err=True)
+            note(f"sent {_counted(self.request)} to {queue}: message {message}, job {job_id}")
             try:
                 bar = shown(f"job {job_id}", self.counts, first="waiting for the worker")
                 async with asyncio.timeout(self.timeout), bar:
@@ -203,23 +203,22 @@ class Sending:
 
 def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
     from archiver.cli.bar import size
-    from archiver.cli.building import shown_plainly
 
     if as_json:
         say_json(answer)
     if answer["status"] == GONE_WRONG:
         error = answer["error"]
-        sources = [f"  {shown_plainly(one['source'])}: {one['code']}" for one in error.get("sources", [])]
-        raise Problem(f"{error['code']}: {shown_plainly(error['message'])}", *sources, code=NO)
+        sources = [f"  {one['source']}: {one['code']}" for one in error.get("sources", [])]
+        raise Problem(f"{error['code']}: {error['message']}", *sources, code=NO)
     if as_json:
         return
     archive = answer["archive"]
     files = f"{_count(archive['files'])}, " if "files" in archive else ""
-    typer.echo(f"{answer['status']}: {files}{size(archive['size'])}", err=True)
+    note(f"{answer['status']}: {files}{size(archive['size'])}")
     for one in answer.get("missing", []):
-        typer.echo(f"  missing: {shown_plainly(one['source'])}: {one['code']}", err=True)
+        note(f"  missing: {one['source']}: {one['code']}")
     for one in answer.get("renamed", []):
-        typer.echo(f"  renamed: {shown_plainly(one['from'])} is {one['to']}", err=True)
+        note(f"  renamed: {one['from']} is {one['to']}")
     say(answer["substitutions"]["archiver_URL"])
 
 

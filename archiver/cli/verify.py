@@ -138,14 +138,12 @@ def _data(archive: str, report: "Report") -> dict[str, Any]:
 
 
 def _tell(report: "Report") -> None:
-    from archiver.cli.building import shown_plainly
-
     say(f"directory  {report.members:,} members, {report.unpacked:,} bytes unpacked; the archive has {report.size:,}")
     if report.proof:
         say(f"contents   {report.proof}")
     for reason in report.unchecked:
-        say(f"unchecked  {shown_plainly(reason)}")
+        say(f"unchecked  {reason}")
     for problem in report.problems:
-        say(f"damaged    {shown_plainly(problem)}")
+        say(f"damaged    {problem}")
     if not report.problems:
         say("ok")
