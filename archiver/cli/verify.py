@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -101,10 +102,15 @@ class _File:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.size = os.fstat(self._fd).st_size
-        except OSError as error:
-            raise Problem(f"{path}: can't be read: {error.strerror}", code=USAGE) from None
+            # What is no file (a pipe, say) is not waited for.
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            told = os.fstat(self._fd)
+        except (OSError, ValueError) as error:
+            raise Problem(f"{path}: can't be read: {getattr(error, 'strerror', error)}", code=USAGE) from None
+        self.size = told.st_size
+        if not stat.S_ISREG(told.st_mode):
+            os.close(self._fd)
+            raise Problem(f"{path}: is no file: an archive is read from its end", code=USAGE)
 
     def __enter__(self) -> Self:
         return self
