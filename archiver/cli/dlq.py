@@ -13,7 +13,7 @@ from archiver.core.printable import printable
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-    from archiver.aws.dead_letters import DeadLetterQueue, Held
+    from archiver.aws.dead_letters import DeadLetterQueue, Look
     from archiver.core.rejects import Choice, Reject
 
 Queue = Annotated[
@@ -28,6 +28,7 @@ Id = Annotated[str | None, typer.Option("--id", help="The one with this message 
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 LIMIT = 10_000
+LONGEST_CODE = 40  # characters of what may be anything, where SQS moved the message
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,18 +45,18 @@ def list_(queue: Queue = None, limit: Limit = LIMIT, json_: Json = False) -> Non
     from archiver.core.rejects import Choice, grouped
 
     async def work() -> None:
-        rejects, complete = await _look(queue, limit, Choice())
+        rejects, look = await _look(queue, limit, Choice())
         if json_:
-            say_json({"complete": complete, "messages": [_data(reject) for reject in rejects]})
+            messages = [_data(reject) for reject in rejects]
+            say_json({"complete": look.complete, "hidden": look.hidden, "messages": messages})
             return
         if not rejects:
             say("the dead-letter queue is empty")
         for group in grouped(rejects):
             jobs = ", ".join(group.jobs)
-            say(f"{group.count:>6}  {group.code:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {jobs}")
+            say(f"{group.count:>6}  {group.code[:LONGEST_CODE]:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {jobs}")
             say(f"{'':>6}  {group.reason[:200]}")
-        if not complete:
-            note(f"only the first {len(rejects):,} were looked at: --limit raises that")
+        _incomplete(look, f"only the first {len(rejects):,} were looked at: --limit raises that")
 
     carry_out(work)
 
@@ -72,14 +73,14 @@ def show(
     from archiver.core.rejects import Choice
 
     async def work() -> None:
-        rejects, _ = await _look(queue, limit, Choice(code, job_id, id_))
+        rejects, look = await _look(queue, limit, Choice(code, job_id, id_))
         if json_:
             say_json([_data(reject) for reject in rejects])
-        elif not rejects:
+        for reject in [] if json_ else rejects:
+            _show(reject)
+        _incomplete(look, "not all of the queue was looked at: --limit raises that")
+        if not rejects and not json_:
             raise Problem("no such message in the dead-letter queue", code=NO)
-        else:
-            for reject in rejects:
-                _show(reject)
 
     carry_out(work)
 
@@ -151,26 +152,41 @@ async def _opened(named: str | None) -> AsyncIterator[tuple["SQSClient", "DeadLe
         yield client, dead
 
 
-async def _look(named: str | None, limit: int, choice: "Choice") -> tuple[list["Reject"], bool]:
+async def _look(named: str | None, limit: int, choice: "Choice") -> tuple[list["Reject"], "Look"]:
     from archiver.aws.dead_letters import Look
 
     async with _opened(named) as (client, dead), Look(client, dead, limit) as look:
         found = [held.reject async for held in look.messages() if choice.takes(held.reject)]
-        return sorted(found, key=lambda reject: reject.sent_at), look.complete
+        return sorted(found, key=lambda reject: reject.sent_at), look
+
+
+def _incomplete(look: "Look", limited: str) -> None:
+    """Say what was not seen, and why: *limited* where it is for --limit alone."""
+    if look.hidden:
+        note(
+            f"about {look.hidden:,} more are not shown: a FIFO queue keeps back what stands behind others of its "
+            "message group; it comes when those before it are sent back or dropped"
+        )
+    elif not look.complete:
+        note(limited)
 
 
 async def _each(client: "SQSClient", dead: "DeadLetterQueue", choice: "Choice", limit: int, verb: str) -> int:
-    """Do *verb* with every message that *choice* takes; how many."""
+    """
+    Do *verb* with every message that *choice* takes and that was there when the command began; how many. At once, one
+    after the other: a FIFO queue goes on with a message group only then.
+    """
     from archiver.aws.dead_letters import Look
 
+    count = 0
     async with Look(client, dead, limit) as look:
-        chosen: list[Held] = [held async for held in look.messages() if choice.takes(held.reject)]
         act = look.send_back if verb == "send_back" else look.drop
-        for held in chosen:
-            await act(held)
-        if not look.complete:
-            note("not all of the queue was looked at: do it again, or raise --limit")
-    return len(chosen)
+        async for held in look.messages():
+            if choice.takes(held.reject) and look.older(held):
+                await act(held)
+                count += 1
+    _incomplete(look, "not all of the queue was looked at: do it again, or raise --limit")
+    return count
 
 
 def _chosen(choice: "Choice", *, all_: bool) -> None:

@@ -82,7 +82,18 @@ def _sources(arn: str, sources: Sequence[str]) -> tuple[list[str], list[str]]:
     if not sources:
         return [f"{arn}*"], [f"{arn}*"]
     parted = [source.partition("/") for source in sources]
-    return [f"{arn}{bucket}/{prefix}*" for bucket, _, prefix in parted], [f"{arn}{bucket}" for bucket, _, _ in parted]
+    return (
+        [f"{arn}{bucket}/{_literal(prefix)}*" for bucket, _, prefix in parted],
+        [f"{arn}{bucket}" for bucket, _, _ in parted],
+    )
+
+
+def _literal(text: str) -> str:
+    """
+    *text* in an ARN of a policy, where `*` and `?` would be wildcards and `$` would begin a variable ("IAM policy
+    elements: Variables and tags", special characters).
+    """
+    return re.sub(r"[*?$]", r"${\g<0>}", text)
 
 
 def _once(names: Sequence[str]) -> tuple[str, ...]:
