@@ -6,12 +6,13 @@ quoted. Where nobody reads any more (`archiver dlq show | head`) the command end
 """
 
 import asyncio
+import difflib
 import errno
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, TextIO, TypeVar
 
 from archiver.core.printable import printable, printable_json
@@ -97,6 +98,12 @@ def discard(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, fd)
     os.close(nowhere)
+
+
+def meant(text: str, known: Iterable[str]) -> str:
+    """A question after one of *known* that *text* may be a slip of, or nothing."""
+    near = difflib.get_close_matches(text, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def environment() -> dict[str, str]:

@@ -3,11 +3,11 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, note, say, say_json, write_error
+from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, meant, note, say, say_json, write_error
 from archiver.core.printable import printable
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def show(
     json_: Json = False,
 ) -> None:
     """Messages with their reason and body, all of them unless chosen."""
-    from archiver.core.rejects import Choice
+    choice = _choice(code, job_id, id_)
 
     async def work() -> None:
-        rejects, look = await _look(queue, limit, Choice(code, job_id, id_))
+        rejects, look = await _look(queue, limit, choice)
         if json_:
             say_json([_data(reject) for reject in rejects])
         for reject in [] if json_ else rejects:
@@ -97,14 +97,13 @@ def redrive(
 ) -> None:
     """Send messages back to the source queue, without the reason of their rejection."""
     from archiver.aws.dead_letters import move_all
-    from archiver.core.rejects import Choice
 
-    choice = Choice(code, job_id, id_)
+    choice = _choice(code, job_id, id_)
     _chosen(choice, all_=all_)
+    _confirm("send back", choice, yes=yes)
 
     async def work() -> None:
         async with _opened(queue) as (client, dead):
-            _confirm("send back", choice, yes=yes)
             moved = await move_all(client, dead, _moving) if choice.all else None
             if moved is None:
                 moved = await _each(client, dead, choice, limit, "send_back")
@@ -124,14 +123,12 @@ def drop(
     json_: Json = False,
 ) -> None:
     """Delete messages for good."""
-    from archiver.core.rejects import Choice
-
-    choice = Choice(code, job_id, id_)
+    choice = _choice(code, job_id, id_)
     _chosen(choice, all_=all_)
+    _confirm("delete", choice, yes=yes)
 
     async def work() -> None:
         async with _opened(queue) as (client, dead):
-            _confirm("delete", choice, yes=yes)
             _done("deleted", await _each(client, dead, choice, limit, "drop"), as_json=json_)
 
     carry_out(work)
@@ -187,6 +184,19 @@ async def _each(client: "SQSClient", dead: "DeadLetterQueue", choice: "Choice", 
                 count += 1
     _incomplete(look, "not all of the queue was looked at: do it again, or raise --limit")
     return count
+
+
+def _choice(code: str | None, job_id: str | None, id_: str | None) -> "Choice":
+    """Raises Problem where no message can have been rejected with *code*."""
+    from archiver.core.rejects import UNTOLD, Choice
+    from archiver.errors import Code as Known
+
+    known = (*get_args(Known), UNTOLD)
+    if code not in (None, *known):
+        raise Problem(
+            f"--code {code}: there is no such code{meant(str(code), known)}; there are {', '.join(known)}", code=USAGE
+        )
+    return Choice(code, job_id, id_)
 
 
 def _chosen(choice: "Choice", *, all_: bool) -> None:

@@ -140,16 +140,24 @@ async def _planned(body: str, latency: float, *, as_json: bool) -> Planned:
     from archiver.aws.s3 import S3Store
     from archiver.build import Builder, decided
     from archiver.cli.bar import shown
-    from archiver.cli.building import means_of, order_of, refusals_told
+    from archiver.cli.building import looked_over, means_of, refusals_told, refused
     from archiver.core.estimate import estimate
+    from archiver.errors import Rejected
     from archiver.stages.progress import Progress
 
     with refusals_told(as_json=as_json):
-        order = order_of(body)
+        order, refusals = looked_over(body)
+        if order is None:
+            raise refused(*refusals, as_json=as_json)
         async with means_of(order.settings) as means, shown("plan", Progress()):
             store = S3Store(means.clients, order.rules.destination_bucket)  # which a plan does not come to
             builder = Builder(order.rules, fetcher=means.fetcher, store=store, budget=means.budget)
-            plan = await builder.plan(order.draft)
+            try:
+                plan = await builder.plan(order.draft)
+            except Rejected as rejected:
+                refusals.append(rejected)
+            if refusals:
+                raise refused(*refusals, as_json=as_json)
             objects = len({file.location for file in order.draft.files})
             taken = await decided(objects, estimate, plan, objects, means.budget.total, latency)
     return Planned(plan, taken, latency)

@@ -47,6 +47,7 @@ def send(
     With --wait, PROGRESS_QUEUE is read for word of the job. Without one, it is the answer queue and the failure queue
     that are read, which then should have no other reader. Ctrl-C ends the watching, not the job.
     """
+    from archiver.cli.building import check_for_queue
     from archiver.settings import load_environment
 
     options = {
@@ -56,10 +57,13 @@ def send(
         "on_duplicate": on_duplicate,
         "compression": compression,
     }
-    body = requests.body_of(requests.Asked(request, file or (), tuple(options.items()), meta or ()))
+    body = requests.body_of(
+        requests.Asked(request, file or (), tuple(options.items()), meta or ()), most=requests.LARGEST
+    )
 
     async def work() -> None:
         settings = load_environment(environment())
+        check_for_queue(body, settings)
         sending = Sending(json.loads(body), settings, queue, timeout)
         await (sending.and_wait(json_) if wait else sending.only(json_))
 

@@ -193,6 +193,16 @@ def test_nothing_is_sent_or_deleted_without_a_choice(
     assert dlq(scene, verb, *arguments) == (2, "", sentence)
 
 
+@pytest.mark.parametrize("verb", ["show", "redrive", "drop"])
+def test_a_code_that_there_is_not_is_no_choice(scene: Scene, verb: str) -> None:
+    code, output, errors = dlq(scene, verb, "--code", "source_missin", *([] if verb == "show" else ["--yes"]))
+
+    assert (code, output) == (2, "")
+    assert errors.startswith(
+        "--code source_missin: there is no such code (did you mean source_missing?); there are inv"
+    )
+
+
 @pytest.mark.parametrize("verb", ["redrive", "drop"])
 def test_where_nobody_can_be_asked_yes_has_to_be_said(filled: Scene, verb: str) -> None:
     code, _, errors = dlq(filled, verb, "--all")

@@ -52,6 +52,33 @@ def test_standard_input_is_read_and_json_is_answered(scene: Scene) -> None:
     assert scene.aws.all_messages(scene.source)[0]["MessageId"] == told["message_id"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--file", "x.jpg=../../x.jpg"], "name_unsafe"),
+        (["--file", "s3://"], "invalid_request"),
+        (["--file", "s3://bucket"], "invalid_request"),
+        (["--file", "a.jpg=x/y.jpg", "--file", "b.jpg=x/y.jpg", "--on-duplicate", "fail"], "name_conflict"),
+        (["--file", "s3://elsewhere/a.jpg"], "source_not_allowed"),
+    ],
+)
+def test_a_request_that_can_never_work_is_not_sent(scene: Scene, arguments: list[str], code: str) -> None:
+    ended, output, errors = send(scene, *arguments)
+
+    assert (ended, output) == (2, "")
+    assert errors.startswith(f"{code}: $.files[")
+    assert errors.endswith("nothing was sent: the worker would reject it\n")
+    assert scene.waiting(scene.source) == 0
+
+
+def test_who_sends_need_not_know_the_settings_of_the_worker(scene: Scene) -> None:
+    code, _, errors = send(
+        scene, "--file", "a.jpg", S3_SOURCE_BUCKET="", S3_ALLOWED_SOURCES="", S3_DESTINATION_BUCKET=""
+    )
+
+    assert (code, errors) == (0, "")
+
+
 def test_a_request_that_is_none_is_not_sent(scene: Scene) -> None:
     code, output, errors = send(scene, "--file", "a", "--on-missing", "ignore")
 
