@@ -22,8 +22,10 @@ import typer
 from archiver import __version__
 from archiver.cli import check, create, dlq, health, plan, policy, schema, send, verify, worker
 from archiver.cli.console import UNREAD, Problem, discard, say
+from archiver.cli.plain import Command, Group
 
 app = typer.Typer(
+    cls=Group,
     name="archiver",
     help="Turns objects in S3 into one zip, on request: a message in, an archive and a link out.",
     pretty_exceptions_enable=False,
@@ -42,7 +44,7 @@ def _version(given: bool) -> None:
 def start(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """
@@ -57,6 +59,9 @@ def start(
 
 for module in (worker, send, create, plan, verify, check, policy, dlq, health, schema):
     module.add_to(app)
+for registered in (app, *(group.typer_instance for group in app.registered_groups)):
+    for command in registered.registered_commands if registered else ():
+        command.cls = Command
 
 
 def main() -> None:

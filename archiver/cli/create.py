@@ -35,7 +35,8 @@ def create(
     on_duplicate: requests.OnDuplicate = None,
     compression: requests.Compression = None,
     output: Annotated[
-        str | None, typer.Option(help="Write this file, instead of an object in S3_DESTINATION_BUCKET.")
+        str | None,
+        typer.Option("--output", "-o", help="Write this file, instead of an object in S3_DESTINATION_BUCKET."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the --output file where there is one.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,

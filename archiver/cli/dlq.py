@@ -23,7 +23,7 @@ Queue = Annotated[
 Limit = Annotated[int, typer.Option(min=1, help="Look at so many messages at the most.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Code = Annotated[str | None, typer.Option(help="Those that were rejected with this code.")]
-JobId = Annotated[str | None, typer.Option("--job-id", help="Those of this job.")]
+JobId = Annotated[str | None, typer.Option("--job-id", "-j", help="Those of this job.")]
 Id = Annotated[str | None, typer.Option("--id", help="The one with this message id.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -22,11 +22,14 @@ Files = Annotated[
     list[str] | None,
     typer.Option(
         "--file",
+        "-f",
         metavar="SOURCE[=DESTINATION]",
         help="An object, and where in the zip it goes; may be given again and again. A = of the key is written \\=.",
     ),
 ]
-JobId = Annotated[str | None, typer.Option("--job-id", help="The same id with the same request is the same archive.")]
+JobId = Annotated[
+    str | None, typer.Option("--job-id", "-j", help="The same id with the same request is the same archive.")
+]
 Meta = Annotated[
     list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="Metadata that the answer repeats.")
 ]

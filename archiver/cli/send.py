@@ -89,6 +89,7 @@ class Sending:
     to: str | None
     timeout: float
     counts: Counts = field(default_factory=Counts)
+    doing: str = "waiting for a worker"
 
     @property
     def queue(self) -> str:
@@ -126,7 +127,7 @@ class Sending:
             message = await send_request(client, queue, _body(self.request), job_id)
             note(f"sent {_counted(self.request)} to {queue}: message {message}, job {job_id}")
             try:
-                bar = shown(f"job {job_id}", self.counts, first="waiting for the worker")
+                bar = shown(f"job {job_id}", self.counts, first=lambda: self.doing)
                 async with asyncio.timeout(self.timeout), bar:
                     answer = await self._answer(Watch(client), watched, arn)
             except TimeoutError:
@@ -168,6 +169,7 @@ class Sending:
                 event = json.loads(body)
                 if event.get("status") in ENDS:
                     return dict(event)
+                self.doing = f"a worker looks at {_count(len(self.request['files']), 'object')}"
                 for name, value in event.get("progress", {}).items():
                     setattr(self.counts, name, value)
 
@@ -244,5 +246,5 @@ def _counted(request: dict[str, Any]) -> str:
     return _count(len(request["files"]))
 
 
-def _count(files: int) -> str:
-    return "1 file" if files == 1 else f"{files:,} files"
+def _count(number: int, what: str = "file") -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"

@@ -182,7 +182,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(scene: Scene) -> None:
     arguments = ["send", "--file", "a.jpg", "--wait", "--job-id", "slow"]
     with Running(arguments, scene.settings(), terminal=100) as watching:
         watching.until_seen("job slow")
-        watching.until_seen("waiting for the worker")
+        watching.until_seen("waiting for a worker")
         watching.interrupt()
         code, output = watching.end()
 
