@@ -29,10 +29,11 @@ SAMPLE_KEY = "source.jpg"
 MAX_RECEIVES = 5
 RETENTION = str(14 * 24 * 3600)  # seconds that dead letters are kept
 
+_READ = ["s3:GetObject", "s3:HeadObject"]  # moto has an action of its own for HEAD
 _ANYONE_MAY_READ = {
     "Version": "2012-10-17",
     "Statement": [
-        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{ARCHIVE_BUCKET}/*"}
+        {"Effect": "Allow", "Principal": "*", "Action": _READ, "Resource": f"arn:aws:s3:::{ARCHIVE_BUCKET}/*"}
     ],
 }
 

@@ -9,6 +9,9 @@ import pytest
 from worker.process import command
 from worker.scene import Scene
 
+from archiver.cli.send import Sending
+from archiver.settings import load_environment
+
 from .running import Running
 
 
@@ -189,3 +192,20 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(scene: Scene) -> None:
     assert (code, output) == (130, "")
     assert watching.frames[-1] == "stopped watching; the job slow goes on"
     assert scene.waiting(scene.source) == 1
+
+
+async def test_the_bar_says_what_a_worker_does_as_soon_as_it_tells() -> None:
+    """Thousands of objects take a while to look at, with nothing planned yet."""
+    files = [{"source": f"{number}.jpg"} for number in range(5000)]
+    sending = Sending({"job_id": "j", "files": files}, load_environment({}), None, 1.0)
+    said: list[str] = []
+
+    class Told:
+        async def look(self, queue: str, mine: object) -> list[str]:
+            said.append(sending.doing)
+            status = "accepted" if len(said) == 1 else "succeeded"
+            return [json.dumps({"job_id": "j", "status": status, "progress": {"files_planned": 0}})]
+
+    await sending._heard(Told(), "queue")
+
+    assert said == ["waiting for a worker", "a worker looks at 5,000 objects"]
