@@ -72,6 +72,6 @@ def _short(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
     return event
 
 
-def _plain(_: Any, __: str, line: str) -> str:
+def _plain(_: Any, __: str, line: Any) -> str:
     """A line for people may quote requests: nothing in it may be an order to their terminal."""
     return printable_lines(line)

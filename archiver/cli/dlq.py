@@ -24,7 +24,7 @@ Limit = Annotated[int, typer.Option(min=1, help="Look at so many messages at the
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Code = Annotated[str | None, typer.Option(help="Those that were rejected with this code.")]
 JobId = Annotated[str | None, typer.Option("--job-id", "-j", help="Those of this job.")]
-Id = Annotated[str | None, typer.Option("--id", help="The one with this message id.")]
+Id = Annotated[str | None, typer.Option("--id", help="The one with this message id, here or when it was sent.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 LIMIT = 10_000
@@ -236,6 +236,7 @@ def _done(what: str, count: int, *, as_json: bool) -> None:
 def _data(reject: "Reject") -> dict[str, Any]:
     return {
         "message_id": reject.id,
+        "first_message_id": reject.first_id,
         "job_id": reject.job_id,
         "code": reject.code,
         "reason": reject.reason,
@@ -245,7 +246,7 @@ def _data(reject: "Reject") -> dict[str, Any]:
 
 
 def _show(reject: "Reject") -> None:
-    say(f"message  {reject.id}")
+    say(f"message  {reject.id}" + (f" (sent as {reject.first_id})" if reject.first_id else ""))
     if reject.job_id:
         say(f"job      {reject.job_id}")
     say(f"sent     {reject.sent_at:%Y-%m-%d %H:%M:%S} UTC")

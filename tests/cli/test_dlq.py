@@ -85,6 +85,23 @@ def test_show_tells_the_body_and_the_reason_of_what_is_chosen(filled: Scene) -> 
     assert json.loads(dlq(filled, "show", "--code", "source_missing", "--json")[1])[0]["code"] == "source_missing"
 
 
+def test_the_id_that_the_sender_was_given_finds_the_message(scene: Scene) -> None:
+    attributes = {"ErrorCode": "internal", "MessageId": "5458d323"}
+    wired = {name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()}
+    scene.aws.sqs.send_message(QueueUrl=scene.dead, MessageBody="{}", MessageAttributes=wired)
+    reject(scene, "other", "internal")
+
+    code, output, _ = dlq(scene, "show", "--id", "5458d323")
+    (told,) = json.loads(dlq(scene, "show", "--id", "5458d323", "--json")[1])
+
+    assert (code, output.count("message  ")) == (0, 1)
+    assert output.startswith(f"message  {told['message_id']} (sent as 5458d323)\n")
+    assert told["first_message_id"] == "5458d323"
+    assert dlq(scene, "redrive", "--id", "5458d323", "--yes")[1] == "sent back: 1 message\n"
+    (back,) = scene.aws.all_messages(scene.source)
+    assert "MessageAttributes" not in back
+
+
 def test_show_of_a_message_that_is_not_there_is_a_no(filled: Scene) -> None:
     assert dlq(filled, "show", "--job-id", "other") == (1, "", "no such message in the dead-letter queue\n")
 
