@@ -13,11 +13,10 @@ from archiver.cli import app
 def commands() -> list[tuple[str, ...]]:
     """Every command that there is, as it is typed."""
     root: Any = typer.main.get_command(app)
-    return [
-        (name, *inner)
-        for name, one in root.commands.items()
-        for inner in ([(n,) for n in getattr(one, "commands", ())] or [()])
-    ]
+    found: list[tuple[str, ...]] = []
+    for name, one in root.commands.items():
+        found += [(name, inner) for inner in getattr(one, "commands", ())] or [(name,)]
+    return found
 
 
 @pytest.mark.parametrize("words", [(), *commands()], ids=" ".join)
