@@ -5,7 +5,7 @@ The command line: what a person, a script or a container types.
     send, create, plan            send, create, plan    requests, with a queue and without; requests reads them
     verify                        verify    archives
     check, iam-policy, dlq, health    check, policy, dlq, health    running it
-    schema                        schema    what requests and answers look like
+    explain, schema               explain, schema    what codes mean, what requests and answers look like
 
 Exit codes, the same for every command: 0 done; 1 the answer is no (rejected, damaged, not well); 2 wrong arguments or
 settings; 3 it could not be found out or may work later; 70 a defect; 130 after Ctrl-C; 141 where nobody reads the
@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.cli import check, create, dlq, health, plan, policy, schema, send, verify, worker
+from archiver.cli import check, create, dlq, explain, health, plan, policy, schema, send, verify, worker
 from archiver.cli.console import UNREAD, Problem, discard, say
 from archiver.cli.plain import Command, Group
 
@@ -57,7 +57,7 @@ def start(
         worker.run()
 
 
-for module in (worker, send, create, plan, verify, check, policy, dlq, health, schema):
+for module in (worker, send, create, plan, verify, check, policy, dlq, explain, health, schema):
     module.add_to(app)
 for registered in (app, *(group.typer_instance for group in app.registered_groups)):
     for command in registered.registered_commands if registered else ():
