@@ -1,8 +1,7 @@
 """
 `archiver explain`: what a code means, and what to do about it.
 
-Its words, in codes.md, are the table of
-docs/operating.md, line for line.
+Its words, in codes.md, are the table of docs/operating.md, line for line.
 """
 
 import re

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 from archiver.app import serve
 from archiver.local.embedded import (
@@ -35,7 +37,7 @@ and read the answer, with the link in it:
 
 Or see the job as it goes, with the settings of .envrc.dist in that terminal:
 
-  archiver send --file {sample}=album_1 --wait
+  {archiver} send --file {sample}=album_1 --wait
 
 Ctrl-C ends it all; what is in S3 and SQS here is gone then.
 
@@ -53,6 +55,11 @@ def send_command(endpoint: str) -> str:
     )
 
 
+def _archiver() -> str:
+    """How this command is typed here: with its path where the shell would not find it."""
+    return "archiver" if shutil.which("archiver") else str(Path(sys.executable).with_name("archiver"))
+
+
 def run_local(port: int = 4566) -> int:
     """Serve until SIGINT or SIGTERM. Returns the worker's exit code, 1 where the embedded AWS can't start."""
     configure_logs(dev_mode=True)
@@ -63,6 +70,7 @@ def run_local(port: int = 4566) -> int:
                 send=send_command(aws.endpoint),
                 output_url=aws.queue_url(OUTPUT_QUEUE),
                 sample=SAMPLE_KEY,
+                archiver=_archiver(),
             )
             sys.stdout.write(guide)
             sys.stdout.flush()
