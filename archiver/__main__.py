@@ -1,5 +1,20 @@
-"""`python -m archiver`."""
+"""The `archiver` command, and `python -m archiver`."""
 
-from archiver.cli import main
+import sys
 
-main()
+from archiver.stopping import leave_on_signal, stopping
+
+
+def main() -> None:
+    """Listen for signals first: all else takes a second to import."""
+    if sys.argv[1:2] in ([], ["run"]):
+        stopping.listen()
+    else:
+        leave_on_signal()
+    from archiver.cli import main as command  # noqa: PLC0415 - late: see above
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

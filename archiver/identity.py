@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Self
 
@@ -27,7 +27,7 @@ class Identity:
     @classmethod
     def of(cls, message: Message, rules: Rules, queue_arn: str) -> Self:
         """The identity of the job that *message* asks for, whether or not its body is a good request."""
-        told = envelope(message.body)
+        told = replace(envelope(message.body), message_id=message.id)
         digest = archive_digest(rules.key_secret, queue_arn, told.job_id, message.id)
         return cls(digest, archive_key(digest, rules.file_prefix), told, message)
 

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
+from archiver.core.printable import printable_lines
 from archiver.outlet import Outlet
 
 LIBRARIES = ("botocore", "aiobotocore", "aioboto3", "boto3", "aiohttp", "asyncio", "urllib3")
@@ -27,7 +28,7 @@ def configure_logs(
         _short,
     ]
     render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)]
+        [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback), _plain]
         if dev_mode
         else [
             structlog.processors.format_exc_info,
@@ -69,3 +70,8 @@ def _short(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
         if isinstance(value, str) and len(value) > LONGEST_VALUE:
             event[name] = value[:LONGEST_VALUE] + "…"
     return event
+
+
+def _plain(_: Any, __: str, line: Any) -> str:
+    """A line for people may quote requests: nothing in it may be an order to their terminal."""
+    return printable_lines(line)

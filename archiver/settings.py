@@ -12,26 +12,39 @@ from pydantic_settings import (
 )
 
 from archiver.core.locations import is_bucket_name
+from archiver.misread import Should, misread
 from archiver.settings_rules import problems_between
 
 MIB = 1024 * 1024
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 FilePrefix = Annotated[
-    Text, StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128)
+    Text,
+    StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128),
+    Should("the beginning of a file name: at most 128 characters, no / or \\, no control characters, not dots alone"),
+]
+BaseUrl = Annotated[
+    Text,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]+$"),
+    Should("a URL without spaces, like https://d111.cloudfront.net"),
 ]
 
 
 def _bucket(name: str) -> str:
     if not is_bucket_name(name):
-        told = "is neither a bucket's name (3 to 63 letters, digits, dots and hyphens) nor an access point's ARN"
-        raise ValueError(f"{name[:80]!a} {told}")
+        raise ValueError("no bucket")
     return name
 
 
-BucketName = Annotated[Text, AfterValidator(_bucket)]
-Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$")]
-BaseUrl = Annotated[Text, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]+$")]
+BucketName = Annotated[
+    Text,
+    AfterValidator(_bucket),
+    Should(
+        "a bucket's name alone (3 to 63 letters, digits, dots and hyphens, without s3:// and without a key) "
+        "or the ARN of an access point"
+    ),
+]
+Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$"), Should("the id of an account: 12 digits")]
 
 
 class SettingsError(Exception):
@@ -144,6 +157,7 @@ class Environment(BaseSettings):
     grace_seconds: float = Field(
         90,
         ge=0,
+        allow_inf_nan=False,
         validation_alias="SHUTDOWN_GRACE_SECONDS",
         description="for running jobs after SIGTERM; keep it below the container's stop time-out",
     )
@@ -258,21 +272,20 @@ def _load(model: type[E], environ: Mapping[str, str]) -> E:
     try:
         settings = cast("Callable[[], E]", Given)()
     except ValidationError as error:
-        problems = [_problem(environ, entry["loc"], entry["type"], entry["msg"]) for entry in error.errors()] + problems
+        problems = [_problem(environ, entry["loc"], entry["type"]) for entry in error.errors()] + problems
         raise SettingsError(problems) from None
     if problems:
         raise SettingsError(problems)
     return settings
 
 
-def _problem(environ: Mapping[str, str], loc: tuple[int | str, ...], kind: str, msg: str) -> str:
+def _problem(environ: Mapping[str, str], loc: tuple[int | str, ...], kind: str) -> str:
     name = str(loc[0])
     field = next(f for f in Environment.model_fields.values() if name in _names(f.validation_alias))
     given = next((n for n in _names(field.validation_alias) if environ.get(n, "").strip()), name)
     if kind == "missing":
         return f"{given}: is required ({field.description})"
-    msg = msg.removeprefix("Value error, ")
-    return f"{given}: {msg[:1].lower()}{msg[1:]} ({field.description})"
+    return f"{given}: {misread(field, environ[given])}"
 
 
 def _names(alias: object) -> list[str]:

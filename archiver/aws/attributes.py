@@ -13,6 +13,7 @@ MOST = 10
 REASON_LIMIT = 1024
 CODE = "ErrorCode"
 REASON = "ErrorMessage"
+FIRST_ID = "MessageId"  # what SQS called the message when it was sent: in the dead-letter queue it has another id
 
 # The characters of XML 1.0, which is what SQS takes in bodies and values.
 _REFUSED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -37,15 +38,17 @@ def size_of(attributes: Mapping[str, Attribute]) -> int:
     return sum(_size(name, attribute) for name, attribute in attributes.items())
 
 
-def with_reason(attributes: Mapping[str, Attribute], code: str, message: str, room: int) -> dict[str, Attribute]:
+def with_reason(
+    attributes: Mapping[str, Attribute], code: str, message: str, room: int, message_id: str = ""
+) -> dict[str, Attribute]:
     """
-    *attributes* of a message with the reason of its rejection, in at most *room* bytes.
+    *attributes* of a message with the reason of its rejection and its own id, in at most *room* bytes.
 
-    The reason displaces others beyond ten. Where *room* is short, the others go first, then the reason is shortened,
+    These displace others beyond ten. Where *room* is short, the others go first, then the reason is shortened,
     then left out, then the code: the body has priority over them all.
     """
-    reason = {CODE: Attribute("String", escaped(code)), REASON: Attribute("String", escaped(message))}
-    ours = {name: attribute for name, attribute in reason.items() if attribute.value}
+    reason = {CODE: escaped(code), REASON: escaped(message), FIRST_ID: message_id}
+    ours = {name: Attribute("String", text) for name, text in reason.items() if text}
     others = {name: attribute for name, attribute in attributes.items() if name not in reason}
     theirs = dict(list(sendable(others).items())[: MOST - len(ours)])
     if size_of(theirs) + size_of(ours) <= room:
@@ -68,11 +71,11 @@ def wire(attributes: Mapping[str, Attribute]) -> "dict[str, MessageAttributeValu
 
 
 def unwired(attributes: "Mapping[str, Any]") -> dict[str, Attribute]:
-    """What ReceiveMessage brought, without the reason of an earlier rejection: it is not this try's."""
+    """What ReceiveMessage brought, without what an earlier rejection added: it is not this try's."""
     return {
         name: Attribute(told["DataType"], told["StringValue"] if "StringValue" in told else told["BinaryValue"])
         for name, told in attributes.items()
-        if name not in (CODE, REASON) and ("StringValue" in told or "BinaryValue" in told)
+        if name not in (CODE, REASON, FIRST_ID) and ("StringValue" in told or "BinaryValue" in told)
     }
 
 

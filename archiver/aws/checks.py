@@ -88,6 +88,9 @@ class Checks:
         found = [finding for findings in await asyncio.gather(*looks) for finding in findings]
         if settings.destination_queue is None:
             found.append(Finding("answer queue", "warning", "none: nobody is told", "set SQS_DESTINATION_QUEUE"))
+        if settings.failure_queue is None:
+            remedy = "set SQS_FAILURE_QUEUE; it may be the answer queue"
+            found.append(Finding("failure queue", "warning", "none: nobody is told of failures", remedy))
         return [*found, checkup.links(settings.base_url)]
 
     async def _bounded(self, what: str, check: Callable[[], Awaitable[Sequence[Finding]]]) -> Sequence[Finding]:

@@ -4,6 +4,8 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 HIDE = 120  # seconds for which a message is kept from others while the queue is looked through
 BATCH = 10
+_SECOND = timedelta(seconds=1)  # of which a date of HTTP is the beginning
+_THERE = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _TO_MOVE = "ApproximateNumberOfMessagesToMove"
 _SPECIAL = table(NotThere, NO_QUEUE) | table(ConfigurationFault, DENIED)
 # A store that knows no move tasks, or a role that may not begin one.
@@ -29,7 +33,7 @@ _NO_MOVE = DENIED | {"InvalidAction", "UnsupportedOperation", "InternalError", "
 class DeadLetterQueue:
     """
     Both ends: where rejected messages lie, and the source queue that they go back to. *peeking_counts*: it has a
-    redrive policy of its own, by which each look counts as a receive.
+    redrive policy of its own, by which each look counts as a receive. *opened_at* is SQS's own time.
     """
 
     url: str
@@ -37,6 +41,11 @@ class DeadLetterQueue:
     source_url: str
     source_arn: str
     peeking_counts: bool
+    opened_at: datetime
+
+    @property
+    def fifo(self) -> bool:
+        return self.arn.endswith(".fifo")
 
 
 async def open_dead_letters(client: "SQSClient", source: str, named: str | None = None) -> DeadLetterQueue:
@@ -45,20 +54,27 @@ async def open_dead_letters(client: "SQSClient", source: str, named: str | None 
     ConfigurationFault, Temporary.
     """
     source_url = await resolve_queue(client, source)
-    told = await _attributes(client, source_url, source)
+    told, opened_at = await _attributes(client, source_url, source)
     redrive = json.loads(told.get("RedrivePolicy") or "{}")
     target = named or redrive.get("deadLetterTargetArn")
     if not target:
         raise NotThere(f"{source} has no dead-letter queue: give it a redrive policy, or name a queue with --queue")
     url = await resolve_queue(client, target)
-    dead = await _attributes(client, url, target)
-    return DeadLetterQueue(url, dead["QueueArn"], source_url, told["QueueArn"], bool(dead.get("RedrivePolicy")))
+    dead, _ = await _attributes(client, url, target)
+    peeking_counts = bool(dead.get("RedrivePolicy"))
+    return DeadLetterQueue(url, dead["QueueArn"], source_url, told["QueueArn"], peeking_counts, opened_at)
 
 
-async def _attributes(client: "SQSClient", url: str, name: str) -> dict[str, str]:
+async def _attributes(client: "SQSClient", url: str, name: str) -> tuple[dict[str, str], datetime]:
+    """All that SQS says of a queue, and when it said so."""
     with translated(f"GetQueueAttributes {name}", _SPECIAL):
-        told = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn", "RedrivePolicy"])
-    return {str(key): value for key, value in told.get("Attributes", {}).items()}
+        told = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+    date = told["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    try:
+        at = parsedate_to_datetime(date)
+    except ValueError:
+        at = datetime.now(UTC)
+    return {str(key): value for key, value in told.get("Attributes", {}).items()}, at
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +89,9 @@ class Look:
     """
     One look through the queue: everything up to *limit* messages is held, so that none is seen twice, and let go at the
     end of the block (`async with`), unless it was deleted.
+
+    A FIFO queue hands out no more of a message group while some of it is held: what stands behind is *hidden*, until
+    those before it are sent back or dropped. So who acts does it at once, message by message.
     """
 
     def __init__(self, client: "SQSClient", queue: DeadLetterQueue, limit: int) -> None:
@@ -80,7 +99,9 @@ class Look:
         self._queue = queue
         self._limit = limit
         self._held: dict[str, Held] = {}
+        self._seen: set[str] = set()
         self.complete = False
+        self.hidden = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -99,18 +120,31 @@ class Look:
                 return  # they come back by themselves
 
     async def messages(self) -> AsyncIterator[Held]:
-        """Each message once. `complete` then says whether the end was reached. Raises as SQS does."""
+        """
+        Each message once. Afterwards `complete` says whether these were all, and `hidden` about how many a FIFO queue
+        kept back. Raises as SQS does.
+        """
         empty = 0
         while empty < 2:  # noqa: PLR2004 - an empty answer may be one server's: asked again, it is all of them
-            found = await self._receive(min(BATCH, self._limit - len(self._held)), wait=min(empty, 1))
-            fresh = [held for held in found if held.reject.id not in self._held]
+            found = await self._receive(min(BATCH, self._limit - len(self._seen)), wait=min(empty, 1))
+            fresh = [held for held in found if held.reject.id not in self._seen]
             empty = 0 if fresh else empty + 1
+            self._seen.update(held.reject.id for held in fresh)
+            self._held.update((held.reject.id, held) for held in fresh)
             for held in fresh:
-                self._held[held.reject.id] = held
                 yield held
-            if len(self._held) >= self._limit:
+            if len(self._seen) >= self._limit:
                 return
-        self.complete = True
+        if self._queue.fifo:
+            told, _ = await _attributes(self._client, self._queue.url, "the dead-letter queue")
+            self.hidden = max(0, sum(int(told.get(name, 0)) for name in _THERE) - len(self._held))
+        self.complete = not self.hidden
+
+    def older(self, held: Held) -> bool:
+        """
+        Whether it was there before the look began: what was sent back may be rejected again, and come again, and again.
+        """
+        return held.reject.sent_at < self._queue.opened_at + _SECOND
 
     async def _receive(self, limit: int, wait: int) -> list[Held]:
         with translated("ReceiveMessage", _SPECIAL):

@@ -230,7 +230,7 @@ class SqsSource:
             with suppress(Temporary):  # who may not ask goes by SQS's own limit
                 await queue.check()
         room = (queue.limit or MESSAGE_LIMIT) - len(message.body.encode())
-        attributes = with_reason(message.attributes, rejection.code, rejection.message, room)
+        attributes = with_reason(message.attributes, rejection.code, rejection.message, room, message.id)
         await queue.send(message.body, attributes, rejection.group, rejection.deduplication_id)
 
 

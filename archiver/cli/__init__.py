@@ -5,10 +5,11 @@ The command line: what a person, a script or a container types.
     send, create, plan            send, create, plan    requests, with a queue and without; requests reads them
     verify                        verify    archives
     check, iam-policy, dlq, health    check, policy, dlq, health    running it
-    schema                        schema    what requests and answers look like
+    explain, schema               explain, schema    what codes mean, what requests and answers look like
 
 Exit codes, the same for every command: 0 done; 1 the answer is no (rejected, damaged, not well); 2 wrong arguments or
-settings; 3 it could not be found out or may work later; 70 a defect; 130 after Ctrl-C.
+settings; 3 it could not be found out or may work later; 70 a defect; 130 after Ctrl-C; 141 where nobody reads the
+output any more.
 
 Heavy modules are imported by the command that needs them, so that `--version` and `--help` answer at once.
 """
@@ -19,10 +20,12 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.cli import check, create, dlq, health, plan, policy, schema, send, verify, worker
-from archiver.cli.console import Problem
+from archiver.cli import check, create, dlq, explain, health, plan, policy, schema, send, verify, worker
+from archiver.cli.console import UNREAD, Problem, discard, say
+from archiver.cli.plain import Command, Group
 
 app = typer.Typer(
+    cls=Group,
     name="archiver",
     help="Turns objects in S3 into one zip, on request: a message in, an archive and a link out.",
     pretty_exceptions_enable=False,
@@ -33,7 +36,7 @@ app = typer.Typer(
 
 def _version(given: bool) -> None:
     if given:
-        typer.echo(f"archiver {__version__}")
+        say(f"archiver {__version__}")
         raise typer.Exit
 
 
@@ -41,7 +44,7 @@ def _version(given: bool) -> None:
 def start(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """
@@ -54,14 +57,22 @@ def start(
         worker.run()
 
 
-for module in (worker, send, create, plan, verify, check, policy, dlq, health, schema):
+for module in (worker, send, create, plan, verify, check, policy, dlq, explain, health, schema):
     module.add_to(app)
+for registered in (app, *(group.typer_instance for group in app.registered_groups)):
+    for command in registered.registered_commands if registered else ():
+        command.cls = Command
 
 
 def main() -> None:
-    """Entry point of the `archiver` command."""
+    """Run the command that the arguments name, and exit with its code."""
     try:
         app(args=sys.argv[1:])
     except Problem as problem:
         problem.tell()
         sys.exit(problem.code)
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # while help was printed
+            discard(sys.stdout)
+            sys.exit(UNREAD)
+        raise

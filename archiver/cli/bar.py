@@ -4,16 +4,19 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from archiver.cli.console import note
 from archiver.core.messages import Counts
+from archiver.core.printable import printable
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, ProgressColumn, TaskID
+    from rich.progress import ProgressColumn
 
+LOOKING = "looking for the objects"
 FRAME = 0.1  # seconds between two looks, on a terminal
 LINE_EVERY = 60.0  # seconds between two lines, elsewhere
 UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
@@ -22,11 +25,11 @@ WIDE, MIDDLING = 100, 60  # columns of a terminal from which on all, or most, of
 
 @asynccontextmanager
 async def shown(
-    title: str, counts: Counts, every: float = LINE_EVERY, *, first: str = "looking for the objects"
+    title: str, counts: Counts, every: float = LINE_EVERY, *, first: Callable[[], str] = lambda: LOOKING
 ) -> AsyncIterator[None]:
     """
     Show how *counts* move while the block runs: files, bytes, rate, time left; until anything is planned, what is done
-    *first*. Elsewhere than on a terminal, a line *every* so many seconds.
+    *first*, and for how long. Elsewhere than on a terminal, a line *every* so many seconds.
     """
     show = _bar(title, counts, first) if _moves() else _lines(title, counts, first, every)
     showing = asyncio.create_task(show, name="bar")
@@ -42,7 +45,7 @@ def _moves() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
-async def _bar(title: str, counts: Counts, first: str) -> None:
+async def _bar(title: str, counts: Counts, first: Callable[[], str]) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -52,15 +55,17 @@ async def _bar(title: str, counts: Counts, first: str) -> None:
         Progress(*_columns(console.width), console=console, auto_refresh=False, redirect_stdout=False) as bar,
         _logs_above(),
     ):
-        task = bar.add_task(_shortened(title, console.width // 3), total=None, files="", size="")
+        title = _shortened(title, console.width // 3)
+        task, began = bar.add_task(title, total=None, files="", size=""), monotonic()
         try:
             while True:
-                _paint(bar, counts, task, first)
+                bar.update(task, **_look(title, counts, f"{first()} ({lasting(monotonic() - began)})", console.width))
+                bar.refresh()
                 await asyncio.sleep(FRAME)
         finally:
             # An archive that was there already was neither planned nor built: there is nothing to show of it.
-            bar.update(task, visible=bool(counts.files_planned))
-            _paint(bar, counts, task, first)
+            bar.update(task, visible=bool(counts.files_planned), **_look(title, counts, "", console.width))
+            bar.refresh()
 
 
 def _columns(width: int) -> "list[ProgressColumn]":
@@ -68,7 +73,7 @@ def _columns(width: int) -> "list[ProgressColumn]":
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     title, files, sizes = (
-        TextColumn(f"{{task.{field}}}") for field in ("description", "fields[files]", "fields[size]")
+        TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[files]", "fields[size]")
     )
     if width < MIDDLING:
         return [title, TaskProgressColumn(), TimeRemainingColumn(compact=True)]
@@ -77,21 +82,20 @@ def _columns(width: int) -> "list[ProgressColumn]":
     return [title, BarColumn(bar_width=None), files, sizes, TransferSpeedColumn(), TimeRemainingColumn()]
 
 
-def _paint(bar: "Progress", counts: Counts, task: "TaskID", first: str) -> None:
+def _look(title: str, counts: Counts, first: str, width: int) -> dict[str, Any]:
+    """What the columns of a terminal of *width* columns show; until anything is planned, what is done *first*."""
     if not counts.files_planned:
-        bar.update(task, files=first)
-    elif counts.bytes_planned:
-        bar.update(task, total=counts.bytes_planned, completed=counts.bytes, **_told(counts))
-    else:  # nothing but empty files
-        bar.update(task, total=counts.files_planned, completed=counts.files, **_told(counts))
-    bar.refresh()
-
-
-def _told(counts: Counts) -> dict[str, Any]:
-    return {
+        if width < MIDDLING:
+            return {"description": _shortened(first, width - 12)}
+        return {"files": first} if width >= WIDE else {"size": first}
+    told = {
+        "description": title,
         "files": f"{counts.files:,}/{counts.files_planned:,} files",
         "size": f"{size(counts.bytes)} of {size(counts.bytes_planned)}",
     }
+    if counts.bytes_planned:
+        return told | {"total": counts.bytes_planned, "completed": counts.bytes}
+    return told | {"total": counts.files_planned, "completed": counts.files}  # nothing but empty files
 
 
 @contextmanager
@@ -108,20 +112,18 @@ def _logs_above() -> Iterator[None]:
 
 
 def _shortened(text: str, longest: int) -> str:
-    from rich.markup import escape
+    text = printable(text)
+    return text if len(text) <= longest else f"{text[: max(1, longest - 1)]}…"
 
-    return escape(text if len(text) <= longest else f"{text[: max(1, longest - 1)]}…")
 
-
-async def _lines(title: str, counts: Counts, first: str, every: float) -> None:
+async def _lines(title: str, counts: Counts, first: Callable[[], str], every: float) -> None:
     began = monotonic()
     while True:
         await asyncio.sleep(every)
-        sys.stderr.write(f"{line(title, counts, monotonic() - began, first)}\n")
-        sys.stderr.flush()
+        note(line(title, counts, monotonic() - began, first()))
 
 
-def line(title: str, counts: Counts, seconds: float, first: str = "looking for the objects") -> str:
+def line(title: str, counts: Counts, seconds: float, first: str = LOOKING) -> str:
     """How far *counts* have come after *seconds*, in a line."""
     if not counts.files_planned:
         return f"{title}: {first} since {lasting(seconds)}"

@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from archiver.cli.console import NO, Problem, environment, say_json
+from archiver.cli.console import NO, USAGE, Problem, environment, say_json
 
 if TYPE_CHECKING:
     from archiver.aws.clients import Clients
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archiver.stages.budget import Budget
     from archiver.stages.fetch import Fetcher
 
+ELSEWHERE = "the-bucket-of-the-worker"
 LISTED = 200  # problems that are printed one by one; the rest is counted
 
 
@@ -55,6 +56,26 @@ def order_of(body: str, *needs: str) -> Order:
     return Order(settings, request, rules, draft_archive(request, rules))
 
 
+def check_for_queue(body: str, settings: "Environment") -> None:
+    """
+    All that the request alone decides, as far as it is known here what the worker's settings are. Raises Problem where
+    the worker would reject it.
+    """
+    from archiver.app import rules_of
+    from archiver.core.draft import draft_archive
+    from archiver.core.locations import AllowList
+    from archiver.core.messages import parse_request
+    from archiver.errors import Rejected
+
+    rules = rules_of(settings)
+    if settings.source_bucket is None:  # the worker knows where bare keys lie, and what is allowed there
+        rules = replace(rules, source_bucket=ELSEWHERE, allowed=AllowList(rules.destination_bucket))
+    try:
+        draft_archive(parse_request(body), rules)
+    except Rejected as rejected:
+        raise Problem(*told(rejected), "nothing was sent: the worker would reject it", code=USAGE) from None
+
+
 @asynccontextmanager
 async def means_of(settings: "Environment") -> AsyncIterator[Means]:
     """Connected with S3, as a worker is. Raises SettingsError where the `AWS_*` variables are of no use."""
@@ -66,6 +87,31 @@ async def means_of(settings: "Environment") -> AsyncIterator[Means]:
 
     async with connected(Limits(jobs=1), settings) as (clients, reader):
         yield Means(clients, Fetcher(reader, Limiter(READS_AT_ONCE)), Budget(settings.memory_budget))
+
+
+def looked_over(body: str) -> tuple[Order | None, list["Rejected"]]:
+    """
+    As `order_of`, for who wants to hear of everything at once: what *body* is rejected for, and what is left of it
+    without that, if anything is. Raises SettingsError, and Rejected for what is no request at all.
+    """
+    from archiver.app import rules_of
+    from archiver.core.draft import draft_archive
+    from archiver.core.messages import parse_request
+    from archiver.errors import Rejected
+    from archiver.settings import load_environment
+
+    settings = load_environment(environment())
+    request, rules, refusals = parse_request(body), rules_of(settings), list[Rejected]()
+    while request.files:
+        try:
+            return Order(settings, request, rules, draft_archive(request, rules)), refusals
+        except Rejected as rejected:
+            refusals.append(rejected)
+            bad = {one.source for one in rejected.sources}
+            change = {"files": tuple(file for file in request.files if file.source not in bad)}
+            clash = rejected.code == "name_conflict"  # no fault of either file
+            request = request.model_copy(update={"on_duplicate": "rename"} if clash else change)
+    return None, refusals
 
 
 @contextmanager
@@ -88,13 +134,23 @@ def refusals_told(*, as_json: bool) -> Iterator[None]:
         raise refused(error.rejection, as_json=as_json) from error
 
 
-def refused(rejected: "Rejected", *, as_json: bool) -> Problem:
-    """What to say of *rejected*; *as_json*: it is said on standard output already."""
+def refused(*all_: "Rejected", as_json: bool) -> Problem:
+    """
+    What to say of a request that is rejected for one reason or several; *as_json*: it is said on standard output
+    already. A worker would stop at the first, which is `error`.
+    """
     if as_json:
-        sources = [{"source": one.source, "code": one.code, "detail": one.detail} for one in rejected.sources]
-        error = {"code": rejected.code, "message": rejected.message, "sources": sources}
-        say_json({"status": "failed", "error": error})
-    return Problem(*told(rejected), code=NO)
+        errors = [
+            {
+                "code": rejected.code,
+                "message": rejected.message,
+                "sources": [{"source": one.source, "code": one.code, "detail": one.detail} for one in rejected.sources],
+            }
+            for rejected in all_
+        ]
+        others = {"errors": errors} if len(errors) > 1 else {}
+        say_json({"status": "failed", "error": errors[0], **others})
+    return Problem(*(line for rejected in all_ for line in told(rejected)), code=NO)
 
 
 def told(rejected: "Rejected") -> list[str]:
@@ -118,19 +174,14 @@ def told(rejected: "Rejected") -> list[str]:
 
 def problem_line(problem: "SourceProblem") -> str:
     """One object, and why it can't be had."""
-    detail = f" ({shown_plainly(problem.detail)})" if problem.detail else ""
-    return f"{shown_plainly(problem.source)}: {problem.code}{detail}"
+    detail = f" ({problem.detail})" if problem.detail else ""
+    return f"{problem.source}: {problem.code}{detail}"
 
 
 def cut(lines: list[str]) -> list[str]:
     """The first of *lines*, indented, and how many more there are."""
     more = len(lines) - LISTED
     return [f"  {line}" for line in lines[:LISTED]] + ([f"  and {more:,} more (--json has all)"] if more > 0 else [])
-
-
-def shown_plainly(text: str) -> str:
-    """*text* with nothing in it that a terminal obeys: names of objects can hold anything."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def left_out(outcome: "Outcome") -> list[dict[str, str]]:
@@ -147,5 +198,5 @@ def about(outcome: "Outcome") -> Mapping[str, list[str]]:
     """The same for people: lines by what they are about."""
     return {
         "left out": [problem_line(one) for one in outcome.missing],
-        "renamed": [f"{shown_plainly(one.from_)} is {one.to}" for one in outcome.renamed],
+        "renamed": [f"{one.from_} is {one.to}" for one in outcome.renamed],
     }

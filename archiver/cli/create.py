@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archiver.cli import requests
-from archiver.cli.console import USAGE, Problem, carry_out, say, say_json
+from archiver.cli.console import USAGE, Problem, carry_out, note, say, say_json
 
 if TYPE_CHECKING:
     from archiver.build import Built
@@ -35,7 +35,8 @@ def create(
     on_duplicate: requests.OnDuplicate = None,
     compression: requests.Compression = None,
     output: Annotated[
-        str | None, typer.Option(help="Write this file, instead of an object in S3_DESTINATION_BUCKET.")
+        str | None,
+        typer.Option("--output", "-o", help="Write this file, instead of an object in S3_DESTINATION_BUCKET."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the --output file where there is one.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
@@ -123,12 +124,13 @@ class Made:
         notes = about(outcome)
         for title, lines in notes.items():
             if lines:
-                typer.echo("\n".join([f"{title}:", *cut(lines)]), err=True)
+                for text in (f"{title}:", *cut(lines)):
+                    note(text)
         counted = [f"{len(lines):,} {title}" for title, lines in notes.items() if lines]
         files = "1 file" if outcome.files == 1 else f"{outcome.files:,} files"
         took = "was there already" if self.built.reused else f"took {lasting(self.seconds)}"
         told = ", ".join([f"{self.at}: {files}, {size(self.built.stored.size)}", took, *counted])
-        typer.echo(f"{told} ({outcome.status})", err=True)
+        note(f"{told} ({outcome.status})")
         say(self.link.url if self.link else self.at)
 
 
@@ -204,4 +206,4 @@ async def _tidy(order: "Order", store: "ObjectStore", key: str) -> None:
     try:
         await store.sweep(key)
     except (Temporary, ConfigurationFault) as error:
-        typer.echo(f"uploads that an earlier run may have left were not looked for: {error}", err=True)
+        note(f"uploads that an earlier run may have left were not looked for: {error}")

@@ -3,16 +3,17 @@
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, say, say_json
+from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, meant, note, say, say_json, write_error
+from archiver.core.printable import printable
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-    from archiver.aws.dead_letters import DeadLetterQueue, Held
+    from archiver.aws.dead_letters import DeadLetterQueue, Look
     from archiver.core.rejects import Choice, Reject
 
 Queue = Annotated[
@@ -22,11 +23,12 @@ Queue = Annotated[
 Limit = Annotated[int, typer.Option(min=1, help="Look at so many messages at the most.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Code = Annotated[str | None, typer.Option(help="Those that were rejected with this code.")]
-JobId = Annotated[str | None, typer.Option("--job-id", help="Those of this job.")]
-Id = Annotated[str | None, typer.Option("--id", help="The one with this message id.")]
+JobId = Annotated[str | None, typer.Option("--job-id", "-j", help="Those of this job.")]
+Id = Annotated[str | None, typer.Option("--id", help="The one with this message id, here or when it was sent.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 LIMIT = 10_000
+LONGEST_CODE = 40  # characters of what may be anything, where SQS moved the message
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,22 +42,21 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(queue: Queue = None, limit: Limit = LIMIT, json_: Json = False) -> None:
     """What was rejected, grouped by code. Nothing is changed: messages that were looked at are there again at once."""
-    from archiver.cli.building import shown_plainly
     from archiver.core.rejects import Choice, grouped
 
     async def work() -> None:
-        rejects, complete = await _look(queue, limit, Choice())
+        rejects, look = await _look(queue, limit, Choice())
         if json_:
-            say_json({"complete": complete, "messages": [_data(reject) for reject in rejects]})
+            messages = [_data(reject) for reject in rejects]
+            say_json({"complete": look.complete, "hidden": look.hidden, "messages": messages})
             return
         if not rejects:
             say("the dead-letter queue is empty")
         for group in grouped(rejects):
-            jobs = shown_plainly(", ".join(group.jobs))
-            say(f"{group.count:>6}  {group.code:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {jobs}")
-            say(f"{'':>6}  {shown_plainly(group.reason[:200])}")
-        if not complete:
-            typer.echo(f"only the first {len(rejects):,} were looked at: --limit raises that", err=True)
+            jobs = ", ".join(group.jobs)
+            say(f"{group.count:>6}  {group.code[:LONGEST_CODE]:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {jobs}")
+            say(f"{'':>6}  {group.reason[:200]}")
+        _incomplete(look, f"only the first {len(rejects):,} were looked at: --limit raises that")
 
     carry_out(work)
 
@@ -69,17 +70,17 @@ def show(
     json_: Json = False,
 ) -> None:
     """Messages with their reason and body, all of them unless chosen."""
-    from archiver.core.rejects import Choice
+    choice = _choice(code, job_id, id_)
 
     async def work() -> None:
-        rejects, _ = await _look(queue, limit, Choice(code, job_id, id_))
+        rejects, look = await _look(queue, limit, choice)
         if json_:
             say_json([_data(reject) for reject in rejects])
-        elif not rejects:
+        for reject in [] if json_ else rejects:
+            _show(reject)
+        _incomplete(look, "not all of the queue was looked at: --limit raises that")
+        if not rejects and not json_:
             raise Problem("no such message in the dead-letter queue", code=NO)
-        else:
-            for reject in rejects:
-                _show(reject)
 
     carry_out(work)
 
@@ -96,14 +97,13 @@ def redrive(
 ) -> None:
     """Send messages back to the source queue, without the reason of their rejection."""
     from archiver.aws.dead_letters import move_all
-    from archiver.core.rejects import Choice
 
-    choice = Choice(code, job_id, id_)
+    choice = _choice(code, job_id, id_)
     _chosen(choice, all_=all_)
+    _confirm("send back", choice, yes=yes)
 
     async def work() -> None:
         async with _opened(queue) as (client, dead):
-            _confirm("send back", choice, yes=yes)
             moved = await move_all(client, dead, _moving) if choice.all else None
             if moved is None:
                 moved = await _each(client, dead, choice, limit, "send_back")
@@ -123,14 +123,12 @@ def drop(
     json_: Json = False,
 ) -> None:
     """Delete messages for good."""
-    from archiver.core.rejects import Choice
-
-    choice = Choice(code, job_id, id_)
+    choice = _choice(code, job_id, id_)
     _chosen(choice, all_=all_)
+    _confirm("delete", choice, yes=yes)
 
     async def work() -> None:
         async with _opened(queue) as (client, dead):
-            _confirm("delete", choice, yes=yes)
             _done("deleted", await _each(client, dead, choice, limit, "drop"), as_json=json_)
 
     carry_out(work)
@@ -147,30 +145,58 @@ async def _opened(named: str | None) -> AsyncIterator[tuple["SQSClient", "DeadLe
     async with sqs_client() as client:
         dead = await open_dead_letters(client, str(settings.source_queue), named)
         if dead.peeking_counts:
-            typer.echo("warning: this queue has a redrive policy of its own: each look counts as a receive", err=True)
+            note("warning: this queue has a redrive policy of its own: each look counts as a receive")
         yield client, dead
 
 
-async def _look(named: str | None, limit: int, choice: "Choice") -> tuple[list["Reject"], bool]:
+async def _look(named: str | None, limit: int, choice: "Choice") -> tuple[list["Reject"], "Look"]:
     from archiver.aws.dead_letters import Look
 
     async with _opened(named) as (client, dead), Look(client, dead, limit) as look:
         found = [held.reject async for held in look.messages() if choice.takes(held.reject)]
-        return sorted(found, key=lambda reject: reject.sent_at), look.complete
+        return sorted(found, key=lambda reject: reject.sent_at), look
+
+
+def _incomplete(look: "Look", limited: str) -> None:
+    """Say what was not seen, and why: *limited* where it is for --limit alone."""
+    if look.hidden:
+        note(
+            f"about {look.hidden:,} more are not shown: a FIFO queue keeps back what stands behind others of its "
+            "message group; it comes when those before it are sent back or dropped"
+        )
+    elif not look.complete:
+        note(limited)
 
 
 async def _each(client: "SQSClient", dead: "DeadLetterQueue", choice: "Choice", limit: int, verb: str) -> int:
-    """Do *verb* with every message that *choice* takes; how many."""
+    """
+    Do *verb* with every message that *choice* takes and that was there when the command began; how many. At once, one
+    after the other: a FIFO queue goes on with a message group only then.
+    """
     from archiver.aws.dead_letters import Look
 
+    count = 0
     async with Look(client, dead, limit) as look:
-        chosen: list[Held] = [held async for held in look.messages() if choice.takes(held.reject)]
         act = look.send_back if verb == "send_back" else look.drop
-        for held in chosen:
-            await act(held)
-        if not look.complete:
-            typer.echo("not all of the queue was looked at: do it again, or raise --limit", err=True)
-    return len(chosen)
+        async for held in look.messages():
+            if choice.takes(held.reject) and look.older(held):
+                await act(held)
+                count += 1
+    _incomplete(look, "not all of the queue was looked at: do it again, or raise --limit")
+    return count
+
+
+def _choice(code: str | None, job_id: str | None, id_: str | None) -> "Choice":
+    """Raises Problem where no message can have been rejected with *code*."""
+    from archiver.core.rejects import UNTOLD, Choice
+    from archiver.errors import Code as Known
+
+    known = (*get_args(Known), UNTOLD)
+    if code not in (None, *known):
+        raise Problem(
+            f"--code {code}: there is no such code{meant(str(code), known)}; there are {', '.join(known)}", code=USAGE
+        )
+    return Choice(code, job_id, id_)
 
 
 def _chosen(choice: "Choice", *, all_: bool) -> None:
@@ -191,13 +217,13 @@ def _confirm(what: str, choice: "Choice", *, yes: bool) -> None:
     which = f"the messages of {' and '.join(told)}" if told else "all messages"
     if not sys.stdin.isatty():
         raise Problem(f"this would {what} {which}: say --yes where nobody can be asked", code=USAGE)
-    if not typer.confirm(f"{what} {which}?"):
+    if not typer.confirm(printable(f"{what} {which}?")):
         raise Problem("nothing was done", code=NO)
 
 
 def _moving(moved: int, planned: int | None) -> None:
     if sys.stderr.isatty():
-        typer.echo(f"\rmoving {moved:,}" + (f" of {planned:,}" if planned is not None else ""), nl=False, err=True)
+        write_error(f"\rmoving {moved:,}" + (f" of {planned:,}" if planned is not None else ""))
 
 
 def _done(what: str, count: int, *, as_json: bool) -> None:
@@ -210,6 +236,7 @@ def _done(what: str, count: int, *, as_json: bool) -> None:
 def _data(reject: "Reject") -> dict[str, Any]:
     return {
         "message_id": reject.id,
+        "first_message_id": reject.first_id,
         "job_id": reject.job_id,
         "code": reject.code,
         "reason": reject.reason,
@@ -219,13 +246,12 @@ def _data(reject: "Reject") -> dict[str, Any]:
 
 
 def _show(reject: "Reject") -> None:
-    from archiver.cli.building import shown_plainly
-
-    say(f"message  {reject.id}")
+    say(f"message  {reject.id}" + (f" (sent as {reject.first_id})" if reject.first_id else ""))
     if reject.job_id:
         say(f"job      {reject.job_id}")
     say(f"sent     {reject.sent_at:%Y-%m-%d %H:%M:%S} UTC")
     say(f"code     {reject.code}")
-    say(f"reason   {shown_plainly(reject.reason)}")
-    say(f"body     {shown_plainly(reject.body)}")
+    say(f"reason   {reject.reason}")
+    for number, line in enumerate(reject.body.splitlines()):
+        say(f"{'' if number else 'body':<9}{line}")
     say()

@@ -76,7 +76,10 @@ class Planned:
             say(f"{name:<8}  {text}")
         for title, lines in about(self.plan.outcome).items():
             if lines:
-                say(f"\n{title}:\n" + "\n".join(cut(lines)))
+                say()
+                say(f"{title}:")
+                for text in cut(lines):
+                    say(text)
         say()
         members = self.plan.members[:most]
         for line in aligned(members):
@@ -125,12 +128,8 @@ def aligned(members: "tuple[Member, ...]") -> list[str]:
     from rich.cells import cell_len
 
     from archiver.cli.bar import size
-    from archiver.cli.building import shown_plainly
 
-    rows = [
-        (size(member.size), member.path, shown_plainly(_source(member) or "(written by the archiver)"))
-        for member in members
-    ]
+    rows = [(size(member.size), member.path, _source(member) or "(written by the archiver)") for member in members]
     sizes = max(len("size"), *(len(row[0]) for row in rows))
     paths = max(len("path"), *(cell_len(row[1]) for row in rows))
     lines = [f"{'size':>{sizes}}  {'path':<{paths}}  source"]
@@ -141,16 +140,24 @@ async def _planned(body: str, latency: float, *, as_json: bool) -> Planned:
     from archiver.aws.s3 import S3Store
     from archiver.build import Builder, decided
     from archiver.cli.bar import shown
-    from archiver.cli.building import means_of, order_of, refusals_told
+    from archiver.cli.building import looked_over, means_of, refusals_told, refused
     from archiver.core.estimate import estimate
+    from archiver.errors import Rejected
     from archiver.stages.progress import Progress
 
     with refusals_told(as_json=as_json):
-        order = order_of(body)
+        order, refusals = looked_over(body)
+        if order is None:
+            raise refused(*refusals, as_json=as_json)
         async with means_of(order.settings) as means, shown("plan", Progress()):
             store = S3Store(means.clients, order.rules.destination_bucket)  # which a plan does not come to
             builder = Builder(order.rules, fetcher=means.fetcher, store=store, budget=means.budget)
-            plan = await builder.plan(order.draft)
+            try:
+                plan = await builder.plan(order.draft)
+            except Rejected as rejected:
+                refusals.append(rejected)
+            if refusals:
+                raise refused(*refusals, as_json=as_json)
             objects = len({file.location for file in order.draft.files})
             taken = await decided(objects, estimate, plan, objects, means.budget.total, latency)
     return Planned(plan, taken, latency)

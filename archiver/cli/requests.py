@@ -9,8 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.console import USAGE, Problem
+from archiver.cli.console import USAGE, Problem, meant, note
 
+WARNINGS = 20  # unknown fields that are told one by one
 LARGEST = 1024 * 1024  # bytes that SQS takes in a message, attributes included
 
 # The options, the same for every command that takes a request.
@@ -21,11 +22,14 @@ Files = Annotated[
     list[str] | None,
     typer.Option(
         "--file",
+        "-f",
         metavar="SOURCE[=DESTINATION]",
         help="An object, and where in the zip it goes; may be given again and again. A = of the key is written \\=.",
     ),
 ]
-JobId = Annotated[str | None, typer.Option("--job-id", help="The same id with the same request is the same archive.")]
+JobId = Annotated[
+    str | None, typer.Option("--job-id", "-j", help="The same id with the same request is the same archive.")
+]
 Meta = Annotated[
     list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="Metadata that the answer repeats.")
 ]
@@ -49,9 +53,9 @@ class Asked:
     meta: Sequence[str] = ()
 
 
-def body_of(asked: Asked) -> str:
+def body_of(asked: Asked, *, most: int | None = None) -> str:
     """
-    The request as JSON, valid, and small enough for SQS.
+    The request as JSON, valid, and of *most* bytes (of UTF-8), where that matters.
 
     Raises Problem, with what to change, and where.
     """
@@ -68,17 +72,39 @@ def body_of(asked: Asked) -> str:
     if asked.meta:
         request["metadata"] = {**(request.get("metadata") or {}), **dict(parse_meta(text) for text in asked.meta)}
     body = dump(request)
+    for warning in unknown_fields(request):
+        note(f"{_place(asked.file)}: {warning}")
     try:
         parse_request(body)
     except Rejected as rejected:
         raise Problem(f"{_place(asked.file)}: {rejected.message}", code=USAGE) from None
-    if (size := len(body.encode())) > LARGEST:
+    if most is not None and (size := len(body.encode())) > most:
         raise Problem(
-            f"{_place(asked.file)}: the request takes {size:,} bytes, and SQS messages at most {LARGEST:,}: "
+            f"{_place(asked.file)}: the request takes {size:,} bytes, and SQS messages at most {most:,}: "
             "split it into several",
             code=USAGE,
         )
     return body
+
+
+def unknown_fields(request: dict[str, Any]) -> list[str]:
+    """What of *request* a worker ignores, each name once, with the field that may be meant."""
+    from archiver.core.messages import File, Request
+
+    known, of_files = list(Request.model_fields), [*File.model_fields, "directory"]
+    told = [f"$.{name}{_ignored(name, known)}" for name in request if name not in known]
+    seen: set[str] = set()
+    for index, file in enumerate(_list(request.get("files"))):
+        for name in file if isinstance(file, dict) else ():
+            if name not in of_files and name not in seen:
+                seen.add(name)
+                told.append(f"$.files[{index}].{name}{_ignored(name, of_files)}")
+    more = len(told) - WARNINGS
+    return told if more <= 0 else [*told[:WARNINGS], f"and {more:,} more fields are unknown"]
+
+
+def _ignored(name: str, known: Sequence[str]) -> str:
+    return f" is unknown, and ignored{meant(name, known)}"
 
 
 def parse_file(text: str) -> dict[str, str]:
@@ -113,7 +139,7 @@ def parse_meta(text: str) -> tuple[str, str]:
 def _text(file: str) -> str:
     if file == "-":
         if sys.stdin.isatty():
-            typer.echo("reading the request from standard input; end it with Ctrl-D", err=True)
+            note("reading the request from standard input; end it with Ctrl-D")
         data = sys.stdin.buffer.read()
     else:
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archiver.cli import requests
-from archiver.cli.console import LATER, NO, USAGE, Problem, carry_out, environment, say, say_json
+from archiver.cli.console import LATER, NO, USAGE, Problem, carry_out, environment, note, say, say_json
 
 if TYPE_CHECKING:
     from archiver.settings import Environment
@@ -47,6 +47,7 @@ def send(
     With --wait, PROGRESS_QUEUE is read for word of the job. Without one, it is the answer queue and the failure queue
     that are read, which then should have no other reader. Ctrl-C ends the watching, not the job.
     """
+    from archiver.cli.building import check_for_queue
     from archiver.settings import load_environment
 
     options = {
@@ -56,10 +57,13 @@ def send(
         "on_duplicate": on_duplicate,
         "compression": compression,
     }
-    body = requests.body_of(requests.Asked(request, file or (), tuple(options.items()), meta or ()))
+    body = requests.body_of(
+        requests.Asked(request, file or (), tuple(options.items()), meta or ()), most=requests.LARGEST
+    )
 
     async def work() -> None:
         settings = load_environment(environment())
+        check_for_queue(body, settings)
         sending = Sending(json.loads(body), settings, queue, timeout)
         await (sending.and_wait(json_) if wait else sending.only(json_))
 
@@ -85,6 +89,7 @@ class Sending:
     to: str | None
     timeout: float
     counts: Counts = field(default_factory=Counts)
+    doing: str = "waiting for a worker"
 
     @property
     def queue(self) -> str:
@@ -120,9 +125,9 @@ class Sending:
         async with sqs_client() as client:
             arn = await queue_arn_of(client, queue)
             message = await send_request(client, queue, _body(self.request), job_id)
-            typer.echo(f"sent {_counted(self.request)} to {queue}: message {message}, job {job_id}", err=True)
+            note(f"sent {_counted(self.request)} to {queue}: message {message}, job {job_id}")
             try:
-                bar = shown(f"job {job_id}", self.counts, first="waiting for the worker")
+                bar = shown(f"job {job_id}", self.counts, first=lambda: self.doing)
                 async with asyncio.timeout(self.timeout), bar:
                     answer = await self._answer(Watch(client), watched, arn)
             except TimeoutError:
@@ -164,6 +169,7 @@ class Sending:
                 event = json.loads(body)
                 if event.get("status") in ENDS:
                     return dict(event)
+                self.doing = f"a worker looks at {_count(len(self.request['files']), 'object')}"
                 for name, value in event.get("progress", {}).items():
                     setattr(self.counts, name, value)
 
@@ -203,23 +209,22 @@ class Sending:
 
 def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
     from archiver.cli.bar import size
-    from archiver.cli.building import shown_plainly
 
     if as_json:
         say_json(answer)
     if answer["status"] == GONE_WRONG:
         error = answer["error"]
-        sources = [f"  {shown_plainly(one['source'])}: {one['code']}" for one in error.get("sources", [])]
-        raise Problem(f"{error['code']}: {shown_plainly(error['message'])}", *sources, code=NO)
+        sources = [f"  {one['source']}: {one['code']}" for one in error.get("sources", [])]
+        raise Problem(f"{error['code']}: {error['message']}", *sources, code=NO)
     if as_json:
         return
     archive = answer["archive"]
     files = f"{_count(archive['files'])}, " if "files" in archive else ""
-    typer.echo(f"{answer['status']}: {files}{size(archive['size'])}", err=True)
+    note(f"{answer['status']}: {files}{size(archive['size'])}")
     for one in answer.get("missing", []):
-        typer.echo(f"  missing: {shown_plainly(one['source'])}: {one['code']}", err=True)
+        note(f"  missing: {one['source']}: {one['code']}")
     for one in answer.get("renamed", []):
-        typer.echo(f"  renamed: {shown_plainly(one['from'])} is {one['to']}", err=True)
+        note(f"  renamed: {one['from']} is {one['to']}")
     say(answer["substitutions"]["archiver_URL"])
 
 
@@ -241,5 +246,5 @@ def _counted(request: dict[str, Any]) -> str:
     return _count(len(request["files"]))
 
 
-def _count(files: int) -> str:
-    return "1 file" if files == 1 else f"{files:,} files"
+def _count(number: int, what: str = "file") -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"

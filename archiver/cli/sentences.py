@@ -30,6 +30,10 @@ def told() -> Iterator[None]:
         raise problem_of(error) from error
     except Problem:
         raise
+    except MemoryError as error:
+        raise Problem(
+            "this machine has not enough memory left for it: try again where there is more", code=LATER
+        ) from error
     except Exception as error:
         if os.environ.get("DEBUG"):
             raise

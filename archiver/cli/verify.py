@@ -1,19 +1,15 @@
 """`archiver verify`: is this archive whole?"""
 
-import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, say, say_json
 
 if TYPE_CHECKING:
-    from archiver.core.plan import Pinned
-    from archiver.stages.fetch import Fetcher
     from archiver.stages.verify import Bytes, Report
 
 
@@ -22,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def verify(
-    archive: Annotated[str, typer.Argument(metavar="s3://BUCKET/KEY|FILE", help="The archive.")],
+    archive: Annotated[str, typer.Argument(metavar="s3://BUCKET/KEY|LINK|FILE", help="The archive.")],
     deep: Annotated[bool, typer.Option("--deep", help="Read and unpack every member.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -60,68 +56,33 @@ def verify(
 @asynccontextmanager
 async def _opened(archive: str) -> AsyncIterator[tuple["Bytes", int | None]]:
     """The archive's bytes, and the CRC-32 that the store keeps of it."""
+    from archiver.cli.archives import FileArchive, LinkArchive, ObjectArchive, location_of
     from archiver.core.locations import parse_source
     from archiver.core.plan import Pinned
     from archiver.errors import Rejected, SourceUnavailable
     from archiver.settings import load_environment
 
-    if not archive.lower().startswith("s3://"):
-        with _File(Path(archive)) as file:
+    settings = load_environment(environment())
+    named = location_of(archive, settings.base_url, settings.destination_bucket) or archive
+    if named.lower().startswith(("http://", "https://")):
+        yield await LinkArchive.opened(named), None
+        return
+    if not named.lower().startswith("s3://"):
+        with FileArchive(Path(named)) as file:
             yield file, None
         return
     from archiver.cli.building import means_of
 
     try:
-        location = parse_source(archive, None)
+        location = parse_source(named, None)
     except Rejected as rejected:
         raise Problem(f"{archive} {rejected.message}", code=USAGE) from None
-    async with means_of(load_environment(environment())) as mean:
+    async with means_of(settings) as mean:
         try:
             info = await mean.fetcher.head(location)
         except SourceUnavailable as error:
             raise Problem(f"{archive}: {error.detail}", code=USAGE) from None
-        yield _Object(mean.fetcher, Pinned(location, info.etag), info.size), info.crc32
-
-
-class _Object:
-    """An archive in S3, held to the version that was seen first."""
-
-    def __init__(self, fetcher: "Fetcher", pinned: "Pinned", size: int) -> None:
-        self._fetcher = fetcher
-        self._pinned = pinned
-        self.size = size
-
-    async def read(self, start: int, into: memoryview) -> None:
-        await self._fetcher.read(self._pinned, start, [into])
-
-
-class _File:
-    """An archive on the disk. Raises Problem where it can't be read."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            self.size = os.fstat(self._fd).st_size
-        except OSError as error:
-            raise Problem(f"{path}: can't be read: {error.strerror}", code=USAGE) from None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
-
-    async def read(self, start: int, into: memoryview) -> None:
-        done = 0
-        while done < len(into):
-            try:
-                count = await asyncio.to_thread(os.preadv, self._fd, [into[done:]], start + done)
-            except OSError as error:
-                raise Problem(f"{self._path}: can't be read: {error.strerror}", code=USAGE) from None
-            if not count:
-                raise Problem(f"{self._path}: became shorter while it was read", code=NO)
-            done += count
+        yield ObjectArchive(mean.fetcher, Pinned(location, info.etag), info.size), info.crc32
 
 
 def _data(archive: str, report: "Report") -> dict[str, Any]:
@@ -138,14 +99,12 @@ def _data(archive: str, report: "Report") -> dict[str, Any]:
 
 
 def _tell(report: "Report") -> None:
-    from archiver.cli.building import shown_plainly
-
     say(f"directory  {report.members:,} members, {report.unpacked:,} bytes unpacked; the archive has {report.size:,}")
     if report.proof:
         say(f"contents   {report.proof}")
     for reason in report.unchecked:
-        say(f"unchecked  {shown_plainly(reason)}")
+        say(f"unchecked  {reason}")
     for problem in report.problems:
-        say(f"damaged    {shown_plainly(problem)}")
+        say(f"damaged    {problem}")
     if not report.problems:
         say("ok")

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from archiver.cli.console import USAGE, Problem
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from archiver.stopping import SIGNALS, stopping
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,6 +20,9 @@ def add_to(app: typer.Typer) -> None:
 
 def run() -> None:
     """Run the worker: poll SQS_SOURCE_QUEUE until SIGTERM or SIGINT. Settings come from the environment."""
+    stopping.listen()
+    import structlog
+
     from archiver.app import serve
     from archiver.logs import configure_logs
     from archiver.outlet import standard_output
@@ -29,15 +31,16 @@ def run() -> None:
     outlet = standard_output()
 
     async def until_stopped() -> int:
+        if stopping.asked:  # before anything was begun
+            structlog.get_logger(__name__).info("worker.stopped")
+            return 0
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
-        def on_signal(*_: object) -> None:
+        def on_signal() -> None:
             with suppress(RuntimeError):  # the loop is closed: we are leaving anyway
                 loop.call_soon_threadsafe(stop.set)
 
-        for number in SIGNALS:
-            # Not the loop's own handlers: they end with it, and a signal in the last moment would kill us.
-            signal.signal(number, on_signal)
+        stopping.then(on_signal)
         return await serve(settings, stop, outlet.write)
 
     try:

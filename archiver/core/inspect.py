@@ -13,6 +13,8 @@ from archiver.core.plan import EARLIEST, LATEST
 from archiver.core.zipformat import COUNT_LIMIT, SIZE_LIMIT, local_header
 
 LONGEST_END = 22 + 65_535 + 20 + 56  # end record with the longest comment, zip64 locator and record
+LEAST_ENTRY, LONGEST_ENTRY = 46, 46 + 3 * 65_535  # of the directory: with no and the longest name, extra, comment
+MOST_MEMBERS, MOST_DIRECTORY = 2_000_000, 512 * 1024 * 1024  # members and bytes that are judged: they take memory
 LOCAL = 30  # a local header without its name and extra field
 STORED, DEFLATED = 0, 8
 ENCRYPTED, DESCRIPTOR = 1 << 0, 1 << 3  # flags (4.4.4)
@@ -83,6 +85,13 @@ def find_directory(tail: bytes, size: int) -> Directory:
     shift = end - length - offset
     if shift < 0:
         raise UnreadableError(f"the central directory would begin {-shift} bytes before its place: the archive is cut")
+    if not LEAST_ENTRY * members <= length <= LONGEST_ENTRY * members:
+        raise UnreadableError(f"a central directory of {length:,} bytes can't hold {members:,} members: it is damaged")
+    if members > MOST_MEMBERS or length > MOST_DIRECTORY:
+        raise UnreadableError(
+            f"the central directory claims {members:,} members in {length:,} bytes; at most {MOST_MEMBERS:,} in "
+            f"{MOST_DIRECTORY:,} can be judged"
+        )
     return Directory(offset + shift, length, members, shift)
 
 
@@ -94,26 +103,55 @@ def _end_at(tail: bytes) -> int:
     raise UnreadableError("no zip ends like this: it is cut short, or no zip at all")
 
 
-def entries(directory: bytes, shift: int) -> Iterator[Entry]:
-    """The members, in the directory's order. Raises UnreadableError where it is damaged."""
-    at = 0
-    while at < len(directory):
-        if directory[at : at + 4] != b"PK\1\2" or at + _CENTRAL.size > len(directory):
-            raise UnreadableError(f"the central directory is damaged at its byte {at}")
-        (_, _, _, flags, method, time, date, crc, packed, size, *lengths, _, _, _, offset) = _CENTRAL.unpack_from(
-            directory, at
-        )
-        name_length, extra_length, comment_length = lengths
-        body = at + _CENTRAL.size
-        name, extra = directory[body : body + name_length], directory[body + name_length :][:extra_length]
+class Entries:
+    """
+    The members out of a central directory that comes in blocks, in its order. *shift*: how far everything lies behind
+    where the records say. Its memory is one block and one member.
+    """
+
+    def __init__(self, shift: int) -> None:
+        self._shift = shift
+        self._count = 0
+        self._at = 0  # of what is left, in the directory
+        self._left = b""
+
+    def feed(self, block: bytes) -> list[Entry]:
+        """The members that end in *block*. Raises UnreadableError where the directory is damaged."""
+        data, at, ended = self._left + block, 0, list[Entry]()
+        while (found := self._entry(data, at)) is not None:
+            entry, length = found
+            ended.append(entry)
+            at += length
+        self._count += len(ended)
+        if self._count > MOST_MEMBERS:
+            raise UnreadableError(
+                f"the central directory has more than the {MOST_MEMBERS:,} members that can be judged"
+            )
+        self._at, self._left = self._at + at, data[at:]
+        return ended
+
+    def end(self) -> None:
+        """No block follows. Raises UnreadableError where one would have to."""
+        if self._left:
+            raise UnreadableError(f"the central directory is damaged at its byte {self._at}: it ends in a member")
+
+    def _entry(self, data: bytes, at: int) -> tuple[Entry, int] | None:
+        """The member at *at* of *data*, and how long its record is; None where it does not end there."""
+        if not b"PK\1\2".startswith(data[at : at + 4]):
+            raise UnreadableError(f"the central directory is damaged at its byte {self._at + at}")
+        if at + _CENTRAL.size > len(data):
+            return None
+        (_, _, _, flags, method, _, _, crc, packed, size, *lengths, _, _, _, offset) = _CENTRAL.unpack_from(data, at)
+        length = _CENTRAL.size + sum(lengths)
+        if at + length > len(data):
+            return None
+        body, (name_length, extra_length, _) = at + _CENTRAL.size, lengths
+        ends = body + name_length
+        name, extra = data[body:ends], data[ends : ends + extra_length]
         size, packed, offset = _wide(extra, size, packed, offset)
-        modified = _modified(extra)
-        del time, date
         path = name.decode("utf-8" if flags & 1 << 11 else "cp437", errors="replace")
-        yield Entry(path, name, flags, method, crc, packed, size, offset + shift, modified)
-        at = body + name_length + extra_length + comment_length
-    if at != len(directory):
-        raise UnreadableError("the central directory ends in the middle of a member")
+        entry = Entry(path, name, flags, method, crc, packed, size, offset + self._shift, _modified(extra))
+        return entry, length
 
 
 def _extras(extra: bytes) -> Iterator[tuple[int, bytes]]:

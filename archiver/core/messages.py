@@ -138,6 +138,7 @@ class Envelope:
 
     metadata: dict[str, Any] | None = None
     job_id: str | None = None
+    message_id: str | None = None  # SQS's own, which the body does not know
 
 
 def envelope(body: str) -> Envelope:
@@ -224,6 +225,7 @@ def success_answer(success: Success, limit: int) -> str:
         "metadata": success.envelope.metadata,
         "substitutions": {"archiver_URL": success.link.url},
         "job_id": success.envelope.job_id,
+        "message_id": success.envelope.message_id,
         "status": success.status,
         "archive": {
             "bucket": archive.bucket,
@@ -248,6 +250,7 @@ def failure_answer(envelope: Envelope, rejected: Rejected, limit: int) -> str:
     answer: dict[str, Any] = {
         "metadata": envelope.metadata,
         "job_id": envelope.job_id,
+        "message_id": envelope.message_id,
         "status": "failed",
         "error": {"code": rejected.code, "message": rejected.message, "sources": sources},
     }
@@ -259,6 +262,7 @@ def progress_event(envelope: Envelope, stage: Stage, progress: Counts, limit: in
     event: dict[str, Any] = {
         "metadata": envelope.metadata,
         "job_id": envelope.job_id,
+        "message_id": envelope.message_id,
         "status": stage,
         "progress": {
             "files": progress.files,

@@ -84,8 +84,16 @@ def _sources(partition: str, sources: Sequence[str]) -> tuple[list[str], list[st
     if not sources:
         return [f"arn:{partition}:s3:::*"], [f"arn:{partition}:s3:::*"]
     each = [parted(source) for source in sources]
-    objects = [bucket_arn(bucket, f"{prefix}*", partition) for bucket, prefix in each]
+    objects = [bucket_arn(bucket, f"{_literal(prefix)}*", partition) for bucket, prefix in each]
     return objects, [bucket_arn(bucket, partition=partition) for bucket, _ in each]
+
+
+def _literal(text: str) -> str:
+    """
+    *text* in an ARN of a policy, where `*` and `?` would be wildcards and `$` would begin a variable ("IAM policy
+    elements: Variables and tags", special characters).
+    """
+    return re.sub(r"[*?$]", r"${\g<0>}", text)
 
 
 def _once(names: Sequence[str]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ class Reject:
     job_id: str | None
     group: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    first_id: str | None = None  # of the message when it was sent; a worker sends it here anew
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
@@ -42,6 +43,7 @@ class Reject:
             job_id=job_id_of(message["Body"]),
             group=system.get("MessageGroupId"),
             attributes=attributes,
+            first_id=attributes.get("MessageId", {}).get("StringValue"),
         )
 
 
@@ -59,7 +61,9 @@ class Choice:
 
     def takes(self, reject: Reject) -> bool:
         return (
-            self.code in (None, reject.code) and self.job_id in (None, reject.job_id) and self.id in (None, reject.id)
+            self.code in (None, reject.code)
+            and self.job_id in (None, reject.job_id)
+            and self.id in (None, reject.id, reject.first_id)
         )
 
 

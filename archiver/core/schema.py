@@ -9,6 +9,7 @@ _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
 _METADATA = {"type": ["object", "null"], "description": "The request's own, untouched."}
 _JOB_ID = {"type": ["string", "null"]}
+_MESSAGE_ID = {"type": ["string", "null"], "description": "What SQS called the request's message when it was sent."}
 _TRUNCATED = {
     "type": "object",
     "description": "Only where the answer was too large for a message: the true length of each list that was cut, "
@@ -43,6 +44,7 @@ def _success() -> dict[str, Any]:
         metadata=_METADATA,
         substitutions=_object(archiver_URL=_TEXT),
         job_id=_JOB_ID,
+        message_id=_MESSAGE_ID,
         status={"enum": ["succeeded", "partial"]},
         archive=archive,
         missing={"type": "array", "items": _source()},
@@ -59,12 +61,18 @@ def _success() -> dict[str, Any]:
 
 def _progress() -> dict[str, Any]:
     counts = _object(files=_COUNT, files_planned=_COUNT, bytes=_COUNT, bytes_planned=_COUNT)
-    return _answer(metadata=_METADATA, job_id=_JOB_ID, status={"enum": list(get_args(Stage))}, progress=counts)
+    return _answer(
+        metadata=_METADATA,
+        job_id=_JOB_ID,
+        message_id=_MESSAGE_ID,
+        status={"enum": list(get_args(Stage))},
+        progress=counts,
+    )
 
 
 def _failure() -> dict[str, Any]:
     error = _object(code={"enum": list(get_args(Code))}, message=_TEXT, sources={"type": "array", "items": _source()})
-    return _answer(metadata=_METADATA, job_id=_JOB_ID, status={"const": "failed"}, error=error)
+    return _answer(metadata=_METADATA, job_id=_JOB_ID, message_id=_MESSAGE_ID, status={"const": "failed"}, error=error)
 
 
 def _source() -> dict[str, Any]:

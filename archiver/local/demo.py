@@ -26,8 +26,7 @@ SERIES = 50  # drawn pictures in one folder of the archive
 PATIENCE = 60.0  # seconds until an answer
 SHOWN = 3  # paths of the archive that are printed
 
-# Failures are answered on the queue that we watch; and nobody waits five seconds for the end of a long poll.
-_DEMO_SETTINGS = {"SQS_FAILURE_QUEUE": OUTPUT_QUEUE, "SQS_WAIT_SECONDS": "1"}
+_DEMO_SETTINGS = {"SQS_WAIT_SECONDS": "1"}  # nobody waits five seconds for the end of a long poll
 
 
 class DemoError(Exception):

@@ -27,11 +27,13 @@ SOURCE_BUCKET = "source-images"
 ARCHIVE_BUCKET = "zip-storage"
 SAMPLE_KEY = "source.jpg"
 MAX_RECEIVES = 5
+RETENTION = str(14 * 24 * 3600)  # seconds that dead letters are kept
 
+_READ = ["s3:GetObject", "s3:HeadObject"]  # moto has an action of its own for HEAD
 _ANYONE_MAY_READ = {
     "Version": "2012-10-17",
     "Statement": [
-        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{ARCHIVE_BUCKET}/*"}
+        {"Effect": "Allow", "Principal": "*", "Action": _READ, "Resource": f"arn:aws:s3:::{ARCHIVE_BUCKET}/*"}
     ],
 }
 
@@ -82,6 +84,7 @@ def local_environment(port: int) -> dict[str, str]:
         "AWS_DEFAULT_REGION": "us-east-1",
         "SQS_SOURCE_QUEUE": INPUT_QUEUE,
         "SQS_DESTINATION_QUEUE": OUTPUT_QUEUE,
+        "SQS_FAILURE_QUEUE": OUTPUT_QUEUE,
         "PROGRESS_QUEUE": PROGRESS_QUEUE,
         "S3_SOURCE_BUCKET": SOURCE_BUCKET,
         "S3_DESTINATION_BUCKET": ARCHIVE_BUCKET,
@@ -178,13 +181,18 @@ def _fill(aws: EmbeddedAws) -> None:
     """Queues, dead-letter queues, buckets and the sample object of the README."""
     with closing(aws.client("sqs")) as sqs, closing(aws.client("s3")) as s3:
         for name in (INPUT_QUEUE, OUTPUT_QUEUE):
-            dead = sqs.create_queue(QueueName=f"{name}-dlq")["QueueUrl"]
+            dead = sqs.create_queue(QueueName=f"{name}-dlq", Attributes={"MessageRetentionPeriod": RETENTION})[
+                "QueueUrl"
+            ]
             arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
             redrive = {"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES}
             sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(redrive)})
         sqs.create_queue(QueueName=PROGRESS_QUEUE)
         for bucket in (SOURCE_BUCKET, ARCHIVE_BUCKET):
             s3.create_bucket(Bucket=bucket)
+        rule = {"ID": "abort", "Status": "Enabled", "Filter": {"Prefix": ""}}
+        rule |= {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+        s3.put_bucket_lifecycle_configuration(Bucket=ARCHIVE_BUCKET, LifecycleConfiguration={"Rules": [rule]})
         # Links work without a signature, as they do through a content delivery network.
         s3.put_bucket_policy(Bucket=ARCHIVE_BUCKET, Policy=json.dumps(_ANYONE_MAY_READ))
         s3.put_object(Bucket=SOURCE_BUCKET, Key=SAMPLE_KEY, Body=sample(SAMPLE_KEY), ContentType="image/jpeg")

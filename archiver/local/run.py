@@ -1,8 +1,11 @@
 """The worker and an AWS of its own until Ctrl-C: `archiver local`, for trying things out with nothing but Python."""
 
 import asyncio
+import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 from archiver.app import serve
 from archiver.local.embedded import (
@@ -16,6 +19,9 @@ from archiver.local.embedded import (
 )
 from archiver.logs import configure_logs
 from archiver.settings import load_settings
+from archiver.stopping import INTERRUPTED
+
+GRACE = 2  # seconds for running jobs
 
 _GUIDE = """\
 S3 and SQS (embedded, in memory) are on {endpoint}. Ask for an archive from another terminal:
@@ -31,9 +37,9 @@ and read the answer, with the link in it:
 
 Or see the job as it goes, with the settings of .envrc.dist in that terminal:
 
-  archiver send --file {sample}=album_1 --wait
+  {archiver} send --file {sample}=album_1 --wait
 
-Ctrl-C ends it all.
+Ctrl-C ends it all; what is in S3 and SQS here is gone then.
 
 """
 
@@ -49,6 +55,11 @@ def send_command(endpoint: str) -> str:
     )
 
 
+def _archiver() -> str:
+    """How this command is typed here: with its path where the shell would not find it."""
+    return "archiver" if shutil.which("archiver") else str(Path(sys.executable).with_name("archiver"))
+
+
 def run_local(port: int = 4566) -> int:
     """Serve until SIGINT or SIGTERM. Returns the worker's exit code, 1 where the embedded AWS can't start."""
     configure_logs(dev_mode=True)
@@ -59,6 +70,7 @@ def run_local(port: int = 4566) -> int:
                 send=send_command(aws.endpoint),
                 output_url=aws.queue_url(OUTPUT_QUEUE),
                 sample=SAMPLE_KEY,
+                archiver=_archiver(),
             )
             sys.stdout.write(guide)
             sys.stdout.flush()
@@ -71,7 +83,17 @@ def run_local(port: int = 4566) -> int:
 async def _until_signalled(aws: EmbeddedAws) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)  # there is nothing to undo: all that there is, is in the memory of this process
+        sys.stdout.write(f"ending: running jobs have {GRACE} s; Ctrl-C again ends it at once\n")
+        sys.stdout.flush()
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    # A short long poll: nobody waits five seconds for Ctrl-C.
-    return await serve(load_settings({**aws.environment, "SQS_WAIT_SECONDS": "1"}), stop)
+        loop.add_signal_handler(number, on_signal)
+    # A short long poll and a short grace: what is waited for is gone with this process anyway.
+    short = {"SQS_WAIT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": str(GRACE)}
+    return await serve(load_settings({**aws.environment, **short}), stop)

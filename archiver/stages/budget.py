@@ -1,7 +1,10 @@
 """
 The memory budget: every byte of a body in flight lives in a buffer that was taken from here.
 
-    bytes of bodies in the process  ≤  total,    whatever the number of jobs and the size of objects and archives
+    bytes mapped for bodies, idle ones too  ≤  total,    whatever the number of jobs, the size of objects and archives
+    number of mappings  ≤  total / 64 KiB in use + 32 idle
+
+Buffers come in few sizes (`mapped`), so that one job's memory fits the next one's: what is mapped is what counts.
 
 A job takes a *share*: a few buffers guaranteed, reserved together or not at all and in order of asking, and further
 ones while there is room and nobody waits for a reservation. Because a share's guaranteed buffers are never lent out,
@@ -14,6 +17,17 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+
+SMALLEST = 64 * 1024  # bytes of a mapping
+STEP = 1024 * 1024  # above 4 MiB
+MOST_IDLE = 32  # mappings
+
+
+def mapped(size: int) -> int:
+    """How many bytes a buffer of *size* takes: a power of two from 64 KiB to 4 MiB, above that whole MiB."""
+    if size > 4 * STEP:
+        return -(-size // STEP) * STEP
+    return max(SMALLEST, 1 << (size - 1).bit_length())
 
 
 @dataclass(slots=True)
@@ -39,7 +53,7 @@ class Budget:
         """
         A job's share: *guaranteed* buffers of *size* bytes each. Waits its turn. Raises ValueError beyond the total.
         """
-        wanted = size * guaranteed
+        wanted = self.counted(size) * guaranteed
         if wanted > self.total:
             raise ValueError(f"{guaranteed} buffers of {size} bytes do not fit in {self.total}")
         await self._reserve(wanted)
@@ -51,6 +65,13 @@ class Budget:
             self._shares.discard(share)
             share.close()
             self._release(wanted)
+
+    def counted(self, size: int) -> int:
+        """
+        What a buffer of *size* bytes is mapped as, and counts. Not above the third of the total that parts may have:
+        three of them fit.
+        """
+        return max(size, min(mapped(size), self.total // 3))
 
     async def _reserve(self, size: int) -> None:
         if not self._reservations and self.used + size <= self.total:
@@ -100,30 +121,36 @@ class Budget:
 
     def buffer(self, size: int) -> mmap.mmap:
         """
-        Memory for a buffer that was taken. An idle one of that size is used again: fresh pages cost more than they
-        hold.
+        Memory for a buffer that was taken and counts as *size*. An idle one of that size is used again: fresh pages
+        cost more than they hold.
         """
         for index, idle in enumerate(self._idle):
             if len(idle) == size:
                 return self._idle.pop(index)
         # Idle buffers are not counted as used: make sure that idle and used together stay within the total.
         while self._idle and self.used + sum(map(len, self._idle)) > self.total:
-            self._idle.pop()
+            self._idle.pop(0)
         return mmap.mmap(-1, size)
 
     def keep(self, buffer: mmap.mmap) -> None:
+        """For the next one of that size. The kernel bounds mappings, too: those that were idle longest go."""
         self._idle.append(buffer)
+        del self._idle[:-MOST_IDLE]
 
 
 @dataclass(eq=False, slots=True)
 class Share:
-    """One job's part of the budget. `take` and `give` one buffer at a time."""
+    """One job's part of the budget: buffers of *size* bytes. `take` and `give` one buffer at a time."""
 
     budget: Budget
     size: int
     guaranteed: int
     _held: dict[int, mmap.mmap] = field(default_factory=dict)
     _waiting: asyncio.Future[None] | None = None
+
+    @property
+    def _counted(self) -> int:
+        return self.budget.counted(self.size)
 
     @property
     def held(self) -> int:
@@ -135,11 +162,11 @@ class Share:
         A buffer of *size* bytes (its old content stands in it): a guaranteed one, else an extra one, else wait for
         either. One caller at a time.
         """
-        while not (len(self._held) < self.guaranteed or self.budget.take_extra(self.size)):
+        while not (len(self._held) < self.guaranteed or self.budget.take_extra(self._counted)):
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
-        buffer = self.budget.buffer(self.size)
-        view = memoryview(buffer)
+        buffer = self.budget.buffer(self._counted)
+        view = memoryview(buffer)[: self.size]
         self._held[id(view.obj)] = buffer
         return view
 
@@ -148,7 +175,7 @@ class Share:
         buffer = self._held.pop(id(view.obj))
         self.budget.keep(buffer)
         if len(self._held) >= self.guaranteed:
-            self.budget.give_extra(self.size)
+            self.budget.give_extra(self._counted)
         self.wake()
 
     def wake(self) -> None:
@@ -162,4 +189,4 @@ class Share:
             self.budget.keep(buffer)
         self._held.clear()
         for _ in range(extra):
-            self.budget.give_extra(self.size)
+            self.budget.give_extra(self._counted)

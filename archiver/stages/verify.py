@@ -5,7 +5,8 @@ Without reading a body. In a stored archive of ours the central directory says a
 header can be written again from it, and each body's CRC-32 is in it. Joined, they are the CRC-32 of the whole archive;
 where the store keeps that CRC-32 too, and S3 does, equality proves every byte, in two small requests.
 
-Memory: the central directory, and `AHEAD` windows of `WINDOW` bytes where members are read.
+Memory: about half a kilobyte a member (at most `MOST_MEMBERS`), and `AHEAD` + 2 windows of `WINDOW` bytes, whatever
+the archive claims.
 """
 
 import asyncio
@@ -21,8 +22,8 @@ from archiver.core.inspect import (
     LONGEST_END,
     STORED,
     Directory,
+    Entries,
     Entry,
-    entries,
     find_directory,
     local,
     local_length,
@@ -70,8 +71,7 @@ async def verify(archive: Bytes, stored_crc32: int | None, *, deep: bool, progre
     report = Report(archive.size)
     tail = await _bytes(archive, max(0, archive.size - LONGEST_END), min(LONGEST_END, archive.size))
     directory = find_directory(tail, archive.size)
-    end = await _bytes(archive, directory.offset, archive.size - directory.offset)
-    found = list(entries(end[: directory.length], directory.shift))
+    found, end_crc32 = await _entries(archive, directory)
     report.members, report.unpacked = len(found), sum(entry.size for entry in found)
     report.problems += structure(found, directory)
     if directory.shift:
@@ -83,11 +83,23 @@ async def verify(archive: Bytes, stored_crc32: int | None, *, deep: bool, progre
             told = f"the store has the CRC-32 {stored_crc32:08x} for the archive; its bytes have {report.crc32:08x}"
             report.problems.append(told)
     else:
-        _compare(found, directory, end, stored_crc32, report)
+        _compare(found, directory, end_crc32, stored_crc32, report)
     return report
 
 
-def _compare(found: list[Entry], directory: Directory, end: bytes, stored: int | None, report: Report) -> None:
+async def _entries(archive: Bytes, directory: Directory) -> tuple[list[Entry], int]:
+    """The members, and the CRC-32 of the directory and all that follows it, read in blocks of `WINDOW` bytes."""
+    reader, found, crc, at = Entries(directory.shift), list[Entry](), 0, directory.offset
+    while at < archive.size:
+        block = await _bytes(archive, at, min(WINDOW, archive.size - at))
+        told = block[: max(0, directory.offset + directory.length - at)]
+        found += await asyncio.to_thread(reader.feed, told)
+        crc, at = crc32_combine(crc, crc32(block), len(block)), at + len(block)
+    reader.end()
+    return found, crc
+
+
+def _compare(found: list[Entry], directory: Directory, end_crc32: int, stored: int | None, report: Report) -> None:
     told = pieces(found, directory)
     if stored is None:
         report.unchecked.append("contents: the store keeps no CRC-32 of the whole; --deep reads every member")
@@ -97,7 +109,7 @@ def _compare(found: list[Entry], directory: Directory, end: bytes, stored: int |
         total = 0
         for header, crc, size in told:
             total = crc32_combine(crc32_combine(total, crc32(header), len(header)), crc, size)
-        total = crc32_combine(total, crc32(end), len(end))
+        total = crc32_combine(total, end_crc32, report.size - directory.offset)
         report.proof = f"the members' CRC-32s make up the store's own of the whole archive, {stored:08x}"
         if total != stored:
             report.proof = ""
@@ -153,22 +165,30 @@ async def _member(stream: "_Stream", entry: Entry, limit: int) -> tuple[list[str
 
 async def _contents(stream: "_Stream", entry: Entry) -> tuple[int, int, str]:
     """CRC-32 and length of the unpacked member, and what went wrong."""
-    check = _Check(entry.method)
+    check = _Check(entry.method, entry.size)
     left = entry.packed
-    while left:
-        piece = await stream.take(min(left, WINDOW))
-        left -= len(piece)
-        await asyncio.to_thread(check.add, piece)
+    try:
+        while left and not check.trouble:
+            piece = await stream.take(min(left, WINDOW))
+            left -= len(piece)
+            await asyncio.to_thread(check.add, piece)
+    except asyncio.CancelledError:
+        check.trouble = "was not read to its end"  # which ends the thread, too: a window may inflate to gigabytes
+        raise
     return check.crc32, check.size, check.trouble or ("" if check.ended else "its compressed data ends too early")
 
 
 class _Check:
-    """The unpacked bytes of one member, counted and summed, but never held."""
+    """
+    The unpacked bytes of one member, counted and summed, but never held. What inflates to more than *most* bytes is in
+    trouble at once: a bomb is not taken apart to its end.
+    """
 
-    def __init__(self, method: int) -> None:
+    def __init__(self, method: int, most: int | None = None) -> None:
         self.crc32 = 0
         self.size = 0
         self.trouble = ""
+        self._most = most
         self._inflate = zlib.decompressobj(-15) if method == DEFLATED else None
 
     @property
@@ -180,18 +200,24 @@ class _Check:
             self._count(piece)
             return
         try:
-            while piece and not self.trouble:
+            # Where as much came out as was asked for, there may be more, even of input that was taken in whole.
+            more = bool(piece)
+            while more and not self.trouble:
                 if self._inflate.eof:
                     self.trouble = "something follows its compressed data"
                     return
-                self._count(self._inflate.decompress(piece, INFLATED))
+                data = self._inflate.decompress(piece, INFLATED)
+                self._count(data)
                 piece = self._inflate.unconsumed_tail or self._inflate.unused_data
+                more = bool(piece) or (len(data) == INFLATED and not self._inflate.eof)
         except zlib.error as error:
             self.trouble = f"can't be inflated: {error}"
 
     def _count(self, data: bytes) -> None:
         self.crc32 = crc32_combine(self.crc32, crc32(data), len(data))
         self.size += len(data)
+        if self._most is not None and self.size > self._most:
+            self.trouble = f"has more than the {self._most} bytes that it should have"
 
 
 class _Stream:

@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.aws.attributes import CODE, REASON, escaped, sendable, size_of, unwired, wire, with_reason
+from archiver.aws.attributes import CODE, FIRST_ID, REASON, escaped, sendable, size_of, unwired, wire, with_reason
 from archiver.ports import Attribute
 
 ALLOWED = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
@@ -81,3 +81,12 @@ def test_short_room_first_costs_the_others_then_the_reason_then_the_code() -> No
     assert with_reason(other, "internal", "why", code + reason - 1)[REASON].value == "wh"
     assert with_reason(other, "internal", "why", code + reason - 3).keys() == {CODE}
     assert with_reason(other, "internal", "why", code - 1) == {}
+
+
+def test_the_id_that_the_sender_knows_stands_beside_the_reason_and_gives_way_first() -> None:
+    fitted = with_reason({"MessageId": Attribute("String", "a lie")}, "internal", "why", 10_000, "5458d323")
+
+    assert fitted[FIRST_ID] == Attribute("String", "5458d323")
+    assert unwired(wire(fitted)) == {}
+    assert with_reason({}, "internal", "why", size_of(fitted) - 1, "5458d323").keys() == {CODE, REASON}
+    assert len(with_reason({f"x{n}": Attribute("String", "1") for n in range(10)}, "c", "m", 10_000, "id")) == 10

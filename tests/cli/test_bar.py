@@ -36,6 +36,16 @@ def test_bar_moves_through_files_and_bytes_and_ends_complete() -> None:
     assert bar.errors.rindex(SHOW) > bar.errors.rindex("4/4 files")
 
 
+@pytest.mark.parametrize("columns", [50, 80, 120])
+def test_what_is_done_before_anything_is_planned_is_seen_on_any_terminal(columns: int) -> None:
+    with moving(terminal=columns) as bar:
+        bar.until_seen("looking for the objects")
+        bar.say("1 2500000 4 10000000")
+        bar.until_seen("25%" if columns < 60 else "2.5 MB of 10.0 MB")
+        assert "archive" in bar.frames[-1]
+        bar.end()
+
+
 @pytest.mark.parametrize("columns", [10, 20, 40, 59, 60, 79, 99, 100, 200])
 def test_bar_stays_on_one_line_however_narrow_the_terminal_is(columns: int) -> None:
     with moving("photos of a very long summer.zip", terminal=columns) as bar:

@@ -1,18 +1,25 @@
 """`archiver dlq` on a queue of rejected messages: looking harms nothing, and what is chosen goes back or away."""
 
 import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from worker.process import command
 from worker.scene import Scene
 
+from archiver.aws.dead_letters import DeadLetterQueue, Held, Look
+from archiver.core.rejects import Reject
 
-def reject(scene: Scene, job: str, code: str | None, reason: str = "no such key", queue: str | None = None) -> None:
+
+def reject(
+    scene: Scene, job: str, code: str | None, reason: str = "no such key", queue: str | None = None, *, group: str = "g"
+) -> None:
     told = {"ErrorCode": code, "ErrorMessage": reason, "Correlation-Id": f"c-{job}"} if code else {}
     attributes = {name: {"DataType": "String", "StringValue": text} for name, text in told.items() if text}
     body = json.dumps({"job_id": job, "files": [{"source": f"{job}.jpg"}]})
-    fifo = {"MessageGroupId": "g", "MessageDeduplicationId": job} if scene.fifo else {}
+    fifo = {"MessageGroupId": group, "MessageDeduplicationId": job} if scene.fifo else {}
     scene.aws.sqs.send_message(QueueUrl=queue or scene.dead, MessageBody=body, MessageAttributes=attributes, **fifo)
 
 
@@ -78,6 +85,23 @@ def test_show_tells_the_body_and_the_reason_of_what_is_chosen(filled: Scene) -> 
     assert json.loads(dlq(filled, "show", "--code", "source_missing", "--json")[1])[0]["code"] == "source_missing"
 
 
+def test_the_id_that_the_sender_was_given_finds_the_message(scene: Scene) -> None:
+    attributes = {"ErrorCode": "internal", "MessageId": "5458d323"}
+    wired = {name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()}
+    scene.aws.sqs.send_message(QueueUrl=scene.dead, MessageBody="{}", MessageAttributes=wired)
+    reject(scene, "other", "internal")
+
+    code, output, _ = dlq(scene, "show", "--id", "5458d323")
+    (told,) = json.loads(dlq(scene, "show", "--id", "5458d323", "--json")[1])
+
+    assert (code, output.count("message  ")) == (0, 1)
+    assert output.startswith(f"message  {told['message_id']} (sent as 5458d323)\n")
+    assert told["first_message_id"] == "5458d323"
+    assert dlq(scene, "redrive", "--id", "5458d323", "--yes")[1] == "sent back: 1 message\n"
+    (back,) = scene.aws.all_messages(scene.source)
+    assert "MessageAttributes" not in back
+
+
 def test_show_of_a_message_that_is_not_there_is_a_no(filled: Scene) -> None:
     assert dlq(filled, "show", "--job-id", "other") == (1, "", "no such message in the dead-letter queue\n")
 
@@ -111,6 +135,60 @@ def test_a_fifo_queue_gets_its_messages_back_in_their_group(emulated: Any) -> No
         assert back["Attributes"]["MessageGroupId"] == "g"
 
 
+@pytest.fixture
+def grouped(emulated: Any) -> Iterator[Scene]:
+    """A FIFO dead-letter queue with 25 messages of one group, the first twelve of another code, and one of another."""
+    with Scene(emulated, fifo=True) as scene:
+        for number in range(25):
+            reject(scene, f"lost-{number}", "internal" if number < 12 else "source_missing")
+        reject(scene, "apart", "source_missing", group="h")
+        yield scene
+
+
+HIDDEN = "more are not shown: a FIFO queue keeps back what stands behind others of its message group"
+
+
+def test_what_stands_behind_others_of_its_group_is_told(grouped: Scene) -> None:
+    code, output, errors = dlq(grouped, "list", "--json")
+
+    told = json.loads(output)
+    assert (code, errors, told["complete"]) == (0, "", False)
+    assert len(told["messages"]) + told["hidden"] == 26
+    assert told["hidden"] > 0
+    assert f"about {told['hidden']} {HIDDEN}" in dlq(grouped, "list")[2]
+    assert HIDDEN in dlq(grouped, "show")[2]
+
+
+@pytest.mark.parametrize(("verb", "done"), [("redrive", "sent back"), ("drop", "deleted")])
+def test_all_of_a_group_is_done_in_its_order(grouped: Scene, verb: str, done: str) -> None:
+    assert dlq(grouped, verb, "--all", "--yes") == (0, f"{done}: 26 messages\n", "")
+    assert grouped.waiting(grouped.dead) == 0
+    assert grouped.waiting(grouped.source) == (26 if verb == "redrive" else 0)
+
+
+def test_what_was_not_reached_behind_what_was_not_chosen_is_told(grouped: Scene) -> None:
+    code, output, errors = dlq(grouped, "drop", "--code", "source_missing", "--yes")
+
+    assert (code, output) == (0, "deleted: 1 message\n")
+    assert HIDDEN in errors
+    assert dlq(grouped, "drop", "--code", "internal", "--yes")[1] == "deleted: 12 messages\n"
+    assert dlq(grouped, "drop", "--code", "source_missing", "--yes")[1] == "deleted: 13 messages\n"
+
+
+def test_what_is_rejected_again_meanwhile_is_not_sent_back_for_ever() -> None:
+    """A worker may be quicker than this command: what came later is left where it is."""
+    later = datetime.now(UTC) + timedelta(seconds=5)
+    queue = DeadLetterQueue("", "arn:aws:sqs:eu-west-1:1:dead", "", "", peeking_counts=False, opened_at=later)
+    nobody: Any = None  # it is asked nothing
+    look = Look(nobody, queue, 10)
+
+    def held(seconds: float) -> Held:
+        sent_at = later + timedelta(seconds=seconds)
+        return Held(Reject("id", "{}", sent_at, "internal", "", None), "receipt")
+
+    assert [look.older(held(seconds)) for seconds in (-60, 0.9, 1.1)] == [True, True, False]
+
+
 def test_drop_deletes_what_is_chosen_and_nothing_else(filled: Scene) -> None:
     code, output, _ = dlq(filled, "drop", "--code", "source_denied", "--yes")
 
@@ -131,6 +209,16 @@ def test_nothing_is_sent_or_deleted_without_a_choice(
     scene: Scene, verb: str, arguments: list[str], sentence: str
 ) -> None:
     assert dlq(scene, verb, *arguments) == (2, "", sentence)
+
+
+@pytest.mark.parametrize("verb", ["show", "redrive", "drop"])
+def test_a_code_that_there_is_not_is_no_choice(scene: Scene, verb: str) -> None:
+    code, output, errors = dlq(scene, verb, "--code", "source_missin", *([] if verb == "show" else ["--yes"]))
+
+    assert (code, output) == (2, "")
+    assert errors.startswith(
+        "--code source_missin: there is no such code (did you mean source_missing?); there are inv"
+    )
 
 
 @pytest.mark.parametrize("verb", ["redrive", "drop"])

@@ -208,6 +208,29 @@ def test_problems_of_the_request_itself_are_told_by_their_place(scene: Scene) ->
     assert second.startswith("$.files[2]")
 
 
+def test_problems_of_several_kinds_are_all_told_at_once(scene: Scene) -> None:
+    scene.put("a.jpg")
+    files = ["--file=a.jpg=x.jpg", "--file=gone.jpg=x.jpg", "--file=s3://elsewhere/1.jpg", "--file=b.jpg=../x.jpg"]
+
+    ended = command("plan", *files, "--on-duplicate=fail", env=scene.settings())
+    told = json.loads(command("plan", *files, "--on-duplicate=fail", "--json", env=scene.settings()).stdout)
+
+    assert ended.returncode == 1
+    assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == [
+        "source_not_allowed",
+        "name_unsafe",
+        "name_conflict",
+        "source_missing",
+    ]
+    assert [error["code"] for error in told["errors"]] == [
+        "source_not_allowed",
+        "name_unsafe",
+        "name_conflict",
+        "source_missing",
+    ]
+    assert told["error"] == told["errors"][0], "which a worker would say"
+
+
 def test_every_file_of_a_long_list_of_refused_ones_is_named(scene: Scene) -> None:
     files = [f"--file=s3://elsewhere/{n}.jpg" for n in range(250)]
 

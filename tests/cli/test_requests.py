@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from archiver.cli.console import Problem
-from archiver.cli.requests import Asked, body_of, parse_file, parse_meta
+from archiver.cli.requests import LARGEST, Asked, body_of, parse_file, parse_meta, unknown_fields
 
 
 @pytest.mark.parametrize(
@@ -98,4 +98,42 @@ def test_what_is_no_text_or_no_file_is_told(tmp_path: Path) -> None:
 
 def test_a_request_that_sqs_would_refuse_for_its_size_is_not_sent() -> None:
     with pytest.raises(Problem, match="SQS messages at most 1,048,576: split it"):
-        body_of(Asked(None, [f"{'x' * 1000}{number}" for number in range(1100)]))
+        body_of(Asked(None, [f"{'x' * 1000}{number}" for number in range(1100)]), most=LARGEST)
+
+
+def test_what_goes_to_no_queue_may_be_larger() -> None:
+    assert len(body_of(Asked(None, [f"{'x' * 1000}{number}" for number in range(1100)]))) > LARGEST
+
+
+@pytest.mark.parametrize(
+    ("request_", "warnings"),
+    [
+        ({"on_mising": "skip"}, ["$.on_mising is unknown, and ignored (did you mean on_missing?)"]),
+        ({"user_email": "a@b.c"}, ["$.user_email is unknown, and ignored"]),
+        ({"metadata": {"on_mising": 1}}, []),
+        (
+            {"files": [{"source": "a"}, {"source": "b", "destinaton": "x"}, {"source": "c", "destinaton": "x"}]},
+            ["$.files[1].destinaton is unknown, and ignored (did you mean destination?)"],
+        ),
+        ({"files": [{"source": "a", "directory": "x", "name": ""}]}, []),
+        ({"files": [{"src": "a"}]}, ["$.files[0].src is unknown, and ignored (did you mean source?)"]),
+        ({"files": 1}, []),
+        (
+            {f"x{number}": 1 for number in range(25)},
+            [*(f"$.x{number} is unknown, and ignored" for number in range(20)), "and 5 more fields are unknown"],
+        ),
+    ],
+)
+def test_fields_that_a_worker_ignores_are_told_with_what_may_be_meant(
+    request_: dict[str, object], warnings: list[str]
+) -> None:
+    assert unknown_fields(request_) == warnings
+
+
+def test_a_field_that_is_ignored_is_a_warning_and_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "request.json"
+    file.write_text('{"files": [{"source": "a"}], "on_mising": "skip"}')
+
+    body_of(Asked(str(file)))
+
+    assert capsys.readouterr().err == f"{file}: $.on_mising is unknown, and ignored (did you mean on_missing?)\n"

@@ -9,6 +9,9 @@ import pytest
 from worker.process import command
 from worker.scene import Scene
 
+from archiver.cli.send import Sending
+from archiver.settings import load_environment
+
 from .running import Running
 
 
@@ -50,6 +53,33 @@ def test_standard_input_is_read_and_json_is_answered(scene: Scene) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert (told["job_id"], told["queue"]) == (None, scene.source)
     assert scene.aws.all_messages(scene.source)[0]["MessageId"] == told["message_id"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["--file", "x.jpg=../../x.jpg"], "name_unsafe"),
+        (["--file", "s3://"], "invalid_request"),
+        (["--file", "s3://bucket"], "invalid_request"),
+        (["--file", "a.jpg=x/y.jpg", "--file", "b.jpg=x/y.jpg", "--on-duplicate", "fail"], "name_conflict"),
+        (["--file", "s3://elsewhere/a.jpg"], "source_not_allowed"),
+    ],
+)
+def test_a_request_that_can_never_work_is_not_sent(scene: Scene, arguments: list[str], code: str) -> None:
+    ended, output, errors = send(scene, *arguments)
+
+    assert (ended, output) == (2, "")
+    assert errors.startswith(f"{code}: $.files[")
+    assert errors.endswith("nothing was sent: the worker would reject it\n")
+    assert scene.waiting(scene.source) == 0
+
+
+def test_who_sends_need_not_know_the_settings_of_the_worker(scene: Scene) -> None:
+    code, _, errors = send(
+        scene, "--file", "a.jpg", S3_SOURCE_BUCKET="", S3_ALLOWED_SOURCES="", S3_DESTINATION_BUCKET=""
+    )
+
+    assert (code, errors) == (0, "")
 
 
 def test_a_request_that_is_none_is_not_sent(scene: Scene) -> None:
@@ -155,10 +185,27 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(scene: Scene) -> None:
     arguments = ["send", "--file", "a.jpg", "--wait", "--job-id", "slow"]
     with Running(arguments, scene.settings(), terminal=100) as watching:
         watching.until_seen("job slow")
-        watching.until_seen("waiting for the worker")
+        watching.until_seen("waiting for a worker")
         watching.interrupt()
         code, output = watching.end()
 
     assert (code, output) == (130, "")
     assert watching.frames[-1] == "stopped watching; the job slow goes on"
     assert scene.waiting(scene.source) == 1
+
+
+async def test_the_bar_says_what_a_worker_does_as_soon_as_it_tells() -> None:
+    """Thousands of objects take a while to look at, with nothing planned yet."""
+    files = [{"source": f"{number}.jpg"} for number in range(5000)]
+    sending = Sending({"job_id": "j", "files": files}, load_environment({}), None, 1.0)
+    said: list[str] = []
+
+    class Told:
+        async def look(self, queue: str, mine: object) -> list[str]:
+            said.append(sending.doing)
+            status = "accepted" if len(said) == 1 else "succeeded"
+            return [json.dumps({"job_id": "j", "status": status, "progress": {"files_planned": 0}})]
+
+    await sending._heard(Told(), "queue")
+
+    assert said == ["waiting for a worker", "a worker looks at 5,000 objects"]

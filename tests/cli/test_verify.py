@@ -1,11 +1,20 @@
 """`archiver verify` on archives in S3 and on files, as a process."""
 
+import io
 import json
+import os
+import struct
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from worker.process import command
 from worker.scene import Scene
+
+from .running import Running
 
 
 @pytest.fixture
@@ -19,8 +28,8 @@ def archive(scene: Scene) -> str:
     return f"s3://{told['bucket']}/{told['key']}"
 
 
-def verify(scene: Scene, *arguments: str) -> tuple[int, str, str]:
-    ended = command("verify", *arguments, env=scene.settings())
+def verify(scene: Scene, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    ended = command("verify", *arguments, env=scene.settings(**settings))
     return ended.returncode, ended.stdout, ended.stderr
 
 
@@ -86,3 +95,104 @@ def test_what_is_not_there_is_told_in_a_sentence(scene: Scene, name: str, senten
 
     assert (code, output) == (2, "")
     assert errors.startswith(sentence.format(bucket=scene.archives))
+
+
+def test_the_link_that_was_just_printed_can_be_verified(scene: Scene, archive: str) -> None:
+    link = archive.replace(f"s3://{scene.archives}", "https://cdn.example/zips") + "?Signature=x"
+
+    code, output, errors = verify(scene, link, ARCHIVE_BASE_URL="https://cdn.example/zips/")
+
+    assert (code, errors) == (0, "")
+    assert "contents   the members' CRC-32s make up the store's own" in output
+
+
+class Ranges(BaseHTTPRequestHandler):
+    """Serves `body` by ranges, as its path says: `/whole` knows none, `/changed` is another one at each request."""
+
+    body = b""
+
+    def do_GET(self) -> None:
+        start, end = (int(text) for text in self.headers["Range"].removeprefix("bytes=").split("-"))
+        if self.path == "/changed" and self.headers["If-Match"]:
+            self.send_error(412)
+            return
+        if self.path == "/gone":
+            self.send_error(404)
+            return
+        part = self.body[start : end + 1] if self.path != "/whole" else self.body
+        self.send_response(206 if self.path != "/whole" else 200)
+        if self.path != "/unsized":
+            self.send_header("Content-Range", f"bytes {start}-{end}/{len(self.body)}")
+        self.send_header("ETag", '"one"')
+        part += b"x" * (self.path == "/longer" and start > 0)
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as made:
+        made.writestr("a.txt", b"words " * 1000)
+    Ranges.body = out.getvalue()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ranges) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "code", "sentence"),
+    [
+        ("archive.zip", 0, ""),
+        ("whole", 2, "its server sends no ranges: download it, and verify the file"),
+        ("unsized", 2, "its server does not say how large it is: download it, and verify the file"),
+        ("changed", 1, "became another one while it was read"),
+        ("gone", 2, "can't be read: HTTP 404 Not Found"),
+        ("longer", 3, "its server sent another length than was asked for"),
+    ],
+)
+def test_an_archive_behind_any_link_is_read_by_ranges(site: str, path: str, code: int, sentence: str) -> None:
+    ended = command("verify", f"{site}/{path}", "--deep", env={})
+
+    assert ended.returncode == code
+    assert ended.stderr == (f"{site}/{path}: {sentence}\n" if sentence else "")
+    assert ("ok" in ended.stdout.splitlines()) is (code == 0)
+
+
+def test_a_link_that_leads_nowhere_is_told(site: str) -> None:
+    ended = command("verify", "http://127.0.0.1:1/a.zip", env={})
+
+    assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
+    assert ended.stderr.startswith("http://127.0.0.1:1/a.zip: can't be read: ")
+
+
+def test_what_is_no_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+
+    for path in (tmp_path / "pipe", tmp_path):
+        ended = command("verify", str(path), env={})
+        assert (ended.returncode, ended.stderr) == (2, f"{path}: is no file: an archive is read from its end\n")
+
+
+def test_a_file_that_claims_to_be_enormous_is_judged_in_little_memory(tmp_path: Path) -> None:
+    """Of a hole of a terabyte nothing is held: neither a directory that long nor one that ends at once."""
+    for members, length, sentence in (
+        (1 << 25, 1 << 40, "at most 2,000,000"),
+        (100_000, 400 << 20, "the central directory is damaged at its byte 0"),
+    ):
+        with (tmp_path / "hole.zip").open("wb") as file:
+            file.truncate(length)
+            file.seek(length)
+            file.write(struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, length, 0))
+            file.write(struct.pack("<4sIQI", b"PK\6\7", 0, length, 1))
+            file.write(struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, *[0xFFFF] * 2, *[0xFFFFFFFF] * 2, 0))
+        with Running(["verify", str(tmp_path / "hole.zip"), "--deep"], {}) as judged:
+            code, _ = judged.end()
+        assert code == 1
+        assert sentence in judged.errors
+        assert "Traceback" not in judged.errors

@@ -210,8 +210,10 @@ async def test_no_message_can_be_hidden_for_more_than_twelve_hours(bench: Bench)
 
 async def test_a_rejected_message_keeps_its_body_and_attributes_and_tells_its_reason(bench: Bench) -> None:
     bench.send('{"a": "ü"}', TRACE)
-    await bench.source.reject(await one(bench), REJECTION)
-    reason = {"ErrorCode": Attribute("String", "invalid_json"), "ErrorMessage": Attribute("String", "not JSON: line 1")}
+    message = await one(bench)
+    await bench.source.reject(message, REJECTION)
+    told = {"ErrorCode": "invalid_json", "ErrorMessage": "not JSON: line 1", "MessageId": message.id}
+    reason = {name: Attribute("String", text) for name, text in told.items()}
     assert bench.rejected() == [('{"a": "ü"}', {**TRACE, **reason})]
 
 

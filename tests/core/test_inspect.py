@@ -7,7 +7,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from archiver.core.inspect import UnreadableError, entries, find_directory, local, pieces, structure
+from archiver.core.inspect import (
+    MOST_DIRECTORY,
+    MOST_MEMBERS,
+    Directory,
+    Entries,
+    Entry,
+    UnreadableError,
+    find_directory,
+    local,
+    pieces,
+    structure,
+)
 from archiver.core.layout import Layout
 from archiver.core.plan import Member
 
@@ -24,9 +35,21 @@ def written(*members: tuple[str, bytes], comment: bytes = b"") -> bytes:
     return out.getvalue()
 
 
+def entries(data: bytes, directory: Directory, block: int = 1 << 20) -> list[Entry]:
+    """The members of the directory that *data* begins with, fed in blocks."""
+    reader = Entries(directory.shift)
+    found = [
+        entry
+        for at in range(0, directory.length, block)
+        for entry in reader.feed(data[at : min(at + block, directory.length)])
+    ]
+    reader.end()
+    return found
+
+
 def read(archive: bytes) -> list[str]:
     directory = find_directory(archive, len(archive))
-    return structure(list(entries(archive[directory.offset :][: directory.length], directory.shift)), directory)
+    return structure(entries(archive[directory.offset :], directory), directory)
 
 
 @pytest.mark.parametrize("comment", [b"", b"PK\5\6 in a comment", b"x" * 65_535])
@@ -96,16 +119,68 @@ def test_members_over_each_other_are_problems() -> None:
 
 
 def test_a_count_that_is_not_the_directorys_is_a_problem() -> None:
-    archive = bytearray(written(("a", b"1")))
-    struct.pack_into("<HH", archive, len(archive) - 14, 2, 2)
+    archive = bytearray(written(("a", b"1"), ("b", b"2")))
+    struct.pack_into("<HH", archive, len(archive) - 14, 1, 1)
 
-    assert read(bytes(archive)) == ["the end record counts 2 members, the directory has 1"]
+    assert read(bytes(archive)) == ["the end record counts 1 members, the directory has 2"]
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 4, 5, 45, 46, 47, 48, 1000])
+def test_blocks_of_the_directory_may_end_anywhere(block: int) -> None:
+    archive = written(("a", b"1"), ("b/c", b"22"), ("d" * 300, b""))
+    directory = find_directory(archive, len(archive))
+    data = archive[directory.offset :]
+
+    assert entries(data, directory, block) == entries(data, directory)
+
+
+@pytest.mark.parametrize("block", [10, 1000])
+def test_a_directory_that_ends_in_a_member_is_damaged(block: int) -> None:
+    archive = written(("a", b"1"), ("bcd", b"22"))
+    directory = find_directory(archive, len(archive))
+    shorter = Directory(directory.offset, directory.length - 1, 2, 0)
+
+    with pytest.raises(UnreadableError, match="damaged at its byte 47: it ends in a member"):
+        entries(archive[directory.offset :], shorter, block)
+
+
+def ended(members: int, length: int) -> tuple[bytes, int]:
+    """The end of an archive that claims a directory of so many members and bytes, and the archive's size."""
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, length, 0)
+    locator = struct.pack("<4sIQI", b"PK\6\7", 0, length, 1)
+    return record + locator + struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, *[0xFFFF] * 2, *[0xFFFFFFFF] * 2, 0), length + 98
+
+
+@pytest.mark.parametrize(
+    ("members", "length", "sentence"),
+    [
+        (2, 91, "a central directory of 91 bytes can't hold 2 members: it is damaged"),
+        (0, 1, "can't hold 0 members"),
+        (1, 46 + 3 * 65_535 + 1, "can't hold 1 members"),
+        (1 << 63, 1 << 40, "can't hold"),
+        (MOST_MEMBERS + 1, 100 * MOST_MEMBERS, "at most 2,000,000 in 536,870,912 can be judged"),
+        (MOST_MEMBERS, MOST_DIRECTORY + 1, "at most 2,000,000 in 536,870,912 can be judged"),
+    ],
+)
+def test_what_the_end_records_claim_is_bounded_before_it_is_read(members: int, length: int, sentence: str) -> None:
+    with pytest.raises(UnreadableError, match=sentence):
+        find_directory(*ended(members, length))
+    assert find_directory(*ended(2, 92)) == Directory(0, 92, 2, 0)
+
+
+def test_members_are_counted_whatever_was_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("archiver.core.inspect.MOST_MEMBERS", 1)
+    archive = written(("a", b"1"), ("b", b"2"))
+    at = archive.index(b"PK\1\2")
+
+    with pytest.raises(UnreadableError, match="more than the 1 members that can be judged"):
+        Entries(0).feed(archive[at : at + 94])
 
 
 def test_a_local_header_is_held_against_the_directory() -> None:
     archive = written(("a", b"1"))
     directory = find_directory(archive, len(archive))
-    (entry,) = entries(archive[directory.offset :][: directory.length], 0)
+    (entry,) = entries(archive[directory.offset :], directory)
 
     assert local(archive[:31], entry).problems == ()
     assert local(bytes(31), entry).problems == ("no local header stands where the directory says",)
@@ -123,12 +198,12 @@ def test_our_own_directory_says_all_that_stands_before_it_and_others_do_not() ->
     end = b"".join(layout.directory(crcs))
     directory = find_directory(end, layout.length)
 
-    told = pieces(list(entries(end[: directory.length], 0)), directory)
+    told = pieces(entries(end, directory), directory)
 
     assert told == [(layout.header_bytes(n, crcs[n]), crcs[n], members[n].size) for n in range(3)]
     foreign = written(("a", b"1"))
     theirs = find_directory(foreign, len(foreign))
-    assert pieces(list(entries(foreign[theirs.offset :][: theirs.length], 0)), theirs) is None
+    assert pieces(entries(foreign[theirs.offset :], theirs), theirs) is None
 
 
 def test_sizes_and_offsets_beyond_4_gib_are_read_from_the_zip64_fields() -> None:
@@ -137,7 +212,7 @@ def test_sizes_and_offsets_beyond_4_gib_are_read_from_the_zip64_fields() -> None
     end = b"".join(layout.directory([0, 0]))
     directory = find_directory(end, layout.length)
 
-    big, far = entries(end[: directory.length], 0)
+    big, far = entries(end, directory)
 
     assert (big.size, big.packed, big.offset) == (5 << 30, 5 << 30, 0)
     assert (far.size, far.offset) == (7, layout.header_offset(1))

@@ -199,7 +199,7 @@ def test_the_envelope_of_a_good_request_says_what_the_request_says(job_id: str |
 
 
 SUCCESS = Success(
-    envelope=Envelope({"key": "value"}, "order-4711"),
+    envelope=Envelope({"key": "value"}, "order-4711", "5458d323"),
     link=Link("https://d111.cloudfront.net/3f/download.zip"),
     archive=Archive("zip-storage", "3f/download.zip", 150214, 3, '"abc-1"', "00c0ffee"),
     status="succeeded",
@@ -213,7 +213,7 @@ def test_the_answer_to_a_finished_job_is_that_of_the_contract() -> None:
     assert success_answer(SUCCESS, PLENTY) == (
         '{"metadata": {"key": "value"}, '
         '"substitutions": {"archiver_URL": "https://d111.cloudfront.net/3f/download.zip"}, '
-        '"job_id": "order-4711", "status": "succeeded", '
+        '"job_id": "order-4711", "message_id": "5458d323", "status": "succeeded", '
         '"archive": {"bucket": "zip-storage", "key": "3f/download.zip", "size": 150214, "files": 3, '
         '"etag": "abc-1", "crc32": "00c0ffee"}, '
         '"missing": [], '
@@ -234,7 +234,7 @@ def test_an_answer_without_metadata_job_or_checksum_says_null() -> None:
 def test_the_answer_to_a_rejected_job_is_that_of_the_contract() -> None:
     rejected = Rejected("source_missing", "1 of 2 …", [SourceProblem("p/x", "source_missing", "detail")])
     assert failure_answer(Envelope({"a": 1}, None), rejected, PLENTY) == (
-        '{"metadata": {"a": 1}, "job_id": null, "status": "failed", '
+        '{"metadata": {"a": 1}, "job_id": null, "message_id": null, "status": "failed", '
         '"error": {"code": "source_missing", "message": "1 of 2 …", '
         '"sources": [{"source": "p/x", "code": "source_missing"}]}}'
     )

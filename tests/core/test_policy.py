@@ -51,6 +51,14 @@ def test_the_rows_of_the_readme_are_the_statements() -> None:
     }
 
 
+def test_what_is_literal_in_the_setting_is_literal_in_the_policy() -> None:
+    """IAM has wildcards and variables; S3_ALLOWED_SOURCES is compared byte for byte."""
+    objects = of("ReadObjects", replace(NEEDS, sources=("a/team-?/", "a/*/", "a/${aws:username}/"))).resources
+
+    s3 = "arn:aws:s3:::"
+    assert objects[:3] == (f"{s3}a/team-${{?}}/*", f"{s3}a/${{*}}/*", f"{s3}a/${{$}}{{aws:username}}/*")
+
+
 def test_a_source_is_a_bucket_with_or_without_its_slash_or_a_prefix() -> None:
     objects = of("ReadObjects", replace(NEEDS, sources=("a", "a/", "b/c/", "b/d/e/"))).resources
     buckets = of("TellMissingFromDenied", replace(NEEDS, sources=("a", "a/", "b/c/", "b/d/e/"))).resources

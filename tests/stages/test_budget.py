@@ -1,29 +1,33 @@
 """The memory budget: nothing beyond it, and nobody waits for ever."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
-from archiver.stages.budget import Budget
+from archiver.stages.budget import MOST_IDLE, SMALLEST, Budget, mapped
+
+MIB = 1024 * 1024
+UNIT = 5 * MIB  # only mapped: no page of it is touched
 
 
 async def test_a_share_beyond_the_total_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="do not fit"):
-        async with Budget(100).share(51, 2):
+        async with Budget(100 * UNIT).share(51 * UNIT, 2):
             pass
 
 
 async def test_reservations_are_whole_and_in_order_of_asking() -> None:
     """A small late one does not overtake a large early one: it would never have its turn."""
-    budget, order = Budget(100), list[str]()
+    budget, order = Budget(100 * UNIT), list[str]()
 
     async def job(name: str, size: int, count: int) -> None:
         async with budget.share(size, count):
             order.append(name)
             await asyncio.sleep(0)
 
-    async with budget.share(30, 2):
-        jobs = [asyncio.create_task(job("large", 30, 3)), asyncio.create_task(job("small", 1, 1))]
+    async with budget.share(30 * UNIT, 2):
+        jobs = [asyncio.create_task(job("large", 30 * UNIT, 3)), asyncio.create_task(job("small", UNIT, 1))]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert order == []
@@ -34,11 +38,11 @@ async def test_reservations_are_whole_and_in_order_of_asking() -> None:
 
 
 async def test_extra_buffers_are_taken_only_while_nobody_waits_for_a_reservation() -> None:
-    budget = Budget(100)
-    async with budget.share(10, 2) as share:
+    budget = Budget(100 * UNIT)
+    async with budget.share(10 * UNIT, 2) as share:
         held = [await share.take() for _ in range(4)]
-        assert budget.used == 40
-        waiting = asyncio.create_task(budget.share(70, 1).__aenter__())
+        assert budget.used == 40 * UNIT
+        waiting = asyncio.create_task(budget.share(70 * UNIT, 1).__aenter__())
         await asyncio.sleep(0)
         fifth = asyncio.create_task(share.take())
         await asyncio.sleep(0)
@@ -48,15 +52,15 @@ async def test_extra_buffers_are_taken_only_while_nobody_waits_for_a_reservation
         assert waiting.done(), "the buffer that came back lets the other job begin"
         share.give(held.pop())
         share.give(held.pop())
-        assert len(await fifth) == 10
+        assert len(await fifth) == 10 * UNIT
 
 
 async def test_a_cancelled_reservation_leaves_its_place_to_the_next() -> None:
-    budget = Budget(100)
-    async with budget.share(60, 1):
-        first = asyncio.create_task(budget.share(90, 1).__aenter__())
+    budget = Budget(100 * UNIT)
+    async with budget.share(60 * UNIT, 1):
+        first = asyncio.create_task(budget.share(90 * UNIT, 1).__aenter__())
         await asyncio.sleep(0)
-        second = asyncio.create_task(budget.share(40, 1).__aenter__())
+        second = asyncio.create_task(budget.share(40 * UNIT, 1).__aenter__())
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -66,9 +70,9 @@ async def test_a_cancelled_reservation_leaves_its_place_to_the_next() -> None:
 
 
 async def test_a_reservation_cancelled_in_the_moment_it_is_granted_is_given_back() -> None:
-    budget = Budget(100)
-    async with budget.share(100, 1):
-        waiting = asyncio.create_task(budget.share(100, 1).__aenter__())
+    budget = Budget(100 * UNIT)
+    async with budget.share(100 * UNIT, 1):
+        waiting = asyncio.create_task(budget.share(100 * UNIT, 1).__aenter__())
         await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -78,22 +82,22 @@ async def test_a_reservation_cancelled_in_the_moment_it_is_granted_is_given_back
 
 async def test_memory_is_used_again_and_idle_memory_counts() -> None:
     """What is kept for the next user never adds to what is in use beyond the total."""
-    budget = Budget(100)
-    async with budget.share(50, 2) as share:
+    budget = Budget(100 * UNIT)
+    async with budget.share(50 * UNIT, 2) as share:
         first, second = await share.take(), await share.take()
         memory = {id(first.obj), id(second.obj)}
         share.give(first)
         share.give(second)
-    async with budget.share(50, 1) as share:
+    async with budget.share(50 * UNIT, 1) as share:
         assert id((await share.take()).obj) in memory
-    async with budget.share(70, 1) as share:
+    async with budget.share(70 * UNIT, 1) as share:
         await share.take()
-        assert sum(len(idle) for idle in budget._idle) <= 30
+        assert sum(len(idle) for idle in budget._idle) <= 30 * UNIT
 
 
 async def test_what_a_job_still_holds_at_its_end_comes_back() -> None:
-    budget = Budget(100)
-    async with budget.share(10, 1) as share:
+    budget = Budget(100 * UNIT)
+    async with budget.share(10 * UNIT, 1) as share:
         for _ in range(3):
             await share.take()
 
@@ -103,10 +107,10 @@ async def test_what_a_job_still_holds_at_its_end_comes_back() -> None:
 @pytest.mark.parametrize("holder_first", [True, False])
 async def test_jobs_that_are_cancelled_together_give_back_without_an_error(holder_first: bool) -> None:
     """One holds its share, the other waits for one: whichever is told first."""
-    budget = Budget(100)
+    budget = Budget(100 * UNIT)
 
     async def job() -> None:
-        async with budget.share(100, 1):
+        async with budget.share(100 * UNIT, 1):
             await asyncio.sleep(60)
 
     tasks = [asyncio.create_task(job()) for _ in range(3)]
@@ -117,5 +121,72 @@ async def test_jobs_that_are_cancelled_together_give_back_without_an_error(holde
 
     assert {type(result) for result in results} == {asyncio.CancelledError}
     assert budget.used == 0
-    async with budget.share(100, 1):
+    async with budget.share(100 * UNIT, 1):
         pass
+
+
+def mappings() -> tuple[int, int]:
+    """How many anonymous shared maps this process has (what Python's `mmap` makes), and their bytes."""
+    sizes = []
+    for line in Path("/proc/self/maps").read_text(encoding="ascii").splitlines():
+        if "/dev/zero" in line:
+            start, end = line.split()[0].split("-")
+            sizes.append(int(end, 16) - int(start, 16))
+    return len(sizes), sum(sizes)
+
+
+def test_sizes_are_few_and_never_too_small() -> None:
+    sizes = {mapped(size) for size in range(1, 64 * MIB, 997)}
+
+    assert sizes == {SMALLEST << shift for shift in range(7)} | {count * MIB for count in range(5, 65)}
+    assert all(mapped(size) >= size for size in (1, SMALLEST, SMALLEST + 1, 4 * MIB, 4 * MIB + 1, 8 * MIB, 5 << 30))
+
+
+@pytest.mark.parametrize("total", [15 * MIB, 20 * MIB, 64 * MIB])
+def test_three_buffers_of_any_part_fit(total: int) -> None:
+    budget = Budget(total)
+
+    for size in range(1, total // 3 + 1, 4099):
+        assert size <= budget.counted(size) <= total // 3
+
+
+async def test_archives_of_a_thousand_lengths_leave_few_mappings_within_the_total() -> None:
+    """Each used to leave one of its own, until the kernel gave no more."""
+    before = mappings()
+    budget = Budget(64 * MIB)
+    for number in range(1000):
+        async with budget.share(1 + number * 4999, 1) as share:
+            await share.take()
+        count, size = mappings()
+        assert 0 < count - before[0] <= MOST_IDLE
+        assert size - before[1] <= budget.total
+
+
+async def test_many_jobs_at_once_map_no_more_than_the_total_and_fill_it_with_few_mappings() -> None:
+    before = mappings()
+    budget = Budget(16 * MIB)
+
+    async def job(size: int) -> None:
+        async with budget.share(size, 2) as share:
+            held = [await share.take() for _ in range(2)]
+            await asyncio.sleep(0)
+            count, mapped_now = mappings()
+            assert mapped_now - before[1] <= budget.total
+            assert count - before[0] <= budget.total // SMALLEST + MOST_IDLE
+            for view in held:
+                share.give(view)
+
+    for size in (100, 70_000, 300_000, 100, 2 * MIB):
+        await asyncio.gather(*(job(size + number) for number in range(150)))
+
+    assert budget.used == 0
+    assert len(budget._idle) <= MOST_IDLE
+
+
+async def test_a_buffer_has_the_length_that_was_asked_for_whatever_is_mapped() -> None:
+    budget = Budget(15 * MIB)
+    async with budget.share(100_001, 2) as share:
+        view = await share.take()
+
+        assert len(view) == 100_001
+        assert budget.used == 2 * mapped(100_001)

@@ -4,13 +4,15 @@ import asyncio
 import io
 import os
 import shutil
+import struct
 import subprocess
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from archiver.core.inspect import UnreadableError
@@ -62,7 +64,16 @@ def ours(deflate: bool = False) -> bytes:
     return asyncio.run(build())
 
 
+def wide() -> bytes:
+    """An archive with zip64 end records, though it is small."""
+    at = OURS.rindex(b"PK\5\6")
+    _, _, _, _, members, length, offset, _ = struct.unpack("<4s4H2IH", OURS[at:])
+    record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, length, offset)
+    return OURS[:at] + record + struct.pack("<4sIQI", b"PK\6\7", 0, at, 1) + OURS[at:]
+
+
 OURS, COMPRESSED = ours(), ours(deflate=True)
+WIDE = wide()
 
 
 def test_a_stored_archive_is_proved_by_the_stores_crc_in_two_reads() -> None:
@@ -175,6 +186,64 @@ def test_a_member_that_claims_more_than_it_unpacks_to_is_found() -> None:
     assert judged(broken, deep=True).problems == [
         f"dir/2.bin: has {info.file_size} bytes, and should have {info.file_size + 1}"
     ]
+
+
+@pytest.mark.parametrize("extra", [0, 1, 100, 1023, 1024, *range(1030, 1400, 97)])
+def test_members_of_any_unpacked_size_are_whole(extra: int) -> None:
+    """The inflater may have taken in all that there is while some of what it comes to is still to be had."""
+    packer = zlib.compressobj(6, wbits=-15)
+    data = packer.compress(bytes(module.INFLATED + extra)) + packer.flush()
+    for piece in (len(data), 100):
+        check = module._Check(8, module.INFLATED + extra)
+        for at in range(0, len(data), piece):
+            check.add(data[at : at + piece])
+
+        assert (check.trouble, check.ended, check.size) == ("", True, module.INFLATED + extra)
+
+
+@pytest.mark.slow
+def test_every_size_around_what_is_inflated_at_once_is_whole() -> None:
+    for extra in range(-100, 1400):
+        test_members_of_any_unpacked_size_are_whole(extra)
+
+
+def test_a_bomb_is_not_taken_apart_beyond_what_it_claims_to_be() -> None:
+    packer = zlib.compressobj(9, wbits=-15)
+    check = module._Check(8, 10)
+
+    check.add(packer.compress(bytes(100 * module.INFLATED)) + packer.flush())
+
+    assert check.trouble == "has more than the 10 bytes that it should have"
+    assert check.size <= module.INFLATED
+
+
+@pytest.mark.parametrize("more", [b"x", b"\0" * 5000])
+def test_what_follows_a_members_compressed_data_is_found(more: bytes) -> None:
+    packer = zlib.compressobj(9, wbits=-15)
+    check = module._Check(8, module.INFLATED)
+
+    check.add(packer.compress(bytes(module.INFLATED)) + packer.flush() + more)
+
+    assert check.trouble == "something follows its compressed data"
+
+
+@given(st.data())
+@settings(max_examples=300)
+def test_whatever_stands_in_an_archive_it_is_judged_and_nothing_else_happens(data: st.DataObject) -> None:
+    """Bytes of headers, directory and end records are made into anything, and claims among them very large."""
+    archive = bytearray(data.draw(st.sampled_from([OURS, COMPRESSED, WIDE])))
+    places = [at for at in range(len(archive) - 4) if archive[at : at + 2] == b"PK"]
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.sampled_from(places)) + data.draw(st.integers(0, 80))
+        value = data.draw(st.sampled_from([b"\xff" * 8, b"\0" * 8, b"\xff" * 2, b"\xff" * 4, b"\x7f", b"PK\5\6"]))
+        archive[at : at + len(value)] = value
+    deep = data.draw(st.booleans())
+
+    try:
+        report = judged(bytes(archive), deep=deep, stored=data.draw(st.sampled_from([None, 1])))
+    except UnreadableError:
+        return
+    assert report.problems or report.unchecked or report.proof
 
 
 def test_encrypted_members_are_said_to_be_unchecked_and_not_damaged() -> None:

@@ -172,6 +172,57 @@ def embedded_client(endpoint: str) -> Any:
     )
 
 
+@pytest.mark.parametrize(("times", "code"), [(1, 0), (2, 130)])
+def test_ctrl_c_waits_for_no_long_job_and_a_second_one_for_nothing(times: int, code: int) -> None:
+    """What would be waited for is in the memory of the process that ends."""
+    port = free_port()
+    files = [{"source": f"gone-{number}.jpg"} for number in range(9000)]
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "archiver", "local", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        seen = ""
+        for line in process.stdout:
+            seen += line
+            if "worker.ready" in line:
+                with embedded_client(f"http://localhost:{port}") as sqs:
+                    url = f"http://localhost:{port}/{ACCOUNT}/input-queue"
+                    sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"files": files}))
+            if "job.received" in line:
+                process.send_signal(signal.SIGINT)
+            if line.startswith("ending: ") and times > 1:
+                process.send_signal(signal.SIGINT)
+        process.wait(timeout=60)
+
+    assert process.returncode == code
+    assert "ending: running jobs have 2 s; Ctrl-C again ends it at once\n" in seen
+    if code == 0:
+        assert "grace=2.0" in seen
+        assert "job.returned" in seen
+    assert "Traceback" not in seen
+
+
+def test_local_set_ups_hear_of_failures_and_have_what_check_asks_for() -> None:
+    """One reader of the answer queue hears every end, and a first `archiver check` finds nothing to mend."""
+    with embedded_aws() as aws:
+        looked = subprocess.run(
+            [sys.executable, "-m", "archiver", "check", "--json"],
+            env=os.environ | aws.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    found = {one["what"]: one["state"] for one in json.loads(looked.stdout)}
+
+    assert looked.returncode == 0
+    assert set(found.values()) == {"ok"}
+    assert found["failure queue"] == "ok"
+    assert local_environment(4566)["SQS_FAILURE_QUEUE"] == "output-queue"
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_local_workflow_works_with_the_command_that_is_printed(end: signal.Signals) -> None:
     """Send, receive, download; then Ctrl-C (or a supervisor's signal) ends it with code 0."""

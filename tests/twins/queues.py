@@ -98,7 +98,7 @@ class MemoryQueue:
             if self.dead_letters is None:
                 raise Undeliverable("the source queue has no dead-letter queue")
             room = MESSAGE_LIMIT - len(message.body.encode())
-            attributes = with_reason(message.attributes, rejection.code, rejection.message, room)
+            attributes = with_reason(message.attributes, rejection.code, rejection.message, room, message.id)
             self.dead_letters.put(message.body, attributes, rejection.group)
 
     def _redrive(self) -> None:

@@ -71,6 +71,7 @@ def test_rejection_goes_to_the_dead_letters_and_the_failure_queue_and_to_no_othe
         "traceparent": TRACE,
         "ErrorCode": "source_missing",
         "ErrorMessage": told["error"]["message"],
+        "MessageId": told["message_id"],
     }
     assert values(failure) == {"traceparent": TRACE}
     assert (told["metadata"], told["job_id"], told["status"]) == ({"k": "v"}, "lost", "failed")

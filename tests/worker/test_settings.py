@@ -1,9 +1,13 @@
 """Settings: read once, checked together, and every problem told by the name of its variable."""
 
+import re
+from typing import Literal, get_args, get_origin
+
 import pytest
 
 from archiver.app import rules_of
-from archiver.settings import SettingsError, load_settings
+from archiver.misread import Should, _types, misread
+from archiver.settings import Environment, SettingsError, _names, load_settings
 
 LEAST = {"SQS_SOURCE_QUEUE": "requests", "S3_DESTINATION_BUCKET": "archives"}
 
@@ -174,6 +178,60 @@ def test_bad_value_is_one_problem_on_one_line_that_begins_with_its_variable(name
     assert "\n" not in problem
 
 
+def bad_values() -> list[tuple[str, str, str]]:
+    """For every setting that can be misread: its variable, a value that it does not take, and what to say."""
+    found = []
+    for field in Environment.model_fields.values():
+        name, kinds = _names(field.validation_alias)[0], list(_types(field.annotation))
+        least = next((one.ge for one in field.metadata if hasattr(one, "ge")), None)
+        most = next((one.le for one in field.metadata if hasattr(one, "le")), None)
+        if bool in kinds:
+            found += [(name, "maybe", "1 or 0")]
+        elif int in kinds or float in kinds:
+            number = "a whole number" if int in kinds else "a number"
+            values = ["four", "nan", "inf", "4 MiB", *(["1.5"] if int in kinds else [])]
+            values += [str(least - 1)] if least is not None else []
+            values += [str(most + 1), "9" * 5000] if most is not None else []
+            found += [(name, value, number) for value in values]
+        elif literals := [one for one in kinds if get_origin(one) is Literal]:
+            found += [(name, "other", choice) for choice in get_args(literals[0])]
+        elif any(isinstance(one, Should) for one in kinds):
+            found += [(name, "../ x/", "should be"), (name, "x\n/" * 500, "should be")]
+    return found
+
+
+@pytest.mark.parametrize(("name", "value", "told"), bad_values())
+def test_a_bad_value_is_told_with_what_was_given_and_what_would_do_and_no_librarys_words(
+    name: str, value: str, told: str
+) -> None:
+    problem = next(problem for problem in problems(**{name: value}) if " should be " in problem)
+
+    assert problem.startswith(f"{name}: {value.strip()[:20]!r}"[:-1])
+    assert told in problem
+    assert problem.isprintable()
+    assert len(problem) < 250
+    assert not re.search(r"(?i)input|string|integer|valid|pattern|\^|boolean|parse|literal", problem)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("MAX_CONCURRENT_JOBS", "four", "'four' should be a whole number from 1 to 1,000"),
+        ("MEMORY_BUDGET_MIB", "1", "'1' should be a whole number, at least 15"),
+        ("S3_COMPRESSION", "zip", "'zip' should be store, deflate or auto"),
+        ("METRICS", "statsd", "'statsd' should be emf (or unset)"),
+        ("DEBUG", "perhaps", "'perhaps' should be 1 or 0 (or true/false, yes/no, on/off)"),
+        ("ARCHIVE_BASE_URL", "cdn", "'cdn' should be a URL without spaces, like https://d111.cloudfront.net"),
+    ],
+)
+def test_sentences_of_settings(name: str, value: str, sentence: str) -> None:
+    assert problems(**{name: value}) == [f"{name}: {sentence}"]
+
+
+def test_a_secret_is_never_repeated() -> None:
+    assert "hush" not in misread(Environment.model_fields["key_secret"], "hush")
+
+
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         load_settings(
@@ -239,7 +297,7 @@ def test_a_bucket_that_no_bucket_can_be_called_stops_the_start(name: str, value:
         ({"S3_REQUEST_PAYER": "me"}, "S3_REQUEST_PAYER: "),
         ({"S3_EXPECTED_BUCKET_OWNER": "me"}, "S3_EXPECTED_BUCKET_OWNER: "),
         ({"S3_EXPECTED_SOURCE_OWNER": "123456789012"}, "S3_EXPECTED_SOURCE_OWNER: is the owner of S3_SOURCE_BUCKET"),
-        ({"S3_SOURCE_BUCKET": "a/b"}, "S3_SOURCE_BUCKET: 'a/b' is neither a bucket's name"),
+        ({"S3_SOURCE_BUCKET": "a/b"}, "S3_SOURCE_BUCKET: 'a/b' should be a bucket's name alone"),
     ],
 )
 def test_settings_for_s3_that_are_of_no_use_are_told(environ: dict[str, str], told: str) -> None:

@@ -1,0 +1,61 @@
+"""What is wrong with a setting's text, in a sentence: what was given, and what would do. No library's words."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+SHOWN = 60  # characters of what was given
+
+
+@dataclass(frozen=True, slots=True)
+class Should:
+    """Beside a type's constraints: what its text should be (*told*), to follow `should be`."""
+
+    told: str
+
+
+def misread(field: FieldInfo, given: str) -> str:
+    """What to say of *given*, which *field* does not take."""
+    return f"{_quoted(field, given)} should be {_expected(field)}"
+
+
+def _quoted(field: FieldInfo, given: str) -> str:
+    if SecretStr in _types(field.annotation):
+        return "the text given (a secret)"
+    text = given.strip()
+    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
+
+
+def _expected(field: FieldInfo) -> str:
+    found = list(_types(field.annotation))
+    if told := next((one.told for one in found if isinstance(one, Should)), ""):
+        return told
+    if bool in found:
+        return "1 or 0 (or true/false, yes/no, on/off)"
+    if int in found:
+        return f"a whole number{_range(field)}"
+    if float in found:
+        return f"a number{_range(field)}"
+    choices = [str(choice) for one in found if get_origin(one) is Literal for choice in get_args(one)]
+    if choices:
+        *others, last = choices
+        return f"{', '.join(others)} or {last}" if others else f"{last} (or unset)"
+    return f"the {field.description}"
+
+
+def _range(field: FieldInfo) -> str:
+    least = next((one.ge for one in field.metadata if getattr(one, "ge", None) is not None), None)
+    most = next((one.le for one in field.metadata if getattr(one, "le", None) is not None), None)
+    if most is None:
+        return "" if least is None else f", at least {least:,}"
+    return f" from {least or 0:,} to {most:,}"
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """*annotation* and all that it is made of, `Annotated`'s extras among it."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types(part) if not isinstance(part, str) else ()

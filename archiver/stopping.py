@@ -1,0 +1,48 @@
+"""
+Signals that ask the process to stop, heard from its first instruction on.
+
+Process 1 of a container has no default actions: a signal that it has no handler for is dropped, and the imports take a
+second, on a slow machine several. So this comes first, and needs nothing but the standard library.
+"""
+
+import signal
+import sys
+from collections.abc import Callable
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+INTERRUPTED = 128 + signal.SIGINT
+
+
+class Stopping:
+    """Notes that the process was asked to stop (*asked*), and tells who wants to know."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._act: Callable[[], None] | None = None
+
+    def listen(self) -> None:
+        """From now on, SIGTERM and SIGINT are noted, and do nothing else."""
+        # Not an event loop's handlers: those begin late, and end with the loop; a signal in the last moment would kill.
+        for number in SIGNALS:
+            signal.signal(number, self._heard)
+
+    def then(self, act: Callable[[], None]) -> None:
+        """Call *act* at every signal, and now where one has come already. It must not raise."""
+        self._act = act
+        if self.asked:
+            act()
+
+    def _heard(self, *_: object) -> None:
+        self.asked = True
+        if self._act is not None:
+            self._act()
+
+
+stopping = Stopping()
+"""The process's own."""
+
+
+def leave_on_signal() -> None:
+    """For what has begun nothing that would have to be undone: a signal ends it there and then, without a word."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: sys.exit(INTERRUPTED))

@@ -1,0 +1,172 @@
+"""What commands write goes through one place: safe for a terminal, in any encoding, and quiet where nobody reads."""
+
+import io
+import json
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import structlog
+from faults.worker import INHERITED, INHERITED_KINDS, PATIENCE
+from worker.scene import Scene
+
+import archiver.cli
+from archiver.cli.bar import line
+from archiver.cli.console import Problem, note, say, say_json
+from archiver.logs import configure_logs
+from archiver.stages.progress import Progress
+
+HOSTILE = "a\x1b]52;c;cm0K\x07\x9b2J\nok\N{RIGHT-TO-LEFT OVERRIDE}\ud800.jpg"
+SHOWN = HOSTILE.translate(dict.fromkeys(map(ord, "\x1b\x07\x9b\n\u202e\ud800"), "\N{REPLACEMENT CHARACTER}"))
+
+
+def run(
+    *arguments: str, env: Mapping[str, str], stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+) -> "subprocess.CompletedProcess[bytes]":
+    kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_KINDS)}
+    return subprocess.run(
+        [sys.executable, "-m", "archiver", *arguments],
+        env={**kept, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stderr,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def unread() -> int:
+    """A pipe that nobody reads any more."""
+    read, write = os.pipe()
+    os.close(read)
+    return write
+
+
+def test_lines_and_problems_hold_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    say(HOSTILE)
+    note(HOSTILE)
+    Problem("first", HOSTILE).tell()
+
+    assert capsys.readouterr() == (f"{SHOWN}\n", f"{SHOWN}\nfirst\n{SHOWN}\n")
+
+
+def test_json_tells_the_same_text_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:
+    say_json({HOSTILE: [HOSTILE]})
+
+    output = capsys.readouterr().out
+    assert json.loads(output) == {HOSTILE: [HOSTILE]}
+    assert all(told.isprintable() for told in output.splitlines())
+
+
+def test_log_lines_for_people_are_as_safe(restored_logs: None) -> None:
+    stream = io.StringIO()
+    configure_logs(dev_mode=True, stream=stream)
+    log = structlog.get_logger("test")
+    log.info("job.received", job_id="a\x1b[2J", other=HOSTILE)
+    log.error("job.defect", exc_info=ValueError(HOSTILE))
+
+    assert not [char for char in stream.getvalue() if not char.isprintable() and char != "\n"]
+    assert "ValueError: a" in stream.getvalue()
+
+
+@pytest.fixture
+def restored_logs() -> Iterator[None]:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def test_nothing_is_written_past_that_place() -> None:
+    """One forgotten `print` is how a terminal comes to obey a stranger."""
+    past = re.compile(r"\bs?echo\(|\bprint\(|\bstd(out|err)\.(buffer\.)?write|writelines\(")
+    files = [path for path in Path(archiver.cli.__file__).parent.glob("*.py") if past.search(path.read_text("utf-8"))]
+
+    assert files == []
+
+
+def test_a_title_with_markup_is_shown_as_it_is() -> None:
+    assert "[red]x[/]" in line("[red]x[/]", Progress(), 1.0)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_encoding_of_standard_output_takes_everything(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+
+    say("žluťoučký ✓")
+    said = raw.getvalue().decode(encoding)
+    say_json({"a": "ž ✓"})
+
+    assert "lu" in said
+    assert json.loads(raw.getvalue().decode(encoding)[len(said) :]) == {"a": "ž ✓"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--version",), ("--help",), ("dlq", "--help"), ("schema",)],
+    ids=" ".join,
+)
+def test_a_command_that_nobody_reads_ends_quietly(arguments: tuple[str, ...]) -> None:
+    ended = run(*arguments, env={}, stdout=unread())
+
+    assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("dlq", "list"),
+        ("dlq", "list", "--json"),
+        ("dlq", "show", "--queue", "{dead}"),
+        ("dlq", "redrive", "--all", "--yes"),
+        ("dlq", "drop", "--all", "--yes", "--json"),
+        ("send", "--file", "a.jpg"),
+        ("plan", "--file", "a.jpg"),
+        ("plan", "--file", "a.jpg", "--json"),
+        ("create", "--file", "a.jpg"),
+        ("check",),
+        ("iam-policy",),
+    ],
+    ids=" ".join,
+)
+def test_a_command_at_work_that_nobody_reads_ends_quietly(arguments: tuple[str, ...], scene: Scene) -> None:
+    scene.put("a.jpg", b"1")
+    scene.aws.sqs.send_message(QueueUrl=scene.dead, MessageBody="{}")
+    ended = run(*(text.format(dead=scene.dead) for text in arguments), env=scene.settings(), stdout=unread())
+
+    assert ended.returncode == 128 + signal.SIGPIPE
+    assert b"defect" not in ended.stderr
+    assert b"BrokenPipe" not in ended.stderr
+    if arguments[:2] in (("dlq", "list"), ("dlq", "show")):
+        assert len(scene.aws.all_messages(scene.dead)) == 1, "what was looked at is there again at once"
+
+
+def test_standard_error_that_nobody_reads_stops_no_work(scene: Scene) -> None:
+    scene.put("a.jpg", b"1")
+
+    ended = run("create", "--file", "a.jpg", env=scene.settings(), stderr=unread())
+
+    assert ended.returncode == 0
+    assert ended.stdout.endswith(b".zip\n")
+    assert run("plan", env={}, stderr=unread()).returncode == 2
+
+
+def test_a_full_disk_under_standard_output_is_said() -> None:
+    with Path("/dev/full").open("wb") as full:
+        ended = run("schema", env={}, stdout=full.fileno())
+
+    assert (ended.returncode, ended.stderr) == (3, b"standard output can't be written: No space left on device\n")
+
+
+def test_closed_standard_streams_are_no_error() -> None:
+    script = f"exec {sys.executable} -m archiver schema >&- 2>&-"
+
+    assert subprocess.run(["bash", "-c", script], check=False, timeout=PATIENCE).returncode == 0
