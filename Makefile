@@ -105,6 +105,16 @@ docker-push-registry: ## build for PLATFORMS (amd64 and arm64) and push, with SB
 	else set -- "$$@" --tag "$$tag"; fi; done; \
 	if [ $$# -gt 0 ]; then set -x; docker buildx build --platform $(PLATFORMS) --provenance=mode=max --sbom=true --push "$$@" .; fi
 
+# Checkov is 300 MB: it has an environment of its own, and no part in `make lint`.
+.PHONY: scan
+scan: $(VENV)/checkov/.ready ## what checkov says about deploy/; what it is not to say stands in Metadata, with the reason
+	@$(VENV)/checkov/bin/checkov --directory deploy --framework cloudformation --compact --quiet --skip-download
+
+$(VENV)/checkov/.ready: | $(VENV)/.created
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check 'checkov==3.3.30'
+	@touch $@
+
 .PHONY: mutants
 mutants: $(VENV)/.ready ## break the code on purpose, and show that the tests notice
 	@$(BIN)/python tests/mutants.py

@@ -3,16 +3,16 @@ Scale-in protection: while jobs run, the orchestrator is asked not to take this 
 
     the answer                what follows
     protected                 asked again every ten minutes, while jobs run
-    too many are protected    jobs go on, under what protection is left or under none; asked again every minute; the
-                              protection is given up at the first moment without a job, so that scaling in can go on
-    no answer, or no sense    the same, with pauses as after any failure
+    too many are protected    jobs go on, under what protection is left or under none; asked again every minute;
+                              given up at the first moment without a job, so that scaling in can go on
+    no answer, or no sense    jobs go on the same way; asked again with growing pauses
 
-No job waits for an answer: a task that is not protected in time is stopped like any other, and gives its messages back.
-Protection covers scaling in and deployments. It covers neither Spot interruptions nor a task that is stopped by hand.
+No job waits for an answer: a task that is not protected in time is stopped like any other, and gives its messages
+back. Protection covers scaling in and deployments, but neither Spot interruptions nor a task that is stopped by hand.
 
-A task that always has a job is never without protection, and a deployment would wait for it without end. So a task whose
-revision has been replaced receives nothing more, ends what runs under protection, and then itself. It has to be certain:
-that the new revision runs in full number is seen twice, ten minutes apart.
+A task that always has a job is never without protection, and a deployment would wait for it without end. So a task
+whose revision has been replaced receives nothing more, ends what runs under protection, and then itself. It has to be
+certain: that the new revision runs in full number is seen twice, ten minutes apart.
 """
 
 import asyncio

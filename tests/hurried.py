@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-class Hurried(selectors.DefaultSelector):  # type: ignore[misc,valid-type] # which it is differs by platform
+class Hurried(selectors.DefaultSelector):
     now = 0.0
 
     def select(self, timeout: float | None = None) -> Any:

@@ -33,7 +33,7 @@ class Services:
             client = await self._opened()
             with translated("DescribeTasks", _DENIED):
                 tasks = await client.describe_tasks(cluster=cluster, tasks=[task])
-            mine = next(iter(tasks.get("tasks", ())), {})
+            mine: dict[str, Any] = next(iter(tasks.get("tasks", ())), {})
             kind, _, service = str(mine.get("group", "")).partition(":")
             if kind != "service":
                 raise Temporary(f"ECS knows no service of the task {task}")

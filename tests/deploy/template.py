@@ -172,7 +172,11 @@ class Stack:
             return self._arn(name) if kind == "AWS::SecretsManager::Secret" else self._name(name)
         text = self.parameters[name]
         kind = self.template["Parameters"][name]["Type"]
-        return [part.strip() for part in text.split(",")] if kind == "CommaDelimitedList" or kind.startswith("List<") else text
+        return (
+            [part.strip() for part in text.split(",")]
+            if kind == "CommaDelimitedList" or kind.startswith("List<")
+            else text
+        )
 
     def _getatt(self, told: Any) -> str:
         name, attribute = told.split(".", 1) if isinstance(told, str) else told
@@ -230,7 +234,7 @@ class Whole:
         assert set(given) <= set(every("Parameters")), "a parameter that neither knows"
         self.data = Stack("data", given, region)
         pairs = [pair.partition("=") for pair in str(self.data.outputs["ForWorker"]).split()]
-        self.worker = Stack("worker", given | {name: value for name, _, value in pairs}, region)
+        self.worker = Stack("worker", {**given, **{name: value for name, _, value in pairs}}, region)
         self.types = self.data.types | self.worker.types
         self.resources = self.data.resources | self.worker.resources
         self.outputs = self.data.outputs | self.worker.outputs

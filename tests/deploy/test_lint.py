@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cfnlint.helpers import REGIONS
 
-from .template import FILES
+from .template import FILES, every
 
 ELSEWHERE = ("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")  # China, GovCloud, and partitions that few can see
 COMMERCIAL = [region for region in REGIONS if not region.startswith(ELSEWHERE)]
@@ -44,3 +44,15 @@ def test_cfn_lint_would_find_a_property_that_is_not_there(tmp_path: Path) -> Non
 
     assert code != 0
     assert "SqsManagedSse" in words
+
+
+def test_what_checkov_is_not_to_say_has_a_reason() -> None:
+    """`make scan` runs it, in an environment of its own."""
+    skipped = [
+        one
+        for told in every("Resources").values()
+        for one in told.get("Metadata", {}).get("checkov", {}).get("skip", [])
+    ]
+
+    assert {one["id"] for one in skipped} == {"CKV_AWS_21", "CKV_AWS_68", "CKV_AWS_86", "CKV_AWS_174"}
+    assert all(len(one["comment"]) > 40 for one in skipped)

@@ -2,7 +2,7 @@
 What the emulator can deploy of the template is deployed and looked at from outside. In templates it knows neither
 CloudFront, Secrets Manager, scaling, alarms nor the policies of queues and buckets: those are left out, and what refers
 to them gets names that were made up. Scaling and alarms are given to it by API instead. Of a bucket it makes no more
-than its name, and of a task it forgets the roles: test_template looks at those.
+than its name, and of a task it forgets the roles: test_worker looks at those.
 """
 
 import ast
@@ -53,9 +53,7 @@ class Deployed:
         cloudformation.create_stack(
             StackName=f"{STACK}-{which}",
             TemplateBody=json.dumps(self._deployable(which)),
-            Parameters=[
-                {"ParameterKey": name, "ParameterValue": value} for name, value in self.resolved.given.items()
-            ],
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in self.resolved.given.items()],
             Capabilities=["CAPABILITY_IAM"],
         )
         told = cloudformation.describe_stacks(StackName=f"{STACK}-{which}")["Stacks"][0]

@@ -257,7 +257,10 @@ def test_an_alarm_goes_to_its_topic_where_there_is_one_and_says_what_to_do() -> 
 def test_errors_of_cloudfront_are_an_alarm_in_the_only_region_that_has_its_metrics() -> None:
     there = Whole(REQUIRED, region="us-east-1")
 
-    assert there.resources["DownloadErrorsAlarm"]["Dimensions"][0] == {"Name": "DistributionId", "Value": "Distribution"}
+    assert there.resources["DownloadErrorsAlarm"]["Dimensions"][0] == {
+        "Name": "DistributionId",
+        "Value": "Distribution",
+    }
     assert "DownloadErrorsAlarm" not in Whole(REQUIRED).resources
     assert "DownloadErrorsAlarm" not in Whole(REQUIRED | {"CloudFront": "no"}, region="us-east-1").resources
 
@@ -265,7 +268,10 @@ def test_errors_of_cloudfront_are_an_alarm_in_the_only_region_that_has_its_metri
 def test_the_worker_alone_watches_what_it_has() -> None:
     stack = Stack("worker", BESIDE)
 
-    assert set(stack.of_type("AWS::CloudWatch::Alarm")) == (WAKES | TICKETS) - {"AnswerDeadLetterAlarm", "FailureAgeAlarm"}
+    assert set(stack.of_type("AWS::CloudWatch::Alarm")) == (WAKES | TICKETS) - {
+        "AnswerDeadLetterAlarm",
+        "FailureAgeAlarm",
+    }
     assert listed(stack) == sorted(stack.of_type("AWS::CloudWatch::Alarm"))
     assert {one[2]["QueueName"] for one in shown(stack) if one[0] == "AWS/SQS"} == {"theirs"}
 

@@ -56,52 +56,61 @@ class Agent:
         self.over = threading.Event()
 
 
+class Handler(BaseHTTPRequestHandler):
+    """The agent's endpoint (PUT) and ECS's API (POST), for the `made` of the server."""
+
+    @property
+    def made(self) -> Agent:
+        return self.server.made  # type: ignore[attr-defined,no-any-return]
+
+    def do_PUT(self) -> None:
+        wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.made.asked.append({"path": self.path, **wanted})
+        answer = self.made.answer
+        if answer == "hangs":
+            self.made.over.wait(60)
+        elif answer == "endless":
+            self._endless()
+        elif answer != "hangs up":
+            self._say(*(answer or (200, json.dumps(self.made.service.answer(TASK, wanted)))))
+        self.close_connection = True
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        call = self.headers["X-Amz-Target"].rpartition(".")[2]
+        self.made.described.append(call)
+        if self.made.secretive:
+            self._say(400, json.dumps({"__type": "AccessDeniedException", "message": "not authorized"}))
+            return
+        service = self.made.service
+        mine = {"taskArn": TASK, "group": self.made.group, "taskDefinitionArn": service.tasks[TASK].revision}
+        told = {"DescribeTasks": {"tasks": [mine]}, "DescribeServices": {"services": [service.described()]}}
+        self._say(200, json.dumps(told[call]))
+
+    def _say(self, status: int, body: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        try:
+            while not self.made.over.wait(0.05):
+                self.wfile.write(b" " * 1000)
+        except OSError:
+            pass
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
 @contextmanager
 def agent() -> Iterator[Agent]:
     """An agent on a port of its own."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            made.asked.append({"path": self.path, **wanted})
-            answer = made.answer
-            if answer == "hangs":
-                made.over.wait(60)
-            elif answer == "endless":
-                self._endless()
-            elif answer != "hangs up":
-                self._say(*(answer or (200, json.dumps(made.service.answer(TASK, wanted)))))
-            self.close_connection = True
-
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
-            call = self.headers["X-Amz-Target"].rpartition(".")[2]
-            made.described.append(call)
-            mine = {"taskArn": TASK, "group": made.group, "taskDefinitionArn": made.service.tasks[TASK].revision}
-            told = {"DescribeTasks": {"tasks": [mine]}, "DescribeServices": {"services": [made.service.described()]}}
-            denied = {"__type": "AccessDeniedException", "message": "not authorized"}
-            self._say(400 if made.secretive else 200, json.dumps(denied if made.secretive else told[call]))
-
-        def _say(self, status: int, body: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def _endless(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            try:
-                while not made.over.wait(0.05):
-                    self.wfile.write(b" " * 1000)
-            except OSError:
-                pass
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Agent(f"http://127.0.0.1:{server.server_port}/api/0123")
+    made = server.made = Agent(f"http://127.0.0.1:{server.server_port}/api/0123")  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield made

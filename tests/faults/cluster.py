@@ -4,12 +4,13 @@ An ECS service, as AWS's documents have it, with the answers of the agents besid
 "Protect your Amazon ECS tasks from being terminated by scale-in events" (ECS developer guide) is the source:
 
 * a protected task is not stopped by scaling in or by a deployment, until protection is given up or ends;
-* "DEPLOYMENT_BLOCKED [...] means the service has more protected tasks than the desired count of tasks": here, protection
-  is refused where with this task more would be protected than desired;
-* in a rolling update "new tasks will be created but tasks running older version will not be terminated" while protected.
+* "DEPLOYMENT_BLOCKED [...] means the service has more protected tasks than the desired count of tasks": here,
+  protection is refused where with this task more would be protected than desired;
+* in a rolling update "new tasks will be created but tasks running older version will not be terminated" while
+  protected.
 
-What it does not say is assumed: of the tasks of one revision that may be stopped, those that came last go first. Minimum
-healthy percent is 100, maximum percent 200.
+What it does not say is assumed: of the tasks of one revision that may be stopped, those that came last go first.
+Minimum healthy percent is 100, maximum percent 200.
 """
 
 import itertools

@@ -150,7 +150,7 @@ def test_scaling_in_from_ten_tasks_to_three_costs_no_job_and_leaves_three() -> N
 
 
 def test_a_trickle_of_jobs_does_not_keep_too_many_tasks() -> None:
-    """A job every few seconds would renew protection for ever: where it is refused, a moment without a job gives it up."""
+    """Each would renew protection for ever: where it is refused, a moment without a job gives it up."""
 
     async def day() -> None:
         service = Service(6, endless(2.0))
@@ -190,7 +190,7 @@ def test_a_new_revision_that_does_not_come_up_drains_no_old_task() -> None:
     async def day() -> None:
         service = Service(4, endless(7.0))
         await service.go_on(HOUR)
-        service.cluster.start = lambda task: service.cluster.ended(task)
+        service.cluster.start = service.cluster.ended
         service.cluster.revision = f"{PREFIX}:task-definition/archiver:2"
         await service.go_on(HOUR)
 

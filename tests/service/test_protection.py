@@ -102,7 +102,9 @@ def test_protection_is_renewed_long_before_it_ends() -> None:
     assert 0 < Terms().renewal <= Terms().minutes * 60 / 5
 
 
-@pytest.mark.parametrize(("worked", "minutes"), [(0, 60), (30, 60), (31, 62), (300, 600), (24 * 60, 2880), (90_000, 2880)])
+@pytest.mark.parametrize(
+    ("worked", "minutes"), [(0, 60), (30, 60), (31, 62), (300, 600), (24 * 60, 2880), (90_000, 2880)]
+)
 def test_a_job_that_takes_long_is_protected_for_longer(worked: float, minutes: int) -> None:
     """G7: twice what it has taken; ECS takes 2,880 minutes at the most."""
     assert Terms().wanted(worked * 60) == minutes

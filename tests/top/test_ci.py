@@ -1,4 +1,4 @@
-"""What runs elsewhere is what its service takes, and runs the same targets; the image's targets say the right to docker."""
+"""CI files are what their services take, and run the same targets; the image's targets tell docker what they should."""
 
 import json
 import os
@@ -187,8 +187,7 @@ def test_it_is_pushed_for_both_processors_with_its_parts_and_where_it_comes_from
     name = f"registry.example/archiver:{git(checkout, 'rev-parse', '--short=12', 'HEAD')}"
 
     assert make(checkout, "docker-push-registry", "DOCKER_REGISTRY=registry.example")[1] == (
-        "buildx build --platform linux/amd64,linux/arm64 --provenance=mode=max --sbom=true --push"
-        f" --tag {name} .\n"
+        f"buildx build --platform linux/amd64,linux/arm64 --provenance=mode=max --sbom=true --push --tag {name} .\n"
     )
 
 
