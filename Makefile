@@ -93,7 +93,7 @@ docker-clean: ## remove the image from this machine
 .PHONY: docker-registry-login
 docker-registry-login: ## log in as DOCKER_REGISTRY_LOGIN with DOCKER_REGISTRY_PWD, at DOCKER_REGISTRY
 	@test -n "$(DOCKER_REGISTRY_LOGIN)" || { echo "make: set DOCKER_REGISTRY_LOGIN and DOCKER_REGISTRY_PWD" >&2; exit 2; }
-	@printenv DOCKER_REGISTRY_PWD | docker login --username "$(DOCKER_REGISTRY_LOGIN)" --password-stdin $(DOCKER_REGISTRY)
+	@printenv DOCKER_REGISTRY_PWD | docker login --username "$(DOCKER_REGISTRY_LOGIN)" --password-stdin $(firstword $(subst /, ,$(DOCKER_REGISTRY)))
 
 .PHONY: docker-push-registry
 docker-push-registry: ## build for PLATFORMS (amd64 and arm64) and push, with SBOM and provenance; needs buildx

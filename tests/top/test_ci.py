@@ -222,7 +222,7 @@ def test_what_is_not_committed_is_not_pushed(checkout: Path) -> None:
 @pytest.mark.parametrize("how", ["environment", "argument"])
 def test_the_password_goes_by_standard_input_and_is_never_an_argument_or_printed(checkout: Path, how: str) -> None:
     secret = "pa$s'w\"ord" if how == "environment" else "password"
-    given = ["DOCKER_REGISTRY=registry.example", "DOCKER_REGISTRY_LOGIN=me"]
+    given = ["DOCKER_REGISTRY=registry.example/team", "DOCKER_REGISTRY_LOGIN=me"]
     if how == "argument":
         given.append(f"DOCKER_REGISTRY_PWD={secret}")
 
