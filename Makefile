@@ -103,7 +103,8 @@ docker-push-registry: ## build for PLATFORMS (amd64 and arm64) and push, with SB
 	@set --; for tag in $(TAGS); do \
 	if docker buildx imagetools inspect "$$tag" > /dev/null 2>&1; then echo "make: $$tag is there, and a tag never moves"; \
 	else set -- "$$@" --tag "$$tag"; fi; done; \
-	if [ $$# -gt 0 ]; then set -x; docker buildx build --platform $(PLATFORMS) --provenance=mode=max --sbom=true --push "$$@" .; fi
+	if [ $$# -gt 0 ]; then mkdir -p build; set -x; docker buildx build --platform $(PLATFORMS) --provenance=mode=max --sbom=true \
+	--metadata-file build/image.json --push "$$@" .; fi
 
 # Checkov is 300 MB: it has an environment of its own, and no part in `make lint`.
 .PHONY: scan

@@ -103,7 +103,8 @@ def runs(job: dict[str, Any]) -> list[str]:
 
 def test_both_services_run_the_checks_and_then_build_and_push_the_image() -> None:
     assert runs(CI["jobs"]["check"]) == GITLAB["check"]["script"] == [".ci/run"]
-    assert runs(IMAGE["jobs"]["push"])[-2:] == GITLAB["push-image"]["script"] == PUSH
+    assert GITLAB["push-image"]["script"] == PUSH
+    assert [run for run in runs(IMAGE["jobs"]["push"]) if run.startswith("make ")] == PUSH
     image = CI["jobs"]["image"]
     assert (image["needs"], image["uses"]) == ("check", "./.github/workflows/image.yml")
     assert "github.event_name == 'push' && github.ref == 'refs/heads/main'" in image["if"]
@@ -127,8 +128,16 @@ def test_a_release_is_made_of_a_version_tag_after_its_checks_and_its_image() -> 
     assert jobs["check"]["uses"] == "./.github/workflows/ci.yml"
 
 
+def test_the_image_that_was_pushed_is_signed_for_where_its_repository_is_public() -> None:
+    """GitHub keeps attestations of private repositories for some plans alone."""
+    (step,) = (step for step in IMAGE["jobs"]["push"]["steps"] if "attest" in step.get("uses", ""))
+
+    assert step["if"] == "steps.pushed.outputs.digest && !github.event.repository.private"
+    assert step["with"]["subject-digest"] == "${{ steps.pushed.outputs.digest }}"
+
+
 def test_nobody_gets_more_rights_than_the_job_needs() -> None:
-    push = {"contents": "read", "packages": "write"}
+    push = {"contents": "read", "packages": "write", "id-token": "write", "attestations": "write"}
 
     assert [told["permissions"] for told in (CI, IMAGE, RELEASE)] == [{"contents": "read"}] * 3
     assert CI["jobs"]["image"]["permissions"] == IMAGE["jobs"]["push"]["permissions"] == push
@@ -187,7 +196,8 @@ def test_it_is_pushed_for_both_processors_with_its_parts_and_where_it_comes_from
     name = f"registry.example/archiver:{git(checkout, 'rev-parse', '--short=12', 'HEAD')}"
 
     assert make(checkout, "docker-push-registry", "DOCKER_REGISTRY=registry.example")[1] == (
-        f"buildx build --platform linux/amd64,linux/arm64 --provenance=mode=max --sbom=true --push --tag {name} .\n"
+        "buildx build --platform linux/amd64,linux/arm64 --provenance=mode=max --sbom=true"
+        f" --metadata-file build/image.json --push --tag {name} .\n"
     )
 
 
