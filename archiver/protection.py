@@ -84,7 +84,7 @@ class Protection:
         self._jobs = 0
         self._failures = 0
         self._blocked = False
-        self._look_at = 0.0
+        self._look_at: float | None = None
         self._seen_replaced = 0
 
     def busy(self, jobs: int) -> None:
@@ -140,8 +140,10 @@ class Protection:
         return True
 
     async def _look(self) -> None:
-        """See now and then whether this task has been replaced."""
+        """See every ten minutes whether this task has been replaced; not at once: few tasks have work for so long."""
         now = asyncio.get_running_loop().time()
+        if self._look_at is None:
+            self._look_at = now + self._terms.renewal
         if now < self._look_at or self._seen_replaced > 1:
             return
         self._look_at = now + self._terms.renewal
