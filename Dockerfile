@@ -1,6 +1,7 @@
-# Two stages: what builds stays in the first; the second holds Python and the service.
+# Two stages: what builds stays in the first; the second holds Python and the service. The digest is that of the index of
+# all platforms; Dependabot proposes the next one.
 
-FROM python:3.13-slim AS build
+FROM python:3.13-slim@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0 AS build
 WORKDIR /src
 COPY requirements.txt requirements-build.txt ./
 # The environment gets no pip of its own: this stage's pip fills it from outside.
@@ -12,7 +13,7 @@ COPY archiver ./archiver
 RUN hatchling build -t wheel -d /dist \
     && pip --python /opt/archiver/bin/python install --no-cache-dir --no-index --no-deps /dist/*.whl
 
-FROM python:3.13-slim
+FROM python:3.13-slim@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0
 LABEL org.opencontainers.image.title="archiver" \
       org.opencontainers.image.description="Turns objects in S3 into one zip, on request" \
       org.opencontainers.image.licenses="MIT"

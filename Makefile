@@ -68,29 +68,53 @@ $(VENV)/seaweedfs/.ready: tests/e2e/requirements-seaweedfs.txt | $(VENV)/.create
 	@touch $@
 
 # The image. The registry's password goes to docker by standard input: arguments can be read by everyone on the machine.
+# A tag never moves: it is the commit, and where that commit has the git tag vX.Y.Z, the version too.
 DOCKER_IMG_NAME ?= archiver
 DOCKER_REGISTRY ?=
 DOCKER_REGISTRY_LOGIN ?=
-VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
-IMAGE = $(if $(DOCKER_REGISTRY),$(DOCKER_REGISTRY)/)$(DOCKER_IMG_NAME)
+PLATFORMS ?= linux/amd64,linux/arm64
+COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
+VERSION = $(shell git tag --points-at HEAD 2>/dev/null | sed -n 's/^v\([0-9]*\.[0-9]*\.[0-9]*\)$$/\1/p' | head -n 1)
+# The name of a repository has no capitals; that of a GitHub account may.
+IMAGE = $(shell printf %s '$(if $(DOCKER_REGISTRY),$(DOCKER_REGISTRY)/)$(DOCKER_IMG_NAME)' | tr '[:upper:]' '[:lower:]')
+TAGS = $(IMAGE):$(COMMIT) $(if $(VERSION),$(IMAGE):$(VERSION))
+NAMED = test -n "$(COMMIT)" || { echo "make: an image is named after its commit, and this is no git checkout" >&2; exit 2; }
+CHANGED = $(if $(shell git status --porcelain 2>/dev/null),-changed)
 
 .PHONY: docker-build
-docker-build: ## build the image, under the version and `latest`
-	docker build --tag $(IMAGE):$(VERSION) --tag $(IMAGE):latest .
+docker-build: ## build the image for this machine, with its commit (and version) as its tag
+	@$(NAMED)
+	docker build $(foreach tag,$(TAGS),--tag $(tag)$(CHANGED)) .
 
 .PHONY: docker-clean
 docker-clean: ## remove the image from this machine
-	docker image rm --force $(IMAGE):$(VERSION) $(IMAGE):latest
+	docker image rm --force $(addsuffix $(CHANGED),$(TAGS))
 
 .PHONY: docker-registry-login
 docker-registry-login: ## log in as DOCKER_REGISTRY_LOGIN with DOCKER_REGISTRY_PWD, at DOCKER_REGISTRY
 	@test -n "$(DOCKER_REGISTRY_LOGIN)" || { echo "make: set DOCKER_REGISTRY_LOGIN and DOCKER_REGISTRY_PWD" >&2; exit 2; }
-	@printenv DOCKER_REGISTRY_PWD | docker login --username "$(DOCKER_REGISTRY_LOGIN)" --password-stdin $(DOCKER_REGISTRY)
+	@printenv DOCKER_REGISTRY_PWD | docker login --username "$(DOCKER_REGISTRY_LOGIN)" --password-stdin $(firstword $(subst /, ,$(DOCKER_REGISTRY)))
 
 .PHONY: docker-push-registry
-docker-push-registry: ## push what docker-build built
-	docker push $(IMAGE):$(VERSION)
-	docker push $(IMAGE):latest
+docker-push-registry: ## build for PLATFORMS (amd64 and arm64) and push, with SBOM and provenance; needs buildx
+	@$(NAMED)
+	@test -z "$(CHANGED)" || { echo "make: an image is named after its commit: commit or stash what is changed" >&2; exit 2; }
+	@test -n "$(DOCKER_REGISTRY)" || { echo "make: set DOCKER_REGISTRY" >&2; exit 2; }
+	@set --; for tag in $(TAGS); do \
+	if docker buildx imagetools inspect "$$tag" > /dev/null 2>&1; then echo "make: $$tag is there, and a tag never moves"; \
+	else set -- "$$@" --tag "$$tag"; fi; done; \
+	if [ $$# -gt 0 ]; then mkdir -p build; set -x; docker buildx build --platform $(PLATFORMS) --provenance=mode=max --sbom=true \
+	--metadata-file build/image.json --push "$$@" .; fi
+
+# Checkov is 300 MB: it has an environment of its own, and no part in `make lint`.
+.PHONY: scan
+scan: $(VENV)/checkov/.ready ## what checkov says about deploy/; what it is not to say stands in Metadata, with the reason
+	@$(VENV)/checkov/bin/checkov --directory deploy --framework cloudformation --compact --quiet --skip-download
+
+$(VENV)/checkov/.ready: | $(VENV)/.created
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check 'checkov==3.3.30'
+	@touch $@
 
 .PHONY: mutants
 mutants: $(VENV)/.ready ## break the code on purpose, and show that the tests notice

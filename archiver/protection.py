@@ -1,16 +1,22 @@
 """
 Scale-in protection: while jobs run, the orchestrator is asked not to take this task away for having too many.
 
-    the answer                 what follows
-    protected                  asked again after three quarters of the time, while jobs run
-    refused                    nothing more is received; what runs is ended, and then the process
-    no answer, or no sense     the jobs go on unprotected, and it is asked again, with growing pauses
+    the answer                what follows
+    protected                 asked again every ten minutes, while jobs run
+    too many are protected    jobs go on, under what protection is left or under none; asked again every minute;
+                              given up at the first moment without a job, so that scaling in can go on
+    no answer, or no sense    jobs go on the same way; asked again with growing pauses
 
-No job waits for an answer: whoever is not protected in time is stopped like anyone else, and gives its messages back.
-Protection covers scaling in and deployments. It covers neither Spot interruptions nor a task that is stopped by hand.
+No job waits for an answer: a task that is not protected in time is stopped like any other, and gives its messages
+back. Protection covers scaling in and deployments, but neither Spot interruptions nor a task that is stopped by hand.
+
+A task that always has a job is never without protection, and a deployment would wait for it without end. So a task
+whose revision has been replaced receives nothing more, ends what runs under protection, and then itself. It has to be
+certain: that the new revision runs in full number is seen twice, ten minutes apart.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 class ProtectionRefused(Exception):
-    """The orchestrator wants to stop this task."""
+    """The orchestrator protects no further task at present: as many are protected as there shall be."""
 
 
 class Protector(Protocol):
@@ -37,35 +43,49 @@ class Protector(Protocol):
     async def release(self) -> None:
         """Raises ProtectionRefused, Temporary."""
 
+    async def replaced(self) -> bool:
+        """Whether another revision than this task's is wanted, and runs in full number. Raises Temporary."""
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """
-    *minutes* of protection, asked for again after *renew_at* of them; given up after *idle* seconds without a job,
-    as the API is rate-limited and short jobs come one after the other.
+    Protection is asked for *minutes*, or for twice as long as there has been work without a pause where that is longer,
+    up to *longest* (the most that ECS takes): the longer a job has run, the longer it is likely to run on. It is asked
+    for again every *renew_every* minutes, and given up after *idle* seconds without a job, as the API is rate-limited
+    and short jobs come one after the other.
     """
 
-    minutes: int = 10
-    renew_at: float = 0.75
+    minutes: int = 60
+    longest: int = 2880
+    renew_every: float = 10
+    again_after: float = 1
     idle: float = 20.0
     minute: float = 60.0  # seconds, but in tests
 
     @property
     def renewal(self) -> float:
         """Seconds from one request to the next."""
-        return self.minutes * self.renew_at * self.minute
+        return self.renew_every * self.minute
+
+    def wanted(self, seconds: float) -> int:
+        """Minutes to ask for after *seconds* of work."""
+        return min(self.longest, max(self.minutes, math.ceil(2 * seconds / self.minute)))
 
 
 class Protection:
-    """One for the process. *refused* is called once, when the task is to take no further work."""
+    """One for the process. *drain* is called once, when the task is to take no further work."""
 
-    def __init__(self, protector: Protector, refused: Callable[[], None], terms: Terms | None = None) -> None:
+    def __init__(self, protector: Protector, drain: Callable[[], None], terms: Terms | None = None) -> None:
         self._protector = protector
-        self._refused = refused
+        self._drain = drain
         self._terms = terms or Terms()
         self._changed = asyncio.Event()
         self._jobs = 0
         self._failures = 0
+        self._blocked = False
+        self._look_at: float | None = None
+        self._seen_replaced = 0
 
     def busy(self, jobs: int) -> None:
         """So many *jobs* run now."""
@@ -74,46 +94,80 @@ class Protection:
         self._jobs = jobs
 
     async def keep(self) -> None:
-        """See to it until cancelled, or until it is refused."""
-        try:
-            while True:
-                await self._until(busy=True, seconds=None)
-                await self._while_busy()
-        except ProtectionRefused as reason:
-            log.warning("protection.refused", reason=str(reason), effect="no more is received; what runs is ended")
-            self._refused()
+        """See to it until cancelled."""
+        while True:
+            await self._until(busy=True, seconds=None)
+            await self._while_busy()
 
     async def _while_busy(self) -> None:
         clock = asyncio.get_running_loop().time
-        protected, due = False, clock()
+        protected, since = False, clock()
+        due = since
         while self._jobs:
             if clock() >= due:
-                protected = await self._ask() or protected
-                due = clock() + (pause(self._failures) if self._failures else self._terms.renewal)
+                protected = await self._ask(self._terms.wanted(clock() - since)) or protected
+                await self._look()
+                due = clock() + self._next
             await self._until(busy=False, seconds=max(0.0, due - clock()))
-            if not self._jobs:
+            if not self._jobs and not self._blocked:
                 await self._until(busy=True, seconds=self._terms.idle)
         if protected:
             await self._give_up()
 
-    async def _ask(self) -> bool:
+    @property
+    def _next(self) -> float:
+        """Seconds until it is asked again."""
+        if self._failures:
+            return pause(self._failures)
+        return self._terms.again_after * self._terms.minute if self._blocked else self._terms.renewal
+
+    async def _ask(self, minutes: int) -> bool:
         try:
-            await self._protector.protect(self._terms.minutes)
+            await self._protector.protect(minutes)
+        except ProtectionRefused as reason:
+            if not self._blocked:
+                log.warning("protection.refused", reason=str(reason), effect="jobs go on, and it is asked for again")
+            self._blocked, self._failures = True, 0
+            return False
         except Temporary as error:
             if not self._failures:
                 log.warning("protection.failed", reason=str(error), effect="jobs go on unprotected")
             self._failures += 1
             return False
-        if self._failures:
+        if self._failures or self._blocked:
             log.info("protection.works", after=self._failures)
-        self._failures = 0
+        self._blocked, self._failures = False, 0
         return True
 
-    async def _give_up(self) -> None:
+    async def _look(self) -> None:
+        """See every ten minutes whether this task has been replaced; not at once: few tasks have work for so long."""
+        now = asyncio.get_running_loop().time()
+        if self._look_at is None:
+            self._look_at = now + self._terms.renewal
+        if now < self._look_at or self._seen_replaced > 1:
+            return
+        self._look_at = now + self._terms.renewal
         try:
-            await self._protector.release()
-        except (ProtectionRefused, Temporary) as error:  # it ends by itself
-            log.info("protection.kept", reason=str(error), minutes=self._terms.minutes)
+            self._seen_replaced = self._seen_replaced + 1 if await self._protector.replaced() else 0
+        except Temporary as error:
+            log.info("protection.unseen", reason=str(error), effect="a replaced task ends when it has no job")
+        if self._seen_replaced > 1:
+            log.warning("protection.replaced", effect="no more is received; what runs is ended")
+            self._drain()
+
+    async def _give_up(self) -> None:
+        """Release the task, again and again until it is or has work: an idle task that stays protected costs."""
+        failures = 0
+        while not self._jobs:
+            try:
+                await self._protector.release()
+            except (ProtectionRefused, Temporary) as error:
+                if not failures:
+                    log.info("protection.kept", reason=str(error))
+                failures += 1
+                await self._until(busy=True, seconds=pause(failures))
+            else:
+                return
 
     async def _until(self, *, busy: bool, seconds: float | None) -> None:
         """Return when jobs run (*busy*) or none does, or after *seconds*."""

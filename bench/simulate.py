@@ -1,5 +1,5 @@
 """
-What the scaling policy of deploy/archiver.yaml makes of a day of bursty arrivals: a table, and with --plot a picture.
+What the scaling policy of deploy/worker.yaml makes of a day of bursty arrivals: a table, and with --plot a picture.
 
     simulate.py                     print the table, from the job times in job_times.json
     simulate.py --write             write it into docs/scaling.md

@@ -5,7 +5,7 @@ Pure: no clock, no file, and the same seed gives the same day. What is modelled,
 
 * A task has slots; a message goes to a random task with a free one, as tasks long-poll side by side.
 * Jobs of one task share its CPU and its bandwidth: where they ask for more than there is, all get slower alike.
-* Scaling is target tracking, as Application Auto Scaling documents it, on the metric of deploy/archiver.yaml:
+* Scaling is target tracking, as Application Auto Scaling documents it, on the metric of deploy/worker.yaml:
   (messages waiting + in work) / running tasks, a value a minute, a minute late. Its alarms fire after three minutes
   above the target, and after fifteen below 90 % of it; the number of tasks is then made proportional to the metric.
 * A task works some time after it was asked for. A task at work is protected: scaling in takes idle ones alone; without

@@ -1,11 +1,13 @@
 """
-Task scale-in protection, asked of the ECS agent beside us.
+Task scale-in protection, asked of the ECS agent beside us; and of ECS, whether this task has been replaced.
 
-    PUT $ECS_AGENT_URI/task-protection/v1/state   {"ProtectionEnabled": true, "ExpiresInMinutes": 10}
+    PUT $ECS_AGENT_URI/task-protection/v1/state   {"ProtectionEnabled": true, "ExpiresInMinutes": 60}
 
 It answers with `protection` (done), with `failure` (the service's answer is no, with a `Reason`) or with `error` (the
-call failed: access denied, throttled, ...), as ECS's developer guide has it under "Task scale-in protection endpoint".
-The task's role has to allow `ecs:UpdateTaskProtection`.
+call failed: access denied, throttled, ...), as ECS's developer guide has it under "Amazon ECS task scale-in protection
+endpoint". Of the reasons, its "Protect your Amazon ECS tasks from being terminated by scale-in events" says:
+DEPLOYMENT_BLOCKED "means the service has more protected tasks than the desired count of tasks for the service"; that is
+no word on this task. The task's role has to allow `ecs:UpdateTaskProtection`.
 """
 
 import json
@@ -15,20 +17,23 @@ from typing import Any
 
 import aiohttp
 
+from archiver.aws.ecs_service import Services, open_services
 from archiver.errors import Temporary
 from archiver.protection import ProtectionRefused
 
 PATIENCE = 5.0  # seconds for one answer
 LONGEST = 64 * 1024  # bytes of one answer
-NO_SERVICE = "TASK_NOT_VALID"  # the task was run by hand: nothing scales it
+BLOCKED = "DEPLOYMENT_BLOCKED"
 
 
 class EcsAgent:
     """The agent at *uri*, the value of ECS_AGENT_URI."""
 
-    def __init__(self, session: aiohttp.ClientSession, uri: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, uri: str, services: Services) -> None:
         self._session = session
         self._url = f"{uri.rstrip('/')}/task-protection/v1/state"
+        self._services = services
+        self._task = ""  # its ARN, which every answer has
 
     async def protect(self, minutes: int) -> None:
         await self._put({"ProtectionEnabled": True, "ExpiresInMinutes": minutes}, enabled=True)
@@ -36,13 +41,20 @@ class EcsAgent:
     async def release(self) -> None:
         await self._put({"ProtectionEnabled": False}, enabled=False)
 
+    async def replaced(self) -> bool:
+        if not self._task:
+            raise Temporary("the ECS agent did not say which task this is")
+        return await self._services.replaced(self._task)
+
     async def _put(self, wanted: Mapping[str, Any], *, enabled: bool) -> None:
         try:
             async with self._session.put(self._url, json=wanted) as response:
                 body, status = await _read(response), response.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Temporary(f"the ECS agent did not answer: {type(error).__name__}: {error}") from error
-        understand(status, body, enabled=enabled)
+        told = _parsed(status, body)
+        self._task = _task(told) or self._task
+        understand(status, told, enabled=enabled)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -52,29 +64,42 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return body
 
 
-def understand(status: int, body: bytes, *, enabled: bool) -> None:
-    """What the agent's answer means. Raises ProtectionRefused, Temporary."""
+def _parsed(status: int, body: bytes) -> dict[str, Any]:
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
         raise Temporary(f"the ECS agent answered {status} with what is no answer: {body[:100]!r}")
+    return told
+
+
+def _task(told: Mapping[str, Any]) -> str:
+    match told:
+        case {"protection": {"TaskArn": str(arn)}} | {"failure": {"Arn": str(arn)}} | {"error": {"Arn": str(arn)}}:
+            return arn
+    return ""
+
+
+def understand(status: int, told: Mapping[str, Any], *, enabled: bool) -> None:
+    """What the agent's answer means. Raises ProtectionRefused, Temporary."""
     match told:
         case {"protection": {"ProtectionEnabled": bool(state)}} if state is enabled:
             return
-        case {"failure": {"Reason": str(reason), **rest}} if reason != NO_SERVICE:
+        case {"failure": {"Reason": "TASK_NOT_VALID"}}:
+            raise Temporary("TASK_NOT_VALID: the task belongs to no service")
+        case {"failure": {"Reason": str(reason), **rest}}:
             detail = rest.get("Detail")
-            raise ProtectionRefused(f"{reason}: {detail}" if detail else reason)
-        case {"failure": {"Reason": str(reason)}}:
-            raise Temporary(f"{reason}: the task belongs to no service")
+            kind = ProtectionRefused if reason == BLOCKED else Temporary
+            raise kind(f"{reason}: {detail}" if detail else reason)
         case {"error": {"Code": str(code), **rest}}:
             raise Temporary(f"{code}: {rest.get('Message', '')}")
-    raise Temporary(f"the ECS agent answered {status} with something else: {body[:100]!r}")
+    raise Temporary(f"the ECS agent answered {status} with something else: {str(told)[:100]}")
 
 
 @asynccontextmanager
 async def open_agent(uri: str, patience: float = PATIENCE) -> AsyncIterator[EcsAgent]:
     """The agent at *uri*. Every answer is waited for *patience* seconds at the most."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=patience), trust_env=False) as session:
-        yield EcsAgent(session, uri)
+    timeout = aiohttp.ClientTimeout(total=patience)
+    async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session, open_services(patience) as services:
+        yield EcsAgent(session, uri, services)

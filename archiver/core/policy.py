@@ -21,6 +21,7 @@ SWEEP = ("s3:ListBucketMultipartUploads",)
 ENCRYPT = ("kms:Decrypt", "kms:GenerateDataKey")
 DECRYPT = ("kms:Decrypt",)
 PROTECT = ("ecs:UpdateTaskProtection",)
+LOOK = ("ecs:DescribeTasks", "ecs:DescribeServices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ def grants(needs: Needs) -> list[Grant]:
         Grant("UseKeys", ENCRYPT, _once(needs.kms_keys), "buckets and queues are encrypted with these keys"),
         Grant("ReadEncryptedSources", DECRYPT, _once(needs.source_keys), "objects are encrypted with these keys"),
         Grant("ProtectTask", PROTECT, (needs.tasks,) if needs.on_ecs else (), "a task at work is not scaled away"),
+        Grant("SeeDeployment", LOOK, _on_ecs(needs), "a task that a deployment has replaced ends, however busy"),
     ]
     return [grant for grant in granted if grant.resources]
 
@@ -94,6 +96,11 @@ def _literal(text: str) -> str:
     elements: Variables and tags", special characters).
     """
     return re.sub(r"[*?$]", r"${\g<0>}", text)
+
+
+def _on_ecs(needs: Needs) -> tuple[str, ...]:
+    """The tasks and the services of their cluster."""
+    return _once((needs.tasks, needs.tasks.replace(":task/", ":service/"))) if needs.on_ecs else ()
 
 
 def _once(names: Sequence[str]) -> tuple[str, ...]:

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from faults.agent import MISBEHAVES, NO_SERVICE, REFUSES, Agent, agent
+from faults.agent import MISBEHAVES, REFUSES, TASK, Agent, agent
+from faults.cluster import PREFIX, Task
 
-from archiver.aws import ecs
 from archiver.aws.ecs import open_agent
+from archiver.aws.ecs_service import is_replaced
 from archiver.errors import Temporary
 from archiver.protection import ProtectionRefused
 
@@ -52,5 +53,71 @@ async def test_an_agent_that_is_not_there_is_no_refusal() -> None:
             await protector.protect(10)
 
 
-def test_a_task_of_no_service_is_told_so() -> None:
-    assert NO_SERVICE["failure"]["Reason"] == ecs.NO_SERVICE
+# ---- whether it has been replaced
+
+OTHER = f"{PREFIX}:task-definition/archiver:2"
+
+
+@pytest.fixture
+def ecs(fake: Agent, monkeypatch: pytest.MonkeyPatch) -> Agent:
+    """An agent on whose port ECS's API answers too."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_ECS", fake.uri)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    return fake
+
+
+async def test_a_task_is_replaced_where_another_revision_runs_in_full_number(ecs: Agent) -> None:
+    async with open_agent(ecs.uri) as protector:
+        await protector.protect(10)
+        assert await protector.replaced() is False
+        ecs.service.revision = OTHER
+        assert await protector.replaced() is False, "none of the new ones runs yet"
+        ecs.service.tasks["new"] = Task("new", OTHER)
+        assert await protector.replaced() is True
+
+    assert ecs.described == ["DescribeTasks", "DescribeServices"] * 3
+
+
+async def test_who_may_not_ask_is_not_replaced(ecs: Agent) -> None:
+    ecs.secretive = True
+    async with open_agent(ecs.uri) as protector:
+        await protector.protect(10)
+        with pytest.raises(Temporary, match="DescribeTasks"):
+            await protector.replaced()
+
+
+async def test_a_task_that_no_answer_named_can_not_be_asked_for(ecs: Agent) -> None:
+    async with open_agent(ecs.uri) as protector:
+        with pytest.raises(Temporary, match="which task"):
+            await protector.replaced()
+
+
+async def test_a_task_of_no_service_is_not_replaced(ecs: Agent) -> None:
+    ecs.group = "family:archiver"
+    async with open_agent(ecs.uri) as protector:
+        await protector.protect(10)
+        with pytest.raises(Temporary, match=TASK):
+            await protector.replaced()
+
+
+def deployment(**more: object) -> dict[str, object]:
+    new = {"status": "PRIMARY", "taskDefinition": "new", "desiredCount": 2, "runningCount": 2, "failedTasks": 0}
+    return {"deployments": [{"status": "ACTIVE", "taskDefinition": "old"}, new | more]}
+
+
+@pytest.mark.parametrize(
+    ("service", "replaced"),
+    [
+        (deployment(), True),
+        (deployment(taskDefinition="old"), False),
+        (deployment(runningCount=1), False),
+        (deployment(failedTasks=1), False),
+        (deployment(desiredCount=0, runningCount=0), False),
+        ({}, False),
+    ],
+)
+def test_only_a_new_revision_that_runs_well_replaces_a_task(service: dict[str, object], replaced: bool) -> None:
+    assert is_replaced("old", service) is replaced
+    assert is_replaced(None, service) is False

@@ -94,11 +94,14 @@ def test_keys_and_ecs_are_granted_where_they_are_used_and_not_otherwise() -> Non
     tasks = "arn:aws:ecs:eu-west-1:123456789012:task/zips/*"
     usual = {grant.sid for grant in grants(NEEDS)}
 
-    assert usual.isdisjoint({"UseKeys", "ReadEncryptedSources", "ProtectTask"})
+    assert usual.isdisjoint({"UseKeys", "ReadEncryptedSources", "ProtectTask", "SeeDeployment"})
     assert of("UseKeys", replace(NEEDS, kms_keys=(key,))).actions == ("kms:Decrypt", "kms:GenerateDataKey")
     assert of("ReadEncryptedSources", replace(NEEDS, source_keys=(key,))).actions == ("kms:Decrypt",)
     assert of("ProtectTask", replace(NEEDS, on_ecs=True, tasks=tasks)).resources == (tasks,)
     assert of("ProtectTask", replace(NEEDS, on_ecs=True)).resources == ("*",)
+    services = tasks.replace(":task/", ":service/")
+    assert of("SeeDeployment", replace(NEEDS, on_ecs=True, tasks=tasks)).resources == (tasks, services)
+    assert of("SeeDeployment", replace(NEEDS, on_ecs=True)).resources == ("*",)
 
 
 def test_buckets_are_named_in_the_partition_of_their_region() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from cfnlint.decode import decode
 
-FILE = Path(__file__).parents[2] / "deploy" / "archiver.yaml"
+DEPLOY = Path(__file__).parents[2] / "deploy"
+FILES = {"data": DEPLOY / "data.yaml", "worker": DEPLOY / "worker.yaml"}
 REGION, ACCOUNT, STACK = "eu-west-1", "123456789012", "zips"
 
 REQUIRED = {
@@ -20,22 +21,41 @@ REQUIRED = {
 PEM = "-----BEGIN PUBLIC KEY-----\nMIIBIjANBgkqhkiG9w0BAQ+/=\n-----END PUBLIC KEY-----\n"
 SECRET = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:archiver/signing-AbCdEf"
 SIGNED = {"SigningKey": "A", "SigningPublicKeyA": PEM, "SigningPrivateKeySecretArn": SECRET}
+KEY = f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0123-4567"
 EVERYTHING = (
     REQUIRED
     | SIGNED
     | {
+        "RepositoryCredentialsSecretArn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:ghcr-AbCdEf",
         "SourcePrefixes": "photos/2026/,scans/",
-        "SourceKeyArns": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0123-4567",
+        "SourceKeyArns": KEY,
+        "AccessLogBucket": "access-logs",
         "DomainName": "files.example.com",
         "CertificateArn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/0123-4567",
         "SigningPublicKeyB": PEM,
         "ProgressQueue": "yes",
+        "ProducerArns": "arn:aws:iam::999999999999:role/backend, arn:aws:iam::888888888888:root",
+        "ConsumerArns": "arn:aws:iam::999999999999:role/backend",
+        "PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/boundary",
+        "RolePath": "/services/",
+        "ArchiveKeyArn": f"{KEY}-archives",
+        "QueueKeyArn": f"{KEY}-queues",
+        "SecretKeyArn": f"{KEY}-secrets",
+        "LogKeyArn": f"{KEY}-logs",
         "RaisedTasks": "8",
         "TimeZone": "Europe/Berlin",
         "AlarmTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms",
+        "TicketTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:tickets",
     }
 )
-"""Every optional parameter given."""
+"""Every optional parameter given but those that name what is there already."""
+BESIDE = REQUIRED | {
+    "SourceQueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:theirs",
+    "DeadLetterQueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:theirs-dead",
+    "AnswerQueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:theirs-answers",
+    "ArchiveBucketName": "their-bucket",
+}
+"""The worker alone, beside a bucket and queues that are there."""
 
 
 class NoValue:
@@ -50,32 +70,44 @@ ARNS = {
     "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
 }
 PSEUDO = {
-    "AWS::Region": REGION,
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
     "AWS::StackName": STACK,
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{STACK}/0a1b2c3d-0000-1111-2222-333344445555",
+    "AWS::URLSuffix": "amazonaws.com",
     "AWS::NoValue": NoValue,
 }
 
 
 @cache
-def parsed() -> dict[str, Any]:
-    """The template with its functions in their long form."""
-    template, problems = decode(str(FILE))
+def parsed(which: str) -> dict[str, Any]:
+    """A template with its functions in their long form."""
+    template, problems = decode(str(FILES[which]))
     assert not problems, problems
     return dict(template)
 
 
-class Stack:
-    """The template with *given* parameters. Resources are named by their logical ids, buckets in small letters."""
+@cache
+def every(section: str) -> dict[str, Any]:
+    """One section of both templates."""
+    return {name: told for which in FILES for name, told in parsed(which).get(section, {}).items()}
 
-    def __init__(self, given: Mapping[str, str]) -> None:
-        template = parsed()
+
+class Stack:
+    """
+    One of the templates with *given* parameters. Resources are named by their logical ids, buckets in small letters;
+    but queues that have names.
+    """
+
+    def __init__(self, which: str, given: Mapping[str, str], region: str = REGION) -> None:
+        self.template = parsed(which)
+        self.pseudo = PSEUDO | {"AWS::Region": region}
+        self.given = {name: value for name, value in given.items() if name in self.template["Parameters"]}
         self.parameters = {
-            name: given.get(name, str(told.get("Default", ""))) for name, told in template["Parameters"].items()
+            name: self.given.get(name, str(told.get("Default", "")))
+            for name, told in self.template["Parameters"].items()
         }
-        assert set(given) <= set(self.parameters)
-        self._kept = {name: told for name, told in template["Resources"].items() if self._is_there(told)}
+        self._kept = {name: told for name, told in self.template["Resources"].items() if self._is_there(told)}
         self.types = {name: str(told["Type"]) for name, told in self._kept.items()}
 
     @cached_property
@@ -85,7 +117,8 @@ class Stack:
 
     @cached_property
     def outputs(self) -> dict[str, Any]:
-        return {name: self.value(told["Value"]) for name, told in parsed()["Outputs"].items() if self._is_there(told)}
+        told = self.template["Outputs"]
+        return {name: self.value(one["Value"]) for name, one in told.items() if self._is_there(one)}
 
     def of_type(self, kind: str) -> dict[str, Any]:
         """The properties of the resources of one type, by their logical ids."""
@@ -95,7 +128,7 @@ class Stack:
         """The descriptions of the assertions that the parameters do not meet."""
         return [
             str(told["AssertDescription"])
-            for rule in parsed()["Rules"].values()
+            for rule in self.template["Rules"].values()
             if self._truth(rule.get("RuleCondition", True))
             for told in rule["Assertions"]
             if not self._truth(told["Assert"])
@@ -122,7 +155,7 @@ class Stack:
             return node
         ((name, told),) = node.items()
         if name == "Condition":
-            return self._truth(parsed()["Conditions"][told])
+            return self._truth(self.template["Conditions"][told])
         if name == "Fn::Equals":
             left, right = (str(self.value(one)) for one in told)
             return left == right
@@ -130,30 +163,36 @@ class Stack:
         return {"Fn::Not": not answers[0], "Fn::And": all(answers), "Fn::Or": any(answers)}[str(name)]
 
     def _ref(self, name: str) -> Any:
-        if name in PSEUDO:
-            return PSEUDO[name]
+        if name in self.pseudo:
+            return self.pseudo[name]
         if name not in self.parameters:
             kind = self.types[name]
             if kind == "AWS::SQS::Queue":
-                return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{name}"
+                return f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{self._name(name)}"
             return self._arn(name) if kind == "AWS::SecretsManager::Secret" else self._name(name)
         text = self.parameters[name]
-        kind = parsed()["Parameters"][name]["Type"]
-        return text.split(",") if kind == "CommaDelimitedList" or kind.startswith("List<") else text
+        kind = self.template["Parameters"][name]["Type"]
+        return (
+            [part.strip() for part in text.split(",")]
+            if kind == "CommaDelimitedList" or kind.startswith("List<")
+            else text
+        )
 
     def _getatt(self, told: Any) -> str:
         name, attribute = told.split(".", 1) if isinstance(told, str) else told
         assert name in self.types, f"{name} is not there"
-        known = {"Arn": self._arn, "QueueName": self._name, "Name": self._name}
+        known = {"Arn": self._arn, "Name": self._name}
         return known[attribute](name) if attribute in known else f"{name}.{attribute}"
 
     def _name(self, name: str) -> str:
         assert name in self.types, f"{name} is not there"
+        if "QueueName" in self._kept[name].get("Properties", {}):
+            return str(self.value(self._kept[name]["Properties"]["QueueName"]))
         return name.lower() if self.types[name] == "AWS::S3::Bucket" else name
 
     def _arn(self, name: str) -> str:
         form = ARNS[self.types[name]]
-        return form.format(region=REGION, account=ACCOUNT, name=name, bucket=name.lower())
+        return form.format(region=REGION, account=ACCOUNT, name=self._name(name), bucket=name.lower())
 
     def _sub(self, told: Any) -> str:
         text, given = (told, {}) if isinstance(told, str) else told
@@ -185,4 +224,25 @@ class Stack:
 
     def _findinmap(self, told: list[Any]) -> Any:
         name, first, second = (self.value(one) for one in told)
-        return self.value(parsed()["Mappings"][name][first][second])
+        return self.value(self.template["Mappings"][name][first][second])
+
+
+class Whole:
+    """Both templates, one after the other: the worker's with what the data's says of itself."""
+
+    def __init__(self, given: Mapping[str, str], region: str = REGION) -> None:
+        assert set(given) <= set(every("Parameters")), "a parameter that neither knows"
+        self.data = Stack("data", given, region)
+        pairs = [pair.partition("=") for pair in str(self.data.outputs["ForWorker"]).split()]
+        self.worker = Stack("worker", {**given, **{name: value for name, _, value in pairs}}, region)
+        self.types = self.data.types | self.worker.types
+        self.resources = self.data.resources | self.worker.resources
+        self.outputs = self.data.outputs | self.worker.outputs
+        self.parameters = self.data.parameters | self.worker.parameters
+
+    def of_type(self, kind: str) -> dict[str, Any]:
+        """The properties of the resources of one type, by their logical ids."""
+        return {name: self.resources[name] for name, is_of in self.types.items() if is_of == kind}
+
+    def broken_rules(self) -> list[str]:
+        return self.data.broken_rules() + self.worker.broken_rules()

@@ -12,7 +12,7 @@ from telemetry.test_emf import metrics
 
 from archiver.telemetry.emf import job_line, standing_lines
 
-from .template import EVERYTHING, REQUIRED, STACK, Stack, parsed
+from .template import BESIDE, EVERYTHING, REQUIRED, STACK, Stack, Whole, every
 
 QUEUE = frozenset({"QueueName"})
 SERVICE = frozenset({"ClusterName", "ServiceName"})
@@ -25,6 +25,7 @@ NOT_OURS = {
     ("ECS/ContainerInsights", "DesiredTaskCount", SERVICE),
     ("AWS/ECS", "CPUUtilization", SERVICE),
     ("AWS/ECS", "MemoryUtilization", SERVICE),
+    ("AWS/CloudFront", "5xxErrorRate", frozenset({"DistributionId", "Region"})),
 }
 """Metrics that AWS has, by the names of their dimensions."""
 
@@ -50,13 +51,13 @@ def stated(node: Any) -> Iterator[Looked]:
             yield from stated(one)
 
 
-def dashboard(stack: Stack) -> dict[str, Any]:
+def dashboard(stack: Stack | Whole) -> dict[str, Any]:
     (made,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
     told: dict[str, Any] = json.loads(made["DashboardBody"])
     return told
 
 
-def shown(stack: Stack) -> Iterator[Looked]:
+def shown(stack: Stack | Whole) -> Iterator[Looked]:
     """Every metric of the dashboard, with CloudWatch's abbreviations (`.`: as above, `...`: all as above) undone."""
     for widget in dashboard(stack)["widgets"]:
         above: list[str] = []
@@ -72,7 +73,7 @@ def shown(stack: Stack) -> Iterator[Looked]:
 
 @pytest.mark.parametrize("given", [REQUIRED, EVERYTHING], ids=["required", "everything"])
 def test_only_metrics_that_are_there_are_looked_at(given: Mapping[str, str]) -> None:
-    stack = Stack(given)
+    stack = Whole(given)
     looked = [*stated(stack.resources), *shown(stack)]
     there = emitted() | NOT_OURS
 
@@ -82,7 +83,7 @@ def test_only_metrics_that_are_there_are_looked_at(given: Mapping[str, str]) -> 
 
 
 def test_metrics_carry_the_name_that_alarms_look_for() -> None:
-    (container,) = Stack(REQUIRED).resources["TaskDefinition"]["ContainerDefinitions"]
+    (container,) = Whole(REQUIRED).resources["TaskDefinition"]["ContainerDefinitions"]
 
     assert {"Name": "SERVICE_NAME", "Value": STACK} in container["Environment"]
     assert {"Name": "METRICS", "Value": "emf"} in container["Environment"]
@@ -114,7 +115,7 @@ def worth(metrics: list[dict[str, Any]], values: Mapping[str, float]) -> float:
 
 
 def backlog(**values: float) -> float:
-    policy = Stack(REQUIRED).resources["BacklogScaling"]["TargetTrackingScalingPolicyConfiguration"]
+    policy = Whole(REQUIRED).resources["BacklogScaling"]["TargetTrackingScalingPolicyConfiguration"]
     return worth(policy["CustomizedMetricSpecification"]["Metrics"], values)
 
 
@@ -130,21 +131,21 @@ def test_a_number_of_tasks_that_is_late_or_0_makes_no_backlog_of_its_own() -> No
 
 
 def test_the_target_is_by_default_a_busy_task_with_nothing_waiting() -> None:
-    stack = Stack(REQUIRED)
+    stack = Whole(REQUIRED)
     policy = stack.resources["BacklogScaling"]["TargetTrackingScalingPolicyConfiguration"]
 
     assert policy["TargetValue"] == stack.parameters["BacklogPerTask"] == stack.parameters["MaxConcurrentJobs"]
-    assert int(parsed()["Parameters"]["MinTasks"]["MinValue"]) == 1, "nothing is divided by no tasks"
+    assert int(every("Parameters")["MinTasks"]["MinValue"]) == 1, "nothing is divided by no tasks"
 
 
 def test_more_tasks_can_be_there_ahead_of_a_burst_that_is_known() -> None:
-    target = Stack(EVERYTHING).resources["ScalableTarget"]
+    target = Whole(EVERYTHING).resources["ScalableTarget"]
     begun, ended = target["ScheduledActions"]
 
     assert (begun["Schedule"], begun["Timezone"]) == ("cron(50 8 * * ? *)", "Europe/Berlin")
     assert begun["ScalableTargetAction"] == {"MinCapacity": "8", "MaxCapacity": target["MaxCapacity"]}
     assert ended["ScalableTargetAction"] == {"MinCapacity": target["MinCapacity"], "MaxCapacity": target["MaxCapacity"]}
-    assert "ScheduledActions" not in Stack(REQUIRED).resources["ScalableTarget"]
+    assert "ScheduledActions" not in Whole(REQUIRED).resources["ScalableTarget"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_more_tasks_can_be_there_ahead_of_a_burst_that_is_known() -> None:
     ],
 )
 def test_messages_that_wait_while_nothing_ends_are_an_alarm(values: dict[str, float], alarm: bool) -> None:
-    told = Stack(REQUIRED).resources["NoCompletionsAlarm"]
+    told = Whole(REQUIRED).resources["NoCompletionsAlarm"]
 
     assert (worth(told["Metrics"], values) >= told["Threshold"]) is alarm
     assert told["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
@@ -165,51 +166,129 @@ def test_messages_that_wait_while_nothing_ends_are_an_alarm(values: dict[str, fl
 
 def test_the_alarm_of_no_completions_needs_no_worker_that_tells() -> None:
     """An image that does not start tells no metrics, and a metric that was never told can't be filled in."""
-    metrics = Stack(REQUIRED).resources["NoCompletionsAlarm"]["Metrics"]
+    metrics = Whole(REQUIRED).resources["NoCompletionsAlarm"]["Metrics"]
 
     assert {one["MetricStat"]["Metric"]["Namespace"] for one in metrics if "MetricStat" in one} == {"AWS/SQS"}
 
 
+@pytest.mark.parametrize(
+    ("values", "alarm"),
+    [
+        ({"visible": 1.0, "age": 1000.0}, True),
+        ({"visible": 1.0, "age": 100.0}, False),
+        ({"visible": 0.0, "age": 40_000.0}, False),  # a long job: its message is not deleted yet
+    ],
+)
+def test_a_long_job_is_no_message_that_waits(values: dict[str, float], alarm: bool) -> None:
+    told = Whole(REQUIRED).resources["OldestMessageAlarm"]
+
+    assert (worth(told["Metrics"], values) > float(told["Threshold"])) is alarm
+    assert told["ComparisonOperator"] == "GreaterThanThreshold"
+
+
+@pytest.mark.parametrize(
+    ("values", "alarm"),
+    [
+        ({"rejected": 60.0, "jobs": 100.0}, True),
+        ({"rejected": 40.0, "jobs": 100.0}, False),
+        ({"rejected": 9.0, "jobs": 9.0}, False),  # a photo deleted between click and job wakes nobody
+    ],
+)
+def test_a_few_rejected_requests_wake_nobody_and_many_at_once_do(values: dict[str, float], alarm: bool) -> None:
+    told = Whole(REQUIRED).resources["RejectionsAlarm"]
+
+    assert (worth(told["Metrics"], values) >= told["Threshold"]) is alarm
+
+
+@pytest.mark.parametrize(("running", "alarm"), [(3.0, True), (4.0, False), (5.0, False)])
+def test_tasks_that_do_not_come_up_are_an_alarm(running: float, alarm: bool) -> None:
+    told = Whole(REQUIRED).resources["TasksMissingAlarm"]
+
+    assert (worth(told["Metrics"], {"running": running, "desired": 4.0}) >= told["Threshold"]) is alarm
+
+
 # ---- alarms
+
+WAKES = {
+    "OldestMessageAlarm",
+    "NoCompletionsAlarm",
+    "TasksMissingAlarm",
+    "PausedAlarm",
+    "LeasesLostAlarm",
+    "InternalAlarm",
+    "RetriesExhaustedAlarm",
+    "SourceDeniedAlarm",
+    "SourceNotAllowedAlarm",
+    "RejectionsAlarm",
+}
+TICKETS = {"DeadLetterAlarm", "AnswerDeadLetterAlarm", "AnswerAgeAlarm", "FailureAgeAlarm"}
 
 
 def alarms(given: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    return Stack(given).of_type("AWS::CloudWatch::Alarm")
+    return Whole(given).of_type("AWS::CloudWatch::Alarm")
 
 
 def test_there_is_an_alarm_for_each_thing_that_nobody_would_see() -> None:
-    made = alarms(REQUIRED | {"OldestMessageSeconds": "600"})
+    made = alarms(REQUIRED | {"OldestMessageSeconds": "600", "UnreadSeconds": "7200"})
 
-    assert set(made) == {
-        "OldestMessageAlarm",
-        "DeadLetterAlarm",
-        "AnswerDeadLetterAlarm",
-        "NoCompletionsAlarm",
-        "LeasesLostAlarm",
-        "PausedAlarm",
-    }
+    assert set(made) == WAKES | TICKETS
     assert made["OldestMessageAlarm"]["Threshold"] == "600"
+    assert made["AnswerAgeAlarm"]["Threshold"] == made["FailureAgeAlarm"]["Threshold"] == "7200"
     assert made["DeadLetterAlarm"]["Dimensions"] == [{"Name": "QueueName", "Value": "DeadLetterQueue"}]
     assert made["LeasesLostAlarm"]["DatapointsToAlarm"] == 2
 
 
-def test_alarms_go_to_the_topic_where_there_is_one_and_say_what_to_do() -> None:
-    topic = [EVERYTHING["AlarmTopicArn"]]
+def test_what_a_person_can_mend_at_once_wakes_somebody_by_its_code() -> None:
+    dimensions = [one.get("Dimensions", []) for name, one in alarms(REQUIRED).items() if name in WAKES]
+    codes = {told["Value"] for one in dimensions for told in one if told["Name"] == "Code"}
 
-    for alarm in alarms(EVERYTHING).values():
-        assert alarm["AlarmActions"] == alarm["OKActions"] == topic
+    assert codes == {"internal", "retries_exhausted", "source_denied", "source_not_allowed"}
+
+
+def test_an_alarm_goes_to_its_topic_where_there_is_one_and_says_what_to_do() -> None:
+    for name, alarm in alarms(EVERYTHING).items():
+        topic = EVERYTHING["TicketTopicArn" if name in TICKETS else "AlarmTopicArn"]
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic]
         assert alarm["TreatMissingData"] == "notBreaching"
         assert len(alarm["AlarmDescription"]) > 30
-    assert not any("AlarmActions" in alarm for alarm in alarms(REQUIRED).values())
+    assert not any(alarm["AlarmActions"] for alarm in alarms(REQUIRED).values())
 
 
-def test_the_dashboard_shows_every_alarm_and_the_log() -> None:
-    stack = Stack(REQUIRED)
+def test_errors_of_cloudfront_are_an_alarm_in_the_only_region_that_has_its_metrics() -> None:
+    there = Whole(REQUIRED, region="us-east-1")
+
+    assert there.resources["DownloadErrorsAlarm"]["Dimensions"][0] == {
+        "Name": "DistributionId",
+        "Value": "Distribution",
+    }
+    assert "DownloadErrorsAlarm" not in Whole(REQUIRED).resources
+    assert "DownloadErrorsAlarm" not in Whole(REQUIRED | {"CloudFront": "no"}, region="us-east-1").resources
+
+
+def test_the_worker_alone_watches_what_it_has() -> None:
+    stack = Stack("worker", BESIDE)
+
+    assert set(stack.of_type("AWS::CloudWatch::Alarm")) == (WAKES | TICKETS) - {
+        "AnswerDeadLetterAlarm",
+        "FailureAgeAlarm",
+    }
+    assert listed(stack) == sorted(stack.of_type("AWS::CloudWatch::Alarm"))
+    assert {one[2]["QueueName"] for one in shown(stack) if one[0] == "AWS/SQS"} == {"theirs"}
+
+
+def listed(stack: Stack | Whole) -> list[str]:
+    """The alarms that the dashboard shows."""
+    (arns,) = (one["properties"]["alarms"] for one in dashboard(stack)["widgets"] if one["type"] == "alarm")
+    return sorted(arn.rpartition(":")[2] for arn in arns)
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-east-1"])
+def test_the_dashboard_shows_every_alarm_and_the_log(region: str) -> None:
+    stack = Whole(REQUIRED, region=region)
     widgets = dashboard(stack)["widgets"]
-    (listed,) = (one["properties"]["alarms"] for one in widgets if one["type"] == "alarm")
     (log,) = (one["properties"]["query"] for one in widgets if one["type"] == "log")
 
-    assert sorted(arn.rpartition(":")[2] for arn in listed) == sorted(alarms(REQUIRED))
+    assert listed(stack) == sorted(stack.of_type("AWS::CloudWatch::Alarm"))
     assert re.match(r"SOURCE 'LogGroup' \|", log)
     places = [(one["x"], one["y"]) for one in widgets]
     assert len(set(places)) == len(places) and all(one["x"] + one["width"] <= 24 for one in widgets)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import simulate
-from deploy.template import parsed
+from deploy.template import every
 from simulation import DAY, HOUR, MINUTE, Burst, Day, Job, Kind, Settings, Simulation, Task, Told, arrivals
 
 from archiver.settings import Settings as WorkerSettings
@@ -110,8 +110,8 @@ def test_the_page_holds_what_the_simulation_makes(times: dict[str, object]) -> N
 
 
 def test_the_first_case_is_the_template_as_it_stands() -> None:
-    default = {name: told.get("Default") for name, told in parsed()["Parameters"].items()}
-    policy = parsed()["Resources"]["BacklogScaling"]["Properties"]["TargetTrackingScalingPolicyConfiguration"]
+    default = {name: told.get("Default") for name, told in every("Parameters").items()}
+    policy = every("Resources")["BacklogScaling"]["Properties"]["TargetTrackingScalingPolicyConfiguration"]
     first = simulate.CASES[0].settings
 
     assert (first.least, first.most, first.target, first.slots) == (

@@ -1,18 +1,25 @@
-"""An ECS agent that does as it is told: it protects, refuses, fails, talks nonsense, hangs or hangs up."""
+"""
+An ECS agent that answers as the service it belongs to has it (`cluster.py`), or as it is told: it refuses, fails, talks
+nonsense, hangs or hangs up. On the same port it is ECS's API too, for AWS_ENDPOINT_URL_ECS.
+"""
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-PROTECTED = {"protection": {"ExpirationDate": "2026-11-21T10:00:00Z", "ProtectionEnabled": True, "TaskArn": "arn:task"}}
-RELEASED = {"protection": {"ExpirationDate": None, "ProtectionEnabled": False, "TaskArn": "arn:task"}}
-BLOCKED = {"failure": {"Arn": "arn:task", "Detail": None, "Reason": "DEPLOYMENT_BLOCKED"}}
-NO_SERVICE = {"failure": {"Arn": "arn:task", "Detail": None, "Reason": "TASK_NOT_VALID"}}
+from .cluster import PREFIX, Cluster, Task
+
+TASK = f"{PREFIX}:task/zips/0123"
+RELEASED = {"protection": {"ExpirationDate": None, "ProtectionEnabled": False, "TaskArn": TASK}}
+BLOCKED = {"failure": {"Arn": TASK, "Detail": None, "Reason": "DEPLOYMENT_BLOCKED"}}
+NO_SERVICE = {"failure": {"Arn": TASK, "Detail": None, "Reason": "TASK_NOT_VALID"}}
+UNKNOWN = {"failure": {"Arn": TASK, "Detail": "try later", "Reason": "SOMETHING_NEW"}}
 DENIED = {
-    "error": {"Arn": "arn:task", "Code": "AccessDeniedException", "Message": "not authorized"},
+    "error": {"Arn": TASK, "Code": "AccessDeniedException", "Message": "not authorized"},
     "requestID": "b0abe3f0",
 }
 
@@ -20,6 +27,7 @@ REFUSES = (200, json.dumps(BLOCKED))
 MISBEHAVES: dict[str, tuple[int, str] | str] = {
     "denies": (400, json.dumps(DENIED)),
     "knows no service": (200, json.dumps(NO_SERVICE)),
+    "has a new reason": (200, json.dumps(UNKNOWN)),
     "fails": (500, "Internal Server Error"),
     "talks nonsense": (200, "[" * 100_000),
     "says the opposite": (200, json.dumps(RELEASED)),
@@ -31,52 +39,78 @@ MISBEHAVES: dict[str, tuple[int, str] | str] = {
 
 
 class Agent:
-    """*answer*: a status and a body, or a way not to answer; None: it does what it is asked."""
+    """
+    *answer*: a status and a body, or a way not to answer; None: what *service* says to its only task, TASK.
+    *described* are the names of the calls of ECS's API; it refuses them where *secretive*.
+    """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri
         self.answer: tuple[int, str] | str | None = None
         self.asked: list[dict[str, Any]] = []
+        self.described: list[str] = []
+        self.secretive = False
+        self.group = "service:archiver"
+        self.service = Cluster(1, time.monotonic)
+        self.service.tasks[TASK] = Task(TASK, self.service.revision)
         self.over = threading.Event()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The agent's endpoint (PUT) and ECS's API (POST), for the `made` of the server."""
+
+    @property
+    def made(self) -> Agent:
+        return self.server.made  # type: ignore[attr-defined,no-any-return]
+
+    def do_PUT(self) -> None:
+        wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.made.asked.append({"path": self.path, **wanted})
+        answer = self.made.answer
+        if answer == "hangs":
+            self.made.over.wait(60)
+        elif answer == "endless":
+            self._endless()
+        elif answer != "hangs up":
+            self._say(*(answer or (200, json.dumps(self.made.service.answer(TASK, wanted)))))
+        self.close_connection = True
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        call = self.headers["X-Amz-Target"].rpartition(".")[2]
+        self.made.described.append(call)
+        if self.made.secretive:
+            self._say(400, json.dumps({"__type": "AccessDeniedException", "message": "not authorized"}))
+            return
+        service = self.made.service
+        mine = {"taskArn": TASK, "group": self.made.group, "taskDefinitionArn": service.tasks[TASK].revision}
+        told = {"DescribeTasks": {"tasks": [mine]}, "DescribeServices": {"services": [service.described()]}}
+        self._say(200, json.dumps(told[call]))
+
+    def _say(self, status: int, body: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def _endless(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        try:
+            while not self.made.over.wait(0.05):
+                self.wfile.write(b" " * 1000)
+        except OSError:
+            pass
+
+    def log_message(self, *_: Any) -> None:
+        pass
 
 
 @contextmanager
 def agent() -> Iterator[Agent]:
     """An agent on a port of its own."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_PUT(self) -> None:
-            wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            made.asked.append({"path": self.path, **wanted})
-            answer = made.answer
-            if answer == "hangs":
-                made.over.wait(60)
-            elif answer == "endless":
-                self._endless()
-            elif answer != "hangs up":
-                self._say(*(answer or (200, json.dumps(PROTECTED if wanted["ProtectionEnabled"] else RELEASED))))
-            self.close_connection = True
-
-        def _say(self, status: int, body: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def _endless(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            try:
-                while not made.over.wait(0.05):
-                    self.wfile.write(b" " * 1000)
-            except OSError:
-                pass
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made = Agent(f"http://127.0.0.1:{server.server_port}/api/0123")
+    made = server.made = Agent(f"http://127.0.0.1:{server.server_port}/api/0123")  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield made

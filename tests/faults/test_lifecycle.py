@@ -76,7 +76,7 @@ def test_a_signal_before_the_worker_is_ready_to_listen_ends_it_at_once(stage: St
 def test_a_task_at_work_is_protected_from_being_scaled_away_and_afterwards_it_is_not(stage: Stage) -> None:
     """G7: short jobs one after the other share one protection. Renewals are in tests/service."""
     with agent() as ecs:
-        worker = stage.worker(ECS_AGENT_URI=ecs.uri)
+        worker = stage.worker(ECS_AGENT_URI=ecs.uri, AWS_ENDPOINT_URL_ECS=ecs.uri)
         worker.wait_for("worker.ready")
         assert ecs.asked == []
         stage.wait_deleted(stage.ask(stage.photos(1000)), stage.ask(stage.photos(2000)))
@@ -85,20 +85,17 @@ def test_a_task_at_work_is_protected_from_being_scaled_away_and_afterwards_it_is
     stage.finish()
 
 
-def test_a_task_that_is_refused_protection_ends_its_job_and_takes_no_other(stage: Stage) -> None:
-    """G6: the grace period of a stop is none of this; the next worker does the rest."""
-    stage.break_(Delay(before_it=4), "UploadPart", part=1)
+def test_a_task_that_is_refused_protection_works_on_and_takes_other_jobs(stage: Stage) -> None:
+    """G6: DEPLOYMENT_BLOCKED says that enough others are protected, and nothing about this task."""
     with agent() as ecs:
         ecs.answer = REFUSES
         job = stage.ask(stage.photos(6 * MIB))
-        worker = stage.worker(ECS_AGENT_URI=ecs.uri, SHUTDOWN_GRACE_SECONDS="1")
+        worker = stage.worker(ECS_AGENT_URI=ecs.uri, AWS_ENDPOINT_URL_ECS=ecs.uri)
         worker.wait_for("protection.refused")
-        stage.wait_call("UploadPart")
-        late = stage.ask(stage.photos(1000))
+        stage.wait_deleted(job, stage.ask(stage.photos(1000)))
+        assert worker.running
+        worker.terminate()
         assert worker.exit_code() == 0
-    assert stage.ended(job) and not stage.ended(late)
-    stage.worker("clean")
-    stage.wait_deleted(late)
     stage.finish()
 
 
@@ -108,7 +105,7 @@ def test_an_agent_that_misbehaves_stops_no_job(stage: Stage, how: str) -> None:
     with agent() as ecs:
         ecs.answer = MISBEHAVES[how]
         job = stage.ask(stage.photos(1000))
-        worker = stage.worker(ECS_AGENT_URI=ecs.uri)
+        worker = stage.worker(ECS_AGENT_URI=ecs.uri, AWS_ENDPOINT_URL_ECS=ecs.uri)
         stage.wait_deleted(job)
         if how not in ("hangs", "answers without an end"):
             worker.wait_for("protection.failed")
@@ -122,7 +119,7 @@ def test_an_agent_that_misbehaves_stops_no_job(stage: Stage, how: str) -> None:
 def test_an_agent_that_is_not_there_stops_no_job(stage: Stage) -> None:
     """G6"""
     job = stage.ask(stage.photos(1000))
-    worker = stage.worker(ECS_AGENT_URI="http://127.0.0.1:9/api")
+    worker = stage.worker(ECS_AGENT_URI="http://127.0.0.1:9/api", AWS_ENDPOINT_URL_ECS="http://127.0.0.1:9")
     stage.wait_deleted(job)
     worker.wait_for("protection.failed")
     stage.finish()

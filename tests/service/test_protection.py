@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+from hurried import run
 from structlog.testing import capture_logs
 
 from archiver.errors import Temporary
 from archiver.protection import Protection, ProtectionRefused, Terms
 
-QUICK = Terms(minutes=10, idle=0.02, minute=0.004)  # a period of 40 ms
+QUICK = Terms(minutes=10, longest=10, idle=0.02, minute=0.004)  # a period of 40 ms
 
 
 class Orchestrator:
@@ -19,12 +21,19 @@ class Orchestrator:
         self.answers = list(answers)
         self.asked: list[str] = []
         self.told = asyncio.Condition()
+        self.seen: list[bool | Exception] = []
 
     async def protect(self, minutes: int) -> None:
         await self._note(f"protect for {minutes}")
 
     async def release(self) -> None:
         await self._note("release")
+
+    async def replaced(self) -> bool:
+        seen = self.seen.pop(0) if self.seen else False
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
 
     async def _note(self, what: str) -> None:
         async with self.told:
@@ -88,9 +97,17 @@ async def test_a_long_job_is_protected_again_and_again() -> None:
     assert set(orchestrator.asked) == {"protect for 10"}
 
 
-def test_protection_is_renewed_before_four_fifths_of_it_are_over() -> None:
+def test_protection_is_renewed_long_before_it_ends() -> None:
     """G7"""
-    assert 0 < Terms().renewal <= 0.8 * Terms().minutes * 60
+    assert 0 < Terms().renewal <= Terms().minutes * 60 / 5
+
+
+@pytest.mark.parametrize(
+    ("worked", "minutes"), [(0, 60), (30, 60), (31, 62), (300, 600), (24 * 60, 2880), (90_000, 2880)]
+)
+def test_a_job_that_takes_long_is_protected_for_longer(worked: float, minutes: int) -> None:
+    """G7: twice what it has taken; ECS takes 2,880 minutes at the most."""
+    assert Terms().wanted(worked * 60) == minutes
 
 
 async def test_short_jobs_one_after_the_other_share_one_protection() -> None:
@@ -105,28 +122,54 @@ async def test_short_jobs_one_after_the_other_share_one_protection() -> None:
     assert orchestrator.asked == ["protect for 10"]
 
 
-async def test_a_refusal_is_told_once_and_nothing_more_is_asked() -> None:
-    orchestrator = Orchestrator(ProtectionRefused("DEPLOYMENT_BLOCKED"))
-    with capture_logs() as logs:
-        async with keeping(orchestrator) as (protection, refused):
-            protection.busy(1)
-            await asyncio.wait_for(refused.wait(), 10)
-            protection.busy(0)
-            protection.busy(1)
-            await asyncio.sleep(0.05)
-
-    assert orchestrator.asked == ["protect for 10"]
-    assert [line["event"] for line in logs] == ["protection.refused"]
+BLOCKED = ProtectionRefused("DEPLOYMENT_BLOCKED")
 
 
-async def test_a_renewal_can_be_refused_too() -> None:
+async def test_a_refusal_is_told_once_and_jobs_go_on_while_it_is_asked_again() -> None:
     """G6"""
-    orchestrator = Orchestrator()
-    async with keeping(orchestrator) as (protection, refused):
+    orchestrator = Orchestrator(BLOCKED, BLOCKED, BLOCKED)
+    with capture_logs() as logs:
+        async with keeping(orchestrator) as (protection, drained):
+            protection.busy(1)
+            await orchestrator.until_asked(5)
+            assert not drained.is_set()
+
+    assert [line["event"] for line in logs] == ["protection.refused", "protection.works"]
+
+
+async def test_a_refused_renewal_leaves_the_protection_that_stands_until_the_first_moment_without_a_job() -> None:
+    """G6: so that scaling in can go on; short jobs would renew it for ever."""
+    orchestrator, patient = Orchestrator(), Terms(renew_every=1, idle=3600, minute=0.01)
+    async with keeping(orchestrator, patient) as (protection, drained):
         protection.busy(1)
         await orchestrator.until_asked(1)
-        orchestrator.answers = [ProtectionRefused("DEPLOYMENT_BLOCKED")]
-        await asyncio.wait_for(refused.wait(), 10)
+        orchestrator.answers = [BLOCKED] * 1000
+        await orchestrator.until_asked(3)
+        assert "release" not in orchestrator.asked
+        orchestrator.answers = []
+        orchestrator.answers = [BLOCKED]
+        await orchestrator.until_asked(len(orchestrator.asked) + 1)
+        protection.busy(0)
+        async with asyncio.timeout(10), orchestrator.told:
+            await orchestrator.told.wait_for(lambda: orchestrator.asked[-1] == "release")
+
+    assert not drained.is_set()
+
+
+async def test_a_task_that_is_replaced_drains_once_and_stays_protected_until_its_jobs_have_ended() -> None:
+    """G6: seen twice, so that a revision that is about to fail drains nobody."""
+    orchestrator = Orchestrator()
+    orchestrator.seen = [True, False, Temporary("no answer"), True, True, True]
+    with capture_logs() as logs:
+        async with keeping(orchestrator) as (protection, drained):
+            protection.busy(1)
+            await asyncio.wait_for(drained.wait(), 10)
+            asked = len(orchestrator.asked)
+            await orchestrator.until_asked(asked + 3)
+
+    assert asked == 6, "the first request comes with no look"
+    assert [line["event"] for line in logs] == ["protection.unseen", "protection.replaced"]
+    assert set(orchestrator.asked) == {"protect for 10"}
 
 
 async def test_a_failure_is_told_once_and_tried_again() -> None:
@@ -153,7 +196,7 @@ async def test_a_task_that_was_never_protected_is_not_released() -> None:
 
 
 async def test_a_release_that_fails_is_no_trouble() -> None:
-    orchestrator, terms = Orchestrator(), Terms(idle=0.01)
+    orchestrator, terms = Orchestrator(), Terms(minutes=10, idle=0.01)
     async with keeping(orchestrator, terms) as (protection, refused):
         protection.busy(1)
         await orchestrator.until_asked(1)
@@ -164,3 +207,20 @@ async def test_a_release_that_fails_is_no_trouble() -> None:
         await orchestrator.until_asked(3)
 
     assert not refused.is_set()
+
+
+def test_a_release_that_fails_is_tried_until_it_is_done() -> None:
+    """Protection may stand for two days: an idle task that keeps it could not be scaled away."""
+
+    async def day() -> None:
+        orchestrator = Orchestrator()
+        async with keeping(orchestrator, Terms()) as (protection, _):
+            protection.busy(1)
+            await asyncio.sleep(60)
+            orchestrator.answers = [Temporary("no answer"), BLOCKED]
+            protection.busy(0)
+            await asyncio.sleep(60)
+
+        assert orchestrator.asked == ["protect for 60", "release", "release", "release"]
+
+    run(day())

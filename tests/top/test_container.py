@@ -4,6 +4,10 @@ import json
 import re
 from pathlib import Path
 
+import yaml
+
+from archiver.settings import Settings
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -34,12 +38,19 @@ def test_container_does_not_run_as_root() -> None:
     assert last_stage()["USER"] == "10001"
 
 
-def test_base_images_are_pinned_to_a_python_of_the_project() -> None:
-    """`latest` is another program every month."""
-    assert [argument for word, argument in instructions() if word == "FROM"] == [
-        "python:3.13-slim AS build",
-        "python:3.13-slim",
-    ]
+def test_base_images_are_pinned_by_digest_and_of_one_python() -> None:
+    """A tag is another program every month."""
+    images = {argument.partition(" AS ")[0] for word, argument in instructions() if word == "FROM"}
+
+    assert len(images) == 1
+    assert re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", images.pop())
+
+
+def test_compose_gives_it_a_process_1_that_reaps_and_longer_to_stop_than_its_jobs_get() -> None:
+    worker = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]
+
+    assert worker["init"] is True
+    assert float(worker["stop_grace_period"].removesuffix("s")) > Settings.model_fields["grace_seconds"].default
 
 
 def test_last_stage_holds_the_environment_alone() -> None:

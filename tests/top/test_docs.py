@@ -14,7 +14,12 @@ ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"((?:[A-H]\d+(?:, )?)+)(?:, promise \d+)?(?::|$)")
 
 
-ELSEWHERE = ("tests/aws/test_links.py", "tests/worker/test_links.py", "tests/service/test_protection.py")
+ELSEWHERE = (
+    "tests/aws/test_links.py",
+    "tests/worker/test_links.py",
+    "tests/service/test_protection.py",
+    "tests/service/test_protected_service.py",
+)
 """Tests of rows that need no proxy."""
 
 

@@ -1,0 +1,73 @@
+"""
+Which revision ECS wants of a service, and whether a task of it has been replaced.
+
+The task's role has to allow `ecs:DescribeTasks` and `ecs:DescribeServices`, and its subnets have to reach ECS's API
+(`com.amazonaws.REGION.ecs` where they have endpoints). Without either, nobody is taken to be replaced.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import aioboto3
+
+from archiver.aws.clients import region, tuned, usable
+from archiver.aws.faults import DENIED, table, translated
+from archiver.errors import ConfigurationFault, Temporary
+
+_DENIED = table(ConfigurationFault, DENIED)
+
+
+class Services:
+    """ECS's API, with a client that is made for the first question. *patience*: seconds for one answer."""
+
+    def __init__(self, stack: AsyncExitStack, patience: float) -> None:
+        self._stack = stack
+        self._patience = patience
+        self._client: Any = None
+
+    async def replaced(self, task: str) -> bool:
+        """Whether another revision than that of *task* (an ARN) is wanted and runs in full number. Raises Temporary."""
+        cluster = task.rpartition(":task/")[2].partition("/")[0]
+        try:
+            client = await self._opened()
+            with translated("DescribeTasks", _DENIED):
+                tasks = await client.describe_tasks(cluster=cluster, tasks=[task])
+            mine: dict[str, Any] = next(iter(tasks.get("tasks", ())), {})
+            kind, _, service = str(mine.get("group", "")).partition(":")
+            if kind != "service":
+                raise Temporary(f"ECS knows no service of the task {task}")
+            with translated(f"DescribeServices {service}", _DENIED):
+                services = await client.describe_services(cluster=cluster, services=[service])
+        except ConfigurationFault as error:
+            raise Temporary(str(error)) from error
+        return is_replaced(mine.get("taskDefinitionArn"), next(iter(services.get("services", ())), {}))
+
+    async def _opened(self) -> Any:
+        if self._client is None:
+            with usable():
+                session = aioboto3.Session(region_name=region())
+                opening = session.client("ecs", config=tuned(self._patience, attempts=1, pool=1))
+                self._client = await self._stack.enter_async_context(opening)
+        return self._client
+
+
+def is_replaced(revision: object, service: Mapping[str, Any]) -> bool:
+    """
+    Whether *service*, as DescribeServices tells it, wants another task definition than *revision*, and has it running.
+
+    Not while the new one is still coming up or fails: its circuit breaker may go back to the old revision.
+    """
+    for deployment in service.get("deployments", ()):
+        if deployment.get("status") == "PRIMARY":
+            other = deployment.get("taskDefinition") != revision
+            full = deployment.get("runningCount", 0) >= deployment.get("desiredCount", 0) > 0
+            return bool(revision) and other and full and not deployment.get("failedTasks")
+    return False
+
+
+@asynccontextmanager
+async def open_services(patience: float) -> AsyncIterator[Services]:
+    """ECS's API while the block runs."""
+    async with AsyncExitStack() as stack:
+        yield Services(stack, patience)

@@ -1,0 +1,59 @@
+"""docs/deploy.md holds every parameter: `python -m docs.test_deploy` in tests/ writes its table anew."""
+
+import re
+from pathlib import Path
+
+from deploy.template import FILES, parsed
+
+PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
+BEGIN, END = "<!-- parameters -->", "<!-- end of the parameters -->"
+
+
+def table() -> list[str]:
+    """A row for each parameter, in the order of the templates' groups."""
+    lines = ["| parameter | of | default | what it is |", "| --- | --- | --- | --- |"]
+    of = {which: parsed(which)["Parameters"] for which in FILES}
+    for name in dict.fromkeys(name for which in FILES for name in of[which]):
+        which = [which for which in FILES if name in of[which]]
+        told = of[which[-1]][name]
+        default = (
+            f"`{told['Default']}`" if str(told.get("Default", "")) else "none" if "Default" in told else "required"
+        )
+        about = re.sub(r"^Optional: (.)", lambda match: match[1].upper(), str(told["Description"]))
+        lines.append(f"| `{name}` | {', '.join(which)} | {default} | {about} |")
+    return lines
+
+
+def test_the_table_holds_every_parameter_with_its_default() -> None:
+    _, _, rest = PAGE.read_text().partition(BEGIN + "\n")
+    told, _, _ = rest.partition("\n" + END)
+
+    assert told.splitlines() == table()
+
+
+def test_the_commands_name_parameters_that_are_there() -> None:
+    """In the commands that deploy a stack."""
+    known = {name for which in FILES for name in parsed(which)["Parameters"]}
+    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    given = [
+        name
+        for block in blocks
+        for command in re.findall(r"--parameter-overrides((?:.*\\\n)*.*)", block)
+        for name in re.findall(r"\b([A-Z]\w+)=", command)
+    ]
+
+    assert len(given) > 8
+    assert set(given) <= known
+
+
+def test_the_checklist_has_ten_commands() -> None:
+    """Each is a line of its own."""
+    (block,) = re.findall(r"## Ten commands.*?```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
+
+    assert len(block.splitlines()) == len(re.findall(r"^(aws|curl) ", block, re.MULTILINE)) == 10
+
+
+if __name__ == "__main__":
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text("\n".join([f"{before}{BEGIN}", *table(), f"{END}{after}"]))
