@@ -11,8 +11,8 @@ from typing import Any
 
 import aioboto3
 
-from archiver.aws.clients import region, tuned, usable
 from archiver.aws.faults import DENIED, table, translated
+from archiver.aws.session import region, tuned, usable
 from archiver.errors import ConfigurationFault, Temporary
 
 _DENIED = table(ConfigurationFault, DENIED)

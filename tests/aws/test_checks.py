@@ -1,5 +1,6 @@
 """The check-up beside a store that fails, refuses or keeps what it is given."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -222,7 +223,7 @@ async def test_lost_connection_ends_neither_a_look_nor_a_listing() -> None:
     assert await queue_names(client) == []
     watch = Watch(client)
     assert await watch.look("http://q/answers", lambda _: False) == []
-    async with Look(
-        client, DeadLetterQueue("http://q/dead", "a", "http://q/jobs", "b", peeking_counts=False), 1
-    ) as look:
+    now = datetime.now(UTC)
+    queue = DeadLetterQueue("http://q/dead", "a", "http://q/jobs", "b", peeking_counts=False, opened_at=now)
+    async with Look(client, queue, 1) as look:
         assert [held.receipt async for held in look.messages()] == ["r"]
