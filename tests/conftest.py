@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
+import zygote
 from emulator import REGION, Aws
 from zygote import FRESH
 
@@ -29,6 +30,10 @@ def _alone() -> Iterator[None]:
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield
+
+
+def pytest_sessionfinish() -> None:
+    zygote.close()
 
 
 @pytest.fixture(autouse=True)

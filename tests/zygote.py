@@ -10,7 +10,6 @@ nothing, for a fork begins with its parent's pages. Tests of these are marked `f
 starts every process of every test.
 """
 
-import atexit
 import ctypes
 import gc
 import importlib
@@ -116,14 +115,19 @@ class _Zygote:
     def close(self) -> None:
         """End it, and wait until it has: it, too, has coverage to save."""
         self._link.close()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 @cache
 def _zygote() -> _Zygote:
-    made = _Zygote()
-    atexit.register(made.close)
-    return made
+    return _Zygote()
+
+
+def close() -> None:
+    """End the zygote, where there is one. Not left to the interpreter's exit: xdist gives that ten seconds in all."""
+    if _zygote.cache_info().currsize:
+        _zygote().close()
+        _zygote.cache_clear()
 
 
 def _adopt_orphans() -> None:

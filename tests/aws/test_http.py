@@ -181,6 +181,20 @@ async def test_next_address_is_tried_where_one_refuses() -> None:
             assert await server.deserted()
 
 
+async def test_addresses_that_were_known_serve_while_the_resolver_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names(keep=-1)  # asked for again each time
+
+    async def fails(*_: object, **__: object) -> list[object]:
+        raise OSError("temporary failure in name resolution")
+
+    known = await names.addresses("127.0.0.1", 80)
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", fails)
+
+    assert await names.addresses("127.0.0.1", 80) == known
+    with pytest.raises(OSError, match="name resolution"):
+        await names.addresses("127.0.0.2", 80)
+
+
 async def test_addresses_are_kept_and_used_in_turn() -> None:
     names = Names(keep=60)
     turns = [await names.addresses("localhost", 80) for _ in range(4)]
