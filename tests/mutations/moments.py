@@ -13,23 +13,23 @@ MOMENTS = (
     Mutant(
         "a renewed lease counts from the answer",
         "archiver/lease.py",
-        "self._renewed, self._held_for = before, float(seconds)",
-        "self._renewed, self._held_for = self._clock(), float(seconds)",
+        "self._renewed, self._held_for, self.refused = before, float(seconds), False",
+        "self._renewed, self._held_for, self.refused = self._clock(), float(seconds), False",
         ("tests/service/test_lease.py",),
     ),
     Mutant(
         "a renewed lease is believed for the queue's visibility, whatever was asked for",
         "archiver/lease.py",
-        "self._renewed, self._held_for = before, float(seconds)",
-        "self._renewed, self._held_for = before, float(self._visibility)",
+        "self._renewed, self._held_for, self.refused = before, float(seconds), False",
+        "self._renewed, self._held_for, self.refused = before, float(self._visibility), False",
         ("tests/service/test_lease.py",),
     ),
     Mutant(
         "the margin is measured after the renewal",
         "archiver/lease.py",
         "                self._least = min(self._least, self._left())\n"
-        "                self._renewed, self._held_for = before, float(seconds)\n",
-        "                self._renewed, self._held_for = before, float(seconds)\n"
+        "                self._renewed, self._held_for, self.refused = before, float(seconds), False\n",
+        "                self._renewed, self._held_for, self.refused = before, float(seconds), False\n"
         "                self._least = min(self._least, self._left())\n",
         ("tests/service/test_lease.py",),
     ),
@@ -57,8 +57,9 @@ MOMENTS = (
     Mutant(
         "the grace period begins when the long poll has ended",
         "archiver/worker.py",
-        "timeout=max(0.0, deadline - loop.time())",
-        "timeout=self._grace",
+        '            ends.create_task(self._end_jobs(), name="worker.end_jobs")\n',
+        "            await asyncio.wait([polling])\n"
+        '            ends.create_task(self._end_jobs(), name="worker.end_jobs")\n',
         ("tests/service/test_worker.py",),
     ),
     Mutant(

@@ -68,9 +68,9 @@ PROMISES = (
     ),
     Mutant(
         "a finished archive is written over",
-        "archiver/aws/s3.py",
-        '                IfNoneMatch="*",\n                **_described',
-        "                **_described",
+        "archiver/aws/s3_parts.py",
+        '"If-None-Match: *\\r\\nContent-Type',
+        '"Content-Type',
         ("tests/contract/test_object_store.py", "tests/aws/test_s3_bodies.py"),
     ),
 )

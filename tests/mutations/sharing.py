@@ -6,7 +6,7 @@ SHARING = (
     Mutant(
         "a connection is kept although a request's body was not sent whole",
         "archiver/aws/http_connection.py",
-        "head.keep_alive and not self._unsent",
+        "head.keep_alive and self._all_sent()",
         "head.keep_alive",
         ("tests/aws/test_http_body.py",),
     ),

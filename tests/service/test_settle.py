@@ -389,6 +389,22 @@ async def test_a_process_that_stood_still_asks_nothing_about_a_message_that_is_n
     assert events(logs)[-1] == "job.return_failed"
 
 
+async def test_a_job_that_ends_after_its_lease_is_lost_and_not_done(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+
+    async def frozen() -> Done:
+        time.sleep(1.0)  # noqa: ASYNC251 - nothing goes on meanwhile, the heartbeat neither
+        return DONE
+
+    await scene.settle(frozen)
+
+    assert events(logs)[-1] == "job.lease_lost"
+    assert scene.queue.faults.calls["delete"] == 0
+    assert scene.observer.seen[-1].outcome == "lease_lost"
+
+
 async def test_a_message_that_came_too_late_goes_back_at_once(scene: Scene, logs: list[dict[str, object]]) -> None:
     settler = Settler(scene.queue, scene.queue.facts, ScriptedJob(scene.queue, [DONE]), scene.gate, scene.observer)
     scene.queue.put("body")
