@@ -25,17 +25,25 @@ demo: $(VENV)/.local ## one archive from beginning to end, on this machine alone
 local: $(VENV)/.local ## the worker beside an embedded S3 and SQS on port 4566, until Ctrl-C
 	@$(BIN)/archiver local
 
+# Tests wait as much as they compute: five processes keep two cores busy. The tests of a file share what it has set up.
+QUICK := -n 5 --dist loadfile -m 'not slow'
+
 .PHONY: test
-test: $(VENV)/.ready ## every test, with coverage: all of archiver/core, 95 % of the rest
+test: $(VENV)/.ready ## the tests but the slow ones, with coverage: all of archiver/core, 95 % of the rest
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n 2 --dist loadgroup
+	$(BIN)/coverage run -m pytest $(QUICK)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='archiver/core/*' --fail-under=100
 	$(BIN)/coverage report --omit='archiver/core/*' --fail-under=95
 
+.PHONY: test-slow
+test-slow: $(VENV)/.ready ## the slow tests: archives of gigabytes, the image's environment, the pages' commands
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
+
+# Another interpreter has an environment of its own: make test-quick PYTHON=python3.13 VENV=.venv/3.13
 .PHONY: test-quick
-test-quick: $(VENV)/.ready ## the tests that take less than ten seconds each
-	$(BIN)/pytest -m 'not slow'
+test-quick: $(VENV)/.ready ## the same as test, without coverage
+	$(BIN)/pytest $(QUICK)
 
 .PHONY: lint
 lint: $(VENV)/.ready ## style, types, and who may import whom

@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
+import zygote
 from emulator import REGION, Aws
+from zygote import FRESH
 
 from archiver.aws.clients import Clients, Limits, open_clients
 
@@ -30,6 +32,17 @@ def _alone() -> Iterator[None]:
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield
+
+
+def pytest_sessionfinish() -> None:
+    zygote.close()
+
+
+@pytest.fixture(autouse=True)
+def _fresh(request: pytest.FixtureRequest) -> None:
+    """`pytest.mark.fresh`: the test is about how a process starts or what memory it takes, so none is forked."""
+    if request.node.get_closest_marker("fresh"):
+        request.getfixturevalue("monkeypatch").setenv(FRESH, "1")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,8 @@
 """
 Break the code on purpose, one way at a time, in a copy, and show that the tests notice. `make mutants`.
 
-Each mutant is a promise given up: where its tests still pass, they are worth nothing, and the exit code is 1.
+Where a mutant's tests still pass, they are worth nothing, and the exit code is 1. Words as arguments: only the mutants
+whose names have one of them.
 """
 
 import os
@@ -9,135 +10,101 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+
+from mutations import Mutant
+from mutations.bounds import BOUNDS
+from mutations.moments import MOMENTS
+from mutations.promises import PROMISES
+from mutations.sharing import SHARING
 
 ROOT = Path(__file__).parents[1]
+MUTANTS = (*PROMISES, *MOMENTS, *SHARING, *BOUNDS)
+AT_ONCE = 3  # tests wait as much as they compute
+PATIENCE = 300  # seconds; a mutant that hangs is caught
+PASSED, FAILED = 0, 1  # pytest's exit codes; any other is a mistake in a mutant or in its list of tests
 
 
-@dataclass(frozen=True)
-class Mutant:
-    """*old* becomes *new* in *file*; *tests* must fail then, and pass before."""
-
-    name: str
-    file: str
-    old: str
-    new: str
-    tests: tuple[str, ...]
+class MistakeError(Exception):
+    """A mutant that is none: its text does not stand where it says, or its tests can't be run."""
 
 
-MUTANTS = (
-    Mutant(
-        "the message is deleted before the answer",
-        "archiver/settle.py",
-        "            done = await self._attempt(message, lease)\n",
-        "            await self._source.delete(message)\n            done = await self._attempt(message, lease)\n",
-        ("tests/service/test_settle.py", "tests/faults/test_answers.py"),
-    ),
-    Mutant(
-        "a failed upload is not aborted",
-        "archiver/stages/upload.py",
-        "        if self._multipart is None:\n            return\n        try:",
-        "        if self._multipart is not None:\n            return\n        try:",
-        ("tests/stages/test_upload.py", "tests/stages/test_assemble.py"),
-    ),
-    Mutant(
-        "the archive's key depends on the clock",
-        "archiver/core/locations.py",
-        'text = f"v1\\n{queue_arn}\\n{identity}".encode()',
-        'import time; text = f"v1\\n{queue_arn}\\n{identity}{time.time_ns()}".encode()',
-        ("tests/core/test_locations.py", "tests/service/test_pipeline.py"),
-    ),
-    Mutant(
-        "the heartbeat is not awaited",
-        "archiver/lease.py",
-        "while not self._heartbeat.done():",
-        "while False:",
-        ("tests/service/test_lease.py",),
-    ),
-    Mutant(
-        "reads are not pinned to the planned version",
-        "archiver/aws/s3_read.py",
-        "\\r\\nIf-Match: {etag}\\r\\n",
-        "\\r\\n",
-        ("tests/aws/test_s3_read.py", "tests/faults/test_sources.py"),
-    ),
-    Mutant(
-        "requests may name any bucket",
-        "archiver/core/locations.py",
-        '        """Tell whether a request may name *location*."""\n',
-        '        """Tell whether a request may name *location*."""\n        return True\n',
-        ("tests/core/test_locations.py", "tests/core/test_draft.py"),
-    ),
-    Mutant(
-        "archives appear without a look at the lease",
-        "archiver/stages/upload.py",
-        "            self._confirm()  #",
-        "            pass  #",
-        ("tests/stages/test_upload.py",),
-    ),
-    Mutant(
-        "answers are sent without a look at the lease",
-        "archiver/pipeline.py",
-        "            confirm()\n            await notifier.send(note)",
-        "            await notifier.send(note)",
-        ("tests/service/test_pipeline.py",),
-    ),
-    Mutant(
-        "bytes with another CRC-32 than the store's are published",
-        "archiver/stages/assemble.py",
-        "if expected is None or _total(crcs, views) == expected:",
-        "if True:",
-        ("tests/stages/test_assemble.py",),
-    ),
-    Mutant(
-        "a finished archive is written over",
-        "archiver/aws/s3_parts.py",
-        '"If-None-Match: *\\r\\nContent-Type',
-        '"Content-Type',
-        ("tests/contract/test_object_store.py", "tests/aws/test_s3_bodies.py"),
-    ),
-)
+@contextmanager
+def copied() -> Iterator[Path]:
+    """A copy of the project, to be broken."""
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / "archiver"
+        kept = shutil.ignore_patterns(".venv", ".git", "build", "__pycache__", ".*_cache", ".hypothesis", ".coverage*")
+        shutil.copytree(ROOT, copy, ignore=kept)
+        yield copy
 
 
-def survives(mutant: Mutant, copy: Path) -> bool:
-    """Whether *mutant*'s tests pass in spite of it."""
+@contextmanager
+def broken(mutant: Mutant, copy: Path) -> Iterator[None]:
+    """The *copy* with *mutant* in it. Raises MistakeError."""
     target = copy / mutant.file
-    whole = target.read_text()
+    whole = target.read_text() if target.exists() else ""
     if whole.count(mutant.old) != 1:
-        sys.exit(f"{mutant.name}: what it changes does not stand once in {mutant.file}; mend tests/mutants.py")
+        raise MistakeError(f"{mutant.name}: what it changes does not stand once in {mutant.file}")
     target.write_text(whole.replace(mutant.old, mutant.new))
     try:
-        return run(copy, mutant.tests) == 0
+        yield
     finally:
         target.write_text(whole)
 
 
-def run(copy: Path, tests: tuple[str, ...]) -> int:
-    """Run *tests* on the *copy*; pytest's exit code."""
+def passes(copy: Path, tests: Sequence[str], patience: float | None = None) -> bool:
+    """Whether *tests* pass on the *copy*, in *patience* seconds. Raises MistakeError where they can't be run."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=copy, env=environment, check=False, capture_output=True, timeout=900)
-    return done.returncode
+    try:
+        done = subprocess.run(
+            command, cwd=copy, env=environment, check=False, capture_output=True, text=True, timeout=patience
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    if done.returncode not in {PASSED, FAILED}:
+        raise MistakeError(f"pytest ended with {done.returncode} on {' '.join(tests)}:\n{done.stdout}{done.stderr}")
+    return done.returncode == PASSED
 
 
-def main() -> int:
-    with tempfile.TemporaryDirectory() as scratch:
-        copy = Path(scratch) / "archiver"
-        kept = shutil.ignore_patterns(".venv", ".git", "build", "__pycache__", ".*_cache", "node_modules")
-        shutil.copytree(ROOT, copy, ignore=kept)
-        survivors = 0
-        for mutant in MUTANTS:
-            alive = survives(mutant, copy)
-            survivors += alive
-            print(f"{'SURVIVED' if alive else 'caught':9} {mutant.name}", flush=True)
-        everything = tuple(sorted({test for mutant in MUTANTS for test in mutant.tests}))
-        if run(copy, everything) != 0:
+def survives(mutant: Mutant, copies: SimpleQueue[Path]) -> bool:
+    """Whether *mutant*'s tests pass in spite of it. Raises MistakeError."""
+    copy = copies.get()
+    try:
+        with broken(mutant, copy):
+            alive = passes(copy, mutant.tests, PATIENCE)
+    finally:
+        copies.put(copy)
+    print(f"{'SURVIVED' if alive else 'caught':9} {mutant.name}", flush=True)
+    return alive
+
+
+def main(words: Sequence[str]) -> int:
+    mutants = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
+    with ExitStack() as stack:
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for _ in range(AT_ONCE):
+            copies.put(stack.enter_context(copied()))
+        for mutant in MUTANTS:  # all of them, so that none that no longer fits is found out only at the end
+            copy = copies.get()
+            with broken(mutant, copy):
+                copies.put(copy)
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            survivors = sum(pool.map(lambda mutant: survives(mutant, copies), mutants))
+        if not passes(copies.get(), sorted({test for mutant in mutants for test in mutant.tests})):
             print("and the same tests fail without any mutant: they prove nothing")
             return 1
-    print(f"{len(MUTANTS) - survivors} of {len(MUTANTS)} mutants caught; without one, the same tests pass")
+    print(f"{len(mutants) - survivors} of {len(mutants)} mutants caught; without one, the same tests pass")
     return 1 if survivors else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except MistakeError as mistake:
+        sys.exit(f"mend tests/mutations: {mistake}")

@@ -169,6 +169,17 @@ async def test_error_body_is_returned_and_never_placed(said: bytes, kept: bool) 
     assert into == bytes(10)
 
 
+async def test_no_request_follows_a_body_that_was_refused_before_it_was_sent_whole() -> None:
+    """On the same connection it would stand in the middle of that body, and be stored as a part of it."""
+    body = memoryview(bytes(16 * 1024 * 1024))  # more than the sockets between them take
+    async with talking([answer("503 Slow Down", b"<Error/>"), Act.STALL], [SMALL]) as (server, pool):
+        refused = await pool.request(server.origin, Request("PUT", GET, [], anything, body=body))
+        assert (refused.head.status, refused.body) == (503, b"<Error/>")
+        await pool.request(server.origin, request(bytearray(10)))
+        assert server.connections == 2
+        assert await server.deserted() or server.open == 1
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -17,7 +17,8 @@ from types import TracebackType
 from typing import Self
 
 from faults.stage import Stage
-from faults.worker import INHERITED, INHERITED_KINDS, PATIENCE, until
+from faults.worker import PATIENCE, joined, until
+from zygote import inherited
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOR = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38;)[0-9;]*m")
@@ -39,13 +40,12 @@ class Running:
         program: Sequence[str] = ("-m", "archiver"),
         largest_file: int | None = None,
     ) -> None:
-        kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_KINDS)}
         self._leader, follower = pty.openpty() if terminal else os.pipe()
         if terminal:
             fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, terminal, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, *program, *arguments],
-            env={**kept, "TERM": "xterm-256color", **env},
+            env={**inherited(), "TERM": "xterm-256color", **env},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=follower,
@@ -66,7 +66,7 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
-        self._reader.join(PATIENCE)
+        joined(self._reader)
         os.close(self._leader)
         if error is not None:
             error.add_note(f"--- standard error\n{self.errors}")
@@ -105,7 +105,7 @@ class Running:
     def end(self) -> tuple[int, str]:
         """Its exit code and what it wrote to standard output, when it has ended by itself."""
         output, _ = self.process.communicate(timeout=PATIENCE)
-        self._reader.join(PATIENCE)
+        joined(self._reader)
         return self.process.returncode, output.decode()
 
 

@@ -123,6 +123,17 @@ async def test_a_message_comes_with_its_body_attributes_and_first_count(bench: B
     assert message.receipt not in repr(message)
 
 
+async def test_a_message_counts_as_received_from_before_the_poll_that_brought_it(bench: Bench) -> None:
+    """SQS hides it at some moment of the poll: the lease counts from the earliest."""
+    polling = asyncio.create_task(bench.source.receive(10))
+    await asyncio.sleep(0)
+    await bench.let_pass(0.005)
+    begun_before = bench.clock()
+    bench.send("{}", {})
+    [message] = await polling
+    assert message.received_at < begun_before
+
+
 async def test_an_empty_queue_gives_an_empty_list(bench: Bench) -> None:
     assert await bench.source.receive(10) == []
 

@@ -64,6 +64,7 @@ def test_a_signal_during_the_start_ends_it_before_anything_is_received(stage: St
     stage.finish()
 
 
+@pytest.mark.fresh
 def test_a_signal_before_the_worker_is_ready_to_listen_ends_it_at_once(stage: Stage) -> None:
     """G5: the modules are still being read; an exit by the signal itself is as good as an exit code of 0."""
     worker = stage.worker()
@@ -139,6 +140,7 @@ def test_a_log_that_nobody_reads_holds_up_no_job_and_not_the_end(stage: Stage) -
     stage.wait_deleted(*last)
     worker.terminate()
     until(lambda: not worker.running, "its end", seconds=15)
+    worker.read_on()
     assert worker.exit_code() == 0
     stage.finish()
 

@@ -5,8 +5,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from zygote import inherited, launch
+
 PATIENCE = 40.0  # seconds: how long a test waits for anything, at the most
-INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
-INHERITED_KINDS = ("COVERAGE_", "COV_", "PYTHON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +47,12 @@ def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE)
         time.sleep(0.02)
 
 
+def joined(thread: threading.Thread) -> None:
+    """Return when *thread* has ended. Raises AssertionError where it does not: somebody still holds what it reads."""
+    thread.join(PATIENCE)
+    assert not thread.is_alive(), f"{thread.name} goes on after {PATIENCE} s"
+
+
 class WorkerProcess:
     """One `archiver run`. What it writes is kept in *output*, in order; after `close` nothing of it is left."""
 
@@ -56,32 +60,24 @@ class WorkerProcess:
         self.name = name
         self.output: list[str] = []
         self.told_to_end = False
-        kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_KINDS)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "archiver", "run"],
-            env={**kept, **settings},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-        )
+        reading, writing = os.pipe()
+        self._process = launch(["run"], {**inherited(), **settings}, out=writing, err=writing)
+        os.close(writing)
+        self._written = os.fdopen(reading, encoding="utf-8")
         self._may_read = threading.Event()
         self._may_read.set()
         self._reader = threading.Thread(target=self._read, name=f"{name}-output", daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+        for line in self._written:
             self.output.append(line.rstrip("\n"))
             self._may_read.wait()
 
     def stop_reading(self) -> None:
         """Take nothing more of what it writes, and leave it one page of pipe."""
-        assert self._process.stdout is not None
         self._may_read.clear()
-        fcntl.fcntl(self._process.stdout, fcntl.F_SETPIPE_SZ, resource.getpagesize())
+        fcntl.fcntl(self._written, fcntl.F_SETPIPE_SZ, resource.getpagesize())
 
     def read_on(self) -> None:
         """Read all that it has written meanwhile, and go on."""
@@ -146,7 +142,7 @@ class WorkerProcess:
     def exit_code(self, seconds: float = PATIENCE) -> int:
         """Its exit code, when it has ended by itself and its last words are read."""
         code = self._process.wait(seconds)
-        self._reader.join(PATIENCE)
+        joined(self._reader)
         return code
 
     def close(self) -> None:
@@ -155,9 +151,8 @@ class WorkerProcess:
             self._process.kill()
         self._process.wait(PATIENCE)
         self.read_on()
-        self._reader.join(PATIENCE)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        joined(self._reader)
+        self._written.close()
 
     def facts(self) -> ProcessFacts:
         """What it holds now."""

@@ -9,6 +9,7 @@ import pytest
 from archiver.errors import ConfigurationFault, LeaseLost, Temporary
 from archiver.lease import Lease
 from archiver.ports import Message
+from twins import HandClock
 
 VISIBILITY = 1  # second: SQS knows no shorter one
 
@@ -48,6 +49,61 @@ async def test_a_lease_is_renewed_while_its_block_runs_and_not_after() -> None:
 
     assert 2 <= count == len(hides.calls)
     assert set(hides.calls) == {VISIBILITY}
+
+
+async def test_a_renewed_lease_counts_from_before_the_call_that_renewed_it() -> None:
+    """SQS hides the message from the moment at which it took the call, however late its answer comes."""
+    clock, renewed = HandClock(1000.0), asyncio.Event()
+
+    async def hide(_message: Message, _seconds: int) -> None:
+        clock.advance(5.0)
+        renewed.set()
+
+    async with Lease(message(989.0), 30, hide, clock=clock) as lease:
+        await renewed.wait()
+        await asyncio.sleep(0)
+
+        assert lease.lost_at == 1000.0 + 0.8 * 30
+
+
+async def test_the_last_renewal_asks_for_what_is_left_and_is_believed_for_no_longer() -> None:
+    """Of the twelve hours (a hundred seconds here), less the second that SQS may be ahead of us."""
+    clock, asked = HandClock(1000.0), asyncio.Queue[int]()
+
+    async def hide(_message: Message, seconds: int) -> None:
+        asked.put_nowait(seconds)
+
+    async with Lease(message(924.5), 30, hide, clock=clock, longest=100) as lease:
+        lease._renewed = 985.0  # by the renewals before this one
+        assert await asked.get() == 23
+        await asyncio.sleep(0)
+
+        assert lease.lost_at == 1000.0 + 0.8 * 23
+
+
+async def test_a_renewal_that_hangs_outlasts_no_lease() -> None:
+    """However much of the visibility one attempt may take when there is time."""
+    begun = time.monotonic()
+
+    with pytest.raises(LeaseLost):
+        async with Lease(message(begun - 23.9), 30, Hides(delay=60)):
+            await asyncio.sleep(60)
+
+    assert time.monotonic() - begun < 30 * 0.15
+
+
+async def test_the_margin_is_what_was_left_when_the_renewals_answer_came() -> None:
+    clock, renewed = HandClock(1000.0), asyncio.Event()
+
+    async def hide(_message: Message, _seconds: int) -> None:
+        clock.advance(6.0)
+        renewed.set()
+
+    async with Lease(message(989.0), 30, hide, clock=clock) as lease:
+        await renewed.wait()
+        await asyncio.sleep(0)
+
+    assert lease.margin == pytest.approx((989.0 + 24 - 1006.0) / 30)
 
 
 @pytest.mark.parametrize("error", [Temporary("500"), ConfigurationFault("expired")])
@@ -102,8 +158,9 @@ async def test_a_frozen_process_finds_its_lease_lost_when_it_wakes_up() -> None:
     """`confirm` looks at the clock, not at what the heartbeat has found out so far."""
     now = 100.0
     async with Lease(message(100.0), 30, Hides(), clock=lambda: now) as lease:
+        now += 23.9
         lease.confirm()
-        now += 24.1
+        now = 124.0
 
         with pytest.raises(LeaseLost):
             lease.confirm()

@@ -108,6 +108,29 @@ def test_a_line_longer_than_all_that_may_wait_is_written(pipe: tuple[int, int]) 
     assert [len(line) for line in ended(outlet, *pipe)] == [200_000]
 
 
+def test_the_end_waits_until_the_last_line_is_written(pipe: tuple[int, int]) -> None:
+    """Written, not taken out of what waits: the process ends next, and the thread that writes with it."""
+    reading, writing = pipe
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    outlet, read = Outlet(writing), list[bytes]()
+    outlet.write("the last\n")
+    sleep(0.05)  # the thread has it in its hand
+
+    def read_later() -> None:
+        sleep(0.2)
+        read.append(os.read(reading, 1 << 20))
+
+    reader = threading.Thread(target=read_later)
+    reader.start()
+    outlet.finish(30)
+    assert read != []
+    reader.join(30)
+
+
 def test_the_end_waits_for_nobody_who_does_not_read(pipe: tuple[int, int]) -> None:
     outlet = Outlet(pipe[1])
     outlet.write("x" * 1_000_000)

@@ -8,6 +8,7 @@ import pytest
 from hurried import run
 from structlog.testing import capture_logs
 
+from archiver import protection as module
 from archiver.errors import Temporary
 from archiver.protection import Protection, ProtectionRefused, Terms
 
@@ -182,6 +183,16 @@ async def test_a_failure_is_told_once_and_tried_again() -> None:
             await asyncio.sleep(0)
 
     assert [line["event"] for line in logs] == ["protection.failed", "protection.works"]
+
+
+async def test_a_failure_is_tried_again_after_a_pause_and_not_after_a_whole_period(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "pause", lambda _: 0.01)
+    orchestrator = Orchestrator(Temporary("no answer"))
+    async with keeping(orchestrator, Terms(minutes=10)) as (protection, _):
+        protection.busy(1)
+        await orchestrator.until_asked(2)
 
 
 async def test_a_task_that_was_never_protected_is_not_released() -> None:

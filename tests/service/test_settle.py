@@ -1,6 +1,7 @@
 """One message to its end: each row of the table in `archiver.settle`, on the queue in memory."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -364,6 +365,46 @@ async def test_a_job_cancelled_by_a_shutdown_goes_back_after_a_short_delay(
     assert scene.queue.hidden[-1][1] == settle.SHORT_DELAY
 
 
+async def test_a_process_that_stood_still_asks_nothing_about_a_message_that_is_not_its_own_any_more(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """Frozen past its lease and then stopped: giving the message back would cut short what is someone else's."""
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    begun = asyncio.Event()
+
+    async def frozen() -> Done:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            time.sleep(1.0)  # noqa: ASYNC251 - nothing goes on meanwhile, the heartbeat neither
+        return DONE
+
+    task = asyncio.create_task(scene.settle(frozen))
+    await begun.wait()
+    task.cancel()
+    await task
+
+    assert scene.queue.faults.calls["hide"] == 0
+    assert events(logs)[-1] == "job.return_failed"
+
+
+async def test_a_job_that_ends_after_its_lease_is_lost_and_not_done(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+
+    async def frozen() -> Done:
+        time.sleep(1.0)  # noqa: ASYNC251 - nothing goes on meanwhile, the heartbeat neither
+        return DONE
+
+    await scene.settle(frozen)
+
+    assert events(logs)[-1] == "job.lease_lost"
+    assert scene.queue.faults.calls["delete"] == 0
+    assert scene.observer.seen[-1].outcome == "lease_lost"
+
+
 async def test_a_message_that_came_too_late_goes_back_at_once(scene: Scene, logs: list[dict[str, object]]) -> None:
     settler = Settler(scene.queue, scene.queue.facts, ScriptedJob(scene.queue, [DONE]), scene.gate, scene.observer)
     scene.queue.put("body")
@@ -384,6 +425,32 @@ async def test_a_message_that_cannot_be_given_back_comes_back_by_itself(
     await scene.settle(Temporary("throttled"))
 
     assert events(logs)[-1] == "job.return_failed"
+
+
+async def test_a_shorter_rest_does_not_end_a_longer_one(scene: Scene) -> None:
+    scene.gate.rest(60)
+    scene.gate.rest(1)
+
+    shut_for = scene.gate.shut_for
+    assert shut_for is not None
+    assert shut_for > 50
+
+
+async def test_a_job_that_is_cancelled_while_a_fault_holds_it_holds_nothing_any_more(scene: Scene) -> None:
+    failed = asyncio.Event()
+
+    async def fail() -> Done:
+        failed.set()
+        raise ConfigurationFault("denied")
+
+    task = asyncio.create_task(scene.settle(fail))
+    await failed.wait()
+    await asyncio.sleep(0)
+    assert scene.gate.held == 1
+    task.cancel()
+    await task
+
+    assert scene.gate.held == 0
 
 
 async def test_a_rest_shuts_the_gate_for_its_time(scene: Scene) -> None:

@@ -125,6 +125,58 @@ async def test_a_job_that_outlasts_the_grace_period_is_cancelled_and_given_back(
     assert scene.queue.hidden == [(scene.queue.messages[0].id, 2)]
 
 
+async def test_the_grace_period_begins_with_the_stop_and_not_with_the_end_of_the_last_poll() -> None:
+    """Here the poll takes longer than the grace: when it returns, there is no time left for any job."""
+    scene = Scene(grace=0.1, queue=MemoryQueue(QueueFacts("arn", visibility=30)))
+    scene.queue.faults.plan("receive", delay=0.6, nth=2)
+    scene.queue.put("x")
+    work = scene.start()
+    await until(lambda: scene.queue.faults.calls["receive"] == 2)
+    polls = [task for task in asyncio.all_tasks() if task.get_name() == "worker.poll"]
+    polls[0].add_done_callback(lambda _: asyncio.get_running_loop().call_later(0.02, scene.job.go.set))
+    scene.stop.set()
+    await work
+
+    assert scene.job.done == 0
+    assert scene.queue.hidden == [(scene.queue.messages[0].id, 2)]
+
+
+async def test_what_the_last_poll_brings_to_a_worker_that_may_take_no_more_goes_back_at_once() -> None:
+    """Refused protection: what runs goes on, and nothing else is begun."""
+    scene = Scene(queue=MemoryQueue(QueueFacts("arn", visibility=30)))
+    scene.queue.faults.plan("receive", delay=0.05)
+    work = scene.start()
+    await until(lambda: scene.queue.faults.calls["receive"] == 1)
+    scene.gate.closed = True
+    scene.queue.put("late")
+    await until(lambda: bool(scene.queue.hidden))
+    scene.stop.set()
+    await work
+
+    assert scene.job.most == 0
+    assert scene.queue.hidden == [(scene.queue.messages[0].id, 0)]
+
+
+async def test_failures_to_receive_are_counted_anew_after_each_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the pauses would grow for as long as the process lives."""
+    attempts = list[int]()
+
+    def at_once(attempt: int, *_: object) -> float:
+        attempts.append(attempt)
+        return 0.0
+
+    monkeypatch.setattr(module, "full_jitter", at_once)
+    scene = Scene()
+    for number in (1, 2, 4):
+        scene.queue.faults.plan("receive", Temporary("500"), nth=number)
+    work = scene.start()
+    await until(lambda: scene.queue.faults.calls["receive"] >= 5)
+    scene.stop.set()
+    await work
+
+    assert attempts == [1, 2, 1]
+
+
 async def test_what_a_long_poll_brings_to_a_stopping_worker_goes_back_at_once() -> None:
     """A cancelled poll would hide it for a whole visibility time-out."""
     scene = Scene(queue=MemoryQueue(QueueFacts("arn", visibility=30), wait_seconds=0.1))

@@ -1,10 +1,17 @@
 """Reads: resumed, bounded, and slower when asked to be."""
 
+import asyncio
+import random
+from typing import Any
+
 import pytest
 
 from archiver.core.plan import Pinned
 from archiver.errors import ConfigurationFault, Interrupted, SourceChanged, SourceUnavailable, Temporary
+from archiver.stages.fetch import Fetcher, Patience
+from archiver.stages.limiter import Limiter
 from stages.builders import Stage, noise
+from twins import HandClock, MemoryReader, MemoryS3
 
 
 def views(*sizes: int) -> tuple[list[bytearray], list[memoryview]]:
@@ -83,6 +90,99 @@ async def test_progress_renews_the_patience_but_not_without_end() -> None:
 
     with pytest.raises(Temporary, match="tried 17 times"):
         await stage.fetcher.read(source, 0, views(100)[1])
+
+
+class Lasting(MemoryReader):
+    """Every read takes 40 s by *clock*, and a moment in which others go on; `most` is how many there were at once."""
+
+    def __init__(self, s3: MemoryS3) -> None:
+        super().__init__(s3)
+        self.clock = HandClock()
+        self.running = self.most = 0
+
+    async def read(self, *asked: Any) -> None:
+        self.running += 1
+        self.most = max(self.most, self.running)
+        self.clock.advance(40.0)
+        try:
+            await asyncio.sleep(0)
+            await super().read(*asked)
+        finally:
+            self.running -= 1
+
+
+@pytest.fixture
+def lasting() -> tuple[Stage, Lasting, Fetcher]:
+    """Reads that take long on a clock that the fetcher goes by; its patience is 300 s."""
+    stage = Stage(most=2)
+    reader = Lasting(stage.s3)
+    return stage, reader, Fetcher(reader, stage.limiter, Patience(base=0.0, cap=0.0), reader.clock)
+
+
+async def test_patience_runs_from_the_last_byte_and_not_from_the_first_try(
+    lasting: tuple[Stage, Lasting, Fetcher],
+) -> None:
+    stage, reader, fetcher = lasting
+    source = pinned(stage, noise(100))
+    reader.cut(source.location, 1, times=20)
+    (buffer,), into = views(100)
+
+    await fetcher.read(source, 0, into)
+
+    assert bytes(buffer) == noise(100)
+
+
+async def test_patience_ends_without_a_byte_whatever_the_number_of_tries(
+    lasting: tuple[Stage, Lasting, Fetcher],
+) -> None:
+    stage, reader, fetcher = lasting
+    source = pinned(stage, noise(100))
+    reader.faults.plan("read", Interrupted("SlowDown", throttled=True), times=0)
+
+    with pytest.raises(Temporary, match="SlowDown"):
+        await fetcher.read(source, 0, views(100)[1])
+
+    assert reader.faults.calls["read"] == 9
+
+
+async def test_reads_that_are_tried_again_stay_below_the_limit_too(lasting: tuple[Stage, Lasting, Fetcher]) -> None:
+    stage, reader, fetcher = lasting
+    sources = [stage.member(str(number), b"x" * 10).content for number in range(6)]
+    reader.faults.plan("read", Interrupted("cut"), times=6)
+
+    await asyncio.gather(*(fetcher.read(one, 0, views(10)[1]) for one in sources if isinstance(one, Pinned)))
+
+    assert reader.most == 2
+
+
+async def test_a_read_that_waits_to_be_tried_again_leaves_its_place_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "uniform", lambda _, most: most)
+    stage = Stage(most=1)
+    one, two = (stage.member(path, b"x" * 10).content for path in "ab")
+    assert isinstance(one, Pinned) and isinstance(two, Pinned)
+    fetcher = Fetcher(stage.reader, stage.limiter, Patience(base=30.0, cap=60.0))
+    stage.reader.cut(one.location, 0)
+    waiting = asyncio.create_task(fetcher.read(one, 0, views(10)[1]))
+    while not fetcher.resumes:
+        await asyncio.sleep(0)
+
+    async with asyncio.timeout(5):
+        await fetcher.read(two, 0, views(10)[1])
+
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_a_limit_that_rises_lets_in_who_waits() -> None:
+    limiter = Limiter(2)
+    limiter.throttled()
+    async with limiter:
+        waiting = asyncio.create_task(limiter.__aenter__())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        limiter.succeeded()
+        async with asyncio.timeout(5):
+            await waiting
 
 
 async def test_throttling_is_waited_out_longer_than_other_failures_and_lowers_the_limit() -> None:

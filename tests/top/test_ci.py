@@ -91,10 +91,67 @@ def targets() -> set[str]:
 
 def test_ci_runs_every_check_and_nothing_that_make_does_not_know() -> None:
     script = (ROOT / ".ci/run").read_text()
-    (listed,) = re.findall(r"^for target in (.*); do$", script, re.MULTILINE)
+    (listed,) = re.findall(r"^for target in \$\{\*:-(.*)\}; do$", script, re.MULTILINE)
 
-    assert listed.split() == ["lint", "test", "demo", "e2e"]
-    assert set(listed.split()) <= targets()
+    assert listed.split() == ["lint", "test", "test-slow", "demo", "e2e", "pythons"]
+    assert {*listed.split(), "test-quick"} - {"pythons"} <= targets()
+
+
+def test_both_services_run_the_tests_on_the_image_s_python_too() -> None:
+    (version,) = set(re.findall(r"^FROM python:(\d+\.\d+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    (setup,) = [step for step in CI["jobs"]["check"]["steps"] if "setup-python" in step.get("uses", "")]
+
+    assert version in setup["with"]["python-version"].split()
+    assert GITLAB["image-python"]["image"] == f"python:{version}-bookworm"
+    assert GITLAB["image-python"]["script"] == [".ci/run test-quick"]
+
+
+def ci_run(tmp_path: Path, *pythons: str, steps: tuple[str, ...] = ()) -> tuple[list[str], str]:
+    """Run .ci/run with a make that only says what it was told, where nothing but these *pythons* is found."""
+    programs = ["make", "python3", "unzip", "7z", "bsdtar", "java", "aws", "systemd-analyze", *pythons]
+    for name in programs:
+        program = tmp_path / name
+        program.write_text('#!/bin/sh\ncase "$0" in */make) echo "told: make $*" ;; esac\n')
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    for name in ("bash", "dirname", "head", "sed", "sort"):
+        (tmp_path / name).symlink_to(str(shutil.which(name)))
+    ended = subprocess.run(
+        [ROOT / ".ci/run", *steps],
+        env={"PATH": str(tmp_path), "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    told = re.findall(r"^told: make (.*)$", ended.stdout, re.MULTILINE)
+    return told, ended.stdout
+
+
+def test_the_tests_run_on_every_python_that_is_there(tmp_path: Path) -> None:
+    told, _ = ci_run(tmp_path, "python3.12", "python3.13", "python3.14")
+
+    quick = [f"test-quick PYTHON=python{version} VENV=.venv/{version}" for version in ("3.12", "3.13", "3.14")]
+    assert told == ["lint", "test", "test-slow", "demo", "e2e", *quick]
+
+
+def test_a_python_that_is_not_there_or_does_not_run_is_told_at_the_end(tmp_path: Path) -> None:
+    (tmp_path / "python3.12").write_text("#!/bin/sh\nexit 127\n")
+    (tmp_path / "python3.12").chmod(0o755)
+
+    told, printed = ci_run(tmp_path, "python3.14")
+
+    assert told[-1] == "test-quick PYTHON=python3.14 VENV=.venv/3.14"
+    skipped = [line for line in printed.splitlines() if "SKIPPED" in line]
+    assert skipped == [
+        "== SKIPPED: the tests on Python 3.12, which is not on this machine",
+        "== SKIPPED: the tests on Python 3.13, the image's, which is not on this machine",
+    ]
+    assert printed.rstrip().endswith(skipped[-1])
+
+
+def test_steps_that_are_named_run_alone(tmp_path: Path) -> None:
+    assert ci_run(tmp_path, steps=("test-quick",))[0] == ["test-quick"]
 
 
 def runs(job: dict[str, Any]) -> list[str]:

@@ -4,12 +4,13 @@ import json
 import os
 import resource
 import subprocess
-import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from faults.worker import INHERITED, INHERITED_KINDS, PATIENCE, WorkerProcess
+from faults.worker import PATIENCE, WorkerProcess
+from zygote import inherited, launch
 
 MIB = 1024 * 1024
 NO_AWS = {
@@ -48,13 +49,14 @@ class Worker(WorkerProcess):
 
 def command(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run `python -m archiver` to its end, in no environment but *env*."""
-    kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_KINDS)}
-    return subprocess.run(
-        [sys.executable, "-m", "archiver", *arguments],
-        env={**kept, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        environment = {**inherited(), **(env or {})}
+        process = launch(arguments, environment, out=out.fileno(), err=err.fileno())
+        try:
+            code = process.wait(PATIENCE)
+        finally:
+            process.kill()
+            process.wait(PATIENCE)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(arguments, code, out.read().decode(), err.read().decode())

@@ -14,6 +14,8 @@ from .objects import BigObjects, content
 from .process import MIB
 from .scene import Scene
 
+pytestmark = pytest.mark.fresh
+
 GIB = 1024 * MIB
 LIMIT = 200 * MIB
 PATIENCE = 400.0  # seconds

@@ -26,12 +26,14 @@ COMMANDS = {
 }
 
 
+@pytest.mark.fresh
 def test_version_is_told_on_one_line() -> None:
     ended = command("--version")
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"archiver {__version__}\n", "")
 
 
+@pytest.mark.fresh
 def test_help_names_every_command() -> None:
     ended = command("--help")
 

@@ -18,7 +18,7 @@ from .scene import Scene
 
 ROOT = Path(__file__).parents[2]
 USER = "10001"
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("image")]
+pytestmark = pytest.mark.slow
 
 
 def steps(stage: int) -> list[tuple[str, str]]:

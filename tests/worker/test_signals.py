@@ -9,6 +9,8 @@ from faults.rules import Do
 from faults.stage import MIB, Stage
 from faults.worker import PATIENCE, until
 
+pytestmark = pytest.mark.fresh
+
 SetStage = Callable[..., Stage]
 
 

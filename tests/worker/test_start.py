@@ -9,6 +9,8 @@ from emulator import REGION
 from .process import Worker, command
 from .scene import Scene
 
+pytestmark = pytest.mark.fresh
+
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
 

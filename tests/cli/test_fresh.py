@@ -1,0 +1,53 @@
+"""Every command once with an interpreter of its own; the other tests fork one that has read every module already."""
+
+from pathlib import Path
+
+import pytest
+import typer.main
+from worker.process import command
+from worker.scene import Scene
+
+from archiver.cli import app
+
+pytestmark = pytest.mark.fresh
+
+ARGUMENTS = {
+    "send": ["--file=a.jpg"],
+    "plan": ["--file=a.jpg"],
+    "create": ["--file=a.jpg"],
+    "check": [],
+    "iam-policy": [],
+    "dlq": ["list"],
+    "schema": [],
+}
+NEEDS_SOMETHING_THERE = {"verify", "health"}
+STARTED_ELSEWHERE = {"run", "local", "demo"}  # worker/test_start and top/test_local
+
+
+def test_no_command_is_left_out() -> None:
+    assert {*ARGUMENTS, *NEEDS_SOMETHING_THERE, *STARTED_ELSEWHERE} == set(
+        vars(typer.main.get_command(app))["commands"]
+    )
+
+
+@pytest.mark.parametrize("name", ARGUMENTS)
+def test_command_finds_all_that_it_imports(scene: Scene, name: str) -> None:
+    scene.put("a.jpg")
+
+    ended = command(name, *ARGUMENTS[name], env=scene.settings())
+
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
+
+
+def test_command_that_looks_at_an_archive_or_a_worker_does_too(scene: Scene, tmp_path: Path) -> None:
+    scene.put("a.jpg")
+    heartbeat, archive = tmp_path / "heartbeat", tmp_path / "a.zip"
+    scene.worker(HEARTBEAT_FILE=str(heartbeat))
+    command("create", "--file=a.jpg", f"--output={archive}", env=scene.settings())
+
+    well = command("health", env={"HEARTBEAT_FILE": str(heartbeat)})
+    whole = command("verify", str(archive), env=scene.settings())
+
+    assert (well.returncode, well.stdout, well.stderr) == (0, "well\n", "")
+    assert whole.returncode == 0, whole.stderr

@@ -1,0 +1,111 @@
+"""Comparisons at their boundary, first and last."""
+
+from mutations import Mutant
+
+BOUNDS = (
+    Mutant(
+        "the last renewals ask for a second too much",
+        "archiver/lease.py",
+        "int(self._begun + self._longest - before) - 1)",
+        "int(self._begun + self._longest - before))",
+        ("tests/service/test_lease.py",),
+    ),
+    Mutant(
+        "a lease is still held at the moment at which it is lost",
+        "archiver/lease.py",
+        "self._clock() >= self.lost_at:",
+        "self._clock() > self.lost_at:",
+        ("tests/service/test_lease.py",),
+    ),
+    Mutant(
+        "a burst of throttled answers lowers the limit once more at its end",
+        "archiver/stages/limiter.py",
+        "if now - self._lowered_at >= self._calm:\n            self._lowered_at = now\n",
+        "if now - self._lowered_at >= self._calm:\n            self._lowered_at = now - self._calm\n",
+        ("tests/stages/test_fetch.py",),
+    ),
+    Mutant(
+        "a shorter rest ends a longer one",
+        "archiver/gate.py",
+        "self._rests_until = max(self._rests_until, monotonic() + seconds)",
+        "self._rests_until = monotonic() + seconds",
+        ("tests/service/test_settle.py",),
+    ),
+    Mutant(
+        "a read is not told to go on behind what came of it twice",
+        "archiver/stages/fetch.py",
+        "received, progress_at = received + error.received, monotonic()",
+        "received, progress_at = error.received, monotonic()",
+        ("tests/stages/test_fetch.py",),
+    ),
+    Mutant(
+        "an archive of the right token and another size counts as ours",
+        "archiver/stages/upload.py",
+        "found.metadata.get(TOKEN) != self._target.metadata[TOKEN] or found.size != size:",
+        "found.metadata.get(TOKEN) != self._target.metadata[TOKEN]:",
+        ("tests/stages/test_upload.py",),
+    ),
+    Mutant(
+        "parts are completed in the order of their arrival",
+        "archiver/aws/s3.py",
+        "[self._ledger[number] for number in sorted(self._ledger)]",
+        "[self._ledger[number] for number in self._ledger]",
+        ("tests/contract/test_object_store.py",),
+    ),
+    Mutant(
+        "a checksum of checksums is taken for the archive's",
+        "archiver/aws/s3.py",
+        'if not text or "-" in text or told.get("ChecksumType") == "COMPOSITE":',
+        "if not text:",
+        ("tests/aws", "tests/contract/test_object_store.py"),
+    ),
+    Mutant(
+        "uploads of keys that only begin alike are swept too",
+        "archiver/aws/s3.py",
+        'if upload["Key"] == key and (',
+        "if (",
+        ("tests/contract/test_object_store.py",),
+    ),
+    Mutant(
+        "the gap in the log is told after the first line instead of at half",
+        "archiver/outlet.py",
+        "if self._dropped and self._waiting <= self._most // 2:",
+        "if self._dropped:",
+        ("tests/service/test_outlet.py",),
+    ),
+    Mutant(
+        "an upload that outlives its first abort is left behind",
+        "archiver/aws/s3.py",
+        'if await self._gone("AbortMultipartUpload") or await self._gone("ListParts"):',
+        'if await self._gone("AbortMultipartUpload") or not await self._gone("ListParts"):',
+        ("tests/contract/test_object_store.py", "tests/aws"),
+    ),
+    Mutant(
+        "resumed reads are counted anew every minute",
+        "archiver/telemetry/emf.py",
+        "        self._resumes = standing.resumes\n",
+        "",
+        ("tests/telemetry/test_emf.py",),
+    ),
+    Mutant(
+        "an error's body is kept without an end",
+        "archiver/aws/http_connection.py",
+        "bytearray(min(length, MAX_ERROR_BODY) if length >= 0 else MAX_ERROR_BODY)",
+        "bytearray(length if length >= 0 else MAX_ERROR_BODY)",
+        ("tests/aws/test_http_body.py",),
+    ),
+    Mutant(
+        "an answer may be longer than it said",
+        "archiver/aws/http_connection.py",
+        "            if len(rest) > length:\n                raise",
+        "            if False:\n                raise",
+        ("tests/aws/test_http_body.py",),
+    ),
+    Mutant(
+        "only the first of two ranges decides that a member is whole",
+        "archiver/stages/assemble.py",
+        "        state.missing -= read.length\n        if state.missing:\n            return\n",
+        "        state.missing -= read.length\n        if state.missing > read.length:\n            return\n",
+        ("tests/stages/test_assemble.py",),
+    ),
+)

@@ -1,0 +1,139 @@
+"""When something is measured, and which of two awaits comes first."""
+
+from mutations import Mutant
+
+MOMENTS = (
+    Mutant(
+        "a message counts as received from the end of its poll",
+        "archiver/aws/sqs.py",
+        "[_message(one, received_at) for",
+        "[_message(one, time.monotonic()) for",
+        ("tests/contract/test_message_source.py",),
+    ),
+    Mutant(
+        "a renewed lease counts from the answer",
+        "archiver/lease.py",
+        "self._renewed, self._held_for, self.refused = before, float(seconds), False",
+        "self._renewed, self._held_for, self.refused = self._clock(), float(seconds), False",
+        ("tests/service/test_lease.py",),
+    ),
+    Mutant(
+        "a renewed lease is believed for the queue's visibility, whatever was asked for",
+        "archiver/lease.py",
+        "self._renewed, self._held_for, self.refused = before, float(seconds), False",
+        "self._renewed, self._held_for, self.refused = before, float(self._visibility), False",
+        ("tests/service/test_lease.py",),
+    ),
+    Mutant(
+        "the margin is measured after the renewal",
+        "archiver/lease.py",
+        "                self._least = min(self._least, self._left())\n"
+        "                self._renewed, self._held_for, self.refused = before, float(seconds), False\n",
+        "                self._renewed, self._held_for, self.refused = before, float(seconds), False\n"
+        "                self._least = min(self._least, self._left())\n",
+        ("tests/service/test_lease.py",),
+    ),
+    Mutant(
+        "one renewal may outlast the lease",
+        "archiver/lease.py",
+        "asyncio.timeout(min(self._visibility * ATTEMPT, self.lost_at - before))",
+        "asyncio.timeout(self._visibility * ATTEMPT)",
+        ("tests/service/test_lease.py",),
+    ),
+    Mutant(
+        "a message is given back without a look at the lease",
+        "archiver/settle.py",
+        "            if lease is not None:\n                lease.confirm()\n            await self._source.hide",
+        "            await self._source.hide",
+        ("tests/service/test_settle.py",),
+    ),
+    Mutant(
+        "the end of a job is settled without a look at the lease",
+        "archiver/settle.py",
+        "        lease.confirm()\n        if ending.back is not None:",
+        "        if ending.back is not None:",
+        ("tests/service/test_settle.py",),
+    ),
+    Mutant(
+        "the grace period begins when the long poll has ended",
+        "archiver/worker.py",
+        '            ends.create_task(self._end_jobs(), name="worker.end_jobs")\n',
+        "            await asyncio.wait([polling])\n"
+        '            ends.create_task(self._end_jobs(), name="worker.end_jobs")\n',
+        ("tests/service/test_worker.py",),
+    ),
+    Mutant(
+        "failures to receive are counted for ever",
+        "archiver/worker.py",
+        '                log.info("worker.receiving", after=failures)\n            failures = 0\n',
+        '                log.info("worker.receiving", after=failures)\n',
+        ("tests/service/test_worker.py",),
+    ),
+    Mutant(
+        "progress of a read does not renew its patience",
+        "archiver/stages/fetch.py",
+        "received, progress_at = received + error.received, monotonic()",
+        "received, progress_at = received + error.received, progress_at",
+        ("tests/stages/test_fetch.py",),
+    ),
+    Mutant(
+        "every failure of a read renews its patience",
+        "archiver/stages/fetch.py",
+        "            if error.received:\n                received",
+        "            progress_at = monotonic()\n            if error.received:\n                received",
+        ("tests/stages/test_fetch.py",),
+    ),
+    Mutant(
+        "a read that waits keeps others from reading",
+        "archiver/stages/fetch.py",
+        "            await asyncio.sleep(wait)\n            try:\n                async with self._limiter:\n",
+        "            try:\n                async with self._limiter:\n                    await asyncio.sleep(wait)\n",
+        ("tests/stages/test_fetch.py",),
+    ),
+    Mutant(
+        "output counts as written before it is",
+        "archiver/outlet.py",
+        "            self._put(line)  # without the lock: it may take for ever\n            with self._changed:\n"
+        "                self._waiting -= len(line)\n",
+        "            with self._changed:\n                self._waiting -= len(line)\n"
+        "                self._changed.notify_all()\n"
+        "            self._put(line)\n            with self._changed:\n",
+        ("tests/service/test_outlet.py",),
+    ),
+    Mutant(
+        "a dead letter is deleted before it is sent back",
+        "archiver/aws/dead_letters.py",
+        "        reject = held.reject\n        fifo",
+        "        reject = held.reject\n        await self.drop(held)\n        fifo",
+        ("tests/cli/test_dlq.py",),
+    ),
+    Mutant(
+        "a key that is taken is found out after the plan",
+        "archiver/build.py",
+        "            existing = await patiently(lambda: self._store.find(target.key))\n",
+        "            plan = await self.plan(draft)\n"
+        "            existing = await patiently(lambda: self._store.find(target.key))\n",
+        ("tests/service/test_pipeline.py",),
+    ),
+    Mutant(
+        "a part that is being sent counts as stalled however much goes out",
+        "archiver/aws/http_connection.py",
+        "            piece, self._unsent = self._unsent[:SLICE], self._unsent[SLICE:]\n            self._ticks = 0\n",
+        "            piece, self._unsent = self._unsent[:SLICE], self._unsent[SLICE:]\n",
+        ("tests/aws",),
+    ),
+    Mutant(
+        "receiving counts as failing since its last failure",
+        "archiver/pulse.py",
+        "        if self._failing_since is None:\n            self._failing_since = self._clock()",
+        "        self._failing_since = self._clock()",
+        ("tests/service/test_pulse.py",),
+    ),
+    Mutant(
+        "protection is renewed a whole renewal after a failure",
+        "archiver/protection.py",
+        "(pause(self._failures) if self._failures else self._terms.renewal)",
+        "self._terms.renewal",
+        ("tests/service/test_protection.py",),
+    ),
+)
