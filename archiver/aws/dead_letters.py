@@ -41,7 +41,7 @@ class DeadLetterQueue:
     source_url: str
     source_arn: str
     peeking_counts: bool
-    opened_at: datetime
+    opened_at: datetime = datetime(9999, 1, 1, tzinfo=UTC)
 
     @property
     def fifo(self) -> bool:

@@ -36,6 +36,8 @@ def call(clients: Mapping[str, Any], service: str, operation: str, *rest: str) -
     }
     if "Attributes" in arguments:
         arguments["Attributes"] = json.loads(options["attributes"])
+    if "LifecycleConfiguration" in arguments:
+        arguments["LifecycleConfiguration"] = json.loads(options["lifecycle-configuration"])
     if "AttributeNames" in arguments:
         arguments["AttributeNames"] = [options["attribute-names"]]
     if "Body" in arguments:

@@ -57,7 +57,7 @@ def test_every_setting_of_envrc_has_a_comment() -> None:
     """Each block of exports is introduced by a sentence."""
     blocks = (ROOT / ".envrc.dist").read_text().strip().split("\n\n")
 
-    assert len(blocks) == 10
+    assert len(blocks) == 11
     assert all(block.startswith("# ") for block in blocks)
 
 
