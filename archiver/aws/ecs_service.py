@@ -9,13 +9,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-import aioboto3
+from aiobotocore.session import AioSession
 
-from archiver.aws.faults import DENIED, table, translated
-from archiver.aws.session import region, tuned, usable
-from archiver.errors import ConfigurationFault, Temporary
-
-_DENIED = table(ConfigurationFault, DENIED)
+from archiver.aws.faults import translated
+from archiver.aws.session import new_session, provided, tuned
+from archiver.errors import ArchiverError, Temporary
 
 
 class Services:
@@ -31,22 +29,22 @@ class Services:
         cluster = task.rpartition(":task/")[2].partition("/")[0]
         try:
             client = await self._opened()
-            with translated("DescribeTasks", _DENIED):
+            with translated("DescribeTasks"):
                 tasks = await client.describe_tasks(cluster=cluster, tasks=[task])
             mine: dict[str, Any] = next(iter(tasks.get("tasks", ())), {})
             kind, _, service = str(mine.get("group", "")).partition(":")
             if kind != "service":
                 raise Temporary(f"ECS knows no service of the task {task}")
-            with translated(f"DescribeServices {service}", _DENIED):
+            with translated(f"DescribeServices {service}"):
                 services = await client.describe_services(cluster=cluster, services=[service])
-        except ConfigurationFault as error:
+        except ArchiverError as error:
             raise Temporary(str(error)) from error
         return is_replaced(mine.get("taskDefinitionArn"), next(iter(services.get("services", ())), {}))
 
     async def _opened(self) -> Any:
         if self._client is None:
-            with usable():
-                session = aioboto3.Session(region_name=region())
+            session = new_session(AioSession())
+            with provided():
                 opening = session.client("ecs", config=tuned(self._patience, attempts=1, pool=1))
                 self._client = await self._stack.enter_async_context(opening)
         return self._client

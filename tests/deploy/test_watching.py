@@ -200,7 +200,7 @@ def test_a_few_rejected_requests_wake_nobody_and_many_at_once_do(values: dict[st
     assert (worth(told["Metrics"], values) >= told["Threshold"]) is alarm
 
 
-@pytest.mark.parametrize(("running", "alarm"), [(3.0, True), (4.0, False), (5.0, False)])
+@pytest.mark.parametrize(("running", "alarm"), [(3.0, True), (4.0, False), (5.0, False), (math.nan, True)])
 def test_tasks_that_do_not_come_up_are_an_alarm(running: float, alarm: bool) -> None:
     told = Whole(REQUIRED).resources["TasksMissingAlarm"]
 
