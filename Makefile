@@ -53,8 +53,8 @@ lint: $(VENV)/.ready ## style, types, and who may import whom
 	$(BIN)/lint-imports
 
 .PHONY: faults
-faults: $(VENV)/.ready ## a job broken at every call in every way, and all rows of the fault matrix: about 20 minutes
-	$(BIN)/pytest -n 2 tests/faults --all-crashes
+faults: $(VENV)/.ready ## a job broken at every call in every way, outages of three minutes, and all rows of the fault matrix: about 40 minutes
+	$(BIN)/pytest -n 5 tests/faults --all-crashes
 
 # LocalStack asks for Python 3.11, and both for versions that are not ours: each has an environment of its own.
 LOCALSTACK_PYTHON ?= $(shell for p in python3.11 python3 $(BIN)/python; do \

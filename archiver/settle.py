@@ -23,9 +23,10 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from archiver.core.backoff import LONGEST_REDELIVERY, pause, redelivery_delay
-from archiver.errors import ArchiverError, ConfigurationFault, Interrupted, LeaseLost, Rejected, Temporary
+from archiver.errors import ArchiverError, ConfigurationFault, LeaseLost, Rejected, Temporary
 from archiver.gate import Gate
 from archiver.lease import LONGEST, Lease
+from archiver.meaning import kind_of, meaning_of
 from archiver.ports import Done, Ended, Job, Message, MessageSource, Observer, Outcome, QueueFacts
 from archiver.stages.upload import patiently
 
@@ -136,7 +137,7 @@ class Settler:
     def _retry(self, message: Message, error: Temporary) -> _Ending:
         delay = redelivery_delay(message.receive_count, random.uniform)
         log.warning("job.retried", reason=str(error), delay=delay, receive_count=message.receive_count)
-        return _Ending("retried", _kind(error), back=delay)
+        return _Ending("retried", kind_of(error), back=delay)
 
     async def _attempt(self, message: Message, lease: Lease) -> Done:
         """
@@ -154,7 +155,7 @@ class Settler:
                     raise asyncio.CancelledError from error
                 if isinstance(error, TimeoutError) and limit.expired() and self._gate.held:
                     raise _Held("a store or queue was down when the job's time was over") from error
-                meaning = _meaning(error, expired=limit.expired(), first=message.receive_count <= 1)
+                meaning = meaning_of(error, expired=limit.expired(), first=message.receive_count <= 1)
                 if meaning is error:
                     raise
                 raise meaning from error
@@ -264,37 +265,6 @@ class Settler:
             log.warning("job.return_failed", reason=str(error) or "no answer in time")
             return False
         return True
-
-
-def _meaning(error: Exception, *, expired: bool, first: bool) -> ArchiverError:
-    """
-    What *error* of a job means to the worker. *expired*: the time for the whole job is over; *first*: so far, the
-    message was received only once.
-    """
-    if isinstance(error, ArchiverError):
-        return error
-    if isinstance(error, TimeoutError) and expired:
-        return Rejected("time_limit", "the job did not end within the 12 hours that SQS allows")
-    if isinstance(error, OSError | MemoryError) or _lacks_threads(error):  # sockets, file descriptors: it may pass
-        return Temporary(f"{type(error).__name__}: {error}")
-    log.error("job.defect", exc_info=error)
-    rejection = Rejected("internal", f"a defect in the archiver: {type(error).__name__}")
-    # A defect of one moment is none of the request: the second time is the one that counts.
-    return Temporary(rejection.message, rejection=rejection) if first else rejection
-
-
-def _lacks_threads(error: Exception) -> bool:
-    """Whether the system had no thread for us (`threading` raises RuntimeError, and asyncio lets it through)."""
-    return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
-
-
-def _kind(error: Temporary) -> str:
-    """What kind of trouble a message was given back for, in a word that can be counted."""
-    if error.rejection is not None:
-        return error.rejection.code
-    if isinstance(error, Interrupted):
-        return "throttled" if error.throttled else "interrupted"
-    return "temporary"
 
 
 class _Held(ArchiverError):

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 import structlog
-from faults.worker import INHERITED, INHERITED_KINDS, PATIENCE
+from faults.worker import PATIENCE
 from worker.scene import Scene
+from zygote import INHERITED, INHERITED_KINDS
 
 import archiver.cli
 from archiver.cli.bar import line

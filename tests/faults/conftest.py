@@ -7,13 +7,18 @@ import pytest
 
 from .bench import BODY, Bench
 from .emulator import Emulator, clients
+from .outages import LONG, SHORT
 from .proxy import FaultProxy
 from .setting import Setting
 from .stage import Stage
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all-crashes", action="store_true", help="break the reference job at every call in every way")
+    parser.addoption(
+        "--all-crashes",
+        action="store_true",
+        help="break the reference job at every call in every way, and let outages last three minutes",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,6 +42,12 @@ def emulator() -> Iterator[Emulator]:
     emulator = Emulator()
     yield emulator
     emulator.stop()
+
+
+@pytest.fixture
+def outage_seconds(request: pytest.FixtureRequest) -> float:
+    """How long an outage lasts."""
+    return LONG if request.config.getoption("--all-crashes") else SHORT
 
 
 @pytest.fixture

@@ -181,7 +181,8 @@ def test_a_storm_of_slow_down_delays_the_job_and_starves_no_heartbeat(stage: Sta
     worker = stage.worker()
     stage.wait_deleted(job, seconds=60)
     assert len(list(worker.events("job.received"))) == 1
-    assert all(call.ok for call in stage.history.of("ChangeMessageVisibility"))
+    renewals = [call for call in stage.history.of("ChangeMessageVisibility") if call.facts.get("message")]
+    assert all(call.ok for call in renewals)
     stage.finish()
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from faults.worker import INHERITED, INHERITED_KINDS, PATIENCE, until
+from faults.worker import PATIENCE, until
+from zygote import INHERITED, INHERITED_KINDS
 
 SETTINGS = {
     "SQS_SOURCE_QUEUE": "requests",

@@ -1,0 +1,14 @@
+"""Group I: every outage of reads, as long as three minutes under `make faults`."""
+
+import pytest
+
+from .outages import READS, last
+from .stage import Stage
+
+pytestmark = [pytest.mark.slow, pytest.mark.stage(max_receives=1)]
+
+
+@pytest.mark.parametrize("name", READS)
+def test_an_outage_of_reads_is_charged_to_no_message(stage: Stage, name: str, outage_seconds: float) -> None:
+    """I1"""
+    last(stage, READS[name], outage_seconds)
