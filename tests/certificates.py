@@ -1,8 +1,12 @@
 """A certificate authority of the tests' own, and what it signs: TLS on 127.0.0.1 as workers meet it elsewhere."""
 
+import atexit
 import datetime as dt
 import ipaddress
+import shutil
 import ssl
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +21,36 @@ class Authority(NamedTuple):
     certificate: x509.Certificate
 
 
-def certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: Authority | None = None) -> x509.Certificate:
-    """A certificate of *name* (a host) by *issuer*, or an authority's own."""
+class Trust(NamedTuple):
+    """What servers of the tests serve with, and the file (`AWS_CA_BUNDLE`) that makes clients trust it."""
+
+    serving: ssl.SSLContext
+    bundle: str
+
+
+@cache
+def ours() -> Trust:
+    """One for all tests of this process: an authority, and a context for 127.0.0.1 and localhost."""
+    folder = Path(tempfile.mkdtemp(prefix="certificates-"))
+    atexit.register(shutil.rmtree, folder)
+    issuer, bundle = authority(folder, "the tests' own authority")
+    return Trust(serving(folder, "127.0.0.1", issuer, "localhost"), bundle)
+
+
+DAY = dt.timedelta(days=1)
+
+
+def certificate(
+    name: str,
+    key: ec.EllipticCurvePrivateKey,
+    issuer: Authority | None = None,
+    *others: str,
+    valid: tuple[dt.timedelta, dt.timedelta] = (-DAY, DAY),
+) -> x509.Certificate:
+    """
+    A certificate of the hosts *name* and *others* by *issuer*, or an authority's own. *valid*: from when until when,
+    from now on.
+    """
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)
     usage = dict.fromkeys(
@@ -30,8 +62,8 @@ def certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: Authority | 
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_before(now + valid[0])
+        .not_valid_after(now + valid[1])
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
@@ -39,8 +71,11 @@ def certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: Authority | 
         signs = x509.KeyUsage(digital_signature=True, key_cert_sign=True, crl_sign=True, decipher_only=False, **usage)
         builder = builder.add_extension(signs, critical=True)
     else:
-        host = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
-        builder = builder.add_extension(x509.SubjectAlternativeName([host]), critical=False)
+        hosts = [
+            x509.IPAddress(ipaddress.ip_address(host)) if host[0].isdigit() else x509.DNSName(host)
+            for host in (name, *others)
+        ]
+        builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
         builder = builder.add_extension(identifier, critical=False)
     return builder.sign(issuer.key if issuer else key, hashes.SHA256())
@@ -55,13 +90,19 @@ def authority(folder: Path, name: str) -> tuple[Authority, str]:
     return Authority(key, made), str(file)
 
 
-def serving(folder: Path, host: str, issuer: Authority) -> ssl.SSLContext:
-    """A server's context, its certificate for *host*."""
+def serving(
+    folder: Path,
+    host: str,
+    issuer: Authority,
+    *others: str,
+    valid: tuple[dt.timedelta, dt.timedelta] = (-DAY, DAY),
+) -> ssl.SSLContext:
+    """A server's context, its certificate for *host* and *others*, *valid* as `certificate` says."""
     key = ec.generate_private_key(ec.SECP256R1())
     file = folder / "server.pem"
     file.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate(host, key, issuer).public_bytes(serialization.Encoding.PEM)
+        + certificate(host, key, issuer, *others, valid=valid).public_bytes(serialization.Encoding.PEM)
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)

@@ -1,12 +1,14 @@
-"""Every test runs without the machine's AWS settings; those that ask for `aws` get S3 and SQS on 127.0.0.1."""
+"""Every test runs without the machine's AWS settings; those that ask for `aws` get S3 and SQS on 127.0.0.1, by TLS."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 
 import hypothesis
 import pytest
 import zygote
-from emulator import REGION, Aws
+from certificates import ours
+from emulator import REGION, Aws, Emulator
 from zygote import FRESH
 
 from archiver.aws.clients import Clients, Limits, open_clients
@@ -20,7 +22,7 @@ NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BU
 
 @pytest.fixture(autouse=True, scope="session")
 def _alone() -> Iterator[None]:
-    """Fake credentials, no settings of this machine, no metadata service, no proxy."""
+    """Fake credentials, an authority of our own, no settings of this machine, no metadata service, no proxy."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.upper().startswith("AWS_") or name.upper() in NETWORK:
@@ -31,6 +33,7 @@ def _alone() -> Iterator[None]:
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("AWS_CA_BUNDLE", ours().bundle)
         yield
 
 
@@ -46,20 +49,22 @@ def _fresh(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def _emulator(_alone: None) -> Iterator[Aws]:
-    import boto3  # noqa: PLC0415  # heavy, and most tests do without
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415
+def emulator(_alone: None) -> Iterator[Emulator]:
+    """One emulated AWS for all tests of this process."""
+    emulator = Emulator(ours().serving)
+    yield emulator
+    emulator.stop()
 
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    s3 = boto3.client("s3", endpoint_url=endpoint)
-    sqs = boto3.client("sqs", endpoint_url=endpoint)
-    yield Aws(endpoint, s3, sqs)
+
+@pytest.fixture(scope="session")
+def _emulator(emulator: Emulator) -> Iterator[Aws]:
+    import boto3  # noqa: PLC0415  # heavy, and most tests do without
+
+    bundle = ours().bundle
+    s3, sqs = (boto3.client(name, endpoint_url=emulator.endpoint, verify=bundle) for name in ("s3", "sqs"))
+    yield Aws(emulator.endpoint, bundle, s3, sqs)
     s3.close()
     sqs.close()
-    server.stop()
 
 
 @pytest.fixture
@@ -72,5 +77,11 @@ def aws(_emulator: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
 @pytest.fixture
 async def clients(aws: Aws) -> AsyncIterator[Clients]:
     """The service's own clients, on the emulator."""
+    selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+    before = len(selector.get_map())
     async with open_clients(Limits(wait_seconds=1)) as opened:
         yield opened
+    # aiohttp does not wait for the end of TLS connections that were given up: the loop must not close before them.
+    async with asyncio.timeout(10):
+        while len(selector.get_map()) > before:
+            await asyncio.sleep(0.005)

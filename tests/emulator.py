@@ -1,6 +1,9 @@
 """S3 and SQS for tests: an emulator on 127.0.0.1, with plain clients to arrange and to look."""
 
 import itertools
+import logging
+import ssl
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,9 +14,13 @@ ACCOUNT = "123456789012"
 
 @dataclass
 class Aws:
-    """An emulator at *endpoint*, with plain boto3 clients to arrange and to look. Names are new for every call."""
+    """
+    An emulator at *endpoint*, with plain boto3 clients to arrange and to look. Names are new for every call. *bundle*:
+    what makes its certificate trusted.
+    """
 
     endpoint: str
+    bundle: str
     s3: Any
     sqs: Any
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -44,3 +51,37 @@ class Aws:
         ).get("Messages"):
             found += got
         return found
+
+
+class Emulator:
+    """
+    moto's server on 127.0.0.1, in threads of this process, at two ports: *endpoint* speaks https with a certificate of
+    the tests' own authority, *plain* speaks http. Both are the same AWS.
+    """
+
+    def __init__(self, serving: ssl.SSLContext) -> None:
+        from moto.moto_server import werkzeug_app  # noqa: PLC0415  # heavy, and most tests do without
+        from werkzeug.middleware.proxy_fix import ProxyFix  # noqa: PLC0415
+        from werkzeug.serving import make_server  # noqa: PLC0415
+
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every request otherwise
+        app = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
+        app = ProxyFix(app, x_for=0, x_proto=1)  # behind a proxy that speaks TLS, queues have https URLs
+        handler = werkzeug_app.MotoRequestHandler
+        plain, tls = (make_server("127.0.0.1", 0, app, threaded=True, request_handler=handler) for _ in range(2))
+        # werkzeug would shake hands in the one thread that accepts, and wait there for whoever says nothing.
+        tls.socket = serving.wrap_socket(tls.socket, server_side=True, do_handshake_on_connect=False)
+        tls.ssl_context = serving
+        self._servers = (plain, tls)
+        self._threads = [threading.Thread(target=server.serve_forever, daemon=True) for server in self._servers]
+        for thread in self._threads:
+            thread.start()
+        self.address: tuple[str, int] = ("127.0.0.1", plain.port)
+        self.plain = f"http://127.0.0.1:{plain.port}"
+        self.endpoint = f"https://127.0.0.1:{tls.port}"
+
+    def stop(self) -> None:
+        for server, thread in zip(self._servers, self._threads, strict=True):
+            server.shutdown()
+            thread.join()
+            server.server_close()

@@ -9,7 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
+from certificates import ours
+
 from archiver.aws.http import Origin
+
+TLS = True
+"""What servers speak that are not told; the fixture `either_scheme` has both tried."""
 
 
 class Act(Enum):
@@ -30,6 +35,7 @@ class Canned:
     """Each request takes the next script; the last one serves all that follow."""
 
     scripts: Sequence[Script]
+    tls: bool
     port: int = 0
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
@@ -37,11 +43,11 @@ class Canned:
 
     @property
     def origin(self) -> Origin:
-        return Origin(tls=False, host="127.0.0.1", port=self.port)
+        return Origin(tls=self.tls, host="127.0.0.1", port=self.port)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' * self.tls}://127.0.0.1:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -93,8 +99,10 @@ async def eventually(condition: Callable[[], bool]) -> bool:
 
 @asynccontextmanager
 async def canned(*scripts: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Canned]:
-    """Serve *scripts* on a port of our own."""
-    served = Canned(scripts)
+    """Serve *scripts* on a port of our own; without *tls* by what `TLS` says, the certificate of the tests' own."""
+    if tls is None and TLS:
+        tls = ours().serving
+    served = Canned(scripts, tls is not None)
     server = await asyncio.start_server(served.serve, "127.0.0.1", 0, ssl=tls)
     served.port = server.sockets[0].getsockname()[1]
     try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 from aws.canned import Canned, Script, answer, canned
+from certificates import ours
 
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.http import Limits
@@ -48,7 +49,7 @@ async def reading(
     *scripts: Script, session: Session | None = None, limits: Limits | None = None
 ) -> AsyncIterator[tuple[Canned, S3Reader]]:
     async with canned(*scripts) as server:
-        config = WireConfig(limits or Limits())
+        config = WireConfig(limits or Limits(), ours().bundle)
         reader = S3Reader(session or Session(), Endpoint(server.url, "us-east-1"), config)
         try:
             yield server, reader

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from aws.canned import Canned, Script, answer, canned
+from certificates import ours
 
 from archiver.aws.http import HttpPool, Limits
 from archiver.aws.http_exchange import Answer, Request
@@ -33,7 +34,7 @@ def request(into: bytearray, *, method: str = "GET", check: Callable[[Head], Non
 
 @asynccontextmanager
 async def pooled(limits: Limits | None = None) -> AsyncIterator[HttpPool]:
-    pool = HttpPool(limits or Limits())
+    pool = HttpPool(limits or Limits(), ours().bundle)
     try:
         yield pool
     finally:

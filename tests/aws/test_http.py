@@ -5,8 +5,11 @@ import asyncio
 import pytest
 from aws.canned import Act, Script, answer, canned, eventually, trickle
 from aws.talking import BODY, CHUNKED, SMALL, interrupted, open_files, pooled, request, talking
+from certificates import ours
 
 from archiver.aws.http import HttpPool, Limits, Origin
+
+pytestmark = pytest.mark.usefixtures("either_scheme")
 
 
 async def test_connection_is_used_again_and_the_latest_first() -> None:
@@ -130,7 +133,7 @@ async def test_cancelled_request_gives_up_its_connection_and_writes_nothing_more
 async def test_close_interrupts_what_runs_and_leaves_no_socket() -> None:
     before = open_files()
     async with canned([Act.STALL]) as server:
-        pool = HttpPool(Limits())
+        pool = HttpPool(Limits(), ours().bundle)
         running = [asyncio.create_task(pool.request(server.origin, request(bytearray(10)))) for _ in range(4)]
         assert await eventually(lambda: len(server.requests) == 4)
         await pool.close()

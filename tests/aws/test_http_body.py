@@ -9,6 +9,8 @@ from archiver.aws.http_exchange import Request
 from archiver.aws.http_parse import Head
 from archiver.errors import SourceChanged
 
+pytestmark = pytest.mark.usefixtures("either_scheme")
+
 
 async def test_body_is_scattered_over_views_of_any_size_without_a_byte_out_of_place() -> None:
     into = bytearray(len(BODY))

@@ -4,11 +4,12 @@ import asyncio
 import socket
 import zlib
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
+from certificates import ours
 
 from archiver.aws import s3_parts
 from archiver.aws.clients import Clients, Limits, open_clients
@@ -54,14 +55,23 @@ class Server:
             writer.close()
 
 
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def serving(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clients]:
+    """Clients, and a server by TLS that answers them by *serve*."""
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ours().serving) as listening:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
+        async with open_clients(Limits()) as clients:
+            yield clients
+
+
 @asynccontextmanager
 async def answering(monkeypatch: pytest.MonkeyPatch, *answers: str) -> AsyncIterator[tuple[Server, Clients]]:
     server = Server(list(answers))
-    async with await asyncio.start_server(server.serve, "127.0.0.1", 0) as listening:
-        port = listening.sockets[0].getsockname()[1]
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        async with open_clients(Limits()) as clients:
-            yield server, clients
+    async with serving(server.serve, monkeypatch) as clients:
+        yield server, clients
 
 
 def upload(clients: Clients) -> S3Upload:
@@ -275,13 +285,11 @@ async def test_an_early_refusal_ends_the_sending(monkeypatch: pytest.MonkeyPatch
         await done.wait()
         writer.transport.abort()
 
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
-        async with open_clients(Limits()) as clients:
-            with pytest.raises(Temporary, match="SlowDown"):
-                await upload(clients).part(1, large, 0)
-            done.set()
-            await asyncio.sleep(0.05)  # the server's end closes, too
+    async with serving(refuse, monkeypatch) as clients:
+        with pytest.raises(Temporary, match="SlowDown"):
+            await upload(clients).part(1, large, 0)
+        done.set()
+        await asyncio.sleep(0.05)  # the server's end closes, too
 
 
 async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -293,13 +301,11 @@ async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.Monke
         await done.wait()
         writer.transport.abort()
 
-    async with await asyncio.start_server(hang, "127.0.0.1", 0) as listening:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
-        async with open_clients(Limits()) as clients:
-            with pytest.raises(Temporary, match="takes no more"):
-                await upload(clients).part(1, large, 0)
-            done.set()
-            await asyncio.sleep(0.05)  # the server's end closes, too
+    async with serving(hang, monkeypatch) as clients:
+        with pytest.raises(Temporary, match="takes no more"):
+            await upload(clients).part(1, large, 0)
+        done.set()
+        await asyncio.sleep(0.05)  # the server's end closes, too
 
 
 async def test_a_retried_put_sends_the_archive_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from emulator import REGION, Aws
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.http import Limits
 from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_wire import WireConfig
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationFault, CredentialsRefused, Interrupted, SourceChanged, SourceUnavailable
 
@@ -225,7 +226,8 @@ async def test_stalled_body_is_an_interruption() -> None:
 async def emulated(aws: Aws) -> AsyncIterator[S3Reader]:
     session = aioboto3.Session(region_name=REGION)
     async with session.client("s3", endpoint_url=aws.endpoint) as client:
-        reader = S3Reader(session, Endpoint(client.meta.endpoint_url, client.meta.region_name))
+        endpoint = Endpoint(client.meta.endpoint_url, client.meta.region_name)
+        reader = S3Reader(session, endpoint, WireConfig(ca_bundle=aws.bundle))
     yield reader
     await reader.close()
 

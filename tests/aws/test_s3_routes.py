@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 from aws.canned import Canned, Script, answer, canned
 from aws.reading import BODY, ETAG, FACTS, PHOTO, Frozen, Session, error, failed, head, part, reading, unavailable
+from certificates import ours
 
 from archiver.aws.endpoint import Endpoint, Place
 from archiver.aws.http import Origin
 from archiver.aws.s3_parts import PartSender
 from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_wire import WireConfig
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationFault, CredentialsRefused
 
@@ -45,7 +47,7 @@ class Rerouted(Endpoint):
     port = 0
 
     def place(self, bucket: str) -> Place:
-        return replace(super().place(bucket), origin=Origin(tls=False, host="127.0.0.1", port=self.port))
+        return replace(super().place(bucket), origin=Origin(tls=True, host="127.0.0.1", port=self.port))
 
 
 @asynccontextmanager
@@ -53,7 +55,7 @@ async def on_aws(*scripts: Script) -> AsyncIterator[tuple[Canned, S3Reader]]:
     async with canned(*scripts) as server:
         endpoint = Rerouted("https://s3.us-east-1.amazonaws.com", "us-east-1")
         endpoint.port = server.port
-        reader = S3Reader(Session(), endpoint)
+        reader = S3Reader(Session(), endpoint, WireConfig(ca_bundle=ours().bundle))
         try:
             yield server, reader
         finally:

@@ -11,6 +11,7 @@ from emulator import Aws
 from archiver.aws.clients import Clients
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_wire import WireConfig
 from archiver.core.locations import Location
 from archiver.errors import SourceChanged, SourceUnavailable
 from archiver.ports import ObjectReader
@@ -64,7 +65,8 @@ def on_s3(aws: Aws, reader: S3Reader) -> Bench:
 @pytest.fixture
 async def reader(aws: Aws, clients: Clients) -> AsyncIterator[S3Reader]:
     meta = clients.s3_control.meta
-    reader = S3Reader(clients.session, Endpoint(meta.endpoint_url, meta.region_name))
+    config = WireConfig(ca_bundle=aws.bundle)
+    reader = S3Reader(clients.session, Endpoint(meta.endpoint_url, meta.region_name), config)
     yield reader
     await reader.close()
 

@@ -1,9 +1,10 @@
-"""One emulated AWS for the session; a proxy of its own for each test."""
+"""A proxy of its own for each test, before the session's emulated AWS."""
 
 import uuid
 from collections.abc import Generator, Iterator
 
 import pytest
+from certificates import ours
 
 from .bench import BODY, Bench
 from .emulator import Emulator, clients
@@ -37,13 +38,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[Emulator]:
-    emulator = Emulator()
-    yield emulator
-    emulator.stop()
-
-
 @pytest.fixture
 def outage_seconds(request: pytest.FixtureRequest) -> float:
     """How long an outage lasts."""
@@ -62,8 +56,8 @@ def stage(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Stage]
 @pytest.fixture
 def bench(emulator: Emulator) -> Iterator[Bench]:
     name = f"b{uuid.uuid4().hex}"
-    with FaultProxy(emulator.address, watched=name) as proxy:
-        direct = clients(emulator.endpoint)
+    with FaultProxy(emulator.address, watched=name, serving=ours().serving) as proxy:
+        direct = clients(emulator.plain)
         through = clients(proxy.listen("worker"), read_timeout=1)
         direct.s3.create_bucket(Bucket=name)
         direct.s3.put_object(Bucket=name, Key="a/b.jpg", Body=BODY)

@@ -1,13 +1,15 @@
 """The emulated AWS of a test run, and clients for it."""
 
-import logging
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import boto3
 from botocore.config import Config
-from moto.server import ThreadedMotoServer
+from certificates import ours
+from emulator import Emulator
+
+__all__ = ["REGION", "Clients", "Emulator", "clients"]
 
 REGION = "us-east-1"
 
@@ -29,7 +31,9 @@ def clients(endpoint: str, read_timeout: float = 30) -> Clients:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )
-    made = [_session().client(name, endpoint_url=endpoint, config=config) for name in ("s3", "sqs")]
+    made = [
+        _session().client(name, endpoint_url=endpoint, config=config, verify=ours().bundle) for name in ("s3", "sqs")
+    ]
     return Clients(*made)
 
 
@@ -37,17 +41,3 @@ def clients(endpoint: str, read_timeout: float = 30) -> Clients:
 def _session() -> boto3.Session:
     # One for all: each would read the service models of its own, a second of work.
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)
-
-
-class Emulator:
-    """moto's server on 127.0.0.1, in threads of this process."""
-
-    def __init__(self) -> None:
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every request otherwise
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-        self._server.start()
-        self.address: tuple[str, int] = self._server.get_host_and_port()
-        self.endpoint = f"http://127.0.0.1:{self.address[1]}"
-
-    def stop(self) -> None:
-        self._server.stop()

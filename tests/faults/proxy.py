@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -32,11 +33,16 @@ class FaultProxy:
     """
     Listens on a port for each client, forwards to *upstream* (host, port), all in one thread of its own.
 
+    TLS ends here, with the certificate of *serving*; without it clients speak plain http. Upstream is always plain.
     After each write to *watched* (a bucket) that was carried out, it looks at what stands there now.
     """
 
-    def __init__(self, upstream: tuple[str, int], watched: str | None = None) -> None:
+    def __init__(
+        self, upstream: tuple[str, int], watched: str | None = None, serving: ssl.SSLContext | None = None
+    ) -> None:
         self.upstream = upstream
+        self.serving = serving
+        self.scheme = "https" if serving else "http"
         self.watched = watched
         self.history = History()
         self.strict = Strict()
@@ -75,9 +81,9 @@ class FaultProxy:
         async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(client, reader, writer)
 
-        server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=STREAM_LIMIT)
+        server = await asyncio.start_server(connected, "127.0.0.1", 0, limit=STREAM_LIMIT, ssl=self.serving)
         self._servers.append(server)
-        return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return f"{self.scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     async def _close(self) -> None:
         for server in self._servers:
@@ -106,7 +112,8 @@ class FaultProxy:
         """Carry *request* out upstream: the answer's head, its body to come, and what to close after it."""
         reader, writer = await asyncio.open_connection(*self.upstream, limit=STREAM_LIMIT)
         try:
-            writer.write(wire.head_of_request(request))
+            told = [*request.headers, ("X-Forwarded-Proto", self.scheme)]
+            writer.write(wire.head_of_request(replace(request, headers=told)))
             writer.write(request.body)
             await writer.drain()
             answer = await wire.read_answer(reader)

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from certificates import ours
+
 from .emulator import REGION
 
 ACCESS_SECRET = "planted-access-secret"
@@ -18,7 +20,7 @@ class Setting:
     """
     How the stage is set. *visibility* in seconds; *max_receives* None: no redrive policy, and no dead-letter queue;
     *answers*, *failures*: there is a queue for answers, for failure answers; *allowed*: S3_ALLOWED_SOURCES, with
-    `{sources}` for the bucket's name.
+    `{sources}` for the bucket's name; *tls*: the proxy speaks https.
     """
 
     visibility: int = 30
@@ -26,6 +28,7 @@ class Setting:
     failures: bool = True
     answers: bool = True
     allowed: str = "{sources}"
+    tls: bool = True
 
     def environment(self, queues: Mapping[str, str], sources: str, archives: str) -> dict[str, str]:
         """A worker's environment but for its endpoint: secrets planted, small and quick. *queues*: names by role."""
@@ -35,6 +38,7 @@ class Setting:
             "AWS_SECRET_ACCESS_KEY": ACCESS_SECRET,
             "AWS_SESSION_TOKEN": SESSION_TOKEN,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CA_BUNDLE": ours().bundle,
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "SQS_SOURCE_QUEUE": queues["in"],

@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
+from certificates import ours
+
 from .checker import check
 from .emulator import REGION, Clients, Emulator, clients
 from .evidence import CORRELATION, Evidence, Job, Remains, Source, World, carried_out, said
@@ -31,8 +33,9 @@ class Stage:
         name = f"f{uuid.uuid4().hex[:12]}"
         self.setting = setting
         self.sources, self.archives = f"{name}-sources", f"{name}-archives"
-        self.proxy = FaultProxy(emulator.address, watched=self.archives)
-        self.direct = clients(emulator.endpoint)
+        serving = ours().serving if setting.tls else None
+        self.proxy = FaultProxy(emulator.address, watched=self.archives, serving=serving)
+        self.direct = clients(emulator.plain)
         self.workers: list[WorkerProcess] = []
         self.jobs: list[Job] = []
         self._versions: dict[tuple[str, str, str], bytes] = {}

@@ -4,11 +4,13 @@ import base64
 import json
 import signal
 import socket
+import ssl
 import time
 import zlib
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+from certificates import ours
 
 from .bench import BODY, Bench
 from .emulator import clients
@@ -250,7 +252,11 @@ def test_a_put_that_waits_for_permission_and_comes_in_chunks_arrives_whole(bench
         f"x-amz-decoded-content-length: 11\r\nx-amz-trailer: x-amz-checksum-crc32\r\n\r\n"
     )
     port = int(bench.through.s3.meta.endpoint_url.rpartition(":")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+    trusting = ssl.create_default_context(cafile=ours().bundle)
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        trusting.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
         connection.sendall(head.encode())
         assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
         connection.sendall(outer)

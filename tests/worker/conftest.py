@@ -1,6 +1,5 @@
 """Scenes on the session's emulator; stages behind a proxy where a test must hold the worker at one of its calls."""
 
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -10,8 +9,6 @@ from faults.emulator import Emulator
 from faults.stage import Setting, Stage
 
 from .scene import Scene
-
-logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every request otherwise
 
 
 @pytest.fixture(scope="session")
@@ -33,11 +30,10 @@ def scene(emulated: Aws) -> Iterator[Scene]:
         yield scene
 
 
-@pytest.fixture(scope="session")
-def emulator() -> Iterator[Emulator]:
-    emulator = Emulator()
-    yield emulator
-    emulator.stop()
+@pytest.fixture
+def plain(emulator: Emulator) -> str:
+    """The endpoint of the same AWS that speaks plain http."""
+    return emulator.plain
 
 
 @pytest.fixture

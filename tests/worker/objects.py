@@ -19,6 +19,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from certificates import ours
 from faults.operations import Call, call_of, error_xml
 from faults.wire import BLOCK, Answer, ProtocolError, Request, blocks, head_of_answer, header, read_request
 from isal import isal_zlib
@@ -55,9 +56,9 @@ class BigObjects:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, limit=4 * BLOCK)
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, limit=4 * BLOCK, ssl=ours().serving)
         self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
-        self.endpoint = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.endpoint = f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     def __exit__(

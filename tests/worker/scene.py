@@ -46,6 +46,7 @@ class Scene:
         return {
             **NO_AWS,
             "AWS_ENDPOINT_URL": self.aws.endpoint,
+            "AWS_CA_BUNDLE": self.aws.bundle,
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
             "AWS_SECRET_ACCESS_KEY": "testing",

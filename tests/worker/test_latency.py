@@ -1,0 +1,34 @@
+"""The worker at the end of a long, narrow way: 30 ms to every answer, 100 Mbit/s in either direction, TLS all along."""
+
+from collections.abc import Callable
+from io import BytesIO
+from zipfile import ZipFile
+
+from faults.stage import MIB, Stage
+from shaping import Shaper
+
+PART = 5 * MIB
+S3 = ("HeadObject", "GetObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
+
+
+def test_archive_of_many_parts_is_made_at_one_go_and_its_lease_is_kept(set_stage: Callable[..., Stage]) -> None:
+    """No time-out and no window of ours takes latency for a fault: nothing is asked for twice."""
+    stage = set_stage(visibility=9)
+    sizes = [20 * MIB, 20 * MIB, 8 * MIB, *[20_000] * 60]  # four seconds at the least, renewed every three
+    with Shaper(stage.proxy.listen("worker")) as shaper:
+        worker = stage.worker(AWS_ENDPOINT_URL=shaper.endpoint)
+        job = stage.ask(stage.photos(*sizes))
+        stage.wait_deleted()
+        stage.finish()
+
+    calls = stage.history.of(*S3, client="worker")
+    assert [(call.op, call.call.key) for call in calls if not call.ok] == [("HeadObject", job.key)]  # not there yet
+    asked = [(call.op, call.call.key, call.call.part, call.facts.get("range")) for call in calls]
+    assert sorted(set(asked), key=str) == sorted(asked, key=str)
+    assert len(stage.history.of("UploadPart")) == -(-sum(sizes) // PART)
+    assert len(stage.history.of("ChangeMessageVisibility")) > 0
+    assert len(list(worker.events("job.received"))) == 1
+    with ZipFile(BytesIO(stage.archive(job))) as archive:
+        assert [member.file_size for member in archive.infolist()] == sizes
+        assert archive.testzip() is None
+    assert min(shaper.up.carried, shaper.down.carried) > sum(sizes)
