@@ -12,6 +12,7 @@ from archiver.aws.http_connection import Connection
 from archiver.aws.http_exchange import Answer, Patience, Request, StaleError
 from archiver.aws.http_names import Dialer, Names
 from archiver.aws.http_proxy import Proxies, Proxy
+from archiver.aws.http_tls import refused
 from archiver.errors import ConfigurationFault, Interrupted
 
 _TRIED_CONNECTIONS = 3
@@ -108,8 +109,8 @@ class HttpPool:
         """
         One attempt; only a kept connection that turns out to be closed is replaced by a fresh one, once.
 
-        Raises Interrupted, ConfigurationFault (the CA bundle can't be read, a proxy refuses us), and what the request's
-        *check* raises.
+        Raises Interrupted, ConfigurationFault (the CA bundle can't be read, a certificate is refused, a proxy refuses us),
+        and what the request's *check* raises.
         """
         proxy = self._proxy(origin)
         if proxy is None or origin.tls:
@@ -170,6 +171,7 @@ class HttpPool:
 
     async def _connect(self, origin: Origin) -> Connection:
         way = self._way(origin)
+        through = f" through {way.proxy}" if way.proxy else ""
         problem = "closed on our side"
         if not self._closed:
             try:
@@ -187,12 +189,11 @@ class HttpPool:
                     async with asyncio.timeout(self._limits.tunnel if way.proxy else self._limits.connect):
                         return await self._open(origin, sock, way)
                 except ssl.SSLCertVerificationError as error:
-                    problem = f"certificate refused: {error.verify_message}"
+                    raise refused(f"{origin.host}{through}", error) from error
                 except OSError as error:
                     problem = type(error).__name__
                 self._names.failed(address)
                 addresses.remove(address)
-        through = f" through {way.proxy}" if way.proxy else ""
         raise Interrupted(f"no connection to {origin.host}{through}: {problem}")
 
     def _way(self, origin: Origin) -> "_Way":

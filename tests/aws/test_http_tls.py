@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import datetime as dt
+import ssl
 from pathlib import Path
 
 import pytest
 from aws.canned import answer, canned
-from certificates import authority, serving
+from aws.peer import Peer, meeting
+from certificates import authority, ours, serving
 
 from archiver.aws.http import HttpPool, Limits, Origin
 from archiver.aws.http_exchange import Request
@@ -83,15 +86,56 @@ async def test_wrong_host_or_unknown_authority_is_refused_before_a_byte_is_sent(
     if trusted != "ours":
         _, bundle = authority(tmp_path, trusted)
     async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, host, issuer)) as server:
-        with pytest.raises(Interrupted, match="certificate refused"):
+        with pytest.raises(ConfigurationFault, match=r"127\.0\.0\.1: certificate refused: .*AWS_"):
             await fetch(server.port, bundle, bytearray(len(BODY)))
         assert server.requests == []
+
+
+DAY = dt.timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("valid", "told"),
+    [((-2 * DAY, -DAY), "has expired; have it renewed"), ((DAY, 2 * DAY), "not yet valid; check the clock")],
+    ids=["expired", "not valid yet"],
+)
+async def test_certificate_out_of_its_time_is_refused(
+    tmp_path: Path, valid: tuple[dt.timedelta, dt.timedelta], told: str
+) -> None:
+    issuer, bundle = authority(tmp_path, "ours")
+    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, "127.0.0.1", issuer, valid=valid)) as server:
+        with pytest.raises(ConfigurationFault, match=told):
+            await fetch(server.port, bundle, bytearray(len(BODY)))
+        assert server.requests == []
+
+
+async def test_handshake_that_hangs_is_given_up_after_the_time_for_connecting() -> None:
+    async def hang(peer: Peer) -> None:
+        await peer.until_client_closes()
+
+    async with meeting(hang) as origin:
+        pool = HttpPool(Limits(connect=0.1), ours().bundle)
+        with pytest.raises(Interrupted, match=r"no connection to 127\.0\.0\.1: TimeoutError"):
+            await pool.request(origin, Request("GET", b"GET / HTTP/1.1\r\n\r\n", (), anything))
+        await pool.close()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=str)
+async def test_server_may_speak_one_version_alone(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    issuer, bundle = authority(tmp_path, "ours")
+    context = serving(tmp_path, "127.0.0.1", issuer)
+    context.minimum_version = context.maximum_version = version
+    into = bytearray(len(BODY))
+    async with canned([answer("200 OK", BODY)], tls=context) as server:
+        await fetch(server.port, bundle, into, times=2)
+        assert server.connections == 1
+    assert into == BODY
 
 
 async def test_system_store_does_not_know_a_private_authority(tmp_path: Path) -> None:
     issuer, _ = authority(tmp_path, "ours")
     async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, "127.0.0.1", issuer)) as server:
-        with pytest.raises(Interrupted, match="certificate refused"):
+        with pytest.raises(ConfigurationFault, match="set AWS_CA_BUNDLE"):
             await fetch(server.port, None, bytearray(len(BODY)))
 
 
