@@ -14,11 +14,13 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
     ProxyConnectionError,
+    SSLError,
     SSOError,
     TokenRetrievalError,
 )
 
 from archiver.aws.http_proxy import of_sdk
+from archiver.aws.http_tls import refused_by_sdk
 from archiver.errors import ArchiverError, ConfigurationFault, Temporary
 
 NO_CREDENTIALS = "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
@@ -158,8 +160,9 @@ def translated(
     """
     Surround one call: what it raises leaves as one of ours. *special* maps error codes to errors.
 
-    Without an entry there, refused credentials, clocks and regions are a ConfigurationFault, and any other refusal is
-    what *refused* makes of it. All else is Temporary: throttling, time-outs, lost connections, and what we do not know.
+    Without an entry there, refused credentials, clocks, regions and certificates are a ConfigurationFault, and any
+    other refusal is what *refused* makes of it. All else is Temporary: throttling, time-outs, lost connections, and
+    what we do not know.
     """
     try:
         yield
@@ -177,6 +180,8 @@ def translated(
         raise _proxy_fault(operation, error) from error
     except (FileNotFoundError, PermissionError) as error:  # no file is read here but tokens and profiles
         raise CredentialsFault(credentials_told(error)) from None
+    except SSLError as error:
+        raise refused_by_sdk(operation, error) from error
     except (BotoCoreError, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Temporary(f"{operation}: {type(error).__name__}: {error}") from error
 

@@ -2,7 +2,9 @@
 
 import ssl
 
-from archiver.errors import ConfigurationFault
+from botocore.exceptions import SSLError
+
+from archiver.errors import ArchiverError, ConfigurationFault, Temporary
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
 _ADVICE = {
@@ -18,3 +20,12 @@ def refused(host: str, error: ssl.SSLCertVerificationError) -> ConfigurationFaul
     """What is wrong with the certificate that *host* showed, and what to set."""
     advice = _ADVICE.get(error.verify_code, _UNKNOWN_ISSUER)
     return ConfigurationFault(f"no connection to {host}: certificate refused: {error.verify_message}; {advice}")
+
+
+def refused_by_sdk(operation: str, error: SSLError) -> ArchiverError:
+    """The same where the SDK was told so; Temporary where TLS failed for another reason."""
+    inner = error.kwargs.get("error")  # aiohttp's
+    refusal = getattr(inner, "certificate_error", None)
+    if isinstance(refusal, ssl.SSLCertVerificationError):
+        return refused(str(getattr(inner, "host", operation)), refusal)
+    return Temporary(f"{operation}: {type(error).__name__}: {error}")

@@ -11,10 +11,13 @@ from aws.canned import answer, canned
 from aws.peer import Peer, meeting
 from certificates import authority, ours, serving
 
+from archiver.aws.clients import Limits as ClientLimits
+from archiver.aws.clients import open_clients
 from archiver.aws.http import HttpPool, Limits, Origin
 from archiver.aws.http_exchange import Request
 from archiver.aws.http_parse import Head
-from archiver.errors import ConfigurationFault, Interrupted
+from archiver.aws.sqs import SqsNotifier
+from archiver.errors import ConfigurationFault, Interrupted, Temporary
 
 BODY = bytes(range(256)) * 8192
 
@@ -92,6 +95,32 @@ async def test_wrong_host_or_unknown_authority_is_refused_before_a_byte_is_sent(
 
 
 DAY = dt.timedelta(days=1)
+
+
+async def test_the_sdks_clients_refuse_it_in_the_same_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, theirs = authority(tmp_path, "theirs")
+    async with canned([answer("200 OK", b"{}")]) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        monkeypatch.setenv("AWS_CA_BUNDLE", theirs)
+        async with open_clients(ClientLimits()) as clients:
+            with pytest.raises(ConfigurationFault, match=r"127\.0\.0\.1: certificate refused: .*AWS_CA_BUNDLE"):
+                await SqsNotifier(clients.sqs_control, f"{server.url}/q").check()
+        assert server.requests == []
+
+
+async def test_tls_that_fails_for_another_reason_may_work_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(10)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
+        url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        async with open_clients(ClientLimits()) as clients:
+            with pytest.raises(Temporary, match="SSLError"):
+                await SqsNotifier(clients.sqs_control, f"{url}/q").check()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,18 @@ class Truncate(Action):
 
 
 @dataclass
+class Tear(Action):
+    """After *after* bytes of the body the connection ends below TLS: a FIN that no close_notify came before."""
+
+    after_bytes: int
+
+    async def outflow(self, source: Blocks) -> Blocks:
+        async for block in _until(source, self.after_bytes):
+            yield block
+        raise CutError(torn=True)
+
+
+@dataclass
 class Reset(Action):
     """The connection is reset after *after* bytes of the body."""
 

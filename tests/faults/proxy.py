@@ -106,6 +106,8 @@ class FaultProxy:
                 except CutError as cut:
                     if cut.reset:
                         _reset(writer)
+                    elif cut.torn:
+                        await _tear(writer)
                     return
 
     async def forward(self, request: Request) -> tuple[Answer, Blocks, asyncio.StreamWriter]:
@@ -240,6 +242,15 @@ class _Passage:
             self.writer.write(block)
             await self.writer.drain()
         await self.writer.drain()
+
+
+async def _tear(writer: asyncio.StreamWriter) -> None:
+    """End the connection below TLS, after all that was written."""
+    transport = writer.transport
+    below = transport._ssl_protocol._transport if writer.get_extra_info("ssl_object") else transport  # type: ignore[attr-defined]
+    while below.get_write_buffer_size():
+        await asyncio.sleep(0.005)
+    transport.abort()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

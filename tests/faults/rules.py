@@ -11,11 +11,15 @@ from .wire import Answer, Blocks, Headers, replaced
 
 
 class CutError(Exception):
-    """The connection to the client ends here: with a RST where *reset*, else as if all had been said."""
+    """
+    The connection to the client ends here: with a RST where *reset*, without a word of TLS (close_notify) where *torn*,
+    else as if all had been said.
+    """
 
-    def __init__(self, *, reset: bool) -> None:
+    def __init__(self, *, reset: bool = False, torn: bool = False) -> None:
         super().__init__("the connection was cut on purpose")
         self.reset = reset
+        self.torn = torn
 
 
 class Action:

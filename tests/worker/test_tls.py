@@ -3,14 +3,17 @@
 import zipfile
 from collections.abc import Callable, Mapping
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import Aws
+from certificates import DAY, authority, serving
+from emulator import Aws, Emulator
 from faults.stage import MIB, Stage
 from faults.worker import until
 
 from .objects import BigObjects, content
+from .process import Worker
 from .scene import Scene
 
 JOBS: dict[str, tuple[list[int], dict[str, Any]]] = {
@@ -48,6 +51,36 @@ def test_queues_and_store_may_speak_plain_http(emulated: Aws, plain: str) -> Non
         scene.ask("a.jpg")
         key = scene.answer()["archive"]["key"]
         assert scene.archive(key) == {"a.jpg": b"a photo"}
+
+
+def test_queue_that_is_not_trusted_is_told_with_what_to_set(emulated: Aws, tmp_path: Path) -> None:
+    _, theirs = authority(tmp_path, "theirs")
+    with Scene(emulated) as scene:
+        worker = Worker("worker", scene.settings(AWS_CA_BUNDLE=theirs))
+        scene.workers.append(worker)
+        paused = worker.wait_for("worker.paused", 80)
+    assert "127.0.0.1: certificate refused: " in paused["reason"]
+    assert "AWS_CA_BUNDLE" in paused["reason"]
+
+
+def test_store_whose_certificate_expired_uses_up_no_receives(emulated: Aws, tmp_path: Path) -> None:
+    """Nothing about the message is wrong: it is kept, and the reason says what to do."""
+    issuer, bundle = authority(tmp_path, "careless")
+    store = Emulator(serving(tmp_path, "127.0.0.1", issuer, valid=(-2 * DAY, -DAY)))
+    trusted = tmp_path / "both.pem"
+    trusted.write_text(Path(bundle).read_text() + Path(emulated.bundle).read_text())
+    with Scene(emulated) as scene:
+        scene.put("a.jpg")
+        scene.ask("a.jpg")
+        worker = Worker("worker", scene.settings(AWS_CA_BUNDLE=str(trusted), AWS_ENDPOINT_URL_S3=store.endpoint))
+        scene.workers.append(worker)
+        paused = worker.wait_for("worker.paused", 80)
+        worker.terminate()
+        assert worker.exit_code() == 0
+        assert not any(worker.events("job.rejected"))
+        assert scene.waiting(scene.source) == 1
+    store.stop()
+    assert "certificate has expired; have it renewed" in paused["reason"]
 
 
 @pytest.mark.slow
