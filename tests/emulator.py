@@ -65,8 +65,8 @@ class Emulator:
         from werkzeug.serving import make_server  # noqa: PLC0415
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every request otherwise
-        app = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
-        app = ProxyFix(app, x_for=0, x_proto=1)  # behind a proxy that speaks TLS, queues have https URLs
+        aws = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
+        app = ProxyFix(aws, x_for=0, x_proto=1)  # behind a proxy that speaks TLS, queues have https URLs
         handler = werkzeug_app.MotoRequestHandler
         plain, tls = (make_server("127.0.0.1", 0, app, threaded=True, request_handler=handler) for _ in range(2))
         # werkzeug would shake hands in the one thread that accepts, and wait there for whoever says nothing.

@@ -72,7 +72,8 @@ def test_store_whose_certificate_expired_uses_up_no_receives(emulated: Aws, tmp_
     with Scene(emulated) as scene:
         scene.put("a.jpg")
         scene.ask("a.jpg")
-        worker = Worker("worker", scene.settings(AWS_CA_BUNDLE=str(trusted), AWS_ENDPOINT_URL_S3=store.endpoint))
+        ours = {"AWS_CA_BUNDLE": str(trusted), "AWS_ENDPOINT_URL_S3": store.endpoint, "SHUTDOWN_GRACE_SECONDS": "1"}
+        worker = Worker("worker", scene.settings(**ours))
         scene.workers.append(worker)
         paused = worker.wait_for("worker.paused", 80)
         worker.terminate()
