@@ -22,7 +22,7 @@ NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BU
 
 @pytest.fixture(autouse=True, scope="session")
 def _alone() -> Iterator[None]:
-    """Fake credentials, an authority of our own, no settings of this machine, no metadata service, no proxy."""
+    """Fake credentials, no settings of this machine, no metadata service, no proxy."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.upper().startswith("AWS_") or name.upper() in NETWORK:
@@ -33,7 +33,6 @@ def _alone() -> Iterator[None]:
         patch.setenv("AWS_CONFIG_FILE", os.devnull)
         patch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        patch.setenv("AWS_CA_BUNDLE", ours().bundle)
         yield
 
 
@@ -71,6 +70,7 @@ def _emulator(emulator: Emulator) -> Iterator[Aws]:
 def aws(_emulator: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
     """The emulator, as the place that AWS clients opened in this test talk to."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", _emulator.endpoint)
+    monkeypatch.setenv("AWS_CA_BUNDLE", _emulator.bundle)
     return _emulator
 
 

@@ -109,8 +109,8 @@ class HttpPool:
         """
         One attempt; only a kept connection that turns out to be closed is replaced by a fresh one, once.
 
-        Raises Interrupted, ConfigurationFault (the CA bundle can't be read, a certificate is refused, a proxy refuses us),
-        and what the request's *check* raises.
+        Raises Interrupted, ConfigurationFault (the CA bundle can't be read, a certificate is refused, a proxy refuses
+        us), and what the request's *check* raises.
         """
         proxy = self._proxy(origin)
         if proxy is None or origin.tls:

@@ -1,4 +1,4 @@
-"""Servers of hand-made answers speak TLS; where the connection itself is at stake, plain http as well."""
+"""Servers of hand-made answers speak TLS; where the connection itself is at stake, plain http as well or alone."""
 
 import pytest
 from aws import canned
@@ -10,3 +10,9 @@ def either_scheme(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     scheme: str = request.param
     monkeypatch.setattr(canned, "TLS", scheme == "https")
     return scheme
+
+
+@pytest.fixture
+def plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has servers speak plain http: for what is about neither TLS nor the bytes."""
+    monkeypatch.setattr(canned, "TLS", False)

@@ -13,6 +13,8 @@ from aws.talking import SMALL, interrupted, open_files, request
 from archiver.aws.http import HttpPool, Limits
 from archiver.aws.http_names import Address, Dialer, Names, Resolve
 
+pytestmark = pytest.mark.usefixtures("plain_http")
+
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
 

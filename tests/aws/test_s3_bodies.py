@@ -62,6 +62,7 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def serving(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clients]:
     """Clients, and a server by TLS that answers them by *serve*."""
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ours().serving) as listening:
+        monkeypatch.setenv("AWS_CA_BUNDLE", ours().bundle)
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
         async with open_clients(Limits()) as clients:
             yield clients

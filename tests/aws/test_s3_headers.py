@@ -18,6 +18,8 @@ from archiver.core.locations import Location
 from archiver.errors import ArchiverError
 from archiver.settings import load_settings
 
+pytestmark = pytest.mark.usefixtures("plain_http")
+
 FULL = S3Headers("aws:kms", "arn:aws:kms:eu-west-1:1:key/k", True, True, {"archives": "111122223333"})
 KMS = {
     "x-amz-server-side-encryption": "aws:kms",

@@ -138,7 +138,7 @@ async def test_parts_that_learn_a_region_together_all_arrive_there() -> None:
     async with await asyncio.start_server(region.serve, "127.0.0.1", 0, ssl=ours().serving) as listening:
         endpoint = Rerouted("https://s3.us-east-1.amazonaws.com", "us-east-1")
         endpoint.port = listening.sockets[0].getsockname()[1]
-        sender = PartSender(Session(), endpoint, ours().bundle)
+        sender = PartSender(Session(), endpoint, WireConfig(ca_bundle=ours().bundle))
         at, body = Location("archives", "a.zip"), memoryview(b"0123456789")
         etags = await asyncio.gather(*(sender.send(at, "id", number, body, 0) for number in range(1, 5)))
         await sender.close()

@@ -13,6 +13,7 @@ PLAIN = re.compile(
     | \w\.plain\b                          # the emulator's plain port
     | set_stage\(.*tls=False | stage\(.*tls=False
     | Origin\(tls=False[^)]*port=(?!\d)    # our client, at a server that was started
+    | "plain_http"
     | "https",\s"http"                     # one after the other
     """,
     re.VERBOSE,
