@@ -152,6 +152,8 @@ def object_problem(answer: Answer, *, pinned: bool = False) -> ArchiverError:
     if not 400 <= status < 500 or status in _MAY_PASS_BY_STATUS or passing({code}):  # noqa: PLR2004
         return Interrupted(_named(answer, code))
     why, words = _verdict(answer, code, pinned=pinned)
+    if why == "source_missing" and status == 404:  # noqa: PLR2004 - the words say it
+        return SourceUnavailable(why, words)
     return SourceUnavailable(why, f"{words} ({_named(answer, code)})" if words else _named(answer, code))
 
 

@@ -15,7 +15,7 @@ import pytest
 import structlog
 from faults.worker import PATIENCE
 from worker.scene import Scene
-from zygote import INHERITED, INHERITED_KINDS
+from zygote import inherited
 
 import archiver.cli
 from archiver.cli.bar import line
@@ -30,7 +30,7 @@ SHOWN = HOSTILE.translate(dict.fromkeys(map(ord, "\x1b\x07\x9b\n\u202e\ud800"), 
 def run(
     *arguments: str, env: Mapping[str, str], stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
 ) -> "subprocess.CompletedProcess[bytes]":
-    kept = {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_KINDS)}
+    kept = inherited()
     return subprocess.run(
         [sys.executable, "-m", "archiver", *arguments],
         env={**kept, **env},

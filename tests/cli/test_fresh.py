@@ -19,6 +19,7 @@ ARGUMENTS = {
     "iam-policy": [],
     "dlq": ["list"],
     "schema": [],
+    "explain": [],
 }
 NEEDS_SOMETHING_THERE = {"verify", "health"}
 STARTED_ELSEWHERE = {"run", "local", "demo"}  # worker/test_start and top/test_local

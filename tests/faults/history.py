@@ -68,8 +68,11 @@ class History:
         self.sightings.append(Sighting(time.monotonic(), key, body))
 
     def of(self, *ops: str, client: str | None = None) -> list[Exchange]:
-        """The exchanges of these operations, of one client or of all workers (the stage's own calls are left out)."""
-        chosen = (e for e in list(self.exchanges) if not ops or e.op in ops)
+        """
+        The exchanges of these operations, of one client or of all workers (the stage's own calls are left out, and
+        those that only look at a worker's rights).
+        """
+        chosen = (e for e in list(self.exchanges) if (not ops or e.op in ops) and not e.call.is_look)
         return [e for e in chosen if (e.client != STAGE if client is None else e.client == client)]
 
     def lines(self) -> Iterator[str]:

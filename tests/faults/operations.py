@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote
 
 from .wire import Answer, Request, header
 
+NO_RECEIPT = "AQEBnone"
 QUERY_CODES = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
     "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
@@ -25,6 +26,11 @@ class Call:
     upload: str | None = None
     queue: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_look(self) -> bool:
+        """Whether it is about no message: a worker looks whether it may do this, with a receipt that is none."""
+        return self.fields.get("ReceiptHandle") == NO_RECEIPT
 
     def __str__(self) -> str:
         where = self.queue or "/".join(name for name in (self.bucket, self.key) if name)

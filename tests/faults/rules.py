@@ -47,7 +47,8 @@ class Rule:
     """
     *action* befalls the calls that match from the *nth* (from 1) on, *times* in a row; for ever where *times* is None.
 
-    *key* and *queue* may hold `*` and `?`. Calls of the test itself never match; *client* narrows to one worker.
+    *key* and *queue* may hold `*` and `?`. Calls of the test itself never match, nor does a worker's look at its rights
+    where *op* is named; *client* narrows to one worker.
     *when* may ask anything else of a call.
     """
 
@@ -78,6 +79,7 @@ class Rule:
         loose = ((self.key, call.key), (self.queue, call.queue))
         return (
             client != STAGE
+            and not (self.op and call.is_look)
             and all(asked is None or asked == had for asked, had in exact)
             and all(asked is None or (had is not None and fnmatchcase(had, asked)) for asked, had in loose)
             and self.when(call)

@@ -87,11 +87,11 @@ def test_a_request_of_the_greatest_size_is_rejected_word_for_word(stage: Stage) 
 
 
 def test_a_rejection_that_cannot_be_sent_keeps_the_message(stage: Stage) -> None:
-    """F6: until it can."""
+    """F6: until it can, and in its place: a queue that is away is no fault of the message."""
     stage.break_(Status(500, "InternalError"), "SendMessage", queue="*-in-dlq", times=None)
     job = stage.send_text("no JSON at all", None)
     worker = stage.worker()
-    worker.wait_for("job.rejection_failed")
+    worker.wait_for("worker.paused")
     assert stage.history.of("DeleteMessage") == [] and carried_out(stage.view.failures(job)) == []
     stage.mend()
     stage.wait_deleted(job)

@@ -81,7 +81,7 @@ def test_schema_is_json_and_tells_what_a_request_and_each_answer_must_hold() -> 
     )
     assert schema["request"]["required"] == ["files"]
     assert {"metadata", "substitutions"} <= set(schema["success"]["required"])
-    assert schema["failure"]["required"] == ["metadata", "job_id", "status", "error"]
+    assert schema["failure"]["required"] == ["metadata", "job_id", "message_id", "status", "error"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("run",)], ids=["no command", "run"])

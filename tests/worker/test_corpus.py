@@ -147,7 +147,7 @@ def test_bad_body_is_a_dead_letter_as_it_came_with_its_code(verdicts: Verdicts, 
 def test_bad_body_gets_a_failure_answer_that_says_why(verdicts: Verdicts, code: str, name: str) -> None:
     answer = json.loads(verdicts.failures[row(code, name)]["Body"])
 
-    assert set(answer) == {"metadata", "job_id", "status", "error"}
+    assert set(answer) == {"metadata", "job_id", "message_id", "status", "error"}
     assert answer["status"] == "failed"
     assert answer["error"]["code"] == code
     assert answer["error"]["message"]

@@ -48,7 +48,10 @@ def test_answers_of_unsigned_links_are_as_they_were(scene: Scene) -> None:
             {"CLOUDFRONT_PRIVATE_KEY": "x", "ARCHIVE_BASE_URL": ""},
             "ARCHIVE_BASE_URL: is required where links are signed",
         ),
-        ({"CLOUDFRONT_PRIVATE_KEY": "x", "LINK_EXPIRES_IN": "5"}, "LINK_EXPIRES_IN: input should be greater than"),
+        (
+            {"CLOUDFRONT_PRIVATE_KEY": "x", "LINK_EXPIRES_IN": "5"},
+            "LINK_EXPIRES_IN: '5' should be a whole number from 60",
+        ),
     ],
 )
 def test_a_key_that_cannot_sign_stops_the_start(scene: Scene, settings: dict[str, str], problem: str) -> None:
