@@ -329,12 +329,13 @@ def test_force_is_for_files_only(scene: Scene) -> None:
     assert ended.stderr.startswith("--force is for --output")
 
 
+@pytest.mark.slow
 def test_what_may_work_later_is_exit_code_3(set_stage: SetStage) -> None:
     stage = set_stage()
     stage.put("a.jpg", b"one")
     stage.break_(Status(503, "SlowDown"), "PutObject", times=None)
 
-    ended = command("create", "--file=a.jpg", env=environment(stage))
+    ended = command("create", "--file=a.jpg", env=environment(stage), seconds=120)
 
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.splitlines()[-1].endswith(": try again")

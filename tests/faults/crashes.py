@@ -61,6 +61,8 @@ def place(stage: Stage, call: Call) -> str:
     """Where *call* goes, by names that are the same in every scenario."""
     if call.queue is not None:
         return stage.role_of(call.queue)
+    if call.is_look:
+        return "nothing"
     part = f"#{call.part}" if call.part else ""
     if call.bucket == stage.archives:
         return f"archives{part}"

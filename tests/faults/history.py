@@ -70,7 +70,7 @@ class History:
     def of(self, *ops: str, client: str | None = None) -> list[Exchange]:
         """
         The exchanges of these operations, of one client or of all workers (the stage's own calls are left out, and
-        those that only look at a worker's rights).
+        those that only look whether it is answered).
         """
         chosen = (e for e in list(self.exchanges) if (not ops or e.op in ops) and not e.call.is_look)
         return [e for e in chosen if (e.client != STAGE if client is None else e.client == client)]

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote
 
 from .wire import Answer, Request, header
 
-NO_RECEIPT = "AQEBnone"
+NO_RECEIPT, NO_OBJECT = "AQEBnone", ".archiver-check"
 QUERY_CODES = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
     "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
@@ -29,7 +29,12 @@ class Call:
 
     @property
     def is_look(self) -> bool:
-        """Whether it is about no message: a worker looks whether it may do this, with a receipt that is none."""
+        """Whether it is about no message and no object: a worker looks whether it may do this, and is answered."""
+        return self.looks_at_rights or (self.key or "").rpartition("/")[2] == NO_OBJECT
+
+    @property
+    def looks_at_rights(self) -> bool:
+        """Whether its receipt is none."""
         return self.fields.get("ReceiptHandle") == NO_RECEIPT
 
     def __str__(self) -> str:

@@ -79,7 +79,7 @@ class Rule:
         loose = ((self.key, call.key), (self.queue, call.queue))
         return (
             client != STAGE
-            and not (self.op and call.is_look)
+            and not (self.op and call.looks_at_rights)
             and all(asked is None or asked == had for asked, had in exact)
             and all(asked is None or (had is not None and fnmatchcase(had, asked)) for asked, had in loose)
             and self.when(call)

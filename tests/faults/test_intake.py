@@ -178,7 +178,7 @@ def test_a_job_that_is_done_is_answered_again_without_reading_its_sources(stage:
 
 def test_a_delete_that_fails_is_no_failed_job(stage: Stage) -> None:
     """A13: the message comes again and takes the short way, under the same notification id."""
-    stage.break_(Status(403, "AccessDenied"), "DeleteMessage", times=None)
+    stage.break_(Status(500, "InternalError"), "DeleteMessage", times=None)
     job = stage.ask(stage.photos(1000))
     worker = stage.worker()
     worker.wait_for("job.delete_failed")
@@ -187,6 +187,20 @@ def test_a_delete_that_fails_is_no_failed_job(stage: Stage) -> None:
     stage.wait_deleted(job)
     one, other = stage.answers(job)
     assert one == other and len(stage.history.of("GetObject")) == 1
+    stage.finish()
+
+
+@pytest.mark.stage(max_receives=1, visibility=4)
+def test_a_delete_that_is_refused_is_waited_for_under_the_lease(stage: Stage) -> None:
+    """A13: a policy without DeleteMessage would have every job done and answered again, up to the dead letters."""
+    stage.break_(Status(403, "AccessDenied"), "DeleteMessage", times=None)
+    job = stage.ask(stage.photos(1000))
+    worker = stage.worker()
+    worker.wait_for("worker.paused")
+    until(lambda: len(stage.history.of("ChangeMessageVisibility")) > 1, "the lease to go on")
+    stage.mend()
+    stage.wait_deleted(job)
+    assert len(stage.answers(job)) == 1
     stage.finish()
 
 

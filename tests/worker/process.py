@@ -47,13 +47,15 @@ class Worker(WorkerProcess):
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0 if forbidden else limit, limit))
 
 
-def command(*arguments: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run `python -m archiver` to its end, in no environment but *env*."""
+def command(
+    *arguments: str, env: Mapping[str, str] | None = None, seconds: float = PATIENCE
+) -> subprocess.CompletedProcess[str]:
+    """Run `python -m archiver` to its end, in no environment but *env*, for *seconds* at the most."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         environment = {**inherited(), **(env or {})}
         process = launch(arguments, environment, out=out.fileno(), err=err.fileno())
         try:
-            code = process.wait(PATIENCE)
+            code = process.wait(seconds)
         finally:
             process.kill()
             process.wait(PATIENCE)
