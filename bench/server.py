@@ -1,9 +1,8 @@
-"""The load server as the bench sees it: built, started, asked, stopped. With TLS, a terminator stands before it."""
+"""The load server as the bench sees it: built, started, asked, stopped."""
 
 import http.client
 import os
 import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -20,41 +19,50 @@ ARCHIVES = "bench-archives"
 PROGRAMS = ("server", "floor", "timed")
 
 
-def compile_c() -> None:
-    """Builds the programs that are written in C. A compiler is the one thing that the bench can't do without."""
+class NoTlsError(RuntimeError):
+    """The load server can't be built with TLS here."""
+
+
+def compile_c(*, tls: bool = False) -> None:
+    """
+    Builds the programs that are written in C; the load server speaks *tls* as well, or NoTlsError. A compiler is the
+    one thing that the bench can't do without.
+    """
     BUILD.mkdir(exist_ok=True)
     sources = {source.stem: source for source in sorted((HERE / "load").glob("*.c"))}
     shared = [source for name, source in sources.items() if name not in PROGRAMS]
     for name in PROGRAMS:
         flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11"]
         objects = ["crc.c", "text.c"] if name == "floor" else shared if name == "server" else []
-        subprocess.run(
-            [os.environ.get("CC", "cc"), *flags, "-o", BUILD / name, sources[name], *objects],
-            cwd=HERE / "load",
-            check=True,
-        )
+        secure = tls and name == "server"
+        command = [os.environ.get("CC", "cc"), *flags, *["-DTLS"] * secure, "-o", BUILD / name, sources[name], *objects]
+        try:
+            subprocess.run([*command, *["-lssl", "-lcrypto"] * secure], cwd=HERE / "load", check=True)
+        except subprocess.CalledProcessError as error:
+            if not secure:
+                raise
+            raise NoTlsError("--tls needs OpenSSL's headers: on Debian, apt-get install libssl-dev") from error
 
 
 class LoadServer:
-    """The server process, from `with` to its end; with *tls*, a second process takes TLS off before it."""
+    """The server process, from `with` to its end. With *tls*, *endpoint* is its port for that; `port` is plain."""
 
     def __init__(self, loads: Iterable[Load], *, delay_ms: int = 0, tls: bool = False) -> None:
         self._declarations = list(dict.fromkeys(load.declaration() for load in loads))
         self._delay_ms = delay_ms
-        self._tls = tls
-        self._processes: list[subprocess.Popen[str]] = []
+        self.certificate = make_certificate() if tls else None
         self.environment: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        port = self._start([str(BUILD / "server"), "0", str(self._delay_ms), *self._declarations])
-        self.port = port
-        self.endpoint = f"http://127.0.0.1:{port}"
-        if self._tls:
-            certificate = make_certificate()
-            port = self._start([sys.executable, str(HERE / "terminator.py"), str(port), str(certificate)])
-            self.endpoint = f"https://127.0.0.1:{port}"
+        command = [str(BUILD / "server"), str(self.certificate or ""), str(self._delay_ms), *self._declarations]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline())
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        if self.certificate:
+            self.endpoint = f"https://127.0.0.1:{int(self._process.stdout.readline())}"
             names = ("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
-            self.environment = dict.fromkeys(names, str(certificate))
+            self.environment = dict.fromkeys(names, str(self.certificate))
         self.numbers = {text.split(":")[0]: number for number, text in enumerate(self._declarations)}
         self.block = self.ask("/_block")
         return self
@@ -62,14 +70,8 @@ class LoadServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for process in reversed(self._processes):
-            with process:
-                process.stdin.close()  # type: ignore[union-attr]  # they end with it
-
-    def _start(self, command: list[str]) -> int:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._processes.append(process)
-        return int(process.stdout.readline())  # type: ignore[union-attr]
+        with self._process:
+            self._process.stdin.close()  # type: ignore[union-attr]  # it ends with it
 
     def ask(self, path: str) -> bytes:
         """The body of the answer to one GET."""
@@ -86,7 +88,7 @@ class LoadServer:
 
     def cpu_seconds(self) -> float:
         """What the load server itself has used so far."""
-        fields = Path(f"/proc/{self._processes[0].pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -1,15 +1,17 @@
 /*
  * The load server: S3-shaped, one thread, made to be far faster than any client of it.
  *
- *     server PORT DELAY_MS NAME:COUNT:SIZE...
+ *     server CERTIFICATE DELAY_MS NAME:COUNT:SIZE...
  *
- * It listens on 127.0.0.1 (port 0: any), prints the port, and ends when its standard input does.
+ * It listens on 127.0.0.1, prints the port, and ends when its standard input does. With a CERTIFICATE (a file with its
+ * key; "" without) it serves the same with TLS on a second port, and prints that, too.
  * DELAY_MS passes before the first byte of an object's answer (HEAD and GET), as in S3; a timer, other requests go on.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +23,7 @@
 
 #include "content.h"
 #include "http.h"
+#include "wire.h"
 
 #define HEAD_ROOM 16384
 #define PIECE (256 << 10)
@@ -28,7 +31,7 @@
 enum step { GO_ON, WOULD_BLOCK, CLOSE };
 
 struct connection {
-    int fd;
+    struct wire wire;
     enum { IN_HEAD, IN_BODY, DELAYED, ANSWERING, GONE } state;
     char in[HEAD_ROOM + 1];
     size_t in_length;
@@ -73,7 +76,7 @@ static enum step read_head(struct connection *connection) {
     if (!end) {
         if (connection->in_length == HEAD_ROOM) return CLOSE;
         ssize_t got =
-            recv(connection->fd, connection->in + connection->in_length, HEAD_ROOM - connection->in_length, 0);
+            wire_receive(&connection->wire, connection->in + connection->in_length, HEAD_ROOM - connection->in_length);
         if (got <= 0) return got < 0 && errno == EAGAIN ? WOULD_BLOCK : CLOSE;
         connection->in_length += (size_t)got;
         return GO_ON;
@@ -87,7 +90,7 @@ static enum step read_head(struct connection *connection) {
     s3_begin(&connection->exchange);
     connection->state = IN_BODY;
     if (connection->exchange.expects_100 && !rest &&
-        send(connection->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, MSG_NOSIGNAL) != 25)
+        wire_send(&connection->wire, &(struct iovec){"HTTP/1.1 100 Continue\r\n\r\n", 25}, 1) != 25)
         return CLOSE;
     if (!rest && (connection->exchange.chunked || connection->exchange.length)) return connection->in_length = 0, GO_ON;
     enum step step = take_body(connection, (const uint8_t *)connection->in + head, rest, &taken);
@@ -99,7 +102,7 @@ static enum step read_head(struct connection *connection) {
 static enum step read_body(struct connection *connection) {
     static uint8_t piece[PIECE];
     size_t taken = 0;
-    ssize_t got = recv(connection->fd, piece, sizeof piece, 0);
+    ssize_t got = wire_receive(&connection->wire, piece, sizeof piece);
     if (got <= 0) return got < 0 && errno == EAGAIN ? WOULD_BLOCK : CLOSE;
     enum step step = take_body(connection, piece, (size_t)got, &taken);
     return step != CLOSE && taken < (size_t)got ? CLOSE : step; /* nobody pipelines behind a body */
@@ -112,7 +115,7 @@ static ssize_t send_some(struct connection *connection) {
            head = exchange->out.length - connection->sent;
     struct iovec both[2] = {{exchange->out.data + connection->sent, head},
                             {(char *)block + exchange->slice_from, slice}};
-    return sendmsg(connection->fd, &(struct msghdr){.msg_iov = both, .msg_iovlen = 2}, MSG_NOSIGNAL);
+    return wire_send(&connection->wire, both, 2);
 }
 
 static enum step write_answer(struct connection *connection) {
@@ -148,14 +151,14 @@ static void run(struct connection *connection) {
         default: step = WOULD_BLOCK;
         }
     if (step != CLOSE) return;
-    close(connection->fd);
+    wire_close(&connection->wire);
     release(connection);
 }
 
 static void hang_up(struct connection *connection) {
     if (connection->state != DELAYED) return run(connection);
     connection->state = GONE; /* still queued: freed when it is due */
-    close(connection->fd);
+    wire_close(&connection->wire);
 }
 
 static void run_due(void) {
@@ -172,40 +175,43 @@ static void run_due(void) {
     }
 }
 
-static void accept_all(int listener, int poll) {
+static void accept_all(int listener, bool tls, int poll) {
     int fd, one = 1;
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct connection *connection = calloc(1, sizeof *connection);
-        connection->fd = fd;
+        connection->wire = wire_new(fd, tls);
         struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.ptr = connection};
         epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event);
     }
 }
 
-static int listen_on(int port) {
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+static int listens(void) {
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof address;
-    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 1024)) return -1;
     getsockname(listener, (struct sockaddr *)&address, &length);
     printf("%d\n", ntohs(address.sin_port));
-    fflush(stdout);
     return listener;
 }
 
 int main(int count, char **arguments) {
     if (count < 3) return 2;
+    bool tls = *arguments[1];
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     content_make();
     for (int i = 3; i < count; i++)
         if (!content_add_load(arguments[i])) return 2;
     delay = strtoull(arguments[2], NULL, 10) * 1000000ull;
-    int listener = listen_on(atoi(arguments[1])), poll = epoll_create1(EPOLL_CLOEXEC);
-    if (listener < 0) return perror("server"), 1;
-    static int listens, parent; /* their addresses tell the two apart from connections */
-    epoll_ctl(poll, EPOLL_CTL_ADD, listener, &(struct epoll_event){.events = EPOLLIN, .data.ptr = &listens});
+    if (tls && !wire_serve_tls(arguments[1])) return 1;
+    int listeners[2] = {listens(), tls ? listens() : 0}, poll = epoll_create1(EPOLL_CLOEXEC);
+    if (listeners[0] < 0 || listeners[1] < 0) return perror("server"), 1;
+    fflush(stdout);
+    static int parent; /* its address, and those of the listeners, tell them apart from connections */
+    for (int i = 0; i <= tls; i++)
+        epoll_ctl(poll, EPOLL_CTL_ADD, listeners[i], &(struct epoll_event){.events = EPOLLIN, .data.ptr = &listeners[i]});
     epoll_ctl(poll, EPOLL_CTL_ADD, 0, &(struct epoll_event){.events = EPOLLIN, .data.ptr = &parent});
     struct epoll_event events[128];
     for (;;) {
@@ -214,10 +220,12 @@ int main(int count, char **arguments) {
         if (first_due && wait < 0) time = (struct timespec){0};
         int ready = epoll_pwait2(poll, events, 128, first_due ? &time : NULL, NULL);
         for (int i = 0; i < ready; i++) {
-            if (events[i].data.ptr == &parent) return 0;
-            if (events[i].data.ptr == &listens) accept_all(listener, poll);
-            else if (events[i].events & (EPOLLHUP | EPOLLERR)) hang_up(events[i].data.ptr);
-            else run(events[i].data.ptr);
+            void *which = events[i].data.ptr;
+            if (which == &parent) return 0;
+            if (which == &listeners[0] || which == &listeners[1])
+                accept_all(*(int *)which, which == &listeners[1], poll);
+            else if (events[i].events & (EPOLLHUP | EPOLLERR)) hang_up(which);
+            else run(which);
         }
         run_due();
     }
