@@ -31,8 +31,9 @@ class Limits:
     """
     Seconds, where nothing else is said. *connect*: looking up a name, connecting to each of its addresses, and again
     TLS (at most three times); *tunnel*: a proxy's answer and TLS behind it; *answer*: from the request to the end of
-    the answer's head; *stall*: a body without a byte; every *window* of a body must bring *window_bytes*; *idle*,
-    *idle_connections*: what is kept for later; *names*: how long addresses are.
+    the answer's head; *stall*: a body without a byte; every *window* of a body must bring *window_bytes*; *idle*: what
+    is kept for later; *connections*: how many there are, in use or kept, unless more are in use; *names*: how long
+    addresses are kept.
     """
 
     connect: float = 4.0
@@ -42,7 +43,7 @@ class Limits:
     window: float = 20.0
     window_bytes: int = 16 * 1024
     idle: float = 15.0
-    idle_connections: int = 128
+    connections: int = 128
     names: float = 5.0
 
     @property
@@ -88,7 +89,8 @@ class HttpPool:
     Kept connections by origin, the latest used first, through *proxies* where these say so. How many requests run at
     once is the caller's affair.
 
-    Memory: 32 KiB for each connection, 64 KiB for each error's body; bodies are in the caller's views.
+    Memory: about 50 KiB for each connection, 370 KiB with TLS, of which asyncio reads into 256; 64 KiB for each error's
+    body. Bodies are in the caller's views.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class HttpPool:
         self._dialer = Dialer(self._names, limits.connect)
         self._connections: set[Connection] = set()
         self._idle: dict[Origin, list[Connection]] = {}
+        self._busy = 0  # requests under way, each with a connection of its own or on its way to one
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -124,12 +127,29 @@ class HttpPool:
 
     async def _attempt(self, origin: Origin, request: Request) -> Answer:
         connection = self._take(origin)
-        if connection is not None:
-            try:
-                return await self._exchange(origin, connection, request)
-            except StaleError:
-                pass
-        return await self._exchange(origin, await self._connect(origin), request)
+        self._busy += 1
+        try:
+            if connection is not None:
+                try:
+                    return await self._exchange(connection, request)
+                except StaleError:
+                    pass
+            self._make_room()
+            connection = await self._connect(origin)
+            return await self._exchange(connection, request)
+        finally:
+            self._busy -= 1
+            if connection is not None and connection.usable:
+                self._idle.setdefault(origin, []).append(connection)
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """End kept connections, the longest kept of each origin first, until there are as few as may be."""
+        spare = self._busy + sum(map(len, self._idle.values())) - self._limits.connections
+        for kept in self._idle.values():
+            while kept and spare > 0:
+                kept.pop(0).abort()
+                spare -= 1
 
     def _proxy(self, origin: Origin) -> Proxy | None:
         if self._proxies is None:
@@ -148,18 +168,12 @@ class HttpPool:
             connection.end("closed on our side")
         await asyncio.gather(*[connection.lost for connection in connections])
 
-    async def _exchange(self, origin: Origin, connection: Connection, request: Request) -> Answer:
+    async def _exchange(self, connection: Connection, request: Request) -> Answer:
         try:
-            answer = await connection.exchange(request)
+            return await connection.exchange(request)
         except BaseException:  # cancelled, too
             connection.abort()
             raise
-        if connection.usable:
-            if sum(map(len, self._idle.values())) < self._limits.idle_connections:
-                self._idle.setdefault(origin, []).append(connection)
-            else:
-                connection.abort()
-        return answer
 
     def _take(self, origin: Origin) -> Connection | None:
         kept = self._idle.get(origin)

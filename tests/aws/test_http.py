@@ -20,10 +20,20 @@ async def test_connection_is_used_again_and_the_latest_first() -> None:
 
 
 async def test_concurrent_requests_take_connections_of_their_own_and_only_so_many_are_kept() -> None:
-    async with talking([Act.BREATHE, SMALL], limits=Limits(idle_connections=2)) as (server, pool):
+    async with talking([Act.BREATHE, SMALL], limits=Limits(connections=2)) as (server, pool):
         await asyncio.gather(*[pool.request(server.origin, request(bytearray(10))) for _ in range(6)])
         assert server.connections == 6
         assert await eventually(lambda: server.open == 2)
+
+
+async def test_kept_connections_of_one_origin_give_way_to_those_of_another() -> None:
+    """Each takes its memory, kept or in use, and it is the number of all of them that is limited."""
+    one, other = [Act.BREATHE, SMALL], [Act.BREATHE, SMALL]
+    async with canned(one) as first, canned(other) as second, pooled(Limits(connections=3)) as pool:
+        await asyncio.gather(*[pool.request(first.origin, request(bytearray(10))) for _ in range(3)])
+        assert first.open == 3
+        await asyncio.gather(*[pool.request(second.origin, request(bytearray(10))) for _ in range(2)])
+        assert await eventually(lambda: (first.open, second.open) == (1, 2))
 
 
 async def test_idle_connection_is_closed_after_its_time() -> None:
