@@ -22,10 +22,14 @@ class Authority(NamedTuple):
 
 
 class Trust(NamedTuple):
-    """What servers of the tests serve with, and the file (`AWS_CA_BUNDLE`) that makes clients trust it."""
+    """
+    What servers of the tests serve with, as a context and as a file (PEM, the key in it), and the file
+    (`AWS_CA_BUNDLE`) that makes clients trust it.
+    """
 
     serving: ssl.SSLContext
     bundle: str
+    file: Path
 
 
 @cache
@@ -34,7 +38,7 @@ def ours() -> Trust:
     folder = Path(tempfile.mkdtemp(prefix="certificates-"))
     atexit.register(shutil.rmtree, folder)
     issuer, bundle = authority(folder, "the tests' own authority")
-    return Trust(serving(folder, "127.0.0.1", issuer, "localhost"), bundle)
+    return Trust(serving(folder, "127.0.0.1", issuer, "localhost"), bundle, folder / "server.pem")
 
 
 DAY = dt.timedelta(days=1)

@@ -29,6 +29,7 @@ def client(service: str, environ: Mapping[str, str]) -> Any:
         region_name="us-east-1",
         aws_access_key_id="test",
         aws_secret_access_key="test",
+        verify=environ["AWS_CA_BUNDLE"],
         config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
     )
 

@@ -1,9 +1,11 @@
-"""LocalStack and SeaweedFS as processes on 127.0.0.1: started, waited for, ended whatever happens."""
+"""LocalStack and SeaweedFS as processes on 127.0.0.1, by TLS: started, waited for, ended whatever happens."""
 
 import os
 import random
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 import time
 import urllib.error
@@ -13,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from certificates import ours
 
 ROOT = Path(__file__).parents[2]
 LOCALSTACK = ROOT / ".venv/localstack"
@@ -41,6 +44,11 @@ def free_port() -> int:
             return port
 
 
+def trusting() -> ssl.SSLContext:
+    """What a plain client checks certificates with."""
+    return ssl.create_default_context(cafile=ours().bundle)
+
+
 @contextmanager
 def running(command: Sequence[str], env: Mapping[str, str], folder: Path, url: str) -> Iterator[None]:
     """Run a server until the block is left; it is up when *url* answers anything. Its log is shown where it is not."""
@@ -66,7 +74,7 @@ def _wait_for(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=5):
+            with urllib.request.urlopen(url, timeout=5, context=trusting()):
                 return
         except urllib.error.HTTPError:  # an answer all the same
             return
@@ -87,12 +95,15 @@ def localstack(folder: Path) -> Iterator[str]:
         "FILESYSTEM_ROOT": str(folder / "localstack"),
         "DNS_ADDRESS": "0",
         "SKIP_SSL_CERT_DOWNLOAD": "1",
+        # It writes what is in the file to two others beside it.
+        "CUSTOM_SSL_CERT_PATH": str(shutil.copy(ours().file, folder)),
+        "USE_SSL": "1",  # of the URLs of queues
         "DISABLE_EVENTS": "1",
         "SERVICES": "s3,sqs,sts",
     }
     command = [str(python), "-m", "localstack.runtime.main"]
-    with running(command, env, folder, f"http://127.0.0.1:{port}/_localstack/health"):
-        yield f"http://localhost:{port}"
+    with running(command, env, folder, f"https://127.0.0.1:{port}/_localstack/health"):
+        yield f"https://localhost:{port}"
 
 
 @contextmanager
@@ -105,16 +116,18 @@ def seaweedfs(folder: Path) -> Iterator[str]:
     ports = {name: free_port() for name in ("master", "volume", "filer", "admin")}
     command = [
         *(str(weed), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={port}"),
+        *(f"-s3.cert.file={ours().file}", f"-s3.key.file={ours().file}"),
         *(f"-{name}.port={number}" for name, number in ports.items()),
         "-admin.ui=false",
         "-webdav=false",
     ]
-    with running(command, env, folder, f"http://127.0.0.1:{port}/"):
-        yield f"http://127.0.0.1:{port}"
+    with running(command, env, folder, f"https://127.0.0.1:{port}/"):
+        yield f"https://127.0.0.1:{port}"
 
 
 def exported(endpoint: str) -> dict[str, str]:
-    """What `.envrc.dist` exports, for *endpoint* in place of its own."""
+    """What `.envrc.dist` exports, for *endpoint* in place of its own, and what makes its certificate trusted."""
     text = (ROOT / ".envrc.dist").read_text()
     told = dict(re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE))
-    return {name: value.replace("http://localhost:4566", endpoint) for name, value in told.items()}
+    there = {name: value.replace("http://localhost:4566", endpoint) for name, value in told.items()}
+    return {**there, "AWS_CA_BUNDLE": ours().bundle}
