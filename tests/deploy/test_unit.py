@@ -64,4 +64,4 @@ def test_it_stops_later_than_the_worker_and_is_not_started_again_with_settings_t
 def test_it_has_the_memory_that_a_worker_with_the_defaults_takes() -> None:
     budget = Settings.model_fields["memory_budget_mib"].default
 
-    assert int(told("MemoryHigh")[0].removesuffix("M")) >= 2 * (85 + budget)
+    assert int(told("MemoryHigh")[0].removesuffix("M")) >= 2 * (145 + budget)

@@ -42,9 +42,15 @@ def content(key: str, size: int, start: int = 0) -> list[memoryview]:
 
 
 class BigObjects:
-    """`with BigObjects({key: size}) as s3`: an S3 at `s3.endpoint`, in a thread of its own, of any buckets at all."""
+    """
+    `with BigObjects({key: size}) as s3`: an S3 at `s3.endpoint`, in a thread of its own, of any buckets at all. Objects
+    are answered after *delay* seconds. *most*: the connections that there were at one time.
+    """
 
-    def __init__(self, sizes: Mapping[str, int]) -> None:
+    def __init__(self, sizes: Mapping[str, int], *, delay: float = 0.0) -> None:
+        self.most = 0
+        self._delay = delay
+        self._open = 0
         self.archives: dict[str, Upload] = {}
         self.uploads: dict[str, Upload] = {}
         self._sizes = sizes
@@ -83,17 +89,26 @@ class BigObjects:
         return io.BufferedReader(Whole(self._file.fileno(), self.archives[key].in_order), 1024 * 1024)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
+        self.most = max(self.most, self._open)
         with suppress(ConnectionError, ProtocolError):
             while (request := await read_request(reader)) is not None:
-                call = call_of(request)
-                if call.op == "GetObject":
-                    await self._get(call, request, writer)
-                    continue
-                answer = await self._answer(call, request, reader)
-                length = [] if call.op == "HeadObject" else [("Content-Length", str(len(answer.body)))]
-                writer.write(head_of_answer(Answer(answer.status, [*answer.headers, *length])) + answer.body)
-                await writer.drain()
+                await self._reply(call_of(request), request, reader, writer)
+        self._open -= 1
         writer.close()
+
+    async def _reply(
+        self, call: Call, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if call.key in self._sizes:
+            await asyncio.sleep(self._delay)
+        if call.op == "GetObject":
+            await self._get(call, request, writer)
+            return
+        answer = await self._answer(call, request, reader)
+        length = [] if call.op == "HeadObject" else [("Content-Length", str(len(answer.body)))]
+        writer.write(head_of_answer(Answer(answer.status, [*answer.headers, *length])) + answer.body)
+        await writer.drain()
 
     async def _get(self, call: Call, request: Request, writer: asyncio.StreamWriter) -> None:
         key = call.key or ""
