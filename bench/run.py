@@ -17,7 +17,7 @@ from statistics import median
 from check import Checker, WrongArchiveError
 from contenders import ALL, AbsentError, Contender, Run, Task, measure
 from loads import FULL, GROWTH, QUICK, Load
-from server import LoadServer, compile_c
+from server import LoadServer, NoTlsError, compile_c
 from table import OURS, as_json, print_table, spread
 
 LATENCY_MS = 20  # to the first byte, as S3 has it
@@ -149,7 +149,11 @@ def main() -> int:
         f"{os.cpu_count()} cores; load average before the start {one_minute:.1f}"
         + "; expect noise" * (one_minute > 0.5)
     )
-    failures = bench(options, choose_loads(options))
+    try:
+        failures = bench(options, choose_loads(options))
+    except NoTlsError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
     print(f"\nMedian [least–most] of {options.runs} interleaved runs over loopback; every archive was checked whole.")
     print("(of n %): that share was archived, and times are scaled to the whole.")
     print("Start-up is the CPU time before the clients are made: the other CPU columns are without it, memory is not.")

@@ -10,6 +10,7 @@ import io
 import random
 import re
 import socket
+import ssl
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from check import Archive, Block, Checker, WrongArchiveError, read_recipe
 from loads import MIB, Load
-from server import ARCHIVES, SOURCES, LoadServer, compile_c
+from server import ARCHIVES, SOURCES, LoadServer, NoTlsError, compile_c
 
 SIZE = 700_001
 KEYS = [f"w1/{index:06}.jpg" for index in range(20)]
@@ -111,6 +112,29 @@ def test_ranges_are_cut_out_of_the_object_and_pinned_to_its_etag(server: LoadSer
     assert request(server, "GET", f"/{SOURCES}/{KEYS[3]}", If_Match='"other"')[0] == 412
     assert request(server, "GET", f"/{SOURCES}/{KEYS[3]}", Range=f"bytes={SIZE}-")[0] == 416
     assert request(server, "GET", f"/{SOURCES}/w1/000020.jpg")[0] == 404
+
+
+@pytest.fixture
+def tls_port() -> Iterator[tuple[LoadServer, ssl.SSLContext]]:
+    try:
+        compile_c(tls=True)
+    except NoTlsError as error:
+        pytest.skip(str(error))
+    with LoadServer([Load("W1", "", 20, SIZE, 0)], tls=True) as running:
+        yield running, ssl.create_default_context(cafile=running.certificate)
+
+
+def test_what_goes_by_tls_is_what_goes_without(tls_port: tuple[LoadServer, ssl.SSLContext], good: bytes) -> None:
+    server, trusting = tls_port
+    connection = http.client.HTTPSConnection(server.endpoint.removeprefix("https://"), context=trusting)
+    for key in KEYS:
+        connection.request("GET", f"/{SOURCES}/{key}")
+        assert connection.getresponse().read() == request(server, "GET", f"/{SOURCES}/{key}")[1]
+    connection.request("PUT", f"/{ARCHIVES}/a.zip", good)
+    assert connection.getresponse().read() == b""
+    Checker(server).check("a.zip", KEYS, SIZE)
+    assert connection.sock.cipher()[0] == "TLS_AES_128_GCM_SHA256"
+    connection.close()
 
 
 # What is kept
