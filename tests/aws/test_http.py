@@ -28,8 +28,8 @@ async def test_concurrent_requests_take_connections_of_their_own_and_only_so_man
 
 async def test_kept_connections_of_one_origin_give_way_to_those_of_another() -> None:
     """Each takes its memory, kept or in use, and it is the number of all of them that is limited."""
-    one, other = [Act.BREATHE, SMALL], [Act.BREATHE, SMALL]
-    async with canned(one) as first, canned(other) as second, pooled(Limits(connections=3)) as pool:
+    script: Script = [Act.BREATHE, SMALL]
+    async with canned(script) as first, canned(script) as second, pooled(Limits(connections=3)) as pool:
         await asyncio.gather(*[pool.request(first.origin, request(bytearray(10))) for _ in range(3)])
         assert first.open == 3
         await asyncio.gather(*[pool.request(second.origin, request(bytearray(10))) for _ in range(2)])
