@@ -9,7 +9,7 @@ message's, and must use up none of its receives:
                calls wait here, under the leases of their jobs, and nothing is received
     half-open  one of those that wait asks again after 5, 10, 20, then every 30 s; the first success lets all go on
 
-A verdict ("no such key", "that is taken") is a success here: the place has answered. A refusal of ours
+A verdict ("no such key", "that is taken", "not these bytes") is a success here: the place has answered. A refusal of ours
 (ConfigurationFault) is neither: whoever runs the job holds it.
 """
 
@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from archiver.core.backoff import full_jitter, pause
-from archiver.errors import ArchiverError, ConfigurationFault, Interrupted, Temporary, Undeliverable
+from archiver.errors import Answered, ArchiverError, ConfigurationFault, Interrupted, Temporary
 from archiver.gate import Gate
 from archiver.lease import CONFIRM
 
@@ -82,7 +82,7 @@ class Health:
         if not state.open:
             try:
                 return await self._noted(state, attempt)
-            except Undeliverable:
+            except Answered:
                 raise
             except Temporary:
                 if not await self._is_down(state, probe):
@@ -93,11 +93,9 @@ class Health:
     async def _noted(self, state: _State, attempt: Attempt[T]) -> T:
         try:
             result = await attempt()
-        except Undeliverable:
-            raise
         except Temporary as error:
-            if isinstance(error, Interrupted) and error.received:
-                state.failures = 0  # bytes came
+            if isinstance(error, Answered) or (isinstance(error, Interrupted) and error.received):
+                state.failures = 0  # a verdict; or bytes came
             else:
                 state.failed(error, self._clock())
             raise
@@ -159,6 +157,8 @@ class Health:
                         if probe is None:
                             return await self._confirmed(state, attempt)
                         await self._answers(state, probe)
+                    except Answered:
+                        raise
                     except Temporary:
                         continue
                     finally:
@@ -168,6 +168,8 @@ class Health:
                         continue
             try:
                 return await self._confirmed(state, attempt)
+            except Answered:
+                raise
             except Temporary:
                 tries += 1
                 if tries == AFTERWARDS:
