@@ -9,8 +9,8 @@ message's, and must use up none of its receives:
                calls wait here, under the leases of their jobs, and nothing is received
     half-open  one of those that wait asks again after 5, 10, 20, then every 30 s; the first success lets all go on
 
-A verdict ("no such key", "that is taken", "not these bytes") is a success here: the place has answered. A refusal of ours
-(ConfigurationFault) is neither: whoever runs the job holds it.
+A verdict ("no such key", "that is taken", "not these bytes") is a success here: the place has answered. A refusal of
+ours (ConfigurationFault) is neither: whoever runs the job holds it.
 """
 
 import asyncio
@@ -151,21 +151,11 @@ class Health:
         tries = 0
         while True:
             async with state.turn:  # one at a time, in the order of asking
-                if state.open:
-                    await self._pause(place, state)
-                    try:
-                        if probe is None:
-                            return await self._confirmed(state, attempt)
-                        await self._answers(state, probe)
-                    except Answered:
-                        raise
-                    except Temporary:
-                        continue
-                    finally:
-                        if not state.failures:
-                            self._close(place, state)
-                    if state.open:
-                        continue
+                told = await self._half_open(place, state, attempt, probe) if state.open else None
+            if told is not None:
+                return told[0]
+            if state.open:
+                continue
             try:
                 return await self._confirmed(state, attempt)
             except Answered:
@@ -176,6 +166,24 @@ class Health:
                     raise
             await asyncio.sleep(full_jitter(tries, 0.2, 2.0, random.uniform))
             await self._is_down(state, probe)
+
+    async def _half_open(
+        self, place: Place, state: _State, attempt: Attempt[T], probe: Probe | None
+    ) -> tuple[T] | None:
+        """Ask again, after a pause; what *attempt* returns, where that is who asks."""
+        await self._pause(place, state)
+        try:
+            if probe is None:
+                return (await self._confirmed(state, attempt),)
+            await self._answers(state, probe)
+        except Answered:
+            raise
+        except Temporary:
+            pass
+        finally:
+            if not state.failures:
+                self._close(place, state)
+        return None
 
     async def _confirmed(self, state: _State, attempt: Attempt[T]) -> T:
         """An attempt after a wait: who asked for it had looked at the lease before."""

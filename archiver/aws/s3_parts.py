@@ -47,8 +47,7 @@ class PartSender:
         """
         metadata = tuple((f"x-amz-meta-{name.lower()}", _plain(value)) for name, value in target.metadata.items())
         lines = (
-            "If-None-Match: *\r\nContent-Type: application/zip\r\n"
-            f"Content-Disposition: {_line(target.disposition)}\r\n"
+            f"If-None-Match: *\r\nContent-Type: application/zip\r\nContent-Disposition: {_line(target.disposition)}\r\n"
         )
         return await self._sent(Ask("PUT", location, _accept, into=None, lines=lines, amz=metadata, body=body), crc32)
 

@@ -96,6 +96,8 @@ SORTED: list[tuple[str, str, type[ArchiverError]]] = [
     ("send", "KMS.AccessDeniedException", ConfigurationFault),
     ("send", "KMS.ThrottlingException", Temporary),
     ("send", "SomethingNobodyListed", ConfigurationFault),
+    ("send", "413", Undeliverable),
+    ("send", "RequestEntityTooLarge", Undeliverable),
     ("check", GONE_QUEUE, NotThere),
     ("bucket", "404", NotThere),
     ("bucket", "403", ConfigurationFault),
