@@ -65,13 +65,15 @@ class Rejected(ArchiverError):
 class Temporary(ArchiverError):
     """
     Something failed that may work later. *rejection*: what to say where no later is left (else `retries_exhausted`);
-    *rest*: seconds for which nothing should be received.
+    *rest*: seconds for which nothing should be received. *waited*: the call had been held, as its place was down: what
+    had failed before, and how long ago, says nothing of it.
     """
 
     def __init__(self, reason: str, *, rejection: Rejected | None = None, rest: float = 0.0) -> None:
         super().__init__(reason)
         self.rejection = rejection
         self.rest = rest
+        self.waited = False
 
 
 class Interrupted(Temporary):

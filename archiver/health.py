@@ -160,9 +160,10 @@ class Health:
                 return await self._confirmed(state, attempt)
             except Answered:
                 raise
-            except Temporary:
+            except Temporary as error:
                 tries += 1
                 if tries == AFTERWARDS:
+                    error.waited = True
                     raise
             await asyncio.sleep(full_jitter(tries, 0.2, 2.0, random.uniform))
             await self._is_down(state, probe)

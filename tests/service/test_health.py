@@ -302,7 +302,7 @@ async def test_what_is_not_taken_for_its_own_sake_waits_for_nothing(verdict: Tem
 
     async with asyncio.timeout(5):
         told = await asyncio.gather(waiting, other, return_exceptions=True)
-    assert told == [verdict, verdict]
+    assert list(told) == [verdict, verdict]
     assert scene.gate.held == 0
 
 
@@ -318,6 +318,7 @@ async def test_a_call_that_goes_on_failing_alone_is_told_so() -> None:
     scene.reply = None
 
     assert await waiting == "done"
-    with pytest.raises(Temporary):
+    with pytest.raises(Temporary) as caught:
         await second
+    assert caught.value.waited
     assert scene.gate.held == 0
