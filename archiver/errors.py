@@ -5,7 +5,8 @@ What can go wrong, sorted by what the worker does about it.
     ├── Rejected             trying again can't help: dead-letter queue, failure answer, delete
     ├── Temporary            may pass: the message goes back for a while
     │   ├── Interrupted      one read or call broke off; says how far it came and whether we were throttled
-    │   └── Undeliverable    no dead-letter queue takes the message: it stays, and the redrive policy has it in the end
+    │   └── Answered         the other side is well, and does not take this one thing as it is
+    │       └── Undeliverable  no queue takes the message: it stays, and the redrive policy has it in the end
     ├── ConfigurationFault   ours to mend: keep the message, pause, try again in place
     │   └── CredentialsRefused  by a source: ours to mend only where the destination refuses them, too
     ├── LeaseLost            the message may be someone else's by now: write nothing more
@@ -64,13 +65,15 @@ class Rejected(ArchiverError):
 class Temporary(ArchiverError):
     """
     Something failed that may work later. *rejection*: what to say where no later is left (else `retries_exhausted`);
-    *rest*: seconds for which nothing should be received.
+    *rest*: seconds for which nothing should be received. *waited*: the call had been held, as its place was down: what
+    had failed before, and how long ago, says nothing of it.
     """
 
     def __init__(self, reason: str, *, rejection: Rejected | None = None, rest: float = 0.0) -> None:
         super().__init__(reason)
         self.rejection = rejection
         self.rest = rest
+        self.waited = False
 
 
 class Interrupted(Temporary):
@@ -85,8 +88,12 @@ class Interrupted(Temporary):
         self.throttled = throttled
 
 
-class Undeliverable(Temporary):
-    """There is no dead-letter queue, or it is gone or refuses us: that says nothing of whether SQS answers."""
+class Answered(Temporary):
+    """What was asked is refused for its own sake (its bytes, its size): no outage, however often it comes."""
+
+
+class Undeliverable(Answered):
+    """A queue does not take this message; or there is no dead-letter queue, or it is gone or refuses us."""
 
 
 class ConfigurationFault(ArchiverError):

@@ -9,8 +9,8 @@ message's, and must use up none of its receives:
                calls wait here, under the leases of their jobs, and nothing is received
     half-open  one of those that wait asks again after 5, 10, 20, then every 30 s; the first success lets all go on
 
-A verdict ("no such key", "that is taken") is a success here: the place has answered. A refusal of ours
-(ConfigurationFault) is neither: whoever runs the job holds it.
+A verdict ("no such key", "that is taken", "not these bytes") is a success here: the place has answered. A refusal of
+ours (ConfigurationFault) is neither: whoever runs the job holds it.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from typing import NamedTuple, TypeVar
 import structlog
 
 from archiver.core.backoff import full_jitter, pause
-from archiver.errors import ArchiverError, ConfigurationFault, Interrupted, Temporary, Undeliverable
+from archiver.errors import Answered, ArchiverError, ConfigurationFault, Interrupted, Temporary
 from archiver.gate import Gate
 from archiver.lease import CONFIRM
 
@@ -82,7 +82,7 @@ class Health:
         if not state.open:
             try:
                 return await self._noted(state, attempt)
-            except Undeliverable:
+            except Answered:
                 raise
             except Temporary:
                 if not await self._is_down(state, probe):
@@ -93,11 +93,9 @@ class Health:
     async def _noted(self, state: _State, attempt: Attempt[T]) -> T:
         try:
             result = await attempt()
-        except Undeliverable:
-            raise
         except Temporary as error:
-            if isinstance(error, Interrupted) and error.received:
-                state.failures = 0  # bytes came
+            if isinstance(error, Answered) or (isinstance(error, Interrupted) and error.received):
+                state.failures = 0  # a verdict; or bytes came
             else:
                 state.failed(error, self._clock())
             raise
@@ -153,27 +151,40 @@ class Health:
         tries = 0
         while True:
             async with state.turn:  # one at a time, in the order of asking
-                if state.open:
-                    await self._pause(place, state)
-                    try:
-                        if probe is None:
-                            return await self._confirmed(state, attempt)
-                        await self._answers(state, probe)
-                    except Temporary:
-                        continue
-                    finally:
-                        if not state.failures:
-                            self._close(place, state)
-                    if state.open:
-                        continue
+                told = await self._half_open(place, state, attempt, probe) if state.open else None
+            if told is not None:
+                return told[0]
+            if state.open:
+                continue
             try:
                 return await self._confirmed(state, attempt)
-            except Temporary:
+            except Answered:
+                raise
+            except Temporary as error:
                 tries += 1
                 if tries == AFTERWARDS:
+                    error.waited = True
                     raise
             await asyncio.sleep(full_jitter(tries, 0.2, 2.0, random.uniform))
             await self._is_down(state, probe)
+
+    async def _half_open(
+        self, place: Place, state: _State, attempt: Attempt[T], probe: Probe | None
+    ) -> tuple[T] | None:
+        """Ask again, after a pause; what *attempt* returns, where that is who asks."""
+        await self._pause(place, state)
+        try:
+            if probe is None:
+                return (await self._confirmed(state, attempt),)
+            await self._answers(state, probe)
+        except Answered:
+            raise
+        except Temporary:
+            pass
+        finally:
+            if not state.failures:
+                self._close(place, state)
+        return None
 
     async def _confirmed(self, state: _State, attempt: Attempt[T]) -> T:
         """An attempt after a wait: who asked for it had looked at the lease before."""

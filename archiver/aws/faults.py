@@ -177,7 +177,7 @@ def translated(
     except CREDENTIALS as error:
         raise CredentialsFault(credentials_told(error)) from None
     except ProxyConnectionError as error:
-        raise _proxy_fault(operation, error) from error
+        raise _proxy_fault(operation, error) from None  # behind it stands the proxy's URL, password included
     except (FileNotFoundError, PermissionError) as error:  # no file is read here but tokens and profiles
         raise CredentialsFault(credentials_told(error)) from None
     except SSLError as error:

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from archiver.aws.faults import DENIED, NO_BUCKET, REFUSED, Make, NotThere, codes, table, translated
 from archiver.core.locations import Location
-from archiver.errors import ArchiveExists, ConfigurationFault, Rejected, Temporary
+from archiver.errors import Answered, ArchiveExists, ConfigurationFault, Rejected, Temporary
 from archiver.ports import StoredArchive, Target
 
 if TYPE_CHECKING:
@@ -30,14 +30,15 @@ _defect = partial(Rejected, "internal")
 _HEAD: dict[str, Make] = {"400": ConfigurationFault}
 _UNSEEN = frozenset({"403", "404", "AccessDenied", "NoSuchKey"})
 _COMPLETE: dict[str, Make] = (
-    table(ArchiveExists, {"412", "PreconditionFailed"})
-    | table(Temporary, {"404", "NoSuchUpload"})  # perhaps our own success, whose answer was lost: it is looked for
+    # Without the upload: perhaps our own success, whose answer was lost, as with a 412: what stands there is looked at.
+    table(ArchiveExists, {"412", "PreconditionFailed", "NoSuchUpload"})
+    | table(Temporary, {"404"})  # no word of S3's
     | table(_defect, {"EntityTooLarge", "EntityTooSmall", "InvalidPartOrder"})
 )
 # What stores say that know no CRC-32 of the whole, too.
 _UNSUPPORTED = frozenset({"BadDigest", "InvalidPart", "InvalidRequest"})
 _HINT = "; a store that knows no FULL_OBJECT checksums answers so: `archiver check` tells"
-_ONCE_COMPLETED = table(Temporary, {"BadDigest", "InvalidPart"}) | table(_defect, {"InvalidRequest"})
+_ONCE_COMPLETED = table(Answered, {"BadDigest", "InvalidPart"}) | table(_defect, {"InvalidRequest"})
 
 
 async def check_bucket(client: "S3Client", bucket: str) -> None:

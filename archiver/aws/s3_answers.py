@@ -11,6 +11,7 @@ from archiver.aws.http_exchange import Answer
 from archiver.aws.http_parse import Head, ProtocolError, body_length
 from archiver.core.plan import EARLIEST, ObjectInfo
 from archiver.errors import (
+    Answered,
     ArchiveExists,
     ArchiverError,
     Code,
@@ -181,7 +182,9 @@ def write_problem(answer: Answer) -> ArchiverError:
         return ArchiveExists(_named(answer, code))
     if code in REFUSED:
         return ConfigurationFault(_refused(status, code))
-    if refuses(status, {code}) and code not in _OF_THE_BODY:
+    if code in _OF_THE_BODY:
+        return Answered(_named(answer, code))
+    if refuses(status, {code}):
         return ConfigurationFault(_named(answer, code))
     return _general_problem(answer, code) or Temporary(_named(answer, code))
 

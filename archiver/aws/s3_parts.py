@@ -47,8 +47,7 @@ class PartSender:
         """
         metadata = tuple((f"x-amz-meta-{name.lower()}", _plain(value)) for name, value in target.metadata.items())
         lines = (
-            "If-None-Match: *\r\nContent-Type: application/zip\r\n"
-            f"Content-Disposition: {_plain(target.disposition)}\r\n"
+            f"If-None-Match: *\r\nContent-Type: application/zip\r\nContent-Disposition: {_line(target.disposition)}\r\n"
         )
         return await self._sent(Ask("PUT", location, _accept, into=None, lines=lines, amz=metadata, body=body), crc32)
 
@@ -72,11 +71,18 @@ class PartSender:
         return etag
 
 
-def _plain(value: str) -> str:
-    """*value*, which is signed and sent as it is. Raises ValueError where it could not be: every one is ours."""
-    if not (value.isascii() and value.isprintable()) or value != " ".join(value.split()):
-        raise ValueError("a header's value has to be ASCII, without spaces at its ends or two in a row")
+def _line(value: str) -> str:
+    """*value*, which is sent as it is. Raises ValueError where it could not be: every one is ours."""
+    if not (value.isascii() and value.isprintable()):
+        raise ValueError("a header's value has to be printable ASCII")
     return value
+
+
+def _plain(value: str) -> str:
+    """*value*, which is signed, too: the signature is of single spaces. Raises ValueError."""
+    if value != " ".join(value.split()):
+        raise ValueError("a signed header's value has to be ASCII, without spaces at its ends or two in a row")
+    return _line(value)
 
 
 def _accept(_: Head) -> None:

@@ -42,10 +42,18 @@ _STALE = table(
         "ReceiptHandleIsInvalid",
     },
 )
-# About what is sent, not about the queue: its size (the queue's limit may have been lowered), or characters.
+# About what is sent, not about the queue: its size (the queue's limit may have been lowered, or a proxy has one), or
+# characters.
 _UNSENDABLE = table(
     Undeliverable,
-    {"InvalidMessageContents", "InvalidParameterValue", "InvalidParameterValueException", "MessageTooLong"},
+    {
+        "413",
+        "InvalidMessageContents",
+        "InvalidParameterValue",
+        "InvalidParameterValueException",
+        "MessageTooLong",
+        "RequestEntityTooLarge",
+    },
 )
 _NO_RECEIPT = "AQEBnone"
 

@@ -58,9 +58,10 @@ class _Run:
         now, patience = self._clock(), self._patience
         self.resumes += 1
         self.received += error.received
-        if error.received:
+        anew = error.received or error.waited  # the time that it was held is none of the read's
+        if anew:
             self.since, self._in_a_row = now, 0
-        if error.received or error.throttled:
+        if anew or error.throttled:
             self._broken_since, self._broken = now, 0
         self._in_a_row += not error.received
         self._broken += not (error.received or error.throttled)

@@ -10,7 +10,7 @@ from archiver.stages.fetch import Fetcher
 
 REST = 60.0  # seconds
 REMEMBERED = 8
-ASKED = 3
+ASKED = 3  # of a request's own
 
 
 class Rights:
@@ -46,8 +46,10 @@ class Rights:
         if not denied:
             return
         detail = next(iter(denied.values())).detail
-        others = [pinned for pinned in reversed(self._read) if pinned.location not in denied][:ASKED]
-        for pinned in others:
+        others = [pinned for pinned in reversed(self._read) if pinned.location not in denied]
+        # The request's own first: what was read before may be gone by now, which S3 may call denied, too.
+        own = [Pinned(at, one.etag) for at, one in ours if isinstance(one, ObjectInfo)][:ASKED]
+        for pinned in (*own, *others) if others else ():
             if not await self._is_denied(pinned):
                 return
         if others:

@@ -17,6 +17,7 @@ from archiver.aws.faults import REFUSED, NotThere
 from archiver.aws.s3 import Abilities, S3Store, S3Upload, Upload, check_bucket
 from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
 from archiver.errors import (
+    Answered,
     ArchiveExists,
     ArchiverError,
     ConfigurationFault,
@@ -95,6 +96,8 @@ SORTED: list[tuple[str, str, type[ArchiverError]]] = [
     ("send", "KMS.AccessDeniedException", ConfigurationFault),
     ("send", "KMS.ThrottlingException", Temporary),
     ("send", "SomethingNobodyListed", ConfigurationFault),
+    ("send", "413", Undeliverable),
+    ("send", "RequestEntityTooLarge", Undeliverable),
     ("check", GONE_QUEUE, NotThere),
     ("bucket", "404", NotThere),
     ("bucket", "403", ConfigurationFault),
@@ -116,7 +119,8 @@ SORTED: list[tuple[str, str, type[ArchiverError]]] = [
     ("complete", "PreconditionFailed", ArchiveExists),
     ("complete", "412", ArchiveExists),
     ("complete", "ConditionalRequestConflict", Temporary),
-    ("complete", "NoSuchUpload", Temporary),
+    ("complete", "NoSuchUpload", ArchiveExists),
+    ("complete", "404", Temporary),
     ("complete", "InternalError", Temporary),
     ("complete", "NotImplemented", ConfigurationFault),
     ("complete", "BadDigest", ConfigurationFault),
@@ -151,7 +155,7 @@ async def test_each_answer_is_sorted_by_what_to_do_about_it(
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"), [("InvalidPart", Temporary), ("BadDigest", Temporary), ("InvalidRequest", Rejected)]
+    ("code", "expected"), [("InvalidPart", Answered), ("BadDigest", Answered), ("InvalidRequest", Rejected)]
 )
 async def test_a_store_that_has_completed_one_upload_refuses_the_next_for_its_own_sake(
     code: str, expected: type[ArchiverError]

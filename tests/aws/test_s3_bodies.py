@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import pytest
 from certificates import ours
@@ -17,7 +18,8 @@ from archiver.aws.http import Limits as HttpLimits
 from archiver.aws.http_connection import SLICE, Connection
 from archiver.aws.http_exchange import Request
 from archiver.aws.s3 import S3Store, S3Upload, Upload
-from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, Temporary
+from archiver.core.locations import content_disposition
+from archiver.errors import Answered, ArchiveExists, ArchiverError, ConfigurationFault, Temporary
 from archiver.ports import Target
 
 BODY = bytes(range(251)) * 5000  # four slices and a bit
@@ -120,7 +122,7 @@ def refusal(status: int, code: str) -> str:
         (refusal(507, "InsufficientStorage"), ConfigurationFault),
         (refusal(400, "RequestTimeout"), Temporary),
         (refusal(408, "Unknown"), Temporary),
-        (refusal(400, "EntityTooLarge"), Temporary),
+        (refusal(400, "EntityTooLarge"), Answered),
         (refusal(403, "SignatureDoesNotMatch"), ConfigurationFault),
         (refusal(403, "RequestTimeTooSkewed"), ConfigurationFault),
         (refusal(200, "InternalError"), Temporary),
@@ -191,10 +193,25 @@ async def test_a_value_that_would_not_arrive_as_it_was_signed_is_never_sent(
     monkeypatch: pytest.MonkeyPatch, value: str
 ) -> None:
     async with answering(monkeypatch, OK) as (server, clients):
-        for target in (Target("a.zip", value), Target("a.zip", "attachment", {"archiver-token": value})):
-            with pytest.raises(ValueError, match="ASCII"):
-                await S3Store(clients, "archives").put(target, memoryview(BODY), CRC)
+        with pytest.raises(ValueError, match="ASCII"):
+            target = Target("a.zip", "attachment", {"archiver-token": value})
+            await S3Store(clients, "archives").put(target, memoryview(BODY), CRC)
     assert server.heads == []
+
+
+@pytest.mark.parametrize("value", ["ü", "a\r\nb: c"])
+async def test_a_header_line_that_would_be_another_is_never_sent(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    async with answering(monkeypatch, OK) as (server, clients):
+        with pytest.raises(ValueError, match="ASCII"):
+            await S3Store(clients, "archives").put(Target("a.zip", value), memoryview(BODY), CRC)
+    assert server.heads == []
+
+
+async def test_a_name_with_two_spaces_in_a_row_is_sent_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    disposition = content_disposition("My  holiday", "download", datetime.now(UTC))
+    async with answering(monkeypatch, OK) as (server, clients):
+        await S3Store(clients, "archives").put(Target("a.zip", disposition), memoryview(BODY), CRC)
+    assert 'filename="my  holiday.zip"' in server.heads[0]
 
 
 class SlowStore:

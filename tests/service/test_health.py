@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from archiver import health as module
 from archiver.errors import (
+    Answered,
     ArchiveExists,
     ArchiverError,
     ConfigurationFault,
@@ -289,6 +290,22 @@ async def test_nothing_is_tried_again_once_the_lease_is_lost() -> None:
     assert scene.gate.held == 0
 
 
+@pytest.mark.parametrize("verdict", [Answered("BadDigest"), Undeliverable("too long")])
+async def test_what_is_not_taken_for_its_own_sake_waits_for_nothing(verdict: Temporary) -> None:
+    """Asked again for ever, with nothing received meanwhile, it would be taken by nobody either."""
+    scene = Scene()
+    waiting = await scene.break_down()
+    other = asyncio.create_task(scene.health.call(BUCKET, scene.attempt))
+    await asyncio.sleep(0)
+
+    scene.reply = verdict
+
+    async with asyncio.timeout(5):
+        told = await asyncio.gather(waiting, other, return_exceptions=True)
+    assert list(told) == [verdict, verdict]
+    assert scene.gate.held == 0
+
+
 async def test_a_call_that_goes_on_failing_alone_is_told_so() -> None:
     scene = Scene()
     waiting = await scene.break_down()
@@ -301,6 +318,7 @@ async def test_a_call_that_goes_on_failing_alone_is_told_so() -> None:
     scene.reply = None
 
     assert await waiting == "done"
-    with pytest.raises(Temporary):
+    with pytest.raises(Temporary) as caught:
         await second
+    assert caught.value.waited
     assert scene.gate.held == 0

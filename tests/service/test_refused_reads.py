@@ -288,6 +288,33 @@ async def test_an_object_that_is_denied_by_itself_holds_up_nothing() -> None:
         await scene.run("b.jpg")
 
 
+async def test_a_denied_object_beside_one_that_can_be_read_is_the_requests_whatever_became_of_others() -> None:
+    """Without leave to list, S3 calls what was deleted since it was read denied, too."""
+    scene = Scene()
+    scene.put(a_jpg=b"a", b_jpg=b"b", c_jpg=b"c")
+    await scene.run("a.jpg")
+    for key in ("a.jpg", "b.jpg"):
+        scene.stage.s3.spoil(Location("source", key), "source_denied")
+
+    done = await scene.run("b.jpg", "c.jpg", on_missing="skip")
+
+    assert done.status == "partial"
+
+
+async def test_all_that_was_read_before_is_asked_until_one_can_be_read() -> None:
+    scene = Scene()
+    keys = [f"{number}.jpg" for number in range(6)]
+    for key in keys:
+        scene.stage.s3.put("source", key, key.encode())
+        await scene.run(key)
+    for key in keys[1:]:
+        scene.stage.s3.spoil(Location("source", key), "source_denied")
+    scene.stage.s3.spoil(scene.stage.s3.put("source", "x", b"x"), "source_denied")
+
+    with pytest.raises(Rejected, match="source_denied"):
+        await scene.run("x")
+
+
 async def test_where_nothing_else_was_ever_read_a_denial_is_tried_again_first() -> None:
     scene = Scene()
     scene.put(a_jpg=b"a")

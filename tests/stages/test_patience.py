@@ -67,6 +67,26 @@ async def test_what_is_away_for_longer_is_given_up_in_a_bounded_time(
     assert away.clock() - began <= within
 
 
+async def test_a_read_that_was_held_through_an_outage_has_all_its_time_afterwards() -> None:
+    """All workers resume at once, and are throttled: that is not the end of a read that has waited for an hour."""
+    away = Away(60, 5, SLOW_DOWN)
+    held = Interrupted("SlowDown", throttled=True)
+    held.waited = True
+    answers = iter([REFUSED, held])
+
+    async def hold(location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
+        if (error := next(answers, None)) is None:
+            await Away.read(away, location, etag, start, into)
+            return
+        if error is held:
+            away.clock.advance(3600)
+            away.back_at += 3600
+        raise error
+
+    away.read = hold  # type: ignore[method-assign]
+    await away.fetch()
+
+
 async def test_one_failure_after_minutes_of_throttling_is_the_first_of_its_kind() -> None:
     away = Away(200, 5, SLOW_DOWN)
 

@@ -107,7 +107,7 @@ class MemoryUpload:
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         async with self._store.faults("complete"):
-            pending = self._pending(Temporary)  # it may be our own success, whose answer was lost
+            pending = self._pending(ArchiveExists)  # it may be our own success, whose answer was lost
             parts = [pending.parts[number] for number in sorted(pending.parts)]
             if any(len(part) < self._store.smallest_part for part in parts[:-1]):
                 raise Rejected("internal", "a part that is not the last is too small")
