@@ -28,22 +28,25 @@ local: $(VENV)/.local ## the worker beside an embedded S3 and SQS on port 4566, 
 # Tests wait as much as they compute: five processes keep two cores busy. The tests of a file share what it has set up.
 QUICK := -n 5 --dist loadfile -m 'not slow'
 
+# CI's machines are shared and noisy: what failed there is tried once more, one test after the other, and has to pass.
+once_more = $(if $(CI),|| $(1) --last-failed --last-failed-no-failures none)
+
 .PHONY: test
 test: $(VENV)/.ready ## the tests but the slow ones, with coverage: all of archiver/core, 95 % of the rest
 	@$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest $(QUICK)
+	$(BIN)/coverage run -m pytest $(QUICK) $(call once_more,$(BIN)/coverage run -m pytest)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --include='archiver/core/*' --fail-under=100
 	$(BIN)/coverage report --omit='archiver/core/*' --fail-under=95
 
 .PHONY: test-slow
 test-slow: $(VENV)/.ready ## the slow tests: archives of gigabytes, the image's environment, the pages' commands
-	$(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(BIN)/pytest -n 4 --dist loadfile -m slow $(call once_more,$(BIN)/pytest)
 
 # Another interpreter has an environment of its own: make test-quick PYTHON=python3.13 VENV=.venv/3.13
 .PHONY: test-quick
 test-quick: $(VENV)/.ready ## the same as test, without coverage
-	$(BIN)/pytest $(QUICK)
+	$(BIN)/pytest $(QUICK) $(call once_more,$(BIN)/pytest)
 
 .PHONY: lint
 lint: $(VENV)/.ready ## style, types, and who may import whom
