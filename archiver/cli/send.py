@@ -215,8 +215,10 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
         say_json(answer)
     if answer["status"] == GONE_WRONG:
         error = answer["error"]
-        sources = [f"  {one['source']}: {one['code']}" for one in error.get("sources", [])]
-        raise Problem(f"{error['code']}: {error['message']}", *sources, code=NO)
+        sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
+        # The message names the first ones, too.
+        message = error["message"].partition(f": {sources[0]}")[0] if sources else error["message"]
+        raise Problem(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=NO)
     if as_json:
         return
     archive = answer["archive"]

@@ -151,6 +151,7 @@ def test_wait_ends_with_the_reason_of_a_rejection(scene: Scene, queue: str) -> N
     assert (code, output) == (1, "")
     assert "source_missing: 1 of 2 objects can't be read" in errors
     assert errors.endswith("  b.jpg: source_missing\n")
+    assert errors.count("b.jpg") == 1
 
 
 def test_what_others_are_told_is_left_to_them(scene: Scene) -> None:
