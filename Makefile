@@ -164,7 +164,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What the demo needs is a third of what developing needs: whoever wants a look waits for no more.
 $(VENV)/.local: requirements-local.txt pyproject.toml | $(VENV)/.created
-	@echo "make: $$(grep -c == requirements-local.txt) packages are installed into $(VENV), once: a minute or two, and about 250 MB"
+	@echo "make: $$(grep -c == requirements-local.txt) packages are installed into $(VENV), once: a minute or two, and about 200 MB"
 	@$(INSTALL) --require-hashes -r requirements-local.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@

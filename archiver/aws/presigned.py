@@ -10,9 +10,8 @@ import aioboto3
 import structlog
 from botocore.exceptions import ClientError
 
-from archiver.aws.clients import s3_tuned
 from archiver.aws.faults import NO_CREDENTIALS, CredentialsFault, translated
-from archiver.aws.session import provided
+from archiver.aws.session import provided, tuned
 from archiver.core.messages import Link
 from archiver.errors import ConfigurationFault
 
@@ -111,9 +110,8 @@ class _Signers:
 
     @asynccontextmanager
     async def _opened(self, region: str | None) -> "AsyncIterator[S3Client]":
-        config = s3_tuned(20, attempts=4, pool=1)
-        # Named, or the SDK presigns with version 2, which buckets under KMS keys refuse.
-        config.signature_version = "s3v4"
+        # The version is named, or the SDK presigns with 2, which buckets under KMS keys refuse.
+        config = tuned(20, attempts=4, pool=1, signature_version="s3v4")
         async with AsyncExitStack() as stack:
             with provided():
                 opening = self._session.client("s3", region_name=region, config=config)

@@ -216,8 +216,10 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
     if answer["status"] == GONE_WRONG:
         error = answer["error"]
         sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
-        # The message names the first ones, too.
-        message = error["message"].partition(f": {sources[0]}")[0] if sources else error["message"]
+        message = error["message"]
+        if all(source in message for source in sources):  # it has all of them, and what S3 said of each
+            raise Problem(f"{error['code']}: {message}", code=NO)
+        message = message.partition(f": {sources[0]}")[0]  # else it has the first ones
         raise Problem(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=NO)
     if as_json:
         return
