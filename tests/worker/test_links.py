@@ -1,11 +1,11 @@
 """A worker with a signing key: its answers hold links that open, and a bad key stops the start."""
 
 import re
-import urllib.request
 from pathlib import Path
 
 import pytest
 from aws.test_links import KEY, opened, pem
+from aws.test_presigned import read
 
 from .process import command
 from .scene import Scene
@@ -46,8 +46,7 @@ def test_a_presigned_link_opens_the_archive_and_says_until_when(scene: Scene) ->
 
     answer = scene.answer()
 
-    with urllib.request.urlopen(answer["substitutions"]["archiver_URL"]) as response:
-        assert len(response.read()) == answer["archive"]["size"]
+    assert len(read(answer["substitutions"]["archiver_URL"])) == answer["archive"]["size"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer["expires_at"])
     assert "X-Amz-Signature" not in worker.log
 
