@@ -152,7 +152,7 @@ def test_wait_ends_with_the_reason_of_a_rejection(scene: Scene, queue: str) -> N
     assert (code, output) == (1, "")
     assert "source_missing: 1 of 2 objects can't be read" in errors
     assert errors.count("b.jpg: source_missing") == 1
-    assert "(S3 answered 404)" in errors
+    assert "no such key or bucket" in errors
 
 
 def test_each_missing_object_is_told_once_however_many_there_are() -> None:
