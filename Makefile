@@ -159,19 +159,22 @@ format: $(VENV)/.ready ## write the code as `make lint` wants it
 # Stamps: a step is done again only where what it was made from is newer, so that a second `make demo` needs no network.
 $(VENV)/.created:
 	@test -n "$(PYTHON)" || { echo "make: no python3 of 3.11 or newer was found; name one with PYTHON=..." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) has no venv module: on Debian, apt-get install python3-venv" >&2; exit 1; }
+	@echo "make: $(VENV) is made, with $(PYTHON)"
+	@$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) has no venv module: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # What the demo needs is a third of what developing needs: whoever wants a look waits for no more.
 $(VENV)/.local: requirements-local.txt pyproject.toml | $(VENV)/.created
-	$(INSTALL) --require-hashes -r requirements-local.txt
-	$(INSTALL) --no-deps --no-build-isolation -e .
+	@echo "make: $$(grep -c == requirements-local.txt) packages are installed into $(VENV), once: a minute or two, and about 200 MB"
+	@$(INSTALL) --require-hashes -r requirements-local.txt
+	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.ready: requirements-dev.txt $(VENV)/.local
-	$(INSTALL) --require-hashes -r requirements-dev.txt
+	@echo "make: what developing takes is installed into $(VENV), once: a minute or two"
+	@$(INSTALL) --require-hashes -r requirements-dev.txt
 	@touch $@
 
 # What is pinned stays pinned; to move one package: make requirements UPGRADE='--upgrade-package NAME'.

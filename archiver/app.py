@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import aioboto3
 import structlog
 
 from archiver.aws.clients import Clients, Limits, open_clients
@@ -48,9 +49,9 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
     _warn(settings)
     limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
-    links, pulse, gate, budget = links_of(settings), Pulse(), Gate(), Budget(settings.memory_budget)
+    pulse, gate, budget = Pulse(), Gate(), Budget(settings.memory_budget)
     health = Health(gate)
-    async with networked(settings) as (network, reader):
+    async with networked(settings) as (network, reader), linked(settings, network.session) as links:
         fetcher = Fetcher(GuardedReader(reader, _sources(settings, reader), health), Limiter(READS_AT_ONCE))
         seen = Watched(pulse, gate, budget, fetcher, stop)
         async with watched(settings, seen, write or sys.stdout.write) as watch, AsyncExitStack() as stack:
@@ -180,8 +181,20 @@ def rules_of(settings: Environment) -> Rules:
     )
 
 
+@asynccontextmanager
+async def linked(settings: Environment, session: aioboto3.Session) -> AsyncIterator[Links]:
+    """How archives are linked to; *session* signs links where the settings say so. Raises SettingsError."""
+    if settings.links is None:
+        yield links_of(settings)
+        return
+    from archiver.aws.presigned import presigned_links  # noqa: PLC0415 - nothing of it where it is off
+
+    async with presigned_links(session, settings.destination_bucket or "", settings.link_expires_in) as links:
+        yield links
+
+
 def links_of(settings: Environment) -> Links:
-    """How archives are linked to. Raises SettingsError where the key can't sign."""
+    """How archives are linked to without S3's own signatures. Raises SettingsError where the key can't sign."""
     bucket = settings.destination_bucket or ""
     if settings.cloudfront_key_id is None or settings.cloudfront_private_key is None or settings.base_url is None:
         return PlainLinks(settings.base_url, bucket)
@@ -204,5 +217,5 @@ def _warn(settings: Settings) -> None:
             "settings.no_allowed_sources",
             effect="requests may name every bucket that the role can read but the destination; set S3_ALLOWED_SOURCES",
         )
-    if settings.base_url is None:
+    if settings.base_url is None and settings.links is None:
         log.warning("settings.no_base_url", effect="links are s3:// URIs; set ARCHIVE_BASE_URL")

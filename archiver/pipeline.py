@@ -128,7 +128,7 @@ class Pipeline:
         stored, outcome = built.stored, built.outcome
         success = Success(
             envelope=job.envelope,
-            link=self._links.link(job.key),
+            link=await self._links.link(job.key),
             archive=Archive(
                 bucket=self._rules.destination_bucket,
                 key=job.key,

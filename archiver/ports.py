@@ -176,8 +176,8 @@ class Note:
 class Links(Protocol):
     """How archives are linked to."""
 
-    def link(self, key: str) -> Link:
-        """The link to the archive at *key*."""
+    async def link(self, key: str) -> Link:
+        """The link to the archive at *key*. Raises Temporary, ConfigurationFault where there is none to be had now."""
 
 
 class Notifier(Protocol):

@@ -174,12 +174,17 @@ class Environment(BaseSettings):
         validation_alias="CLOUDFRONT_PRIVATE_KEY",
         description="the RSA private key to it: PEM text, or the path of a file that holds it",
     )
+    links: Literal["presigned"] | None = Field(
+        None,
+        validation_alias="LINKS",
+        description="`presigned`: links are signed for S3 itself with the worker's own credentials, and die with them",
+    )
     link_expires_in: int = Field(
         7 * 24 * 3600,
         ge=60,
         le=366 * 24 * 3600,
         validation_alias="LINK_EXPIRES_IN",
-        description="seconds for which a signed link works, from its answer on",
+        description="seconds for which a signed link works, from its answer on; a presigned one for 604800 at most",
     )
     heartbeat_file: Text | None = Field(
         None,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from archiver.core.locations import AllowList
 
 _OFF = ("", "0", "false", "no", "off", "f", "n")
+_PRESIGNED_AT_MOST = 7 * 24 * 3600
 _ENCRYPTION = (
     "S3_ARCHIVE_SSE",
     "S3_ARCHIVE_KMS_KEY_ID",
@@ -16,7 +17,9 @@ _ENCRYPTION = (
 
 def problems_between(environ: Mapping[str, str]) -> list[str]:
     """Settings that contradict or lack each other, a line each."""
-    return _source_problems(environ) + _signing_problems(environ) + _encryption_problems(environ)
+    return (
+        _source_problems(environ) + _signing_problems(environ) + _link_problems(environ) + _encryption_problems(environ)
+    )
 
 
 def _encryption_problems(environ: Mapping[str, str]) -> list[str]:
@@ -45,6 +48,21 @@ def _signing_problems(environ: Mapping[str, str]) -> list[str]:
     if key_id and not base:
         return ["ARCHIVE_BASE_URL: is required where links are signed: it is the distribution's address"]
     return []
+
+
+def _link_problems(environ: Mapping[str, str]) -> list[str]:
+    """Presigned links are S3's own addresses, for seven days at the most ("Sharing objects with presigned URLs")."""
+    if environ.get("LINKS", "").strip() != "presigned":
+        return []
+    problems = [
+        f"{name}: contradicts LINKS=presigned, whose links lead to S3 itself: unset one of the two"
+        for name in ("ARCHIVE_BASE_URL", "CLOUDFRONT_KEY_ID")
+        if environ.get(name, "").strip()
+    ]
+    seconds = environ.get("LINK_EXPIRES_IN", "").strip()
+    if seconds.isdecimal() and int(seconds[:12]) > _PRESIGNED_AT_MOST:
+        problems.append(f"LINK_EXPIRES_IN: {seconds} is more than S3 signs for: {_PRESIGNED_AT_MOST} (7 days) at most")
+    return problems
 
 
 def _source_problems(environ: Mapping[str, str]) -> list[str]:

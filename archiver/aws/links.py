@@ -83,7 +83,7 @@ class SignedLinks:
         self._key = load_key(key)
         self._signer = CloudFrontSigner(key_id, self._sign)
 
-    def link(self, key: str) -> Link:
+    async def link(self, key: str) -> Link:
         """The link to the archive at *key*, signed by CloudFront's canned policy: this URL, until then."""
         self._renew()
         expires_at = datetime.fromtimestamp(int(self._clock()) + self._seconds, UTC)

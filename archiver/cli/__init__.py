@@ -3,7 +3,7 @@ The command line: what a person, a script or a container types.
 
     run, local, demo              worker    the service
     send, create, plan            send, create, plan    requests, with a queue and without; requests reads them
-    verify                        verify    archives
+    verify, status                verify, status    archives
     check, iam-policy, dlq, health    check, policy, dlq, health    running it
     explain, schema               explain, schema    what codes mean, what requests and answers look like
 
@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.cli import check, create, dlq, explain, health, plan, policy, schema, send, verify, worker
+from archiver.cli import check, create, dlq, explain, health, plan, policy, schema, send, status, verify, worker
 from archiver.cli.console import UNREAD, Problem, discard, say
 from archiver.cli.plain import Command, Group
 
@@ -57,7 +57,7 @@ def start(
         worker.run()
 
 
-for module in (worker, send, create, plan, verify, check, policy, dlq, explain, health, schema):
+for module in (worker, send, status, create, plan, verify, check, policy, dlq, explain, health, schema):
     module.add_to(app)
 for registered in (app, *(group.typer_instance for group in app.registered_groups)):
     for command in registered.registered_commands if registered else ():

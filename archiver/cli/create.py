@@ -148,21 +148,22 @@ async def _made(body: str, output: Path | None, *, force: bool, as_json: bool) -
                 built = await _built(order, means, FileStore(output, force=force), str(output), proves=False)
                 return Made(str(output), None, built, monotonic() - began)
             bucket, key = order.rules.destination_bucket, _key(order)
-            await _check_bucket(means, bucket)
+            await check_bucket(means, bucket)
             store = S3Store(means.clients, bucket)
             built = await _built(order, means, store, key)
             await _tidy(order, store, key)
-    return Made(str(Location(bucket, key)), _link(order, key), built, monotonic() - began)
+            link = await _link(order, means, key)
+    return Made(str(Location(bucket, key)), link, built, monotonic() - began)
 
 
-async def _check_bucket(means: "Means", bucket: str) -> None:
+async def check_bucket(means: "Means", bucket: str) -> None:
     """A misspelt name should not come out after all has been read. Who may not ask finds out when writing."""
     from archiver.aws.faults import NotThere
-    from archiver.aws.s3 import check_bucket
+    from archiver.aws.s3 import check_bucket as ask
     from archiver.errors import ConfigurationFault, Temporary
 
     try:
-        await check_bucket(means.clients.s3_control, bucket)
+        await ask(means.clients.s3_control, bucket)
     except NotThere:
         raise Problem(f"S3_DESTINATION_BUCKET: there is no bucket {bucket}", code=USAGE) from None
     except (ConfigurationFault, Temporary):
@@ -177,10 +178,11 @@ def _key(order: "Order") -> str:
     return archive_key(digest, order.rules.file_prefix)
 
 
-def _link(order: "Order", key: str) -> "Link":
-    from archiver.app import links_of
+async def _link(order: "Order", means: "Means", key: str) -> "Link":
+    from archiver.app import linked
 
-    return links_of(order.settings).link(key)
+    async with linked(order.settings, means.clients.session) as links:
+        return await links.link(key)
 
 
 async def _built(order: "Order", means: "Means", store: "ObjectStore", key: str, *, proves: bool = True) -> "Built":

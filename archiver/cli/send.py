@@ -177,7 +177,7 @@ class Sending:
         """Where another reader took the answer: the archive's own key says that it is there."""
         if self.settings.destination_bucket is None:
             await asyncio.Event().wait()
-        from archiver.app import connected, links_of
+        from archiver.app import connected, linked
         from archiver.aws.clients import Limits
         from archiver.aws.s3 import S3Store
         from archiver.core.locations import archive_digest, archive_key
@@ -188,7 +188,7 @@ class Sending:
         secret = settings.key_secret.get_secret_value() if settings.key_secret else None
         key = archive_key(archive_digest(secret, arn, self.request["job_id"], ""), settings.file_prefix)
         began = monotonic()
-        async with connected(Limits(), settings) as (clients, _):
+        async with connected(Limits(), settings) as (clients, _), linked(settings, clients.session) as links:
             store, found = S3Store(clients, bucket), None
             while found is None:
                 await asyncio.sleep(LOOK_EVERY)
@@ -197,9 +197,10 @@ class Sending:
                 except ArchiverError:  # who may not look hears it from the queue
                     continue
             await asyncio.sleep(LOOK_EVERY)  # the answer comes after the archive: it has more to say
+            link = await links.link(key)
         return {
             "metadata": self.request.get("metadata"),
-            "substitutions": {"archiver_URL": links_of(settings).link(key).url},
+            "substitutions": {"archiver_URL": link.url},
             "job_id": self.request["job_id"],
             "status": found.metadata.get("archiver-outcome", "succeeded"),
             "archive": {"bucket": bucket, "key": key, "size": found.size},
@@ -214,8 +215,12 @@ def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
         say_json(answer)
     if answer["status"] == GONE_WRONG:
         error = answer["error"]
-        sources = [f"  {one['source']}: {one['code']}" for one in error.get("sources", [])]
-        raise Problem(f"{error['code']}: {error['message']}", *sources, code=NO)
+        sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
+        message = error["message"]
+        if all(source in message for source in sources):  # it has all of them, and what S3 said of each
+            raise Problem(f"{error['code']}: {message}", code=NO)
+        message = message.partition(f": {sources[0]}")[0]  # else it has the first ones
+        raise Problem(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=NO)
     if as_json:
         return
     archive = answer["archive"]

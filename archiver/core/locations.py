@@ -163,7 +163,7 @@ class PlainLinks:
     base_url: str | None
     bucket: str
 
-    def link(self, key: str) -> Link:
+    async def link(self, key: str) -> Link:
         """The link to the archive at *key*."""
         return Link(archive_url(self.base_url, self.bucket, key))
 

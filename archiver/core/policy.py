@@ -1,7 +1,9 @@
 """
-The least privilege of a worker: every action that it calls, on what, and why; as data, and as an IAM policy.
+The least privilege of a worker, of who asks it, and of who hears its answers: every action that is called, on what, and
+why; as data, and as an IAM policy.
 
-The list is held against the calls that a worker makes by `tests/faults/test_policy.py`: no more, no less.
+The lists are held against the calls that are made, by `tests/faults/test_policy.py` for a worker, and by
+`tests/docs/test_integrate.py` for the programs of docs/integrate.md: no more, no less.
 """
 
 import re
@@ -16,6 +18,8 @@ _QUEUE_URL = re.compile(r"https?://(?:sqs\.(?P<region>[a-z0-9-]+)\.)?[^/]+/(?P<a
 RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 FIND_QUEUE = ("sqs:GetQueueAttributes", "sqs:GetQueueUrl")
 SEND = ("sqs:SendMessage",)
+REQUEST = ("sqs:SendMessage", "sqs:GetQueueUrl")
+HEAR = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueUrl")
 WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 SWEEP = ("s3:ListBucketMultipartUploads",)
 ENCRYPT = ("kms:Decrypt", "kms:GenerateDataKey")
@@ -77,6 +81,35 @@ def grants(needs: Needs) -> list[Grant]:
         Grant("ReadEncryptedSources", DECRYPT, _once(needs.source_keys), "objects are encrypted with these keys"),
         Grant("ProtectTask", PROTECT, (needs.tasks,) if needs.on_ecs else (), "a task at work is not scaled away"),
         Grant("SeeDeployment", LOOK, _on_ecs(needs), "a task that a deployment has replaced ends, however busy"),
+    ]
+    return [grant for grant in granted if grant.resources]
+
+
+def producer_grants(
+    source_queue: str, destination_bucket: str | None = None, kms_keys: Sequence[str] = (), partition: str = "aws"
+) -> list[Grant]:
+    """
+    All that a program has to be allowed that asks for archives on *source_queue* (an ARN), and, where
+    *destination_bucket* is named, looks there whether one is made. *kms_keys*: as in Needs.
+    """
+    bucket, queue = destination_bucket, (source_queue,)
+    looking, named = (
+        ((bucket_arn(bucket, "*", partition),), (bucket_arn(bucket, partition=partition),)) if bucket else ((), ())
+    )
+    granted = [
+        Grant("SendRequests", REQUEST, queue, "requests go here"),
+        Grant("LookForArchives", ("s3:GetObject",), looking, "HEAD tells whether an archive is there"),
+        Grant("TellMissingFromDenied", ("s3:ListBucket",), named, "without it HEAD answers 403 for what is not there"),
+        Grant("UseKeys", ENCRYPT, _once(kms_keys), "what is sent is encrypted with these keys"),
+    ]
+    return [grant for grant in granted if grant.resources]
+
+
+def consumer_grants(queues: Sequence[str], kms_keys: Sequence[str] = ()) -> list[Grant]:
+    """All that a program has to be allowed that hears answers on *queues* (ARNs)."""
+    granted = [
+        Grant("HearAnswers", HEAR, _once(queues), "answers, failures and progress come here"),
+        Grant("UseKeys", DECRYPT, _once(kms_keys), "what is received is encrypted with these keys"),
     ]
     return [grant for grant in granted if grant.resources]
 

@@ -17,6 +17,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from archiver.local.bodies import Bodies
 from archiver.local.samples import sample
 
 ACCOUNT = "000000000000"  # LocalStack's account: queue URLs are the same with either
@@ -160,7 +161,7 @@ def _serving(listener: socket.socket) -> Iterator[None]:
     server = make_server(
         "127.0.0.1",
         0,
-        DomainDispatcherApplication(create_backend_app),
+        Bodies(DomainDispatcherApplication(create_backend_app), _stored),
         threaded=True,
         request_handler=QuietHandler,
         fd=listener.fileno(),
@@ -175,6 +176,14 @@ def _serving(listener: socket.socket) -> Iterator[None]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _stored(bucket: str, key: str) -> Any:
+    from moto.s3.models import s3_backends  # noqa: PLC0415 - as above
+
+    buckets = s3_backends[ACCOUNT]["aws"].buckets
+    found = buckets[bucket].keys.get(key) if bucket in buckets else None
+    return found if hasattr(found, "_value_buffer") else None  # none of what was deleted
 
 
 def _fill(aws: EmbeddedAws) -> None:

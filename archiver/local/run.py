@@ -13,6 +13,7 @@ from archiver.local.embedded import (
     INPUT_QUEUE,
     OUTPUT_QUEUE,
     SAMPLE_KEY,
+    SOURCE_BUCKET,
     EmbeddedAws,
     LocalError,
     embedded_aws,
@@ -37,7 +38,12 @@ and read the answer, with the link in it:
 
 Or see the job as it goes, with the settings of .envrc.dist in that terminal:
 
+  eval "$(grep ^export .envrc.dist)"
   {archiver} send --file {sample}=album_1 --wait
+
+Photos of your own go there first, and are asked for under their keys:
+
+  aws s3 cp photo.jpg s3://{sources}/ --endpoint-url {endpoint}
 
 Ctrl-C ends it all; what is in S3 and SQS here is gone then.
 
@@ -70,6 +76,7 @@ def run_local(port: int = 4566) -> int:
                 send=send_command(aws.endpoint),
                 output_url=aws.queue_url(OUTPUT_QUEUE),
                 sample=SAMPLE_KEY,
+                sources=SOURCE_BUCKET,
                 archiver=_archiver(),
             )
             sys.stdout.write(guide)

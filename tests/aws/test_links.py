@@ -54,9 +54,9 @@ def links(key: str | None = None, seconds: int = 600) -> SignedLinks:
     return SignedLinks(BASE, "K1", key or pem(KEY), seconds, lambda: NOW)
 
 
-def test_a_link_opens_the_archive_until_the_time_that_the_answer_tells() -> None:
+async def test_a_link_opens_the_archive_until_the_time_that_the_answer_tells() -> None:
     """F8: and not a second longer, nor with another key."""
-    link = links().link("3f/download.zip")
+    link = await links().link("3f/download.zip")
 
     assert opened(link.url, KEY, NOW) == "/3f/download.zip"
     assert link.expires_at == datetime.fromtimestamp(1_800_000_600, UTC)
@@ -69,11 +69,11 @@ def test_a_link_opens_the_archive_until_the_time_that_the_answer_tells() -> None
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/\\"), min_size=1, max_size=40))
-def test_names_with_odd_characters_verify_as_they_are_asked_for(prefix: str) -> None:
+async def test_names_with_odd_characters_verify_as_they_are_asked_for(prefix: str) -> None:
     """F8"""
     key = archive_key("3f", prefix)
 
-    assert opened(links().link(key).url, KEY, NOW) == f"/{quote(key, safe='/')}"
+    assert opened((await links().link(key)).url, KEY, NOW) == f"/{quote(key, safe='/')}"
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_names_with_odd_characters_verify_as_they_are_asked_for(prefix: str) -> 
     [str, lambda text: text.replace("\n", "\\n"), lambda text: f"\n  {text}\n"],
     ids=["as is", "one line", "padded"],
 )
-def test_the_key_is_pem_text_however_the_environment_holds_it(written: Callable[[str], str]) -> None:
-    assert opened(links(written(pem(KEY))).link("a").url, KEY, NOW) == "/a"
+async def test_the_key_is_pem_text_however_the_environment_holds_it(written: Callable[[str], str]) -> None:
+    assert opened((await links(written(pem(KEY))).link("a")).url, KEY, NOW) == "/a"
 
 
 SMALL = rsa.generate_private_key(65537, 1024)
@@ -108,20 +108,20 @@ def test_what_is_no_key_is_told_without_a_byte_of_it(text: str, sentence: str) -
     assert not any(line in str(caught.value) for line in text.split("\n") if line[:1] not in "-/")
 
 
-def test_a_key_file_that_is_replaced_signs_from_the_next_link_on(tmp_path: Path) -> None:
+async def test_a_key_file_that_is_replaced_signs_from_the_next_link_on(tmp_path: Path) -> None:
     """F7: rotation. A bad one is told, and the last good one goes on."""
     file = tmp_path / "key.pem"
     file.write_text(pem(KEY))
     signed = links(str(file))
-    first = signed.link("a")
+    first = await signed.link("a")
 
     _replace(file, pem(OTHER))
-    second = signed.link("a")
+    second = await signed.link("a")
     with capture_logs() as logs:
         _replace(file, "no key at all")
-        third, fourth = signed.link("a"), signed.link("a")
+        third, fourth = await signed.link("a"), (await signed.link("a"))
         file.unlink()
-        fifth = signed.link("a")
+        fifth = await signed.link("a")
 
     assert opened(first.url, KEY, NOW)
     assert all(opened(link.url, OTHER, NOW) for link in (second, third, fourth, fifth))

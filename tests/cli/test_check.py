@@ -1,4 +1,4 @@
-"""`archiver check` on settings that are well and on each that is not; `archiver iam-policy` for them."""
+"""`archiver check` on settings that are well and on each that is not."""
 
 import json
 from collections.abc import Callable
@@ -197,45 +197,6 @@ def test_rules_retention_and_links_are_judged() -> None:
     assert [links(base).state for base in (None, "http://x", "https://x")] == ["warning", "warning", "ok"]
     assert checkup.verdict([links(None)])
     assert not checkup.verdict([clock(999)])
-
-
-def test_the_policy_for_these_settings_names_their_queues_and_buckets(scene: Scene) -> None:
-    ended = command("iam-policy", env=scene.settings())
-
-    statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert statements["ReceiveJobs"]["Resource"] == [scene.aws.arn(scene.source)]
-    assert set(statements["SendAnswers"]["Resource"]) == {
-        scene.aws.arn(queue) for queue in (scene.answers, scene.failures, scene.dead)
-    }
-    assert f"arn:aws:s3:::{scene.sources}/*" in statements["ReadObjects"]["Resource"]
-    assert statements["WriteArchives"]["Resource"] == [f"arn:aws:s3:::{scene.archives}/*"]
-    assert "ProtectTask" not in statements
-
-
-def test_the_policy_needs_no_aws_where_all_is_said() -> None:
-    settings = {
-        "AWS_REGION": "eu-west-1",
-        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
-        "SQS_SOURCE_QUEUE": "jobs",
-        "S3_DESTINATION_BUCKET": "archives",
-    }
-    dead = "arn:aws:sqs:eu-west-1:123456789012:jobs-dlq"
-
-    ended = command("iam-policy", "--account", "123456789012", "--dead-letter-queue", dead, "--ecs", env=settings)
-
-    statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
-    assert (ended.returncode, ended.stderr) == (0, "")
-    assert statements["ReceiveJobs"]["Resource"] == ["arn:aws:sqs:eu-west-1:123456789012:jobs"]
-    assert statements["SendAnswers"]["Resource"] == [dead]
-    assert "ProtectTask" in statements
-
-
-def test_the_policy_says_what_it_lacks() -> None:
-    ended = command("iam-policy", env={"SQS_SOURCE_QUEUE": "jobs"})
-
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == "S3_DESTINATION_BUCKET: is required (bucket of the archives)\n"
 
 
 @pytest.mark.parametrize(

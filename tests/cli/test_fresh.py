@@ -21,7 +21,7 @@ ARGUMENTS = {
     "schema": [],
     "explain": [],
 }
-NEEDS_SOMETHING_THERE = {"verify", "health"}
+NEEDS_SOMETHING_THERE = {"verify", "health", "status"}
 STARTED_ELSEWHERE = {"run", "local", "demo"}  # worker/test_start and top/test_local
 
 

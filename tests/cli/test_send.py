@@ -9,7 +9,8 @@ import pytest
 from worker.process import command
 from worker.scene import Scene
 
-from archiver.cli.send import Sending
+from archiver.cli.console import Problem
+from archiver.cli.send import Sending, _tell
 from archiver.settings import load_environment
 
 from .running import Running
@@ -150,7 +151,25 @@ def test_wait_ends_with_the_reason_of_a_rejection(scene: Scene, queue: str) -> N
 
     assert (code, output) == (1, "")
     assert "source_missing: 1 of 2 objects can't be read" in errors
-    assert errors.endswith("  b.jpg: source_missing\n")
+    assert errors.count("b.jpg: source_missing") == 1
+    assert "no such key or bucket" in errors
+
+
+def test_each_missing_object_is_told_once_however_many_there_are() -> None:
+    """The message names the first twenty."""
+    names = [f"{n}.jpg" for n in range(25)]
+    sources = [{"source": name, "code": "source_missing"} for name in names]
+    message = (
+        f"25 of 25 objects can't be read: {'; '.join(f'{name}: source_missing' for name in names[:20])}; and 5 more"
+    )
+    answer = {"status": "failed", "error": {"code": "source_missing", "message": message, "sources": sources}}
+
+    with pytest.raises(Problem) as raised:
+        _tell(answer, as_json=False)
+
+    told = "\n".join(raised.value.sentences)
+    assert raised.value.sentences[0] == "source_missing: 25 of 25 objects can't be read"
+    assert [told.count(f" {name}: ") for name in names] == [1] * 25
 
 
 def test_what_others_are_told_is_left_to_them(scene: Scene) -> None:

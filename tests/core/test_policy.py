@@ -5,7 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from archiver.core.policy import Grant, Needs, bucket_arn, document, grants, queue_arn, to_grant
+from archiver.core.policy import (
+    Grant,
+    Needs,
+    bucket_arn,
+    consumer_grants,
+    document,
+    grants,
+    producer_grants,
+    queue_arn,
+    to_grant,
+)
 
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:"
 NEEDS = Needs(
@@ -158,3 +168,17 @@ def test_access_point_is_granted_by_its_own_arn() -> None:
     assert bucket_arn(point) == point
     assert bucket_arn(point, "*") == f"{point}/object/*"
     assert bucket_arn("photos", "*", "aws-cn") == "arn:aws-cn:s3:::photos/*"
+
+
+def test_who_asks_and_who_hears_are_granted_what_they_do_and_nothing_else() -> None:
+    asks = producer_grants(f"{QUEUE}in", "zips", ["key"], "aws-cn")
+    sends = producer_grants(f"{QUEUE}in")
+    hears = consumer_grants([f"{QUEUE}out", f"{QUEUE}out"], ["key"])
+
+    assert [grant.sid for grant in asks] == ["SendRequests", "LookForArchives", "TellMissingFromDenied", "UseKeys"]
+    assert asks[1].resources == ("arn:aws-cn:s3:::zips/*",)
+    assert [grant.sid for grant in sends] == ["SendRequests"]
+    assert [(grant.sid, grant.resources) for grant in hears] == [
+        ("HearAnswers", (f"{QUEUE}out",)),
+        ("UseKeys", ("key",)),
+    ]

@@ -1,8 +1,9 @@
 """
 The fenced blocks of the project's pages, and what each says of itself.
 
-A comment on the line before a fence is its mark: `<!-- output -->` (what was printed, or a picture), or
-`<!-- needs ... -->` (what would have to be there to run it: AWS, Docker). A block without a mark is run.
+A comment on the line before a fence is its mark: `<!-- output -->` (what was printed, or a picture),
+`<!-- needs ... -->` (what would have to be there to run it: AWS, Docker), or `<!-- file NAME -->` (a file that later
+commands of the page run, and tests/docs/test_integrate.py). A block without a mark is run.
 """
 
 import re
@@ -13,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\s*$")
-_MARK = re.compile(r"^\s*<!-- (?P<mark>output|needs [^>]+?) -->\s*$")
+_MARK = re.compile(r"^\s*<!-- (?P<mark>output|needs [^>]+?|file [\w.-]+) -->\s*$")
 _PICTURES = ("mermaid",)
 
 
@@ -29,6 +30,11 @@ class Block:
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+    @property
+    def file(self) -> str:
+        """The name of the file that it is, empty for what is none."""
+        return self.mark.removeprefix("file ") if self.mark.startswith("file ") else ""
 
     @property
     def commands(self) -> str:

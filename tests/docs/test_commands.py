@@ -3,60 +3,20 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .blocks import PAGES, ROOT, Block, blocks
+from .conftest import PATIENCE
 
 SHELL = ("bash", "console")
 PAGES_WITH_COMMANDS = [
     page for page in PAGES if any(block.language in SHELL and not block.mark for block in blocks(page))
 ]
 # What starts something that stays, or takes the whole machine: it is looked at, not run. Each has a test of its own.
-LOOKED_AT = re.compile(r"^(make \S+|archiver(?: run| local.*)?|archiver demo.*)$")
-PATIENCE = 120.0
-
-
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """`archiver local` on a free port, as in the reader's other terminal; the environment of the shell beside it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("local") / "log"
-    environ = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "SQS_", "S3_"))}
-    environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
-    with log.open("w") as file:
-        local = subprocess.Popen(
-            ["archiver", "local", "--port", str(port)], env=environ, stdout=file, stderr=subprocess.STDOUT
-        )
-    try:
-        _wait_for(port, log)
-        exported = dict(re.findall(r"^export (\w+)=(\S+)$", (ROOT / ".envrc.dist").read_text(), re.MULTILINE))
-        yield environ | {name: value.replace("4566", str(port)) for name, value in exported.items()}
-    finally:
-        local.terminate()
-        local.wait(30)
-
-
-def _wait_for(port: int, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=5):
-                if "worker.ready" in log.read_text():
-                    return
-        except OSError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(log.read_text())
+LOOKED_AT = re.compile(r"^(make \S+|archiver(?: run| local.*)?|archiver demo.*|python consumer.py .*)$")
 
 
 @pytest.mark.slow
@@ -77,7 +37,9 @@ def test_the_commands_of_a_page_work_in_their_order(page: Path, aws: dict[str, s
         if (ROOT / name).exists():
             (tmp_path / name).symlink_to(ROOT / name)
     for block in blocks(page):
-        if block.language in SHELL and not block.mark:
+        if block.file:
+            (tmp_path / block.file).write_text(block.text)
+        elif block.language in SHELL and not block.mark:
             _run(block, port, aws, tmp_path)
 
 
@@ -102,6 +64,8 @@ def _looked_at(line: str) -> str | None:
         return None
     if line.startswith("make "):
         return f"make -n -C {ROOT} {line.removeprefix('make ')} > /dev/null"
+    if line.startswith("python "):
+        return f"python -m py_compile {line.split()[1]}"
     return f"{' '.join(line.split()[:2])} --help > /dev/null"
 
 

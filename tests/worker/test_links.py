@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from aws.test_links import KEY, opened, pem
+from aws.test_presigned import read
 
 from .process import command
 from .scene import Scene
@@ -38,6 +39,18 @@ def test_answers_of_unsigned_links_are_as_they_were(scene: Scene) -> None:
     assert "expires_at" not in scene.answer()
 
 
+def test_a_presigned_link_opens_the_archive_and_says_until_when(scene: Scene) -> None:
+    scene.put("a.jpg")
+    worker = scene.worker(LINKS="presigned", ARCHIVE_BASE_URL="", LINK_EXPIRES_IN="3600")
+    scene.ask("a.jpg")
+
+    answer = scene.answer()
+
+    assert len(read(answer["substitutions"]["archiver_URL"])) == answer["archive"]["size"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer["expires_at"])
+    assert "X-Amz-Signature" not in worker.log
+
+
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
@@ -52,6 +65,7 @@ def test_answers_of_unsigned_links_are_as_they_were(scene: Scene) -> None:
             {"CLOUDFRONT_PRIVATE_KEY": "x", "LINK_EXPIRES_IN": "5"},
             "LINK_EXPIRES_IN: '5' should be a whole number from 60",
         ),
+        ({"LINKS": "presigned"}, "CLOUDFRONT_KEY_ID: contradicts LINKS=presigned"),
     ],
 )
 def test_a_key_that_cannot_sign_stops_the_start(scene: Scene, settings: dict[str, str], problem: str) -> None:

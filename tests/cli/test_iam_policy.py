@@ -1,0 +1,97 @@
+"""`archiver iam-policy`: of a worker with these settings, and of the programs beside it."""
+
+import json
+
+import pytest
+from worker.process import command
+from worker.scene import Scene
+
+
+def test_the_policy_for_these_settings_names_their_queues_and_buckets(scene: Scene) -> None:
+    ended = command("iam-policy", env=scene.settings())
+
+    statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert statements["ReceiveJobs"]["Resource"] == [scene.aws.arn(scene.source)]
+    assert set(statements["SendAnswers"]["Resource"]) == {
+        scene.aws.arn(queue) for queue in (scene.answers, scene.failures, scene.dead)
+    }
+    assert f"arn:aws:s3:::{scene.sources}/*" in statements["ReadObjects"]["Resource"]
+    assert statements["WriteArchives"]["Resource"] == [f"arn:aws:s3:::{scene.archives}/*"]
+    assert "ProtectTask" not in statements
+
+
+def test_the_policy_needs_no_aws_where_all_is_said() -> None:
+    settings = {
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "SQS_SOURCE_QUEUE": "jobs",
+        "S3_DESTINATION_BUCKET": "archives",
+    }
+    dead = "arn:aws:sqs:eu-west-1:123456789012:jobs-dlq"
+
+    ended = command("iam-policy", "--account", "123456789012", "--dead-letter-queue", dead, "--ecs", env=settings)
+
+    statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert statements["ReceiveJobs"]["Resource"] == ["arn:aws:sqs:eu-west-1:123456789012:jobs"]
+    assert statements["SendAnswers"]["Resource"] == [dead]
+    assert "ProtectTask" in statements
+
+
+KEY = "arn:aws:kms:eu-west-1:123456789012:key/1"
+
+
+def test_a_producer_and_a_consumer_have_a_policy_of_their_own_each() -> None:
+    """Nothing of the worker's: none receives requests, reads sources, or writes archives."""
+    settings = {
+        "AWS_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+        "SQS_SOURCE_QUEUE": "jobs",
+        "SQS_DESTINATION_QUEUE": "answers",
+        "SQS_FAILURE_QUEUE": "answers",
+        "PROGRESS_QUEUE": "progress",
+        "S3_DESTINATION_BUCKET": "archives",
+    }
+
+    def allowed(*arguments: str, **other: str) -> dict[str, list[str]]:
+        ended = command("iam-policy", "--account", "123456789012", *arguments, env={**settings, **other})
+        assert (ended.returncode, ended.stderr) == (0, "")
+        statements = json.loads(ended.stdout)["Statement"]
+        return {action: one["Resource"] for one in statements for action in one["Action"]}
+
+    queue = "arn:aws:sqs:eu-west-1:123456789012:"
+    sending = {"sqs:SendMessage": [f"{queue}jobs"], "sqs:GetQueueUrl": [f"{queue}jobs"]}
+    looking = {"s3:GetObject": ["arn:aws:s3:::archives/*"], "s3:ListBucket": ["arn:aws:s3:::archives"]}
+    heard = [f"{queue}answers", f"{queue}progress"]
+    hearing = {f"sqs:{action}": heard for action in ("ReceiveMessage", "DeleteMessage", "GetQueueUrl")}
+    assert allowed("--producer") == sending | looking
+    assert allowed("--producer", S3_DESTINATION_BUCKET="") == sending
+    assert allowed("--producer", "--kms-key", KEY, S3_DESTINATION_BUCKET="") == sending | {
+        "kms:Decrypt": [KEY],
+        "kms:GenerateDataKey": [KEY],
+    }
+    assert allowed("--consumer", SQS_SOURCE_QUEUE="", S3_DESTINATION_BUCKET="") == hearing
+    assert allowed("--consumer", "--kms-key", KEY) == hearing | {"kms:Decrypt": [KEY]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--producer",), "SQS_SOURCE_QUEUE: is required (queue to read: a name, URL or ARN)"),
+        (("--consumer",), "nothing is told to anyone: set SQS_DESTINATION_QUEUE, SQS_FAILURE_QUEUE or PROGRESS_QUEUE"),
+        (("--producer", "--consumer"), "--producer and --consumer: one policy is of one program: ask for each alone"),
+        (("--producer", "--ecs"), "--producer and --ecs: one policy is of one program: ask for each alone"),
+    ],
+)
+def test_a_policy_that_is_of_nobody_is_refused(arguments: tuple[str, ...], told: str) -> None:
+    ended = command("iam-policy", *arguments, env={})
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"{told}\n")
+
+
+def test_the_policy_says_what_it_lacks() -> None:
+    ended = command("iam-policy", env={"SQS_SOURCE_QUEUE": "jobs"})
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == "S3_DESTINATION_BUCKET: is required (bucket of the archives)\n"
