@@ -72,16 +72,16 @@ MOMENTS = (
     Mutant(
         "progress of a read does not renew its patience",
         "archiver/stages/fetch.py",
-        "received, progress_at = received + error.received, monotonic()",
-        "received, progress_at = received + error.received, progress_at",
-        ("tests/stages/test_fetch.py",),
+        "            self.since, self._in_a_row = now, 0\n",
+        "            self._in_a_row = 0\n",
+        ("tests/stages/test_fetch.py", "tests/stages/test_patience.py"),
     ),
     Mutant(
         "every failure of a read renews its patience",
         "archiver/stages/fetch.py",
-        "            if error.received:\n                received",
-        "            progress_at = monotonic()\n            if error.received:\n                received",
-        ("tests/stages/test_fetch.py",),
+        "        if anew:\n            self.since, self._in_a_row = now, 0\n",
+        "        self.since = now\n        if anew:\n            self._in_a_row = 0\n",
+        ("tests/stages/test_fetch.py", "tests/stages/test_patience.py"),
     ),
     Mutant(
         "a read that waits keeps others from reading",
@@ -110,9 +110,9 @@ MOMENTS = (
     Mutant(
         "a key that is taken is found out after the plan",
         "archiver/build.py",
-        "            existing = await patiently(lambda: self._store.find(target.key))\n",
-        "            plan = await self.plan(draft)\n"
-        "            existing = await patiently(lambda: self._store.find(target.key))\n",
+        "            existing = await find(self._store, target.key)\n",
+        "            plan = await self._plan(draft, history)\n"
+        "            existing = await find(self._store, target.key)\n",
         ("tests/service/test_pipeline.py",),
     ),
     Mutant(
@@ -132,8 +132,8 @@ MOMENTS = (
     Mutant(
         "protection is renewed a whole renewal after a failure",
         "archiver/protection.py",
-        "(pause(self._failures) if self._failures else self._terms.renewal)",
-        "self._terms.renewal",
+        "        if self._failures:\n            return pause(self._failures)\n",
+        "",
         ("tests/service/test_protection.py",),
     ),
 )

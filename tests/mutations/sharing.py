@@ -12,10 +12,10 @@ SHARING = (
     ),
     Mutant(
         "addresses that were known do not serve while DNS fails",
-        "archiver/aws/http.py",
-        "                    if not name.addresses:",
-        "                    if True:",
-        ("tests/aws/test_http.py",),
+        "archiver/aws/http_names.py",
+        "            if not name.addresses:  #",
+        "            if True:  #",
+        ("tests/aws/test_http.py", "tests/aws/test_http_names.py"),
     ),
     Mutant(
         "an answer that was begun is asked for again",
@@ -48,8 +48,8 @@ SHARING = (
     Mutant(
         "a read that is tried again goes beyond the limit",
         "archiver/stages/fetch.py",
-        "                async with self._limiter:\n                    result = await once(received)",
-        "                if True:\n                    result = await once(received)",
+        "                async with self._limiter:\n                    result = await once(run.received)",
+        "                if True:\n                    result = await once(run.received)",
         ("tests/stages/test_fetch.py",),
     ),
     Mutant(
@@ -90,7 +90,7 @@ SHARING = (
     Mutant(
         "buffers beyond the guaranteed ones are not given back at the end",
         "archiver/stages/budget.py",
-        "        for _ in range(extra):\n            self.budget.give_extra(self.size)",
+        "        for _ in range(extra):\n            self.budget.give_extra(self._counted)",
         "        del extra",
         ("tests/stages/test_budget.py",),
     ),
