@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from mutants import MUTANTS
 from mutations import Mutant
 
