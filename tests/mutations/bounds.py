@@ -108,4 +108,32 @@ BOUNDS = (
         "        state.missing -= read.length\n        if state.missing > read.length:\n            return\n",
         ("tests/stages/test_assemble.py",),
     ),
+    Mutant(
+        "a place is down after a few failures at once",
+        "archiver/health.py",
+        "if state.failures < FAILURES or self._clock() - state.since < self._patience:",
+        "if state.failures < FAILURES:",
+        ("tests/service/test_health.py",),
+    ),
+    Mutant(
+        "a place is down after one failure that took its time",
+        "archiver/health.py",
+        "if state.failures < FAILURES or self._clock() - state.since < self._patience:",
+        "if self._clock() - state.since < self._patience:",
+        ("tests/service/test_health.py",),
+    ),
+    Mutant(
+        "a key that was denied is no proof against the role when it is the only one",
+        "archiver/stages/rights.py",
+        "if len(denied) == len({at for at, _ in ours}):",
+        "if len(denied) < len({at for at, _ in ours}):",
+        ("tests/service/test_refused_reads.py",),
+    ),
+    Mutant(
+        "an object of a request that is denied speaks for what was read before",
+        "archiver/stages/rights.py",
+        "for pinned in reversed(self._read) if pinned.location not in denied]",
+        "for pinned in reversed(self._read)]",
+        ("tests/service/test_refused_reads.py",),
+    ),
 )

@@ -176,4 +176,32 @@ SHARING = (
         "        if not task.done():\n            try:\n                await asyncio.wait([task])\n",
         ("tests/contract/test_file_store.py",),
     ),
+    Mutant(
+        "a job whose message could not be deleted keeps the gate shut",
+        "archiver/settle.py",
+        "        finally:\n            if refusals:\n                self._gate.release()\n",
+        "        finally:\n            if refusals:\n",
+        ("tests/service/test_settle.py",),
+    ),
+    Mutant(
+        "the lease runs out between two tries to delete",
+        "archiver/settle.py",
+        "                    async with lease:\n                        await asyncio.sleep(seconds)\n",
+        "                    await asyncio.sleep(seconds)\n",
+        ("tests/service/test_settle.py",),
+    ),
+    Mutant(
+        "a place that works again lets go of the gate twice",
+        "archiver/health.py",
+        "        if state.open:\n            state.open = False\n            self._gate.release()\n",
+        "        if True:\n            state.open = False\n            self._gate.release()\n",
+        ("tests/service/test_health.py",),
+    ),
+    Mutant(
+        "a call goes on after an outage without a look at the lease",
+        "archiver/health.py",
+        "        CONFIRM.get()()\n",
+        "",
+        ("tests/service/test_health.py",),
+    ),
 )
