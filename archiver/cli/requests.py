@@ -173,6 +173,9 @@ def _object(text: str) -> dict[str, Any]:
 
 def explained(text: str, error: json.JSONDecodeError) -> list[str]:
     """Where *text* stops being JSON, with the line, a caret under the place, and what is likely meant."""
+    if "trailing comma" in error.msg:  # Python 3.13 on: it points at the comma; before, at the bracket behind it
+        behind = text[error.pos + 1 :]
+        error = json.JSONDecodeError(error.msg, text, len(text) - len(behind.lstrip()))
     line = (text.splitlines() or [""])[error.lineno - 1] if error.lineno <= len(text.splitlines()) else ""
     start = max(0, error.colno - 60)
     shown = line[start : start + 100]
