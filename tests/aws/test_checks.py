@@ -227,3 +227,25 @@ async def test_lost_connection_ends_neither_a_look_nor_a_listing() -> None:
     queue = DeadLetterQueue("http://q/dead", "a", "http://q/jobs", "b", peeking_counts=False, opened_at=now)
     async with Look(client, queue, 1) as look:
         assert [held.receipt async for held in look.messages()] == ["r"]
+
+
+async def test_dead_letter_that_can_not_be_sent_back_stays_where_it_is() -> None:
+    """Deleted first, it would be lost."""
+    deleted: list[str] = []
+
+    class Half(Refusing):
+        async def delete_message(self, **asked: str) -> None:
+            deleted.append(asked["ReceiptHandle"])
+
+    client: Any = Half(
+        UNREACHED, receive_message={"Messages": [{"MessageId": "m", "Body": "{}", "ReceiptHandle": "r"}]}
+    )
+    queue = DeadLetterQueue(
+        "http://q/dead", "a", "http://q/jobs", "b", peeking_counts=True, opened_at=datetime.now(UTC)
+    )
+    async with Look(client, queue, 1) as look:
+        async for held in look.messages():
+            with pytest.raises(Temporary):
+                await look.send_back(held)
+
+    assert deleted == []

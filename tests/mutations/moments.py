@@ -105,7 +105,7 @@ MOMENTS = (
         "archiver/aws/dead_letters.py",
         "        reject = held.reject\n        fifo",
         "        reject = held.reject\n        await self.drop(held)\n        fifo",
-        ("tests/cli/test_dlq.py",),
+        ("tests/aws/test_checks.py",),
     ),
     Mutant(
         "a key that is taken is found out after the plan",
