@@ -22,7 +22,7 @@ BOUNDS = (
         "archiver/stages/limiter.py",
         "if now - self._lowered_at >= self._calm:\n            self._lowered_at = now\n",
         "if now - self._lowered_at >= self._calm:\n            self._lowered_at = now - self._calm\n",
-        ("tests/stages/test_fetch.py",),
+        ("tests/stages/test_limiter.py", "tests/stages/test_fetch.py"),
     ),
     Mutant(
         "a shorter rest ends a longer one",

@@ -43,7 +43,7 @@ SHARING = (
         "archiver/stages/limiter.py",
         "self.limit + 1.0 / self.limit)\n            self._admit()",
         "self.limit + 1.0 / self.limit)",
-        ("tests/stages/test_fetch.py",),
+        ("tests/stages/test_limiter.py", "tests/stages/test_fetch.py"),
     ),
     Mutant(
         "a read that is tried again goes beyond the limit",

@@ -423,3 +423,20 @@ async def test_whoever_watches_is_told_of_a_rejection_too_and_need_not_listen() 
 
     assert len(scene.failures.sent) == 2
     assert len(scene.watcher.sent) == 1
+
+
+async def test_a_lease_that_is_lost_before_the_watcher_hears_the_answer_ends_the_job() -> None:
+    """Nothing more is written: whoever has the message now tells the watcher."""
+    scene = Scene(watcher=MemoryNotifier())
+    scene.put(a_jpg=b"a")
+    message = await scene.message(files=[{"source": "a.jpg"}])
+
+    def confirm() -> None:
+        if scene.answers is not None and scene.answers.sent:
+            raise LeaseLost("late")
+
+    with pytest.raises(LeaseLost):
+        await scene.pipeline.run(message, confirm)
+
+    assert scene.watcher is not None
+    assert "succeeded" not in [json.loads(note.body)["status"] for note in scene.watcher.sent]

@@ -167,3 +167,22 @@ async def test_a_job_that_fails_or_is_cancelled_leaves_no_task_behind() -> None:
 
     assert task.cancelled()
     assert not any(one.get_name().startswith("progress.") for one in asyncio.all_tasks())
+
+
+async def test_the_last_event_is_over_before_the_block_is_left() -> None:
+    """Else it could arrive behind the answer."""
+    ended: list[str] = []
+
+    class Slow(Hanging):
+        async def send(self, note: Note) -> None:
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.01)
+                ended.append("event")
+
+    async with reported(Slow(), job(), Progress(), lambda: None):
+        await asyncio.sleep(0.005)
+    ended.append("block")
+
+    assert ended == ["event", "block"]
