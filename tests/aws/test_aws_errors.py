@@ -293,3 +293,24 @@ async def test_without_credentials_everything_is_a_configuration_fault(call: str
 async def test_no_code_whatever_leaks_an_error_of_the_library(call: str, code: str, status: int) -> None:
     with suppress(ArchiverError):
         await CALLS[call](refusing(client_error(code, status)))
+
+
+@pytest.mark.parametrize(
+    ("told", "crc32"),
+    [
+        ({"ChecksumCRC32": "AAAAAQ=="}, 1),
+        ({"ChecksumCRC32": "AAAAAQ==", "ChecksumType": "FULL_OBJECT"}, 1),
+        ({"ChecksumCRC32": "AAAAAQ==", "ChecksumType": "COMPOSITE"}, None),
+        ({"ChecksumCRC32": "AAAAAQ==-3"}, None),
+        ({}, None),
+    ],
+)
+async def test_a_checksum_of_the_parts_checksums_is_none_of_the_archive(
+    told: dict[str, str], crc32: int | None
+) -> None:
+    head = {"ContentLength": 1, "ETag": '"e"', **told}
+
+    found = await S3Store(refusing(client_error("unused"), head_object=head), "archives").find("a.zip")
+
+    assert found is not None
+    assert found.crc32 == crc32
