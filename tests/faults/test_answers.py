@@ -12,15 +12,16 @@ from .worker import until
 
 @pytest.mark.slow
 def test_an_answer_that_cannot_be_sent_keeps_the_message_and_the_archive(stage: Stage) -> None:
-    """F1: the next delivery answers from the archive that is there, and builds nothing."""
+    """F1: the answer waits for its queue, in its place: one archive, one receive."""
     stage.break_(Status(500, "InternalError"), "SendMessage", queue="*-out", times=None)
     job = stage.ask(stage.photos(1000))
     worker = stage.worker()
-    worker.wait_for("job.retried")
+    worker.wait_for("worker.paused")
     assert stage.history.of("DeleteMessage") == []
     stage.mend()
     stage.wait_deleted(job)
     assert len(stage.view.writes(job.key)) == 1 and len(stage.history.of("GetObject")) == 1
+    assert len(list(worker.events("job.received"))) == 1
     stage.finish()
 
 
