@@ -2,7 +2,7 @@
 
 import sys
 
-from archiver.stopping import leave_on_signal, stopping
+from archiver.worker.signals import leave_on_signal, stopping
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import aioboto3
 import structlog
@@ -15,23 +15,24 @@ from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.session import Network, open_network
 from archiver.aws.sqs import SqsNotifier
-from archiver.build import Builder
 from archiver.core.draft import Rules
 from archiver.core.locations import PROBE, AllowList, Location, PlainLinks
-from archiver.gate import Gate
-from archiver.guarded import GuardedNotifier, GuardedReader, GuardedSource, GuardedStore, Sources
-from archiver.health import Health
-from archiver.pipeline import Answers, Pipeline
+from archiver.doors.start import Means, open_source, opened, reached, settings_told
+from archiver.jobs.archive import Builder
+from archiver.jobs.pipeline import Answers, Pipeline
 from archiver.ports import Links
-from archiver.pulse import Pulse
 from archiver.settings import Environment, Settings, SettingsError
-from archiver.settle import Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
-from archiver.start import Means, open_source, opened, reached, settings_told
-from archiver.watch import Watched, watched
-from archiver.worker import Pace, Worker
+from archiver.telemetry.observers import Watched, watched
+from archiver.worker.breaker import Health
+from archiver.worker.gate import Gate
+from archiver.worker.guarded import GuardedNotifier, GuardedReader, GuardedSource, GuardedStore, Sources
+from archiver.worker.heartbeat import Pulse
+from archiver.worker.loop import Pace, Worker
+from archiver.worker.protection import Protector
+from archiver.worker.settle import Settler
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +55,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     async with networked(settings) as (network, reader), linked(settings, network.session) as links:
         fetcher = Fetcher(GuardedReader(reader, _sources(settings, reader), health), Limiter(READS_AT_ONCE))
         seen = Watched(pulse, gate, budget, fetcher, stop)
-        async with watched(settings, seen, write or sys.stdout.write) as watch, AsyncExitStack() as stack:
+        async with watched(settings, seen, write or sys.stdout.write, _ecs_agent) as watch, AsyncExitStack() as stack:
             clients = await opened(lambda: stack.enter_async_context(open_clients(limits, network)), pulse, stop)
             queues = _queues(settings, clients) if clients else {}
             source = await open_source(settings, Means(clients, queues, reader), pulse, stop) if clients else None
@@ -84,6 +85,12 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             log.info("worker.ready", visibility=source.facts.visibility, max_receives=source.facts.max_receives)
             await worker.run(stop)
     return 0
+
+
+def _ecs_agent(uri: str) -> AbstractAsyncContextManager[Protector]:
+    from archiver.aws.ecs import open_agent  # noqa: PLC0415 - late: only in ECS
+
+    return open_agent(uri)
 
 
 def _sources(settings: Settings, reader: S3Reader) -> Sources:
@@ -198,7 +205,7 @@ def links_of(settings: Environment) -> Links:
     bucket = settings.destination_bucket or ""
     if settings.cloudfront_key_id is None or settings.cloudfront_private_key is None or settings.base_url is None:
         return PlainLinks(settings.base_url, bucket)
-    from archiver.aws.links import Base, KeyProblemError, SignedLinks  # noqa: PLC0415 - late: cryptography
+    from archiver.aws.signed_urls import Base, KeyProblemError, SignedLinks  # noqa: PLC0415 - late: cryptography
 
     key = settings.cloudfront_private_key.get_secret_value()
     try:

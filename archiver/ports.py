@@ -1,5 +1,5 @@
 """
-The seams. Each is a Protocol of at most four verbs; each has a whole in-memory twin in `tests/twins/`,
+The seams. Each is a Protocol of at most four verbs; each has a whole in-memory twin in `tests/fakes/`,
 and one contract test (`tests/contract/`) that runs on the twin and on the real adapter.
 """
 

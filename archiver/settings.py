@@ -12,8 +12,8 @@ from pydantic_settings import (
 )
 
 from archiver.core.locations import is_bucket_name
-from archiver.misread import Should, misread
-from archiver.settings_rules import problems_between
+from archiver.core.setting_errors import Should, misread
+from archiver.core.setting_rules import problems_between
 
 MIB = 1024 * 1024
 

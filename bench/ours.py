@@ -18,18 +18,18 @@ from loads import Load
 from archiver.app import READS_AT_ONCE, connected, links_of, rules_of
 from archiver.aws.clients import Limits
 from archiver.aws.s3 import S3Store
-from archiver.build import Builder
-from archiver.gate import Gate
-from archiver.logs import configure_logs
-from archiver.pipeline import Answers, Pipeline
+from archiver.jobs.archive import Builder
+from archiver.jobs.pipeline import Answers, Pipeline
 from archiver.ports import Attribute, Ended, Message, Note, QueueFacts, Rejection
-from archiver.pulse import Pulse
 from archiver.settings import load_settings
-from archiver.settle import Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
-from archiver.worker import Pace, Worker
+from archiver.telemetry.logs import configure_logs
+from archiver.worker.gate import Gate
+from archiver.worker.heartbeat import Pulse
+from archiver.worker.loop import Pace, Worker
+from archiver.worker.settle import Settler
 
 FACTS = QueueFacts(arn="arn:aws:sqs:us-east-1:000000000000:bench", visibility=60)
 

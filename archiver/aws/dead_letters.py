@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 from botocore.exceptions import ClientError
 
 from archiver.aws.attributes import unwired, wire
-from archiver.aws.faults import DENIED, NO_QUEUE, NotThere, codes, table, translated
+from archiver.aws.error_mapping import DENIED, NO_QUEUE, NotThere, codes, table, translated
 from archiver.aws.sqs import resolve_queue
-from archiver.core.rejects import Reject
+from archiver.core.dead_letters import Reject
 from archiver.errors import ArchiverError, ConfigurationFault, Temporary
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ import aiohttp
 
 from archiver.aws.ecs_service import Services, open_services
 from archiver.errors import Temporary
-from archiver.protection import ProtectionRefused
+from archiver.worker.protection import ProtectionRefused
 
 PATIENCE = 5.0  # seconds for one answer
 LONGEST = 64 * 1024  # bytes of one answer

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiobotocore.session import AioSession
 
-from archiver.aws.faults import translated
+from archiver.aws.error_mapping import translated
 from archiver.aws.session import new_session, provided, tuned
 from archiver.errors import ArchiverError, Temporary
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
-from archiver.aws.http import Origin
 from archiver.aws.sigv4 import encode_key
 from archiver.core.locations import Location, access_point
+from archiver.http.pool import Origin
 
 _AWS = re.compile(
     r"s3(?P<fips>-fips)?(?P<dual>\.dualstack)?(?:\.(?P<region>[a-z0-9-]+))?\.(?P<suffix>amazonaws\.(?:com(?:\.cn)?|eu))"

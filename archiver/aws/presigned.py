@@ -10,7 +10,7 @@ import aioboto3
 import structlog
 from botocore.exceptions import ClientError
 
-from archiver.aws.faults import NO_CREDENTIALS, CredentialsFault, translated
+from archiver.aws.error_mapping import NO_CREDENTIALS, CredentialsFault, translated
 from archiver.aws.session import provided, tuned
 from archiver.core.messages import Link
 from archiver.errors import ConfigurationFault

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from archiver.aws.faults import DENIED, NO_BUCKET, REFUSED, Make, NotThere, codes, table, translated
+from archiver.aws.error_mapping import DENIED, NO_BUCKET, REFUSED, Make, NotThere, codes, table, translated
 from archiver.core.locations import Location
 from archiver.errors import Answered, ArchiveExists, ConfigurationFault, Rejected, Temporary
 from archiver.ports import StoredArchive, Target

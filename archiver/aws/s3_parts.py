@@ -5,12 +5,12 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from archiver.aws.endpoint import Endpoint
-from archiver.aws.http import Limits
-from archiver.aws.http_parse import Head
-from archiver.aws.s3_answers import error_code, write_problem
-from archiver.aws.s3_wire import Ask, Session, Wire, WireConfig
+from archiver.aws.s3_responses import error_code, write_problem
+from archiver.aws.s3_transport import Ask, Session, Wire, WireConfig
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ConfigurationFault, SourceUnavailable, Temporary
+from archiver.http.parse import Head
+from archiver.http.pool import Limits
 from archiver.ports import Target
 
 LIMITS = Limits(answer=60.0, stall=30.0)

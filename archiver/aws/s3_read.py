@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from archiver.aws.endpoint import Endpoint
-from archiver.aws.http_parse import Head
-from archiver.aws.s3_answers import Wanted, object_info, object_problem
-from archiver.aws.s3_wire import Ask, Session, Wire, WireConfig
+from archiver.aws.s3_responses import Wanted, object_info, object_problem
+from archiver.aws.s3_transport import Ask, Session, Wire, WireConfig
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
 from archiver.errors import Interrupted, SourceChanged
+from archiver.http.parse import Head
 
 _CHECKSUMS = (("x-amz-checksum-mode", "ENABLED"),)
 

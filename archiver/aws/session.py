@@ -25,12 +25,12 @@ from botocore.exceptions import (
 from botocore.httpsession import get_cert_path
 
 from archiver.aws.endpoint import Endpoint, Style
-from archiver.aws.faults import CREDENTIALS, CredentialsFault, credentials_told, partial_told
-from archiver.aws.http import trusting
-from archiver.aws.http_proxy import PORTS, Proxies
+from archiver.aws.error_mapping import CREDENTIALS, CredentialsFault, credentials_told, partial_told
 from archiver.aws.s3_headers import S3Headers
-from archiver.aws.s3_wire import WireConfig
+from archiver.aws.s3_transport import WireConfig
 from archiver.errors import ConfigurationFault
+from archiver.http.pool import trusting
+from archiver.http.proxy import PORTS, Proxies
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client

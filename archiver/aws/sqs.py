@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from archiver.aws.attributes import sendable, size_of, unwired, wire, with_reason
-from archiver.aws.faults import DENIED, NO_QUEUE, Make, NotThere, table, translated
+from archiver.aws.error_mapping import DENIED, NO_QUEUE, Make, NotThere, table, translated
 from archiver.errors import ConfigurationFault, LeaseLost, Temporary, Undeliverable
 from archiver.ports import Attribute, Message, Note, QueueFacts, Rejection
 

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.cli.console import LATER, NO, USAGE, carry_out, environment, say, say_json
+from archiver.cli.console import LATER, NO, USAGE, environment, say, say_json
+from archiver.cli.runner import carry_out
 
 if TYPE_CHECKING:
-    from archiver.core.checkup import Finding
+    from archiver.core.preflight import Finding
 
 MARKS = {"ok": "✓", "bad": "✗", "warning": "!", "unknown": "-"}
 
@@ -35,10 +36,10 @@ def check(json_: Annotated[bool, typer.Option("--json", help="Print the findings
 
 async def _look() -> tuple[list["Finding"], int]:
     from archiver.app import connected
-    from archiver.aws.checks import Checks, who_am_i
     from archiver.aws.clients import Limits
-    from archiver.aws.faults import CredentialsFault
-    from archiver.core.checkup import Finding, clock, unsettled, verdict
+    from archiver.aws.error_mapping import CredentialsFault
+    from archiver.aws.preflight import Checks, who_am_i
+    from archiver.core.preflight import Finding, clock, unsettled, verdict
     from archiver.errors import ArchiverError, ConfigurationFault
     from archiver.settings import SettingsError, load_settings
 

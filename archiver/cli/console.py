@@ -5,20 +5,16 @@ All that a command writes goes through here, and whatever it quotes is made safe
 quoted. Where nobody reads any more (`archiver dlq show | head`) the command ends quietly, and undoes what it began.
 """
 
-import asyncio
 import difflib
 import errno
 import json
-import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TextIO, TypeVar
+from collections.abc import Iterable
+from typing import TextIO
 
 from archiver.core.printable import printable, printable_json
-
-T = TypeVar("T")
 
 NO = 1  # exit codes; see the package's docstring
 USAGE = 2
@@ -110,39 +106,3 @@ def meant(text: str, known: Iterable[str]) -> str:
 def environment() -> dict[str, str]:
     """A copy of the process's environment, for the settings."""
     return dict(os.environ)
-
-
-def carry_out(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """
-    Run *work* to its end, with every error of ours told in a sentence (`archiver.cli.sentences`). Ctrl-C and SIGTERM
-    cancel it, so that it undoes what it began; then the exit code is 130.
-
-    Raises Problem.
-    """
-    from archiver.cli.sentences import told
-
-    async def until_interrupted() -> T:
-        task = asyncio.ensure_future(work())
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, task.cancel)
-        return await task
-
-    quiet_logs()
-    with told():
-        try:
-            return asyncio.run(until_interrupted())
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            raise Problem("interrupted; nothing was left behind", code=INTERRUPTED) from None
-
-
-def quiet_logs() -> None:
-    """
-    Commands speak for themselves; of the service's log only warnings are shown, on standard error. What libraries warn
-    of (a provider of credentials that fails, with a traceback) is told in a sentence when it matters.
-    """
-    from archiver.logs import LIBRARIES, configure_logs
-
-    configure_logs(dev_mode=True, stream=sys.stderr, least="warning")
-    for name in LIBRARIES:
-        logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import requests
-from archiver.cli.console import USAGE, Problem, carry_out, note, say, say_json
+from archiver.cli import request_input as requests
+from archiver.cli.console import USAGE, Problem, note, say, say_json
+from archiver.cli.runner import carry_out
 
 if TYPE_CHECKING:
-    from archiver.build import Built
-    from archiver.cli.building import Means, Order
+    from archiver.cli.build_context import Means, Order
     from archiver.core.messages import Link
+    from archiver.jobs.archive import Built
     from archiver.ports import ObjectStore
 
 WITHOUT_QUEUE = "archiver create"  # stands where a queue's ARN does in the archive's key
@@ -97,7 +98,7 @@ class Made:
     seconds: float
 
     def as_data(self) -> dict[str, Any]:
-        from archiver.cli.building import left_out, renames
+        from archiver.cli.build_context import left_out, renames
 
         outcome, stored = self.built.outcome, self.built.stored
         expires_at = self.link.expires_at if self.link else None
@@ -117,8 +118,8 @@ class Made:
 
     def tell(self) -> None:
         """What became of the request on standard error, and where the archive is on standard output."""
-        from archiver.cli.bar import lasting, size
-        from archiver.cli.building import about, cut
+        from archiver.cli.build_context import about, cut
+        from archiver.cli.progress_bar import lasting, size
 
         outcome = self.built.outcome
         notes = about(outcome)
@@ -136,9 +137,9 @@ class Made:
 
 async def _made(body: str, output: Path | None, *, force: bool, as_json: bool) -> Made:
     from archiver.aws.s3 import S3Store
-    from archiver.cli.building import means_of, order_of, refusals_told
+    from archiver.cli.build_context import means_of, order_of, refusals_told
+    from archiver.cli.file_store import FileStore
     from archiver.core.locations import Location
-    from archiver.file_store import FileStore
 
     began = monotonic()
     with refusals_told(as_json=as_json):
@@ -158,7 +159,7 @@ async def _made(body: str, output: Path | None, *, force: bool, as_json: bool) -
 
 async def check_bucket(means: "Means", bucket: str) -> None:
     """A misspelt name should not come out after all has been read. Who may not ask finds out when writing."""
-    from archiver.aws.faults import NotThere
+    from archiver.aws.error_mapping import NotThere
     from archiver.aws.s3 import check_bucket as ask
     from archiver.errors import ConfigurationFault, Temporary
 
@@ -186,9 +187,9 @@ async def _link(order: "Order", means: "Means", key: str) -> "Link":
 
 
 async def _built(order: "Order", means: "Means", store: "ObjectStore", key: str, *, proves: bool = True) -> "Built":
-    from archiver.build import Builder
-    from archiver.cli.bar import shown
+    from archiver.cli.progress_bar import shown
     from archiver.core.locations import content_disposition
+    from archiver.jobs.archive import Builder
     from archiver.ports import Target
     from archiver.stages.progress import Progress
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, meant, note, say, say_json, write_error
+from archiver.cli.console import NO, USAGE, Problem, environment, meant, note, say, say_json, write_error
+from archiver.cli.runner import carry_out
 from archiver.core.printable import printable
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
     from archiver.aws.dead_letters import DeadLetterQueue, Look
-    from archiver.core.rejects import Choice, Reject
+    from archiver.core.dead_letters import Choice, Reject
 
 Queue = Annotated[
     str | None,
@@ -42,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
 
 def list_(queue: Queue = None, limit: Limit = LIMIT, json_: Json = False) -> None:
     """What was rejected, grouped by code. Nothing is changed: messages that were looked at are there again at once."""
-    from archiver.core.rejects import Choice, grouped
+    from archiver.core.dead_letters import Choice, grouped
 
     async def work() -> None:
         rejects, look = await _look(queue, limit, Choice())
@@ -136,8 +137,8 @@ def drop(
 
 @asynccontextmanager
 async def _opened(named: str | None) -> AsyncIterator[tuple["SQSClient", "DeadLetterQueue"]]:
-    from archiver.aws.asking import sqs_client
     from archiver.aws.dead_letters import open_dead_letters
+    from archiver.aws.request_client import sqs_client
     from archiver.settings import load_environment, needed
 
     settings = load_environment(environment())
@@ -188,7 +189,7 @@ async def _each(client: "SQSClient", dead: "DeadLetterQueue", choice: "Choice", 
 
 def _choice(code: str | None, job_id: str | None, id_: str | None) -> "Choice":
     """Raises Problem where no message can have been rejected with *code*."""
-    from archiver.core.rejects import UNTOLD, Choice
+    from archiver.core.dead_letters import UNTOLD, Choice
     from archiver.errors import Code as Known
 
     known = (*get_args(Known), UNTOLD)

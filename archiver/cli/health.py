@@ -17,7 +17,7 @@ def health(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     """
     Look at the worker's HEARTBEAT_FILE: exit 1 where its event loop is stuck, or receiving has failed for two minutes.
     """
-    from archiver.pulse import trouble_of
+    from archiver.worker.heartbeat import trouble_of
 
     name = environment().get("HEARTBEAT_FILE", "").strip()
     if not name:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import requests
-from archiver.cli.console import carry_out, say, say_json
+from archiver.cli import request_input as requests
+from archiver.cli.console import say, say_json
+from archiver.cli.runner import carry_out
 
 if TYPE_CHECKING:
     from archiver.core.estimate import Estimate
@@ -52,7 +53,7 @@ class Planned:
     latency: float
 
     def as_data(self) -> dict[str, Any]:
-        from archiver.cli.building import left_out, renames
+        from archiver.cli.build_context import left_out, renames
         from archiver.core.estimate import PRICES_OF
 
         plan, estimate = self.plan, self.estimate
@@ -70,7 +71,7 @@ class Planned:
 
     def tell(self, most: int | None) -> None:
         """The plan for people, with *most* of the members, or with all."""
-        from archiver.cli.building import about, cut
+        from archiver.cli.build_context import about, cut
 
         for name, text in _facts(self).items():
             say(f"{name:<8}  {text}")
@@ -89,7 +90,7 @@ class Planned:
 
 
 def _facts(planned: Planned) -> dict[str, str]:
-    from archiver.cli.bar import lasting, size
+    from archiver.cli.progress_bar import lasting, size
     from archiver.core.estimate import PRICES_OF
 
     estimate, outcome = planned.estimate, planned.plan.outcome
@@ -127,7 +128,7 @@ def aligned(members: "tuple[Member, ...]") -> list[str]:
     """A line for each of *members* under a heading: size, path and source, each in its column."""
     from rich.cells import cell_len
 
-    from archiver.cli.bar import size
+    from archiver.cli.progress_bar import size
 
     rows = [(size(member.size), member.path, _source(member) or "(written by the archiver)") for member in members]
     sizes = max(len("size"), *(len(row[0]) for row in rows))
@@ -138,11 +139,11 @@ def aligned(members: "tuple[Member, ...]") -> list[str]:
 
 async def _planned(body: str, latency: float, *, as_json: bool) -> Planned:
     from archiver.aws.s3 import S3Store
-    from archiver.build import Builder, decided
-    from archiver.cli.bar import shown
-    from archiver.cli.building import looked_over, means_of, refusals_told, refused
+    from archiver.cli.build_context import looked_over, means_of, refusals_told, refused
+    from archiver.cli.progress_bar import shown
     from archiver.core.estimate import estimate
     from archiver.errors import Rejected
+    from archiver.jobs.archive import Builder, decided
     from archiver.stages.progress import Progress
 
     with refusals_told(as_json=as_json):

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.cli.console import USAGE, Problem, carry_out, environment, say_json
+from archiver.cli.console import USAGE, Problem, environment, say_json
+from archiver.cli.runner import carry_out
 
 if TYPE_CHECKING:
     from archiver.core.policy import Grant
@@ -109,7 +110,7 @@ def _arn(key: str | None) -> list[str]:
 
 async def arns(queues: list[str], account: str | None) -> list[str]:
     """Their ARNs, made up from what is known, and asked for where that is not enough."""
-    from archiver.aws.asking import queue_arn_of, sqs_client
+    from archiver.aws.request_client import queue_arn_of, sqs_client
     from archiver.core.policy import queue_arn
 
     environ = environment()
@@ -123,7 +124,7 @@ async def arns(queues: list[str], account: str | None) -> list[str]:
 
 async def _dead_letters(queue: str) -> str | None:
     """The ARN of the dead-letter queue behind *queue*. Raises Problem where SQS does not tell."""
-    from archiver.aws.asking import redrive_target, sqs_client
+    from archiver.aws.request_client import redrive_target, sqs_client
     from archiver.errors import ArchiverError
 
     try:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import requests
-from archiver.cli.console import LATER, NO, USAGE, Problem, carry_out, environment, note, say, say_json
+from archiver.cli import request_input as requests
+from archiver.cli.console import LATER, NO, USAGE, Problem, environment, note, say, say_json
+from archiver.cli.runner import carry_out
 
 if TYPE_CHECKING:
     from archiver.settings import Environment
@@ -47,7 +48,7 @@ def send(
     With --wait, PROGRESS_QUEUE is read for word of the job. Without one, it is the answer queue and the failure queue
     that are read, which then should have no other reader. Ctrl-C ends the watching, not the job.
     """
-    from archiver.cli.building import check_for_queue
+    from archiver.cli.build_context import check_for_queue
     from archiver.settings import load_environment
 
     options = {
@@ -102,7 +103,7 @@ class Sending:
 
     async def only(self, as_json: bool) -> None:
         """Send, and say under which name."""
-        from archiver.aws.asking import send_request, sqs_client
+        from archiver.aws.request_client import send_request, sqs_client
 
         queue, job_id = self.queue, self.request.get("job_id")
         async with sqs_client() as client:
@@ -114,8 +115,8 @@ class Sending:
 
     async def and_wait(self, as_json: bool) -> None:
         """Send, watch, and end with the link. Raises Problem with the reason of a rejection."""
-        from archiver.aws.asking import Watch, queue_arn_of, send_request, sqs_client
-        from archiver.cli.bar import shown
+        from archiver.aws.request_client import Watch, queue_arn_of, send_request, sqs_client
+        from archiver.cli.progress_bar import shown
 
         queue, watched = self.queue, self._watched()
         self.request.setdefault("job_id", f"send-{token_hex(8)}")  # its events have to be known
@@ -209,7 +210,7 @@ class Sending:
 
 
 def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
-    from archiver.cli.bar import size
+    from archiver.cli.progress_bar import size
 
     if as_json:
         say_json(answer)
@@ -242,7 +243,7 @@ def _job_of(body: str) -> object:
 
 
 def _body(request: dict[str, Any]) -> str:
-    from archiver.core.jsontext import dump
+    from archiver.core.strict_json import dump
 
     return dump(request)
 

@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli.console import LATER, NO, USAGE, Problem, carry_out, environment, note, say, say_json
+from archiver.cli.console import LATER, NO, USAGE, Problem, environment, note, say, say_json
+from archiver.cli.runner import carry_out
 
 if TYPE_CHECKING:
-    from archiver.cli.building import Means
+    from archiver.cli.build_context import Means
+    from archiver.core.archive_metadata import Beside
     from archiver.core.locations import Location
     from archiver.core.messages import Link
-    from archiver.core.metadata import Beside
     from archiver.ports import StoredArchive
     from archiver.settings import Environment
 
@@ -71,7 +72,7 @@ class Found:
 
     def tell(self) -> None:
         """What is there on standard error, and the link on standard output."""
-        from archiver.cli.bar import size
+        from archiver.cli.progress_bar import size
 
         if self.stored is None or self.link is None:
             note(f"not there (yet): {self.at}")
@@ -87,8 +88,8 @@ class Found:
 async def _look(job_id: str | None, message_id: str | None, account: str | None) -> Found:
     from archiver.app import linked
     from archiver.aws.s3 import S3Store
-    from archiver.cli.building import means_of
-    from archiver.core.metadata import decode_beside
+    from archiver.cli.build_context import means_of
+    from archiver.core.archive_metadata import decode_beside
     from archiver.settings import load_environment, needed
 
     settings = load_environment(environment())

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli.console import NO, USAGE, Problem, carry_out, environment, say, say_json
+from archiver.cli.console import NO, USAGE, Problem, environment, say, say_json
+from archiver.cli.runner import carry_out
 
 if TYPE_CHECKING:
     from archiver.stages.verify import Bytes, Report
@@ -29,8 +30,8 @@ def verify(
     """
 
     async def work() -> "Report":
-        from archiver.cli.bar import shown
-        from archiver.core.inspect import UnreadableError
+        from archiver.cli.progress_bar import shown
+        from archiver.core.zip_parser import UnreadableError
         from archiver.stages.progress import Progress
         from archiver.stages.verify import verify as check
 
@@ -71,7 +72,7 @@ async def _opened(archive: str) -> AsyncIterator[tuple["Bytes", int | None]]:
         with FileArchive(Path(named)) as file:
             yield file, None
         return
-    from archiver.cli.building import means_of
+    from archiver.cli.build_context import means_of
 
     try:
         location = parse_source(named, None)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from archiver.cli.console import USAGE, Problem
-from archiver.stopping import SIGNALS, stopping
+from archiver.worker.signals import SIGNALS, stopping
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,9 +24,9 @@ def run() -> None:
     import structlog
 
     from archiver.app import serve
-    from archiver.logs import configure_logs
-    from archiver.outlet import standard_output
     from archiver.settings import SettingsError, load_settings
+    from archiver.telemetry.logs import configure_logs
+    from archiver.telemetry.stdout import standard_output
 
     outlet = standard_output()
 

@@ -16,8 +16,8 @@ from archiver.core.messages import (
     Request,
 )
 from archiver.core.paths import Name, name_file
-from archiver.core.pathset import TakenPaths, find_conflicts
 from archiver.core.problems import PROBLEMS_TOLD, told_briefly
+from archiver.core.unique_paths import TakenPaths, find_conflicts
 from archiver.errors import Code, Rejected, SourceProblem
 
 T = TypeVar("T")

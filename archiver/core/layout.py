@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from archiver.core.plan import Member
-from archiver.core.zipformat import (
+from archiver.core.zip_records import (
     central_entry,
     central_entry_length,
     end_records,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from archiver.core import jsontext
+from archiver.core import strict_json as jsontext
 from archiver.core.mistakes import refuse_mistakes
 from archiver.core.problems import Problems, told_briefly
 from archiver.errors import Rejected, SourceProblem

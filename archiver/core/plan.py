@@ -9,9 +9,9 @@ from archiver.core.compression import pays
 from archiver.core.draft import Draft, DraftFile
 from archiver.core.locations import Location
 from archiver.core.messages import Compression, Renamed
-from archiver.core.missing import MISSING_NAME, missing_text
-from archiver.core.pathset import TakenPaths
+from archiver.core.missing_report import MISSING_NAME, missing_text
 from archiver.core.problems import PROBLEMS_TOLD, told_briefly
+from archiver.core.unique_paths import TakenPaths
 from archiver.errors import Rejected, SourceProblem
 
 EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # DOS time begins here,

@@ -16,10 +16,10 @@ from typing import Any
 from archiver.app import serve
 from archiver.local.embedded import INPUT_QUEUE, OUTPUT_QUEUE, SOURCE_BUCKET, EmbeddedAws, LocalError, embedded_aws
 from archiver.local.samples import PICTURES, drawn, sample
-from archiver.logs import configure_logs
 from archiver.settings import load_settings
 from archiver.stages.progress import Progress
 from archiver.stages.verify import verify
+from archiver.telemetry.logs import configure_logs
 
 DRAWN = 200
 SERIES = 50  # drawn pictures in one folder of the archive

@@ -18,9 +18,9 @@ from archiver.local.embedded import (
     LocalError,
     embedded_aws,
 )
-from archiver.logs import configure_logs
 from archiver.settings import load_settings
-from archiver.stopping import INTERRUPTED
+from archiver.telemetry.logs import configure_logs
+from archiver.worker.signals import INTERRUPTED
 
 GRACE = 2  # seconds for running jobs
 

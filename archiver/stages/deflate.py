@@ -22,7 +22,7 @@ from stream_zip import MemberFile, stream_zip
 
 from archiver.core.layout import longest_compressed, part_size_for
 from archiver.core.plan import Member, Pinned
-from archiver.core.zipend import TAIL, read_end
+from archiver.core.zip_end import TAIL, read_end
 from archiver.errors import Temporary, first_of
 from archiver.ports import StoredArchive
 from archiver.stages.budget import Budget

@@ -7,28 +7,20 @@ object's metadata.
 """
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from time import monotonic
-from typing import TypeVar
 
 import structlog
 
-from archiver.core.backoff import full_jitter
 from archiver.errors import ArchiveExists, Temporary
 from archiver.ports import MultipartUpload, ObjectStore, StoredArchive, Target
+from archiver.stages.retry import TRIES, Run, patiently
 
 log = structlog.get_logger(__name__)
 
 TOKEN = "archiver-token"  # noqa: S105 - the name of a metadata field
-TRIES = 6
-SECONDS = 12.0  # more than twice the time after which a place that answers nobody counts as down
 UPLOAD_SECONDS = 60.0  # as long as reads: a network is away for half a minute now and then
 PART_SECONDS = 300.0  # as long as reads are throttled: behind one part stand hours of others
-BASE, CAP = 0.2, 10.0  # seconds
-
-T = TypeVar("T")
 
 
 class Upload:
@@ -65,7 +57,7 @@ class Upload:
         return stored
 
     async def _finish(self, write: Callable[[], Awaitable[StoredArchive]], size: int) -> StoredArchive:
-        run = _Run(TRIES, UPLOAD_SECONDS)
+        run = Run(TRIES, UPLOAD_SECONDS)
         while True:
             self._confirm()  # as late as can be: nothing may appear once the lease is lost
             try:
@@ -124,42 +116,3 @@ async def uploading(store: ObjectStore, target: Target, confirm: Callable[[], No
 async def find(store: ObjectStore, key: str) -> StoredArchive | None:
     """What stands at *key*, asked as patiently as all that an archive needs. Raises Temporary, ConfigurationFault."""
     return await patiently(lambda: store.find(key), seconds=UPLOAD_SECONDS)
-
-
-class _Run:
-    """Failures in a row, of which at least *least*, and for *seconds*, are put up with."""
-
-    def __init__(self, least: int, seconds: float) -> None:
-        self.tries = 0
-        self._least = least
-        self._seconds = seconds
-        self._since: float | None = None
-
-    def failed(self) -> float | None:
-        """One more; the seconds to wait before the next try, None where there is none."""
-        self.tries += 1
-        now = monotonic()
-        self._since = now if self._since is None else self._since
-        left = self._seconds - (now - self._since)
-        if self.tries >= self._least and left <= 0:
-            return None
-        wait = full_jitter(self.tries, BASE, CAP, random.uniform)
-        return min(wait, left) if left > 0 else wait
-
-
-async def patiently(call: Callable[[], Awaitable[T]], tries: int = TRIES, seconds: float | None = None) -> T:
-    """
-    Call until it works, on Temporary errors; given up after *tries* and *seconds* (SECONDS unless given), both.
-
-    In the time that this takes at the least it is found out whether the other side answers anyone: a place that is
-    down is no reason to give up here.
-    """
-    run = _Run(tries, SECONDS if seconds is None else seconds)
-    while True:
-        try:
-            return await call()
-        except Temporary:
-            wait = run.failed()
-            if wait is None:
-                raise
-            await asyncio.sleep(wait)

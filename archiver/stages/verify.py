@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
-from archiver.core.inspect import (
+from archiver.core.zip_parser import (
     DEFLATED,
     ENCRYPTED,
     LOCAL,

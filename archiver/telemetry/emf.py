@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from archiver.ports import Ended
-from archiver.telemetry.numbers import UNITS, Standing
+from archiver.telemetry.metrics import UNITS, Standing
 
 NAMESPACE = "Archiver"
 EVERY = 60.0  # seconds between two lines about the process

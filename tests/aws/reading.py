@@ -5,15 +5,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
-from aws.canned import Canned, Script, answer, canned
 from certificates import ours
+from http_client.scripted_server import Canned, Script, answer, canned
 
 from archiver.aws.endpoint import Endpoint
-from archiver.aws.http import Limits
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_wire import WireConfig
+from archiver.aws.s3_transport import WireConfig
 from archiver.core.locations import Location
 from archiver.errors import ArchiverError
+from archiver.http.pool import Limits
 
 ETAG = '"0123456789abcdef"'
 BODY = bytes(range(100)) * 1000

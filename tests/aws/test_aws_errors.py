@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.aws.clients import Clients
-from archiver.aws.faults import REFUSED, NotThere
+from archiver.aws.error_mapping import REFUSED, NotThere
 from archiver.aws.s3 import Abilities, S3Store, S3Upload, Upload, check_bucket
 from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
 from archiver.errors import (

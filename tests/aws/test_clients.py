@@ -8,7 +8,7 @@ import pytest
 from emulator import Aws
 
 from archiver.aws.clients import Limits, open_clients
-from archiver.aws.faults import NotThere
+from archiver.aws.error_mapping import NotThere
 from archiver.aws.s3 import check_bucket
 from archiver.errors import ConfigurationFault
 

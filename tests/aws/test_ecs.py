@@ -10,7 +10,7 @@ from faults.cluster import PREFIX, Task
 from archiver.aws.ecs import open_agent
 from archiver.aws.ecs_service import is_replaced
 from archiver.errors import Temporary
-from archiver.protection import ProtectionRefused
+from archiver.worker.protection import ProtectionRefused
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 import pytest
 
 from archiver.aws.endpoint import Endpoint, UnusableNameError, encoded_path
-from archiver.aws.http import Origin
 from archiver.core.locations import Location
+from archiver.http.pool import Origin
 
 
 def reached(endpoint: Endpoint, bucket: str, key: str = "a/b.jpg") -> tuple[str, str, str]:

@@ -14,12 +14,12 @@ from certificates import ours
 
 from archiver.aws import s3_parts
 from archiver.aws.clients import Clients, Limits, open_clients
-from archiver.aws.http import Limits as HttpLimits
-from archiver.aws.http_connection import SLICE, Connection
-from archiver.aws.http_exchange import Request
 from archiver.aws.s3 import S3Store, S3Upload, Upload
 from archiver.core.locations import content_disposition
 from archiver.errors import Answered, ArchiveExists, ArchiverError, ConfigurationFault, Temporary
+from archiver.http.connection import SLICE, Connection
+from archiver.http.exchange import Request
+from archiver.http.pool import Limits as HttpLimits
 from archiver.ports import Target
 
 BODY = bytes(range(251)) * 5000  # four slices and a bit

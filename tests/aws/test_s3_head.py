@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
-from aws.canned import answer
 from aws.reading import BODY, ETAG, FACTS, PHOTO, error, head, part, reading, unavailable
+from http_client.scripted_server import answer
 
 from archiver.core.locations import Location
 from archiver.core.plan import EARLIEST, ObjectInfo

@@ -3,8 +3,9 @@
 from typing import Any
 
 import pytest
-from aws.canned import answer, canned
 from aws.reading import Session
+from http_client import scripted_server
+from http_client.scripted_server import answer, canned
 
 from archiver.app import headers_of
 from archiver.aws.clients import Limits, open_clients
@@ -12,13 +13,18 @@ from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_parts import PartSender
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_wire import WireConfig
+from archiver.aws.s3_transport import WireConfig
 from archiver.aws.session import open_network
 from archiver.core.locations import Location
 from archiver.errors import ArchiverError
 from archiver.settings import load_settings
 
-pytestmark = pytest.mark.usefixtures("plain_http")
+
+@pytest.fixture(autouse=True)
+def plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bytes of requests are looked at, not their way."""
+    monkeypatch.setattr(scripted_server, "TLS", False)
+
 
 FULL = S3Headers("aws:kms", "arn:aws:kms:eu-west-1:1:key/k", True, True, {"archives": "111122223333"})
 KMS = {

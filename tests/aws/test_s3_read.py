@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 
 import aioboto3
 import pytest
-from aws.canned import Act, answer
 from aws.reading import BODY, ETAG, PHOTO, error, failed, part, reading
 from emulator import REGION, Aws
+from http_client.scripted_server import Act, answer
 
 from archiver.aws.endpoint import Endpoint
-from archiver.aws.http import Limits
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_wire import WireConfig
+from archiver.aws.s3_transport import WireConfig
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationFault, CredentialsRefused, Interrupted, SourceChanged, SourceUnavailable
+from archiver.http.pool import Limits
 
 
 async def test_range_is_asked_for_by_version_and_fills_the_views() -> None:

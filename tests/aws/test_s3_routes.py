@@ -6,17 +6,17 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
-from aws.canned import Canned, Script, answer, canned
 from aws.reading import BODY, ETAG, FACTS, PHOTO, Frozen, Session, error, failed, head, part, reading, unavailable
 from certificates import ours
+from http_client.scripted_server import Canned, Script, answer, canned
 
 from archiver.aws.endpoint import Endpoint, Place
-from archiver.aws.http import Origin
 from archiver.aws.s3_parts import PartSender
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_wire import WireConfig
+from archiver.aws.s3_transport import WireConfig
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationFault, CredentialsRefused
+from archiver.http.pool import Origin
 
 
 async def test_expired_token_is_renewed_once() -> None:

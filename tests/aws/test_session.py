@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 from aiobotocore.session import AioSession
-from aws.canned import Canned, answer, canned, eventually
-from aws.proxying import ForwardProxy, proxying
 from certificates import authority, serving
+from http_client.forward_proxy import ForwardProxy, proxying
+from http_client.scripted_server import Canned, answer, canned, eventually
 
 from archiver.aws.clients import Limits, open_clients, s3_tuned
-from archiver.aws.faults import CredentialsFault, translated
-from archiver.aws.http import HttpPool, Origin, trusting
-from archiver.aws.http_exchange import Request
+from archiver.aws.error_mapping import CredentialsFault, translated
 from archiver.aws.session import open_network, trust
 from archiver.errors import ArchiverError, ConfigurationFault
+from archiver.http.exchange import Request
+from archiver.http.pool import HttpPool, Origin, trusting
 
 POINT = "arn:aws:s3:us-west-2:123456789012:accesspoint/team-photos"
 BUCKETS = ["photos", "my.photos", "Photos_2024", "xn--photos"]
@@ -202,7 +202,7 @@ async def by_ours(network: Any, scheme: str) -> str:
 
 
 def _limits() -> Any:
-    from archiver.aws.http import Limits as HttpLimits  # noqa: PLC0415 - another thing than the clients' limits
+    from archiver.http.pool import Limits as HttpLimits  # noqa: PLC0415 - another thing than the clients' limits
 
     return HttpLimits()
 

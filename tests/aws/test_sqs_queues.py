@@ -6,7 +6,7 @@ import pytest
 from emulator import ACCOUNT, Aws
 
 from archiver.aws.clients import Clients
-from archiver.aws.faults import NotThere
+from archiver.aws.error_mapping import NotThere
 from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
 from archiver.errors import Temporary
 from archiver.ports import Attribute, Note, Rejection

@@ -4,8 +4,9 @@ import asyncio
 import logging
 import sys
 
-from archiver.cli.bar import shown
-from archiver.cli.console import Problem, carry_out
+from archiver.cli.console import Problem
+from archiver.cli.progress_bar import shown
+from archiver.cli.runner import carry_out
 from archiver.stages.progress import Progress
 
 

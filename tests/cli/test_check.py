@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from faults.rules import Rule, Status
 from faults.stage import Stage
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
-from archiver.core import checkup
-from archiver.core.checkup import clock, dead_letter_queue, lifecycle, links, source_queue
+from archiver.core import preflight as checkup
+from archiver.core.preflight import clock, dead_letter_queue, lifecycle, links, source_queue
 
 from .running import environment
 

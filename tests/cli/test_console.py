@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 import structlog
 from faults.worker import PATIENCE
-from worker.scene import Scene
+from processes.worker_env import Scene
 from zygote import inherited
 
 import archiver.cli
-from archiver.cli.bar import line
 from archiver.cli.console import Problem, note, say, say_json
-from archiver.logs import configure_logs
+from archiver.cli.progress_bar import line
 from archiver.stages.progress import Progress
+from archiver.telemetry.logs import configure_logs
 
 HOSTILE = "a\x1b]52;c;cm0K\x07\x9b2J\nok\N{RIGHT-TO-LEFT OVERRIDE}\ud800.jpg"
 SHOWN = HOSTILE.translate(dict.fromkeys(map(ord, "\x1b\x07\x9b\n\u202e\ud800"), "\N{REPLACEMENT CHARACTER}"))

@@ -14,8 +14,8 @@ import pytest
 from faults.rules import Do, Stall, Status
 from faults.stage import MIB, Stage
 from faults.worker import PATIENCE, until
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
 from .running import HIDE, SHOW, Running, environment, partial_files
 

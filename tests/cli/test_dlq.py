@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
 from archiver.aws.dead_letters import DeadLetterQueue, Held, Look
-from archiver.core.rejects import Reject
+from archiver.core.dead_letters import Reject
 
 
 def reject(

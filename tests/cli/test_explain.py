@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from worker.process import command
+from processes.worker_process import command
 
 from archiver.cli.explain import table
 from archiver.errors import Code

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
 from archiver.cli import app
 

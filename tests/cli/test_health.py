@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 from faults.worker import until
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
 
 def health(file: Path | str, *arguments: str) -> tuple[int, str, str]:

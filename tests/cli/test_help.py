@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import typer
-from worker.process import command
+from processes.worker_process import command
 
 from archiver.cli import app
 

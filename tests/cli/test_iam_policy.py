@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
 
 def test_the_policy_for_these_settings_names_their_queues_and_buckets(scene: Scene) -> None:

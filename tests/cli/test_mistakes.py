@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from faults.rules import Rule, Status
 from faults.stage import Stage
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
-from archiver.cli.console import Problem, carry_out
+from archiver.cli.console import Problem
+from archiver.cli.runner import carry_out
 
 from .running import environment
 

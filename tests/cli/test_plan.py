@@ -13,8 +13,8 @@ from faults.emulator import Emulator
 from faults.rules import Status
 from faults.stage import MIB, Setting, Stage
 from faults.worker import until
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
 from .running import environment
 

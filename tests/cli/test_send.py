@@ -6,8 +6,8 @@ import sys
 from typing import Any
 
 import pytest
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
 from archiver.cli.console import Problem
 from archiver.cli.send import Sending, _tell

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from faults.rules import Rule, Status
 from faults.stage import Stage
-from worker.process import command
-from worker.scene import Scene
+from processes.worker_env import Scene
+from processes.worker_process import command
 
 from .running import environment
 

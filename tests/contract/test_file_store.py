@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from archiver.cli.file_store import FileStore, link_or_claim
 from archiver.errors import ConfigurationFault, Rejected
-from archiver.file_store import FileStore, link_or_claim
 from archiver.ports import MultipartUpload, Target
 
 SIZE = 1000

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from emulator import Aws
+from fakes import HandClock, MemoryQueue
 
 from archiver.aws.clients import Clients
 from archiver.aws.sqs import SqsSource
 from archiver.errors import LeaseLost, Temporary
 from archiver.ports import Attribute, Message, MessageSource, QueueFacts, Rejection
-from twins import HandClock, MemoryQueue
 
 MIB = 1024 * 1024
 VISIBILITY = 2

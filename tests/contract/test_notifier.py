@@ -5,11 +5,11 @@ from typing import Any, Protocol
 
 import pytest
 from emulator import Aws
+from fakes import MemoryNotifier
 
 from archiver.aws.clients import Clients
 from archiver.aws.sqs import SqsNotifier
 from archiver.ports import Attribute, Note, Notifier
-from twins import MemoryNotifier
 
 MIB = 1024 * 1024
 TRACE = {"Correlation-Id": Attribute("String", "ü-1"), "Raw": Attribute("Binary", b"\x00\x01")}

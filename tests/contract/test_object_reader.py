@@ -7,15 +7,15 @@ from datetime import UTC, datetime
 
 import pytest
 from emulator import Aws
+from fakes import MemoryReader, MemoryS3
 
 from archiver.aws.clients import Clients
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_wire import WireConfig
+from archiver.aws.s3_transport import WireConfig
 from archiver.core.locations import Location
 from archiver.errors import SourceChanged, SourceUnavailable
 from archiver.ports import ObjectReader
-from twins import MemoryReader, MemoryS3
 
 BODY = bytes(range(256)) * 1200  # more than one piece of the twin, and of a socket
 

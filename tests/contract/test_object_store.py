@@ -8,14 +8,14 @@ from typing import Protocol
 
 import pytest
 from emulator import Aws
+from fakes import MemoryS3, MemoryStore
 
 from archiver.aws.clients import Clients
 from archiver.aws.s3 import S3Store
+from archiver.cli.file_store import FileStore
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, Rejected, Temporary
-from archiver.file_store import FileStore
 from archiver.ports import MultipartUpload, ObjectStore, Target
-from twins import MemoryS3, MemoryStore
 
 MIB = 1024 * 1024
 FIRST = bytes(range(256)) * (5 * MIB // 256)

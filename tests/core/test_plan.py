@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from archiver.core.draft import Draft
 from archiver.core.locations import Location
 from archiver.core.messages import Renamed
-from archiver.core.missing import parse_missing
+from archiver.core.missing_report import parse_missing
 from archiver.core.plan import (
     Member,
     ObjectInfo,

@@ -13,7 +13,7 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 from faults.worker import until
-from worker.process import NO_AWS, Worker
+from processes.worker_process import NO_AWS, Worker
 
 from .servers import LOCALSTACK
 

@@ -16,21 +16,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+from fakes.objects import MemoryReader, MemoryS3
+from fakes.queues import MemoryNotifier, MemoryQueue
+from fakes.store import MemoryStore
 
-from archiver.build import Builder
 from archiver.core.draft import Rules
 from archiver.core.locations import AllowList, PlainLinks
-from archiver.gate import Gate
-from archiver.pipeline import Answers, Pipeline
+from archiver.jobs.archive import Builder
+from archiver.jobs.pipeline import Answers, Pipeline
 from archiver.ports import Ended, QueueFacts
-from archiver.settle import Settler
 from archiver.stages.budget import Budget
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import Limiter
+from archiver.worker.gate import Gate
+from archiver.worker.settle import Settler
 from fuzz.shapes import SHAPES
-from twins.objects import MemoryReader, MemoryS3
-from twins.queues import MemoryNotifier, MemoryQueue
-from twins.store import MemoryStore
 
 TESTS = Path(__file__).resolve().parents[1]
 MIB = 1024 * 1024

@@ -5,17 +5,17 @@ from mutations import Mutant
 BOUNDS = (
     Mutant(
         "the last renewals ask for a second too much",
-        "archiver/lease.py",
+        "archiver/worker/lease.py",
         "int(self._begun + self._longest - before) - 1)",
         "int(self._begun + self._longest - before))",
-        ("tests/service/test_lease.py",),
+        ("tests/worker/test_lease.py",),
     ),
     Mutant(
         "a lease is still held at the moment at which it is lost",
-        "archiver/lease.py",
+        "archiver/worker/lease.py",
         "self._clock() >= self.lost_at:",
         "self._clock() > self.lost_at:",
-        ("tests/service/test_lease.py",),
+        ("tests/worker/test_lease.py",),
     ),
     Mutant(
         "a burst of throttled answers lowers the limit once more at its end",
@@ -26,10 +26,10 @@ BOUNDS = (
     ),
     Mutant(
         "a shorter rest ends a longer one",
-        "archiver/gate.py",
+        "archiver/worker/gate.py",
         "self._rests_until = max(self._rests_until, monotonic() + seconds)",
         "self._rests_until = monotonic() + seconds",
-        ("tests/service/test_settle.py",),
+        ("tests/worker/test_settle.py",),
     ),
     Mutant(
         "a read is not told to go on behind what came of it twice",
@@ -68,10 +68,10 @@ BOUNDS = (
     ),
     Mutant(
         "the gap in the log is told after the first line instead of at half",
-        "archiver/outlet.py",
+        "archiver/telemetry/stdout.py",
         "if self._dropped and self._waiting <= self._most // 2:",
         "if self._dropped:",
-        ("tests/service/test_outlet.py",),
+        ("tests/telemetry/test_stdout.py",),
     ),
     Mutant(
         "an upload that outlives its first abort is left behind",
@@ -89,17 +89,17 @@ BOUNDS = (
     ),
     Mutant(
         "an error's body is kept without an end",
-        "archiver/aws/http_connection.py",
+        "archiver/http/connection.py",
         "bytearray(min(length, MAX_ERROR_BODY) if length >= 0 else MAX_ERROR_BODY)",
         "bytearray(length if length >= 0 else MAX_ERROR_BODY)",
-        ("tests/aws/test_http_body.py",),
+        ("tests/http_client/test_body.py",),
     ),
     Mutant(
         "an answer may be longer than it said",
-        "archiver/aws/http_connection.py",
+        "archiver/http/connection.py",
         "            if len(rest) > length:\n                raise",
         "            if False:\n                raise",
-        ("tests/aws/test_http_body.py",),
+        ("tests/http_client/test_body.py",),
     ),
     Mutant(
         "only the first of two ranges decides that a member is whole",
@@ -110,30 +110,30 @@ BOUNDS = (
     ),
     Mutant(
         "a place is down after a few failures at once",
-        "archiver/health.py",
+        "archiver/worker/breaker.py",
         "if state.failures < FAILURES or self._clock() - state.since < self._patience:",
         "if state.failures < FAILURES:",
-        ("tests/service/test_health.py",),
+        ("tests/worker/test_breaker.py",),
     ),
     Mutant(
         "a place is down after one failure that took its time",
-        "archiver/health.py",
+        "archiver/worker/breaker.py",
         "if state.failures < FAILURES or self._clock() - state.since < self._patience:",
         "if self._clock() - state.since < self._patience:",
-        ("tests/service/test_health.py",),
+        ("tests/worker/test_breaker.py",),
     ),
     Mutant(
         "a key that was denied is no proof against the role when it is the only one",
         "archiver/stages/rights.py",
         "if len(denied) == len({at for at, _ in ours}):",
         "if len(denied) < len({at for at, _ in ours}):",
-        ("tests/service/test_refused_reads.py",),
+        ("tests/jobs/test_refused_reads.py",),
     ),
     Mutant(
         "an object of a request that is denied speaks for what was read before",
         "archiver/stages/rights.py",
         "for pinned in reversed(self._read) if pinned.location not in denied]",
         "for pinned in reversed(self._read)]",
-        ("tests/service/test_refused_reads.py",),
+        ("tests/jobs/test_refused_reads.py",),
     ),
 )

@@ -5,10 +5,10 @@ from mutations import Mutant
 PROMISES = (
     Mutant(
         "the message is deleted before the answer",
-        "archiver/settle.py",
+        "archiver/worker/settle.py",
         "            done = await self._attempt(message, lease)\n",
         "            await self._source.delete(message)\n            done = await self._attempt(message, lease)\n",
-        ("tests/service/test_settle.py", "tests/faults/test_answers.py"),
+        ("tests/worker/test_settle.py", "tests/faults/test_answers.py"),
     ),
     Mutant(
         "a failed upload is not aborted",
@@ -22,14 +22,14 @@ PROMISES = (
         "archiver/core/locations.py",
         'text = f"v1\\n{queue_arn}\\n{identity}".encode()',
         'import time; text = f"v1\\n{queue_arn}\\n{identity}{time.time_ns()}".encode()',
-        ("tests/core/test_locations.py", "tests/service/test_pipeline.py"),
+        ("tests/core/test_locations.py", "tests/jobs/test_pipeline.py"),
     ),
     Mutant(
         "the heartbeat is not awaited",
-        "archiver/lease.py",
+        "archiver/worker/lease.py",
         "while not self._heartbeat.done():",
         "while False:",
-        ("tests/service/test_lease.py",),
+        ("tests/worker/test_lease.py",),
     ),
     Mutant(
         "reads are not pinned to the planned version",
@@ -54,10 +54,10 @@ PROMISES = (
     ),
     Mutant(
         "answers are sent without a look at the lease",
-        "archiver/pipeline.py",
+        "archiver/jobs/pipeline.py",
         "            confirm()\n            await notifier.send(note)",
         "            await notifier.send(note)",
-        ("tests/service/test_pipeline.py",),
+        ("tests/jobs/test_pipeline.py",),
     ),
     Mutant(
         "bytes with another CRC-32 than the store's are published",

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from fakes import MemoryReader, MemoryS3, MemoryStore
+
 from archiver.core.layout import Layout
 from archiver.core.plan import Member, Pinned
 from archiver.ports import StoredArchive, Target
@@ -18,7 +20,6 @@ from archiver.stages.fetch import Fetcher, Patience
 from archiver.stages.limiter import Limiter
 from archiver.stages.progress import Progress
 from archiver.stages.upload import uploading
-from twins import MemoryReader, MemoryS3, MemoryStore
 
 MODIFIED = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
 TARGET = Target("digest/download.zip", "attachment", {"archiver-token": "token"})

@@ -9,7 +9,7 @@ import pytest
 
 from archiver.core.layout import longest_compressed
 from archiver.core.plan import Member, Pinned
-from archiver.core.zipformat import end_records
+from archiver.core.zip_records import end_records
 from archiver.errors import SourceChanged, Temporary
 from archiver.ports import StoredArchive
 from archiver.stages.deflate import check_tail, deflate

@@ -5,13 +5,13 @@ import random
 from typing import Any
 
 import pytest
+from fakes import HandClock, MemoryReader, MemoryS3
 
 from archiver.core.plan import Pinned
 from archiver.errors import ConfigurationFault, Interrupted, SourceChanged, SourceUnavailable, Temporary
 from archiver.stages.fetch import Fetcher, Patience
 from archiver.stages.limiter import Limiter
 from stages.builders import Stage, noise
-from twins import HandClock, MemoryReader, MemoryS3
 
 
 def views(*sizes: int) -> tuple[list[bytearray], list[memoryview]]:

@@ -3,12 +3,12 @@
 import asyncio
 
 import pytest
+from fakes import MemoryS3, MemoryStore
 
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationFault, CredentialsRefused, Temporary
 from archiver.ports import ObjectStore, StoredArchive
 from archiver.stages.judge import Judge
-from twins import MemoryS3, MemoryStore
 
 ABROAD = Location("abroad", "a.jpg")
 

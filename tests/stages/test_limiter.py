@@ -2,8 +2,9 @@
 
 import asyncio
 
+from fakes import HandClock
+
 from archiver.stages.limiter import Limiter
-from twins import HandClock
 
 
 async def test_the_limit_halves_once_for_a_burst_and_comes_back_step_by_step() -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from fakes import HandClock
 
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
@@ -10,7 +11,6 @@ from archiver.errors import Interrupted, Temporary
 from archiver.stages.fetch import Fetcher, Patience, _Run
 from stages.builders import Stage
 from stages.test_fetch import pinned, views
-from twins import HandClock
 
 
 class Away:

@@ -7,9 +7,10 @@ import pytest
 
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ConfigurationFault, LeaseLost, Temporary
-from archiver.stages import upload as module
+from archiver.stages import retry, upload
 from archiver.stages.checksums import crc32
-from archiver.stages.upload import patiently, uploading
+from archiver.stages.retry import patiently
+from archiver.stages.upload import uploading
 from stages.builders import TARGET, Stage
 
 PART = memoryview(b"p" * 100)
@@ -19,8 +20,10 @@ AT = Location("archives", TARGET.key)
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waits between tries, and no more of them than have to be."""
-    for name in ("CAP", "SECONDS", "UPLOAD_SECONDS", "PART_SECONDS"):
-        monkeypatch.setattr(module, name, 0.0)
+    monkeypatch.setattr(retry, "CAP", 0.0)
+    monkeypatch.setattr(retry, "SECONDS", 0.0)
+    monkeypatch.setattr(upload, "UPLOAD_SECONDS", 0.0)
+    monkeypatch.setattr(upload, "PART_SECONDS", 0.0)
 
 
 async def send(stage: Stage, parts: int = 2) -> None:
@@ -165,7 +168,7 @@ async def test_an_abort_goes_on_when_its_job_is_cancelled_again() -> None:
 async def test_a_store_that_is_away_for_a_while_ends_no_upload(monkeypatch: pytest.MonkeyPatch, verb: str) -> None:
     """It is time that counts, not tries: what fails at once is tried again for a minute, a part for five."""
     for name in ("UPLOAD_SECONDS", "PART_SECONDS"):
-        monkeypatch.setattr(module, name, 60.0)
+        monkeypatch.setattr(upload, name, 60.0)
     stage = Stage()
     stage.store.faults.plan(verb, Temporary("connection refused"), times=50)
     if verb == "find":  # which is asked where a write was not clearly a success
@@ -179,8 +182,8 @@ async def test_a_store_that_is_away_for_a_while_ends_no_upload(monkeypatch: pyte
 
 async def test_a_last_wait_ends_when_the_time_is_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else one that was drawn in the last moment could be hours long, with these numbers."""
-    monkeypatch.setattr(module, "BASE", 1e6)
-    monkeypatch.setattr(module, "CAP", 1e6)
+    monkeypatch.setattr(retry, "BASE", 1e6)
+    monkeypatch.setattr(retry, "CAP", 1e6)
     stage = Stage()
     stage.store.faults.plan("find", Temporary("connection refused"), times=0)
 
@@ -195,7 +198,7 @@ async def test_patience_ends_when_both_the_tries_and_the_time_are_over(
     monkeypatch: pytest.MonkeyPatch, tries: int, seconds: float, calls: int
 ) -> None:
     times = itertools.count()
-    monkeypatch.setattr(module, "monotonic", lambda: float(next(times)))  # a second passes with each look
+    monkeypatch.setattr(retry, "monotonic", lambda: float(next(times)))  # a second passes with each look
     made = 0
 
     async def never() -> None:

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from archiver.core.inspect import UnreadableError
+from archiver.core.zip_parser import UnreadableError
 from archiver.stages import verify as module
 from archiver.stages.budget import Budget
 from archiver.stages.checksums import crc32

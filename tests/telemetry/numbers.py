@@ -1,7 +1,7 @@
 """Jobs that ended, and a process as it stands, to be counted."""
 
 from archiver.ports import Ended
-from archiver.telemetry.numbers import Standing
+from archiver.telemetry.metrics import Standing
 
 DONE = Ended("done", seconds=1.25, queued=0.5, margin=0.8, files=3, bytes=700)
 REJECTED = Ended("rejected", seconds=0.1, queued=0.2, margin=0.8, code="source_missing")

@@ -8,7 +8,7 @@ import pytest
 
 from archiver.ports import Ended
 from archiver.telemetry.emf import Emf, job_line, standing_lines
-from archiver.telemetry.numbers import UNITS, Standing
+from archiver.telemetry.metrics import UNITS, Standing
 
 from .numbers import DONE, LOST, REJECTED, RETRIED, STANDING
 

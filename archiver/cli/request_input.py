@@ -1,0 +1,209 @@
+"""Requests as commands take them: a JSON file, standard input, or `--file` again and again."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from archiver.cli.console import USAGE, Problem, meant, note
+
+WARNINGS = 20  # unknown fields that are told one by one
+LARGEST = 1024 * 1024  # bytes that SQS takes in a message, attributes included
+
+# The options, the same for every command that takes a request.
+RequestFile = Annotated[
+    str | None, typer.Argument(metavar="[REQUEST|-]", help="A file with the request as JSON; - reads standard input.")
+]
+Files = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--file",
+        "-f",
+        metavar="SOURCE[=DESTINATION]",
+        help="An object, and where in the zip it goes; may be given again and again. A = of the key is written \\=.",
+    ),
+]
+JobId = Annotated[
+    str | None, typer.Option("--job-id", "-j", help="The same id with the same request is the same archive.")
+]
+Meta = Annotated[
+    list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="Metadata that the answer repeats.")
+]
+ArchiveName = Annotated[str | None, typer.Option("--archive-name", help="The file name that the downloader sees.")]
+OnMissing = Annotated[str | None, typer.Option("--on-missing", metavar="fail|skip", help="Objects that can't be read.")]
+OnDuplicate = Annotated[
+    str | None, typer.Option("--on-duplicate", metavar="rename|fail|skip", help="Two files that want one path.")
+]
+Compression = Annotated[
+    str | None, typer.Option("--compression", metavar="store|deflate|auto", help="Whether files are compressed.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command was given. Options go over what stands in the file; files of both are taken."""
+
+    file: str | None
+    files: Sequence[str] = ()
+    options: Sequence[tuple[str, str | None]] = ()
+    meta: Sequence[str] = ()
+
+
+def body_of(asked: Asked, *, most: int | None = None) -> str:
+    """
+    The request as JSON, valid, and of *most* bytes (of UTF-8), where that matters.
+
+    Raises Problem, with what to change, and where.
+    """
+    from archiver.core.messages import parse_request
+    from archiver.core.strict_json import dump
+    from archiver.errors import Rejected
+
+    if asked.file is None and not asked.files:
+        raise Problem("nothing to archive: give a file with the request, - for standard input, or --file", code=USAGE)
+    request = _object(_text(asked.file)) if asked.file is not None else {}
+    if asked.files:
+        request["files"] = [*_list(request.get("files", [])), *(parse_file(text) for text in asked.files)]
+    request |= {name: value for name, value in asked.options if value is not None}
+    if asked.meta:
+        request["metadata"] = {**(request.get("metadata") or {}), **dict(parse_meta(text) for text in asked.meta)}
+    body = dump(request)
+    for warning in unknown_fields(request):
+        note(f"{_place(asked.file)}: {warning}")
+    try:
+        parse_request(body)
+    except Rejected as rejected:
+        raise Problem(f"{_place(asked.file)}: {rejected.message}", code=USAGE) from None
+    if most is not None and (size := len(body.encode())) > most:
+        raise Problem(
+            f"{_place(asked.file)}: the request takes {size:,} bytes, and SQS messages at most {most:,}: "
+            "split it into several",
+            code=USAGE,
+        )
+    return body
+
+
+def unknown_fields(request: dict[str, Any]) -> list[str]:
+    """What of *request* a worker ignores, each name once, with the field that may be meant."""
+    from archiver.core.messages import File, Request
+
+    known, of_files = list(Request.model_fields), [*File.model_fields, "directory"]
+    told = [f"$.{name}{_ignored(name, known)}" for name in request if name not in known]
+    seen: set[str] = set()
+    for index, file in enumerate(_list(request.get("files"))):
+        for name in file if isinstance(file, dict) else ():
+            if name not in of_files and name not in seen:
+                seen.add(name)
+                told.append(f"$.files[{index}].{name}{_ignored(name, of_files)}")
+    more = len(told) - WARNINGS
+    return told if more <= 0 else [*told[:WARNINGS], f"and {more:,} more fields are unknown"]
+
+
+def _ignored(name: str, known: Sequence[str]) -> str:
+    return f" is unknown, and ignored{meant(name, known)}"
+
+
+def parse_file(text: str) -> dict[str, str]:
+    r"""`SOURCE` or `SOURCE=DESTINATION`; `\=` is a `=` of either, `\\` a backslash. Raises Problem."""
+    parts = [""]
+    escaped = False
+    for char in text:
+        if escaped:
+            parts[-1] += char if char in "=\\" else f"\\{char}"
+            escaped = False
+        elif char == "\\":
+            escaped = True
+        elif char == "=":
+            parts.append("")
+        else:
+            parts[-1] += char
+    if escaped:
+        parts[-1] += "\\"
+    if len(parts) > 2 or not parts[0]:  # noqa: PLR2004
+        raise Problem(rf"--file {text}: should be SOURCE or SOURCE=DESTINATION; write \= for a = in a name", code=USAGE)
+    return {"source": parts[0]} if len(parts) == 1 else {"source": parts[0], "destination": parts[1]}
+
+
+def parse_meta(text: str) -> tuple[str, str]:
+    """`KEY=VALUE`. Raises Problem."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise Problem(f"--meta {text}: should be KEY=VALUE", code=USAGE)
+    return key, value
+
+
+def _text(file: str) -> str:
+    if file == "-":
+        if sys.stdin.isatty():
+            note("reading the request from standard input; end it with Ctrl-D")
+        data = sys.stdin.buffer.read()
+    else:
+        try:
+            data = Path(file).read_bytes()
+        except OSError as error:
+            raise Problem(f"{file}: can't be read: {error.strerror}", code=USAGE) from None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Problem(f"{_place(file)}: is not UTF-8 (byte {error.start + 1}): save it as UTF-8", code=USAGE) from None
+
+
+def _object(text: str) -> dict[str, Any]:
+    from archiver.core.strict_json import load
+    from archiver.errors import Rejected
+
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        raise Problem(*explained(text, error), code=USAGE) from None
+    except (ValueError, RecursionError):
+        pass  # the strict reader says it better
+    try:
+        data = load(text)
+    except Rejected as rejected:
+        raise Problem(f"the request: {rejected.message}", code=USAGE) from None
+    if not isinstance(data, dict):
+        raise Problem('the request is not a JSON object: it should look like {"files": [{"source": "…"}]}', code=USAGE)
+    return data
+
+
+def explained(text: str, error: json.JSONDecodeError) -> list[str]:
+    """Where *text* stops being JSON, with the line, a caret under the place, and what is likely meant."""
+    if "trailing comma" in error.msg:  # Python 3.13 on: it points at the comma; before, at the bracket behind it
+        behind = text[error.pos + 1 :]
+        error = json.JSONDecodeError(error.msg, text, len(text) - len(behind.lstrip()))
+    line = (text.splitlines() or [""])[error.lineno - 1] if error.lineno <= len(text.splitlines()) else ""
+    start = max(0, error.colno - 60)
+    shown = line[start : start + 100]
+    caret = " " * (error.colno - 1 - start) + "^"
+    where = f"the request is not JSON: line {error.lineno}, column {error.colno}: {_hint(text, error)}"
+    return [where, f"  {shown}", f"  {caret}"] if shown.strip() else [where]
+
+
+def _hint(text: str, error: json.JSONDecodeError) -> str:
+    before, rest = text[: error.pos].rstrip(), text[error.pos :]
+    known = (
+        (not text.strip(), "it is empty"),
+        (not rest, "it ends too early: a closing bracket or quote is missing"),
+        (
+            (rest[:1] in ("}", "]") and before.endswith(",")) or "trailing comma" in error.msg,
+            "there is a comma too many: remove the one before the closing bracket",
+        ),
+        (rest.startswith("'"), "JSON has double quotes only: write \" instead of '"),
+        (rest.startswith(("//", "/*", "#")), "JSON has no comments: remove this one"),
+        ("':' delimiter" in error.msg, "a : is missing between the name and its value"),
+        ("',' delimiter" in error.msg, "a , is missing before this"),
+    )
+    return next((hint for applies, hint in known if applies), error.msg[:1].lower() + error.msg[1:])
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _place(file: str | None) -> str:
+    return "the request" if file in (None, "-") else str(file)

@@ -1,0 +1,1 @@
+"""From settings to where messages come from and where answers go."""

@@ -1,0 +1,20 @@
+"""A certificate that is refused: no message's fault, and no retry mends it. What does is told."""
+
+import ssl
+
+from archiver.errors import ConfigurationFault
+
+# X509_V_ERR_* of OpenSSL's x509_vfy.h
+_ADVICE = {
+    9: "check the clock of this machine",  # not yet valid
+    10: "have it renewed, or check the clock of this machine",  # expired
+    62: "check AWS_ENDPOINT_URL: the certificate names other hosts",
+    64: "check AWS_ENDPOINT_URL: the certificate names other addresses",
+}
+_UNKNOWN_ISSUER = "set AWS_CA_BUNDLE to a file (PEM) with the certificate of its issuer"
+
+
+def refused(host: str, error: ssl.SSLCertVerificationError) -> ConfigurationFault:
+    """What is wrong with the certificate that *host* showed, and what to set."""
+    advice = _ADVICE.get(error.verify_code, _UNKNOWN_ISSUER)
+    return ConfigurationFault(f"no connection to {host}: certificate refused: {error.verify_message}; {advice}")

@@ -1,0 +1,1 @@
+"""What a message can ask for: from its request to its answer."""

@@ -1,0 +1,77 @@
+"""
+How log lines look: one JSON object a line on stdout, `message` is the event; libraries go through the same renderer.
+"""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from archiver.core.printable import printable_lines
+from archiver.telemetry.stdout import Outlet
+
+LIBRARIES = ("botocore", "aiobotocore", "aioboto3", "boto3", "aiohttp", "asyncio", "urllib3")
+
+
+def configure_logs(
+    *, debug: bool = False, dev_mode: bool = False, stream: TextIO | Outlet | None = None, least: str = "info"
+) -> None:
+    """Set up structlog and the standard library's logging. *stream*: stdout unless given; *least*: the level shown."""
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        _short,
+    ]
+    render: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback), _plain]
+        if dev_mode
+        else [
+            structlog.processors.format_exc_info,
+            structlog.processors.EventRenamer("message"),
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+    level = logging.DEBUG if debug else logging.getLevelNamesMapping()[least.upper()]
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in LIBRARIES:
+        # Never DEBUG: there botocore writes bodies, signed headers and receipt handles.
+        logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+LONGEST_VALUE = 2048  # characters; what comes from requests must not flood the log
+
+
+def _short(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    for name, value in event.items():
+        if isinstance(value, str) and len(value) > LONGEST_VALUE:
+            event[name] = value[:LONGEST_VALUE] + "…"
+    return event
+
+
+def _plain(_: Any, __: str, line: Any) -> str:
+    """A line for people may quote requests: nothing in it may be an order to their terminal."""
+    return printable_lines(line)

@@ -1,0 +1,131 @@
+"""
+Whoever looks on while the worker works: the heartbeat file, metrics, the health server, and the ECS agent.
+
+None of them is asked before something is done, and none can hold it up.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from archiver.ports import Ended, Observer
+from archiver.settings import Settings
+from archiver.stages.budget import Budget
+from archiver.stages.fetch import Fetcher
+from archiver.telemetry.emf import Emf
+from archiver.telemetry.metrics import Gauges, resident
+from archiver.worker.gate import Gate
+from archiver.worker.heartbeat import Pulse
+from archiver.worker.protection import Protection, Protector
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What is looked at, and *stop*, which ends the worker."""
+
+    pulse: Pulse
+    gate: Gate
+    budget: Budget
+    fetcher: Fetcher
+    stop: asyncio.Event
+
+
+class Watch:
+    """Tells everyone who wants to know that a job ended (`ended`), or how many run (`busy`)."""
+
+    def __init__(self, parts: Watched) -> None:
+        self._parts = parts
+        self.gauges = Gauges(parts.budget, parts.fetcher, parts.gate, parts.pulse, resident)
+        self.observers: list[Observer] = []
+        self.protection: Protection | None = None
+        self._has_started = False
+
+    def ended(self, job: Ended) -> None:
+        for observer in self.observers:
+            observer.ended(job)
+
+    def busy(self, jobs: int) -> None:
+        self.gauges.busy(jobs)
+        if self.protection is not None:
+            self.protection.busy(jobs)
+        if self._parts.gate.closed and not jobs:
+            self._parts.stop.set()
+
+    def started(self) -> None:
+        """From now on messages are received."""
+        self._has_started = True
+
+    def drain(self) -> None:
+        """Receive no more; end when what runs has ended, however long it takes."""
+        self._parts.gate.closed = True
+        self.busy(self.gauges.running)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why this worker is not ready to take messages, in a sentence; None where it is."""
+        if self._parts.gate.closed or self._parts.stop.is_set():
+            return "the worker is stopping"
+        if not self._has_started:
+            return "the worker is starting"
+        if self._parts.gate.held:
+            return "jobs are held: the log says why (worker.paused)"
+        return "receiving from SQS fails: the log says why" if self._parts.pulse.failing else self._parts.pulse.trouble
+
+
+@asynccontextmanager
+async def watched(
+    settings: Settings,
+    parts: Watched,
+    write: Callable[[str], object],
+    open_agent: Callable[[str], AbstractAsyncContextManager[Protector]],
+) -> AsyncIterator[Watch]:
+    """
+    Look on while the block runs, as *settings* want it. *write* takes lines of metrics, and neither waits nor raises;
+    *open_agent* connects to the ECS agent at a URI.
+
+    Raises SettingsError where HEALTH_PORT can't be listened on.
+    """
+    watch = Watch(parts)
+    async with AsyncExitStack() as stack:
+        file = Path(settings.heartbeat_file) if settings.heartbeat_file else None
+        await stack.enter_async_context(_meanwhile("pulse", parts.pulse.keep(file)))
+        if settings.metrics == "emf":
+            emf = Emf(settings.service_name, write, watch.gauges.read)
+            watch.observers.append(emf)
+            await stack.enter_async_context(_meanwhile("metrics", emf.keep()))
+        if settings.health_port is not None:
+            from archiver.telemetry.health_server import served  # noqa: PLC0415 - late
+            from archiver.telemetry.prometheus import Prometheus  # noqa: PLC0415 - late: only where it is wanted
+
+            numbers = Prometheus(settings.service_name, watch.gauges.read)
+            watch.observers.append(numbers)
+            address = (settings.health_host, settings.health_port)
+            await stack.enter_async_context(served(*address, lambda: watch.trouble, numbers.page))
+        if settings.ecs_agent_uri is not None:
+            agent = await stack.enter_async_context(open_agent(settings.ecs_agent_uri))
+            watch.protection = Protection(agent, watch.drain)
+            await stack.enter_async_context(_meanwhile("protection", watch.protection.keep()))
+        yield watch
+
+
+@asynccontextmanager
+async def _meanwhile(name: str, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do *work* while the block runs. Should it fail, only that is said."""
+    task = asyncio.create_task(work, name=name)
+    task.add_done_callback(_report)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("worker.defect", reason=f"{task.get_name()}: {error!r}", exc_info=error)

@@ -1,0 +1,1 @@
+"""The worker: receives messages, keeps their leases, and settles each of them."""

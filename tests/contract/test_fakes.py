@@ -1,0 +1,69 @@
+"""The hooks of the twins do what they say: tests of the stages lean on them."""
+
+import asyncio
+import zlib
+
+import pytest
+from fakes import Faults, HandClock, MemoryQueue, MemoryReader, MemoryS3, MemoryStore
+
+from archiver.errors import Interrupted, Temporary
+from archiver.ports import QueueFacts, Target
+
+TARGET = Target("a.zip", "attachment", {})
+
+
+async def test_the_nth_call_fails_and_the_others_do_not() -> None:
+    faults = Faults()
+    faults.plan("find", Temporary("busy"), nth=2)
+    failed = []
+    for number in (1, 2, 3):
+        try:
+            async with faults("find"):
+                pass
+        except Temporary:
+            failed.append(number)
+    assert failed == [2]
+    assert faults.calls["find"] == 3
+
+
+async def test_a_lost_answer_comes_after_the_deed() -> None:
+    store = MemoryStore(MemoryS3())
+    store.faults.plan("put", Temporary("the answer was lost"), after=True)
+    with pytest.raises(Temporary, match="answer was lost"):
+        await store.put(TARGET, memoryview(b"body"), zlib.crc32(b"body"))
+    assert await store.find("a.zip") is not None
+
+
+async def test_a_cut_read_leaves_its_good_bytes_and_says_how_many() -> None:
+    s3 = MemoryS3()
+    location = s3.put("photos", "a.png", b"0123456789")
+    reader = MemoryReader(s3)
+    reader.cut(location, after=4)
+    info = await reader.head(location)
+    into = bytearray(10)
+    with pytest.raises(Interrupted) as caught:
+        await reader.read(location, info.etag, 0, [memoryview(into)[:3], memoryview(into)[3:]])
+    assert caught.value.received == 4
+    assert into == b"0123" + bytes(6)
+    await reader.read(location, info.etag, 4, [memoryview(into)[4:]])
+    assert into == b"0123456789"
+
+
+async def test_the_gauge_knows_how_many_bytes_were_alive_at_once() -> None:
+    store = MemoryStore(MemoryS3(), smallest_part=0)
+    upload = await store.begin(TARGET)
+    parts = [upload.part(number, memoryview(b"x" * 100), zlib.crc32(b"x" * 100)) for number in (1, 2, 3)]
+    await asyncio.gather(*parts)
+    assert (store.gauge.peak, store.gauge.alive) == (300, 0)
+
+
+async def test_a_message_that_was_received_too_often_goes_to_the_dead_letter_queue() -> None:
+    clock, dead = HandClock(), MemoryQueue()
+    queue = MemoryQueue(QueueFacts("arn", visibility=10, max_receives=2), dead_letters=dead, clock=clock)
+    queue.put("{}")
+    for count in (1, 2):
+        [message] = await queue.receive(1)
+        assert message.receive_count == count
+        clock.advance(11)
+    assert await queue.receive(1) == []
+    assert [message.body for message in dead.messages] == ["{}"]

@@ -1,0 +1,154 @@
+"""SQS in memory: the queue that jobs come from, and the one that answers go to."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from archiver.aws.attributes import CODE, REASON, sendable, size_of, with_reason
+from archiver.errors import LeaseLost, Undeliverable
+from archiver.ports import Attribute, Ended, Message, Note, QueueFacts, Rejection
+from fakes.faults import Clock, Faults
+
+LONGEST_HIDE = 43_200
+MESSAGE_LIMIT = 1024 * 1024
+
+
+@dataclass
+class _Queued:
+    message: Message
+    visible_at: float
+    received_at: float = 0.0
+
+
+class MemoryQueue:
+    """
+    A MessageSource, and the queue behind it. Receipts go stale with the next receive; a message that was received
+    `facts.max_receives` times goes to *dead_letters* instead of being received once more.
+    """
+
+    def __init__(
+        self,
+        facts: QueueFacts | None = None,
+        *,
+        dead_letters: "MemoryQueue | None" = None,
+        clock: Clock = time.monotonic,
+        wait_seconds: float = 0.01,
+    ) -> None:
+        self.facts = facts or QueueFacts(arn="arn:aws:sqs:eu-west-1:123456789012:source", visibility=30)
+        self.dead_letters = dead_letters
+        self.faults = Faults()
+        self.hidden: list[tuple[str, int]] = []
+        self.deleted: list[str] = []
+        self._clock = clock
+        self._wait_seconds = wait_seconds
+        self._queue: dict[str, _Queued] = {}
+        self._numbers = itertools.count(1)
+
+    def put(self, body: str, attributes: Mapping[str, Attribute] | None = None, group: str | None = None) -> str:
+        """Send a message; its id."""
+        name = f"message-{next(self._numbers)}"
+        sent_at = datetime.now(UTC)
+        message = Message(name, body, "", 0.0, 0, sent_at, group=group, attributes=dict(attributes or {}))
+        self._queue[name] = _Queued(message, visible_at=self._clock())
+        return name
+
+    @property
+    def messages(self) -> list[Message]:
+        """All that is in the queue, visible or not, oldest first."""
+        return [queued.message for queued in self._queue.values()]
+
+    @property
+    def visible(self) -> list[str]:
+        """Ids of the messages that could be received now."""
+        return [name for name, queued in self._queue.items() if queued.visible_at <= self._clock()]
+
+    def show(self) -> None:
+        """Make every message visible, as time would."""
+        for queued in self._queue.values():
+            queued.visible_at = self._clock()
+
+    async def receive(self, limit: int) -> list[Message]:
+        received_at = self._clock()
+        async with self.faults("receive"):
+            if not self.visible:
+                await asyncio.sleep(self._wait_seconds)
+            self._redrive()
+            return [self._hand_out(self._queue[name], received_at) for name in self.visible[:limit]]
+
+    async def hide(self, message: Message, seconds: int) -> None:
+        async with self.faults("hide"):
+            queued = self._held(message)
+            if self._clock() + seconds > queued.received_at + LONGEST_HIDE:
+                raise LeaseLost("a message can be hidden for twelve hours in all")
+            queued.visible_at = self._clock() + seconds
+            self.hidden.append((message.id, seconds))
+
+    async def delete(self, message: Message) -> None:
+        async with self.faults("delete"):
+            if message.id in self._queue:
+                self._held(message)
+                del self._queue[message.id]
+                self.deleted.append(message.id)
+
+    async def reject(self, message: Message, rejection: Rejection) -> None:
+        async with self.faults("reject"):
+            if self.dead_letters is None:
+                raise Undeliverable("the source queue has no dead-letter queue")
+            room = MESSAGE_LIMIT - len(message.body.encode())
+            attributes = with_reason(message.attributes, rejection.code, rejection.message, room, message.id)
+            self.dead_letters.put(message.body, attributes, rejection.group)
+
+    def _redrive(self) -> None:
+        most = self.facts.max_receives
+        for name in self.visible:
+            queued = self._queue[name].message
+            if most is not None and self.dead_letters is not None and queued.receive_count >= most:
+                del self._queue[name]
+                self.dead_letters.put(queued.body, queued.attributes, queued.group)
+
+    def _hand_out(self, queued: _Queued, received_at: float) -> Message:
+        message = queued.message
+        count = message.receive_count + 1
+        first = message.first_received or str(int(time.time() * 1000))
+        kept = {name: value for name, value in message.attributes.items() if name not in (CODE, REASON)}
+        handed = replace(message, receipt=f"{message.id}/{count}", receive_count=count, first_received=first)
+        queued.message = handed
+        queued.received_at = self._clock()
+        queued.visible_at = queued.received_at + self.facts.visibility
+        return replace(handed, received_at=received_at, attributes=kept)
+
+    def _held(self, message: Message) -> _Queued:
+        queued = self._queue.get(message.id)
+        if queued is None or queued.message.receipt != message.receipt or queued.visible_at <= self._clock():
+            raise LeaseLost("the receipt is stale")
+        return queued
+
+
+class MemoryObserver:
+    """An Observer: `seen` holds how each job ended, in order."""
+
+    def __init__(self) -> None:
+        self.seen: list[Ended] = []
+
+    def ended(self, job: Ended) -> None:
+        self.seen.append(job)
+
+
+class MemoryNotifier:
+    """A Notifier: `sent` holds every answer that was accepted, in order."""
+
+    def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
+        self.limit = limit
+        self.sent: list[Note] = []
+        self.faults = Faults()
+
+    def room_for(self, attributes: Mapping[str, Attribute]) -> int:
+        """Bytes left for a body beside *attributes*."""
+        return self.limit - size_of(sendable(attributes))
+
+    async def send(self, note: Note) -> None:
+        async with self.faults("send"):
+            self.sent.append(replace(note, attributes=sendable(note.attributes)))

@@ -1,0 +1,142 @@
+"""S3 in memory, written: conditional writes and multipart uploads into one bucket."""
+
+import asyncio
+import hashlib
+import itertools
+import zlib
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from archiver.core.locations import Location
+from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, Rejected, Temporary
+from archiver.ports import StoredArchive, Target
+from fakes.faults import Faults, Gauge
+from fakes.objects import Blob, MemoryS3, etag_of
+
+SMALLEST_PART = 5 * 1024 * 1024
+MOST_PARTS = 10_000
+
+
+@dataclass
+class _Pending:
+    """One multipart upload as the bucket knows it."""
+
+    target: Target
+    begun: datetime
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+class MemoryStore:
+    """
+    An ObjectStore on one bucket of *s3*. *smallest_part* in bytes holds for every part but the last (0: any).
+    `gone` stands for a bucket that does not exist. `events` tells the writes in their order; `pending` holds the
+    multipart uploads that are neither complete nor aborted; `gauge` counts bodies that are being sent.
+    """
+
+    def __init__(self, s3: MemoryS3, bucket: str = "archives", *, smallest_part: int = SMALLEST_PART) -> None:
+        self.s3 = s3
+        self.bucket = bucket
+        self.smallest_part = smallest_part
+        self.gone = False
+        self.faults = Faults()
+        self.gauge = Gauge()
+        self.events: list[str] = []
+        self.pending: dict[str, _Pending] = {}
+        self._numbers = itertools.count(1)
+
+    async def find(self, key: str) -> StoredArchive | None:
+        async with self.faults("find"):
+            blob = self.s3.blobs.get(Location(self.bucket, key))
+            if blob is None or self.gone:
+                return None
+            return StoredArchive(len(blob.data), blob.etag, blob.crc32, blob.metadata)
+
+    async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
+        async with self.faults("put"):
+            self._there()
+            with self.gauge.holding(len(body)):
+                data = _checked(body, crc32)
+            stored = self._write(target, data, etag_of(data))
+            self.events.append("put")
+            return stored
+
+    async def begin(self, target: Target) -> "MemoryUpload":
+        async with self.faults("begin"):
+            self._there()
+            name = f"upload-{next(self._numbers)}"
+            self.pending[name] = _Pending(target, datetime.now(UTC))
+            self.events.append("begin")
+            return MemoryUpload(self, name)
+
+    async def sweep(self, key: str, before: datetime | None = None) -> None:
+        async with self.faults("sweep"):
+            for name, pending in list(self.pending.items()):
+                if pending.target.key == key and (before is None or pending.begun < before):
+                    del self.pending[name]
+
+    def _there(self) -> None:
+        if self.gone:
+            raise ConfigurationFault(f"the bucket {self.bucket} does not exist")
+
+    def _write(self, target: Target, data: bytes, etag: str) -> StoredArchive:
+        location = Location(self.bucket, target.key)
+        if location in self.s3.blobs:
+            raise ArchiveExists(f"{location} is taken")
+        modified = datetime.now(UTC).replace(microsecond=0)
+        self.s3.blobs[location] = Blob(
+            data, etag, modified, "application/zip", target.disposition, dict(target.metadata)
+        )
+        return StoredArchive(len(data), etag, zlib.crc32(data), target.metadata)
+
+
+class MemoryUpload:
+    """A MultipartUpload of a `MemoryStore`. A second part of one number takes the place of the first."""
+
+    def __init__(self, store: MemoryStore, name: str) -> None:
+        self.name = name
+        self._store = store
+
+    async def part(self, number: int, body: memoryview, crc32: int) -> None:
+        async with self._store.faults("part"):
+            if not 1 <= number <= MOST_PARTS:
+                raise Temporary(f"part {number}: part numbers go from 1 to {MOST_PARTS}")
+            with self._store.gauge.holding(len(body)):
+                await asyncio.sleep(0)
+                self._pending(ArchiveExists).parts[number] = _checked(body, crc32)
+            self._store.events.append(f"part {number}")
+
+    async def complete(self, size: int, crc32: int) -> StoredArchive:
+        async with self._store.faults("complete"):
+            pending = self._pending(ArchiveExists)  # it may be our own success, whose answer was lost
+            parts = [pending.parts[number] for number in sorted(pending.parts)]
+            if any(len(part) < self._store.smallest_part for part in parts[:-1]):
+                raise Rejected("internal", "a part that is not the last is too small")
+            data = b"".join(parts)
+            if len(data) != size:
+                raise Rejected("internal", f"{size} bytes announced, {len(data)} sent")
+            _checked(memoryview(data), crc32)
+            stored = self._store._write(pending.target, data, _multipart_etag(parts))
+            del self._store.pending[self.name]
+            self._store.events.append("complete")
+            return stored
+
+    async def abort(self) -> None:
+        async with self._store.faults("abort"):
+            self._store.pending.pop(self.name, None)
+            self._store.events.append("abort")
+
+    def _pending(self, gone: type[ArchiverError]) -> _Pending:
+        if self.name not in self._store.pending:
+            raise gone("NoSuchUpload: the upload was completed or aborted")
+        return self._store.pending[self.name]
+
+
+def _checked(body: memoryview, crc32: int) -> bytes:
+    if zlib.crc32(body) != crc32:
+        raise Temporary("BadDigest: the CRC-32 is not that of the bytes that arrived")
+    return bytes(body)
+
+
+def _multipart_etag(parts: list[bytes]) -> str:
+    digests = b"".join(hashlib.md5(part, usedforsecurity=False).digest() for part in parts)
+    return f'"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(parts)}"'

@@ -1,0 +1,100 @@
+"""The other end of a TLS connection with its bytes in our hands: cut where we like, ended as we like."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from itertools import pairwise
+from typing import TypeVar
+
+from certificates import ours
+
+from archiver.http.pool import Origin
+
+T = TypeVar("T")
+PASSES = 4  # turns of the loop in which the client, in the same loop, reads what was written
+
+
+class Peer:
+    """A server's end. What is to be sent goes out in pieces that end after *cuts* bytes, each read before the next."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
+        self._reader, self._writer = reader, writer
+        self._came, self._going = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._came, self._going, server_side=True)
+        self.cuts: Iterable[int] = ()
+
+    async def accept(self) -> None:
+        await self._do(self.tls.do_handshake)
+
+    async def request(self) -> bytes:
+        """The next request's head."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += await self._do(self.tls.read)
+        return head
+
+    async def say(self, data: bytes) -> None:
+        self.tls.write(data)
+        await self.send()
+
+    async def notify(self) -> None:
+        """Send close_notify, and no FIN."""
+        with suppress(ssl.SSLWantReadError):
+            self.tls.unwrap()
+        await self.send()
+
+    def hang_up(self) -> None:
+        """Send FIN, without close_notify where it was not sent before."""
+        self._writer.close()
+
+    async def until_client_closes(self) -> None:
+        await self._reader.read()
+
+    async def send(self) -> None:
+        data = self._going.read()
+        ends = sorted({0, *(cut for cut in self.cuts if cut < len(data)), len(data)})
+        for start, end in pairwise(ends):
+            self._writer.write(data[start:end])
+            await self._writer.drain()
+            for _ in range(PASSES):
+                await asyncio.sleep(0)
+
+    async def _do(self, act: Callable[[], T]) -> T:
+        while True:
+            try:
+                result = act()
+            except ssl.SSLWantReadError:
+                await self.send()
+                data = await self._reader.read(65536)
+                if not data:
+                    raise ConnectionResetError from None
+                self._came.write(data)
+            else:
+                await self.send()
+                return result
+
+
+@asynccontextmanager
+async def meeting(
+    act: Callable[[Peer], Awaitable[None]], context: ssl.SSLContext | None = None
+) -> AsyncIterator[Origin]:
+    """A server whose connections are *act*'s, from before the handshake on; they have ended at the end."""
+    running: set[asyncio.Task[None] | None] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        running.add(asyncio.current_task())
+        with suppress(OSError, ssl.SSLError):
+            await act(Peer(reader, writer, context or ours().serving))
+            await reader.read()
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+        running.discard(asyncio.current_task())
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield Origin(tls=True, host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+        async with asyncio.timeout(10):
+            while running:
+                await asyncio.sleep(0.005)

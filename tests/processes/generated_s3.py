@@ -1,0 +1,202 @@
+"""
+A small S3 for data that no memory holds: objects are made up as they are read, archives are kept in a file.
+
+It is as strict as S3 about parts, checksums and sizes, and nothing else is asked of it than what a worker asks.
+"""
+
+import asyncio
+import base64
+import hashlib
+import io
+import itertools
+import os
+import random
+import re
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from certificates import ours
+from faults.operations import Call, call_of, error_xml
+from faults.wire import BLOCK, Answer, ProtocolError, Request, blocks, head_of_answer, header, read_request
+from isal import isal_zlib
+
+from .stored_upload import Part, Upload, Whole
+
+PATTERN = random.Random(4711).randbytes(1024 * 1024 - 3)  # no power of two: bytes that are out of place show
+MODIFIED = "Sun, 06 Nov 2022 08:49:37 GMT"
+
+
+def content(key: str, size: int, start: int = 0) -> list[memoryview]:
+    """*size* bytes of an object from *start* on: the pattern again and again, from another place for each key."""
+    at = (int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) + start) % len(PATTERN)
+    pieces = []
+    while size:
+        piece = memoryview(PATTERN)[at : at + size]
+        pieces.append(piece)
+        size, at = size - len(piece), 0
+    return pieces
+
+
+class BigObjects:
+    """
+    `with BigObjects({key: size}) as s3`: an S3 at `s3.endpoint`, in a thread of its own, of any buckets at all. Objects
+    are answered after *delay* seconds. *most*: the connections that there were at one time.
+    """
+
+    def __init__(self, sizes: Mapping[str, int], *, delay: float = 0.0) -> None:
+        self.most = 0
+        self._delay = delay
+        self._open = 0
+        self.archives: dict[str, Upload] = {}
+        self.uploads: dict[str, Upload] = {}
+        self._sizes = sizes
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
+        self._end = 0
+        self._numbers = itertools.count(1)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="big-objects", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, limit=4 * BLOCK, ssl=ours().serving)
+        self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
+        self.endpoint = f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        asyncio.run_coroutine_threadsafe(self._end_all(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._file.close()
+
+    async def _end_all(self) -> None:
+        self._server.close()
+        mine = asyncio.current_task()
+        tasks = [task for task in asyncio.all_tasks() if task is not mine]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def archive(self, key: str) -> io.BufferedReader:
+        """The archive at *key*, to be read."""
+        return io.BufferedReader(Whole(self._file.fileno(), self.archives[key].in_order), 1024 * 1024)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
+        self.most = max(self.most, self._open)
+        with suppress(ConnectionError, ProtocolError):
+            while (request := await read_request(reader)) is not None:
+                await self._reply(call_of(request), request, reader, writer)
+        self._open -= 1
+        writer.close()
+
+    async def _reply(
+        self, call: Call, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if call.key in self._sizes:
+            await asyncio.sleep(self._delay)
+        if call.op == "GetObject":
+            await self._get(call, request, writer)
+            return
+        answer = await self._answer(call, request, reader)
+        length = [] if call.op == "HeadObject" else [("Content-Length", str(len(answer.body)))]
+        writer.write(head_of_answer(Answer(answer.status, [*answer.headers, *length])) + answer.body)
+        await writer.drain()
+
+    async def _get(self, call: Call, request: Request, writer: asyncio.StreamWriter) -> None:
+        key = call.key or ""
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", header(request.headers, "range") or "")
+        assert asked is not None
+        start, end = int(asked[1]), int(asked[2])
+        headers = [
+            ("Content-Length", str(end + 1 - start)),
+            ("Content-Range", f"bytes {start}-{end}/{self._sizes[key]}"),
+            ("ETag", _etag(key)),
+        ]
+        writer.write(head_of_answer(Answer(206, headers)))
+        for piece in content(key, end + 1 - start, start):
+            writer.write(piece)
+            await writer.drain()
+
+    async def _answer(self, call: Call, request: Request, reader: asyncio.StreamReader) -> Answer:
+        if call.op in {"PutObject", "UploadPart"}:
+            return await self._put(call, request, reader)
+        body = b"".join([block async for block in blocks(reader, request.headers)])
+        answer = Answer(501, body=error_xml("NotImplemented", call.op))
+        match call.op:
+            case "HeadBucket":
+                answer = Answer(200)
+            case "HeadObject":
+                answer = self._head(call.key or "")
+            case "CreateMultipartUpload":
+                upload_id = f"upload-{next(self._numbers)}"
+                self.uploads[upload_id] = Upload(call.key or "", dict(request.headers))
+                answer = _xml(f"<InitiateMultipartUploadResult><UploadId>{upload_id}</UploadId>")
+            case "CompleteMultipartUpload":
+                answer = self._complete(call, request, body)
+            case "ListMultipartUploads":
+                ids = (f"<Upload><Key>{u.key}</Key><UploadId>{i}</UploadId></Upload>" for i, u in self.uploads.items())
+                answer = _xml(f"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{''.join(ids)}")
+            case "AbortMultipartUpload":
+                self.uploads.pop(call.upload or "", None)
+                answer = Answer(204)
+        return answer
+
+    def _head(self, key: str) -> Answer:
+        if key in self._sizes:
+            return Answer(200, [*_described(key, self._sizes[key]), ("Content-Type", "image/jpeg")])
+        return Answer(200, _described(key, self.archives[key].size)) if key in self.archives else Answer(404)
+
+    async def _put(self, call: Call, request: Request, reader: asyncio.StreamReader) -> Answer:
+        size = int(header(request.headers, "content-length") or "")
+        offset, self._end = self._end, self._end + size
+        at, crc32 = offset, 0
+        async for block in blocks(reader, request.headers):
+            crc32 = isal_zlib.crc32(block, crc32)
+            at += os.pwrite(self._file.fileno(), block, at)
+        if crc32 != _told_crc32(request):
+            return Answer(400, body=error_xml("BadDigest", "another CRC-32"))
+        upload = self.uploads[call.upload] if call.upload else Upload(call.key or "", dict(request.headers))
+        upload.parts[call.part or 1] = Part(offset, size, crc32)
+        if not call.upload:
+            self.archives[upload.key] = upload
+        told = header(request.headers, "x-amz-checksum-crc32") or ""
+        return Answer(200, [("ETag", _etag(f"{call.key}{call.part}")), ("x-amz-checksum-crc32", told)])
+
+    def _complete(self, call: Call, request: Request, body: bytes) -> Answer:
+        upload = self.uploads[call.upload or ""]
+        numbers = [int(number) for number in re.findall(rb"<PartNumber>(\d+)</PartNumber>", body)]
+        size = int(header(request.headers, "x-amz-mp-object-size") or "-1")
+        problem = upload.problem(size, _told_crc32(request), numbers)
+        if upload.key in self.archives or header(request.headers, "if-none-match") != "*":
+            problem = "PreconditionFailed"
+        if problem:
+            return Answer(400, body=error_xml(problem, "the archive is not what it should be"))
+        self.archives[upload.key] = self.uploads.pop(call.upload or "")
+        return _xml(f"<CompleteMultipartUploadResult><ETag>{_etag(upload.key)}</ETag>")
+
+
+def _described(key: str, size: int) -> list[tuple[str, str]]:
+    return [("Content-Length", str(size)), ("ETag", _etag(key)), ("Last-Modified", MODIFIED)]
+
+
+def _etag(text: str) -> str:
+    return f'"{hashlib.md5(text.encode()).hexdigest()}"'
+
+
+def _told_crc32(request: Request) -> int | None:
+    told = header(request.headers, "x-amz-checksum-crc32")
+    return int.from_bytes(base64.b64decode(told)) if told else None
+
+
+def _xml(opened: str) -> Answer:
+    """A document of one element, which is closed here."""
+    name = opened[1 : opened.index(">")]
+    return Answer(200, [("Content-Type", "application/xml")], f"{opened}</{name}>".encode())

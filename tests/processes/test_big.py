@@ -1,0 +1,86 @@
+"""Archives far larger than memory: the worker's peak stays where it was, and strangers can read them."""
+
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import pytest
+from emulator import Aws
+from faults.worker import until
+
+from .generated_s3 import BigObjects, content
+from .worker_env import Scene
+from .worker_process import MIB
+
+pytestmark = pytest.mark.fresh
+
+GIB = 1024 * MIB
+LIMIT = 200 * MIB
+PATIENCE = 400.0  # seconds
+
+
+@contextmanager
+def archived(aws: Aws, sizes: Mapping[str, int]) -> Iterator[tuple[BigObjects, str, int]]:
+    """One archive of the objects *sizes*, in their order: where it is kept, its key, and the worker's peak memory."""
+    with BigObjects(sizes) as s3, Scene(aws) as scene:
+        worker = scene.worker(AWS_ENDPOINT_URL_S3=s3.endpoint)
+        scene.ask(*sizes)
+        until(lambda: any(worker.events("job.done")) or not worker.running, "a big archive", PATIENCE)
+        done = worker.wait_for("job.done")
+        size, peak = done["bytes"] / MIB, worker.peak_memory() / MIB
+        print(f"{done['files']} files, {size:.0f} MiB in {done['seconds']} s: peak memory {peak:.0f} MiB")
+        assert scene.answer()["archive"]["size"] == s3.archives[done["key"]].size == done["bytes"]
+        assert s3.uploads == {}
+        yield s3, done["key"], worker.peak_memory()
+
+
+def check(s3: BigObjects, key: str, sizes: Mapping[str, int]) -> None:
+    """Read the archive to its end, and compare each member with its object."""
+    with s3.archive(key) as whole, zipfile.ZipFile(whole) as archive:
+        assert archive.namelist() == list(sizes)
+        for name, size in sizes.items():
+            with archive.open(name) as member:  # which checks the CRC-32 at the end
+                assert all(member.read(len(piece)) == piece for piece in content(name, size))
+                assert member.read() == b""
+
+
+@pytest.mark.slow
+def test_archive_of_more_than_a_gibibyte_takes_no_more_memory_than_a_small_one(emulated: Aws) -> None:
+    sizes = {f"{n}.mov": 400 * MIB + n for n in range(3)}
+
+    with archived(emulated, sizes) as (s3, key, peak):
+        assert peak < LIMIT
+        check(s3, key, sizes)
+
+
+def test_archive_of_three_thousand_small_objects_takes_no_more_memory_than_a_small_one(emulated: Aws) -> None:
+    sizes = {f"{n:04}.jpg": 20_000 + n for n in range(3000)}
+
+    with archived(emulated, sizes) as (s3, key, peak):
+        assert peak < LIMIT
+        check(s3, key, sizes)
+
+
+@pytest.mark.slow
+def test_archive_of_more_than_four_gibibytes_can_be_read_by_strangers(emulated: Aws) -> None:
+    """Both kinds of reader: zipfile goes by the central directory, bsdtar by the local headers, as from a pipe."""
+    sizes = {"film.mov": 4 * GIB + 200 * MIB + 1, "poster.jpg": 5000}
+
+    with archived(emulated, sizes) as (s3, key, peak):
+        assert peak < LIMIT
+        check(s3, key, sizes)
+        if bsdtar := shutil.which("bsdtar"):
+            with (
+                s3.archive(key) as whole,
+                subprocess.Popen(
+                    [bsdtar, "-tvf", "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=False
+                ) as reading,
+            ):
+                assert reading.stdin is not None and reading.stdout is not None
+                shutil.copyfileobj(whole, reading.stdin, MIB)
+                reading.stdin.close()
+                listed = reading.stdout.read().decode()
+            assert reading.returncode == 0
+            assert [line.split()[4] for line in listed.splitlines()] == [str(size) for size in sizes.values()]

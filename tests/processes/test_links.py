@@ -1,0 +1,77 @@
+"""A worker with a signing key: its answers hold links that open, and a bad key stops the start."""
+
+import re
+from pathlib import Path
+
+import pytest
+from aws.test_presigned import read
+from aws.test_signed_urls import KEY, opened, pem
+
+from .worker_env import Scene
+from .worker_process import command
+
+SIGNED = {"CLOUDFRONT_KEY_ID": "K1", "S3_FILE_PREFIX": "Ferien & Fotos #1"}
+
+
+@pytest.mark.parametrize("held", ["text", "file"])
+def test_the_answer_holds_a_signed_link_and_until_when_it_works(scene: Scene, held: str, tmp_path: Path) -> None:
+    """F8"""
+    (tmp_path / "key.pem").write_text(pem(KEY))
+    key = pem(KEY) if held == "text" else str(tmp_path / "key.pem")
+    scene.put("a.jpg")
+    worker = scene.worker(**SIGNED, CLOUDFRONT_PRIVATE_KEY=key, LINK_EXPIRES_IN="3600")
+    scene.ask("a.jpg")
+
+    answer = scene.answer()
+
+    url = answer["substitutions"]["archiver_URL"]
+    assert opened(url, KEY, 0).endswith("/Ferien%20%26%20Fotos%20%231.zip")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer["expires_at"])
+    assert "Signature" not in worker.log
+    assert "PRIVATE" not in worker.log
+
+
+def test_answers_of_unsigned_links_are_as_they_were(scene: Scene) -> None:
+    scene.put("a.jpg")
+    scene.worker()
+    scene.ask("a.jpg")
+
+    assert "expires_at" not in scene.answer()
+
+
+def test_a_presigned_link_opens_the_archive_and_says_until_when(scene: Scene) -> None:
+    scene.put("a.jpg")
+    worker = scene.worker(LINKS="presigned", ARCHIVE_BASE_URL="", LINK_EXPIRES_IN="3600")
+    scene.ask("a.jpg")
+
+    answer = scene.answer()
+
+    assert len(read(answer["substitutions"]["archiver_URL"])) == answer["archive"]["size"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer["expires_at"])
+    assert "X-Amz-Signature" not in worker.log
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"CLOUDFRONT_PRIVATE_KEY": "-----BEGIN NONSENSE"}, "CLOUDFRONT_PRIVATE_KEY: is no private key in PEM form"),
+        ({"CLOUDFRONT_PRIVATE_KEY": "/none"}, "CLOUDFRONT_PRIVATE_KEY: is neither PEM text nor a file"),
+        ({}, "CLOUDFRONT_PRIVATE_KEY: is required where CLOUDFRONT_KEY_ID is set"),
+        (
+            {"CLOUDFRONT_PRIVATE_KEY": "x", "ARCHIVE_BASE_URL": ""},
+            "ARCHIVE_BASE_URL: is required where links are signed",
+        ),
+        (
+            {"CLOUDFRONT_PRIVATE_KEY": "x", "LINK_EXPIRES_IN": "5"},
+            "LINK_EXPIRES_IN: '5' should be a whole number from 60",
+        ),
+        ({"LINKS": "presigned"}, "CLOUDFRONT_KEY_ID: contradicts LINKS=presigned"),
+    ],
+)
+def test_a_key_that_cannot_sign_stops_the_start(scene: Scene, settings: dict[str, str], problem: str) -> None:
+    """F7"""
+    ended = command("run", env=scene.settings(**SIGNED | settings))
+
+    assert ended.returncode == 2
+    assert any(line.startswith(problem) for line in ended.stderr.splitlines()), ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -1,0 +1,116 @@
+"""A worker as it runs in production: metrics among its log lines, a health server, a port that is taken."""
+
+import re
+import socket
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+
+from faults.worker import until
+from prometheus_client.parser import text_string_to_metric_families
+from telemetry.test_emf import Series, metrics
+
+from .worker_env import Scene
+from .worker_process import Worker, command
+
+
+def get(worker: Worker, path: str) -> tuple[int, str]:
+    listening = next(worker.events("health.listening"))
+    try:
+        with urllib.request.urlopen(f"http://{listening['host']}:{listening['port']}{path}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def total(values: Sequence[Mapping[Series, float]], name: str, **dimensions: str) -> float:
+    series = (name, frozenset({"Service": "zips", **dimensions}.items()))
+    return sum(value.get(series, 0) for value in values)
+
+
+def test_metrics_tell_how_jobs_ended(scene: Scene) -> None:
+    scene.put("a.jpg", b"a" * 1000)
+    worker = scene.worker(METRICS="emf", SERVICE_NAME="zips")
+    scene.ask("a.jpg")
+    scene.ask("gone.jpg")
+    scene.answer()
+    until(lambda: "job.rejected" in worker.log, "a rejection")
+    worker.terminate()
+    assert worker.exit_code() == 0
+
+    told = [metrics(line) for line in worker.lines if "_aws" in line]
+    (done,) = worker.events("job.done")
+    assert total(told, "Jobs") == 2
+    assert total(told, "Jobs", Outcome="rejected", Code="source_missing") == 1
+    assert (total(told, "Files"), total(told, "Bytes")) == (1, done["bytes"])
+    assert total(told, "Duration") >= total(told, "Duration", Outcome="done") >= done["seconds"]
+    assert total(told[-1:], "Memory") > 20 * 1024 * 1024
+    assert total(told[-1:], "OpenParts") == 0
+
+
+def test_without_the_setting_there_are_no_metrics(scene: Scene) -> None:
+    scene.put("a.jpg")
+    worker = scene.worker()
+    scene.ask("a.jpg")
+    scene.answer()
+    worker.terminate()
+
+    assert worker.exit_code() == 0
+    assert "_aws" not in worker.log and "health.listening" not in worker.log
+
+
+def test_a_worker_is_ready_and_shows_its_numbers(scene: Scene) -> None:
+    scene.put("a.jpg")
+    worker = scene.worker(HEALTH_PORT="0")
+    scene.ask("a.jpg")
+    scene.answer()
+    until(lambda: "archiver_jobs_total{" in get(worker, "/metrics")[1], "the job to be counted")
+
+    assert get(worker, "/health/live") == get(worker, "/health/ready") == (200, "ok\n")
+    status, page = get(worker, "/metrics")
+    samples = {
+        (sample.name, sample.labels.get("outcome")): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+    assert status == 200
+    assert samples["archiver_jobs_total", "done"] == samples["archiver_files_total", None] == 1
+    assert samples["archiver_memory_bytes", None] > 20 * 1024 * 1024
+
+
+def test_a_worker_that_cannot_receive_is_not_ready_and_one_that_stops_neither(scene: Scene) -> None:
+    worker = scene.worker(HEALTH_PORT="0", SQS_WAIT_SECONDS="10")
+    scene.aws.sqs.delete_queue(QueueUrl=scene.source)
+    until(lambda: "worker.receive_failed" in worker.log or "worker.paused" in worker.log, "a failed receive")
+
+    assert get(worker, "/health/ready") == (503, "receiving from SQS fails: the log says why\n")
+    assert get(worker, "/health/live") == (200, "ok\n")
+    assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
+
+
+def test_a_worker_whose_destination_is_gone_holds_its_job_and_is_not_ready(scene: Scene) -> None:
+    scene.put("a.jpg")
+    worker = scene.worker(HEALTH_PORT="0")
+    scene.aws.s3.delete_bucket(Bucket=scene.archives)
+    scene.ask("a.jpg")
+    until(lambda: "worker.paused" in worker.log, "a job that is held")
+
+    assert get(worker, "/health/ready") == (503, "jobs are held: the log says why (worker.paused)\n")
+    assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
+
+
+def test_a_port_that_is_taken_stops_the_start(scene: Scene) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = command("run", env=scene.settings(HEALTH_PORT=port))
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"HEALTH_PORT: can't listen on 127.0.0.1:{port}: ")
+    assert "Traceback" not in ended.stderr
+
+
+def test_an_address_that_is_not_ours_stops_the_start(scene: Scene) -> None:
+    ended = command("run", env=scene.settings(HEALTH_PORT="0", HEALTH_HOST="no.such.host.invalid"))
+
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("HEALTH_PORT: can't listen on no.such.host.invalid:0: ")

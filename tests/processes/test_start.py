@@ -1,0 +1,169 @@
+"""How a worker starts, or says why it does not: exit code 2, a line for each problem, never a traceback."""
+
+import socket
+from subprocess import CompletedProcess
+
+import pytest
+from emulator import REGION
+
+from .worker_env import Scene
+from .worker_process import Worker, command
+
+pytestmark = pytest.mark.fresh
+
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+def complaints(ended: CompletedProcess[str]) -> list[str]:
+    """The variables that a worker complained of, one on each line, before it ended as it should."""
+    assert ended.returncode == 2, ended.stderr
+    assert "Traceback" not in ended.stderr + ended.stdout
+    return [line.partition(": ")[0] for line in ended.stderr.splitlines()]
+
+
+def test_all_bad_settings_are_told_at_once_each_on_one_line_by_its_variable() -> None:
+    bad = {
+        "MAX_CONCURRENT_JOBS": "none",
+        "MEMORY_BUDGET_MIB": "1",
+        "SQS_WAIT_SECONDS": "21",
+        "SHUTDOWN_GRACE_SECONDS": "-1",
+        "S3_COMPRESSION": "best",
+        "S3_FILE_PREFIX": "a/b",
+        "ARCHIVE_BASE_URL": "cdn",
+        "DEBUG": "2",
+        "DEV_MODE": "2",
+        "S3_ALLOWED_SOURCES": "photos/a",
+    }
+    ended = command("run", env=bad)
+
+    assert sorted(complaints(ended)) == sorted([*bad, "SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET"])
+    assert ended.stdout == ""
+
+
+def test_every_queue_and_bucket_that_does_not_exist_is_named(scene: Scene) -> None:
+    ended = command(
+        "run",
+        env=scene.settings(
+            SQS_SOURCE_QUEUE="no-such-requests",
+            SQS_DESTINATION_QUEUE="no-such-answers",
+            SQS_FAILURE_QUEUE="no-such-failures",
+            S3_SOURCE_BUCKET="no-such-sources",
+            S3_ALLOWED_SOURCES="no-such-sources",
+            S3_DESTINATION_BUCKET="no-such-archives",
+        ),
+    )
+
+    assert sorted(complaints(ended)) == [
+        "S3_DESTINATION_BUCKET",
+        "S3_SOURCE_BUCKET",
+        "SQS_DESTINATION_QUEUE",
+        "SQS_FAILURE_QUEUE",
+        "SQS_SOURCE_QUEUE",
+    ]
+    assert all("does not exist" in line for line in ended.stderr.splitlines())
+
+
+@pytest.mark.parametrize("form", ["name", "URL", "ARN"])
+def test_source_queue_that_does_not_exist_is_named_in_whatever_form_it_is_given(scene: Scene, form: str) -> None:
+    url = scene.source + "-gone"
+    given = {"name": url.rpartition("/")[2], "URL": url, "ARN": scene.aws.arn(url)}[form]
+
+    ended = command("run", env=scene.settings(SQS_SOURCE_QUEUE=given))
+
+    assert complaints(ended) == ["SQS_SOURCE_QUEUE"]
+
+
+@pytest.mark.parametrize(
+    ("other", "variable"),
+    [
+        ({"AWS_REGION": ""}, "AWS_REGION"),
+        ({"AWS_REGION": "no region"}, "AWS_REGION"),
+        ({"AWS_PROFILE": "nobody"}, "AWS_PROFILE"),
+        ({"AWS_ENDPOINT_URL": "localhost"}, "AWS_ENDPOINT_URL"),
+        ({"AWS_ENDPOINT_URL": "http://localhost:99999"}, "AWS_ENDPOINT_URL"),
+    ],
+    ids=["no region", "odd region", "unknown profile", "endpoint without scheme", "endpoint with an impossible port"],
+)
+def test_aws_variables_of_no_use_are_named(scene: Scene, other: dict[str, str], variable: str) -> None:
+    assert complaints(command("run", env=scene.settings(**other))) == [variable]
+
+
+def test_default_region_is_read_where_aws_region_is_not_set(scene: Scene) -> None:
+    worker = scene.worker(AWS_REGION="", AWS_DEFAULT_REGION=REGION)
+
+    worker.terminate()
+
+    assert worker.exit_code() == 0
+
+
+def test_without_credentials_the_worker_says_so_and_waits_for_them_until_it_is_stopped(scene: Scene) -> None:
+    """They may come: a role is attached late, a metadata service is slow. The message that waits is nobody's fault."""
+    worker = Worker("worker", scene.settings(**dict.fromkeys(CREDENTIALS, "")))
+    scene.workers.append(worker)
+
+    paused = worker.wait_for("worker.paused")
+    worker.terminate()
+
+    assert worker.exit_code() == 0
+    assert "credentials" in paused["reason"]
+    assert paused["retry_in"] == 5
+    assert "Traceback" not in worker.log
+
+
+def test_an_agent_that_does_not_listen_yet_is_waited_for(scene: Scene) -> None:
+    """A pod's agent may come after the pod: that is no setting that can't work, after which systemd starts no more."""
+    agent = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/creds"}
+    worker = Worker("worker", scene.settings(**dict.fromkeys(CREDENTIALS, ""), **agent))
+    scene.workers.append(worker)
+
+    paused = worker.wait_for("worker.paused")
+    worker.terminate()
+
+    assert worker.exit_code() == 0
+    assert paused["reason"].startswith("credentials can't be had: container-role")
+
+
+def test_signal_is_heard_while_endpoints_take_connections_and_say_nothing(scene: Scene) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        worker = Worker("worker", scene.settings(AWS_ENDPOINT_URL=endpoint))
+        scene.workers.append(worker)
+        with silent.accept()[0]:  # the first check has begun
+            worker.terminate()
+            worker.wait_for("worker.stopped")
+
+            assert worker.exit_code() == 0
+
+
+def test_queues_that_contradict_each_other_stop_the_start(scene: Scene) -> None:
+    ended = command("run", env=scene.settings(SQS_FAILURE_QUEUE=scene.aws.arn(scene.source)))
+
+    assert complaints(ended) == ["SQS_FAILURE_QUEUE"]
+    assert "the source queue" in ended.stderr
+
+
+def test_risky_settings_are_warned_of_at_start(scene: Scene) -> None:
+    worker = scene.worker(ARCHIVE_KEY_SECRET="", ARCHIVE_BASE_URL="", S3_ALLOWED_SOURCES="")
+
+    warned = {line["message"]: line["effect"] for line in worker.lines if line["level"] == "warning"}
+
+    assert warned.keys() == {"settings.no_key_secret", "settings.no_base_url", "settings.no_allowed_sources"}
+    assert "ARCHIVE_KEY_SECRET" in warned["settings.no_key_secret"]
+    assert "ARCHIVE_BASE_URL" in warned["settings.no_base_url"]
+    assert "S3_ALLOWED_SOURCES" in warned["settings.no_allowed_sources"]
+
+
+def test_usual_start_warns_of_nothing(shared: Scene) -> None:
+    worker = shared.worker()
+
+    assert [line["message"] for line in worker.lines] == ["worker.starting", "worker.ready"]
+
+
+def test_a_queue_that_hides_messages_for_less_than_two_seconds_stops_the_start(scene: Scene) -> None:
+    """No lease could be kept on it: every message would be lost unstarted, and end in the dead-letter queue."""
+    queue = scene.aws.queue({"VisibilityTimeout": "1"})
+
+    ended = command("run", env=scene.settings(SQS_SOURCE_QUEUE=queue))
+
+    assert complaints(ended) == ["SQS_SOURCE_QUEUE"]
+    assert "VisibilityTimeout is 1 s" in ended.stderr

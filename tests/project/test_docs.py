@@ -1,0 +1,110 @@
+"""The documents say what is: the matrix names every test of a row, the runbook every code and event."""
+
+import ast
+import re
+from pathlib import Path
+from typing import get_args
+
+from pydantic.fields import FieldInfo
+
+from archiver.errors import Code
+from archiver.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+ROW = re.compile(r"((?:[A-I]\d+(?:, )?)+)(?:, promise \d+)?(?::|$)")
+
+
+ELSEWHERE = (
+    "tests/aws/test_signed_urls.py",
+    "tests/processes/test_links.py",
+    "tests/worker/test_protection.py",
+    "tests/worker/test_protected_service.py",
+)
+"""Tests of rows that need no proxy."""
+
+
+def rows() -> list[str]:
+    """The lines of the matrix, from the docstrings of the tests in tests/faults, and of some beside them."""
+    lines = []
+    for path in [*sorted((ROOT / "tests/faults").glob("test_*.py")), *(ROOT / name for name in ELSEWHERE)]:
+        for node in ast.parse(path.read_text()).body:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            doc = ast.get_docstring(node)
+            if doc and (told := ROW.match(doc)):
+                sentence = node.name.removeprefix("test_").replace("_", " ")
+                lines += [f"| {row} | {sentence} | `{path.name}` |" for row in told[1].strip(", ").split(", ")]
+    return sorted(lines, key=lambda line: (line[2], int(re.findall(r"\d+", line)[0])))
+
+
+def test_the_matrix_names_every_test_of_a_row() -> None:
+    """To write it anew: `python tests/project/test_docs.py`."""
+    told = [line for line in (ROOT / "docs/reliability.md").read_text().splitlines() if re.match(r"\| [A-I]\d", line)]
+
+    assert told == rows()
+
+
+def test_the_runbook_has_a_line_for_every_code_and_every_event_that_needs_a_person() -> None:
+    runbook = (ROOT / "docs/operating.md").read_text()
+    source = "\n".join(path.read_text() for path in (ROOT / "archiver").rglob("*.py"))
+    events = set(re.findall(r'log\.(?:warning|error|exception)\(\s*"([a-z_.]+)"', source))
+
+    assert [code for code in get_args(Code) if f"`{code}`" not in runbook] == []
+    assert [event for event in sorted(events) if f"`{event}`" not in runbook] == []
+    assert len(events) > 10
+
+
+def settings_table() -> list[str]:
+    """The table of docs/settings.md, from the model that reads them."""
+    lines = ["| variable | meaning | default |", "| --- | --- | --- |"]
+    for field in Settings.model_fields.values():
+        name, *others = [str(choice) for choice in getattr(field.validation_alias, "choices", [field.validation_alias])]
+        also = f" (also `{others[0]}`)" if others else ""
+        lines.append(f"| `{name}`{also} | {field.description} | {_default(field)} |")
+    return lines
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    if isinstance(field.default, bool):
+        return f"`{int(field.default)}`"
+    return (
+        "none"
+        if field.default is None
+        else f"`{field.default:g}`"
+        if isinstance(field.default, float)
+        else f"`{field.default}`"
+    )
+
+
+def test_the_settings_page_is_the_settings_model() -> None:
+    """To write it anew: `python tests/project/test_docs.py`."""
+    page = (ROOT / "docs/settings.md").read_text().splitlines()
+    table = settings_table()
+
+    assert page[page.index(table[0]) :][: len(table)] == table
+    assert len(table) > 12
+
+
+def test_readme_names_the_settings_that_everyone_needs() -> None:
+    readme = (ROOT / "README.md").read_text()
+    required = [line.split("`")[1] for line in settings_table() if line.endswith("| required |")]
+
+    assert len(required) == 2
+    assert [name for name in required if name not in readme] == []
+
+
+def _rewrite(page: str, header: str, table: list[str]) -> None:
+    """Put *table* in the place of the one that begins with *header*."""
+    lines = (ROOT / page).read_text().splitlines()
+    start = lines.index(header)
+    end = next((n for n in range(start, len(lines)) if not lines[n].startswith("|")), len(lines))
+    (ROOT / page).write_text("\n".join([*lines[:start], *table, *lines[end:]]) + "\n")
+
+
+MATRIX = "| row | what the test shows | in |"
+
+if __name__ == "__main__":
+    _rewrite("docs/reliability.md", MATRIX, [MATRIX, "| --- | --- | --- |", *rows()])
+    _rewrite("docs/settings.md", settings_table()[0], settings_table())

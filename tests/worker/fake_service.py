@@ -1,0 +1,75 @@
+"""A pipeline on the twins."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from fakes import MemoryNotifier, MemoryQueue
+
+from archiver.core.draft import Rules
+from archiver.core.locations import AllowList, Location, PlainLinks
+from archiver.jobs.archive import Builder
+from archiver.jobs.pipeline import Answers, Pipeline
+from archiver.ports import Attribute, Done, Message, QueueFacts
+from stages.builders import Stage, contents
+
+ARN = "arn:aws:sqs:eu-west-1:123456789012:source"
+
+
+RULES = Rules("source", "archives", AllowList("archives"), "store")
+
+
+@dataclass
+class Scene:
+    """A pipeline on the twins; the source bucket is `source`, the archives' `archives`."""
+
+    stage: Stage = field(default_factory=lambda: Stage(total=15 << 20))
+    compression: str = "store"
+    answers: MemoryNotifier | None = field(default_factory=MemoryNotifier)
+    failures: MemoryNotifier = field(default_factory=MemoryNotifier)
+    watcher: MemoryNotifier | None = None
+    dead: MemoryQueue = field(default_factory=MemoryQueue)
+    said: int = 0
+    rules: Rules = RULES
+
+    def __post_init__(self) -> None:
+        self.queue = MemoryQueue(QueueFacts(ARN, visibility=30, max_receives=5), dead_letters=self.dead)
+        self.pipeline = self.make()
+
+    def make(self) -> Pipeline:
+        rules, stage = self.rules, self.stage
+        return Pipeline(
+            rules,
+            Builder(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget),
+            queue_arn=ARN,
+            store=stage.store,
+            source=self.queue,
+            answers=Answers(self.answers, self.failures, self.watcher),
+            links=PlainLinks("https://links.example/", "archives"),
+        )
+
+    def put(self, **objects: bytes) -> None:
+        for key, data in objects.items():
+            self.stage.s3.put("source", key.replace("_", "."), data)
+
+    async def message(self, **request: Any) -> Message:
+        attributes = {"traceparent": Attribute("String", "00-1")}
+        self.queue.put(json.dumps(request), attributes)
+        return (await self.queue.receive(1))[0]
+
+    async def run(self, *keys: str, **request: Any) -> Done:
+        files = request.pop("files", None) or [{"source": key} for key in keys]
+        message = await self.message(files=files, **request)
+        return await self.pipeline.run(message, lambda: None)
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        assert self.answers is not None
+        return dict(json.loads(self.answers.sent[-1].body))
+
+    def archive(self) -> dict[str, bytes]:
+        return contents(self.stage.s3.blobs[self.at].data)
+
+    @property
+    def at(self) -> Location:
+        return next(location for location in self.stage.s3.blobs if location.bucket == "archives")

@@ -1,0 +1,237 @@
+"""Protection follows the jobs: asked for, renewed, given up; and nobody waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from hurried import run
+from structlog.testing import capture_logs
+
+from archiver.errors import Temporary
+from archiver.worker import protection as module
+from archiver.worker.protection import Protection, ProtectionRefused, Terms
+
+QUICK = Terms(minutes=10, longest=10, idle=0.02, minute=0.004)  # a period of 40 ms
+
+
+class Orchestrator:
+    """Answers as *answers* has it, one after the other, and then well."""
+
+    def __init__(self, *answers: Exception) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+        self.told = asyncio.Condition()
+        self.seen: list[bool | Exception] = []
+
+    async def protect(self, minutes: int) -> None:
+        await self._note(f"protect for {minutes}")
+
+    async def release(self) -> None:
+        await self._note("release")
+
+    async def replaced(self) -> bool:
+        seen = self.seen.pop(0) if self.seen else False
+        if isinstance(seen, Exception):
+            raise seen
+        return seen
+
+    async def _note(self, what: str) -> None:
+        async with self.told:
+            self.asked.append(what)
+            self.told.notify_all()
+        if self.answers:
+            raise self.answers.pop(0)
+
+    async def until(self, *asked: str) -> None:
+        async with asyncio.timeout(10), self.told:
+            await self.told.wait_for(lambda: self.asked == list(asked))
+
+    async def until_asked(self, times: int) -> None:
+        async with asyncio.timeout(10), self.told:
+            await self.told.wait_for(lambda: len(self.asked) >= times)
+
+
+@asynccontextmanager
+async def keeping(orchestrator: Orchestrator, terms: Terms = QUICK) -> AsyncIterator[tuple[Protection, asyncio.Event]]:
+    refused = asyncio.Event()
+    protection = Protection(orchestrator, refused.set, terms)
+    task = asyncio.create_task(protection.keep())
+    try:
+        yield protection, refused
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_nothing_is_asked_while_nothing_runs() -> None:
+    orchestrator = Orchestrator()
+    async with keeping(orchestrator) as (protection, _):
+        protection.busy(0)
+        await asyncio.sleep(0.05)
+
+    assert orchestrator.asked == []
+
+
+async def test_a_job_is_protected_and_the_task_released_after_the_last_one() -> None:
+    orchestrator, slow = Orchestrator(), Terms(minutes=10, idle=0.02)
+    async with keeping(orchestrator, slow) as (protection, _):
+        protection.busy(1)
+        await orchestrator.until("protect for 10")
+        protection.busy(2)
+        protection.busy(1)
+        await asyncio.sleep(0.05)
+        assert orchestrator.asked == ["protect for 10"]
+        protection.busy(0)
+        await orchestrator.until("protect for 10", "release")
+        protection.busy(1)
+        await orchestrator.until("protect for 10", "release", "protect for 10")
+
+
+async def test_a_long_job_is_protected_again_and_again() -> None:
+    """G7"""
+    orchestrator = Orchestrator()
+    async with keeping(orchestrator) as (protection, _):
+        protection.busy(1)
+        await orchestrator.until_asked(4)
+
+    assert set(orchestrator.asked) == {"protect for 10"}
+
+
+def test_protection_is_renewed_long_before_it_ends() -> None:
+    """G7"""
+    assert 0 < Terms().renewal <= Terms().minutes * 60 / 5
+
+
+@pytest.mark.parametrize(
+    ("worked", "minutes"), [(0, 60), (30, 60), (31, 62), (300, 600), (24 * 60, 2880), (90_000, 2880)]
+)
+def test_a_job_that_takes_long_is_protected_for_longer(worked: float, minutes: int) -> None:
+    """G7: twice what it has taken; ECS takes 2,880 minutes at the most."""
+    assert Terms().wanted(worked * 60) == minutes
+
+
+async def test_short_jobs_one_after_the_other_share_one_protection() -> None:
+    orchestrator, patient = Orchestrator(), Terms(minutes=10, idle=30)
+    async with keeping(orchestrator, patient) as (protection, _):
+        for _ in range(5):
+            protection.busy(1)
+            await asyncio.sleep(0.01)
+            protection.busy(0)
+            await asyncio.sleep(0.01)
+
+    assert orchestrator.asked == ["protect for 10"]
+
+
+BLOCKED = ProtectionRefused("DEPLOYMENT_BLOCKED")
+
+
+async def test_a_refusal_is_told_once_and_jobs_go_on_while_it_is_asked_again() -> None:
+    """G6"""
+    orchestrator = Orchestrator(BLOCKED, BLOCKED, BLOCKED)
+    with capture_logs() as logs:
+        async with keeping(orchestrator) as (protection, drained):
+            protection.busy(1)
+            await orchestrator.until_asked(5)
+            assert not drained.is_set()
+
+    assert [line["event"] for line in logs] == ["protection.refused", "protection.works"]
+
+
+async def test_a_refused_renewal_leaves_the_protection_that_stands_until_the_first_moment_without_a_job() -> None:
+    """G6: so that scaling in can go on; short jobs would renew it for ever."""
+    orchestrator, patient = Orchestrator(), Terms(renew_every=1, idle=3600, minute=0.01)
+    async with keeping(orchestrator, patient) as (protection, drained):
+        protection.busy(1)
+        await orchestrator.until_asked(1)
+        orchestrator.answers = [BLOCKED] * 1000
+        await orchestrator.until_asked(3)
+        assert "release" not in orchestrator.asked
+        orchestrator.answers = []
+        orchestrator.answers = [BLOCKED]
+        await orchestrator.until_asked(len(orchestrator.asked) + 1)
+        protection.busy(0)
+        async with asyncio.timeout(10), orchestrator.told:
+            await orchestrator.told.wait_for(lambda: orchestrator.asked[-1] == "release")
+
+    assert not drained.is_set()
+
+
+async def test_a_task_that_is_replaced_drains_once_and_stays_protected_until_its_jobs_have_ended() -> None:
+    """G6: seen twice, so that a revision that is about to fail drains nobody."""
+    orchestrator = Orchestrator()
+    orchestrator.seen = [True, False, Temporary("no answer"), True, True, True]
+    with capture_logs() as logs:
+        async with keeping(orchestrator) as (protection, drained):
+            protection.busy(1)
+            await asyncio.wait_for(drained.wait(), 10)
+            asked = len(orchestrator.asked)
+            await orchestrator.until_asked(asked + 3)
+
+    assert asked == 6, "the first request comes with no look"
+    assert [line["event"] for line in logs] == ["protection.unseen", "protection.replaced"]
+    assert set(orchestrator.asked) == {"protect for 10"}
+
+
+async def test_a_failure_is_told_once_and_tried_again() -> None:
+    orchestrator = Orchestrator(Temporary("no answer"))
+    with capture_logs() as logs:
+        async with keeping(orchestrator) as (protection, refused):
+            protection.busy(1)
+            await orchestrator.until_asked(2)  # after the first pause
+            assert not refused.is_set()
+            await asyncio.sleep(0)
+
+    assert [line["event"] for line in logs] == ["protection.failed", "protection.works"]
+
+
+async def test_a_failure_is_tried_again_after_a_pause_and_not_after_a_whole_period(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "pause", lambda _: 0.01)
+    orchestrator = Orchestrator(Temporary("no answer"))
+    async with keeping(orchestrator, Terms(minutes=10)) as (protection, _):
+        protection.busy(1)
+        await orchestrator.until_asked(2)
+
+
+async def test_a_task_that_was_never_protected_is_not_released() -> None:
+    orchestrator = Orchestrator(Temporary("no answer"))
+    async with keeping(orchestrator) as (protection, _):
+        protection.busy(1)
+        await orchestrator.until_asked(1)
+        protection.busy(0)
+        await asyncio.sleep(0.1)
+
+    assert orchestrator.asked == ["protect for 10"]
+
+
+async def test_a_release_that_fails_is_no_trouble() -> None:
+    orchestrator, terms = Orchestrator(), Terms(minutes=10, idle=0.01)
+    async with keeping(orchestrator, terms) as (protection, refused):
+        protection.busy(1)
+        await orchestrator.until_asked(1)
+        orchestrator.answers = [Temporary("no answer")]
+        protection.busy(0)
+        await orchestrator.until("protect for 10", "release")
+        protection.busy(1)
+        await orchestrator.until_asked(3)
+
+    assert not refused.is_set()
+
+
+def test_a_release_that_fails_is_tried_until_it_is_done() -> None:
+    """Protection may stand for two days: an idle task that keeps it could not be scaled away."""
+
+    async def day() -> None:
+        orchestrator = Orchestrator()
+        async with keeping(orchestrator, Terms()) as (protection, _):
+            protection.busy(1)
+            await asyncio.sleep(60)
+            orchestrator.answers = [Temporary("no answer"), BLOCKED]
+            protection.busy(0)
+            await asyncio.sleep(60)
+
+        assert orchestrator.asked == ["protect for 60", "release", "release", "release"]
+
+    run(day())

@@ -1,0 +1,516 @@
+"""One message to its end: each row of the table in `archiver.worker.settle`, on the queue in memory."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from fakes import MemoryObserver, MemoryQueue
+from structlog.testing import capture_logs
+
+from archiver.errors import ConfigurationFault, LeaseLost, Rejected, Temporary
+from archiver.ports import Done, Message, QueueFacts, Rejection
+from archiver.worker import settle
+from archiver.worker.gate import Gate
+from archiver.worker.settle import Settler
+
+DONE = Done("succeeded", 3, 100, "key", reused=False)
+
+
+@dataclass
+class ScriptedJob:
+    """A Job that does *acts*, one a run; the last one again and again. Rejections go to *queue*."""
+
+    queue: MemoryQueue
+    acts: list[Done | Exception | Callable[[], Awaitable[Done]]]
+    rejecting: list[Exception] = field(default_factory=list)
+    answering: list[Exception] = field(default_factory=list)
+    runs: int = 0
+    answered: int = 0
+
+    def identify(self, message: Message) -> str | None:
+        return "job"
+
+    async def run(self, message: Message, confirm: Callable[[], None]) -> Done:
+        self.runs += 1
+        act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
+        if isinstance(act, Exception):
+            raise act
+        return act if isinstance(act, Done) else await act()
+
+    async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        confirm()
+        if self.rejecting:
+            raise self.rejecting.pop(0)
+        await self.queue.reject(message, Rejection(rejection.code, rejection.message, "g", "d"))
+
+    async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        confirm()
+        if self.answering:
+            raise self.answering.pop(0)
+        self.answered += 1
+
+
+@dataclass
+class Scene:
+    queue: MemoryQueue
+    dead: MemoryQueue
+    gate: Gate
+    observer: MemoryObserver = field(default_factory=MemoryObserver)
+
+    async def settle(self, *acts: Done | Exception | Callable[[], Awaitable[Done]], **kwargs: object) -> ScriptedJob:
+        job = ScriptedJob(self.queue, list(acts))
+        job.rejecting = list(kwargs.pop("rejecting", []))  # type: ignore[call-overload]
+        job.answering = list(kwargs.pop("answering", []))  # type: ignore[call-overload]
+        settler = Settler(self.queue, self.queue.facts, job, self.gate, self.observer, **kwargs)  # type: ignore[arg-type]
+        self.queue.put("body")
+        (message,) = await self.queue.receive(1)
+        await settler.handle(message)
+        return job
+
+    async def again(self, job: ScriptedJob) -> None:
+        """The message that was given back is received once more."""
+        self.queue.show()
+        (message,) = await self.queue.receive(1)
+        await Settler(self.queue, self.queue.facts, job, self.gate, self.observer).handle(message)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    dead = MemoryQueue()
+    facts = QueueFacts("arn", visibility=30, max_receives=3, dead_letter_arn="dead")
+    return Scene(MemoryQueue(facts, dead_letters=dead), dead, Gate())
+
+
+@pytest.fixture(autouse=True)
+def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, object]]]:
+    monkeypatch.setattr(settle, "pause", lambda attempt: 0.01 * attempt)
+    with capture_logs() as captured:
+        yield captured  # type: ignore[misc]
+
+
+def events(logs: list[dict[str, object]]) -> list[object]:
+    return [line["event"] for line in logs]
+
+
+async def test_a_done_job_deletes_its_message_and_says_what_it_did(scene: Scene, logs: list[dict[str, object]]) -> None:
+    await scene.settle(DONE)
+
+    assert scene.queue.messages == []
+    assert events(logs) == ["job.received", "job.done"]
+    assert {"files": 3, "bytes": 100, "status": "succeeded"}.items() <= logs[-1].items()
+
+
+async def test_a_failed_delete_is_no_failed_job(scene: Scene, logs: list[dict[str, object]]) -> None:
+    """The message comes again, and the archive is found there."""
+    scene.queue.faults.plan("delete", Temporary("500"), times=0)
+
+    await scene.settle(DONE)
+
+    assert len(scene.queue.messages) == 1
+    assert events(logs)[-2:] == ["job.done", "job.delete_failed"]
+
+
+async def test_a_rejection_goes_to_the_dead_letter_queue_and_deletes(scene: Scene) -> None:
+    await scene.settle(Rejected("too_large", "huge"))
+
+    assert scene.queue.messages == []
+    assert scene.dead.messages[0].attributes["ErrorCode"].value == "too_large"
+
+
+async def test_a_rejection_that_cannot_be_sent_keeps_the_message(scene: Scene, logs: list[dict[str, object]]) -> None:
+    await scene.settle(Rejected("too_large", "huge"), rejecting=[Temporary("no dead-letter queue")])
+
+    assert len(scene.queue.messages) == 1
+    assert events(logs)[-1] == "job.rejection_failed"
+    assert scene.queue.hidden[-1][1] >= 1
+
+
+async def test_a_temporary_failure_gives_the_message_back_for_a_while(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """Never for 0 seconds: that would be a hot loop."""
+    await scene.settle(Temporary("throttled"))
+
+    assert events(logs)[-1] == "job.retried"
+    assert 1 <= scene.queue.hidden[-1][1] <= 4
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (Temporary("throttled"), "retries_exhausted"),
+        (Temporary("denied", rejection=Rejected("source_denied", "all")), "source_denied"),
+    ],
+)
+async def test_the_last_receive_that_the_redrive_policy_allows_ends_in_a_rejection(
+    scene: Scene, error: Temporary, code: str
+) -> None:
+    scene.queue.facts = QueueFacts("arn", visibility=30, max_receives=1, dead_letter_arn="dead")
+
+    await scene.settle(error)
+
+    assert scene.dead.messages[0].attributes["ErrorCode"].value == code
+
+
+async def test_a_defect_of_ours_is_tried_once_more_and_then_rejected(scene: Scene) -> None:
+    """A defect of one moment is none of the request; and it never ends the worker."""
+    job = await scene.settle(ZeroDivisionError("ours"))
+    assert scene.dead.messages == []
+
+    await scene.again(job)
+
+    assert scene.dead.messages[0].attributes["ErrorCode"].value == "internal"
+
+
+async def test_a_defect_on_the_only_receive_that_is_allowed_is_rejected_as_that(scene: Scene) -> None:
+    scene.queue.facts = QueueFacts("arn", visibility=30, max_receives=1, dead_letter_arn="dead")
+
+    await scene.settle(ZeroDivisionError("ours"))
+
+    assert scene.dead.messages[0].attributes["ErrorCode"].value == "internal"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
+async def test_memory_and_threads_that_run_out_are_no_fault_of_the_message(
+    scene: Scene, logs: list[dict[str, object]], error: Exception
+) -> None:
+    job = await scene.settle(error)
+    await scene.again(job)
+
+    assert events(logs).count("job.retried") == 2
+    assert scene.dead.messages == []
+
+
+async def test_an_error_of_the_machine_is_temporary(scene: Scene, logs: list[dict[str, object]]) -> None:
+    """No file descriptors left, say."""
+    await scene.settle(OSError(24, "Too many open files"))
+
+    assert events(logs)[-1] == "job.retried"
+
+
+async def test_a_configuration_fault_holds_the_message_and_shuts_the_gate_until_it_is_mended(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """Not given back: every receive counts towards the dead-letter queue."""
+    shut: list[float | None] = []
+
+    async def look() -> Done:
+        shut.append(scene.gate.shut_for)
+        return DONE
+
+    job = await scene.settle(ConfigurationFault("denied"), ConfigurationFault("denied"), look)
+
+    assert job.runs == 3
+    assert shut == [None]
+    assert scene.gate.shut_for == 0
+    assert scene.queue.messages == []
+    assert events(logs) == ["job.received", "worker.paused", "worker.paused", "worker.resumed", "job.done"]
+
+
+async def test_a_configuration_fault_while_rejecting_is_held_too(scene: Scene) -> None:
+    """The failure queue is gone: the rejection waits, and is sent when it is back."""
+    await scene.settle(Rejected("too_large", "x"), rejecting=[ConfigurationFault("gone")])
+
+    assert len(scene.dead.messages) == 1
+    assert scene.queue.messages == []
+
+
+async def test_a_failure_queue_that_is_gone_is_waited_for_without_a_second_dead_letter(scene: Scene) -> None:
+    job = await scene.settle(Rejected("too_large", "x"), answering=[ConfigurationFault("gone")] * 2)
+
+    assert len(scene.dead.messages) == 1
+    assert job.answered == 1
+    assert scene.queue.messages == []
+
+
+async def test_a_delete_that_hangs_is_given_up_before_the_lease_ends(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """Begun again later, it might delete what is someone else's by then."""
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    scene.queue.faults.plan("delete", delay=60, times=0)
+
+    await scene.settle(DONE)
+
+    assert scene.queue.faults.calls["delete"] == 1
+    assert events(logs)[-1] == "job.delete_failed"
+
+
+@pytest.mark.parametrize("where", ["run", "reject"])
+async def test_a_fault_that_outlasts_the_twelve_hours_gives_the_message_back_for_fifteen_minutes(
+    scene: Scene, where: str
+) -> None:
+    """Never rejected: a bad deploy must not empty the queue."""
+    fault = ConfigurationFault("denied")
+    if where == "run":
+        await scene.settle(fault, longest=0.07)
+    else:
+        await scene.settle(Rejected("too_large", "x"), rejecting=[fault] * 100, longest=0.07)
+
+    assert scene.queue.hidden[-1][1] == 900
+    assert scene.dead.messages == []
+
+
+async def test_a_job_that_nears_the_twelve_hours_is_rejected(scene: Scene) -> None:
+    """`time_limit`, while SQS still lets us keep the message."""
+
+    async def long() -> Done:
+        await asyncio.sleep(60)
+        return DONE
+
+    await scene.settle(long, longest=0.07)
+
+    assert scene.dead.messages[0].attributes["ErrorCode"].value == "time_limit"
+
+
+async def test_a_job_whose_time_ends_while_a_store_is_down_goes_back(scene: Scene) -> None:
+    """Never rejected: the twelve hours were not the job's."""
+    scene.gate.hold()
+
+    async def long() -> Done:
+        await asyncio.sleep(60)
+        return DONE
+
+    await scene.settle(long, longest=0.07)
+
+    assert scene.queue.hidden[-1][1] == 900
+    assert scene.dead.messages == []
+
+
+async def test_a_delete_that_is_refused_holds_the_message_until_it_is_allowed(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """Done and answered, it would come again and again, until the redrive policy takes it."""
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    scene.queue.faults.plan("delete", ConfigurationFault("denied"), times=40)
+    shut: list[float | None] = []
+    settled = scene.queue.hide
+
+    async def looked(message: Message, seconds: int) -> None:
+        shut.append(scene.gate.shut_for)
+        await settled(message, seconds)
+
+    scene.queue.hide = looked  # type: ignore[method-assign]
+    job = await scene.settle(DONE)
+
+    assert job.runs == 1
+    assert scene.queue.messages == []
+    assert len(shut) > 1 and set(shut) == {None}  # renewed meanwhile, and nothing else received
+    assert scene.gate.shut_for == 0
+    assert events(logs)[-1] == "worker.resumed"
+
+
+async def test_a_lease_that_sqs_does_not_let_us_renew_makes_the_worker_rest(scene: Scene) -> None:
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    scene.queue.faults.plan("hide", ConfigurationFault("denied"), times=0)
+
+    async def long() -> Done:
+        await asyncio.sleep(60)
+        return DONE
+
+    await scene.settle(long)
+
+    assert scene.observer.seen[-1].outcome == "lease_lost"
+    assert (scene.gate.shut_for or 0) > 50
+
+
+async def test_a_time_out_of_the_jobs_own_is_temporary(scene: Scene, logs: list[dict[str, object]]) -> None:
+    await scene.settle(TimeoutError("inner"))
+
+    assert events(logs)[-1] == "job.retried"
+
+
+async def test_a_lost_lease_leaves_the_message_alone(scene: Scene, logs: list[dict[str, object]]) -> None:
+    await scene.settle(LeaseLost("stale"))
+
+    assert events(logs)[-1] == "job.lease_lost"
+    assert scene.queue.hidden == []
+    assert len(scene.queue.messages) == 1
+
+
+async def test_a_lease_lost_before_the_rejection_rejects_nothing(scene: Scene) -> None:
+    """The heartbeat finds it out while the job fails: nothing is sent."""
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    scene.queue.faults.plan("hide", LeaseLost("stale"), times=0)
+
+    async def slow() -> Done:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            raise Rejected("too_large", "late")
+
+    await scene.settle(slow)
+
+    assert scene.dead.messages == []
+
+
+async def test_a_job_cancelled_by_a_shutdown_goes_back_after_a_short_delay(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    begun = asyncio.Event()
+
+    async def long() -> Done:
+        begun.set()
+        await asyncio.sleep(60)
+        return DONE
+
+    task = asyncio.create_task(scene.settle(long))
+    await begun.wait()
+    task.cancel()
+    await task
+
+    assert events(logs)[-1] == "job.returned"
+    assert scene.queue.hidden[-1][1] == settle.SHORT_DELAY
+
+
+async def test_a_process_that_stood_still_asks_nothing_about_a_message_that_is_not_its_own_any_more(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """Frozen past its lease and then stopped: giving the message back would cut short what is someone else's."""
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    begun = asyncio.Event()
+
+    async def frozen() -> Done:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            time.sleep(1.0)  # noqa: ASYNC251 - nothing goes on meanwhile, the heartbeat neither
+        return DONE
+
+    task = asyncio.create_task(scene.settle(frozen))
+    await begun.wait()
+    task.cancel()
+    await task
+
+    assert scene.queue.faults.calls["hide"] == 0
+    assert events(logs)[-1] == "job.return_failed"
+
+
+async def test_a_job_that_ends_after_its_lease_is_lost_and_not_done(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+
+    async def frozen() -> Done:
+        time.sleep(1.0)  # noqa: ASYNC251 - nothing goes on meanwhile, the heartbeat neither
+        return DONE
+
+    await scene.settle(frozen)
+
+    assert events(logs)[-1] == "job.lease_lost"
+    assert scene.queue.faults.calls["delete"] == 0
+    assert scene.observer.seen[-1].outcome == "lease_lost"
+
+
+async def test_a_message_that_came_too_late_goes_back_at_once(scene: Scene, logs: list[dict[str, object]]) -> None:
+    settler = Settler(scene.queue, scene.queue.facts, ScriptedJob(scene.queue, [DONE]), scene.gate, scene.observer)
+    scene.queue.put("body")
+    (message,) = await scene.queue.receive(1)
+    scene.queue.faults.plan("hide", Temporary("500"))
+
+    await settler.give_back_unstarted(message)
+
+    assert scene.queue.visible == [message.id]
+    assert events(logs) == ["job.returned"]
+
+
+async def test_a_message_that_cannot_be_given_back_comes_back_by_itself(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    scene.queue.faults.plan("hide", Temporary("500"), times=0)
+
+    await scene.settle(Temporary("throttled"))
+
+    assert events(logs)[-1] == "job.return_failed"
+
+
+async def test_a_shorter_rest_does_not_end_a_longer_one(scene: Scene) -> None:
+    scene.gate.rest(60)
+    scene.gate.rest(1)
+
+    shut_for = scene.gate.shut_for
+    assert shut_for is not None
+    assert shut_for > 50
+
+
+async def test_a_job_that_is_cancelled_while_a_fault_holds_it_holds_nothing_any_more(scene: Scene) -> None:
+    failed = asyncio.Event()
+
+    async def fail() -> Done:
+        failed.set()
+        raise ConfigurationFault("denied")
+
+    task = asyncio.create_task(scene.settle(fail))
+    await failed.wait()
+    await asyncio.sleep(0)
+    assert scene.gate.held == 1
+    task.cancel()
+    await task
+
+    assert scene.gate.held == 0
+
+
+async def test_a_rest_shuts_the_gate_for_its_time(scene: Scene) -> None:
+    await scene.settle(Temporary("denied", rest=60))
+
+    shut_for = scene.gate.shut_for
+    assert shut_for is not None
+    assert 59 < shut_for <= 60
+
+
+async def test_a_failure_on_the_way_out_of_a_shutdown_rejects_nothing(
+    scene: Scene, logs: list[dict[str, object]]
+) -> None:
+    """A group of tasks that is failing already swallows the cancellation: what it raises is no verdict on the job."""
+    begun = asyncio.Event()
+
+    async def failing() -> Done:
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ValueError("late") from None
+        return DONE
+
+    task = asyncio.create_task(scene.settle(failing))
+    await begun.wait()
+    scene.gate.over = True
+    task.cancel()
+    await task
+
+    assert scene.dead.messages == []
+    assert events(logs)[-1] == "job.returned"
+
+
+async def test_a_message_is_not_given_back_after_the_lease(scene: Scene, logs: list[dict[str, object]]) -> None:
+    """It would cut short what is someone else's by then."""
+    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    scene.queue.faults.plan("hide", delay=60, times=0)
+
+    await scene.settle(Temporary("throttled"))
+
+    assert events(logs)[-1] == "job.return_failed"
+    assert scene.queue.hidden == []
+
+
+async def test_a_failure_inside_a_group_of_tasks_is_sorted_as_any_other(scene: Scene) -> None:
+    """A group that fails while it is waited for leaves its parent marked as cancelled, which nobody asked for."""
+
+    async def part() -> None:
+        await asyncio.sleep(0)
+        raise Rejected("too_large", "x")
+
+    async def grouped() -> Done:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(part())
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        return DONE
+
+    await scene.settle(grouped)
+
+    assert scene.dead.messages[0].attributes["ErrorCode"].value == "too_large"
