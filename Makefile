@@ -137,7 +137,7 @@ fuzz: $(VENV)/.ready ## what the worst bodies of 1 MiB cost: event loop, CPU, me
 
 .PHONY: bench
 bench: $(VENV)/.ready ## this project against its peers, about 5 minutes; BENCH_FLAGS=--quick about 1
-	@$(BIN)/python bench/run.py $(BENCH_FLAGS)
+	@$(BIN)/python bench/compare.py $(BENCH_FLAGS)
 
 .PHONY: simulate
 simulate: $(VENV)/plot/.ready ## a day of the scaling policy: the table of docs/scaling.md, and its picture

@@ -2,15 +2,15 @@
 
 import sys
 
-from archiver.worker.signals import leave_on_signal, stopping
+from archiver.worker.signals import exit_on_signal, stop_signals
 
 
 def main() -> None:
     """Listen for signals first: all else takes a second to import."""
     if sys.argv[1:2] in ([], ["run"]):
-        stopping.listen()
+        stop_signals.listen()
     else:
-        leave_on_signal()
+        exit_on_signal()
     from archiver.cli import main as command  # noqa: PLC0415 - late: see above
 
     command()

@@ -8,35 +8,35 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import aioboto3
 import structlog
 
-from archiver.aws.clients import Clients, Limits, open_clients
+from archiver.aws.clients import ClientLimits, Clients, open_clients
 from archiver.aws.endpoint import UnusableNameError
 from archiver.aws.s3 import S3Store
 from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.session import Network, open_network
 from archiver.aws.sqs import SqsNotifier
-from archiver.core.draft import Rules
-from archiver.core.locations import PROBE, AllowList, Location, PlainLinks
-from archiver.doors.start import Means, open_source, opened, reached, settings_told
+from archiver.core.draft import ArchiveRules
+from archiver.core.locations import PROBE_KEY, AllowList, Location, PlainLinks
+from archiver.doors.start import Means, as_settings_errors, check_reachable, open_source, open_with_credentials
 from archiver.jobs.archive import Builder
 from archiver.jobs.pipeline import Answers, Pipeline
 from archiver.ports import Links
 from archiver.settings import Environment, Settings, SettingsError
-from archiver.stages.budget import Budget
+from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
-from archiver.stages.limiter import Limiter
-from archiver.telemetry.observers import Watched, watched
-from archiver.worker.breaker import Health
-from archiver.worker.gate import Gate
-from archiver.worker.guarded import GuardedNotifier, GuardedReader, GuardedSource, GuardedStore, Sources
-from archiver.worker.heartbeat import Pulse
-from archiver.worker.loop import Pace, Worker
+from archiver.stages.limiter import AdaptiveLimiter
+from archiver.telemetry.observers import MonitoredParts, monitoring
+from archiver.worker.breaker import CircuitBreakers
+from archiver.worker.gate import ReceiveGate
+from archiver.worker.guarded import GuardedNotifier, GuardedReader, GuardedSource, GuardedStore, SourceProbes
+from archiver.worker.heartbeat import Heartbeat
+from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.protection import Protector
 from archiver.worker.settle import Settler
 
 log = structlog.get_logger(__name__)
 
-READS_AT_ONCE = 128  # of the whole worker
+MAX_CONCURRENT_READS = 128  # of the whole worker
 
 
 async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], object] | None = None) -> int:
@@ -48,40 +48,47 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     variables are of no use.
     """
     log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
-    _warn(settings)
-    limits = Limits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
-    pulse, gate, budget = Pulse(), Gate(), Budget(settings.memory_budget)
-    health = Health(gate)
-    async with networked(settings) as (network, reader), linked(settings, network.session) as links:
-        fetcher = Fetcher(GuardedReader(reader, _sources(settings, reader), health), Limiter(READS_AT_ONCE))
-        seen = Watched(pulse, gate, budget, fetcher, stop)
-        async with watched(settings, seen, write or sys.stdout.write, _ecs_agent) as watch, AsyncExitStack() as stack:
-            clients = await opened(lambda: stack.enter_async_context(open_clients(limits, network)), pulse, stop)
+    _log_insecure_settings(settings)
+    limits = ClientLimits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
+    heartbeat, gate, budget = Heartbeat(), ReceiveGate(), BufferPool(settings.memory_budget)
+    breakers = CircuitBreakers(gate)
+    async with open_reader(settings) as (network, reader), open_links(settings, network.session) as links:
+        fetcher = Fetcher(
+            GuardedReader(reader, _source_probes(settings, reader), breakers), AdaptiveLimiter(MAX_CONCURRENT_READS)
+        )
+        parts = MonitoredParts(heartbeat, gate, budget, fetcher, stop)
+        async with (
+            monitoring(settings, parts, write or sys.stdout.write, _ecs_agent) as monitor,
+            AsyncExitStack() as stack,
+        ):
+            clients = await open_with_credentials(
+                lambda: stack.enter_async_context(open_clients(limits, network)), heartbeat, stop
+            )
             queues = _queues(settings, clients) if clients else {}
-            source = await open_source(settings, Means(clients, queues, reader), pulse, stop) if clients else None
+            source = await open_source(settings, Means(clients, queues, reader), heartbeat, stop) if clients else None
             if clients is None or source is None:
                 log.info("worker.stopped")
                 return 0
-            rules = rules_of(settings)
-            kept = GuardedStore(S3Store(clients, settings.destination_bucket), health)
+            rules = archive_rules(settings)
+            store = GuardedStore(S3Store(clients, settings.destination_bucket), breakers)
             pipeline = Pipeline(
                 rules,
-                Builder(rules, fetcher=fetcher, store=kept, budget=budget),
+                Builder(rules, fetcher=fetcher, store=store, budget=budget),
                 queue_arn=source.facts.arn,
-                store=kept,
-                source=GuardedSource(source, health),
-                answers=_answers(queues, health),
+                store=store,
+                source=GuardedSource(source, breakers),
+                answers=_answers(queues, breakers),
                 links=links,
             )
             worker = Worker(
                 source,
-                Settler(source, source.facts, pipeline, gate, watch),
+                Settler(source, source.facts, pipeline, gate, monitor),
                 gate,
-                Pace(settings.max_concurrent_jobs, settings.wait_seconds, settings.grace_seconds),
-                pulse=pulse,
-                busy=watch.busy,
+                WorkerLimits(settings.max_concurrent_jobs, settings.wait_seconds, settings.grace_seconds),
+                heartbeat=heartbeat,
+                on_running_changed=monitor.on_running_changed,
             )
-            watch.started()
+            monitor.mark_started()
             log.info("worker.ready", visibility=source.facts.visibility, max_receives=source.facts.max_receives)
             await worker.run(stop)
     return 0
@@ -93,17 +100,17 @@ def _ecs_agent(uri: str) -> AbstractAsyncContextManager[Protector]:
     return open_agent(uri)
 
 
-def _sources(settings: Settings, reader: S3Reader) -> Sources:
+def _source_probes(settings: Settings, reader: S3Reader) -> SourceProbes:
     bucket = settings.source_bucket
     allowed = AllowList.parse(settings.allowed_sources, settings.destination_bucket)
-    at_large = Location(settings.destination_bucket, PROBE)
-    return Sources(bucket, allowed.probe(bucket) if bucket else None, lambda: reached(reader, at_large))
+    at_large = Location(settings.destination_bucket, PROBE_KEY)
+    return SourceProbes(bucket, allowed.probe(bucket) if bucket else None, lambda: check_reachable(reader, at_large))
 
 
-def _answers(queues: dict[str, SqsNotifier | None], health: Health) -> Answers:
+def _answers(queues: dict[str, SqsNotifier | None], breakers: CircuitBreakers) -> Answers:
     """Jobs wait for the queues of answers; nobody waits for the one that is told of progress."""
     success, failure = (
-        queue and GuardedNotifier(queue, name, health)
+        queue and GuardedNotifier(queue, name, breakers)
         for name, queue in queues.items()
         if name in ("SQS_DESTINATION_QUEUE", "SQS_FAILURE_QUEUE")
     )
@@ -121,32 +128,34 @@ def _queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | Non
 
 
 @asynccontextmanager
-async def connected(limits: Limits, settings: Environment | None = None) -> AsyncIterator[tuple[Clients, S3Reader]]:
+async def open_aws(
+    limits: ClientLimits, settings: Environment | None = None
+) -> AsyncIterator[tuple[Clients, S3Reader]]:
     """
-    Every client that a worker needs. Raises SettingsError where the `AWS_*` variables are of no use, CredentialsFault
+    Every client that a worker needs. Raises SettingsError where the `AWS_*` variables are of no use, CredentialsError
     where a provider of credentials gives none.
     """
-    async with networked(settings) as (network, reader), AsyncExitStack() as stack:
-        with settings_told():
+    async with open_reader(settings) as (network, reader), AsyncExitStack() as stack:
+        with as_settings_errors():
             clients = await stack.enter_async_context(open_clients(limits, network))
         yield clients, reader
 
 
 @asynccontextmanager
-async def networked(settings: Environment | None = None) -> AsyncIterator[tuple[Network, S3Reader]]:
-    """The way to AWS, and the reader of objects on it. Raises SettingsError as `connected` does."""
-    with settings_told():
-        network = await open_network(headers_of(settings) if settings else None)
+async def open_reader(settings: Environment | None = None) -> AsyncIterator[tuple[Network, S3Reader]]:
+    """The way to AWS, and the reader of objects on it. Raises SettingsError as `open_aws` does."""
+    with as_settings_errors():
+        network = await open_network(request_headers(settings) if settings else None)
     if settings is not None:
-        _placed(settings, network)
-    reader = S3Reader(network.session, network.endpoint, network.wire)
+        _check_bucket_names(settings, network)
+    reader = S3Reader(network.session, network.endpoint, network.transport_config)
     try:
         yield network, reader
     finally:
         await reader.close()
 
 
-def _placed(settings: Environment, network: Network) -> None:
+def _check_bucket_names(settings: Environment, network: Network) -> None:
     """Raises SettingsError where a bucket of the settings can't be had at this endpoint."""
     problems = []
     for name, bucket in (
@@ -154,14 +163,14 @@ def _placed(settings: Environment, network: Network) -> None:
         ("S3_DESTINATION_BUCKET", settings.destination_bucket),
     ):
         try:
-            network.endpoint.place(bucket or "unset")
+            network.endpoint.resolve(bucket or "unset")
         except UnusableNameError as error:
             problems.append(f"{name}: {error}")
     if problems:
         raise SettingsError(problems)
 
 
-def headers_of(settings: Environment) -> S3Headers:
+def request_headers(settings: Environment) -> S3Headers:
     """What the settings add to requests to S3."""
     named = ((settings.source_bucket, settings.source_owner), (settings.destination_bucket, settings.bucket_owner))
     return S3Headers(
@@ -173,10 +182,10 @@ def headers_of(settings: Environment) -> S3Headers:
     )
 
 
-def rules_of(settings: Environment) -> Rules:
+def archive_rules(settings: Environment) -> ArchiveRules:
     """What of the settings bears on what goes into an archive and where it goes."""
     destination = settings.destination_bucket or ""
-    return Rules(
+    return ArchiveRules(
         source_bucket=settings.source_bucket,
         destination_bucket=destination,
         allowed=AllowList.parse(settings.allowed_sources, destination),
@@ -189,10 +198,10 @@ def rules_of(settings: Environment) -> Rules:
 
 
 @asynccontextmanager
-async def linked(settings: Environment, session: aioboto3.Session) -> AsyncIterator[Links]:
+async def open_links(settings: Environment, session: aioboto3.Session) -> AsyncIterator[Links]:
     """How archives are linked to; *session* signs links where the settings say so. Raises SettingsError."""
     if settings.links is None:
-        yield links_of(settings)
+        yield build_links(settings)
         return
     from archiver.aws.presigned import presigned_links  # noqa: PLC0415 - nothing of it where it is off
 
@@ -200,21 +209,23 @@ async def linked(settings: Environment, session: aioboto3.Session) -> AsyncItera
         yield links
 
 
-def links_of(settings: Environment) -> Links:
+def build_links(settings: Environment) -> Links:
     """How archives are linked to without S3's own signatures. Raises SettingsError where the key can't sign."""
     bucket = settings.destination_bucket or ""
     if settings.cloudfront_key_id is None or settings.cloudfront_private_key is None or settings.base_url is None:
         return PlainLinks(settings.base_url, bucket)
-    from archiver.aws.signed_urls import Base, KeyProblemError, SignedLinks  # noqa: PLC0415 - late: cryptography
+    from archiver.aws.signed_urls import InvalidKeyError, LinkBase, SignedLinks  # noqa: PLC0415 - late: cryptography
 
     key = settings.cloudfront_private_key.get_secret_value()
     try:
-        return SignedLinks(Base(settings.base_url, bucket), settings.cloudfront_key_id, key, settings.link_expires_in)
-    except KeyProblemError as problem:
+        return SignedLinks(
+            LinkBase(settings.base_url, bucket), settings.cloudfront_key_id, key, settings.link_expires_in
+        )
+    except InvalidKeyError as problem:
         raise SettingsError([f"CLOUDFRONT_PRIVATE_KEY: {problem}"]) from None
 
 
-def _warn(settings: Settings) -> None:
+def _log_insecure_settings(settings: Settings) -> None:
     if settings.key_secret is None:
         log.warning(
             "settings.no_key_secret", effect="who knows a job_id can compute its archive's key; set ARCHIVE_KEY_SECRET"

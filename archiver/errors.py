@@ -3,11 +3,11 @@ What can go wrong, sorted by what the worker does about it.
 
     ArchiverError
     ├── Rejected             trying again can't help: dead-letter queue, failure answer, delete
-    ├── Temporary            may pass: the message goes back for a while
-    │   ├── Interrupted      one read or call broke off; says how far it came and whether we were throttled
+    ├── TransientError            may pass: the message goes back for a while
+    │   ├── TransferInterrupted      one read or call broke off; says how far it came and whether we were throttled
     │   └── Answered         the other side is well, and does not take this one thing as it is
     │       └── Undeliverable  no queue takes the message: it stays, and the redrive policy has it in the end
-    ├── ConfigurationFault   ours to mend: keep the message, pause, try again in place
+    ├── ConfigurationError   ours to mend: keep the message, pause, try again in place
     │   └── CredentialsRefused  by a source: ours to mend only where the destination refuses them, too
     ├── LeaseLost            the message may be someone else's by now: write nothing more
     ├── SourceUnavailable    one object can't be had (missing, denied, archived): the plan collects these
@@ -62,21 +62,21 @@ class Rejected(ArchiverError):
         self.sources = tuple(sources)
 
 
-class Temporary(ArchiverError):
+class TransientError(ArchiverError):
     """
     Something failed that may work later. *rejection*: what to say where no later is left (else `retries_exhausted`);
-    *rest*: seconds for which nothing should be received. *waited*: the call had been held, as its place was down: what
-    had failed before, and how long ago, says nothing of it.
+    *receive_pause*: seconds for which nothing should be received. *was_paused*: the call had been held, as its place
+    was down: what had failed before, and how long ago, says nothing of it.
     """
 
-    def __init__(self, reason: str, *, rejection: Rejected | None = None, rest: float = 0.0) -> None:
+    def __init__(self, reason: str, *, rejection: Rejected | None = None, receive_pause: float = 0.0) -> None:
         super().__init__(reason)
         self.rejection = rejection
-        self.rest = rest
-        self.waited = False
+        self.receive_pause = receive_pause
+        self.was_paused = False
 
 
-class Interrupted(Temporary):
+class TransferInterrupted(TransientError):
     """
     One call broke off. *received* bytes of what was asked had arrived, in order, and are good.
     *throttled*: the other side asked us to slow down.
@@ -88,19 +88,19 @@ class Interrupted(Temporary):
         self.throttled = throttled
 
 
-class Answered(Temporary):
+class RequestRefused(TransientError):
     """What was asked is refused for its own sake (its bytes, its size): no outage, however often it comes."""
 
 
-class Undeliverable(Answered):
+class Undeliverable(RequestRefused):
     """A queue does not take this message; or there is no dead-letter queue, or it is gone or refuses us."""
 
 
-class ConfigurationFault(ArchiverError):
+class ConfigurationError(ArchiverError):
     """Credentials, the destination bucket or an answer queue are refused or gone: no message's fault."""
 
 
-class CredentialsRefused(ConfigurationFault):
+class CredentialsRefused(ConfigurationError):
     """
     A source refuses our credentials, clock or region; *code* is the store's own. *location*: the object that was asked
     for, as soon as it is known.
@@ -146,7 +146,7 @@ class ArchiveExists(ArchiverError):
     """The archive's key is taken: a finished archive is never overwritten."""
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first cause of a group: one failure ends a job, and the others are what its cancellations brought about."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):

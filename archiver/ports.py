@@ -54,21 +54,21 @@ class MessageSource(Protocol):
     """The queue that jobs come from."""
 
     async def receive(self, limit: int) -> list[Message]:
-        """Wait for up to *limit* (1 to 10) messages; an empty list after the wait. Raises Temporary."""
+        """Wait for up to *limit* (1 to 10) messages; an empty list after the wait. Raises TransientError."""
 
     async def hide(self, message: Message, seconds: int) -> None:
         """
-        Keep *message* invisible for *seconds* from now (0: give it back). Raises Temporary; LeaseLost on a stale
+        Keep *message* invisible for *seconds* from now (0: give it back). Raises TransientError; LeaseLost on a stale
         receipt.
         """
 
     async def delete(self, message: Message) -> None:
-        """End *message*. Raises Temporary; LeaseLost on a stale receipt."""
+        """End *message*. Raises TransientError; LeaseLost on a stale receipt."""
 
     async def reject(self, message: Message, rejection: "Rejection") -> None:
         """
-        Send the untouched body to the dead-letter queue, with the reason. Raises Temporary; Undeliverable where there
-        is none that takes it.
+        Send the untouched body to the dead-letter queue, with the reason. Raises TransientError; Undeliverable where
+        there is none that takes it.
         """
 
 
@@ -86,14 +86,14 @@ class ObjectReader(Protocol):
     """Reads objects, wherever they are. One attempt a call: patience is the caller's."""
 
     async def head(self, location: Location) -> ObjectInfo:
-        """Raises SourceUnavailable (missing, denied, archived), Interrupted, CredentialsRefused."""
+        """Raises SourceUnavailable (missing, denied, archived), TransferInterrupted, CredentialsRefused."""
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         """
         Fill the views of *into*, one after the other, with the object's bytes from *start* on.
 
-        Raises Interrupted with the number of good bytes received so far; SourceChanged where the object is gone or has
-        another ETag; SourceUnavailable where it may not be read, whatever HEAD says; CredentialsRefused.
+        Raises TransferInterrupted with the number of good bytes received so far; SourceChanged where the object is gone
+        or has another ETag; SourceUnavailable where it may not be read, whatever HEAD says; CredentialsRefused.
         """
 
 
@@ -125,20 +125,20 @@ class StoredArchive:
 class MultipartUpload(Protocol):
     """An archive on its way. Nobody sees it before `complete`."""
 
-    async def part(self, number: int, body: memoryview, crc32: int) -> None:
+    async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         """
         Send part *number* (from 1). *body* must not change until this returns. Raises ArchiveExists where the upload
-        is gone. Raises Temporary, ConfigurationFault.
+        is gone. Raises TransientError, ConfigurationError.
         """
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         """
-        Make the archive appear, *size* bytes, whole; say what stands there now. Raises ArchiveExists, Temporary
-        (outcome unknown), ConfigurationFault.
+        Make the archive appear, *size* bytes, whole; say what stands there now. Raises ArchiveExists, TransientError
+        (outcome unknown), ConfigurationError.
         """
 
     async def abort(self) -> None:
-        """Leave nothing behind. Raises Temporary."""
+        """Leave nothing behind. Raises TransientError."""
 
 
 class ObjectStore(Protocol):
@@ -146,25 +146,25 @@ class ObjectStore(Protocol):
 
     async def find(self, key: str) -> StoredArchive | None:
         """
-        What stands at *key*, None where nothing does (or where we may not know). Raises Temporary,
-        ConfigurationFault.
+        What stands at *key*, None where nothing does (or where we may not know). Raises TransientError,
+        ConfigurationError.
         """
 
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
         """
         Write a whole archive at once, unless the key is taken; say what stands there now. Raises ArchiveExists,
-        Temporary (unknown), ConfigurationFault.
+        TransientError (unknown), ConfigurationError.
         """
 
-    async def begin(self, target: Target) -> MultipartUpload:
-        """Begin a multipart upload. Raises Temporary, ConfigurationFault."""
+    async def create_upload(self, target: Target) -> MultipartUpload:
+        """Begin a multipart upload. Raises TransientError, ConfigurationError."""
 
-    async def sweep(self, key: str, before: datetime | None = None) -> None:
-        """Abort every multipart upload of *key*, or only those begun *before* a moment. Raises Temporary."""
+    async def abort_uploads(self, key: str, before: datetime | None = None) -> None:
+        """Abort every multipart upload of *key*, or only those begun *before* a moment. Raises TransientError."""
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class OutgoingMessage:
     """One answer to send. *group* and *id* serve FIFO queues (group id, deduplication id)."""
 
     body: str
@@ -177,21 +177,23 @@ class Links(Protocol):
     """How archives are linked to."""
 
     async def link(self, key: str) -> Link:
-        """The link to the archive at *key*. Raises Temporary, ConfigurationFault where there is none to be had now."""
+        """
+        The link to the archive at *key*. Raises TransientError, ConfigurationError where there is none to be had now.
+        """
 
 
 class Notifier(Protocol):
     """Where answers go."""
 
-    def room_for(self, attributes: Mapping[str, Attribute]) -> int:
+    def max_body_bytes(self, attributes: Mapping[str, Attribute]) -> int:
         """Bytes of UTF-8 that a body may have beside *attributes*."""
 
-    async def send(self, note: Note) -> None:
-        """Return once the answer was accepted. Raises Temporary, ConfigurationFault."""
+    async def send(self, note: OutgoingMessage) -> None:
+        """Return once the answer was accepted. Raises TransientError, ConfigurationError."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class JobSuccess:
     """How a job ended well."""
 
     status: str
@@ -201,17 +203,17 @@ class Done:
     reused: bool
 
 
-Outcome = Literal["done", "rejected", "retried", "returned", "lease_lost"]
+JobOutcome = Literal["done", "rejected", "retried", "returned", "lease_lost"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class JobResult:
     """
     How a job ended. *code* says why it was rejected or retried. *seconds* from its receipt on, *queued* before that.
     *margin*: the smallest fraction of the visibility that was left of its lease, 0 to 1.
     """
 
-    outcome: Outcome
+    outcome: JobOutcome
     seconds: float
     queued: float
     margin: float
@@ -223,24 +225,26 @@ class Ended:
 class Observer(Protocol):
     """Whoever counts jobs. It must neither wait nor raise."""
 
-    def ended(self, job: Ended) -> None:
+    def ended(self, job: JobResult) -> None:
         """One job ended, or its message was given up."""
 
 
 class Job(Protocol):
     """What is done for a message. The worker knows no more of it than this."""
 
-    def identify(self, message: Message) -> str | None:
+    def read_job_id(self, message: Message) -> str | None:
         """The request's `job_id`, where its body can be read."""
 
-    async def run(self, message: Message, confirm: Callable[[], None]) -> Done:
+    async def run(self, message: Message, confirm: Callable[[], None]) -> JobSuccess:
         """Do the job and answer. Raises any ArchiverError."""
 
     async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
         """
-        Send *message* to the dead-letter queue. Raises Temporary (Undeliverable: there is none that takes it),
+        Send *message* to the dead-letter queue. Raises TransientError (Undeliverable: there is none that takes it),
         LeaseLost.
         """
 
-    async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
-        """Tell whoever wants to know that the job was rejected. Raises Temporary, ConfigurationFault, LeaseLost."""
+    async def send_failure(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        """
+        Tell whoever wants to know that the job was rejected. Raises TransientError, ConfigurationError, LeaseLost.
+        """

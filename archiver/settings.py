@@ -12,8 +12,8 @@ from pydantic_settings import (
 )
 
 from archiver.core.locations import is_bucket_name
-from archiver.core.setting_errors import Should, misread
-from archiver.core.setting_rules import problems_between
+from archiver.core.setting_errors import Expected, describe_invalid
+from archiver.core.setting_rules import find_contradictions
 
 MIB = 1024 * 1024
 
@@ -21,16 +21,16 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 FilePrefix = Annotated[
     Text,
     StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128),
-    Should("the beginning of a file name: at most 128 characters, no / or \\, no control characters, not dots alone"),
+    Expected("the beginning of a file name: at most 128 characters, no / or \\, no control characters, not dots alone"),
 ]
 BaseUrl = Annotated[
     Text,
     StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]+$"),
-    Should("a URL without spaces, like https://d111.cloudfront.net"),
+    Expected("a URL without spaces, like https://d111.cloudfront.net"),
 ]
 
 
-def _bucket(name: str) -> str:
+def _validate_bucket_name(name: str) -> str:
     if not is_bucket_name(name):
         raise ValueError("no bucket")
     return name
@@ -38,13 +38,13 @@ def _bucket(name: str) -> str:
 
 BucketName = Annotated[
     Text,
-    AfterValidator(_bucket),
-    Should(
+    AfterValidator(_validate_bucket_name),
+    Expected(
         "a bucket's name alone (3 to 63 letters, digits, dots and hyphens, without s3:// and without a key) "
         "or the ARN of an access point"
     ),
 ]
-Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$"), Should("the id of an account: 12 digits")]
+Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$"), Expected("the id of an account: 12 digits")]
 
 
 class SettingsError(Exception):
@@ -56,9 +56,9 @@ class SettingsError(Exception):
 
 
 _SOURCE_QUEUE = AliasChoices("SQS_SOURCE_QUEUE", "SQS_SOURCE")
-_SOURCE_QUEUE_IS = "queue to read: a name, URL or ARN"
+_SOURCE_QUEUE_DESCRIPTION = "queue to read: a name, URL or ARN"
 _DESTINATION_BUCKET = "S3_DESTINATION_BUCKET"
-_DESTINATION_BUCKET_IS = "bucket of the archives"
+_DESTINATION_BUCKET_DESCRIPTION = "bucket of the archives"
 
 
 class Environment(BaseSettings):
@@ -69,7 +69,7 @@ class Environment(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True)
 
-    source_queue: Text | None = Field(None, validation_alias=_SOURCE_QUEUE, description=_SOURCE_QUEUE_IS)
+    source_queue: Text | None = Field(None, validation_alias=_SOURCE_QUEUE, description=_SOURCE_QUEUE_DESCRIPTION)
     destination_queue: Text | None = Field(
         None,
         validation_alias=AliasChoices("SQS_DESTINATION_QUEUE", "SQS_DESTINATION"),
@@ -92,7 +92,7 @@ class Environment(BaseSettings):
         description="`bucket` and `bucket/prefix/`, comma-separated: what requests may name",
     )
     destination_bucket: BucketName | None = Field(
-        None, validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_IS
+        None, validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION
     )
     file_prefix: FilePrefix = Field(
         "download", validation_alias="S3_FILE_PREFIX", description="first word of the archive's file name"
@@ -230,8 +230,10 @@ class Environment(BaseSettings):
 class Settings(Environment):
     """All that a worker needs."""
 
-    source_queue: Text = Field(validation_alias=_SOURCE_QUEUE, description=_SOURCE_QUEUE_IS)
-    destination_bucket: BucketName = Field(validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_IS)
+    source_queue: Text = Field(validation_alias=_SOURCE_QUEUE, description=_SOURCE_QUEUE_DESCRIPTION)
+    destination_bucket: BucketName = Field(
+        validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION
+    )
 
 
 E = TypeVar("E", bound=Environment)
@@ -247,13 +249,17 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def load_environment(environ: Mapping[str, str]) -> Environment:
-    """Read *environ* for a command that asks for what it needs itself, with `needed`. Raises SettingsError."""
+    """
+    Read *environ* for a command that asks for what it needs itself, with `require_settings`. Raises SettingsError.
+    """
     return _load(Environment, environ)
 
 
-def needed(environment: Environment, *names: str) -> None:
+def require_settings(environment: Environment, *names: str) -> None:
     """Raises SettingsError for those of the variables *names* that are not set."""
-    fields = {_names(field.validation_alias)[0]: (name, field) for name, field in Environment.model_fields.items()}
+    fields = {
+        _variable_names(field.validation_alias)[0]: (name, field) for name, field in Environment.model_fields.items()
+    }
     absent = [name for name in names if getattr(environment, fields[name][0]) is None]
     if absent:
         raise SettingsError([f"{name}: is required ({fields[name][1].description})" for name in absent])
@@ -273,7 +279,7 @@ def _load(model: type[E], environ: Mapping[str, str]) -> E:
             cast("EnvSettingsSource", env_settings).env_vars = {k: v for k, v in environ.items() if v.strip()}
             return (env_settings,)
 
-    problems = problems_between(environ)
+    problems = find_contradictions(environ)
     try:
         settings = cast("Callable[[], E]", Given)()
     except ValidationError as error:
@@ -286,14 +292,14 @@ def _load(model: type[E], environ: Mapping[str, str]) -> E:
 
 def _problem(environ: Mapping[str, str], loc: tuple[int | str, ...], kind: str) -> str:
     name = str(loc[0])
-    field = next(f for f in Environment.model_fields.values() if name in _names(f.validation_alias))
-    given = next((n for n in _names(field.validation_alias) if environ.get(n, "").strip()), name)
+    field = next(f for f in Environment.model_fields.values() if name in _variable_names(f.validation_alias))
+    given = next((n for n in _variable_names(field.validation_alias) if environ.get(n, "").strip()), name)
     if kind == "missing":
         return f"{given}: is required ({field.description})"
-    return f"{given}: {misread(field, environ[given])}"
+    return f"{given}: {describe_invalid(field, environ[given])}"
 
 
-def _names(alias: object) -> list[str]:
+def _variable_names(alias: object) -> list[str]:
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]
     return [str(alias)]

@@ -10,25 +10,25 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from contenders import ALL, Task, measure
-from loads import Load
+from implementations import ALL, Task, measure
 from server import LoadServer, compile_c
+from workloads import Workload
 
 FILE = Path(__file__).with_name("job_times.json")
 LATENCY_MS = 20  # before each object's first byte
 RUNS = 5
 KINDS = (
-    Load("documents", "20 × 200 KB", 20, 200_000, 0),
-    Load("album", "100 × 4 MB", 100, 4_000_000, 0),
-    Load("shoot", "500 × 5 MB", 500, 5_000_000, 0),
-    Load("films", "8 × 500 MB", 8, 500_000_000, 0),
+    Workload("documents", "20 × 200 KB", 20, 200_000, 0),
+    Workload("album", "100 × 4 MB", 100, 4_000_000, 0),
+    Workload("shoot", "500 × 5 MB", 500, 5_000_000, 0),
+    Workload("films", "8 × 500 MB", 8, 500_000_000, 0),
 )
 
 
 def measured() -> dict[str, Any]:
     """Medians of RUNS interleaved runs of each kind, and of a worker's start."""
     compile_c()
-    ours = next(contender for contender in ALL if contender.name == "archiver")
+    ours = next(implementation for implementation in ALL if implementation.name == "archiver")
     command = ours.prepare()
     runs: dict[str, list[Any]] = {load.name: [] for load in KINDS}
     with LoadServer(KINDS, delay_ms=LATENCY_MS) as server:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from loads import Load
+from workloads import Workload
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
@@ -16,7 +16,7 @@ SOURCES = "bench-source"
 ARCHIVES = "bench-archives"
 
 
-PROGRAMS = ("server", "floor", "timed")
+PROGRAMS = ("server", "lower_bound", "timed")
 
 
 class NoTlsError(RuntimeError):
@@ -33,7 +33,7 @@ def compile_c(*, tls: bool = False) -> None:
     shared = [source for name, source in sources.items() if name not in PROGRAMS]
     for name in PROGRAMS:
         flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11"]
-        objects = ["crc.c", "text.c"] if name == "floor" else shared if name == "server" else []
+        objects = ["crc.c", "text.c"] if name == "lower_bound" else shared if name == "server" else []
         secure = tls and name == "server"
         command = [os.environ.get("CC", "cc"), *flags, *["-DTLS"] * secure, "-o", BUILD / name, sources[name], *objects]
         try:
@@ -47,7 +47,7 @@ def compile_c(*, tls: bool = False) -> None:
 class LoadServer:
     """The server process, from `with` to its end. With *tls*, *endpoint* is its port for that; `port` is plain."""
 
-    def __init__(self, loads: Iterable[Load], *, delay_ms: int = 0, tls: bool = False) -> None:
+    def __init__(self, loads: Iterable[Workload], *, delay_ms: int = 0, tls: bool = False) -> None:
         self._declarations = list(dict.fromkeys(load.declaration() for load in loads))
         self._delay_ms = delay_ms
         self.certificate = make_certificate() if tls else None

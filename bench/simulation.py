@@ -57,8 +57,8 @@ class Day:
 class Settings:
     """*raised*: from, until (seconds of the day), and the least number of tasks meanwhile, as scheduled actions do."""
 
-    least: int = 1
-    most: int = 10
+    min_tasks: int = 1
+    max_tasks: int = 10
     target: float = 4.0
     slots: int = 4
     raised: tuple[float, float, int] | None = None
@@ -78,12 +78,12 @@ class Task:
 
 @dataclass(slots=True)
 class Job:
-    """*began* and *ended*: its last, successful run."""
+    """*started* and *ended*: its last, successful run."""
 
     kind: Kind
-    came: float
+    arrived: float
     left: float = 0.0
-    began: float = math.nan
+    started: float = math.nan
     ended: float = math.nan
     runs: int = 0
 
@@ -114,7 +114,7 @@ class Minute:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SimulationResult:
     """What came of a day."""
 
     jobs: list[Job]
@@ -123,7 +123,7 @@ class Told:
 
     def wait(self, percent: float) -> float:
         """The waiting time, in seconds, that so many percent of the messages do not exceed."""
-        waits = sorted(job.began - job.came for job in self.jobs)
+        waits = sorted(job.started - job.arrived for job in self.jobs)
         return waits[min(len(waits) - 1, math.ceil(len(waits) * percent / 100) - 1)] if waits else 0.0
 
 
@@ -146,27 +146,27 @@ class Simulation:
     """One day with *settings*; `run` it once."""
 
     def __init__(self, jobs: Sequence[Job], settings: Settings, task: Task, seed: int = 0) -> None:
-        self._jobs = [Job(job.kind, job.came) for job in jobs]
+        self._jobs = [Job(job.kind, job.arrived) for job in jobs]
         self._settings = settings
         self._task = task
         self._rng = random.Random(seed)
         self._queue: deque[Job] = deque()
-        self._tasks = [_Running(0.0) for _ in range(settings.least)]
-        self._wanted = settings.least
+        self._tasks = [_Running(0.0) for _ in range(settings.min_tasks)]
+        self._wanted = settings.min_tasks
         self._starting: list[float] = []
         self._ends: list[tuple[float, int, int, _Running]] = []
         self._ticket = 0
         self._metrics: list[float] = []
         self._minutes: list[Minute] = []
         self._last_out = self._last_in = -math.inf
-        self._paid = 0.0
+        self._task_seconds = 0.0
 
-    def run(self) -> Told:
+    def run(self) -> SimulationResult:
         coming = deque(self._jobs)
         minute = MINUTE
         while coming or self._queue or any(task.jobs for task in self._tasks) or minute <= DAY:
             due = [minute]
-            due += [coming[0].came] if coming else []
+            due += [coming[0].arrived] if coming else []
             due += [self._ends[0][0]] if self._ends else []
             due += self._starting[:1]
             now = min(due)
@@ -177,26 +177,26 @@ class Simulation:
                 _, _, version, task = heapq.heappop(self._ends)
                 if version == task.version:
                     self._finish(task, now)
-            while coming and coming[0].came <= now:
+            while coming and coming[0].arrived <= now:
                 self._queue.append(coming.popleft())
-            self._hand_out(now)
+            self._assign_jobs(now)
             if now >= minute:
                 self._scale(now)
                 minute += MINUTE
         for task in self._tasks:
-            self._paid += max(now, DAY) - task.since
-        return Told(self._jobs, self._minutes, self._paid)
+            self._task_seconds += max(now, DAY) - task.since
+        return SimulationResult(self._jobs, self._minutes, self._task_seconds)
 
     # Jobs
 
-    def _hand_out(self, now: float) -> None:
+    def _assign_jobs(self, now: float) -> None:
         while self._queue:
             free = [task for task in self._tasks if len(task.jobs) < self._settings.slots]
             if not free:
                 return
             task, job = self._rng.choice(free), self._queue.popleft()
             self._advance(task, now)
-            job.began, job.left, job.runs = now, job.kind.seconds, job.runs + 1
+            job.started, job.left, job.runs = now, job.kind.seconds, job.runs + 1
             task.jobs.append(job)
             self._plan(task, now)
 
@@ -216,8 +216,8 @@ class Simulation:
 
     def _finish(self, task: _Running, now: float) -> None:
         self._advance(task, now)
-        least = min(job.left for job in task.jobs)
-        for job in [job for job in task.jobs if job.left <= max(least, 1e-9)]:
+        min_tasks = min(job.left for job in task.jobs)
+        for job in [job for job in task.jobs if job.left <= max(min_tasks, 1e-9)]:
             task.jobs.remove(job)
             job.ended = now
         task.idle_from = now
@@ -236,23 +236,23 @@ class Simulation:
         low = len(known) >= IN_AFTER and all(value < settings.target * IN_BELOW for value in known[-IN_AFTER:])
         in_proportion = math.ceil(running * late / settings.target)
         if high and now - self._last_out >= settings.out_cooldown:
-            self._want(in_proportion, now, out=True)
+            self._set_wanted(in_proportion, now, out=True)
         elif low and now - max(self._last_in, self._last_out) >= settings.in_cooldown:
-            self._want(in_proportion, now, out=False)
-        self._want_least(now)
+            self._set_wanted(in_proportion, now, out=False)
+        self._want_min_tasks(now)
         self._adjust(now)
         self._minutes.append(Minute(len(self._queue), working, running, self._wanted))
 
-    def _least(self, now: float) -> int:
+    def _min_tasks(self, now: float) -> int:
         raised = self._settings.raised
         inside = raised is not None and raised[0] <= now % DAY < raised[1]
-        return max(self._settings.least, raised[2]) if raised is not None and inside else self._settings.least
+        return max(self._settings.min_tasks, raised[2]) if raised is not None and inside else self._settings.min_tasks
 
-    def _want_least(self, now: float) -> None:
-        self._wanted = min(max(self._wanted, self._least(now)), max(self._settings.most, self._least(now)))
+    def _want_min_tasks(self, now: float) -> None:
+        self._wanted = min(max(self._wanted, self._min_tasks(now)), max(self._settings.max_tasks, self._min_tasks(now)))
 
-    def _want(self, tasks: int, now: float, *, out: bool) -> None:
-        tasks = max(self._least(now), min(self._settings.most, tasks))
+    def _set_wanted(self, tasks: int, now: float, *, out: bool) -> None:
+        tasks = max(self._min_tasks(now), min(self._settings.max_tasks, tasks))
         if out and tasks > self._wanted:
             self._wanted, self._last_out = tasks, now
         elif not out and tasks < self._wanted:
@@ -270,18 +270,18 @@ class Simulation:
         stoppable = [task for task in self._tasks if not task.jobs or not self._settings.protected]
         for task in self._rng.sample(stoppable, min(max(0, surplus), len(stoppable))):
             self._tasks.remove(task)
-            self._paid += now - task.since
+            self._task_seconds += now - task.since
             task.version += 1
             self._queue.extendleft(reversed(task.jobs))
             task.jobs.clear()
-        self._hand_out(now)
+        self._assign_jobs(now)
 
 
-def by_five_minutes(told: Told, percent: float = 95) -> Iterator[float]:
+def waits_by_five_minutes(told: SimulationResult, percent: float = 95) -> Iterator[float]:
     """The waiting time of those who came within each five minutes of the day; 0 where nobody came."""
-    came: dict[int, list[float]] = {}
+    arrived: dict[int, list[float]] = {}
     for job in told.jobs:
-        came.setdefault(int(job.came // (5 * MINUTE)), []).append(job.began - job.came)
+        arrived.setdefault(int(job.arrived // (5 * MINUTE)), []).append(job.started - job.arrived)
     for number in range(int(DAY // (5 * MINUTE))):
-        waits = sorted(came.get(number, [0.0]))
+        waits = sorted(arrived.get(number, [0.0]))
         yield waits[math.ceil(len(waits) * percent / 100) - 1]

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
-from contenders import Run
-from loads import Load
+from implementations import Run
+from workloads import Workload
 
 OURS = "archiver"
 Results = Mapping[str, Sequence[Run]]  # by contender; the n-th runs of all were made one after the other
@@ -19,7 +19,7 @@ def ratio(theirs: Sequence[float], ours: Sequence[float]) -> str:
     return "× " + spread([one / other for one, other in zip(theirs, ours, strict=False)], 1)
 
 
-def rows(load: Load, results: Results) -> list[list[str]]:
+def rows(load: Workload, results: Results) -> list[list[str]]:
     head = ["", "wall s", "objects/s", "MB/s", "CPU-s/GB", "µs CPU/object", "start-up s", "peak MiB", "server busy"]
     table = [[*head, f"wall, of {OURS}'s", f"CPU, of {OURS}'s"]]
     ours = results.get(OURS, ())
@@ -44,7 +44,7 @@ def rows(load: Load, results: Results) -> list[list[str]]:
     return table
 
 
-def print_table(load: Load, results: Results) -> None:
+def print_table(load: Workload, results: Results) -> None:
     table = rows(load, results)
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     print(f"\n{load.name}: {load.about}")
@@ -53,7 +53,7 @@ def print_table(load: Load, results: Results) -> None:
         print("  " + "  ".join(cell(width) for cell, width in zip(aligned, widths, strict=True)).rstrip())
 
 
-def as_json(load: Load, results: Results) -> dict[str, dict[str, object]]:
+def as_json(load: Workload, results: Results) -> dict[str, dict[str, object]]:
     """Times are those of the whole load: of a slow peer, scaled from the share that it archived (`measured_share`)."""
     return {
         name: {

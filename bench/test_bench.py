@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from check import Archive, Block, Checker, WrongArchiveError, read_recipe
-from loads import MIB, Load
 from server import ARCHIVES, SOURCES, LoadServer, NoTlsError, compile_c
+from workloads import MIB, Workload
 
 SIZE = 700_001
 KEYS = [f"w1/{index:06}.jpg" for index in range(20)]
@@ -27,7 +27,7 @@ KEYS = [f"w1/{index:06}.jpg" for index in range(20)]
 @pytest.fixture(scope="module")
 def server() -> Iterator[LoadServer]:
     compile_c()
-    loads = [Load("W1", "", 20, SIZE, 0), Load("W2", "", 3, 40_000_001, 0)]
+    loads = [Workload("W1", "", 20, SIZE, 0), Workload("W2", "", 3, 40_000_001, 0)]
     with LoadServer(loads) as running:
         yield running
 
@@ -120,7 +120,7 @@ def tls_port() -> Iterator[tuple[LoadServer, ssl.SSLContext]]:
         compile_c(tls=True)
     except NoTlsError as error:
         pytest.skip(str(error))
-    with LoadServer([Load("W1", "", 20, SIZE, 0)], tls=True) as running:
+    with LoadServer([Workload("W1", "", 20, SIZE, 0)], tls=True) as running:
         yield running, ssl.create_default_context(cafile=running.certificate)
 
 

@@ -27,24 +27,24 @@ class Trust(NamedTuple):
     (`AWS_CA_BUNDLE`) that makes clients trust it.
     """
 
-    serving: ssl.SSLContext
+    server_context: ssl.SSLContext
     bundle: str
     file: Path
 
 
 @cache
-def ours() -> Trust:
+def shared_trust() -> Trust:
     """One for all tests of this process: an authority, and a context for 127.0.0.1 and localhost."""
     folder = Path(tempfile.mkdtemp(prefix="certificates-"))
     atexit.register(shutil.rmtree, folder)
-    issuer, bundle = authority(folder, "the tests' own authority")
-    return Trust(serving(folder, "127.0.0.1", issuer, "localhost"), bundle, folder / "server.pem")
+    issuer, bundle = make_authority(folder, "the tests' own authority")
+    return Trust(make_server_context(folder, "127.0.0.1", issuer, "localhost"), bundle, folder / "server.pem")
 
 
 DAY = dt.timedelta(days=1)
 
 
-def certificate(
+def make_certificate(
     name: str,
     key: ec.EllipticCurvePrivateKey,
     issuer: Authority | None = None,
@@ -85,28 +85,28 @@ def certificate(
     return builder.sign(issuer.key if issuer else key, hashes.SHA256())
 
 
-def authority(folder: Path, name: str) -> tuple[Authority, str]:
+def make_authority(folder: Path, name: str) -> tuple[Authority, str]:
     """An authority and the file that makes it trusted."""
     key = ec.generate_private_key(ec.SECP256R1())
-    made = certificate(name, key)
+    made = make_certificate(name, key)
     file = folder / f"{name}.pem"
     file.write_bytes(made.public_bytes(serialization.Encoding.PEM))
     return Authority(key, made), str(file)
 
 
-def serving(
+def make_server_context(
     folder: Path,
     host: str,
     issuer: Authority,
     *others: str,
     valid: tuple[dt.timedelta, dt.timedelta] = (-DAY, DAY),
 ) -> ssl.SSLContext:
-    """A server's context, its certificate for *host* and *others*, *valid* as `certificate` says."""
+    """A server's context, its certificate for *host* and *others*, *valid* as `make_certificate` says."""
     key = ec.generate_private_key(ec.SECP256R1())
     file = folder / "server.pem"
     file.write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate(host, key, issuer, *others, valid=valid).public_bytes(serialization.Encoding.PEM)
+        + make_certificate(host, key, issuer, *others, valid=valid).public_bytes(serialization.Encoding.PEM)
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)

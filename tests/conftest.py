@@ -7,25 +7,33 @@ from collections.abc import AsyncIterator, Iterator
 import hypothesis
 import pytest
 import zygote
-from certificates import ours
-from emulator import REGION, Aws, Emulator
+from certificates import shared_trust
+from emulator import REGION, EmulatedAws, Emulator
 from zygote import FRESH
 
-from archiver.aws.clients import Clients, Limits, open_clients
+from archiver.aws.clients import ClientLimits, Clients, open_clients
 
 # A machine that is busy with something else is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
-NETWORK = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+NETWORK_VARIABLES = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _alone() -> Iterator[None]:
+def _isolated_environment() -> Iterator[None]:
     """Fake credentials, no settings of this machine, no metadata service, no proxy."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
-            if name.upper().startswith("AWS_") or name.upper() in NETWORK:
+            if name.upper().startswith("AWS_") or name.upper() in NETWORK_VARIABLES:
                 patch.delenv(name)
         patch.setenv("AWS_ACCESS_KEY_ID", "testing")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -48,26 +56,26 @@ def _fresh(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(scope="session")
-def emulator(_alone: None) -> Iterator[Emulator]:
+def emulator(_isolated_environment: None) -> Iterator[Emulator]:
     """One emulated AWS for all tests of this process."""
-    emulator = Emulator(ours().serving)
+    emulator = Emulator(shared_trust().server_context)
     yield emulator
     emulator.stop()
 
 
 @pytest.fixture(scope="session")
-def _emulator(emulator: Emulator) -> Iterator[Aws]:
+def _emulator(emulator: Emulator) -> Iterator[EmulatedAws]:
     import boto3  # noqa: PLC0415  # heavy, and most tests do without
 
-    bundle = ours().bundle
+    bundle = shared_trust().bundle
     s3, sqs = (boto3.client(name, endpoint_url=emulator.endpoint, verify=bundle) for name in ("s3", "sqs"))
-    yield Aws(emulator.endpoint, bundle, s3, sqs)
+    yield EmulatedAws(emulator.endpoint, bundle, s3, sqs)
     s3.close()
     sqs.close()
 
 
 @pytest.fixture
-def aws(_emulator: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
+def aws(_emulator: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> EmulatedAws:
     """The emulator, as the place that AWS clients opened in this test talk to."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", _emulator.endpoint)
     monkeypatch.setenv("AWS_CA_BUNDLE", _emulator.bundle)
@@ -75,11 +83,11 @@ def aws(_emulator: Aws, monkeypatch: pytest.MonkeyPatch) -> Aws:
 
 
 @pytest.fixture
-async def clients(aws: Aws) -> AsyncIterator[Clients]:
+async def clients(aws: EmulatedAws) -> AsyncIterator[Clients]:
     """The service's own clients, on the emulator."""
     selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
     before = len(selector.get_map())
-    async with open_clients(Limits(wait_seconds=1)) as opened:
+    async with open_clients(ClientLimits(wait_seconds=1)) as opened:
         yield opened
     # aiohttp does not wait for the end of TLS connections that were given up: the loop must not close before them.
     async with asyncio.timeout(10):

@@ -13,7 +13,7 @@ ACCOUNT = "123456789012"
 
 
 @dataclass
-class Aws:
+class EmulatedAws:
     """
     An emulator at *endpoint*, with plain boto3 clients to arrange and to look. Names are new for every call. *bundle*:
     what makes its certificate trusted.

@@ -24,79 +24,83 @@ from mutations.sharing import SHARING
 
 ROOT = Path(__file__).parents[1]
 MUTANTS = (*PROMISES, *MOMENTS, *SHARING, *BOUNDS)
-AT_ONCE = 3  # tests wait as much as they compute
-PATIENCE = 300  # seconds; a mutant that hangs is caught
+MAX_PARALLEL = 3  # tests wait as much as they compute
+TEST_TIMEOUT = 300  # seconds; a mutant that hangs is caught
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other is a mistake in a mutant or in its list of tests
 
 
-class MistakeError(Exception):
+class InvalidMutantError(Exception):
     """A mutant that is none: its text does not stand where it says, or its tests can't be run."""
 
 
 @contextmanager
-def copied() -> Iterator[Path]:
+def project_copy() -> Iterator[Path]:
     """A copy of the project, to be broken."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "archiver"
-        kept = shutil.ignore_patterns(".venv", ".git", "build", "__pycache__", ".*_cache", ".hypothesis", ".coverage*")
-        shutil.copytree(ROOT, copy, ignore=kept)
+        ignored = shutil.ignore_patterns(
+            ".venv", ".git", "build", "__pycache__", ".*_cache", ".hypothesis", ".coverage*"
+        )
+        shutil.copytree(ROOT, copy, ignore=ignored)
         yield copy
 
 
 @contextmanager
-def broken(mutant: Mutant, copy: Path) -> Iterator[None]:
-    """The *copy* with *mutant* in it. Raises MistakeError."""
+def mutated(mutant: Mutant, copy: Path) -> Iterator[None]:
+    """The *copy* with *mutant* in it. Raises InvalidMutantError."""
     target = copy / mutant.file
-    whole = target.read_text() if target.exists() else ""
-    if whole.count(mutant.old) != 1:
-        raise MistakeError(f"{mutant.name}: what it changes does not stand once in {mutant.file}")
-    target.write_text(whole.replace(mutant.old, mutant.new))
+    original = target.read_text() if target.exists() else ""
+    if original.count(mutant.old) != 1:
+        raise InvalidMutantError(f"{mutant.name}: what it changes does not stand once in {mutant.file}")
+    target.write_text(original.replace(mutant.old, mutant.new))
     try:
         yield
     finally:
-        target.write_text(whole)
+        target.write_text(original)
 
 
-def passes(copy: Path, tests: Sequence[str], patience: float | None = None) -> bool:
-    """Whether *tests* pass on the *copy*, in *patience* seconds. Raises MistakeError where they can't be run."""
+def tests_pass(copy: Path, tests: Sequence[str], seconds: float | None) -> bool:
+    """Whether *tests* pass on the *copy*, in *seconds*. Raises InvalidMutantError where they can't be run."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
-            command, cwd=copy, env=environment, check=False, capture_output=True, text=True, timeout=patience
+            command, cwd=copy, env=environment, check=False, capture_output=True, text=True, timeout=seconds
         )
     except subprocess.TimeoutExpired:
         return False
     if done.returncode not in {PASSED, FAILED}:
-        raise MistakeError(f"pytest ended with {done.returncode} on {' '.join(tests)}:\n{done.stdout}{done.stderr}")
+        raise InvalidMutantError(
+            f"pytest ended with {done.returncode} on {' '.join(tests)}:\n{done.stdout}{done.stderr}"
+        )
     return done.returncode == PASSED
 
 
 def survives(mutant: Mutant, copies: SimpleQueue[Path]) -> bool:
-    """Whether *mutant*'s tests pass in spite of it. Raises MistakeError."""
+    """Whether *mutant*'s tests pass in spite of it. Raises InvalidMutantError."""
     copy = copies.get()
     try:
-        with broken(mutant, copy):
-            alive = passes(copy, mutant.tests, PATIENCE)
+        with mutated(mutant, copy):
+            survived = tests_pass(copy, mutant.tests, TEST_TIMEOUT)
     finally:
         copies.put(copy)
-    print(f"{'SURVIVED' if alive else 'caught':9} {mutant.name}", flush=True)
-    return alive
+    print(f"{'SURVIVED' if survived else 'caught':9} {mutant.name}", flush=True)
+    return survived
 
 
 def main(words: Sequence[str]) -> int:
     mutants = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
     with ExitStack() as stack:
         copies: SimpleQueue[Path] = SimpleQueue()
-        for _ in range(AT_ONCE):
-            copies.put(stack.enter_context(copied()))
+        for _ in range(MAX_PARALLEL):
+            copies.put(stack.enter_context(project_copy()))
         for mutant in MUTANTS:  # all of them, so that none that no longer fits is found out only at the end
             copy = copies.get()
-            with broken(mutant, copy):
+            with mutated(mutant, copy):
                 copies.put(copy)
-        with ThreadPoolExecutor(AT_ONCE) as pool:
+        with ThreadPoolExecutor(MAX_PARALLEL) as pool:
             survivors = sum(pool.map(lambda mutant: survives(mutant, copies), mutants))
-        if not passes(copies.get(), sorted({test for mutant in mutants for test in mutant.tests})):
+        if not tests_pass(copies.get(), sorted({test for mutant in mutants for test in mutant.tests}), None):
             print("and the same tests fail without any mutant: they prove nothing")
             return 1
     print(f"{len(mutants) - survivors} of {len(mutants)} mutants caught; without one, the same tests pass")
@@ -106,5 +110,5 @@ def main(words: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
-    except MistakeError as mistake:
+    except InvalidMutantError as mistake:
         sys.exit(f"mend tests/mutations: {mistake}")

@@ -80,14 +80,14 @@ class Shaper:
             there, back = await asyncio.open_connection(*self._upstream, limit=BLOCK)
             try:
                 async with asyncio.TaskGroup() as both:
-                    both.create_task(_carry(reader, back, self.up), name="up")
-                    both.create_task(_carry(there, writer, self.down), name="down")
+                    both.create_task(_forward(reader, back, self.up), name="up")
+                    both.create_task(_forward(there, writer, self.down), name="down")
             finally:
                 back.transport.abort()
         writer.transport.abort()
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: Link) -> None:
+async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, link: Link) -> None:
     """Carry all bytes, and the end after them; an OSError of either side is raised."""
     clock = asyncio.get_running_loop().time
     flying: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(IN_FLIGHT)

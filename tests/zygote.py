@@ -35,12 +35,12 @@ _LARGEST_ORDER = 1 << 20  # bytes
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
-def inherited() -> dict[str, str]:
+def inherited_environment() -> dict[str, str]:
     """What processes under test get of this environment: enough to run Python, and nothing that they are told by."""
     return {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_KINDS)}
 
 
-class Forked:
+class ForkedProcess:
     """A child that another process forked for this one: as much of `subprocess.Popen` as the tests use."""
 
     def __init__(self, pid: int) -> None:
@@ -76,7 +76,7 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-Process = subprocess.Popen[bytes] | Forked
+Process = subprocess.Popen[bytes] | ForkedProcess
 
 
 def launch(arguments: Sequence[str], environment: Mapping[str, str], *, out: int, err: int) -> Process:
@@ -99,18 +99,18 @@ class _Zygote:
         with its:
             command = [sys.executable, __file__, str(its.fileno())]
             self._process = subprocess.Popen(
-                command, env=inherited(), stdin=subprocess.DEVNULL, pass_fds=[its.fileno()]
+                command, env=inherited_environment(), stdin=subprocess.DEVNULL, pass_fds=[its.fileno()]
             )
         self._ordering = threading.Lock()
 
-    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], out: int, err: int) -> Forked:
+    def fork(self, arguments: Sequence[str], environment: Mapping[str, str], out: int, err: int) -> ForkedProcess:
         order = json.dumps({"arguments": list(arguments), "environment": dict(environment), "folder": str(Path.cwd())})
         with self._ordering:
             socket.send_fds(self._link, [order.encode()], [out, err])
             told = self._link.recv(64)
         if not told:
             raise ChildProcessError("the zygote ended; what it wrote to standard error says why")
-        return Forked(int(told))
+        return ForkedProcess(int(told))
 
     def close(self) -> None:
         """End it, and wait until it has: it, too, has coverage to save."""

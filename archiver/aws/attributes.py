@@ -9,89 +9,96 @@ from archiver.ports import Attribute
 if TYPE_CHECKING:
     from types_aiobotocore_sqs.type_defs import MessageAttributeValueTypeDef
 
-MOST = 10
-REASON_LIMIT = 1024
-CODE = "ErrorCode"
-REASON = "ErrorMessage"
-FIRST_ID = "MessageId"  # what SQS called the message when it was sent: in the dead-letter queue it has another id
+MAX_ATTRIBUTES = 10
+MAX_REASON_BYTES = 1024
+CODE_ATTRIBUTE = "ErrorCode"
+REASON_ATTRIBUTE = "ErrorMessage"
+ORIGINAL_ID_ATTRIBUTE = (
+    "MessageId"  # what SQS called the message when it was sent: in the dead-letter queue it has another id
+)
 
 # The characters of XML 1.0, which is what SQS takes in bodies and values.
-_REFUSED = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_NAME = re.compile(r"(?!(?i:aws\.|amazon\.)|\.|.*\.\.|.*\.$)[A-Za-z0-9_.-]{1,256}")
-_TYPE = re.compile(r"(String|Number|Binary)(\.[^\x00-\x1f]+)?")
+_INVALID_CHARACTERS = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NAME_PATTERN = re.compile(r"(?!(?i:aws\.|amazon\.)|\.|.*\.\.|.*\.$)[A-Za-z0-9_.-]{1,256}")
+_TYPE_PATTERN = re.compile(r"(String|Number|Binary)(\.[^\x00-\x1f]+)?")
 
 
-def escaped(text: str, limit: int = REASON_LIMIT) -> str:
+def escape(text: str, limit: int = MAX_REASON_BYTES) -> str:
     r"""*text* with what SQS refuses written as `\x00` or `\ud800`, cut to *limit* bytes of UTF-8 between characters."""
-    safe = _REFUSED.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    safe = _INVALID_CHARACTERS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
     return safe.encode()[: max(limit, 0)].decode(errors="ignore")
 
 
-def sendable(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
+def valid_attributes(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
     """The first ten of *attributes* that SQS accepts: an answer is not lost over an attribute that it would refuse."""
-    good = [(name, attribute) for name, attribute in attributes.items() if _accepted(name, attribute)]
-    return dict(good[:MOST])
+    valid = [(name, attribute) for name, attribute in attributes.items() if _is_valid(name, attribute)]
+    return dict(valid[:MAX_ATTRIBUTES])
 
 
-def size_of(attributes: Mapping[str, Attribute]) -> int:
+def attributes_size(attributes: Mapping[str, Attribute]) -> int:
     """Bytes that *attributes* take of the message's size: names, types and values."""
-    return sum(_size(name, attribute) for name, attribute in attributes.items())
+    return sum(_attribute_size(name, attribute) for name, attribute in attributes.items())
 
 
-def with_reason(
-    attributes: Mapping[str, Attribute], code: str, message: str, room: int, message_id: str = ""
+def with_error_attributes(
+    attributes: Mapping[str, Attribute], code: str, message: str, max_bytes: int, message_id: str = ""
 ) -> dict[str, Attribute]:
     """
-    *attributes* of a message with the reason of its rejection and its own id, in at most *room* bytes.
+    *attributes* of a message with the reason of its rejection and its own id, in at most *max_bytes* bytes.
 
-    These displace others beyond ten. Where *room* is short, the others go first, then the reason is shortened,
+    These displace others beyond ten. Where *max_bytes* is short, the others go first, then the reason is shortened,
     then left out, then the code: the body has priority over them all.
     """
-    reason = {CODE: escaped(code), REASON: escaped(message), FIRST_ID: message_id}
-    ours = {name: Attribute("String", text) for name, text in reason.items() if text}
+    reason = {CODE_ATTRIBUTE: escape(code), REASON_ATTRIBUTE: escape(message), ORIGINAL_ID_ATTRIBUTE: message_id}
+    error_attributes = {name: Attribute("String", text) for name, text in reason.items() if text}
     others = {name: attribute for name, attribute in attributes.items() if name not in reason}
-    theirs = dict(list(sendable(others).items())[: MOST - len(ours)])
-    if size_of(theirs) + size_of(ours) <= room:
-        return theirs | ours
-    return _shortened(ours, message, room)
+    sender_attributes = dict(list(valid_attributes(others).items())[: MAX_ATTRIBUTES - len(error_attributes)])
+    if attributes_size(sender_attributes) + attributes_size(error_attributes) <= max_bytes:
+        return sender_attributes | error_attributes
+    return _fit_error_attributes(error_attributes, message, max_bytes)
 
 
-def _shortened(ours: dict[str, Attribute], message: str, room: int) -> dict[str, Attribute]:
-    kept = {name: attribute for name, attribute in ours.items() if name == CODE and _size(name, attribute) <= room}
-    left = room - size_of(kept) - _size(REASON, Attribute("String", ""))
-    text = escaped(message, min(left, REASON_LIMIT))
-    if CODE in kept and text:
-        kept[REASON] = Attribute("String", text)
-    return kept
+def _fit_error_attributes(error_attributes: dict[str, Attribute], message: str, max_bytes: int) -> dict[str, Attribute]:
+    fitted = {
+        name: attribute
+        for name, attribute in error_attributes.items()
+        if name == CODE_ATTRIBUTE and _attribute_size(name, attribute) <= max_bytes
+    }
+    remaining = max_bytes - attributes_size(fitted) - _attribute_size(REASON_ATTRIBUTE, Attribute("String", ""))
+    text = escape(message, min(remaining, MAX_REASON_BYTES))
+    if CODE_ATTRIBUTE in fitted and text:
+        fitted[REASON_ATTRIBUTE] = Attribute("String", text)
+    return fitted
 
 
-def wire(attributes: Mapping[str, Attribute]) -> "dict[str, MessageAttributeValueTypeDef]":
+def to_sqs(attributes: Mapping[str, Attribute]) -> "dict[str, MessageAttributeValueTypeDef]":
     """*attributes* as SendMessage takes them."""
-    return {name: _wired(attribute) for name, attribute in attributes.items()}
+    return {name: _to_sqs_value(attribute) for name, attribute in attributes.items()}
 
 
-def unwired(attributes: "Mapping[str, Any]") -> dict[str, Attribute]:
+def from_sqs(attributes: "Mapping[str, Any]") -> dict[str, Attribute]:
     """What ReceiveMessage brought, without what an earlier rejection added: it is not this try's."""
     return {
-        name: Attribute(told["DataType"], told["StringValue"] if "StringValue" in told else told["BinaryValue"])
-        for name, told in attributes.items()
-        if name not in (CODE, REASON, FIRST_ID) and ("StringValue" in told or "BinaryValue" in told)
+        name: Attribute(raw["DataType"], raw["StringValue"] if "StringValue" in raw else raw["BinaryValue"])
+        for name, raw in attributes.items()
+        if name not in (CODE_ATTRIBUTE, REASON_ATTRIBUTE, ORIGINAL_ID_ATTRIBUTE)
+        and ("StringValue" in raw or "BinaryValue" in raw)
     }
 
 
-def _wired(attribute: Attribute) -> "MessageAttributeValueTypeDef":
+def _to_sqs_value(attribute: Attribute) -> "MessageAttributeValueTypeDef":
     if isinstance(attribute.value, bytes):
         return {"DataType": attribute.type, "BinaryValue": attribute.value}
     return {"DataType": attribute.type, "StringValue": attribute.value}
 
 
-def _accepted(name: str, attribute: Attribute) -> bool:
+def _is_valid(name: str, attribute: Attribute) -> bool:
     value = attribute.value
-    clean = not isinstance(value, str) or _REFUSED.search(value) is None
+    clean = not isinstance(value, str) or _INVALID_CHARACTERS.search(value) is None
     fits = isinstance(value, bytes) == attribute.type.startswith("Binary")
-    return bool(value and clean and fits and _NAME.fullmatch(name) and _TYPE.fullmatch(attribute.type))
+    return bool(value and clean and fits and _NAME_PATTERN.fullmatch(name) and _TYPE_PATTERN.fullmatch(attribute.type))
 
 
-def _size(name: str, attribute: Attribute) -> int:
+def _attribute_size(name: str, attribute: Attribute) -> int:
     value = attribute.value
     return len(name) + len(attribute.type.encode()) + len(value if isinstance(value, bytes) else value.encode())

@@ -14,13 +14,13 @@ import aioboto3
 from aiobotocore.config import AioConfig
 
 from archiver.aws.s3_parts import PartSender
-from archiver.aws.session import Network, open_network, provided, tuned, usable
+from archiver.aws.session import Network, client_config, credential_errors, environment_errors, open_network
 
 if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_sqs import SQSClient
 
-RECEIVE_MARGIN = 10.0  # seconds, as every number below that names no other unit
+RECEIVE_TIMEOUT_MARGIN = 10.0  # seconds, as every number below that names no other unit
 COMPLETE_TIMEOUT = 600.0
 
 
@@ -38,7 +38,7 @@ class Clients:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ClientLimits:
     """What the clients are sized for: the long poll in seconds, jobs at once."""
 
     wait_seconds: int = 5
@@ -46,44 +46,46 @@ class Limits:
 
 
 @asynccontextmanager
-async def open_clients(limits: Limits, network: Network | None = None) -> AsyncIterator[Clients]:
+async def open_clients(limits: ClientLimits, network: Network | None = None) -> AsyncIterator[Clients]:
     """
-    Open every client, and close them all on the way out. Raises ConfigurationFault where `AWS_*` is of no use,
-    CredentialsFault where a provider of credentials gives none.
+    Open every client, and close them all on the way out. Raises ConfigurationError where `AWS_*` is of no use,
+    CredentialsError where a provider of credentials gives none.
     """
     network = network or await open_network()
     session = network.session
-    with provided():
+    with credential_errors():
         await session.get_credentials()  # once for all clients
     async with AsyncExitStack() as stack:
 
-        async def opened(service: str, config: AioConfig) -> Any:
-            with usable():
+        async def open_client(service: str, config: AioConfig) -> Any:
+            with environment_errors():
                 client = await stack.enter_async_context(session.client(service, config=config))
             if service == "s3":
-                network.wire.headers.attach(client)
+                network.transport_config.headers.add_to_client(client)
             return client
 
-        calls = 4 * limits.jobs + 2
-        parts = PartSender(session, network.endpoint, network.wire)
+        max_calls = 4 * limits.jobs + 2
+        parts = PartSender(session, network.endpoint, network.transport_config)
         stack.push_async_callback(parts.close)
         yield Clients(
             session=session,
             # A retried receive would hide the messages that the first answer held: it is tried once.
-            sqs_receive=await opened("sqs", tuned(limits.wait_seconds + RECEIVE_MARGIN, attempts=1, pool=2)),
+            sqs_receive=await open_client(
+                "sqs", client_config(limits.wait_seconds + RECEIVE_TIMEOUT_MARGIN, attempts=1, pool=2)
+            ),
             # A heartbeat that hangs must leave time for the next try. The lease itself sets the bound of them all.
-            sqs_lease=await opened("sqs", tuned(4, attempts=3, pool=calls, connect=3)),
+            sqs_lease=await open_client("sqs", client_config(4, attempts=3, pool=max_calls, connect=3)),
             # What others see is tried once a call: between two tries stands a look at the lease.
-            sqs_control=await opened("sqs", tuned(15, attempts=1, pool=calls)),
-            s3_control=await opened("s3", s3_tuned(20, attempts=4, pool=calls)),
-            s3_complete=await opened("s3", s3_tuned(COMPLETE_TIMEOUT, attempts=1, pool=limits.jobs)),
+            sqs_control=await open_client("sqs", client_config(15, attempts=1, pool=max_calls)),
+            s3_control=await open_client("s3", s3_client_config(20, attempts=4, pool=max_calls)),
+            s3_complete=await open_client("s3", s3_client_config(COMPLETE_TIMEOUT, attempts=1, pool=limits.jobs)),
             parts=parts,
         )
 
 
-def s3_tuned(read: float, *, attempts: int, pool: int) -> AioConfig:
+def s3_client_config(read: float, *, attempts: int, pool: int) -> AioConfig:
     """The same for S3. Bodies go out by *parts*; what else S3 is told is neither hashed nor checksummed."""
-    return tuned(
+    return client_config(
         read,
         attempts=attempts,
         pool=pool,

@@ -10,37 +10,44 @@ from typing import TYPE_CHECKING, Any, Self
 
 from botocore.exceptions import ClientError
 
-from archiver.aws.attributes import unwired, wire
-from archiver.aws.error_mapping import DENIED, NO_QUEUE, NotThere, codes, table, translated
+from archiver.aws.attributes import from_sqs, to_sqs
+from archiver.aws.error_mapping import DENIED, NO_QUEUE, ResourceNotFound, error_codes, error_map, map_errors
 from archiver.aws.sqs import resolve_queue
-from archiver.core.dead_letters import Reject
-from archiver.errors import ArchiverError, ConfigurationFault, Temporary
+from archiver.core.dead_letters import DeadLetter
+from archiver.errors import ArchiverError, ConfigurationError, TransientError
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-HIDE = 120  # seconds for which a message is kept from others while the queue is looked through
-BATCH = 10
+SCAN_VISIBILITY_TIMEOUT = 120  # seconds for which a message is kept from others while the queue is looked through
+MAX_BATCH = 10
 _SECOND = timedelta(seconds=1)  # of which a date of HTTP is the beginning
-_THERE = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-_TO_MOVE = "ApproximateNumberOfMessagesToMove"
-_SPECIAL = table(NotThere, NO_QUEUE) | table(ConfigurationFault, DENIED)
+_DEPTH_ATTRIBUTES = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+_MESSAGES_TO_MOVE = "ApproximateNumberOfMessagesToMove"
+_ERROR_MAP = error_map(ResourceNotFound, NO_QUEUE) | error_map(ConfigurationError, DENIED)
 # A store that knows no move tasks, or a role that may not begin one.
-_NO_MOVE = DENIED | {"InvalidAction", "UnsupportedOperation", "InternalError", "InternalFailure", "500", "501"}
+_MOVE_UNAVAILABLE_CODES = DENIED | {
+    "InvalidAction",
+    "UnsupportedOperation",
+    "InternalError",
+    "InternalFailure",
+    "500",
+    "501",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterQueue:
     """
-    Both ends: where rejected messages lie, and the source queue that they go back to. *peeking_counts*: it has a
-    redrive policy of its own, by which each look counts as a receive. *opened_at* is SQS's own time.
+    Both ends: where rejected messages lie, and the source queue that they go back to. *scan_counts_as_receive*: it has
+    a redrive policy of its own, by which each look counts as a receive. *opened_at* is SQS's own time.
     """
 
     url: str
     arn: str
     source_url: str
     source_arn: str
-    peeking_counts: bool
+    scan_counts_as_receive: bool
     opened_at: datetime = datetime(9999, 1, 1, tzinfo=UTC)
 
     @property
@@ -48,44 +55,46 @@ class DeadLetterQueue:
         return self.arn.endswith(".fifo")
 
 
-async def open_dead_letters(client: "SQSClient", source: str, named: str | None = None) -> DeadLetterQueue:
+async def open_dead_letter_queue(client: "SQSClient", source: str, named: str | None = None) -> DeadLetterQueue:
     """
-    The dead-letter queue of *source*, or the queue *named*. Raises NotThere (also where *source* has none),
-    ConfigurationFault, Temporary.
+    The dead-letter queue of *source*, or the queue *named*. Raises ResourceNotFound (also where *source* has none),
+    ConfigurationError, TransientError.
     """
     source_url = await resolve_queue(client, source)
-    told, opened_at = await _attributes(client, source_url, source)
-    redrive = json.loads(told.get("RedrivePolicy") or "{}")
+    attributes, opened_at = await _get_queue_attributes(client, source_url, source)
+    redrive = json.loads(attributes.get("RedrivePolicy") or "{}")
     target = named or redrive.get("deadLetterTargetArn")
     if not target:
-        raise NotThere(f"{source} has no dead-letter queue: give it a redrive policy, or name a queue with --queue")
+        raise ResourceNotFound(
+            f"{source} has no dead-letter queue: give it a redrive policy, or name a queue with --queue"
+        )
     url = await resolve_queue(client, target)
-    dead, _ = await _attributes(client, url, target)
-    peeking_counts = bool(dead.get("RedrivePolicy"))
-    return DeadLetterQueue(url, dead["QueueArn"], source_url, told["QueueArn"], peeking_counts, opened_at)
+    dead, _ = await _get_queue_attributes(client, url, target)
+    scan_counts_as_receive = bool(dead.get("RedrivePolicy"))
+    return DeadLetterQueue(url, dead["QueueArn"], source_url, attributes["QueueArn"], scan_counts_as_receive, opened_at)
 
 
-async def _attributes(client: "SQSClient", url: str, name: str) -> tuple[dict[str, str], datetime]:
+async def _get_queue_attributes(client: "SQSClient", url: str, name: str) -> tuple[dict[str, str], datetime]:
     """All that SQS says of a queue, and when it said so."""
-    with translated(f"GetQueueAttributes {name}", _SPECIAL):
-        told = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-    date = told["ResponseMetadata"]["HTTPHeaders"].get("date", "")
+    with map_errors(f"GetQueueAttributes {name}", _ERROR_MAP):
+        response = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+    date = response["ResponseMetadata"]["HTTPHeaders"].get("date", "")
     try:
-        at = parsedate_to_datetime(date)
+        server_time = parsedate_to_datetime(date)
     except ValueError:
-        at = datetime.now(UTC)
-    return {str(key): value for key, value in told.get("Attributes", {}).items()}, at
+        server_time = datetime.now(UTC)
+    return {str(key): value for key, value in response.get("Attributes", {}).items()}, server_time
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ReceivedDeadLetter:
     """A message in our hands: what it is, and the receipt to let it go with."""
 
-    reject: Reject
+    dead_letter: DeadLetter
     receipt: str
 
 
-class Look:
+class QueueScan:
     """
     One look through the queue: everything up to *limit* messages is held, so that none is seen twice, and let go at the
     end of the block (`async with`), unless it was deleted.
@@ -98,8 +107,8 @@ class Look:
         self._client = client
         self._queue = queue
         self._limit = limit
-        self._held: dict[str, Held] = {}
-        self._seen: set[str] = set()
+        self._in_flight: dict[str, ReceivedDeadLetter] = {}
+        self._seen_ids: set[str] = set()
         self.complete = False
         self.hidden = 0
 
@@ -107,114 +116,120 @@ class Look:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        receipts = [held.receipt for held in self._held.values()]
-        for start in range(0, len(receipts), BATCH):
+        receipts = [received.receipt for received in self._in_flight.values()]
+        for start in range(0, len(receipts), MAX_BATCH):
             entries = [
                 {"Id": str(n), "ReceiptHandle": receipt, "VisibilityTimeout": 0}
-                for n, receipt in enumerate(receipts[start : start + BATCH])
+                for n, receipt in enumerate(receipts[start : start + MAX_BATCH])
             ]
             try:
-                with translated("ChangeMessageVisibilityBatch"):
+                with map_errors("ChangeMessageVisibilityBatch"):
                     await self._client.change_message_visibility_batch(QueueUrl=self._queue.url, Entries=entries)  # type: ignore[arg-type]
             except ArchiverError:
                 return  # they come back by themselves
 
-    async def messages(self) -> AsyncIterator[Held]:
+    async def messages(self) -> AsyncIterator[ReceivedDeadLetter]:
         """
         Each message once. Afterwards `complete` says whether these were all, and `hidden` about how many a FIFO queue
         kept back. Raises as SQS does.
         """
         empty = 0
         while empty < 2:  # noqa: PLR2004 - an empty answer may be one server's: asked again, it is all of them
-            found = await self._receive(min(BATCH, self._limit - len(self._seen)), wait=min(empty, 1))
-            fresh = [held for held in found if held.reject.id not in self._seen]
-            empty = 0 if fresh else empty + 1
-            self._seen.update(held.reject.id for held in fresh)
-            self._held.update((held.reject.id, held) for held in fresh)
-            for held in fresh:
-                yield held
-            if len(self._seen) >= self._limit:
+            found = await self._receive(min(MAX_BATCH, self._limit - len(self._seen_ids)), wait=min(empty, 1))
+            new = [received for received in found if received.dead_letter.id not in self._seen_ids]
+            empty = 0 if new else empty + 1
+            self._seen_ids.update(received.dead_letter.id for received in new)
+            self._in_flight.update((received.dead_letter.id, received) for received in new)
+            for received in new:
+                yield received
+            if len(self._seen_ids) >= self._limit:
                 return
         if self._queue.fifo:
-            told, _ = await _attributes(self._client, self._queue.url, "the dead-letter queue")
-            self.hidden = max(0, sum(int(told.get(name, 0)) for name in _THERE) - len(self._held))
+            attributes, _ = await _get_queue_attributes(self._client, self._queue.url, "the dead-letter queue")
+            self.hidden = max(0, sum(int(attributes.get(name, 0)) for name in _DEPTH_ATTRIBUTES) - len(self._in_flight))
         self.complete = not self.hidden
 
-    def older(self, held: Held) -> bool:
+    def predates_scan(self, received: ReceivedDeadLetter) -> bool:
         """
         Whether it was there before the look began: what was sent back may be rejected again, and come again, and again.
         """
-        return held.reject.sent_at < self._queue.opened_at + _SECOND
+        return received.dead_letter.sent_at < self._queue.opened_at + _SECOND
 
-    async def _receive(self, limit: int, wait: int) -> list[Held]:
-        with translated("ReceiveMessage", _SPECIAL):
-            told = await self._client.receive_message(
+    async def _receive(self, limit: int, wait: int) -> list[ReceivedDeadLetter]:
+        with map_errors("ReceiveMessage", _ERROR_MAP):
+            response = await self._client.receive_message(
                 QueueUrl=self._queue.url,
                 MaxNumberOfMessages=limit,
                 WaitTimeSeconds=wait,
-                VisibilityTimeout=HIDE,
+                VisibilityTimeout=SCAN_VISIBILITY_TIMEOUT,
                 MessageAttributeNames=["All"],
                 MessageSystemAttributeNames=["All"],
             )
-        return [Held(Reject.of(message), message["ReceiptHandle"]) for message in told.get("Messages", [])]
+        return [
+            ReceivedDeadLetter(DeadLetter.of(message), message["ReceiptHandle"])
+            for message in response.get("Messages", [])
+        ]
 
-    async def send_back(self, held: Held) -> None:
+    async def redrive(self, received: ReceivedDeadLetter) -> None:
         """To the source queue, and only then away from here: killed between the two, it is done twice, never lost."""
-        reject = held.reject
+        dead_letter = received.dead_letter
         fifo: dict[str, Any] = {}
         if self._queue.source_arn.endswith(".fifo"):
-            fifo = {"MessageGroupId": reject.group or reject.id, "MessageDeduplicationId": f"redrive-{reject.id}"}
-        with translated("SendMessage", _SPECIAL):
+            fifo = {
+                "MessageGroupId": dead_letter.group or dead_letter.id,
+                "MessageDeduplicationId": f"redrive-{dead_letter.id}",
+            }
+        with map_errors("SendMessage", _ERROR_MAP):
             await self._client.send_message(
                 QueueUrl=self._queue.source_url,
-                MessageBody=reject.body,
-                MessageAttributes=wire(unwired(reject.attributes)),
+                MessageBody=dead_letter.body,
+                MessageAttributes=to_sqs(from_sqs(dead_letter.attributes)),
                 **fifo,
             )
-        await self.drop(held)
+        await self.drop(received)
 
-    async def drop(self, held: Held) -> None:
+    async def drop(self, received: ReceivedDeadLetter) -> None:
         """Delete the message."""
-        with translated("DeleteMessage", _SPECIAL):
-            await self._client.delete_message(QueueUrl=self._queue.url, ReceiptHandle=held.receipt)
-        self._held.pop(held.reject.id, None)
+        with map_errors("DeleteMessage", _ERROR_MAP):
+            await self._client.delete_message(QueueUrl=self._queue.url, ReceiptHandle=received.receipt)
+        self._in_flight.pop(received.dead_letter.id, None)
 
 
-async def move_all(
-    client: "SQSClient", queue: DeadLetterQueue, tell: Callable[[int, int | None], None], every: float = 1.0
+async def redrive_all(
+    client: "SQSClient", queue: DeadLetterQueue, report_progress: Callable[[int, int | None], None], every: float = 1.0
 ) -> int | None:
     """
     Send everything back by SQS's own move task; how many were moved. None: there is no such task here.
 
-    Its destination is named: messages that a worker sent here itself carry no source. *tell* hears (moved, of how many)
-    about every second. Raises ConfigurationFault, Temporary.
+    Its destination is named: messages that a worker sent here itself carry no source. *report_progress* hears (moved,
+    of how many) about every second. Raises ConfigurationError, TransientError.
     """
-    with translated("StartMessageMoveTask", _SPECIAL):
+    with map_errors("StartMessageMoveTask", _ERROR_MAP):
         try:
             await client.start_message_move_task(SourceArn=queue.arn, DestinationArn=queue.source_arn)
         except ClientError as error:
-            if codes(error) & _NO_MOVE or _status(error) >= 500:  # noqa: PLR2004
+            if error_codes(error) & _MOVE_UNAVAILABLE_CODES or _http_status(error) >= 500:  # noqa: PLR2004
                 return None
             raise
     while True:
-        task = await _task(client, queue)
-        moved, planned = int(task.get("ApproximateNumberOfMessagesMoved", 0)), task.get(_TO_MOVE)
-        tell(moved, None if planned is None else int(planned))
+        task = await _latest_move_task(client, queue)
+        moved, planned = int(task.get("ApproximateNumberOfMessagesMoved", 0)), task.get(_MESSAGES_TO_MOVE)
+        report_progress(moved, None if planned is None else int(planned))
         if task.get("Status") == "COMPLETED":
             return moved
         if task.get("Status") in ("FAILED", "CANCELLED"):
-            raise Temporary(f"SQS's move task ended: {task.get('FailureReason') or task['Status']}")
+            raise TransientError(f"SQS's move task ended: {task.get('FailureReason') or task['Status']}")
         await asyncio.sleep(every)
 
 
-async def _task(client: "SQSClient", queue: DeadLetterQueue) -> dict[str, Any]:
-    with translated("ListMessageMoveTasks", _SPECIAL):
-        told = await client.list_message_move_tasks(SourceArn=queue.arn, MaxResults=1)
-    results: Sequence[Any] = told.get("Results", [])
+async def _latest_move_task(client: "SQSClient", queue: DeadLetterQueue) -> dict[str, Any]:
+    with map_errors("ListMessageMoveTasks", _ERROR_MAP):
+        response = await client.list_message_move_tasks(SourceArn=queue.arn, MaxResults=1)
+    results: Sequence[Any] = response.get("Results", [])
     if not results:
-        raise Temporary("SQS does not tell how its move task goes")
+        raise TransientError("SQS does not tell how its move task goes")
     return dict(results[0])
 
 
-def _status(error: ClientError) -> int:
+def _http_status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))

@@ -18,12 +18,12 @@ from typing import Any
 import aiohttp
 
 from archiver.aws.ecs_service import Services, open_services
-from archiver.errors import Temporary
+from archiver.errors import TransientError
 from archiver.worker.protection import ProtectionRefused
 
-PATIENCE = 5.0  # seconds for one answer
-LONGEST = 64 * 1024  # bytes of one answer
-BLOCKED = "DEPLOYMENT_BLOCKED"
+AGENT_TIMEOUT = 5.0  # seconds for one answer
+MAX_RESPONSE_BYTES = 64 * 1024  # bytes of one answer
+DEPLOYMENT_BLOCKED = "DEPLOYMENT_BLOCKED"
 
 
 class EcsAgent:
@@ -33,7 +33,7 @@ class EcsAgent:
         self._session = session
         self._url = f"{uri.rstrip('/')}/task-protection/v1/state"
         self._services = services
-        self._task = ""  # its ARN, which every answer has
+        self._task_arn = ""  # its ARN, which every answer has
 
     async def protect(self, minutes: int) -> None:
         await self._put({"ProtectionEnabled": True, "ExpiresInMinutes": minutes}, enabled=True)
@@ -42,64 +42,67 @@ class EcsAgent:
         await self._put({"ProtectionEnabled": False}, enabled=False)
 
     async def replaced(self) -> bool:
-        if not self._task:
-            raise Temporary("the ECS agent did not say which task this is")
-        return await self._services.replaced(self._task)
+        if not self._task_arn:
+            raise TransientError("the ECS agent did not say which task this is")
+        return await self._services.replaced(self._task_arn)
 
-    async def _put(self, wanted: Mapping[str, Any], *, enabled: bool) -> None:
+    async def _put(self, request_body: Mapping[str, Any], *, enabled: bool) -> None:
         try:
-            async with self._session.put(self._url, json=wanted) as response:
-                body, status = await _read(response), response.status
+            async with self._session.put(self._url, json=request_body) as response:
+                body, status = await _read_body(response), response.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Temporary(f"the ECS agent did not answer: {type(error).__name__}: {error}") from error
-        told = _parsed(status, body)
-        self._task = _task(told) or self._task
-        understand(status, told, enabled=enabled)
+            raise TransientError(f"the ECS agent did not answer: {type(error).__name__}: {error}") from error
+        reply = _parse_body(status, body)
+        self._task_arn = _task_arn(reply) or self._task_arn
+        raise_for_response(status, reply, enabled=enabled)
 
 
-async def _read(response: aiohttp.ClientResponse) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse) -> bytes:
     body = b""
-    while len(body) < LONGEST and (chunk := await response.content.read(LONGEST - len(body))):
+    while len(body) < MAX_RESPONSE_BYTES and (chunk := await response.content.read(MAX_RESPONSE_BYTES - len(body))):
         body += chunk
     return body
 
 
-def _parsed(status: int, body: bytes) -> dict[str, Any]:
+def _parse_body(status: int, body: bytes) -> dict[str, Any]:
     try:
-        told = json.loads(body)
+        reply = json.loads(body)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        raise Temporary(f"the ECS agent answered {status} with what is no answer: {body[:100]!r}")
-    return told
+        reply = None
+    if not isinstance(reply, dict):
+        raise TransientError(f"the ECS agent answered {status} with what is no answer: {body[:100]!r}")
+    return reply
 
 
-def _task(told: Mapping[str, Any]) -> str:
-    match told:
+def _task_arn(reply: Mapping[str, Any]) -> str:
+    match reply:
         case {"protection": {"TaskArn": str(arn)}} | {"failure": {"Arn": str(arn)}} | {"error": {"Arn": str(arn)}}:
             return arn
     return ""
 
 
-def understand(status: int, told: Mapping[str, Any], *, enabled: bool) -> None:
-    """What the agent's answer means. Raises ProtectionRefused, Temporary."""
-    match told:
+def raise_for_response(status: int, reply: Mapping[str, Any], *, enabled: bool) -> None:
+    """What the agent's answer means. Raises ProtectionRefused, TransientError."""
+    match reply:
         case {"protection": {"ProtectionEnabled": bool(state)}} if state is enabled:
             return
         case {"failure": {"Reason": "TASK_NOT_VALID"}}:
-            raise Temporary("TASK_NOT_VALID: the task belongs to no service")
+            raise TransientError("TASK_NOT_VALID: the task belongs to no service")
         case {"failure": {"Reason": str(reason), **rest}}:
             detail = rest.get("Detail")
-            kind = ProtectionRefused if reason == BLOCKED else Temporary
+            kind = ProtectionRefused if reason == DEPLOYMENT_BLOCKED else TransientError
             raise kind(f"{reason}: {detail}" if detail else reason)
         case {"error": {"Code": str(code), **rest}}:
-            raise Temporary(f"{code}: {rest.get('Message', '')}")
-    raise Temporary(f"the ECS agent answered {status} with something else: {str(told)[:100]}")
+            raise TransientError(f"{code}: {rest.get('Message', '')}")
+    raise TransientError(f"the ECS agent answered {status} with something else: {str(reply)[:100]}")
 
 
 @asynccontextmanager
-async def open_agent(uri: str, patience: float = PATIENCE) -> AsyncIterator[EcsAgent]:
-    """The agent at *uri*. Every answer is waited for *patience* seconds at the most."""
-    timeout = aiohttp.ClientTimeout(total=patience)
-    async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session, open_services(patience) as services:
+async def open_agent(uri: str, timeout_seconds: float = AGENT_TIMEOUT) -> AsyncIterator[EcsAgent]:
+    """The agent at *uri*. Every answer is waited for *timeout_seconds* seconds at the most."""
+    timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+    async with (
+        aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,
+        open_services(timeout_seconds) as services,
+    ):
         yield EcsAgent(session, uri, services)

@@ -11,41 +11,43 @@ from typing import Any
 
 from aiobotocore.session import AioSession
 
-from archiver.aws.error_mapping import translated
-from archiver.aws.session import new_session, provided, tuned
-from archiver.errors import ArchiverError, Temporary
+from archiver.aws.error_mapping import map_errors
+from archiver.aws.session import client_config, credential_errors, new_session
+from archiver.errors import ArchiverError, TransientError
 
 
 class Services:
-    """ECS's API, with a client that is made for the first question. *patience*: seconds for one answer."""
+    """ECS's API, with a client that is made for the first question. *timeout_seconds*: seconds for one answer."""
 
-    def __init__(self, stack: AsyncExitStack, patience: float) -> None:
+    def __init__(self, stack: AsyncExitStack, timeout_seconds: float) -> None:
         self._stack = stack
-        self._patience = patience
+        self._timeout_seconds = timeout_seconds
         self._client: Any = None
 
     async def replaced(self, task: str) -> bool:
-        """Whether another revision than that of *task* (an ARN) is wanted and runs in full number. Raises Temporary."""
+        """
+        Whether another revision than that of *task* (an ARN) is wanted and runs in full number. Raises TransientError.
+        """
         cluster = task.rpartition(":task/")[2].partition("/")[0]
         try:
             client = await self._opened()
-            with translated("DescribeTasks"):
+            with map_errors("DescribeTasks"):
                 tasks = await client.describe_tasks(cluster=cluster, tasks=[task])
             mine: dict[str, Any] = next(iter(tasks.get("tasks", ())), {})
             kind, _, service = str(mine.get("group", "")).partition(":")
             if kind != "service":
-                raise Temporary(f"ECS knows no service of the task {task}")
-            with translated(f"DescribeServices {service}"):
+                raise TransientError(f"ECS knows no service of the task {task}")
+            with map_errors(f"DescribeServices {service}"):
                 services = await client.describe_services(cluster=cluster, services=[service])
         except ArchiverError as error:
-            raise Temporary(str(error)) from error
+            raise TransientError(str(error)) from error
         return is_replaced(mine.get("taskDefinitionArn"), next(iter(services.get("services", ())), {}))
 
     async def _opened(self) -> Any:
         if self._client is None:
             session = new_session(AioSession())
-            with provided():
-                opening = session.client("ecs", config=tuned(self._patience, attempts=1, pool=1))
+            with credential_errors():
+                opening = session.client("ecs", config=client_config(self._timeout_seconds, attempts=1, pool=1))
                 self._client = await self._stack.enter_async_context(opening)
         return self._client
 
@@ -65,7 +67,7 @@ def is_replaced(revision: object, service: Mapping[str, Any]) -> bool:
 
 
 @asynccontextmanager
-async def open_services(patience: float) -> AsyncIterator[Services]:
+async def open_services(timeout_seconds: float) -> AsyncIterator[Services]:
     """ECS's API while the block runs."""
     async with AsyncExitStack() as stack:
-        yield Services(stack, patience)
+        yield Services(stack, timeout_seconds)

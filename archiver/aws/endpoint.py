@@ -19,13 +19,13 @@ _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _HOST_LABELS = re.compile(r"(?=.{3,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _REGION = re.compile(r"[a-z0-9-]{2,40}")
 _PORTS = {"http": 80, "https": 443}
-_MAX_KNOWN = 4096
+_MAX_CACHED = 4096
 
 Style = Literal["auto", "path", "virtual"]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BucketEndpoint:
     """How one bucket is reached: *host* is the Host header, *path* is what the encoded key is appended to."""
 
     origin: Origin
@@ -55,42 +55,43 @@ class Endpoint:
         self._port = port
         self._base = parts.path.rstrip("/")
         self._aws = _AWS.fullmatch(self._hostname)
-        self._path_style = _by_path(style, self._hostname, aws=self._aws is not None)
+        self._path_style = _uses_path_style(style, self._hostname, aws=self._aws is not None)
         # A wildcard certificate covers one label, so dots are for http alone.
-        dotted = self._aws is None and not self._tls
-        self._label = _HOST_LABELS if dotted else _HOST_LABEL
+        allows_dots = self._aws is None and not self._tls
+        self._label_pattern = _HOST_LABELS if allows_dots else _HOST_LABEL
         self._region = _signing_region((self._aws and self._aws["region"]) or region)
         self._regions: dict[str, str] = {}  # of buckets that live elsewhere
-        self._places: dict[str, Place] = {}
+        self._bucket_endpoints: dict[str, BucketEndpoint] = {}
 
-    def place(self, bucket: str) -> Place:
+    def resolve(self, bucket: str) -> BucketEndpoint:
         """Where *bucket* is, as far as is known. Raises UnusableNameError."""
-        place = self._places.get(bucket)
-        if place is None:
-            place = self._find(bucket)
-            if len(self._places) >= _MAX_KNOWN:  # names come from requests: bounded
-                self._places.clear()
-            self._places[bucket] = place
-        return place
+        endpoint = self._bucket_endpoints.get(bucket)
+        if endpoint is None:
+            endpoint = self._build_endpoint(bucket)
+            if len(self._bucket_endpoints) >= _MAX_CACHED:  # names come from requests: bounded
+                self._bucket_endpoints.clear()
+            self._bucket_endpoints[bucket] = endpoint
+        return endpoint
 
-    def learn(self, bucket: str, region: str, asked: Place) -> bool:
+    def record_region(self, bucket: str, region: str, requested: BucketEndpoint) -> bool:
         """
-        The store says, of a request to *asked*, that *bucket* lives in *region*; true where asking there makes sense.
+        The store says, of a request to *requested*, that *bucket* lives in *region*; true where asking there makes
+        sense.
 
         Whether that is news to this endpoint does not matter: of many requests that were under way, one is the first.
         """
-        if self._aws is None or not _REGION.fullmatch(region) or region == asked.region:
+        if self._aws is None or not _REGION.fullmatch(region) or region == requested.region:
             return False
-        if region != self.place(bucket).region:
-            if len(self._regions) >= _MAX_KNOWN:
+        if region != self.resolve(bucket).region:
+            if len(self._regions) >= _MAX_CACHED:
                 self._regions.clear()
             self._regions[bucket] = region
-            self._places.pop(bucket, None)
+            self._bucket_endpoints.pop(bucket, None)
         return True
 
-    def _find(self, bucket: str) -> Place:
+    def _build_endpoint(self, bucket: str) -> BucketEndpoint:
         if (point := access_point(bucket)) is not None:
-            return self._find_point(point)
+            return self._access_point_endpoint(point)
         if not _BUCKET.fullmatch(bucket):  # it becomes part of a host name and of a header
             raise UnusableNameError("no bucket can have this name")
         region = self._regions.get(bucket, self._region)
@@ -98,16 +99,16 @@ class Endpoint:
         if self._aws is not None:
             host = f"s3{self._aws['fips'] or ''}{self._aws['dual'] or ''}.{region}.{self._aws['suffix']}"
         path = f"{self._base}/"
-        if self._path_style or not self._label.fullmatch(bucket):
+        if self._path_style or not self._label_pattern.fullmatch(bucket):
             path += f"{bucket}/"
         else:
             host = f"{bucket}.{host}"
-        shown = f"[{host}]" if ":" in host else host
+        host_header = f"[{host}]" if ":" in host else host
         if self._port != _PORTS["https" if self._tls else "http"]:
-            shown += f":{self._port}"
-        return Place(Origin(self._tls, host, self._port), shown, path, region)
+            host_header += f":{self._port}"
+        return BucketEndpoint(Origin(self._tls, host, self._port), host_header, path, region)
 
-    def _find_point(self, point: re.Match[str]) -> Place:
+    def _access_point_endpoint(self, point: re.Match[str]) -> BucketEndpoint:
         """Where an access point is: in the region of its ARN, whatever ours is."""
         if self._aws is None:
             raise UnusableNameError("the ARN of an access point leads nowhere at this endpoint: use its alias")
@@ -118,18 +119,18 @@ class Endpoint:
             )
         variant = f"s3-accesspoint{self._aws['fips'] or ''}{self._aws['dual'] or ''}"
         host = f"{name}.{variant}.{region}.{self._aws['suffix']}"
-        return Place(Origin(self._tls, host, self._port), host, "/", region)
+        return BucketEndpoint(Origin(self._tls, host, self._port), host, "/", region)
 
 
-def encoded_path(place: Place, location: Location) -> str:
+def encoded_path(endpoint: BucketEndpoint, location: Location) -> str:
     """The request target of *location*. Raises UnusableNameError."""
     try:
-        return place.path + encode_key(location.key)
+        return endpoint.path + encode_key(location.key)
     except UnicodeEncodeError as error:
         raise UnusableNameError("the key is not valid Unicode") from error
 
 
-def _by_path(style: Style, hostname: str, *, aws: bool) -> bool:
+def _uses_path_style(style: Style, hostname: str, *, aws: bool) -> bool:
     """Whether buckets go into paths: the SDK's rules (`botocore.args`, and `aws.isVirtualHostableS3Bucket`)."""
     if style == "auto":
         return not aws

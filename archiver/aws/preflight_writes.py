@@ -6,51 +6,53 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
-from archiver.aws.error_mapping import DENIED, NO_BUCKET, CredentialsFault, NotThere, table, translated
+from archiver.aws.error_mapping import DENIED, NO_BUCKET, CredentialsError, ResourceNotFound, error_map, map_errors
 from archiver.aws.s3 import S3Store
-from archiver.core.locations import PROBE
-from archiver.core.policy import bucket_arn, to_grant
-from archiver.core.preflight import Finding
-from archiver.errors import ArchiverError, ConfigurationFault, Temporary
+from archiver.core.locations import PROBE_KEY
+from archiver.core.policy import bucket_arn, permission_hint
+from archiver.core.preflight import CheckResult
+from archiver.errors import ArchiverError, ConfigurationError, TransientError
 from archiver.ports import Target
 
 if TYPE_CHECKING:
     from archiver.aws.clients import Clients
 
-BODY = b"archiver check"
-_DENIAL = re.compile(r"AccessDenied|AllAccessDisabled|AccountProblem|403$")
-_DELETE = table(NotThere, NO_BUCKET) | table(ConfigurationFault, DENIED)
-_REMEDY = "archives can't be written: the store must take CRC-32 of whole objects, and writes under If-None-Match"
+PROBE_BODY = b"archiver check"
+_DENIED_PATTERN = re.compile(r"AccessDenied|AllAccessDisabled|AccountProblem|403$")
+_DELETE_ERRORS = error_map(ResourceNotFound, NO_BUCKET) | error_map(ConfigurationError, DENIED)
+_STORE_REQUIREMENTS = (
+    "archives can't be written: the store must take CRC-32 of whole objects, and writes under If-None-Match"
+)
 
 
-async def look_at_writing(clients: "Clients", bucket: str) -> list[Finding]:
+async def check_writing(clients: "Clients", bucket: str) -> list[CheckResult]:
     """
     Put an object, upload another in one part, and delete both. Where deleting is not allowed, the upload is begun, sent
-    its part and aborted. Raises NotThere, ConfigurationFault (denied), Temporary.
+    its part and aborted. Raises ResourceNotFound, ConfigurationError (denied), TransientError.
     """
-    kept = await _why_kept(clients, bucket)
+    reason = await _undeletable_reason(clients, bucket)
     try:
-        await _write(clients, bucket, completely=not kept)
+        await _write_probe(clients, bucket, completely=not reason)
     except ArchiverError as error:
-        if not _is_refusal(error):
+        if not _is_unsupported(error):
             raise
-        return [Finding("archives", "bad", f"{bucket} refuses what a worker sends: {error}", _REMEDY)]
-    if not kept:
-        return [Finding("archives", "ok", f"can be written to {bucket}")]
-    remedy = f"optional, for this check alone: {to_grant('s3:DeleteObject', bucket_arn(bucket, PROBE))}"
-    told = f"uploads to {bucket} can be begun; none was completed, as {kept}"
-    return [Finding("archives", "ok", told, remedy)]
+        return [CheckResult("archives", "bad", f"{bucket} refuses what a worker sends: {error}", _STORE_REQUIREMENTS)]
+    if not reason:
+        return [CheckResult("archives", "ok", f"can be written to {bucket}")]
+    remedy = f"optional, for this check alone: {permission_hint('s3:DeleteObject', bucket_arn(bucket, PROBE_KEY))}"
+    detail = f"uploads to {bucket} can be begun; none was completed, as {reason}"
+    return [CheckResult("archives", "ok", detail, remedy)]
 
 
-async def _write(clients: "Clients", bucket: str, *, completely: bool) -> None:
-    store, body, crc32 = S3Store(clients, bucket), memoryview(BODY), zlib.crc32(BODY)
-    target = Target(PROBE, 'attachment; filename="check.zip"', {"probe": token_hex(8)})
+async def _write_probe(clients: "Clients", bucket: str, *, completely: bool) -> None:
+    store, body, crc32 = S3Store(clients, bucket), memoryview(PROBE_BODY), zlib.crc32(PROBE_BODY)
+    target = Target(PROBE_KEY, 'attachment; filename="check.zip"', {"probe": token_hex(8)})
     if completely:
         await store.put(target, body, crc32)
-        await _take_back(clients, bucket)
-    upload = await store.begin(target)
+        await _clean_up_probe(clients, bucket)
+    upload = await store.create_upload(target)
     try:
-        await upload.part(1, body, crc32)
+        await upload.upload_part(1, body, crc32)
         if completely:
             await upload.complete(len(body), crc32)
     except BaseException:
@@ -58,46 +60,46 @@ async def _write(clients: "Clients", bucket: str, *, completely: bool) -> None:
             await upload.abort()
         raise
     if completely:
-        await _take_back(clients, bucket)
+        await _clean_up_probe(clients, bucket)
     else:
         await upload.abort()
 
 
-async def _why_kept(clients: "Clients", bucket: str) -> str:
+async def _undeletable_reason(clients: "Clients", bucket: str) -> str:
     """Why an object that is written would stay, asked before one is; empty where it would not."""
     try:
-        marker = await _delete(clients, bucket)
-    except NotThere:
+        marker = await _delete_probe(clients, bucket)
+    except ResourceNotFound:
         raise
-    except ConfigurationFault:
+    except ConfigurationError:
         return "it could not be deleted again"
     if marker is None:
         return ""
     with suppress(ArchiverError):
-        await _delete(clients, bucket, marker)
+        await _delete_probe(clients, bucket, marker)
     return "the bucket keeps versions"
 
 
-async def _take_back(clients: "Clients", bucket: str) -> None:
+async def _clean_up_probe(clients: "Clients", bucket: str) -> None:
     """Delete the probe; and where its bucket keeps versions after all, the one that was written."""
-    marker = await _delete(clients, bucket)
+    marker = await _delete_probe(clients, bucket)
     if marker is not None:
-        with suppress(ArchiverError), translated(f"HeadObject {PROBE}"):
-            await _delete(clients, bucket, marker)
-            told = await clients.s3_control.head_object(Bucket=bucket, Key=PROBE)
-            await _delete(clients, bucket, told.get("VersionId"))
+        with suppress(ArchiverError), map_errors(f"HeadObject {PROBE_KEY}"):
+            await _delete_probe(clients, bucket, marker)
+            response = await clients.s3_control.head_object(Bucket=bucket, Key=PROBE_KEY)
+            await _delete_probe(clients, bucket, response.get("VersionId"))
 
 
-async def _delete(clients: "Clients", bucket: str, version: str | None = None) -> str | None:
+async def _delete_probe(clients: "Clients", bucket: str, version: str | None = None) -> str | None:
     """Delete the probe; the id of the delete marker that stands for it in a bucket with versions."""
-    which: dict[str, Any] = {"VersionId": version} if version else {}
-    with translated(f"DeleteObject {PROBE}", _DELETE):
-        told = await clients.s3_control.delete_object(Bucket=bucket, Key=PROBE, **which)
-    return told.get("VersionId")
+    arguments: dict[str, Any] = {"VersionId": version} if version else {}
+    with map_errors(f"DeleteObject {PROBE_KEY}", _DELETE_ERRORS):
+        response = await clients.s3_control.delete_object(Bucket=bucket, Key=PROBE_KEY, **arguments)
+    return response.get("VersionId")
 
 
-def _is_refusal(error: ArchiverError) -> bool:
+def _is_unsupported(error: ArchiverError) -> bool:
     """Whether the store understood what was sent, and does not take it: no right that is granted would help."""
-    if isinstance(error, Temporary | NotThere | CredentialsFault):
+    if isinstance(error, TransientError | ResourceNotFound | CredentialsError):
         return False
-    return _DENIAL.search(str(error)) is None
+    return _DENIED_PATTERN.search(str(error)) is None

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 
-_PAID = frozenset({"GetObject", "HeadObject", "ListObjectsV2"})
-_CREATES = frozenset({"PutObject", "CreateMultipartUpload"})
+_REQUESTER_PAYS_OPERATIONS = frozenset({"GetObject", "HeadObject", "ListObjectsV2"})
+_CREATE_OPERATIONS = frozenset({"PutObject", "CreateMultipartUpload"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +37,24 @@ class S3Headers:
     def _encryption(self) -> dict[str, str]:
         if self.encryption is None:
             return {}
-        told = {"": str(self.encryption)}
+        values = {"": str(self.encryption)}
         if self.kms_key is not None:
-            told["-aws-kms-key-id"] = self.kms_key
+            values["-aws-kms-key-id"] = self.kms_key
         if self.bucket_key:
-            told["-bucket-key-enabled"] = "true"
-        return told
+            values["-bucket-key-enabled"] = "true"
+        return values
 
-    def attach(self, client: Any) -> None:
+    def add_to_client(self, client: Any) -> None:
         """Have every call of the SDK's *client* of S3 say the same."""
-        client.meta.events.register("before-parameter-build.s3", self._add)
+        client.meta.events.register("before-parameter-build.s3", self._add_parameters)
 
-    def _add(self, params: MutableMapping[str, Any], model: Any, **_: Any) -> None:
-        if self.requester_pays and model.name in _PAID:
+    def _add_parameters(self, params: MutableMapping[str, Any], model: Any, **_: Any) -> None:
+        if self.requester_pays and model.name in _REQUESTER_PAYS_OPERATIONS:
             params.setdefault("RequestPayer", "requester")
         owner = self.owners.get(params.get("Bucket", ""))
         if owner is not None and "ExpectedBucketOwner" in model.input_shape.members:
             params.setdefault("ExpectedBucketOwner", owner)
-        if self.encryption is not None and model.name in _CREATES:
+        if self.encryption is not None and model.name in _CREATE_OPERATIONS:
             params["ServerSideEncryption"] = self.encryption
             if self.kms_key is not None:
                 params["SSEKMSKeyId"] = self.kms_key

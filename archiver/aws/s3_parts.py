@@ -5,15 +5,15 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from archiver.aws.endpoint import Endpoint
-from archiver.aws.s3_responses import error_code, write_problem
-from archiver.aws.s3_transport import Ask, Session, Wire, WireConfig
+from archiver.aws.s3_responses import error_code, write_error
+from archiver.aws.s3_transport import S3Request, S3Transport, Session, TransportConfig
 from archiver.core.locations import Location
-from archiver.errors import ArchiveExists, ConfigurationFault, SourceUnavailable, Temporary
+from archiver.errors import ArchiveExists, ConfigurationError, SourceUnavailable, TransientError
 from archiver.http.parse import Head
-from archiver.http.pool import Limits
+from archiver.http.pool import HttpTimeouts
 from archiver.ports import Target
 
-LIMITS = Limits(answer=60.0, stall=30.0)
+PART_TIMEOUTS = HttpTimeouts(response=60.0, stall=30.0)
 
 
 class PartSender:
@@ -24,66 +24,71 @@ class PartSender:
     be another job's at once. That is why no SDK sends bodies: its transports keep views, and send them when they can.
     """
 
-    def __init__(self, session: Session, endpoint: Endpoint, config: WireConfig | None = None) -> None:
-        self._wire = Wire(session, endpoint, replace(config or WireConfig(), limits=LIMITS))
-        self.close = self._wire.close
+    def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
+        self._transport = S3Transport(session, endpoint, replace(config or TransportConfig(), limits=PART_TIMEOUTS))
+        self.close = self._transport.close
 
     async def send(self, location: Location, upload_id: str, number: int, body: memoryview, crc32: int) -> str:
         """
         UploadPart: send part *number* of the upload *upload_id*; its ETag. *body* must not change until this returns.
 
-        Raises Temporary; ArchiveExists where the upload is gone; ConfigurationFault where the bucket refuses us or is
-        gone.
+        Raises TransientError; ArchiveExists where the upload is gone; ConfigurationError where the bucket refuses us or
+        is gone.
         """
         query = f"partNumber={number}&uploadId={quote(upload_id, safe='-_.~')}"
-        return await self._sent(Ask("PUT", location, _accept, into=None, query=query, body=body), crc32)
+        return await self._send_body(S3Request("PUT", location, _accept_any, into=None, query=query, body=body), crc32)
 
     async def put(self, target: Target, location: Location, body: memoryview, crc32: int) -> str:
         """
         PutObject, where nothing stands at *location*: the archive as *target* describes it; its ETag. *body* must not
         change until this returns.
 
-        Raises Temporary (409 of a conflict included), ArchiveExists, ConfigurationFault.
+        Raises TransientError (409 of a conflict included), ArchiveExists, ConfigurationError.
         """
-        metadata = tuple((f"x-amz-meta-{name.lower()}", _plain(value)) for name, value in target.metadata.items())
-        lines = (
-            f"If-None-Match: *\r\nContent-Type: application/zip\r\nContent-Disposition: {_line(target.disposition)}\r\n"
+        metadata = tuple(
+            (f"x-amz-meta-{name.lower()}", _check_signed_value(value)) for name, value in target.metadata.items()
         )
-        return await self._sent(Ask("PUT", location, _accept, into=None, lines=lines, amz=metadata, body=body), crc32)
+        disposition = _check_header_value(target.disposition)
+        lines = f"If-None-Match: *\r\nContent-Type: application/zip\r\nContent-Disposition: {disposition}\r\n"
+        return await self._send_body(
+            S3Request("PUT", location, _accept_any, into=None, lines=lines, amz=metadata, body=body), crc32
+        )
 
-    async def _sent(self, ask: Ask, crc32: int) -> str:
+    async def _send_body(self, request: S3Request, crc32: int) -> str:
         checksum = b64encode(crc32.to_bytes(4, "big")).decode()
-        amz = (*ask.amz, ("x-amz-checksum-crc32", checksum), ("x-amz-sdk-checksum-algorithm", "CRC32"))
+        amz = (*request.amz, ("x-amz-checksum-crc32", checksum), ("x-amz-sdk-checksum-algorithm", "CRC32"))
         try:
-            answer = await self._wire.ask(
-                ask._replace(amz=amz, lines=f"{ask.lines}Content-Length: {len(ask.body)}\r\n")
+            response = await self._transport.request(
+                request._replace(amz=amz, lines=f"{request.lines}Content-Length: {len(request.body)}\r\n")
             )
         except SourceUnavailable as error:
-            raise ConfigurationFault(str(error)) from error
-        if error_code(answer) == "NoSuchUpload":
+            raise ConfigurationError(str(error)) from error
+        if error_code(response) == "NoSuchUpload":
             # Whoever settled this job first has swept our upload away: the pipeline looks what stands there.
-            raise ArchiveExists(f"{ask.location}: the upload is gone")
-        if answer.head.status >= 300 or error_code(answer):  # noqa: PLR2004
-            raise write_problem(answer)
-        etag = answer.head.text(b"etag")
-        if not etag or answer.head.text(b"x-amz-checksum-crc32") not in ("", checksum):
-            raise Temporary(f"{ask.location}: the answer to the body has no ETag, or the CRC-32 of other bytes")
+            raise ArchiveExists(f"{request.location}: the upload is gone")
+        if response.head.status >= 300 or error_code(response):  # noqa: PLR2004
+            raise write_error(response)
+        etag = response.head.text(b"etag")
+        if not etag or response.head.text(b"x-amz-checksum-crc32") not in ("", checksum):
+            raise TransientError(
+                f"{request.location}: the answer to the body has no ETag, or the CRC-32 of other bytes"
+            )
         return etag
 
 
-def _line(value: str) -> str:
+def _check_header_value(value: str) -> str:
     """*value*, which is sent as it is. Raises ValueError where it could not be: every one is ours."""
     if not (value.isascii() and value.isprintable()):
         raise ValueError("a header's value has to be printable ASCII")
     return value
 
 
-def _plain(value: str) -> str:
+def _check_signed_value(value: str) -> str:
     """*value*, which is signed, too: the signature is of single spaces. Raises ValueError."""
     if value != " ".join(value.split()):
         raise ValueError("a signed header's value has to be ASCII, without spaces at its ends or two in a row")
-    return _line(value)
+    return _check_header_value(value)
 
 
-def _accept(_: Head) -> None:
+def _accept_any(_: Head) -> None:
     """An answer to a body has nothing that a body of its own would have to be held to."""

@@ -5,22 +5,22 @@ import binascii
 import re
 from typing import NamedTuple
 
-from archiver.aws.error_mapping import REFUSED, passing, refuses
-from archiver.core.plan import EARLIEST, ObjectInfo
+from archiver.aws.error_mapping import CREDENTIAL_ERROR_CODES, is_refusal, is_transient
+from archiver.core.plan import MIN_MODIFIED, ObjectInfo
 from archiver.errors import (
-    Answered,
     ArchiveExists,
     ArchiverError,
     Code,
-    ConfigurationFault,
+    ConfigurationError,
     CredentialsRefused,
-    Interrupted,
+    RequestRefused,
     SourceChanged,
     SourceUnavailable,
-    Temporary,
+    TransferInterrupted,
+    TransientError,
 )
 from archiver.http.dates import http_date
-from archiver.http.exchange import Answer
+from archiver.http.exchange import HttpResponse
 from archiver.http.parse import Head, ProtocolError, body_length
 
 _CODE = re.compile(rb"<Code>([A-Za-z0-9._-]{1,64})</Code>")
@@ -28,10 +28,10 @@ _REGION = re.compile(rb"<Region>([a-z0-9-]{1,40})</Region>")
 _CONTENT_RANGE = re.compile(rb"bytes (\d{1,19})-(\d{1,19})/(?:\d{1,19}|\*)")
 
 _THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
-EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-_REFUSED_BY_STATUS = frozenset({301, 308, 401, 407})  # the bucket is elsewhere; a store or a proxy does not know us
-_MAY_PASS_BY_STATUS = frozenset({408, 412, 416, 425})
-_OF_THE_BODY = frozenset({"EntityTooLarge", "EntityTooSmall"})
+EXPIRED_TOKEN_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
+_CREDENTIAL_STATUSES = frozenset({301, 308, 401, 407})  # the bucket is elsewhere; a store or a proxy does not know us
+_TRANSIENT_STATUSES = frozenset({408, 412, 416, 425})
+_BODY_ERROR_CODES = frozenset({"EntityTooLarge", "EntityTooSmall"})
 """Refusals of one write for its own bytes: another write may be taken."""
 
 _ARCHIVED = "the object is archived and has to be restored first"
@@ -58,7 +58,7 @@ _KMS_DENIED: tuple[Code, str] = ("source_denied", "KMS does not decrypt the obje
 _CUSTOMER_KEY: tuple[Code, str] = ("source_denied", "the object is encrypted with a key that we don't have")
 
 
-class Wanted(NamedTuple):
+class ExpectedRange(NamedTuple):
     """The bytes *start* to *end* (inclusive) of the version *etag*."""
 
     etag: str
@@ -67,44 +67,46 @@ class Wanted(NamedTuple):
 
     def check(self, head: Head) -> None:
         """
-        Refuse a success that brings anything else: raises SourceChanged on another ETag, Interrupted on the rest.
+        Refuse a success that brings anything else: raises SourceChanged on another ETag, TransferInterrupted on the
+        rest.
 
         A 200 from the object's start will do: a body that fills the views exactly is then the whole of it. That it
         does is the HTTP client's to see to.
         """
         etag = head.fields.get(b"etag")
         if etag is None:
-            raise Interrupted("no ETag in the answer")
+            raise TransferInterrupted("no ETag in the answer")
         if etag.decode("latin-1") != self.etag:
             raise SourceChanged(f"ETag {etag.decode('latin-1')} instead of {self.etag}")
         if head.status == 200 and self.start == 0:  # noqa: PLR2004
             return
         if head.status != 206:  # noqa: PLR2004
-            raise Interrupted(f"status {head.status} to a range request")
-        given = _CONTENT_RANGE.fullmatch(head.fields.get(b"content-range", b""))
-        if given is None or (int(given[1]), int(given[2])) != (self.start, self.end):
-            raise Interrupted("another Content-Range than was asked for")
+            raise TransferInterrupted(f"status {head.status} to a range request")
+        content_range = _CONTENT_RANGE.fullmatch(head.fields.get(b"content-range", b""))
+        if content_range is None or (int(content_range[1]), int(content_range[2])) != (self.start, self.end):
+            raise TransferInterrupted("another Content-Range than was asked for")
 
 
 def object_info(head: Head) -> ObjectInfo:
     """
-    What a HEAD says. Raises SourceUnavailable where the object sleeps, Interrupted where length or ETag is wanting.
+    What a HEAD says. Raises SourceUnavailable where the object sleeps, TransferInterrupted where length or ETag is
+    wanting.
 
     A date that can't be read is the earliest one that a zip can hold: no reason to do without the file.
     """
     restored = 'ongoing-request="false"' in head.text(b"x-amz-restore")
-    frozen = head.text(b"x-amz-storage-class") in ("GLACIER", "DEEP_ARCHIVE") or head.text(b"x-amz-archive-status")
-    if frozen and not restored:
+    archived = head.text(b"x-amz-storage-class") in ("GLACIER", "DEEP_ARCHIVE") or head.text(b"x-amz-archive-status")
+    if archived and not restored:
         raise SourceUnavailable("source_archived", _ARCHIVED)
     etag = head.text(b"etag")
     try:
         size = body_length("GET", head)  # of a GET: HEAD itself has no body
     except ProtocolError as error:
-        raise Interrupted(str(error)) from error
-    wanting = [name for name, absent in (("Content-Length", size < 0), ("ETag", not etag)) if absent]
-    if wanting:
-        raise Interrupted(f"the answer to HEAD has no {' and no '.join(wanting)}")
-    modified = http_date(head.text(b"last-modified")) or EARLIEST
+        raise TransferInterrupted(str(error)) from error
+    missing = [name for name, absent in (("Content-Length", size < 0), ("ETag", not etag)) if absent]
+    if missing:
+        raise TransferInterrupted(f"the answer to HEAD has no {' and no '.join(missing)}")
+    modified = http_date(head.text(b"last-modified")) or MIN_MODIFIED
     return ObjectInfo(size, etag, modified, head.text(b"content-type"), _crc32(head))
 
 
@@ -120,21 +122,21 @@ def _crc32(head: Head) -> int | None:
     return int.from_bytes(value, "big") if len(value) == 4 else None  # noqa: PLR2004
 
 
-def error_code(answer: Answer) -> str:
+def error_code(response: HttpResponse) -> str:
     """S3's code for an error, empty where it gave none (HEAD has no body)."""
-    match = _CODE.search(answer.body)
+    match = _CODE.search(response.body)
     return match[1].decode() if match else ""
 
 
-def other_region(answer: Answer) -> str:
+def redirect_region(response: HttpResponse) -> str:
     """The region that a wrongly addressed bucket is in, as far as the answer tells; else empty."""
-    if answer.head.status not in (301, 307, 400):
+    if response.head.status not in (301, 307, 400):
         return ""
-    match = _REGION.search(answer.body)
-    return answer.head.text(b"x-amz-bucket-region") or (match[1].decode() if match else "")
+    match = _REGION.search(response.body)
+    return response.head.text(b"x-amz-bucket-region") or (match[1].decode() if match else "")
 
 
-def object_problem(answer: Answer, *, pinned: bool = False) -> ArchiverError:
+def read_error(response: HttpResponse, *, pinned: bool = False) -> ArchiverError:
     """
     Why an object can't be had: one table for HEAD and GET. *pinned*: the answer to a read of a planned version, after
     a HEAD that was answered.
@@ -142,65 +144,65 @@ def object_problem(answer: Answer, *, pinned: bool = False) -> ArchiverError:
     Every 4xx is a verdict on that object, but for those that speak of the moment, of us, or of the version: a store
     has more codes than anyone can list.
     """
-    status, code = answer.head.status, error_code(answer)
-    general = _general_problem(answer, code)
-    if general is not None:
-        return general
-    if code in REFUSED or status in _REFUSED_BY_STATUS:
-        return CredentialsRefused(_refused(status, code), code or str(status))
+    status, code = response.head.status, error_code(response)
+    server_error = _server_error(response, code)
+    if server_error is not None:
+        return server_error
+    if code in CREDENTIAL_ERROR_CODES or status in _CREDENTIAL_STATUSES:
+        return CredentialsRefused(_credentials_message(status, code), code or str(status))
     if pinned and status in (404, 412, 416):
-        return SourceChanged(_named(answer, code), gone=status == 404)  # noqa: PLR2004
-    if not 400 <= status < 500 or status in _MAY_PASS_BY_STATUS or passing({code}):  # noqa: PLR2004
-        return Interrupted(_named(answer, code))
-    why, words = _verdict(answer, code, pinned=pinned)
-    if why == "source_missing" and status == 404:  # noqa: PLR2004 - the words say it
-        return SourceUnavailable(why, words)
-    return SourceUnavailable(why, f"{words} ({_named(answer, code)})" if words else _named(answer, code))
+        return SourceChanged(_describe(response, code), gone=status == 404)  # noqa: PLR2004
+    if not 400 <= status < 500 or status in _TRANSIENT_STATUSES or is_transient({code}):  # noqa: PLR2004
+        return TransferInterrupted(_describe(response, code))
+    reason, detail = _source_error(response, code, pinned=pinned)
+    if reason == "source_missing" and status == 404:  # noqa: PLR2004 - the words say it
+        return SourceUnavailable(reason, detail)
+    return SourceUnavailable(reason, f"{detail} ({_describe(response, code)})" if detail else _describe(response, code))
 
 
-def _verdict(answer: Answer, code: str, *, pinned: bool) -> tuple[Code, str]:
-    if code.upper().startswith("KMS") or b"kms:" in answer.body:
+def _source_error(response: HttpResponse, code: str, *, pinned: bool) -> tuple[Code, str]:
+    if code.upper().startswith("KMS") or b"kms:" in response.body:
         return _KMS_DENIED
     if code == "AccessDenied" and pinned:
         return _READ_DENIED
     if code in _UNAVAILABLE:
         return _UNAVAILABLE[code]
-    if code == "InvalidRequest" and b"Server Side Encryption" in answer.body:
+    if code == "InvalidRequest" and b"Server Side Encryption" in response.body:
         return _CUSTOMER_KEY
-    if answer.head.status in (404, 410):
+    if response.head.status in (404, 410):
         return _UNAVAILABLE["NoSuchKey"]
     return "source_denied", ""
 
 
-def write_problem(answer: Answer) -> ArchiverError:
+def write_error(response: HttpResponse) -> ArchiverError:
     """
     Why a body was not taken. A refusal of a write of ours is ours to mend, whatever its name; what is wrong with this
     one body, with the moment or with the store may pass.
     """
-    status, code = answer.head.status, error_code(answer)
+    status, code = response.head.status, error_code(response)
     if status == 412:  # noqa: PLR2004
-        return ArchiveExists(_named(answer, code))
-    if code in REFUSED:
-        return ConfigurationFault(_refused(status, code))
-    if code in _OF_THE_BODY:
-        return Answered(_named(answer, code))
-    if refuses(status, {code}):
-        return ConfigurationFault(_named(answer, code))
-    return _general_problem(answer, code) or Temporary(_named(answer, code))
+        return ArchiveExists(_describe(response, code))
+    if code in CREDENTIAL_ERROR_CODES:
+        return ConfigurationError(_credentials_message(status, code))
+    if code in _BODY_ERROR_CODES:
+        return RequestRefused(_describe(response, code))
+    if is_refusal(status, {code}):
+        return ConfigurationError(_describe(response, code))
+    return _server_error(response, code) or TransientError(_describe(response, code))
 
 
-def _general_problem(answer: Answer, code: str) -> ArchiverError | None:
-    status = answer.head.status
+def _server_error(response: HttpResponse, code: str) -> ArchiverError | None:
+    status = response.head.status
     if status in (429, 503) or code in _THROTTLED or code.endswith(("ThrottlingException", "Throttling")):
-        return Interrupted(_named(answer, code), throttled=True)
+        return TransferInterrupted(_describe(response, code), throttled=True)
     if status >= 500:  # noqa: PLR2004
-        return Interrupted(_named(answer, code))
+        return TransferInterrupted(_describe(response, code))
     return None
 
 
-def _refused(status: int, code: str) -> str:
+def _credentials_message(status: int, code: str) -> str:
     return f"S3 refuses our credentials, clock or region: {code or status}"
 
 
-def _named(answer: Answer, code: str) -> str:
-    return f"S3 answered {answer.head.status} {code}".rstrip()
+def _describe(response: HttpResponse, code: str) -> str:
+    return f"S3 answered {response.head.status} {code}".rstrip()

@@ -20,11 +20,11 @@ from archiver.core.messages import Link
 
 log = structlog.get_logger(__name__)
 
-LEAST_BITS = 2048  # "Specifying a list of trusted signers", CloudFront developer guide: RSA keys of 2048 bits
-BEGIN = "-----BEGIN"
+MIN_KEY_BITS = 2048  # "Specifying a list of trusted signers", CloudFront developer guide: RSA keys of 2048 bits
+PEM_PREFIX = "-----BEGIN"
 
 
-class KeyProblemError(Exception):
+class InvalidKeyError(Exception):
     """The key can't sign; the message says why, and holds nothing of it."""
 
 
@@ -32,34 +32,34 @@ def load_key(text: str) -> RSAPrivateKey:
     r"""
     The key that a setting holds: PEM text (line breaks may be written as `\n`), or the path of a file with it.
 
-    Raises KeyProblemError.
+    Raises InvalidKeyError.
     """
-    pem = text.replace("\\n", "\n") if text.lstrip().startswith(BEGIN) else _read(Path(text))
+    pem = text.replace("\\n", "\n") if text.lstrip().startswith(PEM_PREFIX) else _read_key_file(Path(text))
     try:
         key = load_pem_private_key(pem.strip().encode(), password=None)
     except TypeError:
-        raise KeyProblemError("the key is encrypted: give it without a passphrase, from a secret store") from None
+        raise InvalidKeyError("the key is encrypted: give it without a passphrase, from a secret store") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise KeyProblemError("is no private key in PEM form (-----BEGIN PRIVATE KEY-----)") from None
+        raise InvalidKeyError("is no private key in PEM form (-----BEGIN PRIVATE KEY-----)") from None
     if not isinstance(key, RSAPrivateKey):
-        raise KeyProblemError("is no RSA key, which is what CloudFront's signed links take here")
-    if key.key_size < LEAST_BITS:
-        raise KeyProblemError(f"has {key.key_size} bits, and CloudFront takes {LEAST_BITS}")
+        raise InvalidKeyError("is no RSA key, which is what CloudFront's signed links take here")
+    if key.key_size < MIN_KEY_BITS:
+        raise InvalidKeyError(f"has {key.key_size} bits, and CloudFront takes {MIN_KEY_BITS}")
     return key
 
 
-def _read(path: Path) -> str:
+def _read_key_file(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii")
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        raise KeyProblemError(f"is neither PEM text nor a file that can be read ({reason})") from None
+        raise InvalidKeyError(f"is neither PEM text nor a file that can be read ({reason})") from None
     except ValueError:
-        raise KeyProblemError("is a file that holds no PEM text") from None
+        raise InvalidKeyError("is a file that holds no PEM text") from None
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class LinkBase:
     """What links begin with: *url* is the distribution's address, *bucket* what lies behind it."""
 
     url: str
@@ -70,22 +70,24 @@ class SignedLinks:
     """
     Links to the archives behind *base* that work for *seconds*, signed for the public key *key_id* with *key* (as
     `load_key` takes it). A key in a file may be replaced while we run: a bad one is told in the log, and the last good
-    one goes on signing. Raises KeyProblemError where there is none to begin with.
+    one goes on signing. Raises InvalidKeyError where there is none to begin with.
     """
 
-    def __init__(self, base: Base, key_id: str, key: str, seconds: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, base: LinkBase, key_id: str, key: str, seconds: int, clock: Callable[[], float] = time.time
+    ) -> None:
         self._base = base
         self._seconds = seconds
         self._clock = clock
         self._text = key
-        self._file = None if key.lstrip().startswith(BEGIN) else Path(key)
-        self._changed = self._stamp()
+        self._file = None if key.lstrip().startswith(PEM_PREFIX) else Path(key)
+        self._loaded_version = self._file_version()
         self._key = load_key(key)
         self._signer = CloudFrontSigner(key_id, self._sign)
 
     async def link(self, key: str) -> Link:
         """The link to the archive at *key*, signed by CloudFront's canned policy: this URL, until then."""
-        self._renew()
+        self._reload_key()
         expires_at = datetime.fromtimestamp(int(self._clock()) + self._seconds, UTC)
         url = archive_url(self._base.url, self._base.bucket, key)
         return Link(self._signer.generate_presigned_url(url, date_less_than=expires_at), expires_at)
@@ -94,22 +96,22 @@ class SignedLinks:
         # SHA-1 is what CloudFront verifies: "Creating a signature for a signed URL that uses a canned policy".
         return self._key.sign(message, PKCS1v15(), SHA1())  # noqa: S303
 
-    def _renew(self) -> None:
-        stamp = self._stamp()
-        if stamp == self._changed:
+    def _reload_key(self) -> None:
+        version = self._file_version()
+        if version == self._loaded_version:
             return
-        self._changed = stamp
+        self._loaded_version = version
         try:
             self._key = load_key(self._text)
-        except KeyProblemError as problem:
+        except InvalidKeyError as problem:
             log.error("links.bad_key", file=str(self._file), reason=str(problem), effect="the last good key is used")
         else:
-            log.info("links.new_key", file=str(self._file))
+            log.info("links.key_reloaded", file=str(self._file))
 
-    def _stamp(self) -> tuple[int, int] | None:
+    def _file_version(self) -> tuple[int, int] | None:
         """What changes when the file does; None where there is none, or where it is gone."""
         try:
-            told = self._file.stat() if self._file else None
+            stat = self._file.stat() if self._file else None
         except OSError:
             return None
-        return (told.st_mtime_ns, told.st_ino) if told else None
+        return (stat.st_mtime_ns, stat.st_ino) if stat else None

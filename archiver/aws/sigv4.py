@@ -9,12 +9,12 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
-_PAYLOAD = "UNSIGNED-PAYLOAD"
-_MAX_DERIVED = 64
+_UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+_MAX_DERIVED_KEYS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class SigningCredentials:
     """One set of credentials."""
 
     access_key: str
@@ -22,7 +22,7 @@ class Keys:
     token: str | None = field(default=None, repr=False)
 
 
-class Subject(NamedTuple):
+class SigningInput(NamedTuple):
     """
     What is signed: *path* encoded, *host* as it is sent, *amz* further `x-amz-*` headers (names in lower case),
     *query* encoded and in the order of its names.
@@ -53,7 +53,9 @@ class Signer:
         self._date = ""
         self._derived: dict[tuple[str, str, str], bytes] = {}
 
-    def sign(self, subject: Subject, region: str, keys: Keys, now: float | None = None) -> str:
+    def sign(
+        self, subject: SigningInput, region: str, credentials: SigningCredentials, now: float | None = None
+    ) -> str:
         """
         The header lines that authorise *subject*, Host first, each ended by CRLF.
 
@@ -61,26 +63,27 @@ class Signer:
         signed, and what a changed range brings is refused by its Content-Range.
         """
         date = self._amz_date(time.time() if now is None else now)
-        fields = [*subject.amz, ("x-amz-content-sha256", _PAYLOAD), ("x-amz-date", date)]
-        if keys.token:
-            fields.append(("x-amz-security-token", keys.token))
+        fields = [*subject.amz, ("x-amz-content-sha256", _UNSIGNED_PAYLOAD), ("x-amz-date", date)]
+        if credentials.token:
+            fields.append(("x-amz-security-token", credentials.token))
         if subject.amz:
             fields.sort()
         canonical = "".join([f"{name}:{value}\n" for name, value in fields])
         signed = ";".join(["host", *[name for name, _ in fields]])
         request = (
-            f"{subject.method}\n{subject.path}\n{subject.query}\nhost:{subject.host}\n{canonical}\n{signed}\n{_PAYLOAD}"
+            f"{subject.method}\n{subject.path}\n{subject.query}\n"
+            f"host:{subject.host}\n{canonical}\n{signed}\n{_UNSIGNED_PAYLOAD}"
         )
         scope = f"{date[:8]}/{region}/s3/aws4_request"
         digest = hashlib.sha256(request.encode()).hexdigest()
         signature = hmac.digest(
-            self._derived_key(keys.secret_key, date[:8], region),
+            self._derived_key(credentials.secret_key, date[:8], region),
             f"{_ALGORITHM}\n{date}\n{scope}\n{digest}".encode(),
             "sha256",
         ).hex()
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
         return (
-            f"Host: {subject.host}\r\n{lines}Authorization: {_ALGORITHM} Credential={keys.access_key}/{scope}, "
+            f"Host: {subject.host}\r\n{lines}Authorization: {_ALGORITHM} Credential={credentials.access_key}/{scope}, "
             f"SignedHeaders={signed}, Signature={signature}\r\n"
         )
 
@@ -95,7 +98,7 @@ class Signer:
         wanted = (secret, day, region)
         key = self._derived.get(wanted)
         if key is None:
-            if len(self._derived) >= _MAX_DERIVED:
+            if len(self._derived) >= _MAX_DERIVED_KEYS:
                 self._derived.clear()  # yesterday's and retired ones; the rest is made again in microseconds
             key = f"AWS4{secret}".encode()
             for part in (day, region, "s3", "aws4_request"):

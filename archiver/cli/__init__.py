@@ -21,7 +21,7 @@ import typer
 
 from archiver import __version__
 from archiver.cli import check, create, dlq, explain, health, plan, policy, schema, send, status, verify, worker
-from archiver.cli.console import UNREAD, Problem, discard, say
+from archiver.cli.console import EXIT_BROKEN_PIPE, CommandError, discard_buffer, print_line
 from archiver.cli.plain import Command, Group
 
 app = typer.Typer(
@@ -34,9 +34,9 @@ app = typer.Typer(
 )
 
 
-def _version(given: bool) -> None:
+def _print_version(given: bool) -> None:
     if given:
-        say(f"archiver {__version__}")
+        print_line(f"archiver {__version__}")
         raise typer.Exit
 
 
@@ -44,7 +44,8 @@ def _version(given: bool) -> None:
 def start(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", "-V", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """
@@ -68,11 +69,11 @@ def main() -> None:
     """Run the command that the arguments name, and exit with its code."""
     try:
         app(args=sys.argv[1:])
-    except Problem as problem:
-        problem.tell()
+    except CommandError as problem:
+        problem.report()
         sys.exit(problem.code)
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # while help was printed
-            discard(sys.stdout)
-            sys.exit(UNREAD)
+            discard_buffer(sys.stdout)
+            sys.exit(EXIT_BROKEN_PIPE)
         raise

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import unquote
 
-from archiver.cli.console import LATER, NO, USAGE, Problem
+from archiver.cli.console import EXIT_FAILED, EXIT_RETRY_LATER, EXIT_USAGE, CommandError
 
 if TYPE_CHECKING:
-    from archiver.core.plan import Pinned
+    from archiver.core.plan import ObjectVersion
     from archiver.stages.fetch import Fetcher
 
-DOWNLOAD = "download it, and verify the file"
-PATIENCE = 60.0  # seconds until a link answers
+DOWNLOAD_HINT = "download it, and verify the file"
+LINK_TIMEOUT = 60.0  # seconds until a link answers
 
 
-def location_of(link: str, base_url: str | None, bucket: str | None) -> str | None:
+def link_to_location(link: str, base_url: str | None, bucket: str | None) -> str | None:
     """The `s3://` name behind a *link* of this service, signed or not; None for what is none."""
     if base_url is None or bucket is None or not link.startswith(f"{base_url.rstrip('/')}/"):
         return None
@@ -33,13 +33,13 @@ def location_of(link: str, base_url: str | None, bucket: str | None) -> str | No
 class ObjectArchive:
     """An archive in S3, held to the version that was seen first."""
 
-    def __init__(self, fetcher: "Fetcher", pinned: "Pinned", size: int) -> None:
+    def __init__(self, fetcher: "Fetcher", version: "ObjectVersion", size: int) -> None:
         self._fetcher = fetcher
-        self._pinned = pinned
+        self._version = version
         self.size = size
 
     async def read(self, start: int, into: memoryview) -> None:
-        await self._fetcher.read(self._pinned, start, [into])
+        await self._fetcher.read(self._version, start, [into])
 
 
 class FileArchive:
@@ -50,13 +50,13 @@ class FileArchive:
         try:
             # What is no file (a pipe, say) is not waited for.
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            told = os.fstat(self._fd)
+            info = os.fstat(self._fd)
         except (OSError, ValueError) as error:
-            raise Problem(f"{path}: can't be read: {getattr(error, 'strerror', error)}", code=USAGE) from None
-        self.size = told.st_size
-        if not stat.S_ISREG(told.st_mode):
+            raise CommandError(f"{path}: can't be read: {getattr(error, 'strerror', error)}", code=EXIT_USAGE) from None
+        self.size = info.st_size
+        if not stat.S_ISREG(info.st_mode):
             os.close(self._fd)
-            raise Problem(f"{path}: is no file: an archive is read from its end", code=USAGE)
+            raise CommandError(f"{path}: is no file: an archive is read from its end", code=EXIT_USAGE)
 
     def __enter__(self) -> Self:
         return self
@@ -65,15 +65,15 @@ class FileArchive:
         os.close(self._fd)
 
     async def read(self, start: int, into: memoryview) -> None:
-        done = 0
-        while done < len(into):
+        received = 0
+        while received < len(into):
             try:
-                count = await asyncio.to_thread(os.preadv, self._fd, [into[done:]], start + done)
+                count = await asyncio.to_thread(os.preadv, self._fd, [into[received:]], start + received)
             except OSError as error:
-                raise Problem(f"{self._path}: can't be read: {error.strerror}", code=USAGE) from None
+                raise CommandError(f"{self._path}: can't be read: {error.strerror}", code=EXIT_USAGE) from None
             if not count:
-                raise Problem(f"{self._path}: became shorter while it was read", code=NO)
-            done += count
+                raise CommandError(f"{self._path}: became shorter while it was read", code=EXIT_FAILED)
+            received += count
 
 
 class LinkArchive:
@@ -85,34 +85,36 @@ class LinkArchive:
         self.size = size
 
     @classmethod
-    async def opened(cls, link: str) -> Self:
+    async def open(cls, link: str) -> Self:
         """Ask for the first byte: the answer says how many there are. Raises Problem."""
-        _, headers = await asyncio.to_thread(_part, link, 0, 1, None)
+        _, headers = await asyncio.to_thread(_read_range, link, 0, 1, None)
         size = headers.get("Content-Range", "").rpartition("/")[2]
         if not size.isdecimal():
-            raise Problem(f"{link}: its server does not say how large it is: {DOWNLOAD}", code=USAGE)
+            raise CommandError(f"{link}: its server does not say how large it is: {DOWNLOAD_HINT}", code=EXIT_USAGE)
         return cls(link, int(size), headers.get("ETag"))
 
     async def read(self, start: int, into: memoryview) -> None:
-        body, _ = await asyncio.to_thread(_part, self._link, start, len(into), self._etag)
+        body, _ = await asyncio.to_thread(_read_range, self._link, start, len(into), self._etag)
         if len(body) != len(into):
-            raise Problem(f"{self._link}: its server sent another length than was asked for", code=LATER)
+            raise CommandError(
+                f"{self._link}: its server sent another length than was asked for", code=EXIT_RETRY_LATER
+            )
         into[:] = body
 
 
-def _part(link: str, start: int, length: int, etag: str | None) -> tuple[bytes, Message]:
+def _read_range(link: str, start: int, length: int, etag: str | None) -> tuple[bytes, Message]:
     """*length* bytes from *start* on (one more shows that there were too many), and the answer's headers."""
     headers = {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
     try:
         request = urllib.request.Request(link, headers=headers | ({"If-Match": etag} if etag else {}))  # noqa: S310 - http(s)
-        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=LINK_TIMEOUT) as answer:  # noqa: S310
             if answer.status != HTTPStatus.PARTIAL_CONTENT:
-                raise Problem(f"{link}: its server sends no ranges: {DOWNLOAD}", code=USAGE)
+                raise CommandError(f"{link}: its server sends no ranges: {DOWNLOAD_HINT}", code=EXIT_USAGE)
             return answer.read(length + 1), answer.headers
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == HTTPStatus.PRECONDITION_FAILED:
-            raise Problem(f"{link}: became another one while it was read", code=NO) from None
-        raise Problem(f"{link}: can't be read: HTTP {error.code} {error.reason}", code=USAGE) from None
+            raise CommandError(f"{link}: became another one while it was read", code=EXIT_FAILED) from None
+        raise CommandError(f"{link}: can't be read: HTTP {error.code} {error.reason}", code=EXIT_USAGE) from None
     except (OSError, HTTPException, ValueError) as error:
-        raise Problem(f"{link}: can't be read: {getattr(error, 'reason', error)}", code=LATER) from None
+        raise CommandError(f"{link}: can't be read: {getattr(error, 'reason', error)}", code=EXIT_RETRY_LATER) from None

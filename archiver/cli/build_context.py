@@ -5,136 +5,140 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from archiver.cli.console import NO, USAGE, Problem, environment, say_json
+from archiver.cli.console import EXIT_FAILED, EXIT_USAGE, CommandError, environment, print_json
 
 if TYPE_CHECKING:
     from archiver.aws.clients import Clients
-    from archiver.core.draft import Draft, Rules
+    from archiver.core.draft import ArchiveRules, Draft
     from archiver.core.messages import Request
-    from archiver.core.plan import Outcome
+    from archiver.core.plan import ArchiveSummary
     from archiver.errors import Rejected, SourceProblem
     from archiver.settings import Environment
-    from archiver.stages.budget import Budget
+    from archiver.stages.budget import BufferPool
     from archiver.stages.fetch import Fetcher
 
-ELSEWHERE = "the-bucket-of-the-worker"
-LISTED = 200  # problems that are printed one by one; the rest is counted
+PLACEHOLDER_BUCKET = "the-bucket-of-the-worker"
+MAX_PROBLEMS_SHOWN = 200  # problems that are printed one by one; the rest is counted
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BuildRequest:
     """A checked request, and the archive as far as it alone decides it."""
 
     settings: "Environment"
     request: "Request"
-    rules: "Rules"
+    rules: "ArchiveRules"
     draft: "Draft"
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class BuildResources:
     """What an archive is built with."""
 
     clients: "Clients"
     fetcher: "Fetcher"
-    budget: "Budget"
+    budget: "BufferPool"
 
 
-def order_of(body: str, *needs: str) -> Order:
+def load_request(body: str, *needs: str) -> BuildRequest:
     """
     What *body* asks for, by the settings of the environment, of which those called *needs* have to be there. Raises
     Rejected, SettingsError.
     """
-    from archiver.app import rules_of
+    from archiver.app import archive_rules
     from archiver.core.draft import draft_archive
     from archiver.core.messages import parse_request
-    from archiver.settings import load_environment, needed
+    from archiver.settings import load_environment, require_settings
 
     settings = load_environment(environment())
-    needed(settings, *needs)
-    request, rules = parse_request(body), rules_of(settings)
-    return Order(settings, request, rules, draft_archive(request, rules))
+    require_settings(settings, *needs)
+    request, rules = parse_request(body), archive_rules(settings)
+    return BuildRequest(settings, request, rules, draft_archive(request, rules))
 
 
-def check_for_queue(body: str, settings: "Environment") -> None:
+def check_request(body: str, settings: "Environment") -> None:
     """
     All that the request alone decides, as far as it is known here what the worker's settings are. Raises Problem where
     the worker would reject it.
     """
-    from archiver.app import rules_of
+    from archiver.app import archive_rules
     from archiver.core.draft import draft_archive
     from archiver.core.locations import AllowList
     from archiver.core.messages import parse_request
     from archiver.errors import Rejected
 
-    rules = rules_of(settings)
+    rules = archive_rules(settings)
     if settings.source_bucket is None:  # the worker knows where bare keys lie, and what is allowed there
-        rules = replace(rules, source_bucket=ELSEWHERE, allowed=AllowList(rules.destination_bucket))
+        rules = replace(rules, source_bucket=PLACEHOLDER_BUCKET, allowed=AllowList(rules.destination_bucket))
     try:
         draft_archive(parse_request(body), rules)
     except Rejected as rejected:
-        raise Problem(*told(rejected), "nothing was sent: the worker would reject it", code=USAGE) from None
+        raise CommandError(
+            *rejection_lines(rejected), "nothing was sent: the worker would reject it", code=EXIT_USAGE
+        ) from None
 
 
 @asynccontextmanager
-async def means_of(settings: "Environment") -> AsyncIterator[Means]:
+async def open_resources(settings: "Environment") -> AsyncIterator[BuildResources]:
     """Connected with S3, as a worker is. Raises SettingsError where the `AWS_*` variables are of no use."""
-    from archiver.app import READS_AT_ONCE, connected
-    from archiver.aws.clients import Limits
-    from archiver.stages.budget import Budget
+    from archiver.app import MAX_CONCURRENT_READS, open_aws
+    from archiver.aws.clients import ClientLimits
+    from archiver.stages.budget import BufferPool
     from archiver.stages.fetch import Fetcher
-    from archiver.stages.limiter import Limiter
+    from archiver.stages.limiter import AdaptiveLimiter
 
-    async with connected(Limits(jobs=1), settings) as (clients, reader):
-        yield Means(clients, Fetcher(reader, Limiter(READS_AT_ONCE)), Budget(settings.memory_budget))
+    async with open_aws(ClientLimits(jobs=1), settings) as (clients, reader):
+        yield BuildResources(
+            clients, Fetcher(reader, AdaptiveLimiter(MAX_CONCURRENT_READS)), BufferPool(settings.memory_budget)
+        )
 
 
-def looked_over(body: str) -> tuple[Order | None, list["Rejected"]]:
+def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]]:
     """
-    As `order_of`, for who wants to hear of everything at once: what *body* is rejected for, and what is left of it
+    As `load_request`, for who wants to hear of everything at once: what *body* is rejected for, and what is left of it
     without that, if anything is. Raises SettingsError, and Rejected for what is no request at all.
     """
-    from archiver.app import rules_of
+    from archiver.app import archive_rules
     from archiver.core.draft import draft_archive
     from archiver.core.messages import parse_request
     from archiver.errors import Rejected
     from archiver.settings import load_environment
 
     settings = load_environment(environment())
-    request, rules, refusals = parse_request(body), rules_of(settings), list[Rejected]()
+    request, rules, rejections = parse_request(body), archive_rules(settings), list[Rejected]()
     while request.files:
         try:
-            return Order(settings, request, rules, draft_archive(request, rules)), refusals
+            return BuildRequest(settings, request, rules, draft_archive(request, rules)), rejections
         except Rejected as rejected:
-            refusals.append(rejected)
+            rejections.append(rejected)
             bad = {one.source for one in rejected.sources}
             change = {"files": tuple(file for file in request.files if file.source not in bad)}
-            clash = rejected.code == "name_conflict"  # no fault of either file
-            request = request.model_copy(update={"on_duplicate": "rename"} if clash else change)
-    return None, refusals
+            is_conflict = rejected.code == "name_conflict"  # no fault of either file
+            request = request.model_copy(update={"on_duplicate": "rename"} if is_conflict else change)
+    return None, rejections
 
 
 @contextmanager
-def refusals_told(*, as_json: bool) -> Iterator[None]:
+def rejections_as_errors(*, as_json: bool) -> Iterator[None]:
     """
     A rejected request becomes a Problem with all that is wrong, a line each; *as_json*: on standard output, too.
 
     What a worker would try again until the last receive, and then reject, is rejected at once: who typed it is there
     to mend it.
     """
-    from archiver.errors import Rejected, Temporary
+    from archiver.errors import Rejected, TransientError
 
     try:
         yield
     except Rejected as rejected:
-        raise refused(rejected, as_json=as_json) from rejected
-    except Temporary as error:
+        raise rejection_error(rejected, as_json=as_json) from rejected
+    except TransientError as error:
         if error.rejection is None:
             raise
-        raise refused(error.rejection, as_json=as_json) from error
+        raise rejection_error(error.rejection, as_json=as_json) from error
 
 
-def refused(*all_: "Rejected", as_json: bool) -> Problem:
+def rejection_error(*all_: "Rejected", as_json: bool) -> CommandError:
     """
     What to say of a request that is rejected for one reason or several; *as_json*: it is said on standard output
     already. A worker would stop at the first, which is `error`.
@@ -149,54 +153,56 @@ def refused(*all_: "Rejected", as_json: bool) -> Problem:
             for rejected in all_
         ]
         others = {"errors": errors} if len(errors) > 1 else {}
-        say_json({"status": "failed", "error": errors[0], **others})
-    return Problem(*(line for rejected in all_ for line in told(rejected)), code=NO)
+        print_json({"status": "failed", "error": errors[0], **others})
+    return CommandError(*(line for rejected in all_ for line in rejection_lines(rejected)), code=EXIT_FAILED)
 
 
-def told(rejected: "Rejected") -> list[str]:
+def rejection_lines(rejected: "Rejected") -> list[str]:
     """
     Every problem of *rejected* on a line of its own. Those of objects say what S3 said; those of the request say so in
     the message, as far as it goes.
     """
-    from archiver.core.problems import PROBLEMS_TOLD
+    from archiver.core.problems import MAX_PROBLEMS_LISTED
 
     sources, code = rejected.sources, rejected.code
-    lines = [problem_line(one) for one in sources]
+    lines = [source_problem_line(one) for one in sources]
     if not any(one.detail for one in sources):
         first, *others = rejected.message.split("; ")
-        if len(sources) <= PROBLEMS_TOLD:
+        if len(sources) <= MAX_PROBLEMS_LISTED:
             return [f"{code}: {first}", *others]
-        return [f"{code}: {first}", *others[: PROBLEMS_TOLD - 1], *cut(lines[PROBLEMS_TOLD:])]
+        return [f"{code}: {first}", *others[: MAX_PROBLEMS_LISTED - 1], *truncate_lines(lines[MAX_PROBLEMS_LISTED:])]
     if len(lines) == 1:
         return [f"{code}: {rejected.message}"]
-    return [f"{code}: {len(lines):,} objects can't be read", *cut(lines)]
+    return [f"{code}: {len(lines):,} objects can't be read", *truncate_lines(lines)]
 
 
-def problem_line(problem: "SourceProblem") -> str:
+def source_problem_line(problem: "SourceProblem") -> str:
     """One object, and why it can't be had."""
     detail = f" ({problem.detail})" if problem.detail else ""
     return f"{problem.source}: {problem.code}{detail}"
 
 
-def cut(lines: list[str]) -> list[str]:
+def truncate_lines(lines: list[str]) -> list[str]:
     """The first of *lines*, indented, and how many more there are."""
-    more = len(lines) - LISTED
-    return [f"  {line}" for line in lines[:LISTED]] + ([f"  and {more:,} more (--json has all)"] if more > 0 else [])
+    more = len(lines) - MAX_PROBLEMS_SHOWN
+    return [f"  {line}" for line in lines[:MAX_PROBLEMS_SHOWN]] + (
+        [f"  and {more:,} more (--json has all)"] if more > 0 else []
+    )
 
 
-def left_out(outcome: "Outcome") -> list[dict[str, str]]:
+def missing_data(outcome: "ArchiveSummary") -> list[dict[str, str]]:
     """What an answer's `missing` holds, with what S3 said of each."""
     return [{"source": one.source, "code": one.code, "detail": one.detail} for one in outcome.missing]
 
 
-def renames(outcome: "Outcome") -> list[dict[str, str]]:
+def renamed_data(outcome: "ArchiveSummary") -> list[dict[str, str]]:
     """What an answer's `renamed` holds."""
     return [{"source": one.source, "from": one.from_, "to": one.to} for one in outcome.renamed]
 
 
-def about(outcome: "Outcome") -> Mapping[str, list[str]]:
+def summary_lines(outcome: "ArchiveSummary") -> Mapping[str, list[str]]:
     """The same for people: lines by what they are about."""
     return {
-        "left out": [problem_line(one) for one in outcome.missing],
+        "left out": [source_problem_line(one) for one in outcome.missing],
         "renamed": [f"{one.from_} is {one.to}" for one in outcome.renamed],
     }

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.cli.console import LATER, NO, USAGE, environment, say, say_json
-from archiver.cli.runner import carry_out
+from archiver.cli.console import EXIT_FAILED, EXIT_RETRY_LATER, EXIT_USAGE, environment, print_json, print_line
+from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
-    from archiver.core.preflight import Finding
+    from archiver.core.preflight import CheckResult
 
 MARKS = {"ok": "✓", "bad": "✗", "warning": "!", "unknown": "-"}
 
@@ -25,55 +25,61 @@ def check(json_: Annotated[bool, typer.Option("--json", help="Print the findings
     Nothing is left behind: what is written to see whether archives can be is deleted again, or only begun where it may
     not be deleted. ✓ is well, ✗ has to be mended, ! should be, - could not be told.
     """
-    findings, code = carry_out(_look)
+    findings, code = run_async(_run_checks)
     if json_:
-        say_json([asdict(finding) for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
-        _tell(findings)
+        _print_results(findings)
     if code:
         raise typer.Exit(code)
 
 
-async def _look() -> tuple[list["Finding"], int]:
-    from archiver.app import connected
-    from archiver.aws.clients import Limits
-    from archiver.aws.error_mapping import CredentialsFault
-    from archiver.aws.preflight import Checks, who_am_i
-    from archiver.core.preflight import Finding, clock, unsettled, verdict
-    from archiver.errors import ArchiverError, ConfigurationFault
+async def _run_checks() -> tuple[list["CheckResult"], int]:
+    from archiver.app import open_aws
+    from archiver.aws.clients import ClientLimits
+    from archiver.aws.error_mapping import CredentialsError
+    from archiver.aws.preflight import Checks, get_caller_identity
+    from archiver.core.preflight import CheckResult, all_passed, check_clock_skew, has_unknown_results
+    from archiver.errors import ArchiverError, ConfigurationError
     from archiver.settings import SettingsError, load_settings
 
     try:
         settings = load_settings(environment())
     except SettingsError as error:
-        told = [problem.partition(": ") for problem in error.problems]
-        return [Finding(name, "bad", problem, "set it in the environment") for name, _, problem in told], USAGE
-    findings = [Finding("settings", "ok", "all are read")]
+        parts = [problem.partition(": ") for problem in error.problems]
+        return [
+            CheckResult(name, "bad", problem, "set it in the environment") for name, _, problem in parts
+        ], EXIT_USAGE
+    findings = [CheckResult("settings", "ok", "all are read")]
     try:
-        async with connected(Limits(), settings) as (clients, reader):
-            me = None
+        async with open_aws(ClientLimits(), settings) as (clients, reader):
+            caller = None
             try:
-                me = await who_am_i(clients)
-                findings += [Finding("credentials", "ok", me.arn), clock(me.skew)]
-            except ConfigurationFault:
+                caller = await get_caller_identity(clients)
+                findings += [CheckResult("credentials", "ok", caller.arn), check_clock_skew(caller.skew)]
+            except ConfigurationError:
                 raise
             except ArchiverError as error:  # a store without STS, say: the queues and buckets will tell
-                findings.append(Finding("credentials", "unknown", str(error)))
-            findings += await Checks(settings, clients, reader, me).all()
-    except CredentialsFault as error:
-        return [*findings, Finding("credentials", "unknown", str(error), WAITING)], LATER
-    except ConfigurationFault as error:
-        return [*findings, Finding("credentials", "bad", str(error), CREDENTIALS)], NO
-    return findings, NO if not verdict(findings) else LATER if unsettled(findings) else 0
+                findings.append(CheckResult("credentials", "unknown", str(error)))
+            findings += await Checks(settings, clients, reader, caller).run_all()
+    except CredentialsError as error:
+        return [*findings, CheckResult("credentials", "unknown", str(error), CREDENTIALS_WAIT_HINT)], EXIT_RETRY_LATER
+    except ConfigurationError as error:
+        return [*findings, CheckResult("credentials", "bad", str(error), CREDENTIALS_HINT)], EXIT_FAILED
+    return findings, EXIT_FAILED if not all_passed(findings) else EXIT_RETRY_LATER if has_unknown_results(
+        findings
+    ) else 0
 
 
-WAITING = "a worker waits for them: look at the provider (the agent, the role, the token's file), and try again"
-CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; in ECS, give the task a role"
+CREDENTIALS_WAIT_HINT = (
+    "a worker waits for them: look at the provider (the agent, the role, the token's file), and try again"
+)
+CREDENTIALS_HINT = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; in ECS, give the task a role"
 
 
-def _tell(findings: list["Finding"]) -> None:
+def _print_results(findings: list["CheckResult"]) -> None:
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
-        say(f"{MARKS[finding.state]} {finding.what:<{width}}  {finding.told}")
+        print_line(f"{MARKS[finding.state]} {finding.what:<{width}}  {finding.told}")
         if finding.remedy:
-            say(f"  {'':<{width}}  → {finding.remedy}")
+            print_line(f"  {'':<{width}}  → {finding.remedy}")

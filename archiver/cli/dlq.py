@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
-from archiver.cli.console import NO, USAGE, Problem, environment, meant, note, say, say_json, write_error
-from archiver.cli.runner import carry_out
+from archiver.cli.console import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    CommandError,
+    environment,
+    print_json,
+    print_line,
+    print_note,
+    suggest,
+    write_error,
+)
+from archiver.cli.runner import run_async
 from archiver.core.printable import printable
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-    from archiver.aws.dead_letters import DeadLetterQueue, Look
-    from archiver.core.dead_letters import Choice, Reject
+    from archiver.aws.dead_letters import DeadLetterQueue, QueueScan
+    from archiver.core.dead_letters import DeadLetter, DeadLetterFilter
 
 Queue = Annotated[
     str | None,
@@ -28,8 +38,8 @@ JobId = Annotated[str | None, typer.Option("--job-id", "-j", help="Those of this
 Id = Annotated[str | None, typer.Option("--id", help="The one with this message id, here or when it was sent.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-LIMIT = 10_000
-LONGEST_CODE = 40  # characters of what may be anything, where SQS moved the message
+DEFAULT_LIMIT = 10_000
+MAX_CODE_CHARS = 40  # characters of what may be anything, where SQS moved the message
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,25 +51,27 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(commands, name="dlq")
 
 
-def list_(queue: Queue = None, limit: Limit = LIMIT, json_: Json = False) -> None:
+def list_(queue: Queue = None, limit: Limit = DEFAULT_LIMIT, json_: Json = False) -> None:
     """What was rejected, grouped by code. Nothing is changed: messages that were looked at are there again at once."""
-    from archiver.core.dead_letters import Choice, grouped
+    from archiver.core.dead_letters import DeadLetterFilter, group_by_code
 
     async def work() -> None:
-        rejects, look = await _look(queue, limit, Choice())
+        rejects, scan = await _scan(queue, limit, DeadLetterFilter())
         if json_:
-            messages = [_data(reject) for reject in rejects]
-            say_json({"complete": look.complete, "hidden": look.hidden, "messages": messages})
+            messages = [_to_json(dead_letter) for dead_letter in rejects]
+            print_json({"complete": scan.complete, "hidden": scan.hidden, "messages": messages})
             return
         if not rejects:
-            say("the dead-letter queue is empty")
-        for group in grouped(rejects):
+            print_line("the dead-letter queue is empty")
+        for group in group_by_code(rejects):
             jobs = ", ".join(group.jobs)
-            say(f"{group.count:>6}  {group.code[:LONGEST_CODE]:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {jobs}")
-            say(f"{'':>6}  {group.reason[:200]}")
-        _incomplete(look, f"only the first {len(rejects):,} were looked at: --limit raises that")
+            print_line(
+                f"{group.count:>6}  {group.code[:MAX_CODE_CHARS]:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {jobs}"
+            )
+            print_line(f"{'':>6}  {group.reason[:200]}")
+        _print_incomplete(scan, f"only the first {len(rejects):,} were looked at: --limit raises that")
 
-    carry_out(work)
+    run_async(work)
 
 
 def show(
@@ -67,23 +79,23 @@ def show(
     code: Code = None,
     job_id: JobId = None,
     id_: Id = None,
-    limit: Limit = LIMIT,
+    limit: Limit = DEFAULT_LIMIT,
     json_: Json = False,
 ) -> None:
     """Messages with their reason and body, all of them unless chosen."""
-    choice = _choice(code, job_id, id_)
+    selection = _build_filter(code, job_id, id_)
 
     async def work() -> None:
-        rejects, look = await _look(queue, limit, choice)
+        rejects, scan = await _scan(queue, limit, selection)
         if json_:
-            say_json([_data(reject) for reject in rejects])
-        for reject in [] if json_ else rejects:
-            _show(reject)
-        _incomplete(look, "not all of the queue was looked at: --limit raises that")
+            print_json([_to_json(dead_letter) for dead_letter in rejects])
+        for dead_letter in [] if json_ else rejects:
+            _print_dead_letter(dead_letter)
+        _print_incomplete(scan, "not all of the queue was looked at: --limit raises that")
         if not rejects and not json_:
-            raise Problem("no such message in the dead-letter queue", code=NO)
+            raise CommandError("no such message in the dead-letter queue", code=EXIT_FAILED)
 
-    carry_out(work)
+    run_async(work)
 
 
 def redrive(
@@ -93,24 +105,24 @@ def redrive(
     id_: Id = None,
     all_: All = False,
     yes: Yes = False,
-    limit: Limit = LIMIT,
+    limit: Limit = DEFAULT_LIMIT,
     json_: Json = False,
 ) -> None:
     """Send messages back to the source queue, without the reason of their rejection."""
-    from archiver.aws.dead_letters import move_all
+    from archiver.aws.dead_letters import redrive_all
 
-    choice = _choice(code, job_id, id_)
-    _chosen(choice, all_=all_)
-    _confirm("send back", choice, yes=yes)
+    selection = _build_filter(code, job_id, id_)
+    _require_filter(selection, all_=all_)
+    _confirm("send back", selection, yes=yes)
 
     async def work() -> None:
-        async with _opened(queue) as (client, dead):
-            moved = await move_all(client, dead, _moving) if choice.all else None
+        async with _open_queue(queue) as (client, dead):
+            moved = await redrive_all(client, dead, _print_progress) if selection.all else None
             if moved is None:
-                moved = await _each(client, dead, choice, limit, "send_back")
-            _done("sent back", moved, as_json=json_)
+                moved = await _for_each_match(client, dead, selection, limit, "redrive")
+            _print_count("sent back", moved, as_json=json_)
 
-    carry_out(work)
+    run_async(work)
 
 
 def drop(
@@ -120,139 +132,144 @@ def drop(
     id_: Id = None,
     all_: All = False,
     yes: Yes = False,
-    limit: Limit = LIMIT,
+    limit: Limit = DEFAULT_LIMIT,
     json_: Json = False,
 ) -> None:
     """Delete messages for good."""
-    choice = _choice(code, job_id, id_)
-    _chosen(choice, all_=all_)
-    _confirm("delete", choice, yes=yes)
+    selection = _build_filter(code, job_id, id_)
+    _require_filter(selection, all_=all_)
+    _confirm("delete", selection, yes=yes)
 
     async def work() -> None:
-        async with _opened(queue) as (client, dead):
-            _done("deleted", await _each(client, dead, choice, limit, "drop"), as_json=json_)
+        async with _open_queue(queue) as (client, dead):
+            _print_count("deleted", await _for_each_match(client, dead, selection, limit, "drop"), as_json=json_)
 
-    carry_out(work)
+    run_async(work)
 
 
 @asynccontextmanager
-async def _opened(named: str | None) -> AsyncIterator[tuple["SQSClient", "DeadLetterQueue"]]:
-    from archiver.aws.dead_letters import open_dead_letters
+async def _open_queue(named: str | None) -> AsyncIterator[tuple["SQSClient", "DeadLetterQueue"]]:
+    from archiver.aws.dead_letters import open_dead_letter_queue
     from archiver.aws.request_client import sqs_client
-    from archiver.settings import load_environment, needed
+    from archiver.settings import load_environment, require_settings
 
     settings = load_environment(environment())
-    needed(settings, "SQS_SOURCE_QUEUE")
+    require_settings(settings, "SQS_SOURCE_QUEUE")
     async with sqs_client() as client:
-        dead = await open_dead_letters(client, str(settings.source_queue), named)
-        if dead.peeking_counts:
-            note("warning: this queue has a redrive policy of its own: each look counts as a receive")
+        dead = await open_dead_letter_queue(client, str(settings.source_queue), named)
+        if dead.scan_counts_as_receive:
+            print_note("warning: this queue has a redrive policy of its own: each look counts as a receive")
         yield client, dead
 
 
-async def _look(named: str | None, limit: int, choice: "Choice") -> tuple[list["Reject"], "Look"]:
-    from archiver.aws.dead_letters import Look
+async def _scan(named: str | None, limit: int, selection: "DeadLetterFilter") -> tuple[list["DeadLetter"], "QueueScan"]:
+    from archiver.aws.dead_letters import QueueScan
 
-    async with _opened(named) as (client, dead), Look(client, dead, limit) as look:
-        found = [held.reject async for held in look.messages() if choice.takes(held.reject)]
-        return sorted(found, key=lambda reject: reject.sent_at), look
+    async with _open_queue(named) as (client, dead), QueueScan(client, dead, limit) as scan:
+        found = [received.dead_letter async for received in scan.messages() if selection.matches(received.dead_letter)]
+        return sorted(found, key=lambda dead_letter: dead_letter.sent_at), scan
 
 
-def _incomplete(look: "Look", limited: str) -> None:
+def _print_incomplete(scan: "QueueScan", limited: str) -> None:
     """Say what was not seen, and why: *limited* where it is for --limit alone."""
-    if look.hidden:
-        note(
-            f"about {look.hidden:,} more are not shown: a FIFO queue keeps back what stands behind others of its "
+    if scan.hidden:
+        print_note(
+            f"about {scan.hidden:,} more are not shown: a FIFO queue keeps back what stands behind others of its "
             "message group; it comes when those before it are sent back or dropped"
         )
-    elif not look.complete:
-        note(limited)
+    elif not scan.complete:
+        print_note(limited)
 
 
-async def _each(client: "SQSClient", dead: "DeadLetterQueue", choice: "Choice", limit: int, verb: str) -> int:
+async def _for_each_match(
+    client: "SQSClient", dead: "DeadLetterQueue", selection: "DeadLetterFilter", limit: int, verb: str
+) -> int:
     """
-    Do *verb* with every message that *choice* takes and that was there when the command began; how many. At once, one
-    after the other: a FIFO queue goes on with a message group only then.
+    Do *verb* with every message that *selection* takes and that was there when the command began; how many. At once,
+    one after the other: a FIFO queue goes on with a message group only then.
     """
-    from archiver.aws.dead_letters import Look
+    from archiver.aws.dead_letters import QueueScan
 
     count = 0
-    async with Look(client, dead, limit) as look:
-        act = look.send_back if verb == "send_back" else look.drop
-        async for held in look.messages():
-            if choice.takes(held.reject) and look.older(held):
-                await act(held)
+    async with QueueScan(client, dead, limit) as scan:
+        act = scan.redrive if verb == "redrive" else scan.drop
+        async for received in scan.messages():
+            if selection.matches(received.dead_letter) and scan.predates_scan(received):
+                await act(received)
                 count += 1
-    _incomplete(look, "not all of the queue was looked at: do it again, or raise --limit")
+    _print_incomplete(scan, "not all of the queue was looked at: do it again, or raise --limit")
     return count
 
 
-def _choice(code: str | None, job_id: str | None, id_: str | None) -> "Choice":
+def _build_filter(code: str | None, job_id: str | None, id_: str | None) -> "DeadLetterFilter":
     """Raises Problem where no message can have been rejected with *code*."""
-    from archiver.core.dead_letters import UNTOLD, Choice
+    from archiver.core.dead_letters import NO_CODE, DeadLetterFilter
     from archiver.errors import Code as Known
 
-    known = (*get_args(Known), UNTOLD)
+    known = (*get_args(Known), NO_CODE)
     if code not in (None, *known):
-        raise Problem(
-            f"--code {code}: there is no such code{meant(str(code), known)}; there are {', '.join(known)}", code=USAGE
+        raise CommandError(
+            f"--code {code}: there is no such code{suggest(str(code), known)}; there are {', '.join(known)}",
+            code=EXIT_USAGE,
         )
-    return Choice(code, job_id, id_)
+    return DeadLetterFilter(code, job_id, id_)
 
 
-def _chosen(choice: "Choice", *, all_: bool) -> None:
-    if choice.all and not all_:
-        raise Problem("which messages? choose with --code, --job-id or --id, or say --all", code=USAGE)
-    if all_ and not choice.all:
-        raise Problem("--all and a choice contradict each other: leave one out", code=USAGE)
+def _require_filter(selection: "DeadLetterFilter", *, all_: bool) -> None:
+    if selection.all and not all_:
+        raise CommandError("which messages? choose with --code, --job-id or --id, or say --all", code=EXIT_USAGE)
+    if all_ and not selection.all:
+        raise CommandError("--all and a choice contradict each other: leave one out", code=EXIT_USAGE)
 
 
-def _confirm(what: str, choice: "Choice", *, yes: bool) -> None:
+def _confirm(what: str, selection: "DeadLetterFilter", *, yes: bool) -> None:
     if yes:
         return
-    told = [
+    filters = [
         f"{name} {value}"
-        for name, value in (("code", choice.code), ("job", choice.job_id), ("message", choice.id))
+        for name, value in (("code", selection.code), ("job", selection.job_id), ("message", selection.id))
         if value
     ]
-    which = f"the messages of {' and '.join(told)}" if told else "all messages"
+    which = f"the messages of {' and '.join(filters)}" if filters else "all messages"
     if not sys.stdin.isatty():
-        raise Problem(f"this would {what} {which}: say --yes where nobody can be asked", code=USAGE)
+        raise CommandError(f"this would {what} {which}: say --yes where nobody can be asked", code=EXIT_USAGE)
     if not typer.confirm(printable(f"{what} {which}?")):
-        raise Problem("nothing was done", code=NO)
+        raise CommandError("nothing was done", code=EXIT_FAILED)
 
 
-def _moving(moved: int, planned: int | None) -> None:
+def _print_progress(moved: int, planned: int | None) -> None:
     if sys.stderr.isatty():
         write_error(f"\rmoving {moved:,}" + (f" of {planned:,}" if planned is not None else ""))
 
 
-def _done(what: str, count: int, *, as_json: bool) -> None:
+def _print_count(what: str, count: int, *, as_json: bool) -> None:
     if as_json:
-        say_json({what.replace(" ", "_"): count})
+        print_json({what.replace(" ", "_"): count})
     else:
-        say(f"{what}: {count:,} {'message' if count == 1 else 'messages'}")
+        print_line(f"{what}: {count:,} {'message' if count == 1 else 'messages'}")
 
 
-def _data(reject: "Reject") -> dict[str, Any]:
+def _to_json(dead_letter: "DeadLetter") -> dict[str, Any]:
     return {
-        "message_id": reject.id,
-        "first_message_id": reject.first_id,
-        "job_id": reject.job_id,
-        "code": reject.code,
-        "reason": reject.reason,
-        "sent_at": f"{reject.sent_at:%Y-%m-%dT%H:%M:%SZ}",
-        "body": reject.body,
+        "message_id": dead_letter.id,
+        "first_message_id": dead_letter.original_id,
+        "job_id": dead_letter.job_id,
+        "code": dead_letter.code,
+        "reason": dead_letter.reason,
+        "sent_at": f"{dead_letter.sent_at:%Y-%m-%dT%H:%M:%SZ}",
+        "body": dead_letter.body,
     }
 
 
-def _show(reject: "Reject") -> None:
-    say(f"message  {reject.id}" + (f" (sent as {reject.first_id})" if reject.first_id else ""))
-    if reject.job_id:
-        say(f"job      {reject.job_id}")
-    say(f"sent     {reject.sent_at:%Y-%m-%d %H:%M:%S} UTC")
-    say(f"code     {reject.code}")
-    say(f"reason   {reject.reason}")
-    for number, line in enumerate(reject.body.splitlines()):
-        say(f"{'' if number else 'body':<9}{line}")
-    say()
+def _print_dead_letter(dead_letter: "DeadLetter") -> None:
+    print_line(
+        f"message  {dead_letter.id}" + (f" (sent as {dead_letter.original_id})" if dead_letter.original_id else "")
+    )
+    if dead_letter.job_id:
+        print_line(f"job      {dead_letter.job_id}")
+    print_line(f"sent     {dead_letter.sent_at:%Y-%m-%d %H:%M:%S} UTC")
+    print_line(f"code     {dead_letter.code}")
+    print_line(f"reason   {dead_letter.reason}")
+    for number, line in enumerate(dead_letter.body.splitlines()):
+        print_line(f"{'' if number else 'body':<9}{line}")
+    print_line()

@@ -11,54 +11,63 @@ from botocore.exceptions import (
     PartialCredentialsError,
 )
 
-from archiver.aws.error_mapping import DENIED, NO_CREDENTIALS, REFUSED, CredentialsFault, NotThere, codes
-from archiver.cli.console import DEFECT, LATER, NO, USAGE, Problem
-from archiver.errors import ArchiverError, ConfigurationFault, Rejected, Temporary
+from archiver.aws.error_mapping import (
+    CREDENTIAL_ERROR_CODES,
+    DENIED,
+    NO_CREDENTIALS,
+    CredentialsError,
+    ResourceNotFound,
+    error_codes,
+)
+from archiver.cli.console import EXIT_FAILED, EXIT_INTERNAL, EXIT_RETRY_LATER, EXIT_USAGE, CommandError
+from archiver.errors import ArchiverError, ConfigurationError, Rejected, TransientError
 from archiver.settings import SettingsError
 
-_ACTIONS = {"ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
+_IAM_ACTIONS = {"ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def errors_as_messages() -> Iterator[None]:
     """Errors that leave the block become a Problem: ours in their own words, all others as defects."""
     try:
         yield
     except SettingsError as error:
-        raise Problem(*error.problems, code=USAGE) from error
+        raise CommandError(*error.problems, code=EXIT_USAGE) from error
     except ArchiverError as error:
-        raise problem_of(error) from error
-    except Problem:
+        raise to_command_error(error) from error
+    except CommandError:
         raise
     except MemoryError as error:
-        raise Problem(
-            "this machine has not enough memory left for it: try again where there is more", code=LATER
+        raise CommandError(
+            "this machine has not enough memory left for it: try again where there is more", code=EXIT_RETRY_LATER
         ) from error
     except Exception as error:
         if os.environ.get("DEBUG"):
             raise
         kind = f"{type(error).__name__}: {error}"
-        raise Problem(
-            f"a defect of the archiver: {kind} (DEBUG=1 shows the traceback: please report it)", code=DEFECT
+        raise CommandError(
+            f"a defect of the archiver: {kind} (DEBUG=1 shows the traceback: please report it)", code=EXIT_INTERNAL
         ) from error
 
 
-def problem_of(error: ArchiverError) -> Problem:
+def to_command_error(error: ArchiverError) -> CommandError:
     """What to say of *error*."""
     if isinstance(error, Rejected):
-        return Problem(f"{error.code}: {error.message}", code=NO)
-    if isinstance(error, NotThere):
-        return Problem(f"there is no such thing: {error}; check the name, and the region ({_region()})", code=USAGE)
-    if isinstance(error, CredentialsFault):
-        return Problem(f"{error}: try again once they can", code=LATER)
-    if isinstance(error, ConfigurationFault):
-        return Problem(_mended(error), code=USAGE)
-    if isinstance(error, Temporary):
-        return _temporary(error)
-    return Problem(str(error), code=NO)
+        return CommandError(f"{error.code}: {error.message}", code=EXIT_FAILED)
+    if isinstance(error, ResourceNotFound):
+        return CommandError(
+            f"there is no such thing: {error}; check the name, and the region ({_region()})", code=EXIT_USAGE
+        )
+    if isinstance(error, CredentialsError):
+        return CommandError(f"{error}: try again once they can", code=EXIT_RETRY_LATER)
+    if isinstance(error, ConfigurationError):
+        return CommandError(_with_hint(error), code=EXIT_USAGE)
+    if isinstance(error, TransientError):
+        return _transient_error(error)
+    return CommandError(str(error), code=EXIT_FAILED)
 
 
-def _mended(error: ConfigurationFault) -> str:
+def _with_hint(error: ConfigurationError) -> str:
     """What *error* says, and what to do about it."""
     cause = error.__cause__
     if str(error) == NO_CREDENTIALS or isinstance(cause, PartialCredentialsError):
@@ -66,39 +75,43 @@ def _mended(error: ConfigurationFault) -> str:
     if isinstance(cause, NoRegionError):
         return "no AWS region is set: set AWS_REGION, eu-west-1 say"
     if isinstance(cause, ClientError):
-        return _refused(str(error), cause)
+        return _credentials_message(str(error), cause)
     return str(error)
 
 
-def _refused(text: str, cause: ClientError) -> str:
-    names = codes(cause)
+def _credentials_message(text: str, cause: ClientError) -> str:
+    names = error_codes(cause)
     if names & {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}:
         return f"{text}: the credentials have expired: get new ones (aws sso login, say)"
     if names & {"RequestTimeTooSkewed"}:
         return f"{text}: this machine's clock is wrong: set it"
     if names & {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "IllegalLocationConstraintException"}:
         return f"{text}: this bucket is in another region than {_region()}: set AWS_REGION to its own"
-    if names & REFUSED:
+    if names & CREDENTIAL_ERROR_CODES:
         return (
             f"{text}: AWS does not know these credentials: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE"
         )
     if names & DENIED:
-        return f"{text}: allow {_action(cause)} to who you are (archiver check says who, and archiver iam-policy what)"
+        return (
+            f"{text}: allow {_iam_action(cause)} to who you are (archiver check says who, and archiver iam-policy what)"
+        )
     return text
 
 
-def _action(cause: ClientError) -> str:
+def _iam_action(cause: ClientError) -> str:
     operation = cause.operation_name
     service = "sqs" if "Queue" in operation or "Message" in operation else "s3"
-    return _ACTIONS.get(operation, f"{service}:{operation}")
+    return _IAM_ACTIONS.get(operation, f"{service}:{operation}")
 
 
-def _temporary(error: Temporary) -> Problem:
+def _transient_error(error: TransientError) -> CommandError:
     if isinstance(error.__cause__, EndpointConnectionError):
         where = os.environ.get("AWS_ENDPOINT_URL") or "AWS"
         local = " (docker compose up -d, or archiver local, starts one there)" if "localhost" in where else ""
-        return Problem(f"nothing answers at {where}: check AWS_ENDPOINT_URL and the network{local}", code=LATER)
-    return Problem(f"{error}: try again", code=LATER)
+        return CommandError(
+            f"nothing answers at {where}: check AWS_ENDPOINT_URL and the network{local}", code=EXIT_RETRY_LATER
+        )
+    return CommandError(f"{error}: try again", code=EXIT_RETRY_LATER)
 
 
 def _region() -> str:

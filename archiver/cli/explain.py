@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from archiver.cli.console import USAGE, Problem, meant, say, say_json
+from archiver.cli.console import EXIT_USAGE, CommandError, print_json, print_line, suggest
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,7 +19,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class CodeExplanation:
     """One row of the table: what a code *means*, and what *to_do*. Markdown."""
 
     means: str
@@ -33,22 +33,23 @@ def explain(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Tell what the code of a rejection means, and what to do about it."""
-    explained = table()
-    if code not in (None, *explained):
-        raise Problem(
-            f"{code}: there is no such code{meant(str(code), explained)}; there are {', '.join(explained)}", code=USAGE
+    explanations = load_explanations()
+    if code not in (None, *explanations):
+        raise CommandError(
+            f"{code}: there is no such code{suggest(str(code), explanations)}; there are {', '.join(explanations)}",
+            code=EXIT_USAGE,
         )
-    chosen = explained if code is None else {code: explained[code]}
+    chosen = explanations if code is None else {code: explanations[code]}
     if json_:
-        say_json({name: {"means": one.means, "to_do": one.to_do} for name, one in chosen.items()})
+        print_json({name: {"means": one.means, "to_do": one.to_do} for name, one in chosen.items()})
         return
     for name, one in chosen.items():
-        say(f"{name}: {one.means}")
-        say(f"  → {one.to_do}")
+        print_line(f"{name}: {one.means}")
+        print_line(f"  → {one.to_do}")
 
 
-def table() -> dict[str, Explained]:
+def load_explanations() -> dict[str, CodeExplanation]:
     """Every code's row, in the order of the page."""
     text = (files("archiver.cli") / "codes.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", text, re.MULTILINE)
-    return {code: Explained(means, to_do) for code, means, to_do in rows}
+    return {code: CodeExplanation(means, to_do) for code, means, to_do in rows}

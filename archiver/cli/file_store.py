@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from archiver.errors import ConfigurationFault, Rejected, Temporary
+from archiver.errors import ConfigurationError, Rejected, TransientError
 from archiver.ports import StoredArchive, Target
+from archiver.stages.checksums import combine_crcs
 from archiver.stages.checksums import crc32 as crc32_of
-from archiver.stages.checksums import join
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,7 +26,7 @@ T = TypeVar("T")
 class FileStore:
     """
     The store of one archive, the file at *path*, whatever its key. *force*: what stands there is replaced, at the end
-    and at once. Where the file can't be written, or is there already, that is a ConfigurationFault: a file of that
+    and at once. Where the file can't be written, or is there already, that is a ConfigurationError: a file of that
     name is no proof that the archive was finished, so ArchiveExists is never raised.
     """
 
@@ -40,14 +40,14 @@ class FileStore:
         return None
 
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
-        upload = await self.begin(target)
+        upload = await self.create_upload(target)
         try:
-            await upload.part(1, body, crc32)
+            await upload.upload_part(1, body, crc32)
             return await upload.complete(len(body), crc32)
         finally:
             await upload.abort()
 
-    async def begin(self, target: Target) -> "FileUpload":
+    async def create_upload(self, target: Target) -> "FileUpload":
         upload = FileUpload(self._path, target, force=self._force)
         try:
             await upload.open()
@@ -56,12 +56,12 @@ class FileStore:
             raise
         return upload
 
-    async def sweep(self, key: str, before: datetime | None = None) -> None:
+    async def abort_uploads(self, key: str, before: datetime | None = None) -> None:
         """Nothing: an upload that was neither completed nor aborted is a killed process's, and its name is unknown."""
 
 
 class FileUpload:
-    """The file on its way. Made by `FileStore.begin`."""
+    """The file on its way. Made by `FileStore.create_upload`."""
 
     def __init__(self, path: Path, target: Target, *, force: bool) -> None:
         self._path = path
@@ -74,15 +74,15 @@ class FileUpload:
     async def open(self) -> None:
         await self._in_thread(self._open)
 
-    async def part(self, number: int, body: memoryview, crc32: int) -> None:
+    async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         await self._in_thread(self._write, (number - 1) * self._target.part_size, body, crc32)
         self._parts[number] = (len(body), crc32)
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         """Also raises Rejected (`internal`) where other parts were written than *size* and *crc32* say."""
         self._check(size, crc32)
-        await self._in_thread(self._flush, size)  # this may take seconds; who is cancelled by then leaves nothing
-        await self._in_thread(self._appear)
+        await self._in_thread(self._fsync, size)  # this may take seconds; who is cancelled by then leaves nothing
+        await self._in_thread(self._publish)
         return StoredArchive(size, "", crc32, self._target.metadata)
 
     async def abort(self) -> None:
@@ -90,19 +90,19 @@ class FileUpload:
 
     def _check(self, size: int, crc32: int) -> None:
         """Every byte was written once, in its place, and is what was meant: S3 looks at a multipart upload so."""
-        numbers, usual = sorted(self._parts), self._target.part_size
+        numbers, part_size = sorted(self._parts), self._target.part_size
         lengths = [self._parts[number][0] for number in numbers]
-        whole = numbers == list(range(1, len(numbers) + 1)) and all(length == usual for length in lengths[:-1])
-        if not whole or sum(lengths) != size:
+        contiguous = numbers == list(range(1, len(numbers) + 1)) and all(length == part_size for length in lengths[:-1])
+        if not contiguous or sum(lengths) != size:
             raise Rejected(
                 "internal", f"{size} bytes were planned, {sum(lengths)} in {len(lengths)} parts were written"
             )
-        if join([(number, *self._parts[number]) for number in numbers]) != crc32:
+        if combine_crcs([(number, *self._parts[number]) for number in numbers]) != crc32:
             raise Rejected("internal", "the parts that were written do not have the archive's CRC-32")
 
-    async def _in_thread(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    async def _in_thread(self, work: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """In a thread that is waited for whatever happens: it uses a buffer and a file that are not its own."""
-        task = asyncio.create_task(asyncio.to_thread(work, *arguments, **named), name="file.work")
+        task = asyncio.create_task(asyncio.to_thread(work, *arguments, **keywords), name="file.work")
         cancelled = None
         while not task.done():
             try:
@@ -112,7 +112,7 @@ class FileUpload:
         try:
             result = task.result()
         except OSError as error:
-            raise _refused(self._path, error) from error
+            raise _write_error(self._path, error) from error
         if cancelled is not None:
             raise cancelled
         return result
@@ -123,36 +123,36 @@ class FileUpload:
         self._fd = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
 
     def _write(self, offset: int, body: memoryview, crc32: int) -> None:
-        fd = self._opened()
+        fd = self._require_open()
         if crc32_of(body) != crc32:
-            raise Temporary("the part does not have its CRC-32")
+            raise TransientError("the part does not have its CRC-32")
         while body:
             written = os.pwrite(fd, body, offset)
             offset, body = offset + written, body[written:]
 
-    def _flush(self, size: int) -> None:
-        fd = self._opened()
-        if (there := os.fstat(fd).st_size) != size:
-            raise Rejected("internal", f"{size} bytes were planned, the file has {there}")
+    def _fsync(self, size: int) -> None:
+        fd = self._require_open()
+        if (actual := os.fstat(fd).st_size) != size:
+            raise Rejected("internal", f"{size} bytes were planned, the file has {actual}")
         os.fsync(fd)
 
-    def _appear(self) -> None:
+    def _publish(self) -> None:
         if self._force:
             self._partial.replace(self._path)
         else:
             self._link()
         self._remove()
-        _flush_folder(self._path.parent)
+        _fsync_directory(self._path.parent)
 
     def _link(self) -> None:
         try:
-            link_or_claim(self._partial, self._path)
+            publish_exclusively(self._partial, self._path)
         except FileExistsError:
-            raise ConfigurationFault(f"{self._path} appeared in the meantime: --force replaces it") from None
+            raise ConfigurationError(f"{self._path} appeared in the meantime: --force replaces it") from None
 
-    def _opened(self) -> int:
+    def _require_open(self) -> int:
         if self._fd is None:
-            raise Temporary(f"{self._path}: the file was finished or given up before")
+            raise TransientError(f"{self._path}: the file was finished or given up before")
         return self._fd
 
     def _remove(self) -> None:
@@ -165,7 +165,7 @@ class FileUpload:
             self._partial.unlink(missing_ok=True)
 
 
-def link_or_claim(partial: Path, path: Path, link: Callable[[Path, Path], None] = os.link) -> None:
+def publish_exclusively(partial: Path, path: Path, link: Callable[[Path, Path], None] = os.link) -> None:
     """
     Make *partial* stand at *path*, unless something does. Raises FileExistsError.
 
@@ -184,7 +184,7 @@ def link_or_claim(partial: Path, path: Path, link: Callable[[Path, Path], None] 
             raise
 
 
-def _flush_folder(folder: Path) -> None:
+def _fsync_directory(folder: Path) -> None:
     """Have the new name outlive a power cut, too. The archive is there by now: what can't flush a folder need not."""
     with suppress(OSError):
         fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
@@ -194,5 +194,5 @@ def _flush_folder(folder: Path) -> None:
             os.close(fd)
 
 
-def _refused(path: Path, error: OSError) -> ConfigurationFault:
-    return ConfigurationFault(f"{path}: can't be written: {error.strerror or error}")
+def _write_error(path: Path, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"{path}: can't be written: {error.strerror or error}")

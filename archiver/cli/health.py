@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from archiver.cli.console import NO, USAGE, Problem, environment, say, say_json
+from archiver.cli.console import EXIT_FAILED, EXIT_USAGE, CommandError, environment, print_json, print_line
 
 
 def add_to(app: typer.Typer) -> None:
@@ -17,17 +17,17 @@ def health(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     """
     Look at the worker's HEARTBEAT_FILE: exit 1 where its event loop is stuck, or receiving has failed for two minutes.
     """
-    from archiver.worker.heartbeat import trouble_of
+    from archiver.worker.heartbeat import heartbeat_file_problem
 
     name = environment().get("HEARTBEAT_FILE", "").strip()
     if not name:
-        raise Problem(
-            "HEARTBEAT_FILE is not set: set it to the same file for the worker and for this command", code=USAGE
+        raise CommandError(
+            "HEARTBEAT_FILE is not set: set it to the same file for the worker and for this command", code=EXIT_USAGE
         )
-    trouble = trouble_of(Path(name), time.time())
+    problem = heartbeat_file_problem(Path(name), time.time())
     if json_:
-        say_json({"healthy": trouble is None, "trouble": trouble})
-    if trouble is not None:
-        raise Problem(trouble, code=NO)
+        print_json({"healthy": problem is None, "trouble": problem})
+    if problem is not None:
+        raise CommandError(problem, code=EXIT_FAILED)
     if not json_:
-        say("well")
+        print_line("well")

@@ -6,12 +6,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 
-class _Plain:
+class _PlainHelp:
     def get_params(self, ctx: Any) -> list[Any]:
         found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
         for param in found:
             if param.param_type_name == "argument":
-                param.display_type_rich = _nothing  # its name says it
+                param.display_type_rich = _no_type  # its name says it
             elif param.metavar is None:
                 param.metavar = "" if param.is_flag else "N" if _is_number(param) else "TEXT"
         return found
@@ -22,12 +22,12 @@ class _Plain:
         except typer.BadParameter as error:
             param: Any = error.param
             if param is not None and _is_number(param):
-                error.message = f"should be {_number(param)}"
+                error.message = f"should be {_number_hint(param)}"
             raise
         return parsed
 
 
-def _nothing(ctx: Any) -> None:
+def _no_type(ctx: Any) -> None:
     del ctx
 
 
@@ -35,14 +35,14 @@ def _is_number(param: Any) -> bool:
     return param.type_descriptor.annotation in (int, float)
 
 
-def _number(param: Any) -> str:
+def _number_hint(param: Any) -> str:
     kind = "a whole number" if param.type_descriptor.annotation is int else "a number"
     return kind if param.min is None else f"{kind}, at least {param.min:g}"
 
 
-class Command(_Plain, TyperCommand):
+class Command(_PlainHelp, TyperCommand):
     pass
 
 
-class Group(_Plain, TyperGroup):
+class Group(_PlainHelp, TyperGroup):
     pass

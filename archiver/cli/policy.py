@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.cli.console import USAGE, Problem, environment, say_json
-from archiver.cli.runner import carry_out
+from archiver.cli.console import EXIT_USAGE, CommandError, environment, print_json
+from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
-    from archiver.core.policy import Grant
+    from archiver.core.policy import Statement
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,82 +35,82 @@ def iam_policy(
     Print the least privilege for these settings, as an IAM policy: of a worker, or of a program beside it. AWS is asked
     only for what is not said.
     """
-    chosen = [name for name, given in (("--producer", producer), ("--consumer", consumer)) if given]
-    of_worker = [name for name, given in (("--ecs", ecs), ("--dead-letter-queue", dead_letter_queue)) if given]
-    if len(chosen) > 1 or (chosen and of_worker):
-        told = f"{' and '.join(chosen + of_worker)}: one policy is of one program: ask for each alone"
-        raise Problem(told, code=USAGE)
+    roles = [name for name, given in (("--producer", producer), ("--consumer", consumer)) if given]
+    worker_options = [name for name, given in (("--ecs", ecs), ("--dead-letter-queue", dead_letter_queue)) if given]
+    if len(roles) > 1 or (roles and worker_options):
+        message = f"{' and '.join(roles + worker_options)}: one policy is of one program: ask for each alone"
+        raise CommandError(message, code=EXIT_USAGE)
 
     async def work() -> dict[str, object]:
-        from archiver.core.policy import document
+        from archiver.core.policy import policy_document
 
         keys = kms_key or ()
         if producer:
-            return document(await _of_producer(account, keys))
+            return policy_document(await _producer_statements(account, keys))
         if consumer:
-            return document(await _of_consumer(account, keys))
-        return document(await _of_worker(account, dead_letter_queue, keys, on_ecs=ecs))
+            return policy_document(await _consumer_statements(account, keys))
+        return policy_document(await _worker_statements(account, dead_letter_queue, keys, on_ecs=ecs))
 
-    say_json(carry_out(work))
+    print_json(run_async(work))
 
 
-async def _of_worker(
+async def _worker_statements(
     account: str | None, dead_letter_queue: str | None, kms_keys: Sequence[str], *, on_ecs: bool
-) -> list["Grant"]:
-    from archiver.core.policy import Needs, grants
+) -> list["Statement"]:
+    from archiver.core.policy import WorkerResources, worker_statements
     from archiver.settings import load_settings
 
     settings = load_settings(environment())
     named = [settings.destination_queue, settings.failure_queue, settings.progress_queue]
-    source, *others = await arns([settings.source_queue, *(name for name in named if name)], account)
-    dead = dead_letter_queue or await _dead_letters(settings.source_queue)
+    source, *others = await resolve_arns([settings.source_queue, *(name for name in named if name)], account)
+    dead = dead_letter_queue or await _find_dead_letter_queue(settings.source_queue)
     allowed = [entry.strip() for entry in (settings.allowed_sources or "").split(",") if entry.strip()]
-    needs = Needs(
+    needs = WorkerResources(
         source_queue=source,
         send_to=[*others, *([dead] if dead else [])],
         sources=allowed or [name for name in (settings.source_bucket,) if name],
         destination_bucket=settings.destination_bucket,
-        kms_keys=[*kms_keys, *_arn(settings.archive_kms_key)],
+        kms_keys=[*kms_keys, *_key_arns(settings.archive_kms_key)],
         on_ecs=on_ecs,
         partition=_partition(source),
     )
-    return grants(needs)
+    return worker_statements(needs)
 
 
-async def _of_producer(account: str | None, kms_keys: Sequence[str]) -> list["Grant"]:
-    from archiver.core.policy import producer_grants
-    from archiver.settings import load_environment, needed
+async def _producer_statements(account: str | None, kms_keys: Sequence[str]) -> list["Statement"]:
+    from archiver.core.policy import producer_statements
+    from archiver.settings import load_environment, require_settings
 
     settings = load_environment(environment())
-    needed(settings, "SQS_SOURCE_QUEUE")
-    (source,) = await arns([str(settings.source_queue)], account)
-    return producer_grants(source, settings.destination_bucket, kms_keys, _partition(source))
+    require_settings(settings, "SQS_SOURCE_QUEUE")
+    (source,) = await resolve_arns([str(settings.source_queue)], account)
+    return producer_statements(source, settings.destination_bucket, kms_keys, _partition(source))
 
 
-async def _of_consumer(account: str | None, kms_keys: Sequence[str]) -> list["Grant"]:
-    from archiver.core.policy import consumer_grants
+async def _consumer_statements(account: str | None, kms_keys: Sequence[str]) -> list["Statement"]:
+    from archiver.core.policy import consumer_statements
     from archiver.settings import load_environment
 
     settings = load_environment(environment())
     queues = [name for name in (settings.destination_queue, settings.failure_queue, settings.progress_queue) if name]
     if not queues:
-        told = "nothing is told to anyone: set SQS_DESTINATION_QUEUE, SQS_FAILURE_QUEUE or PROGRESS_QUEUE"
-        raise Problem(told, code=USAGE)
-    return consumer_grants(await arns(queues, account), kms_keys)
+        message = "nothing is told to anyone: set SQS_DESTINATION_QUEUE, SQS_FAILURE_QUEUE or PROGRESS_QUEUE"
+        raise CommandError(message, code=EXIT_USAGE)
+    return consumer_statements(await resolve_arns(queues, account), kms_keys)
 
 
 def _partition(arn: str) -> str:
     return arn.split(":")[1]
 
 
-def _arn(key: str | None) -> list[str]:
+def _key_arns(key: str | None) -> list[str]:
     """*key* where it is an ARN: what else names a key can't be granted without asking."""
     return [key] if key is not None and key.startswith("arn:") else []
 
 
-async def arns(queues: list[str], account: str | None) -> list[str]:
+async def resolve_arns(queues: list[str], account: str | None) -> list[str]:
     """Their ARNs, made up from what is known, and asked for where that is not enough."""
-    from archiver.aws.request_client import queue_arn_of, sqs_client
+    from archiver.aws.request_client import get_queue_arn, sqs_client
     from archiver.core.policy import queue_arn
 
     environ = environment()
@@ -119,17 +119,17 @@ async def arns(queues: list[str], account: str | None) -> list[str]:
     if all(known):
         return [str(arn) for arn in known]
     async with sqs_client() as client:
-        return [arn or await queue_arn_of(client, queue) for arn, queue in zip(known, queues, strict=True)]
+        return [arn or await get_queue_arn(client, queue) for arn, queue in zip(known, queues, strict=True)]
 
 
-async def _dead_letters(queue: str) -> str | None:
+async def _find_dead_letter_queue(queue: str) -> str | None:
     """The ARN of the dead-letter queue behind *queue*. Raises Problem where SQS does not tell."""
-    from archiver.aws.request_client import redrive_target, sqs_client
+    from archiver.aws.request_client import get_dead_letter_queue_arn, sqs_client
     from archiver.errors import ArchiverError
 
     try:
         async with sqs_client() as client:
-            return await redrive_target(client, queue)
+            return await get_dead_letter_queue_arn(client, queue)
     except ArchiverError as error:
         sentence = f"the dead-letter queue could not be asked for ({error}): name it with --dead-letter-queue ARN"
-        raise Problem(sentence, code=USAGE) from None
+        raise CommandError(sentence, code=EXIT_USAGE) from None

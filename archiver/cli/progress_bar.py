@@ -9,29 +9,33 @@ from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from archiver.cli.console import note
-from archiver.core.messages import Counts
+from archiver.cli.console import print_note
+from archiver.core.messages import ProgressCounts
 from archiver.core.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
-LOOKING = "looking for the objects"
-FRAME = 0.1  # seconds between two looks, on a terminal
-LINE_EVERY = 60.0  # seconds between two lines, elsewhere
+DEFAULT_ACTIVITY = "looking for the objects"
+REFRESH_SECONDS = 0.1  # seconds between two looks, on a terminal
+LINE_INTERVAL = 60.0  # seconds between two lines, elsewhere
 UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
-WIDE, MIDDLING = 100, 60  # columns of a terminal from which on all, or most, of a bar has its place
+WIDE_COLUMNS, MEDIUM_COLUMNS = 100, 60  # columns of a terminal from which on all, or most, of a bar has its place
 
 
 @asynccontextmanager
-async def shown(
-    title: str, counts: Counts, every: float = LINE_EVERY, *, first: Callable[[], str] = lambda: LOOKING
+async def show_progress(
+    title: str,
+    counts: ProgressCounts,
+    every: float = LINE_INTERVAL,
+    *,
+    first: Callable[[], str] = lambda: DEFAULT_ACTIVITY,
 ) -> AsyncIterator[None]:
     """
     Show how *counts* move while the block runs: files, bytes, rate, time left; until anything is planned, what is done
     *first*, and for how long. Elsewhere than on a terminal, a line *every* so many seconds.
     """
-    show = _bar(title, counts, first) if _moves() else _lines(title, counts, first, every)
+    show = _show_bar(title, counts, first) if _is_terminal() else _print_lines(title, counts, first, every)
     showing = asyncio.create_task(show, name="bar")
     try:
         yield
@@ -40,12 +44,12 @@ async def shown(
         await asyncio.wait([showing])
 
 
-def _moves() -> bool:
+def _is_terminal() -> bool:
     """Whether standard error is a terminal on which a line can be painted again."""
     return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
-async def _bar(title: str, counts: Counts, first: Callable[[], str]) -> None:
+async def _show_bar(title: str, counts: ProgressCounts, first: Callable[[], str]) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -55,16 +59,21 @@ async def _bar(title: str, counts: Counts, first: Callable[[], str]) -> None:
         Progress(*_columns(console.width), console=console, auto_refresh=False, redirect_stdout=False) as bar,
         _logs_above(),
     ):
-        title = _shortened(title, console.width // 3)
+        title = _truncate(title, console.width // 3)
         task, began = bar.add_task(title, total=None, files="", size=""), monotonic()
         try:
             while True:
-                bar.update(task, **_look(title, counts, f"{first()} ({lasting(monotonic() - began)})", console.width))
+                bar.update(
+                    task,
+                    **_column_values(
+                        title, counts, f"{first()} ({format_duration(monotonic() - began)})", console.width
+                    ),
+                )
                 bar.refresh()
-                await asyncio.sleep(FRAME)
+                await asyncio.sleep(REFRESH_SECONDS)
         finally:
             # An archive that was there already was neither planned nor built: there is nothing to show of it.
-            bar.update(task, visible=bool(counts.files_planned), **_look(title, counts, "", console.width))
+            bar.update(task, visible=bool(counts.files_planned), **_column_values(title, counts, "", console.width))
             bar.refresh()
 
 
@@ -75,27 +84,27 @@ def _columns(width: int) -> "list[ProgressColumn]":
     title, files, sizes = (
         TextColumn(f"{{task.{field}}}", markup=False) for field in ("description", "fields[files]", "fields[size]")
     )
-    if width < MIDDLING:
+    if width < MEDIUM_COLUMNS:
         return [title, TaskProgressColumn(), TimeRemainingColumn(compact=True)]
-    if width < WIDE:
+    if width < WIDE_COLUMNS:
         return [title, BarColumn(bar_width=None), sizes, TimeRemainingColumn(compact=True)]
     return [title, BarColumn(bar_width=None), files, sizes, TransferSpeedColumn(), TimeRemainingColumn()]
 
 
-def _look(title: str, counts: Counts, first: str, width: int) -> dict[str, Any]:
+def _column_values(title: str, counts: ProgressCounts, first: str, width: int) -> dict[str, Any]:
     """What the columns of a terminal of *width* columns show; until anything is planned, what is done *first*."""
     if not counts.files_planned:
-        if width < MIDDLING:
-            return {"description": _shortened(first, width - 12)}
-        return {"files": first} if width >= WIDE else {"size": first}
-    told = {
+        if width < MEDIUM_COLUMNS:
+            return {"description": _truncate(first, width - 12)}
+        return {"files": first} if width >= WIDE_COLUMNS else {"size": first}
+    values = {
         "description": title,
         "files": f"{counts.files:,}/{counts.files_planned:,} files",
-        "size": f"{size(counts.bytes)} of {size(counts.bytes_planned)}",
+        "size": f"{format_size(counts.bytes)} of {format_size(counts.bytes_planned)}",
     }
     if counts.bytes_planned:
-        return told | {"total": counts.bytes_planned, "completed": counts.bytes}
-    return told | {"total": counts.files_planned, "completed": counts.files}  # nothing but empty files
+        return values | {"total": counts.bytes_planned, "completed": counts.bytes}
+    return values | {"total": counts.files_planned, "completed": counts.files}  # nothing but empty files
 
 
 @contextmanager
@@ -111,31 +120,31 @@ def _logs_above() -> Iterator[None]:
                 handler.setStream(stream)
 
 
-def _shortened(text: str, longest: int) -> str:
+def _truncate(text: str, max_chars: int) -> str:
     text = printable(text)
-    return text if len(text) <= longest else f"{text[: max(1, longest - 1)]}…"
+    return text if len(text) <= max_chars else f"{text[: max(1, max_chars - 1)]}…"
 
 
-async def _lines(title: str, counts: Counts, first: Callable[[], str], every: float) -> None:
+async def _print_lines(title: str, counts: ProgressCounts, first: Callable[[], str], every: float) -> None:
     began = monotonic()
     while True:
         await asyncio.sleep(every)
-        note(line(title, counts, monotonic() - began, first()))
+        print_note(progress_line(title, counts, monotonic() - began, first()))
 
 
-def line(title: str, counts: Counts, seconds: float, first: str = LOOKING) -> str:
+def progress_line(title: str, counts: ProgressCounts, seconds: float, first: str = DEFAULT_ACTIVITY) -> str:
     """How far *counts* have come after *seconds*, in a line."""
     if not counts.files_planned:
-        return f"{title}: {first} since {lasting(seconds)}"
+        return f"{title}: {first} since {format_duration(seconds)}"
     rate = counts.bytes / seconds if seconds else 0.0
-    left = f", {lasting((counts.bytes_planned - counts.bytes) / rate)} left" if rate else ""
+    left = f", {format_duration((counts.bytes_planned - counts.bytes) / rate)} left" if rate else ""
     return (
         f"{title}: {counts.files:,} of {counts.files_planned:,} files, "
-        f"{size(counts.bytes)} of {size(counts.bytes_planned)}, {size(rate)}/s{left}"
+        f"{format_size(counts.bytes)} of {format_size(counts.bytes_planned)}, {format_size(rate)}/s{left}"
     )
 
 
-def size(count: float) -> str:
+def format_size(count: float) -> str:
     """*count* bytes for people, in powers of 1,000: `12 bytes`, `3.4 MB`."""
     for unit in UNITS:
         if count < (1000 if unit == UNITS[0] else 999.95) or unit == UNITS[-1]:
@@ -146,7 +155,7 @@ def size(count: float) -> str:
     return f"{count:.0f} {unit}" if unit == UNITS[0] else f"{count:.1f} {unit}"
 
 
-def lasting(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """*seconds* for people: `0.4 s`, `12 s`, `3 min`, `2.5 h`."""
     if seconds < 100:  # noqa: PLR2004
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"  # noqa: PLR2004

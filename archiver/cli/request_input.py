@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from archiver.cli.console import USAGE, Problem, meant, note
+from archiver.cli.console import EXIT_USAGE, CommandError, print_note, suggest
 
-WARNINGS = 20  # unknown fields that are told one by one
-LARGEST = 1024 * 1024  # bytes that SQS takes in a message, attributes included
+MAX_WARNINGS = 20  # unknown fields that are told one by one
+MAX_BODY_BYTES = 1024 * 1024  # bytes that SQS takes in a message, attributes included
 
 # The options, the same for every command that takes a request.
 RequestFile = Annotated[
@@ -44,7 +44,7 @@ Compression = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RequestInput:
     """What a command was given. Options go over what stands in the file; files of both are taken."""
 
     file: str | None
@@ -53,9 +53,9 @@ class Asked:
     meta: Sequence[str] = ()
 
 
-def body_of(asked: Asked, *, most: int | None = None) -> str:
+def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
     """
-    The request as JSON, valid, and of *most* bytes (of UTF-8), where that matters.
+    The request as JSON, valid, and of *max_bytes* bytes (of UTF-8), where that matters.
 
     Raises Problem, with what to change, and where.
     """
@@ -63,26 +63,28 @@ def body_of(asked: Asked, *, most: int | None = None) -> str:
     from archiver.core.strict_json import dump
     from archiver.errors import Rejected
 
-    if asked.file is None and not asked.files:
-        raise Problem("nothing to archive: give a file with the request, - for standard input, or --file", code=USAGE)
-    request = _object(_text(asked.file)) if asked.file is not None else {}
-    if asked.files:
-        request["files"] = [*_list(request.get("files", [])), *(parse_file(text) for text in asked.files)]
-    request |= {name: value for name, value in asked.options if value is not None}
-    if asked.meta:
-        request["metadata"] = {**(request.get("metadata") or {}), **dict(parse_meta(text) for text in asked.meta)}
+    if given.file is None and not given.files:
+        raise CommandError(
+            "nothing to archive: give a file with the request, - for standard input, or --file", code=EXIT_USAGE
+        )
+    request = _parse_object(_read_text(given.file)) if given.file is not None else {}
+    if given.files:
+        request["files"] = [*_as_list(request.get("files", [])), *(parse_file(text) for text in given.files)]
+    request |= {name: value for name, value in given.options if value is not None}
+    if given.meta:
+        request["metadata"] = {**(request.get("metadata") or {}), **dict(parse_meta(text) for text in given.meta)}
     body = dump(request)
     for warning in unknown_fields(request):
-        note(f"{_place(asked.file)}: {warning}")
+        print_note(f"{_source_name(given.file)}: {warning}")
     try:
         parse_request(body)
     except Rejected as rejected:
-        raise Problem(f"{_place(asked.file)}: {rejected.message}", code=USAGE) from None
-    if most is not None and (size := len(body.encode())) > most:
-        raise Problem(
-            f"{_place(asked.file)}: the request takes {size:,} bytes, and SQS messages at most {most:,}: "
+        raise CommandError(f"{_source_name(given.file)}: {rejected.message}", code=EXIT_USAGE) from None
+    if max_bytes is not None and (size := len(body.encode())) > max_bytes:
+        raise CommandError(
+            f"{_source_name(given.file)}: the request takes {size:,} bytes, and SQS messages at most {max_bytes:,}: "
             "split it into several",
-            code=USAGE,
+            code=EXIT_USAGE,
         )
     return body
 
@@ -92,19 +94,19 @@ def unknown_fields(request: dict[str, Any]) -> list[str]:
     from archiver.core.messages import File, Request
 
     known, of_files = list(Request.model_fields), [*File.model_fields, "directory"]
-    told = [f"$.{name}{_ignored(name, known)}" for name in request if name not in known]
+    warnings = [f"$.{name}{_unknown_field_message(name, known)}" for name in request if name not in known]
     seen: set[str] = set()
-    for index, file in enumerate(_list(request.get("files"))):
+    for index, file in enumerate(_as_list(request.get("files"))):
         for name in file if isinstance(file, dict) else ():
             if name not in of_files and name not in seen:
                 seen.add(name)
-                told.append(f"$.files[{index}].{name}{_ignored(name, of_files)}")
-    more = len(told) - WARNINGS
-    return told if more <= 0 else [*told[:WARNINGS], f"and {more:,} more fields are unknown"]
+                warnings.append(f"$.files[{index}].{name}{_unknown_field_message(name, of_files)}")
+    more = len(warnings) - MAX_WARNINGS
+    return warnings if more <= 0 else [*warnings[:MAX_WARNINGS], f"and {more:,} more fields are unknown"]
 
 
-def _ignored(name: str, known: Sequence[str]) -> str:
-    return f" is unknown, and ignored{meant(name, known)}"
+def _unknown_field_message(name: str, known: Sequence[str]) -> str:
+    return f" is unknown, and ignored{suggest(name, known)}"
 
 
 def parse_file(text: str) -> dict[str, str]:
@@ -124,7 +126,9 @@ def parse_file(text: str) -> dict[str, str]:
     if escaped:
         parts[-1] += "\\"
     if len(parts) > 2 or not parts[0]:  # noqa: PLR2004
-        raise Problem(rf"--file {text}: should be SOURCE or SOURCE=DESTINATION; write \= for a = in a name", code=USAGE)
+        raise CommandError(
+            rf"--file {text}: should be SOURCE or SOURCE=DESTINATION; write \= for a = in a name", code=EXIT_USAGE
+        )
     return {"source": parts[0]} if len(parts) == 1 else {"source": parts[0], "destination": parts[1]}
 
 
@@ -132,46 +136,50 @@ def parse_meta(text: str) -> tuple[str, str]:
     """`KEY=VALUE`. Raises Problem."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise Problem(f"--meta {text}: should be KEY=VALUE", code=USAGE)
+        raise CommandError(f"--meta {text}: should be KEY=VALUE", code=EXIT_USAGE)
     return key, value
 
 
-def _text(file: str) -> str:
+def _read_text(file: str) -> str:
     if file == "-":
         if sys.stdin.isatty():
-            note("reading the request from standard input; end it with Ctrl-D")
+            print_note("reading the request from standard input; end it with Ctrl-D")
         data = sys.stdin.buffer.read()
     else:
         try:
             data = Path(file).read_bytes()
         except OSError as error:
-            raise Problem(f"{file}: can't be read: {error.strerror}", code=USAGE) from None
+            raise CommandError(f"{file}: can't be read: {error.strerror}", code=EXIT_USAGE) from None
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise Problem(f"{_place(file)}: is not UTF-8 (byte {error.start + 1}): save it as UTF-8", code=USAGE) from None
+        raise CommandError(
+            f"{_source_name(file)}: is not UTF-8 (byte {error.start + 1}): save it as UTF-8", code=EXIT_USAGE
+        ) from None
 
 
-def _object(text: str) -> dict[str, Any]:
+def _parse_object(text: str) -> dict[str, Any]:
     from archiver.core.strict_json import load
     from archiver.errors import Rejected
 
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        raise Problem(*explained(text, error), code=USAGE) from None
+        raise CommandError(*describe_json_error(text, error), code=EXIT_USAGE) from None
     except (ValueError, RecursionError):
         pass  # the strict reader says it better
     try:
         data = load(text)
     except Rejected as rejected:
-        raise Problem(f"the request: {rejected.message}", code=USAGE) from None
+        raise CommandError(f"the request: {rejected.message}", code=EXIT_USAGE) from None
     if not isinstance(data, dict):
-        raise Problem('the request is not a JSON object: it should look like {"files": [{"source": "…"}]}', code=USAGE)
+        raise CommandError(
+            'the request is not a JSON object: it should look like {"files": [{"source": "…"}]}', code=EXIT_USAGE
+        )
     return data
 
 
-def explained(text: str, error: json.JSONDecodeError) -> list[str]:
+def describe_json_error(text: str, error: json.JSONDecodeError) -> list[str]:
     """Where *text* stops being JSON, with the line, a caret under the place, and what is likely meant."""
     if "trailing comma" in error.msg:  # Python 3.13 on: it points at the comma; before, at the bracket behind it
         behind = text[error.pos + 1 :]
@@ -201,9 +209,9 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
     return next((hint for applies, hint in known if applies), error.msg[:1].lower() + error.msg[1:])
 
 
-def _list(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _place(file: str | None) -> str:
+def _source_name(file: str | None) -> str:
     return "the request" if file in (None, "-") else str(file)

@@ -7,19 +7,19 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-from archiver.cli.console import INTERRUPTED, Problem
+from archiver.cli.console import EXIT_INTERRUPTED, CommandError
 
 T = TypeVar("T")
 
 
-def carry_out(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run_async(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
     Run *work* to its end, with every error of ours told in a sentence. Ctrl-C and SIGTERM
     cancel it, so that it undoes what it began; then the exit code is 130.
 
     Raises Problem.
     """
-    from archiver.cli.error_messages import told
+    from archiver.cli.error_messages import errors_as_messages
 
     async def until_interrupted() -> T:
         task = asyncio.ensure_future(work())
@@ -28,21 +28,21 @@ def carry_out(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
             loop.add_signal_handler(number, task.cancel)
         return await task
 
-    quiet_logs()
-    with told():
+    log_warnings_only()
+    with errors_as_messages():
         try:
             return asyncio.run(until_interrupted())
         except (asyncio.CancelledError, KeyboardInterrupt):
-            raise Problem("interrupted; nothing was left behind", code=INTERRUPTED) from None
+            raise CommandError("interrupted; nothing was left behind", code=EXIT_INTERRUPTED) from None
 
 
-def quiet_logs() -> None:
+def log_warnings_only() -> None:
     """
     Commands speak for themselves; of the service's log only warnings are shown, on standard error. What libraries warn
     of (a provider of credentials that fails, with a traceback) is told in a sentence when it matters.
     """
-    from archiver.telemetry.logs import LIBRARIES, configure_logs
+    from archiver.telemetry.logs import LIBRARY_LOGGERS, configure_logs
 
-    configure_logs(dev_mode=True, stream=sys.stderr, least="warning")
-    for name in LIBRARIES:
+    configure_logs(dev_mode=True, stream=sys.stderr, min_level="warning")
+    for name in LIBRARY_LOGGERS:
         logging.getLogger(name).setLevel(logging.CRITICAL)

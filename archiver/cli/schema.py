@@ -2,7 +2,7 @@
 
 import typer
 
-from archiver.cli.console import say_json
+from archiver.cli.console import print_json
 
 
 def add_to(app: typer.Typer) -> None:
@@ -13,4 +13,4 @@ def schema() -> None:
     """Print the JSON schemas of requests, answers and progress events."""
     from archiver.core.schema import json_schema
 
-    say_json(json_schema())
+    print_json(json_schema())

@@ -11,15 +11,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archiver.cli import request_input as requests
-from archiver.cli.console import LATER, NO, USAGE, Problem, environment, note, say, say_json
-from archiver.cli.runner import carry_out
+from archiver.cli.console import (
+    EXIT_FAILED,
+    EXIT_RETRY_LATER,
+    EXIT_USAGE,
+    CommandError,
+    environment,
+    print_json,
+    print_line,
+    print_note,
+)
+from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
     from archiver.settings import Environment
 
-LOOK_EVERY = 10.0  # seconds between two looks for the archive itself
-GONE_WRONG = "failed"
-ENDS = ("succeeded", "partial", GONE_WRONG)
+ARCHIVE_POLL_INTERVAL = 10.0  # seconds between two looks for the archive itself
+FAILED = "failed"
+FINAL_STATUSES = ("succeeded", "partial", FAILED)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,7 +57,7 @@ def send(
     With --wait, PROGRESS_QUEUE is read for word of the job. Without one, it is the answer queue and the failure queue
     that are read, which then should have no other reader. Ctrl-C ends the watching, not the job.
     """
-    from archiver.cli.build_context import check_for_queue
+    from archiver.cli.build_context import check_request
     from archiver.settings import load_environment
 
     options = {
@@ -58,21 +67,22 @@ def send(
         "on_duplicate": on_duplicate,
         "compression": compression,
     }
-    body = requests.body_of(
-        requests.Asked(request, file or (), tuple(options.items()), meta or ()), most=requests.LARGEST
+    body = requests.build_body(
+        requests.RequestInput(request, file or (), tuple(options.items()), meta or ()),
+        max_bytes=requests.MAX_BODY_BYTES,
     )
 
     async def work() -> None:
         settings = load_environment(environment())
-        check_for_queue(body, settings)
-        sending = Sending(json.loads(body), settings, queue, timeout)
-        await (sending.and_wait(json_) if wait else sending.only(json_))
+        check_request(body, settings)
+        operation = SendOperation(json.loads(body), settings, queue, timeout)
+        await (operation.send_and_wait(json_) if wait else operation.send_only(json_))
 
-    carry_out(work)
+    run_async(work)
 
 
 @dataclass
-class Counts:
+class ReceivedProgress:
     """How far the job is, as its events tell."""
 
     files: int = 0
@@ -82,79 +92,84 @@ class Counts:
 
 
 @dataclass
-class Sending:
+class SendOperation:
     """One request on its way, and what is said about it. *timeout* in seconds."""
 
     request: dict[str, Any]
     settings: "Environment"
     to: str | None
     timeout: float
-    counts: Counts = field(default_factory=Counts)
-    doing: str = "waiting for a worker"
+    counts: ReceivedProgress = field(default_factory=ReceivedProgress)
+    activity: str = "waiting for a worker"
 
     @property
     def queue(self) -> str:
-        from archiver.settings import needed
+        from archiver.settings import require_settings
 
         if self.to:
             return self.to
-        needed(self.settings, "SQS_SOURCE_QUEUE")
+        require_settings(self.settings, "SQS_SOURCE_QUEUE")
         return str(self.settings.source_queue)
 
-    async def only(self, as_json: bool) -> None:
+    async def send_only(self, as_json: bool) -> None:
         """Send, and say under which name."""
         from archiver.aws.request_client import send_request, sqs_client
 
         queue, job_id = self.queue, self.request.get("job_id")
         async with sqs_client() as client:
-            message = await send_request(client, queue, _body(self.request), job_id)
+            message = await send_request(client, queue, _dump_request(self.request), job_id)
         if as_json:
-            say_json({"message_id": message, "job_id": job_id, "queue": queue})
+            print_json({"message_id": message, "job_id": job_id, "queue": queue})
         else:
-            say(f"sent {_counted(self.request)} to {queue}: message {message}" + (f", job {job_id}" if job_id else ""))
+            print_line(
+                f"sent {_file_count(self.request)} to {queue}: message {message}"
+                + (f", job {job_id}" if job_id else "")
+            )
 
-    async def and_wait(self, as_json: bool) -> None:
+    async def send_and_wait(self, as_json: bool) -> None:
         """Send, watch, and end with the link. Raises Problem with the reason of a rejection."""
-        from archiver.aws.request_client import Watch, queue_arn_of, send_request, sqs_client
-        from archiver.cli.progress_bar import shown
+        from archiver.aws.request_client import AnswerPoller, get_queue_arn, send_request, sqs_client
+        from archiver.cli.progress_bar import show_progress
 
-        queue, watched = self.queue, self._watched()
+        queue, queues = self.queue, self._queues_to_poll()
         self.request.setdefault("job_id", f"send-{token_hex(8)}")  # its events have to be known
         job_id = self.request["job_id"]
         if self.settings.progress_queue is None:
             self.request["progress"] = True
         async with sqs_client() as client:
-            arn = await queue_arn_of(client, queue)
-            message = await send_request(client, queue, _body(self.request), job_id)
-            note(f"sent {_counted(self.request)} to {queue}: message {message}, job {job_id}")
+            arn = await get_queue_arn(client, queue)
+            message = await send_request(client, queue, _dump_request(self.request), job_id)
+            print_note(f"sent {_file_count(self.request)} to {queue}: message {message}, job {job_id}")
             try:
-                bar = shown(f"job {job_id}", self.counts, first=lambda: self.doing)
+                bar = show_progress(f"job {job_id}", self.counts, first=lambda: self.activity)
                 async with asyncio.timeout(self.timeout), bar:
-                    answer = await self._answer(Watch(client), watched, arn)
+                    answer = await self._wait_for_answer(AnswerPoller(client), queues, arn)
             except TimeoutError:
-                raise Problem(f"no answer within {self.timeout:g} s; the job {job_id} goes on", code=LATER) from None
+                raise CommandError(
+                    f"no answer within {self.timeout:g} s; the job {job_id} goes on", code=EXIT_RETRY_LATER
+                ) from None
             except asyncio.CancelledError:
-                raise Problem(f"stopped watching; the job {job_id} goes on", code=130) from None
-        _tell(answer, as_json=as_json)
+                raise CommandError(f"stopped watching; the job {job_id} goes on", code=130) from None
+        _print_answer(answer, as_json=as_json)
 
-    def _watched(self) -> list[str]:
+    def _queues_to_poll(self) -> list[str]:
         """The queues on which every end of the job can be heard. Raises Problem where there are none."""
         settings = self.settings
         if settings.progress_queue:
             return [settings.progress_queue]
         if settings.destination_queue and settings.failure_queue:
             return list(dict.fromkeys((settings.destination_queue, settings.failure_queue)))
-        raise Problem(
+        raise CommandError(
             "--wait needs to hear how the job ends: set PROGRESS_QUEUE as the worker has it (or both "
             "SQS_DESTINATION_QUEUE and SQS_FAILURE_QUEUE)",
-            code=USAGE,
+            code=EXIT_USAGE,
         )
 
-    async def _answer(self, watch: Any, watched: Sequence[str], arn: str) -> dict[str, Any]:
+    async def _wait_for_answer(self, poller: Any, queues: Sequence[str], arn: str) -> dict[str, Any]:
         """The first of: an answer on one of the queues, or the archive itself."""
-        looks = [self._heard(watch, name) for name in watched]
-        looks.append(self._found(arn))
-        tasks = [asyncio.create_task(look, name="send.look") for look in looks]
+        polls = [self._poll_queue(poller, name) for name in queues]
+        polls.append(self._find_archive(arn))
+        tasks = [asyncio.create_task(poll, name="send.poll") for poll in polls]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return next(iter(done)).result()
@@ -163,23 +178,23 @@ class Sending:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _heard(self, watch: Any, queue: str) -> dict[str, Any]:
+    async def _poll_queue(self, poller: Any, queue: str) -> dict[str, Any]:
         job_id = self.request["job_id"]
         while True:
-            for body in await watch.look(queue, lambda text: _job_of(text) == job_id):
+            for body in await poller.poll(queue, lambda text: _job_id_of(text) == job_id):
                 event = json.loads(body)
-                if event.get("status") in ENDS:
+                if event.get("status") in FINAL_STATUSES:
                     return dict(event)
-                self.doing = f"a worker looks at {_count(len(self.request['files']), 'object')}"
+                self.activity = f"a worker looks at {_format_count(len(self.request['files']), 'object')}"
                 for name, value in event.get("progress", {}).items():
                     setattr(self.counts, name, value)
 
-    async def _found(self, arn: str) -> dict[str, Any]:
+    async def _find_archive(self, arn: str) -> dict[str, Any]:
         """Where another reader took the answer: the archive's own key says that it is there."""
         if self.settings.destination_bucket is None:
             await asyncio.Event().wait()
-        from archiver.app import connected, linked
-        from archiver.aws.clients import Limits
+        from archiver.app import open_aws, open_links
+        from archiver.aws.clients import ClientLimits
         from archiver.aws.s3 import S3Store
         from archiver.core.locations import archive_digest, archive_key
         from archiver.errors import ArchiverError
@@ -189,15 +204,15 @@ class Sending:
         secret = settings.key_secret.get_secret_value() if settings.key_secret else None
         key = archive_key(archive_digest(secret, arn, self.request["job_id"], ""), settings.file_prefix)
         began = monotonic()
-        async with connected(Limits(), settings) as (clients, _), linked(settings, clients.session) as links:
+        async with open_aws(ClientLimits(), settings) as (clients, _), open_links(settings, clients.session) as links:
             store, found = S3Store(clients, bucket), None
             while found is None:
-                await asyncio.sleep(LOOK_EVERY)
+                await asyncio.sleep(ARCHIVE_POLL_INTERVAL)
                 try:
                     found = await store.find(key)
                 except ArchiverError:  # who may not look hears it from the queue
                     continue
-            await asyncio.sleep(LOOK_EVERY)  # the answer comes after the archive: it has more to say
+            await asyncio.sleep(ARCHIVE_POLL_INTERVAL)  # the answer comes after the archive: it has more to say
             link = await links.link(key)
         return {
             "metadata": self.request.get("metadata"),
@@ -209,48 +224,48 @@ class Sending:
         }
 
 
-def _tell(answer: dict[str, Any], *, as_json: bool) -> None:
-    from archiver.cli.progress_bar import size
+def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
+    from archiver.cli.progress_bar import format_size
 
     if as_json:
-        say_json(answer)
-    if answer["status"] == GONE_WRONG:
+        print_json(answer)
+    if answer["status"] == FAILED:
         error = answer["error"]
         sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
         message = error["message"]
         if all(source in message for source in sources):  # it has all of them, and what S3 said of each
-            raise Problem(f"{error['code']}: {message}", code=NO)
+            raise CommandError(f"{error['code']}: {message}", code=EXIT_FAILED)
         message = message.partition(f": {sources[0]}")[0]  # else it has the first ones
-        raise Problem(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=NO)
+        raise CommandError(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=EXIT_FAILED)
     if as_json:
         return
     archive = answer["archive"]
-    files = f"{_count(archive['files'])}, " if "files" in archive else ""
-    note(f"{answer['status']}: {files}{size(archive['size'])}")
+    files = f"{_format_count(archive['files'])}, " if "files" in archive else ""
+    print_note(f"{answer['status']}: {files}{format_size(archive['size'])}")
     for one in answer.get("missing", []):
-        note(f"  missing: {one['source']}: {one['code']}")
+        print_note(f"  missing: {one['source']}: {one['code']}")
     for one in answer.get("renamed", []):
-        note(f"  renamed: {one['from']} is {one['to']}")
-    say(answer["substitutions"]["archiver_URL"])
+        print_note(f"  renamed: {one['from']} is {one['to']}")
+    print_line(answer["substitutions"]["archiver_URL"])
 
 
-def _job_of(body: str) -> object:
+def _job_id_of(body: str) -> object:
     try:
-        told = json.loads(body)
+        data = json.loads(body)
     except ValueError:
         return None
-    return told.get("job_id") if isinstance(told, dict) else None
+    return data.get("job_id") if isinstance(data, dict) else None
 
 
-def _body(request: dict[str, Any]) -> str:
+def _dump_request(request: dict[str, Any]) -> str:
     from archiver.core.strict_json import dump
 
     return dump(request)
 
 
-def _counted(request: dict[str, Any]) -> str:
-    return _count(len(request["files"]))
+def _file_count(request: dict[str, Any]) -> str:
+    return _format_count(len(request["files"]))
 
 
-def _count(number: int, what: str = "file") -> str:
+def _format_count(number: int, what: str = "file") -> str:
     return f"1 {what}" if number == 1 else f"{number:,} {what}s"

@@ -5,12 +5,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli.console import LATER, NO, USAGE, Problem, environment, note, say, say_json
-from archiver.cli.runner import carry_out
+from archiver.cli.console import (
+    EXIT_FAILED,
+    EXIT_RETRY_LATER,
+    EXIT_USAGE,
+    CommandError,
+    environment,
+    print_json,
+    print_line,
+    print_note,
+)
+from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
-    from archiver.cli.build_context import Means
-    from archiver.core.archive_metadata import Beside
+    from archiver.cli.build_context import BuildResources
+    from archiver.core.archive_metadata import ArchiveMetadata
     from archiver.core.locations import Location
     from archiver.core.messages import Link
     from archiver.ports import StoredArchive
@@ -39,91 +48,95 @@ def status(
     the worker's: SQS_SOURCE_QUEUE, S3_DESTINATION_BUCKET, S3_FILE_PREFIX and ARCHIVE_KEY_SECRET make the key.
     """
     if (job_id is None) == (message_id is None):
-        raise Problem("give the job_id of the request, or --message-id where it had none: one of the two", code=USAGE)
-    found = carry_out(lambda: _look(job_id, message_id, account))
+        raise CommandError(
+            "give the job_id of the request, or --message-id where it had none: one of the two", code=EXIT_USAGE
+        )
+    result = run_async(lambda: _find_archive(job_id, message_id, account))
     if json_:
-        say_json({"job_id": job_id, "message_id": message_id, **found.as_data()})
+        print_json({"job_id": job_id, "message_id": message_id, **result.as_data()})
     else:
-        found.tell()
-    if found.stored is None:
-        raise typer.Exit(NO)
+        result.report()
+    if result.stored is None:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What S3 says of the place *at*. *stored* None: nothing is there. *beside* None: something else is."""
+class JobStatus:
+    """What S3 says of the place *location*. *stored* None: nothing is there. *metadata* None: something else is."""
 
-    at: "Location"
+    location: "Location"
     stored: "StoredArchive | None" = None
-    beside: "Beside | None" = None
+    archive_metadata: "ArchiveMetadata | None" = None
     link: "Link | None" = None
 
     def as_data(self) -> dict[str, Any]:
         expires_at = self.link.expires_at if self.link else None
         return {
             "state": "done" if self.stored else "not there",
-            "outcome": self.beside.outcome if self.beside else None,
-            "archive": str(self.at),
+            "outcome": self.archive_metadata.outcome if self.archive_metadata else None,
+            "archive": str(self.location),
             "size": self.stored.size if self.stored else None,
-            "files": self.beside.files if self.beside else None,
+            "files": self.archive_metadata.files if self.archive_metadata else None,
             "link": self.link.url if self.link else None,
             "expires_at": expires_at.isoformat() if expires_at else None,
         }
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """What is there on standard error, and the link on standard output."""
-        from archiver.cli.progress_bar import size
+        from archiver.cli.progress_bar import format_size
 
         if self.stored is None or self.link is None:
-            note(f"not there (yet): {self.at}")
+            print_note(f"not there (yet): {self.location}")
             return
-        told = [size(self.stored.size)]
-        if self.beside is not None:
-            told.insert(0, "1 file" if self.beside.files == 1 else f"{self.beside.files:,} files")
-        outcome = self.beside.outcome if self.beside else "not written by this service"
-        note(f"done: {', '.join(told)} ({outcome})")
-        say(self.link.url)
+        details = [format_size(self.stored.size)]
+        if self.archive_metadata is not None:
+            details.insert(
+                0, "1 file" if self.archive_metadata.files == 1 else f"{self.archive_metadata.files:,} files"
+            )
+        outcome = self.archive_metadata.outcome if self.archive_metadata else "not written by this service"
+        print_note(f"done: {', '.join(details)} ({outcome})")
+        print_line(self.link.url)
 
 
-async def _look(job_id: str | None, message_id: str | None, account: str | None) -> Found:
-    from archiver.app import linked
+async def _find_archive(job_id: str | None, message_id: str | None, account: str | None) -> JobStatus:
+    from archiver.app import open_links
     from archiver.aws.s3 import S3Store
-    from archiver.cli.build_context import means_of
-    from archiver.core.archive_metadata import decode_beside
-    from archiver.settings import load_environment, needed
+    from archiver.cli.build_context import open_resources
+    from archiver.core.archive_metadata import from_s3_metadata
+    from archiver.settings import load_environment, require_settings
 
     settings = load_environment(environment())
-    needed(settings, "SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET")
-    at = await _place(settings, job_id, message_id, account)
-    async with means_of(settings) as means, linked(settings, means.clients.session) as links:
-        stored = await S3Store(means.clients, at.bucket).find(at.key)
+    require_settings(settings, "SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET")
+    location = await _archive_location(settings, job_id, message_id, account)
+    async with open_resources(settings) as resources, open_links(settings, resources.clients.session) as links:
+        stored = await S3Store(resources.clients, location.bucket).find(location.key)
         if stored is None:
-            await _check_absent(means, at)
-            return Found(at)
-        return Found(at, stored, decode_beside(stored.metadata), await links.link(at.key))
+            await _check_absent(resources, location)
+            return JobStatus(location)
+        return JobStatus(location, stored, from_s3_metadata(stored.metadata), await links.link(location.key))
 
 
-async def _place(
+async def _archive_location(
     settings: "Environment", job_id: str | None, message_id: str | None, account: str | None
 ) -> "Location":
     """Where the worker puts the archive of this job."""
-    from archiver.cli.policy import arns
+    from archiver.cli.policy import resolve_arns
     from archiver.core.locations import Location, archive_digest, archive_key
 
-    (queue,) = await arns([str(settings.source_queue)], account)
+    (queue,) = await resolve_arns([str(settings.source_queue)], account)
     secret = settings.key_secret.get_secret_value() if settings.key_secret else None
     digest = archive_digest(secret, queue, job_id, message_id or "")
     return Location(str(settings.destination_bucket), archive_key(digest, settings.file_prefix))
 
 
-async def _check_absent(means: "Means", at: "Location") -> None:
-    """Raises Problem where it can't be told whether *at* is empty: HEAD may be denied."""
+async def _check_absent(resources: "BuildResources", location: "Location") -> None:
+    """Raises Problem where it can't be told whether *location* is empty: HEAD may be denied."""
     from archiver.cli.create import check_bucket
     from archiver.errors import SourceUnavailable
 
-    await check_bucket(means, at.bucket)
+    await check_bucket(resources, location.bucket)
     try:
-        await means.fetcher.head(at)
+        await resources.fetcher.head(location)
     except SourceUnavailable as error:
         if error.code != "source_missing":
-            raise Problem(f"{at}: can't be looked for: {error.detail}", code=LATER) from None
+            raise CommandError(f"{location}: can't be looked for: {error.detail}", code=EXIT_RETRY_LATER) from None

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli.console import NO, USAGE, Problem, environment, say, say_json
-from archiver.cli.runner import carry_out
+from archiver.cli.console import EXIT_FAILED, EXIT_USAGE, CommandError, environment, print_json, print_line
+from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
-    from archiver.stages.verify import Bytes, Report
+    from archiver.stages.verify import ByteSource, VerificationReport
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,64 +29,64 @@ def verify(
     --deep reads every member, unpacks it and compares its CRC-32: archives of any program, in S3 or as a file.
     """
 
-    async def work() -> "Report":
-        from archiver.cli.progress_bar import shown
+    async def work() -> "VerificationReport":
+        from archiver.cli.progress_bar import show_progress
         from archiver.core.zip_parser import UnreadableError
         from archiver.stages.progress import Progress
         from archiver.stages.verify import verify as check
 
         progress = Progress()
-        async with _opened(archive) as (data, crc32):
+        async with _open_archive(archive) as (data, crc32):
             try:
                 if not deep:
                     return await check(data, crc32, deep=False, progress=progress)
-                async with shown(f"reading {archive.rpartition('/')[2]}", progress):
+                async with show_progress(f"reading {archive.rpartition('/')[2]}", progress):
                     return await check(data, crc32, deep=True, progress=progress)
             except UnreadableError as error:
-                raise Problem(f"{archive}: {error}", code=NO) from None
+                raise CommandError(f"{archive}: {error}", code=EXIT_FAILED) from None
 
-    report = carry_out(work)
+    report = run_async(work)
     if json_:
-        say_json(_data(archive, report))
+        print_json(_report_data(archive, report))
     else:
-        _tell(report)
+        _print_report(report)
     if report.problems:
-        raise typer.Exit(NO)
+        raise typer.Exit(EXIT_FAILED)
 
 
 @asynccontextmanager
-async def _opened(archive: str) -> AsyncIterator[tuple["Bytes", int | None]]:
+async def _open_archive(archive: str) -> AsyncIterator[tuple["ByteSource", int | None]]:
     """The archive's bytes, and the CRC-32 that the store keeps of it."""
-    from archiver.cli.archives import FileArchive, LinkArchive, ObjectArchive, location_of
+    from archiver.cli.archives import FileArchive, LinkArchive, ObjectArchive, link_to_location
     from archiver.core.locations import parse_source
-    from archiver.core.plan import Pinned
+    from archiver.core.plan import ObjectVersion
     from archiver.errors import Rejected, SourceUnavailable
     from archiver.settings import load_environment
 
     settings = load_environment(environment())
-    named = location_of(archive, settings.base_url, settings.destination_bucket) or archive
+    named = link_to_location(archive, settings.base_url, settings.destination_bucket) or archive
     if named.lower().startswith(("http://", "https://")):
-        yield await LinkArchive.opened(named), None
+        yield await LinkArchive.open(named), None
         return
     if not named.lower().startswith("s3://"):
         with FileArchive(Path(named)) as file:
             yield file, None
         return
-    from archiver.cli.build_context import means_of
+    from archiver.cli.build_context import open_resources
 
     try:
         location = parse_source(named, None)
     except Rejected as rejected:
-        raise Problem(f"{archive} {rejected.message}", code=USAGE) from None
-    async with means_of(settings) as mean:
+        raise CommandError(f"{archive} {rejected.message}", code=EXIT_USAGE) from None
+    async with open_resources(settings) as resources:
         try:
-            info = await mean.fetcher.head(location)
+            info = await resources.fetcher.head(location)
         except SourceUnavailable as error:
-            raise Problem(f"{archive}: {error.detail}", code=USAGE) from None
-        yield ObjectArchive(mean.fetcher, Pinned(location, info.etag), info.size), info.crc32
+            raise CommandError(f"{archive}: {error.detail}", code=EXIT_USAGE) from None
+        yield ObjectArchive(resources.fetcher, ObjectVersion(location, info.etag), info.size), info.crc32
 
 
-def _data(archive: str, report: "Report") -> dict[str, Any]:
+def _report_data(archive: str, report: "VerificationReport") -> dict[str, Any]:
     return {
         "archive": archive,
         "ok": not report.problems,
@@ -99,13 +99,15 @@ def _data(archive: str, report: "Report") -> dict[str, Any]:
     }
 
 
-def _tell(report: "Report") -> None:
-    say(f"directory  {report.members:,} members, {report.unpacked:,} bytes unpacked; the archive has {report.size:,}")
+def _print_report(report: "VerificationReport") -> None:
+    print_line(
+        f"directory  {report.members:,} members, {report.unpacked:,} bytes unpacked; the archive has {report.size:,}"
+    )
     if report.proof:
-        say(f"contents   {report.proof}")
+        print_line(f"contents   {report.proof}")
     for reason in report.unchecked:
-        say(f"unchecked  {reason}")
+        print_line(f"unchecked  {reason}")
     for problem in report.problems:
-        say(f"damaged    {problem}")
+        print_line(f"damaged    {problem}")
     if not report.problems:
-        say("ok")
+        print_line("ok")

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from archiver.cli.console import USAGE, Problem
-from archiver.worker.signals import SIGNALS, stopping
+from archiver.cli.console import EXIT_USAGE, CommandError
+from archiver.worker.signals import SIGNALS, stop_signals
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,18 +20,18 @@ def add_to(app: typer.Typer) -> None:
 
 def run() -> None:
     """Run the worker: poll SQS_SOURCE_QUEUE until SIGTERM or SIGINT. Settings come from the environment."""
-    stopping.listen()
+    stop_signals.listen()
     import structlog
 
     from archiver.app import serve
     from archiver.settings import SettingsError, load_settings
     from archiver.telemetry.logs import configure_logs
-    from archiver.telemetry.stdout import standard_output
+    from archiver.telemetry.stdout import open_stdout
 
-    outlet = standard_output()
+    outlet = open_stdout()
 
     async def until_stopped() -> int:
-        if stopping.asked:  # before anything was begun
+        if stop_signals.requested:  # before anything was begun
             structlog.get_logger(__name__).info("worker.stopped")
             return 0
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -40,7 +40,7 @@ def run() -> None:
             with suppress(RuntimeError):  # the loop is closed: we are leaving anyway
                 loop.call_soon_threadsafe(stop.set)
 
-        stopping.then(on_signal)
+        stop_signals.on_stop(on_signal)
         return await serve(settings, stop, outlet.write)
 
     try:
@@ -50,7 +50,7 @@ def run() -> None:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # the interpreter's own end takes handlers away, but not this
     except SettingsError as error:
-        raise Problem(*error.problems, code=USAGE) from None
+        raise CommandError(*error.problems, code=EXIT_USAGE) from None
     finally:
         outlet.finish()
     raise typer.Exit(code)

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-LONGEST_REDELIVERY = 900  # seconds
-PAUSES = (5.0, 10.0, 20.0, 30.0)  # seconds
+MAX_REDELIVERY_DELAY = 900  # seconds
+CONFIGURATION_RETRY_DELAYS = (5.0, 10.0, 20.0, 30.0)  # seconds
 
 
 def full_jitter(attempt: int, base: float, cap: float, uniform: Callable[[float, float], float]) -> float:
@@ -15,9 +15,9 @@ def redelivery_delay(receives: int, uniform: Callable[[float, float], float]) ->
     """
     Whole seconds that a message stays away after a temporary failure: uniform(1, min(900, 2 × 2^receives)); never 0.
     """
-    return max(1, round(uniform(1.0, min(LONGEST_REDELIVERY, 2.0 * 2.0 ** min(receives, 32)))))
+    return max(1, round(uniform(1.0, min(MAX_REDELIVERY_DELAY, 2.0 * 2.0 ** min(receives, 32)))))
 
 
-def pause(attempt: int) -> float:
+def configuration_retry_delay(attempt: int) -> float:
     """Seconds before trying again in place after a configuration fault, the first *attempt* being 1."""
-    return PAUSES[min(attempt, len(PAUSES)) - 1]
+    return CONFIGURATION_RETRY_DELAYS[min(attempt, len(CONFIGURATION_RETRY_DELAYS)) - 1]

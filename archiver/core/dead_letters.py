@@ -7,12 +7,12 @@ from typing import Any, Self
 
 from archiver.core.messages import job_id_of
 
-UNTOLD = "(no code)"
+NO_CODE = "(no code)"
 """Stands for the code of messages that SQS moved by itself, after too many receives."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reject:
+class DeadLetter:
     """One message of a dead-letter queue. *attributes* are the message's own, as SQS tells them."""
 
     id: str
@@ -23,16 +23,16 @@ class Reject:
     job_id: str | None
     group: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    first_id: str | None = None  # of the message when it was sent; a worker sends it here anew
+    original_id: str | None = None  # of the message when it was sent; a worker sends it here anew
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
         """Read what ReceiveMessage brought."""
         attributes = message.get("MessageAttributes", {})
         system = message.get("Attributes", {})
-        code = attributes.get("ErrorCode", {}).get("StringValue", UNTOLD)
+        code = attributes.get("ErrorCode", {}).get("StringValue", NO_CODE)
         reason = attributes.get("ErrorMessage", {}).get("StringValue", "")
-        if code == UNTOLD:
+        if code == NO_CODE:
             reason = "moved here by SQS itself, after more receives than its redrive policy allows"
         return cls(
             id=message["MessageId"],
@@ -43,12 +43,12 @@ class Reject:
             job_id=job_id_of(message["Body"]),
             group=system.get("MessageGroupId"),
             attributes=attributes,
-            first_id=attributes.get("MessageId", {}).get("StringValue"),
+            original_id=attributes.get("MessageId", {}).get("StringValue"),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class DeadLetterFilter:
     """Which messages are meant: those that fit each of the given. Nothing given: all of them."""
 
     code: str | None = None
@@ -59,16 +59,16 @@ class Choice:
     def all(self) -> bool:
         return not (self.code or self.job_id or self.id)
 
-    def takes(self, reject: Reject) -> bool:
+    def matches(self, reject: DeadLetter) -> bool:
         return (
             self.code in (None, reject.code)
             and self.job_id in (None, reject.job_id)
-            and self.id in (None, reject.id, reject.first_id)
+            and self.id in (None, reject.id, reject.original_id)
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class CodeGroup:
     """The messages of one code: how many, since when, and some of their jobs."""
 
     code: str
@@ -78,20 +78,20 @@ class Group:
     reason: str
 
 
-SHOWN = 3  # jobs of one group
+MAX_JOBS_SHOWN = 3  # jobs of one group
 
 
-def grouped(rejects: Sequence[Reject]) -> list[Group]:
+def group_by_code(rejects: Sequence[DeadLetter]) -> list[CodeGroup]:
     """By code, the most frequent first."""
-    by_code: dict[str, list[Reject]] = {}
+    by_code: dict[str, list[DeadLetter]] = {}
     for reject in rejects:
         by_code.setdefault(reject.code, []).append(reject)
     groups = [
-        Group(
+        CodeGroup(
             code,
             len(found),
             min(one.sent_at for one in found),
-            tuple(dict.fromkeys(one.job_id or one.id for one in found))[:SHOWN],
+            tuple(dict.fromkeys(one.job_id or one.id for one in found))[:MAX_JOBS_SHOWN],
             found[0].reason,
         )
         for code, found in by_code.items()

@@ -15,23 +15,23 @@ from archiver.core.messages import (
     Renamed,
     Request,
 )
-from archiver.core.paths import Name, name_file
-from archiver.core.problems import PROBLEMS_TOLD, told_briefly
-from archiver.core.unique_paths import TakenPaths, find_conflicts
+from archiver.core.paths import ArchivePath, resolve_path
+from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
+from archiver.core.unique_paths import UniquePaths, find_conflicts
 from archiver.errors import Code, Rejected, SourceProblem
 
 T = TypeVar("T")
 
-_OPTIONS = ("on_missing", "on_duplicate", "compression")  # of what "the same request" means, beside its files
+_HASHED_OPTIONS = ("on_missing", "on_duplicate", "compression")  # of what "the same request" means, beside its files
 
-MARKER = (
+FOLDER_MARKER_PROBLEM = (
     "names a folder: its key ends in /. A prefix is not expanded: list the objects under it, "
     "or give the path of a file in `name`"
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class ArchiveRules:
     """
     What of the settings bears on what goes into an archive and where it goes. *compression* is for requests that name
     none; *key_secret* None: keys of archives can be guessed; *max_files*, *max_bytes* (of all bodies) None: no bound.
@@ -73,116 +73,120 @@ class Draft:
     request_hash: str
 
 
-def draft_archive(request: Request, rules: Rules) -> Draft:
+def draft_archive(request: Request, rules: ArchiveRules) -> Draft:
     """
     Settle all that can be settled without asking S3.
 
     Raises Rejected: `invalid_request`, `source_not_allowed`, `name_unsafe` or `name_conflict`, with all such files.
     """
     files = request.files
-    locations = _for_each(files, "source", lambda file, _: parse_source(file.source, rules.source_bucket))
+    locations = _map_files(files, "source", lambda file, _: parse_source(file.source, rules.source_bucket))
     _check_allowed(files, locations, rules.allowed)
     fails = request.on_missing == "fail"
-    names = _for_each(files, "", lambda file, index: _name(file, locations[index].key, fails=fails))
+    names = _map_files(files, "", lambda file, index: _path_or_reject(file, locations[index].key, fails=fails))
     # One text names one object: where it can't be had for one file, it can't for the others.
     unusable = {file.source for file, name in zip(files, names, strict=True) if name is None}
-    asked = [None if name is None or file.source in unusable else name for file, name in zip(files, names, strict=True)]
-    paths = _settle_conflicts(files, asked, request.on_duplicate)
-    settled = list(zip(files, locations, asked, paths, strict=True))
+    requested = [
+        None if name is None or file.source in unusable else name for file, name in zip(files, names, strict=True)
+    ]
+    paths = _resolve_conflicts(files, requested, request.on_duplicate)
+    resolved = list(zip(files, locations, requested, paths, strict=True))
     return Draft(
-        files=tuple(DraftFile(file.source, location, path) for file, location, _, path in settled if path is not None),
+        files=tuple(DraftFile(file.source, location, path) for file, location, _, path in resolved if path is not None),
         unusable=tuple(
-            SourceProblem(file.source, "invalid_request", MARKER) for file in files if file.source in unusable
+            SourceProblem(file.source, "invalid_request", FOLDER_MARKER_PROBLEM)
+            for file in files
+            if file.source in unusable
         ),
         skipped=tuple(
-            SourceProblem(file.source, "name_conflict") for file, _, name, path in settled if name and not path
+            SourceProblem(file.source, "name_conflict") for file, _, name, path in resolved if name and not path
         ),
         renamed=tuple(
-            Renamed(file.source, name.asked, path)
-            for file, _, name, path in settled
-            if name and path not in (None, name.asked)
+            Renamed(file.source, name.requested, path)
+            for file, _, name, path in resolved
+            if name and path not in (None, name.requested)
         ),
         on_missing=request.on_missing,
         compression=request.compression or rules.compression,
-        request_hash=_hash(request),
+        request_hash=_request_hash(request),
     )
 
 
-def _name(file: File, key: str, *, fails: bool) -> Name | None:
+def _path_or_reject(file: File, key: str, *, fails: bool) -> ArchivePath | None:
     """None for a folder's marker; where it *fails* the request, that raises Rejected."""
-    name = name_file(key, file.destination, file.name)
+    name = resolve_path(key, file.destination, file.name)
     if name is None and fails:
-        raise Rejected("invalid_request", MARKER)
+        raise Rejected("invalid_request", FOLDER_MARKER_PROBLEM)
     return name
 
 
-def _for_each(files: Sequence[File], field_name: str, decide: Callable[[File, int], T]) -> list[T]:
+def _map_files(files: Sequence[File], field_name: str, decide: Callable[[File, int], T]) -> list[T]:
     """Decide on each file. Raises Rejected for all that were refused: for `invalid_request`, where that is among it."""
     dotted = f".{field_name}" if field_name else ""
-    made: list[T] = []
+    results: list[T] = []
     refused: dict[Code, list[int]] = {}
-    told: dict[Code, list[str]] = {}  # no exceptions: each would keep its traceback
+    problems: dict[Code, list[str]] = {}  # no exceptions: each would keep its traceback
     for index, file in enumerate(files):
         try:
-            made.append(decide(file, index))
+            results.append(decide(file, index))
         except Rejected as rejected:
             refused.setdefault(rejected.code, []).append(index)
-            if len(lines := told.setdefault(rejected.code, [])) < PROBLEMS_TOLD:
+            if len(lines := problems.setdefault(rejected.code, [])) < MAX_PROBLEMS_LISTED:
                 lines.append(f"$.files[{index}]{dotted} {rejected.message}")
     if refused:
         worst: Code = "invalid_request" if "invalid_request" in refused else next(iter(refused))
-        _reject(worst, files, refused[worst], told[worst])
-    return made
+        _reject(worst, files, refused[worst], problems[worst])
+    return results
 
 
 def _check_allowed(files: Sequence[File], locations: Sequence[Location], allowed: AllowList) -> None:
     outside = [index for index, location in enumerate(locations) if not allowed.allows(location)]
     if outside:
-        told = [
+        problems = [
             f"$.files[{index}].source {str(locations[index])[:200]} is outside of what requests may name here"
-            for index in outside[:PROBLEMS_TOLD]
+            for index in outside[:MAX_PROBLEMS_LISTED]
         ]
-        _reject("source_not_allowed", files, outside, told)
+        _reject("source_not_allowed", files, outside, problems)
 
 
-def _settle_conflicts(
-    files: Sequence[File], asked: Sequence[Name | None], on_duplicate: OnDuplicate
+def _resolve_conflicts(
+    files: Sequence[File], requested: Sequence[ArchivePath | None], on_duplicate: OnDuplicate
 ) -> list[str | None]:
     """Give each file its final path, or None where it has no name or is skipped. Raises Rejected `name_conflict`."""
-    paths = [None if name is None else name.path for name in asked]
+    paths = [None if name is None else name.path for name in requested]
     wanted = {index: path for index, path in enumerate(paths) if path is not None}
-    places, named = list(wanted), list(wanted.values())
-    losers = [places[loser] for loser in find_conflicts(named)]
+    indices, named = list(wanted), list(wanted.values())
+    losers = [indices[loser] for loser in find_conflicts(named)]
     if losers and on_duplicate == "fail":
-        told = [
+        problems = [
             f"$.files[{index}] needs {wanted[index][:200]}, which another file takes, or a folder"
-            for index in losers[:PROBLEMS_TOLD]
+            for index in losers[:MAX_PROBLEMS_LISTED]
         ]
-        _reject("name_conflict", files, losers, told)
-    taken = TakenPaths(named) if losers and on_duplicate == "rename" else None
+        _reject("name_conflict", files, losers, problems)
+    taken = UniquePaths(named) if losers and on_duplicate == "rename" else None
     for index in losers:
-        paths[index] = taken.claim(wanted[index]) if taken else None
+        paths[index] = taken.allocate(wanted[index]) if taken else None
     return paths
 
 
-def _reject(code: Code, files: Sequence[File], refused: Sequence[int], told: Sequence[str]) -> NoReturn:
-    """Reject the request for the files whose indices are *refused*; the first of them are *told* in full."""
+def _reject(code: Code, files: Sequence[File], refused: Sequence[int], problems: Sequence[str]) -> NoReturn:
+    """Reject the request for the files whose indices are *refused*; the first of them are *problems* in full."""
     sources = [SourceProblem(files[index].source, code) for index in refused]
-    raise Rejected(code, told_briefly(told, len(refused)), sources)
+    raise Rejected(code, join_problems(problems, len(refused)), sources)
 
 
-def _hash(request: Request) -> str:
+def _request_hash(request: Request) -> str:
     """
     Of what the request says and nothing else: no setting, no default, no repair of a name, so that neither a deploy
     nor a release makes a request another one. Null and an empty place are absent, and `directory` is `destination`.
     """
-    said = {name: getattr(request, name) for name in _OPTIONS if name in request.model_fields_set}
+    options = {name: getattr(request, name) for name in _HASHED_OPTIONS if name in request.model_fields_set}
     digest = hashlib.sha256()
-    digest.update(_line(said))
+    digest.update(_json_line(options))
     for file in request.files:
-        digest.update(_line([file.source, file.destination or None, file.name or None]))
+        digest.update(_json_line([file.source, file.destination or None, file.name or None]))
     return digest.hexdigest()
 
 
-def _line(value: object) -> bytes:
+def _json_line(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\n"

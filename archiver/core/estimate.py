@@ -9,35 +9,37 @@ time depends on what lies between the worker and S3.
 from collections import Counter
 from dataclasses import dataclass
 
-from archiver.core.layout import PARTS_PER_BUDGET, Layout, longest_compressed, part_size_for
-from archiver.core.plan import Member, Pinned, Plan
+from archiver.core.layout import BUFFERS_PER_JOB, Layout, max_compressed_size, part_size_for
+from archiver.core.plan import Member, ObjectVersion, Plan
 
 # List prices in US dollars for each call, without taxes, discounts and free tiers: "Amazon S3 pricing" (request tiers
 # of S3 Standard) and "Amazon SQS pricing" (standard queues). Bytes between S3 and a worker of its region are free.
-PRICES_OF = "us-east-1, 2025"
-_READ, _WRITE, _QUEUE = 0.0004 / 1000, 0.005 / 1000, 0.40 / 1_000_000
+PRICES_SOURCE = "us-east-1, 2025"
+_READ_PRICE, _WRITE_PRICE, _QUEUE_PRICE = 0.0004 / 1000, 0.005 / 1000, 0.40 / 1_000_000
 PRICES = {
-    "HeadObject": _READ,
-    "GetObject": _READ,
-    "PutObject": _WRITE,
-    "CreateMultipartUpload": _WRITE,
-    "UploadPart": _WRITE,
-    "CompleteMultipartUpload": _WRITE,
-    "ListMultipartUploads": _WRITE,
-    "ReceiveMessage": _QUEUE,
-    "SendMessage": _QUEUE,
-    "DeleteMessage": _QUEUE,
+    "HeadObject": _READ_PRICE,
+    "GetObject": _READ_PRICE,
+    "PutObject": _WRITE_PRICE,
+    "CreateMultipartUpload": _WRITE_PRICE,
+    "UploadPart": _WRITE_PRICE,
+    "CompleteMultipartUpload": _WRITE_PRICE,
+    "ListMultipartUploads": _WRITE_PRICE,
+    "ReceiveMessage": _QUEUE_PRICE,
+    "SendMessage": _QUEUE_PRICE,
+    "DeleteMessage": _QUEUE_PRICE,
 }
 
 # docs/performance.md, one core without TLS: 2,800 small objects a second with two requests each, and 1 GB/s of large
 # ones. Compression alone was measured at 310 MB/s of text, on the same machine.
-READ_SECONDS = 1 / 5600  # for each request
-BYTE_SECONDS = 1 / 1e9  # for each byte, in and out
-DEFLATE_SECONDS = 1 / 3e8  # for each byte that is compressed
-READS_AT_ONCE = 128
-UPLOADS_AT_ONCE = 4
-CHUNKS = 8  # read ahead for a compressed archive, each of an eighth of a part
-STEPS = 4  # one after the other, beside reads and parts: a look at the key, begin, complete, the last look for uploads
+SECONDS_PER_REQUEST = 1 / 5600  # for each request
+SECONDS_PER_BYTE = 1 / 1e9  # for each byte, in and out
+SECONDS_PER_DEFLATED_BYTE = 1 / 3e8  # for each byte that is compressed
+MAX_CONCURRENT_READS = 128
+MAX_CONCURRENT_UPLOADS = 4
+READ_AHEAD_CHUNKS = 8  # read ahead for a compressed archive, each of an eighth of a part
+FIXED_ROUND_TRIPS = (
+    4  # one after the other, beside reads and parts: a look at the key, begin, complete, the last look for uploads
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,14 @@ def estimate(plan: Plan, objects: int, budget: int, latency: float) -> Estimate:
     *latency* S3's seconds to the first byte. Raises Rejected (`too_large`).
     """
     if plan.deflates:
-        size = longest_compressed(plan.members)
-        part_size = part_size_for(size, budget // PARTS_PER_BUDGET)
-        gets = sum(_chunks(member, part_size // CHUNKS) for member in plan.members)
+        size = max_compressed_size(plan.members)
+        part_size = part_size_for(size, budget // BUFFERS_PER_JOB)
+        gets = sum(_count_chunks(member, part_size // READ_AHEAD_CHUNKS) for member in plan.members)
     else:
-        layout = Layout.within(plan.members, budget // PARTS_PER_BUDGET)
+        layout = Layout.for_max_part(plan.members, budget // BUFFERS_PER_JOB)
         size, part_size = layout.length, layout.part_size
-        gets = sum(isinstance(layout.members[read.member].content, Pinned) for read in layout.reads())
-    gets += _denied(plan)
+        gets = sum(isinstance(layout.members[read.member].content, ObjectVersion) for read in layout.reads())
+    gets += _count_denied(plan)
     parts = -(-size // part_size)
     calls = _calls(objects, gets, parts)
     return Estimate(
@@ -79,7 +81,9 @@ def estimate(plan: Plan, objects: int, budget: int, latency: float) -> Estimate:
         part_size=part_size,
         calls=calls,
         dollars=sum(count * PRICES[name] for name, count in calls.items()),
-        seconds=max(_working(plan, objects + gets), _waiting(plan, objects, gets, parts, budget) * latency),
+        seconds=max(
+            _cpu_seconds(plan, objects + gets), _count_round_trips(plan, objects, gets, parts, budget) * latency
+        ),
     )
 
 
@@ -94,29 +98,29 @@ def _calls(objects: int, gets: int, parts: int) -> dict[str, int]:
     return {name: count for name, count in calls.items() if count}
 
 
-def _denied(plan: Plan) -> int:
+def _count_denied(plan: Plan) -> int:
     """HEAD says no more than 403: a GET asks each of these objects why."""
     return len({problem.source for problem in plan.outcome.missing if problem.code == "source_denied"})
 
 
-def _chunks(member: Member, size: int) -> int:
-    return -(-member.size // size) if isinstance(member.content, Pinned) else 0
+def _count_chunks(member: Member, size: int) -> int:
+    return -(-member.size // size) if isinstance(member.content, ObjectVersion) else 0
 
 
-def _working(plan: Plan, requests: int) -> float:
+def _cpu_seconds(plan: Plan, requests: int) -> float:
     """Seconds of one core."""
     size = sum(member.size for member in plan.members)
     compressed = sum(member.size for member in plan.members if member.deflate)
-    return requests * READ_SECONDS + size * BYTE_SECONDS + compressed * DEFLATE_SECONDS
+    return requests * SECONDS_PER_REQUEST + size * SECONDS_PER_BYTE + compressed * SECONDS_PER_DEFLATED_BYTE
 
 
-def _waiting(plan: Plan, objects: int, gets: int, parts: int, budget: int) -> int:
+def _count_round_trips(plan: Plan, objects: int, gets: int, parts: int, budget: int) -> int:
     """How many answers of S3 are waited for, one after the other: those side by side count once."""
     if plan.deflates:
-        reading, sending = -(-gets // CHUNKS), parts
+        reading, sending = -(-gets // READ_AHEAD_CHUNKS), parts
     else:
         # Bodies under way have to fit into the budget.
-        usual = max(1, sum(member.size for member in plan.members) // max(1, gets))
-        reading = -(-gets // max(1, min(READS_AT_ONCE, budget // usual)))
-        sending = -(-parts // UPLOADS_AT_ONCE)
-    return -(-objects // READS_AT_ONCE) + max(reading, sending) + STEPS
+        mean_size = max(1, sum(member.size for member in plan.members) // max(1, gets))
+        reading = -(-gets // max(1, min(MAX_CONCURRENT_READS, budget // mean_size)))
+        sending = -(-parts // MAX_CONCURRENT_UPLOADS)
+    return -(-objects // MAX_CONCURRENT_READS) + max(reading, sending) + FIXED_ROUND_TRIPS

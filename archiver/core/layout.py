@@ -27,40 +27,43 @@ MIB = 1024 * 1024
 
 # "Amazon S3 multipart upload limits", on the page above.
 MAX_PARTS = 10_000
-MIN_PART = 5 * MIB  # all but the last part
-MAX_PART = 5 * 1024 * MIB
-MAX_OBJECT = MAX_PARTS * MAX_PART  # 48.8 TiB
+MIN_PART_SIZE = 5 * MIB  # all but the last part
+MAX_PART_SIZE = 5 * 1024 * MIB
+MAX_OBJECT_SIZE = MAX_PARTS * MAX_PART_SIZE  # 48.8 TiB
 
-USUAL_PART = 8 * MIB
-PARTS_PER_BUDGET = 3  # a job holds three part buffers at least, so a part is at most a third of the memory budget
-DIRECTORY_BLOCK = MIB // 4  # some 4,000 members: 15 ms of an event loop's time
+DEFAULT_PART_SIZE = 8 * MIB
+BUFFERS_PER_JOB = 3  # a job holds three part buffers at least, so a part is at most a third of the memory budget
+DIRECTORY_BLOCK_SIZE = MIB // 4  # some 4,000 members: 15 ms of an event loop's time
 
 
-def part_size_for(length: int, largest: int) -> int:
+def part_size_for(length: int, max_part_size: int) -> int:
     """
-    Choose the size of all parts but the last of an archive of *length* bytes; *largest* is what a buffer may take.
+    Choose the size of all parts but the last of an archive of *length* bytes; *max_part_size* is what a buffer may
+    take.
 
-    Usually 8 MiB, or *largest* where that is less; as many whole MiB more as it takes to stay within 10,000 parts.
-    An archive that fits in one part is one part, whatever its size.
+    Usually 8 MiB, or *max_part_size* where that is less; as many whole MiB more as it takes to stay within 10,000
+    parts. An archive that fits in one part is one part, whatever its size.
 
     Raises Rejected (`too_large`), naming the MEMORY_BUDGET_MIB that would do.
     """
-    if length > MAX_OBJECT:
-        raise Rejected("too_large", f"the archive would take {length} bytes; S3 holds at most 48.8 TiB ({MAX_OBJECT})")
-    usual = min(USUAL_PART, largest)
-    if length <= usual:
-        return usual
-    needed = max(MIN_PART, -(-length // (MAX_PARTS * MIB)) * MIB)
-    if needed > largest:
+    if length > MAX_OBJECT_SIZE:
+        raise Rejected(
+            "too_large", f"the archive would take {length} bytes; S3 holds at most 48.8 TiB ({MAX_OBJECT_SIZE})"
+        )
+    default = min(DEFAULT_PART_SIZE, max_part_size)
+    if length <= default:
+        return default
+    needed = max(MIN_PART_SIZE, -(-length // (MAX_PARTS * MIB)) * MIB)
+    if needed > max_part_size:
         raise Rejected(
             "too_large",
             f"the archive would take {length} bytes, in parts of {needed // MIB} MiB at least; "
-            f"MEMORY_BUDGET_MIB={PARTS_PER_BUDGET * needed // MIB} would do",
+            f"MEMORY_BUDGET_MIB={BUFFERS_PER_JOB * needed // MIB} would do",
         )
-    return max(needed, usual)
+    return max(needed, default)
 
 
-def longest_compressed(members: Sequence[Member]) -> int:
+def max_compressed_size(members: Sequence[Member]) -> int:
     """
     More bytes than an archive of *members* can take however they compress: incompressible data grows by 0.04 % at level
     1; headers and extra fields are counted in full.
@@ -70,7 +73,7 @@ def longest_compressed(members: Sequence[Member]) -> int:
     )
 
 
-class Read(NamedTuple):
+class ReadRange(NamedTuple):
     """*length* bytes of the *member* with that index, from its byte *start* on, go to *offset* in the archive."""
 
     member: int
@@ -79,7 +82,7 @@ class Read(NamedTuple):
     offset: int
 
 
-class Piece(NamedTuple):
+class PartSlice(NamedTuple):
     """*length* bytes of *part* (from 0: S3's number is one more), from its byte *start* on."""
 
     part: int
@@ -103,13 +106,13 @@ class Layout:
     def __init__(self, members: Sequence[Member], part_size: int) -> None:
         self.members = tuple(members)
         self.part_size = part_size
-        self._offsets, self.length = _addresses(self.members)
+        self._offsets, self.length = _member_offsets(self.members)
 
     @classmethod
-    def within(cls, members: Sequence[Member], largest: int) -> "Layout":
-        """Lay *members* out in parts of at most *largest* bytes. Raises Rejected (`too_large`)."""
-        layout = cls(members, largest)
-        layout.part_size = part_size_for(layout.length, largest)
+    def for_max_part(cls, members: Sequence[Member], max_part_size: int) -> "Layout":
+        """Lay *members* out in parts of at most *max_part_size* bytes. Raises Rejected (`too_large`)."""
+        layout = cls(members, max_part_size)
+        layout.part_size = part_size_for(layout.length, max_part_size)
         return layout
 
     @property
@@ -132,7 +135,7 @@ class Layout:
     def body_offset(self, member: int) -> int:
         return self._offsets[member + 1] - self.members[member].size
 
-    def reads(self) -> Iterator[Read]:
+    def reads(self) -> Iterator[ReadRange]:
         """
         What to read, in the archive's order. Empty bodies need no read.
 
@@ -142,25 +145,25 @@ class Layout:
         for index, member in enumerate(self.members):
             offset = self.body_offset(index)
             if 0 < member.size <= self.part_size:
-                yield Read(index, 0, member.size, offset)
+                yield ReadRange(index, 0, member.size, offset)
             elif member.size:
                 start = 0
                 for _, _, length in self.split(offset, member.size):
-                    yield Read(index, start, length, offset + start)
+                    yield ReadRange(index, start, length, offset + start)
                     start += length
 
-    def split(self, offset: int, length: int) -> Iterator[Piece]:
+    def split(self, offset: int, length: int) -> Iterator[PartSlice]:
         """Cut *length* bytes at *offset* of the archive into the parts that they fall in, in order."""
         part, start = divmod(offset, self.part_size)
         while length > 0:
             taken = min(length, self.part_size - start)
-            yield Piece(part, start, taken)
+            yield PartSlice(part, start, taken)
             part, start, length = part + 1, 0, length - taken
 
     def header_bytes(self, member: int, crc32: int) -> bytes:
         """The local header, for `header_offset(member)`."""
-        about = self.members[member]
-        return local_header(about.path.encode(), about.size, about.modified, crc32)
+        planned = self.members[member]
+        return local_header(planned.path.encode(), planned.size, planned.modified, crc32)
 
     def directory(self, crcs: Sequence[int]) -> Iterator[bytes]:
         """
@@ -171,7 +174,7 @@ class Layout:
         for index, (member, crc32) in enumerate(zip(self.members, crcs, strict=True)):
             offset = self._offsets[index]
             entry = central_entry(member.path.encode(), member.size, member.modified, crc32, offset)
-            if len(block) + len(entry) > DIRECTORY_BLOCK:
+            if len(block) + len(entry) > DIRECTORY_BLOCK_SIZE:
                 yield bytes(block)
                 block.clear()
             block += entry
@@ -180,7 +183,7 @@ class Layout:
         yield end_records(len(self.members), directory_length, self.directory_offset)
 
 
-def _addresses(members: Sequence[Member]) -> "tuple[array[int], int]":
+def _member_offsets(members: Sequence[Member]) -> "tuple[array[int], int]":
     """Where each header begins, with the directory's offset after the last, and how long the archive is."""
     offsets = array("Q", [0]) * (len(members) + 1)  # at its full length at once: growing would take up to twice that
     offset = directory_length = 0

@@ -9,13 +9,13 @@ from typing import Self
 from urllib.parse import quote
 
 from archiver.core.messages import Link
-from archiver.core.paths import safe_part
+from archiver.core.paths import sanitize_component
 from archiver.errors import Rejected
 
-PROBE = ".archiver-check"
+PROBE_KEY = ".archiver-check"
 """The name of an object that need not exist: asking for it tells whether a bucket answers."""
 
-MAX_KEY = 1024
+MAX_KEY_BYTES = 1024
 """Bytes of UTF-8 in a key ("Naming Amazon S3 objects", S3 user guide)."""
 
 _URI = re.compile(r"s3://(arn:[^/]*:accesspoint/[^/]*|[^/]*)/?(.*)", re.IGNORECASE | re.DOTALL)
@@ -48,7 +48,7 @@ def access_point(bucket: str) -> re.Match[str] | None:
     return _ACCESS_POINT.fullmatch(bucket)
 
 
-def parted(entry: str) -> tuple[str, str]:
+def split_bucket(entry: str) -> tuple[str, str]:
     """The bucket, or the ARN of the access point, that `bucket/prefix` begins with, and the prefix."""
     point = _ACCESS_POINT.match(entry)
     if point is not None and entry[point.end() :][:1] in ("", "/"):
@@ -77,8 +77,8 @@ def parse_source(text: str, default_bucket: str | None) -> Location:
         size = len(key.encode())
     except UnicodeEncodeError:
         raise Rejected("invalid_request", "holds half of a surrogate pair, which is not text") from None
-    if size > MAX_KEY:
-        raise Rejected("invalid_request", f"has a key of {size} bytes; S3 has at most {MAX_KEY}")
+    if size > MAX_KEY_BYTES:
+        raise Rejected("invalid_request", f"has a key of {size} bytes; S3 has at most {MAX_KEY_BYTES}")
     return Location(bucket, key)
 
 
@@ -107,7 +107,7 @@ class AllowList:
         problems = [] if entries else ["it names no bucket"]
         prefixes: dict[str, tuple[str, ...]] = {}
         for entry in entries:
-            bucket, prefix = parted(entry)
+            bucket, prefix = split_bucket(entry)
             if not is_bucket_name(bucket):
                 problems.append(f"`{entry}` does not begin with the name of a bucket")
             elif prefix and not prefix.endswith("/"):
@@ -123,16 +123,16 @@ class AllowList:
             return location.bucket != self.destination_bucket
         return location.key.startswith(self.prefixes.get(location.bucket, ()))
 
-    def covers_some_of(self, bucket: str) -> bool:
+    def allows_any_in(self, bucket: str) -> bool:
         """Tell whether any object of *bucket* may be named."""
         return bucket != self.destination_bucket if self.prefixes is None else bucket in self.prefixes
 
     def probe(self, bucket: str) -> Location | None:
         """A location in *bucket* that may be asked for, None where none may be. No object is meant to be there."""
-        if not self.covers_some_of(bucket):
+        if not self.allows_any_in(bucket):
             return None
         prefixes = ("",) if self.prefixes is None else self.prefixes[bucket]
-        return Location(bucket, f"{prefixes[0]}{PROBE}")
+        return Location(bucket, f"{prefixes[0]}{PROBE_KEY}")
 
 
 def archive_digest(secret: str | None, queue_arn: str, job_id: str | None, message_id: str) -> str:
@@ -176,9 +176,9 @@ def content_disposition(archive_name: str | None, prefix: str, sent_at: datetime
     RFC 6266: an ASCII `filename`, and where that is not all of it, RFC 5987's `filename*`. A safe part holds no control
     character, quote or backslash, so nothing can end the value early.
     """
-    name = safe_part(archive_name or f"{prefix}-{sent_at.astimezone(UTC):%Y-%m-%d}")
+    name = sanitize_component(archive_name or f"{prefix}-{sent_at.astimezone(UTC):%Y-%m-%d}")
     if not name.lower().endswith(".zip"):
-        name = safe_part(f"{name}.zip")
+        name = sanitize_component(f"{name}.zip")
     # `%` followed by hex digits is decoded by some browsers even here (RFC 6266, appendix D).
     plain = "".join(char if char.isascii() and char != "%" else "_" for char in name)
     extended = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe=_ATTRIBUTE_CHARACTERS)}"

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Protocol
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from archiver.core import strict_json as jsontext
-from archiver.core.mistakes import refuse_mistakes
-from archiver.core.problems import Problems, told_briefly
+from archiver.core.mistakes import reject_mistakes
+from archiver.core.problems import Problems, join_problems
 from archiver.errors import Rejected, SourceProblem
 
 OnMissing = Literal["fail", "skip"]
@@ -19,21 +19,21 @@ Compression = Literal["store", "deflate", "auto"]
 Status = Literal["succeeded", "partial", "failed"]
 Stage = Literal["accepted", "building"]
 
-JOB_ID_CHARACTERS = 128
+MAX_JOB_ID_LENGTH = 128
 
-MAX_TEXT = 4096
+MAX_TEXT_LENGTH = 4096
 """Characters of a `destination`, `name` or `archive_name`: a path in the zip has at most as many bytes."""
 
 
-def _bounded(text: str) -> str:
+def _check_length(text: str) -> str:
     """As `max_length`, which would refuse half a surrogate pair before the path rules can."""
-    if len(text) > MAX_TEXT:
-        raise ValueError(f"should have at most {MAX_TEXT} characters")
+    if len(text) > MAX_TEXT_LENGTH:
+        raise ValueError(f"should have at most {MAX_TEXT_LENGTH} characters")
     return text
 
 
-_Text = Annotated[str, AfterValidator(_bounded), Field(json_schema_extra={"maxLength": MAX_TEXT})]
-_JobId = Annotated[str, Field(min_length=1, max_length=JOB_ID_CHARACTERS)]
+_Text = Annotated[str, AfterValidator(_check_length), Field(json_schema_extra={"maxLength": MAX_TEXT_LENGTH})]
+_JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH)]
 
 
 class _Model(BaseModel):
@@ -43,7 +43,7 @@ class _Model(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_absent(cls, data: object) -> object:
+    def _drop_nulls(cls, data: object) -> object:
         return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
 
@@ -60,7 +60,7 @@ class File(_Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_place(cls, data: object) -> object:
+    def _normalize_destination(cls, data: object) -> object:
         """Take `directory` for `destination`; refuse two answers to one question."""
         if not isinstance(data, dict) or not ("directory" in data or "name" in data):
             return data
@@ -74,10 +74,10 @@ class File(_Model):
         return given
 
 
-_STAND_IN = File(source="-")  # for a file that is not one; its request is refused
+_PLACEHOLDER_FILE = File(source="-")  # for a file that is not one; its request is refused
 
 
-def _not_empty(files: tuple[File, ...]) -> tuple[File, ...]:
+def _require_files(files: tuple[File, ...]) -> tuple[File, ...]:
     """Refuse an empty list. (`min_length` would count the valid ones only, and so call a list of bad files empty.)"""
     if not files:
         raise ValueError("should not be empty")
@@ -88,11 +88,11 @@ class Request(_Model):
     """What a message asks for. *compression* None: as the settings say."""
 
     files: Annotated[
-        tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_not_empty)
+        tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_require_files)
     ]
     metadata: dict[str, Any] | None = None
     job_id: _JobId | None = None
-    archive_name: Annotated[str, Field(min_length=0, max_length=MAX_TEXT)] | None = None
+    archive_name: Annotated[str, Field(min_length=0, max_length=MAX_TEXT_LENGTH)] | None = None
     on_missing: OnMissing = "fail"
     on_duplicate: OnDuplicate = "rename"
     compression: Compression | None = None
@@ -106,7 +106,7 @@ def parse_request(body: str) -> Request:
     Raises Rejected `invalid_json`, or `invalid_request` with up to `PROBLEMS_TOLD` problems, each with its JSON path.
     """
     data = jsontext.load(body)
-    refuse_mistakes(data)
+    reject_mistakes(data)
     problems = Problems()
     files = data.get("files")
     if isinstance(files, list) and files:
@@ -116,7 +116,7 @@ def parse_request(body: str) -> Request:
     except ValidationError as error:
         problems.add(error)
     if problems.count:
-        raise Rejected("invalid_request", told_briefly(problems.told, problems.count))
+        raise Rejected("invalid_request", join_problems(problems.listed, problems.count))
     return request
 
 
@@ -129,11 +129,11 @@ def _read_files(files: list[Any], problems: Problems) -> None:
             files[index] = File.model_validate(file)
         except ValidationError as error:
             problems.add(error, ("files", index))
-            files[index] = _STAND_IN
+            files[index] = _PLACEHOLDER_FILE
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class EchoedFields:
     """What an answer repeats of its request."""
 
     metadata: dict[str, Any] | None = None
@@ -141,18 +141,20 @@ class Envelope:
     message_id: str | None = None  # SQS's own, which the body does not know
 
 
-def envelope(body: str) -> Envelope:
+def envelope(body: str) -> EchoedFields:
     """Read what can be repeated of a body that `parse_request` refused. Never raises; None stands for unreadable."""
-    data = jsontext.load_leniently(body)
+    data = jsontext.load_lenient(body)
     if not isinstance(data, dict):
-        return Envelope()
+        return EchoedFields()
     metadata = data.get("metadata")
-    return Envelope(metadata if isinstance(metadata, dict) and jsontext.is_writable(metadata) else None, _job_id(data))
+    return EchoedFields(
+        metadata if isinstance(metadata, dict) and jsontext.is_serializable(metadata) else None, _job_id(data)
+    )
 
 
 def job_id_of(body: str) -> str | None:
     """The `job_id` of `envelope` alone, in less time."""
-    data = jsontext.load_leniently(body)
+    data = jsontext.load_lenient(body)
     return _job_id(data) if isinstance(data, dict) else None
 
 
@@ -162,10 +164,10 @@ def _job_id(data: dict[str, Any]) -> str | None:
 
 
 def _is_job_id(text: str) -> bool:
-    return 1 <= len(text) <= JOB_ID_CHARACTERS and not any("\ud800" <= char <= "\udfff" for char in text)
+    return 1 <= len(text) <= MAX_JOB_ID_LENGTH and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-class Counts(Protocol):
+class ProgressCounts(Protocol):
     """How far an archive is: *files* and *bytes* done, of how many; nothing is planned yet where those are 0."""
 
     files: int
@@ -207,7 +209,7 @@ class Link:
 class Success:
     """All that the answer to a finished job says."""
 
-    envelope: Envelope
+    envelope: EchoedFields
     link: Link
     archive: Archive
     status: Literal["succeeded", "partial"]
@@ -217,9 +219,9 @@ class Success:
 
 
 def success_answer(success: Success, limit: int) -> str:
-    """Write the answer to a finished job in *limit* bytes of UTF-8; `jsontext.dump_within` says what gives way."""
+    """Write the answer to a finished job in *limit* bytes of UTF-8; `jsontext.dump_truncated` says what gives way."""
     archive = success.archive
-    missing = _sources(success.missing)
+    missing = _source_entries(success.missing)
     renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
     answer: dict[str, Any] = {
         "metadata": success.envelope.metadata,
@@ -241,12 +243,12 @@ def success_answer(success: Success, limit: int) -> str:
     }
     if success.link.expires_at is not None:
         answer["expires_at"] = f"{success.link.expires_at:%Y-%m-%dT%H:%M:%SZ}"
-    return jsontext.dump_within(answer, {"renamed": renamed, "missing": missing}, limit)
+    return jsontext.dump_truncated(answer, {"renamed": renamed, "missing": missing}, limit)
 
 
-def failure_answer(envelope: Envelope, rejected: Rejected, limit: int) -> str:
+def failure_answer(envelope: EchoedFields, rejected: Rejected, limit: int) -> str:
     """Write the answer to a job that can't be done, in *limit* bytes of UTF-8, as `success_answer` does."""
-    sources = _sources(rejected.sources)
+    sources = _source_entries(rejected.sources)
     answer: dict[str, Any] = {
         "metadata": envelope.metadata,
         "job_id": envelope.job_id,
@@ -254,10 +256,10 @@ def failure_answer(envelope: Envelope, rejected: Rejected, limit: int) -> str:
         "status": "failed",
         "error": {"code": rejected.code, "message": rejected.message, "sources": sources},
     }
-    return jsontext.dump_within(answer, {"error.sources": sources}, limit)
+    return jsontext.dump_truncated(answer, {"error.sources": sources}, limit)
 
 
-def progress_event(envelope: Envelope, stage: Stage, progress: Counts, limit: int) -> str:
+def progress_event(envelope: EchoedFields, stage: Stage, progress: ProgressCounts, limit: int) -> str:
     """Write how a job goes, in *limit* bytes of UTF-8, as `success_answer` does."""
     event: dict[str, Any] = {
         "metadata": envelope.metadata,
@@ -271,10 +273,10 @@ def progress_event(envelope: Envelope, stage: Stage, progress: Counts, limit: in
             "bytes_planned": progress.bytes_planned,
         },
     }
-    return jsontext.dump_within(event, {}, limit)
+    return jsontext.dump_truncated(event, {}, limit)
 
 
-def _sources(problems: Sequence[SourceProblem]) -> list[dict[str, str]]:
+def _source_entries(problems: Sequence[SourceProblem]) -> list[dict[str, str]]:
     return [{"source": problem.source, "code": problem.code} for problem in problems]
 
 

@@ -9,7 +9,7 @@ from archiver.errors import Code, SourceProblem
 MISSING_NAME = "_MISSING.txt"
 
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
-_PLAIN = {escaped: char for char, escaped in _ESCAPES.items()}
+_UNESCAPED = {escaped: char for char, escaped in _ESCAPES.items()}
 _CODES = frozenset(get_args(Code))
 
 
@@ -33,4 +33,4 @@ def _parse_line(line: str) -> SourceProblem:
     source, tab, code = line.partition("\t")
     if not tab or code not in _CODES:
         raise ValueError(f"no source and code: {line!r}")
-    return SourceProblem(re.sub(r"\\[\\tnr]", lambda match: _PLAIN[match[0]], source), cast("Code", code))
+    return SourceProblem(re.sub(r"\\[\\tnr]", lambda match: _UNESCAPED[match[0]], source), cast("Code", code))

@@ -10,41 +10,45 @@ from typing import Any
 
 from archiver.errors import Rejected
 
-LOOKED_AT = 4096
+MAX_INSPECTED = 4096
 """Characters of a text that are looked at, and members of an object: a shape shows at the beginning."""
 
-_POINTERS = (  # class names that Amazon's extended clients write before a pointer to S3, old and new
+_POINTER_CLASSES = (  # class names that Amazon's extended clients write before a pointer to S3, old and new
     "com.amazon.sqs.javamessaging.MessageS3Pointer",
     "software.amazon.payloadoffloading.PayloadS3Pointer",
 )
-_SNS = {"Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"}
+_SNS_TYPES = {"Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"}
 _LAMBDA = "is the event that Lambda gets from {}, not a message: send the request itself to the queue"
 _WRAPPED = "is a request wrapped in {}: send what is in there, without the wrapper"
 
-Thing = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def refuse_mistakes(data: object) -> None:
+def reject_mistakes(data: object) -> None:
     """Raises Rejected `invalid_request`, saying what *data* is, where it can't have been meant for a request."""
     if not isinstance(data, dict):
-        raise Rejected("invalid_request", f"$ {_named_value(data)}")
-    if "files" not in data and (sentence := _named_object(data)):
+        raise Rejected("invalid_request", f"$ {_describe_value(data)}")
+    if "files" not in data and (sentence := _describe_object(data)):
         raise Rejected("invalid_request", f"$ {sentence}")
 
 
-def _named_object(data: Thing) -> str | None:
-    return next((sentence for known in _KNOWN if (sentence := known(data)) is not None), None)
+def _describe_object(data: JsonObject) -> str | None:
+    return next((sentence for known in _SHAPES if (sentence := known(data)) is not None), None)
 
 
-def _named_value(data: object) -> str:
+def _describe_value(data: object) -> str:
     """Say what *data* is, which is valid JSON but no object."""
     if isinstance(data, list):
-        return _named_list(data)
+        return _describe_list(data)
     if isinstance(data, str):
-        inside = data[:LOOKED_AT].lstrip()
-        if inside.startswith(("{", "[", '"')):
+        start = data[:MAX_INSPECTED].lstrip()
+        if start.startswith(("{", "[", '"')):
             return "is JSON inside a JSON string: it was encoded twice; send the object itself"
-        return f"should be an object, and is text; {said}" if (said := named_text(data)) else _should_be("text")
+        return (
+            f"should be an object, and is text; {description}"
+            if (description := describe_text(data))
+            else _should_be("text")
+        )
     return _should_be("null" if data is None else "true or false" if isinstance(data, bool) else "a number")
 
 
@@ -52,9 +56,9 @@ def _should_be(what: str) -> str:
     return f"should be an object, and is {what}"
 
 
-def _named_list(data: list[Any]) -> str:
+def _describe_list(data: list[Any]) -> str:
     first = data[0] if data else None
-    if isinstance(first, str) and (first in _POINTERS or first.endswith("S3Pointer")):
+    if isinstance(first, str) and (first in _POINTER_CLASSES or first.endswith("S3Pointer")):
         return (
             "is a pointer of an SQS extended client: the request lies in S3, and pointers are not followed; "
             "send the request itself, in a message of up to 1 MiB"
@@ -64,7 +68,7 @@ def _named_list(data: list[Any]) -> str:
     return _should_be("a list")
 
 
-def _s3_event(data: Thing) -> str | None:
+def _s3_event(data: JsonObject) -> str | None:
     if data.get("Event") == "s3:TestEvent":
         return (
             "is the s3:TestEvent that S3 sends when a bucket's notifications are turned on: "
@@ -73,7 +77,7 @@ def _s3_event(data: Thing) -> str | None:
     return None
 
 
-def _records(data: Thing) -> str | None:
+def _records(data: JsonObject) -> str | None:
     records = data.get("Records")
     record = records[0] if isinstance(records, list) and records else None
     if not isinstance(record, dict):
@@ -91,8 +95,8 @@ def _records(data: Thing) -> str | None:
     return _LAMBDA.format(source) if isinstance(source, str) and re.fullmatch("[a-z0-9:]{1,40}", source) else None
 
 
-def _sns(data: Thing) -> str | None:
-    if "TopicArn" not in data or data.get("Type") not in _SNS:
+def _sns(data: JsonObject) -> str | None:
+    if "TopicArn" not in data or data.get("Type") not in _SNS_TYPES:
         return None
     return (
         f"is an SNS envelope (Type {data['Type']}): turn on raw message delivery in the topic's subscription, "
@@ -100,33 +104,33 @@ def _sns(data: Thing) -> str | None:
     )
 
 
-def _eventbridge(data: Thing) -> str | None:
+def _eventbridge(data: JsonObject) -> str | None:
     if "detail-type" not in data or "detail" not in data:
         return None
     return "is an EventBridge event: let the rule's target send `$.detail` alone (its input path), if that is a request"
 
 
-def _gateway(data: Thing) -> str | None:
+def _gateway(data: JsonObject) -> str | None:
     if "requestContext" not in data and "httpMethod" not in data:
         return None
     return "is the event that API Gateway or a load balancer sends: send its `body` alone, if that is a request"
 
 
-def _sqs_call(data: Thing) -> str | None:
+def _sqs_call(data: JsonObject) -> str | None:
     if "MessageBody" in data or "ReceiptHandle" in data or "Messages" in data:
         return "is what a call of the SQS API takes or gives: send the text of the message's body alone"
     return None
 
 
-def _answer(data: Thing) -> str | None:
-    ours = "substitutions" in data or ("status" in data and ("error" in data or "progress" in data))
-    if not ours or "metadata" not in data:
+def _answer(data: JsonObject) -> str | None:
+    is_answer = "substitutions" in data or ("status" in data and ("error" in data or "progress" in data))
+    if not is_answer or "metadata" not in data:
         return None
     return "is an answer of this service, not a request: an answer queue must not be the queue of requests"
 
 
-def _misspelt(data: Thing) -> str | None:
-    for key in list(data)[:LOOKED_AT]:
+def _misspelt(data: JsonObject) -> str | None:
+    for key in list(data)[:MAX_INSPECTED]:
         if key.lower() in {"files", "file"}:
             return f"has {key!a} and no `files`: write `files`, in small letters, a list of objects"
     if "source" in data or "Source" in data:
@@ -134,17 +138,19 @@ def _misspelt(data: Thing) -> str | None:
     return None
 
 
-def _wrapper(data: Thing) -> str | None:
-    for key, value in list(data.items())[:LOOKED_AT]:
-        held = (isinstance(value, dict) and isinstance(value.get("files"), list)) or (
-            isinstance(value, str) and value[:LOOKED_AT].lstrip().startswith("{") and '"files"' in value[:LOOKED_AT]
+def _wrapper(data: JsonObject) -> str | None:
+    for key, value in list(data.items())[:MAX_INSPECTED]:
+        wraps_request = (isinstance(value, dict) and isinstance(value.get("files"), list)) or (
+            isinstance(value, str)
+            and value[:MAX_INSPECTED].lstrip().startswith("{")
+            and '"files"' in value[:MAX_INSPECTED]
         )
-        if held:
+        if wraps_request:
             return _WRAPPED.format(f"`$.{key}`" if re.fullmatch("[A-Za-z0-9_-]{1,40}", key) else "another object")
     return None
 
 
-_KNOWN: tuple[Callable[[Thing], str | None], ...] = (
+_SHAPES: tuple[Callable[[JsonObject], str | None], ...] = (
     _s3_event,
     _records,
     _sns,
@@ -157,7 +163,7 @@ _KNOWN: tuple[Callable[[Thing], str | None], ...] = (
 )
 
 
-_TEXTS = tuple(
+_TEXT_SHAPES = tuple(
     (re.compile(pattern, re.IGNORECASE), sentence)
     for pattern, sentence in (
         ("\ufeff", "it begins with a byte order mark: send it without (in Python, read the file as utf-8-sig)"),
@@ -171,14 +177,14 @@ _TEXTS = tuple(
 )
 
 
-def named_text(text: str) -> str | None:
+def describe_text(text: str) -> str | None:
     """Say what *text*, which is not JSON, is where that is known; None where it is not."""
-    begin = text[:LOOKED_AT].strip()
-    known = (sentence for pattern, sentence in _TEXTS if pattern.match(begin))
-    return next(known, None) or _named_base64(begin)
+    begin = text[:MAX_INSPECTED].strip()
+    known = (sentence for pattern, sentence in _TEXT_SHAPES if pattern.match(begin))
+    return next(known, None) or _describe_base64(begin)
 
 
-def _named_base64(begin: str) -> str | None:
+def _describe_base64(begin: str) -> str | None:
     dense = "".join(begin.split()).replace("-", "+").replace("_", "/").rstrip("=")
     if not re.fullmatch("[A-Za-z0-9+/]{8,}", dense):
         return None

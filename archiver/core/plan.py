@@ -5,17 +5,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
 
-from archiver.core.compression import pays
+from archiver.core.compression import is_compressible
 from archiver.core.draft import Draft, DraftFile
 from archiver.core.locations import Location
 from archiver.core.messages import Compression, Renamed
 from archiver.core.missing_report import MISSING_NAME, missing_text
-from archiver.core.problems import PROBLEMS_TOLD, told_briefly
-from archiver.core.unique_paths import TakenPaths
+from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
+from archiver.core.unique_paths import UniquePaths
 from archiver.errors import Rejected, SourceProblem
 
-EARLIEST = datetime(1980, 1, 1, tzinfo=UTC)  # DOS time begins here,
-LATEST = datetime(2037, 12, 31, 23, 59, 58, tzinfo=UTC)  # and the 32-bit UNIX time of the extra field ends soon after
+MIN_MODIFIED = datetime(1980, 1, 1, tzinfo=UTC)  # DOS time begins here,
+MAX_MODIFIED = datetime(
+    2037, 12, 31, 23, 59, 58, tzinfo=UTC
+)  # and the 32-bit UNIX time of the extra field ends soon after
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class ObjectInfo:
 
 
 @dataclass(frozen=True, slots=True)
-class Pinned:
+class ObjectVersion:
     """One version of one object: what reads are held to. *crc32* is the store's own, or None."""
 
     location: Location
@@ -52,12 +54,12 @@ class Member:
     path: str
     size: int
     modified: datetime
-    content: Pinned | bytes
+    content: ObjectVersion | bytes
     deflate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ArchiveSummary:
     """
     What the answer says of an archive. *files* counts members without `_MISSING.txt`. *missing* holds folders' markers,
     then what S3 would not give, then the skipped duplicates, each in the request's order; *renamed* only what is in the
@@ -75,7 +77,7 @@ class Plan:
     """The exact members, in order. *missing_text_length* in bytes where the last one is `_MISSING.txt`."""
 
     members: tuple[Member, ...]
-    outcome: Outcome
+    outcome: ArchiveSummary
     request_hash: str
     missing_text_length: int | None
 
@@ -95,11 +97,13 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     # One text names one object: where it came or went between two looks at it, the later files share the verdict, as
     # `_MISSING.txt`, from which the answer is rebuilt, knows files by their source only.
     missing = (*draft.unusable, *(problems[file.source] for file in draft.files if file.source in problems))
-    outcome = outcome_of(draft, missing)
+    outcome = summarize(draft, missing)
     if missing and (draft.on_missing == "fail" or not outcome.files):
-        told = [f"{each.source[:200]}: {each.code} {each.detail[:300]}".rstrip() for each in missing[:PROBLEMS_TOLD]]
+        lines = [
+            f"{each.source[:200]}: {each.code} {each.detail[:300]}".rstrip() for each in missing[:MAX_PROBLEMS_LISTED]
+        ]
         objects = len(draft.files) + len(draft.unusable)
-        message = f"{len(missing)} of {objects} objects can't be read: {told_briefly(told, len(missing))}"
+        message = f"{len(missing)} of {objects} objects can't be read: {join_problems(lines, len(missing))}"
         raise Rejected(missing[0].code, message, missing)
     members = [
         _member(file, info, draft.compression)
@@ -109,46 +113,46 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     text = missing_text(missing) if missing else None
     if text is not None:
         # Stored whatever the request says: it is read back by its place in the archive.
-        path = TakenPaths(member.path for member in members).claim(MISSING_NAME)
+        path = UniquePaths(member.path for member in members).allocate(MISSING_NAME)
         members.append(Member(path, len(text), max(member.modified for member in members), text))
     return Plan(tuple(members), outcome, draft.request_hash, None if text is None else len(text))
 
 
-def check_count(draft: Draft, most: int | None) -> None:
-    """Raises Rejected (`too_large`) where *draft* has more than *most* files (None: no bound)."""
+def check_count(draft: Draft, limit: int | None) -> None:
+    """Raises Rejected (`too_large`) where *draft* has more than *limit* files (None: no bound)."""
     count = len(draft.files) + len(draft.unusable)
-    if most is not None and count > most:
-        raise Rejected("too_large", f"the request names {count:,} files; MAX_FILES is {most:,} here")
+    if limit is not None and count > limit:
+        raise Rejected("too_large", f"the request names {count:,} files; MAX_FILES is {limit:,} here")
 
 
-def check_size(plan: Plan, most: int | None) -> None:
+def check_size(plan: Plan, limit: int | None) -> None:
     """
-    Raises Rejected (`too_large`) where the bodies of *plan* have more than *most* bytes (None: no bound), before any
+    Raises Rejected (`too_large`) where the bodies of *plan* have more than *limit* bytes (None: no bound), before any
     compression, which nobody can foresee.
     """
     size = sum(member.size for member in plan.members)
-    if most is not None and size > most:
+    if limit is not None and size > limit:
         raise Rejected(
             "too_large",
-            f"the {plan.outcome.files:,} files have {size:,} bytes together; MAX_ARCHIVE_BYTES is {most:,} here",
+            f"the {plan.outcome.files:,} files have {size:,} bytes together; MAX_ARCHIVE_BYTES is {limit:,} here",
         )
 
 
-def outcome_of(draft: Draft, missing: Sequence[SourceProblem]) -> Outcome:
+def summarize(draft: Draft, missing: Sequence[SourceProblem]) -> ArchiveSummary:
     """
     Say what becomes of *draft* without the objects in *missing*: of an archive that is planned, and of one that was
     finished before, whose `_MISSING.txt` tells *missing*.
     """
-    lost = {problem.source for problem in missing}
-    return Outcome(
+    missing_sources = {problem.source for problem in missing}
+    return ArchiveSummary(
         status="partial" if missing or draft.skipped else "succeeded",
-        files=sum(file.source not in lost for file in draft.files),
+        files=sum(file.source not in missing_sources for file in draft.files),
         missing=(*missing, *draft.skipped),
-        renamed=tuple(renamed for renamed in draft.renamed if renamed.source not in lost),
+        renamed=tuple(renamed for renamed in draft.renamed if renamed.source not in missing_sources),
     )
 
 
 def _member(file: DraftFile, info: ObjectInfo, compression: Compression) -> Member:
-    deflate = compression == "deflate" or (compression == "auto" and pays(info.content_type, file.path))
-    modified = min(max(info.modified, EARLIEST), LATEST)
-    return Member(file.path, info.size, modified, Pinned(file.location, info.etag, info.crc32), deflate)
+    deflate = compression == "deflate" or (compression == "auto" and is_compressible(info.content_type, file.path))
+    modified = min(max(info.modified, MIN_MODIFIED), MAX_MODIFIED)
+    return Member(file.path, info.size, modified, ObjectVersion(file.location, info.etag, info.crc32), deflate)

@@ -11,25 +11,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from archiver.core.locations import access_point, parted
+from archiver.core.locations import access_point, split_bucket
 
 _QUEUE_URL = re.compile(r"https?://(?:sqs\.(?P<region>[a-z0-9-]+)\.)?[^/]+/(?P<account>\d{12})/(?P<name>[\w.-]+)")
 
-RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
-FIND_QUEUE = ("sqs:GetQueueAttributes", "sqs:GetQueueUrl")
-SEND = ("sqs:SendMessage",)
-REQUEST = ("sqs:SendMessage", "sqs:GetQueueUrl")
-HEAR = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueUrl")
-WRITE = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
-SWEEP = ("s3:ListBucketMultipartUploads",)
-ENCRYPT = ("kms:Decrypt", "kms:GenerateDataKey")
-DECRYPT = ("kms:Decrypt",)
-PROTECT = ("ecs:UpdateTaskProtection",)
-LOOK = ("ecs:DescribeTasks", "ecs:DescribeServices")
+RECEIVE_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
+FIND_QUEUE_ACTIONS = ("sqs:GetQueueAttributes", "sqs:GetQueueUrl")
+SEND_ACTIONS = ("sqs:SendMessage",)
+REQUEST_ACTIONS = ("sqs:SendMessage", "sqs:GetQueueUrl")
+CONSUME_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueUrl")
+WRITE_ACTIONS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+LIST_UPLOADS_ACTIONS = ("s3:ListBucketMultipartUploads",)
+ENCRYPT_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
+DECRYPT_ACTIONS = ("kms:Decrypt",)
+PROTECT_ACTIONS = ("ecs:UpdateTaskProtection",)
+DESCRIBE_ACTIONS = ("ecs:DescribeTasks", "ecs:DescribeServices")
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class WorkerResources:
     """
     What a worker is set up with. Queues are ARNs; *send_to* are those that are sent to, the dead-letter queue among
     them. *sources* are buckets and `bucket/prefix/`; none of them: every bucket may be named. *kms_keys* and
@@ -49,7 +49,7 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class Statement:
     """One statement: *sid* names it, *why* says what breaks without it."""
 
     sid: str
@@ -58,67 +58,98 @@ class Grant:
     why: str
 
 
-def grants(needs: Needs) -> list[Grant]:
-    """All that a worker with *needs* has to be allowed, and nothing else."""
-    objects, buckets = _sources(needs.partition, needs.sources)
-    archives = bucket_arn(needs.destination_bucket, "*", needs.partition)
-    destination = bucket_arn(needs.destination_bucket, partition=needs.partition)
-    every = "" if needs.sources else " (every bucket, as none is named: S3_ALLOWED_SOURCES narrows it)"
+def worker_statements(worker: WorkerResources) -> list[Statement]:
+    """All that a worker with *worker* has to be allowed, and nothing else."""
+    objects, buckets = _sources(worker.partition, worker.sources)
+    archives = bucket_arn(worker.destination_bucket, "*", worker.partition)
+    destination = bucket_arn(worker.destination_bucket, partition=worker.partition)
+    every = "" if worker.sources else " (every bucket, as none is named: S3_ALLOWED_SOURCES narrows it)"
     read_why = f"what goes into archives{every}; and an archive that is there already is answered from itself"
-    granted = [
-        Grant("ReceiveJobs", RECEIVE + FIND_QUEUE, (needs.source_queue,), "messages come from here"),
-        Grant("SendAnswers", SEND + FIND_QUEUE, _once(needs.send_to), "answers and rejected messages go here"),
-        Grant("ReadObjects", ("s3:GetObject",), _once((*objects, archives)), read_why),
-        Grant(
+    statements = [
+        Statement(
+            "ReceiveJobs", RECEIVE_ACTIONS + FIND_QUEUE_ACTIONS, (worker.source_queue,), "messages come from here"
+        ),
+        Statement(
+            "SendAnswers",
+            SEND_ACTIONS + FIND_QUEUE_ACTIONS,
+            _unique(worker.send_to),
+            "answers and rejected messages go here",
+        ),
+        Statement("ReadObjects", ("s3:GetObject",), _unique((*objects, archives)), read_why),
+        Statement(
             "TellMissingFromDenied",
             ("s3:ListBucket",),
-            _once((*buckets, destination)),
+            _unique((*buckets, destination)),
             "without it S3 answers 403 for keys that do not exist",
         ),
-        Grant("WriteArchives", WRITE, (archives,), "archives go here, in parts"),
-        Grant("SweepUploads", SWEEP, (destination,), "uploads that a killed worker left behind are looked for here"),
-        Grant("UseKeys", ENCRYPT, _once(needs.kms_keys), "buckets and queues are encrypted with these keys"),
-        Grant("ReadEncryptedSources", DECRYPT, _once(needs.source_keys), "objects are encrypted with these keys"),
-        Grant("ProtectTask", PROTECT, (needs.tasks,) if needs.on_ecs else (), "a task at work is not scaled away"),
-        Grant("SeeDeployment", LOOK, _on_ecs(needs), "a task that a deployment has replaced ends, however busy"),
+        Statement("WriteArchives", WRITE_ACTIONS, (archives,), "archives go here, in parts"),
+        Statement(
+            "SweepUploads",
+            LIST_UPLOADS_ACTIONS,
+            (destination,),
+            "uploads that a killed worker left behind are looked for here",
+        ),
+        Statement(
+            "UseKeys", ENCRYPT_ACTIONS, _unique(worker.kms_keys), "buckets and queues are encrypted with these keys"
+        ),
+        Statement(
+            "ReadEncryptedSources",
+            DECRYPT_ACTIONS,
+            _unique(worker.source_keys),
+            "objects are encrypted with these keys",
+        ),
+        Statement(
+            "ProtectTask",
+            PROTECT_ACTIONS,
+            (worker.tasks,) if worker.on_ecs else (),
+            "a task at work is not scaled away",
+        ),
+        Statement(
+            "SeeDeployment",
+            DESCRIBE_ACTIONS,
+            _on_ecs(worker),
+            "a task that a deployment has replaced ends, however busy",
+        ),
     ]
-    return [grant for grant in granted if grant.resources]
+    return [statement for statement in statements if statement.resources]
 
 
-def producer_grants(
+def producer_statements(
     source_queue: str, destination_bucket: str | None = None, kms_keys: Sequence[str] = (), partition: str = "aws"
-) -> list[Grant]:
+) -> list[Statement]:
     """
     All that a program has to be allowed that asks for archives on *source_queue* (an ARN), and, where
     *destination_bucket* is named, looks there whether one is made. *kms_keys*: as in Needs.
     """
     bucket, queue = destination_bucket, (source_queue,)
-    looking, named = (
+    archives, buckets = (
         ((bucket_arn(bucket, "*", partition),), (bucket_arn(bucket, partition=partition),)) if bucket else ((), ())
     )
-    granted = [
-        Grant("SendRequests", REQUEST, queue, "requests go here"),
-        Grant("LookForArchives", ("s3:GetObject",), looking, "HEAD tells whether an archive is there"),
-        Grant("TellMissingFromDenied", ("s3:ListBucket",), named, "without it HEAD answers 403 for what is not there"),
-        Grant("UseKeys", ENCRYPT, _once(kms_keys), "what is sent is encrypted with these keys"),
+    statements = [
+        Statement("SendRequests", REQUEST_ACTIONS, queue, "requests go here"),
+        Statement("LookForArchives", ("s3:GetObject",), archives, "HEAD tells whether an archive is there"),
+        Statement(
+            "TellMissingFromDenied", ("s3:ListBucket",), buckets, "without it HEAD answers 403 for what is not there"
+        ),
+        Statement("UseKeys", ENCRYPT_ACTIONS, _unique(kms_keys), "what is sent is encrypted with these keys"),
     ]
-    return [grant for grant in granted if grant.resources]
+    return [statement for statement in statements if statement.resources]
 
 
-def consumer_grants(queues: Sequence[str], kms_keys: Sequence[str] = ()) -> list[Grant]:
+def consumer_statements(queues: Sequence[str], kms_keys: Sequence[str] = ()) -> list[Statement]:
     """All that a program has to be allowed that hears answers on *queues* (ARNs)."""
-    granted = [
-        Grant("HearAnswers", HEAR, _once(queues), "answers, failures and progress come here"),
-        Grant("UseKeys", DECRYPT, _once(kms_keys), "what is received is encrypted with these keys"),
+    statements = [
+        Statement("HearAnswers", CONSUME_ACTIONS, _unique(queues), "answers, failures and progress come here"),
+        Statement("UseKeys", DECRYPT_ACTIONS, _unique(kms_keys), "what is received is encrypted with these keys"),
     ]
-    return [grant for grant in granted if grant.resources]
+    return [statement for statement in statements if statement.resources]
 
 
 def _sources(partition: str, sources: Sequence[str]) -> tuple[list[str], list[str]]:
     """The ARNs of the objects that *sources* cover, and of their buckets."""
     if not sources:
         return [f"arn:{partition}:s3:::*"], [f"arn:{partition}:s3:::*"]
-    each = [parted(source) for source in sources]
+    each = [split_bucket(source) for source in sources]
     objects = [bucket_arn(bucket, f"{_literal(prefix)}*", partition) for bucket, prefix in each]
     return objects, [bucket_arn(bucket, partition=partition) for bucket, _ in each]
 
@@ -131,27 +162,32 @@ def _literal(text: str) -> str:
     return re.sub(r"[*?$]", r"${\g<0>}", text)
 
 
-def _on_ecs(needs: Needs) -> tuple[str, ...]:
+def _on_ecs(worker: WorkerResources) -> tuple[str, ...]:
     """The tasks and the services of their cluster."""
-    return _once((needs.tasks, needs.tasks.replace(":task/", ":service/"))) if needs.on_ecs else ()
+    return _unique((worker.tasks, worker.tasks.replace(":task/", ":service/"))) if worker.on_ecs else ()
 
 
-def _once(names: Sequence[str]) -> tuple[str, ...]:
+def _unique(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def document(granted: Sequence[Grant]) -> dict[str, Any]:
-    """*granted* as an IAM policy document."""
+def policy_document(statements: Sequence[Statement]) -> dict[str, Any]:
+    """*statements* as an IAM policy document."""
     return {
         "Version": "2012-10-17",
         "Statement": [
-            {"Sid": grant.sid, "Effect": "Allow", "Action": list(grant.actions), "Resource": list(grant.resources)}
-            for grant in granted
+            {
+                "Sid": statement.sid,
+                "Effect": "Allow",
+                "Action": list(statement.actions),
+                "Resource": list(statement.resources),
+            }
+            for statement in statements
         ],
     }
 
 
-def to_grant(action: str, resource: str) -> str:
+def permission_hint(action: str, resource: str) -> str:
     """What to do where *action* on *resource* (an ARN) is refused."""
     return f"allow {action} on {resource} to the role (archiver iam-policy prints all that it needs)"
 

@@ -7,16 +7,16 @@ from typing import Any, Literal
 
 State = Literal["ok", "bad", "warning", "unknown"]
 
-LEAST_VISIBILITY, WISE_VISIBILITY = 2, 30  # seconds
-LEAST_RECEIVES = 3
-WISE_RETENTION = 14 * 24 * 3600
-SKEW_WARNING, SKEW_FATAL = 30.0, 300.0  # seconds; S3 and SQS refuse requests that are 15 minutes off
+MIN_VISIBILITY_TIMEOUT, RECOMMENDED_VISIBILITY_TIMEOUT = 2, 30  # seconds
+MIN_RECEIVE_COUNT = 3
+RECOMMENDED_RETENTION = 14 * 24 * 3600
+MAX_SKEW_SECONDS, FATAL_SKEW_SECONDS = 30.0, 300.0  # seconds; S3 and SQS refuse requests that are 15 minutes off
 
 _OPTIONAL = ("credentials", "lifecycle")  # a store without STS; what the worker itself need not know
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line of the table: *what* was looked at, how it is, and the *remedy* where it should be otherwise."""
 
     what: str
@@ -25,17 +25,19 @@ class Finding:
     remedy: str = ""
 
 
-def source_queue(attributes: Mapping[str, str]) -> list[Finding]:
+def check_source_queue(attributes: Mapping[str, str]) -> list[CheckResult]:
     """What the attributes of the source queue say: visibility and redrive policy."""
     seconds = int(attributes["VisibilityTimeout"])
     told = f"messages stay invisible for {seconds} s"
-    remedy = f"set the queue's VisibilityTimeout to 120 (at least {WISE_VISIBILITY})"
-    state: State = "bad" if seconds < LEAST_VISIBILITY else "warning" if seconds < WISE_VISIBILITY else "ok"
-    findings = [Finding("source queue", state, told, "" if state == "ok" else remedy)]
+    remedy = f"set the queue's VisibilityTimeout to 120 (at least {RECOMMENDED_VISIBILITY_TIMEOUT})"
+    state: State = (
+        "bad" if seconds < MIN_VISIBILITY_TIMEOUT else "warning" if seconds < RECOMMENDED_VISIBILITY_TIMEOUT else "ok"
+    )
+    findings = [CheckResult("source queue", state, told, "" if state == "ok" else remedy)]
     redrive = json.loads(attributes.get("RedrivePolicy") or "{}")
     if not redrive.get("deadLetterTargetArn"):
         findings.append(
-            Finding(
+            CheckResult(
                 "redrive policy",
                 "bad",
                 "the source queue has none: what can't be done comes back for ever",
@@ -45,16 +47,16 @@ def source_queue(attributes: Mapping[str, str]) -> list[Finding]:
         return findings
     if redrive["deadLetterTargetArn"] == attributes.get("QueueArn"):
         told, remedy = "names the source queue itself", "give it a dead-letter queue of its own"
-        return [*findings, Finding("redrive policy", "bad", told, remedy)]
+        return [*findings, CheckResult("redrive policy", "bad", told, remedy)]
     receives = int(redrive.get("maxReceiveCount", 0))
-    few = receives < LEAST_RECEIVES
+    few = receives < MIN_RECEIVE_COUNT
     remedy = "set its maxReceiveCount to 5: each deploy and each lost worker takes one" if few else ""
     told = f"{receives} receives, then {redrive['deadLetterTargetArn'].rpartition(':')[2]}"
-    findings.append(Finding("redrive policy", "warning" if few else "ok", told, remedy))
+    findings.append(CheckResult("redrive policy", "warning" if few else "ok", told, remedy))
     return findings
 
 
-def queue_clash(arn: str | None, source: str | None, dead_letters: str | None) -> str | None:
+def find_queue_conflict(arn: str | None, source: str | None, dead_letters: str | None) -> str | None:
     """
     What the queue *arn*, which is sent to, is besides: the queue *source* that requests come from, or the one where
     they go when they are rejected (ARNs, None where not known). None where it is neither.
@@ -66,34 +68,34 @@ def queue_clash(arn: str | None, source: str | None, dead_letters: str | None) -
     return None
 
 
-def dead_letter_queue(attributes: Mapping[str, str]) -> Finding:
+def check_dead_letter_queue(attributes: Mapping[str, str]) -> CheckResult:
     """What the attributes of the dead-letter queue say: how long messages stay in it."""
     days = int(attributes.get("MessageRetentionPeriod", 0)) / 86_400
-    if days * 86_400 < WISE_RETENTION:
+    if days * 86_400 < RECOMMENDED_RETENTION:
         remedy = "set its MessageRetentionPeriod to 1209600 (14 days): a message's age counts from its first sending"
-        return Finding("dead-letter queue", "warning", f"keeps messages for {days:g} days", remedy)
-    return Finding("dead-letter queue", "ok", f"keeps messages for {days:g} days")
+        return CheckResult("dead-letter queue", "warning", f"keeps messages for {days:g} days", remedy)
+    return CheckResult("dead-letter queue", "ok", f"keeps messages for {days:g} days")
 
 
-def clock(skew: float) -> Finding:
+def check_clock_skew(skew: float) -> CheckResult:
     """*skew*: seconds that this machine's clock is ahead of AWS's."""
     told = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS"
-    if abs(skew) >= SKEW_FATAL:
-        return Finding(
+    if abs(skew) >= FATAL_SKEW_SECONDS:
+        return CheckResult(
             "clock", "bad", told, "set this machine's clock (chrony or NTP): AWS refuses requests that are late"
         )
-    if abs(skew) >= SKEW_WARNING:
-        return Finding("clock", "warning", told, "set this machine's clock (chrony or NTP)")
-    return Finding("clock", "ok", "agrees with AWS" if abs(skew) < 2 else told)  # noqa: PLR2004 - Date has whole seconds
+    if abs(skew) >= MAX_SKEW_SECONDS:
+        return CheckResult("clock", "warning", told, "set this machine's clock (chrony or NTP)")
+    return CheckResult("clock", "ok", "agrees with AWS" if abs(skew) < 2 else told)  # noqa: PLR2004 - Date has whole seconds
 
 
-def lifecycle(rules: Sequence[Mapping[str, Any]], bucket: str) -> Finding:
+def check_lifecycle(rules: Sequence[Mapping[str, Any]], bucket: str) -> CheckResult:
     """Whether one of the bucket's lifecycle *rules* aborts incomplete multipart uploads."""
     for rule in rules:
         days = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
         if days and rule.get("Status") == "Enabled":
-            return Finding("lifecycle", "ok", f"uploads that nobody ends are aborted after {days} days")
-    return Finding(
+            return CheckResult("lifecycle", "ok", f"uploads that nobody ends are aborted after {days} days")
+    return CheckResult(
         "lifecycle",
         "warning",
         f"no rule of {bucket} aborts incomplete uploads: what a killed worker leaves is paid for until its job ends",
@@ -101,20 +103,20 @@ def lifecycle(rules: Sequence[Mapping[str, Any]], bucket: str) -> Finding:
     )
 
 
-def links(base_url: str | None) -> Finding:
+def check_links(base_url: str | None) -> CheckResult:
     """Whether links lead anywhere."""
     if base_url is None:
-        return Finding("links", "warning", "are s3:// URIs", "set ARCHIVE_BASE_URL to the distribution's address")
+        return CheckResult("links", "warning", "are s3:// URIs", "set ARCHIVE_BASE_URL to the distribution's address")
     if not base_url.startswith(("https://", "http://localhost", "http://127.0.0.1")):
-        return Finding("links", "warning", f"begin with {base_url}", "use https:// where people click on them")
-    return Finding("links", "ok", f"begin with {base_url}")
+        return CheckResult("links", "warning", f"begin with {base_url}", "use https:// where people click on them")
+    return CheckResult("links", "ok", f"begin with {base_url}")
 
 
-def unsettled(findings: Sequence[Finding]) -> bool:
+def has_unknown_results(findings: Sequence[CheckResult]) -> bool:
     """Whether something could not be told that a worker needs: it may work later."""
     return any(finding.state == "unknown" and finding.what not in _OPTIONAL for finding in findings)
 
 
-def verdict(findings: Sequence[Finding]) -> bool:
+def all_passed(findings: Sequence[CheckResult]) -> bool:
     """Whether a worker can work: nothing is bad."""
     return all(finding.state != "bad" for finding in findings)

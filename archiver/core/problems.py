@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-PROBLEMS_TOLD = 20
+MAX_PROBLEMS_LISTED = 20
 """Problems that one rejection spells out; the rest is counted."""
 
 _SENTENCES = {
@@ -20,26 +20,28 @@ _SENTENCES = {
 
 
 class Problems:
-    """The first `PROBLEMS_TOLD` problems of a request, each with its JSON path, and the *count* of all."""
+    """The first `MAX_PROBLEMS_LISTED` problems of a request, each with its JSON path, and the *count* of all."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.listed: list[str] = []
         self.count = 0
 
     def add(self, error: ValidationError, place: tuple[int | str, ...] = ()) -> None:
         """Take in all that *error* says of what stands at *place*."""
         self.count += error.error_count()
-        if len(self.told) < PROBLEMS_TOLD:
-            self.told += [
+        if len(self.listed) < MAX_PROBLEMS_LISTED:
+            self.listed += [
                 f"{_json_path(place + problem['loc'])} {_sentence(problem)}"
                 for problem in error.errors(include_url=False, include_input=False)
             ]
 
 
-def told_briefly(told: Sequence[str], count: int) -> str:
-    """Join the first `PROBLEMS_TOLD` of *count* problems, of which *told* holds at least these; count the others."""
-    shown = "; ".join(told[:PROBLEMS_TOLD])
-    return shown if count <= PROBLEMS_TOLD else f"{shown}; and {count - PROBLEMS_TOLD} more"
+def join_problems(listed: Sequence[str], count: int) -> str:
+    """
+    Join the first `MAX_PROBLEMS_LISTED` of *count* problems, of which *listed* holds at least these; count the others.
+    """
+    shown = "; ".join(listed[:MAX_PROBLEMS_LISTED])
+    return shown if count <= MAX_PROBLEMS_LISTED else f"{shown}; and {count - MAX_PROBLEMS_LISTED} more"
 
 
 def _json_path(where: tuple[int | str, ...]) -> str:

@@ -7,32 +7,32 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-SHOWN = 60  # characters of what was given
+MAX_SHOWN_CHARS = 60  # characters of what was given
 
 
 @dataclass(frozen=True, slots=True)
-class Should:
-    """Beside a type's constraints: what its text should be (*told*), to follow `should be`."""
+class Expected:
+    """Beside a type's constraints: what its text should be (*text*), to follow `should be`."""
 
-    told: str
-
-
-def misread(field: FieldInfo, given: str) -> str:
-    """What to say of *given*, which *field* does not take."""
-    return f"{_quoted(field, given)} should be {_expected(field)}"
+    text: str
 
 
-def _quoted(field: FieldInfo, given: str) -> str:
+def describe_invalid(field: FieldInfo, value: str) -> str:
+    """What to say of *value*, which *field* does not take."""
+    return f"{_quoted(field, value)} should be {_expected(field)}"
+
+
+def _quoted(field: FieldInfo, value: str) -> str:
     if SecretStr in _types(field.annotation):
         return "the text given (a secret)"
-    text = given.strip()
-    return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")
+    text = value.strip()
+    return repr(text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…")
 
 
 def _expected(field: FieldInfo) -> str:
     found = list(_types(field.annotation))
-    if told := next((one.told for one in found if isinstance(one, Should)), ""):
-        return told
+    if text := next((one.text for one in found if isinstance(one, Expected)), ""):
+        return text
     if bool in found:
         return "1 or 0 (or true/false, yes/no, on/off)"
     if int in found:
@@ -47,11 +47,11 @@ def _expected(field: FieldInfo) -> str:
 
 
 def _range(field: FieldInfo) -> str:
-    least = next((one.ge for one in field.metadata if getattr(one, "ge", None) is not None), None)
-    most = next((one.le for one in field.metadata if getattr(one, "le", None) is not None), None)
-    if most is None:
-        return "" if least is None else f", at least {least:,}"
-    return f" from {least or 0:,} to {most:,}"
+    minimum = next((one.ge for one in field.metadata if getattr(one, "ge", None) is not None), None)
+    maximum = next((one.le for one in field.metadata if getattr(one, "le", None) is not None), None)
+    if maximum is None:
+        return "" if minimum is None else f", at least {minimum:,}"
+    return f" from {minimum or 0:,} to {maximum:,}"
 
 
 def _types(annotation: Any) -> Iterator[Any]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 
 from archiver.core.locations import AllowList
 
-_OFF = ("", "0", "false", "no", "off", "f", "n")
-_PRESIGNED_AT_MOST = 7 * 24 * 3600
-_ENCRYPTION = (
+_FALSE_TEXTS = ("", "0", "false", "no", "off", "f", "n")
+_MAX_PRESIGNED_SECONDS = 7 * 24 * 3600
+_ENCRYPTION_VARIABLES = (
     "S3_ARCHIVE_SSE",
     "S3_ARCHIVE_KMS_KEY_ID",
     "S3_ARCHIVE_BUCKET_KEY",
@@ -15,7 +15,7 @@ _ENCRYPTION = (
 )
 
 
-def problems_between(environ: Mapping[str, str]) -> list[str]:
+def find_contradictions(environ: Mapping[str, str]) -> list[str]:
     """Settings that contradict or lack each other, a line each."""
     return (
         _source_problems(environ) + _signing_problems(environ) + _link_problems(environ) + _encryption_problems(environ)
@@ -24,13 +24,13 @@ def problems_between(environ: Mapping[str, str]) -> list[str]:
 
 def _encryption_problems(environ: Mapping[str, str]) -> list[str]:
     """A key is of use where KMS encrypts, an owner where the bucket is named."""
-    given = {name: environ.get(name, "").strip() for name in _ENCRYPTION}
+    given = {name: environ.get(name, "").strip() for name in _ENCRYPTION_VARIABLES}
     problems = []
     if not given["S3_ARCHIVE_SSE"].startswith("aws:kms"):
         problems = [
             f"{name}: is of use beside S3_ARCHIVE_SSE=aws:kms alone: set that, or unset this"
             for name in ("S3_ARCHIVE_KMS_KEY_ID", "S3_ARCHIVE_BUCKET_KEY")
-            if given[name].lower() not in _OFF
+            if given[name].lower() not in _FALSE_TEXTS
         ]
     if given["S3_EXPECTED_SOURCE_OWNER"] and not given["S3_SOURCE_BUCKET"]:
         problems.append("S3_EXPECTED_SOURCE_OWNER: is the owner of S3_SOURCE_BUCKET, which is not set")
@@ -60,8 +60,10 @@ def _link_problems(environ: Mapping[str, str]) -> list[str]:
         if environ.get(name, "").strip()
     ]
     seconds = environ.get("LINK_EXPIRES_IN", "").strip()
-    if seconds.isdecimal() and int(seconds[:12]) > _PRESIGNED_AT_MOST:
-        problems.append(f"LINK_EXPIRES_IN: {seconds} is more than S3 signs for: {_PRESIGNED_AT_MOST} (7 days) at most")
+    if seconds.isdecimal() and int(seconds[:12]) > _MAX_PRESIGNED_SECONDS:
+        problems.append(
+            f"LINK_EXPIRES_IN: {seconds} is more than S3 signs for: {_MAX_PRESIGNED_SECONDS} (7 days) at most"
+        )
     return problems
 
 
@@ -82,6 +84,6 @@ def _source_problems(environ: Mapping[str, str]) -> list[str]:
         entries = AllowList.parse(allowed, destination)
     except ValueError as error:
         return [f"S3_ALLOWED_SOURCES: {error}"]
-    if source and not entries.covers_some_of(source):
+    if source and not entries.allows_any_in(source):
         return [f"S3_ALLOWED_SOURCES: no entry covers any of S3_SOURCE_BUCKET ({source}): add it, or a prefix in it"]
     return []

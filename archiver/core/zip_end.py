@@ -3,7 +3,7 @@
 from struct import Struct
 from typing import NamedTuple
 
-TAIL = (
+TAIL_LENGTH = (
     98  # bytes: zip64 end record, its locator, end record (APPNOTE 4.3.14 to 4.3.16), as every writer here leaves them
 )
 
@@ -12,21 +12,23 @@ _LOCATOR = Struct("<4sIQI")
 _END = Struct("<4s4H2IH")
 
 
-class End(NamedTuple):
+class EndRecord(NamedTuple):
     """*members*: entries of the central directory, which begins at *directory_offset* in bytes."""
 
     members: int
     directory_offset: int
 
 
-def read_end(tail: bytes) -> End | None:
-    """Read the last `TAIL` bytes of an archive (all of a shorter one); None where they are not the end of a zip."""
+def read_end_record(tail: bytes) -> EndRecord | None:
+    """
+    Read the last `TAIL_LENGTH` bytes of an archive (all of a shorter one); None where they are not the end of a zip.
+    """
     if len(tail) < _END.size:
         return None
     signature, _, _, _, members, _, offset, comment = _END.unpack(tail[-_END.size :])
     if signature != b"PK\5\6" or comment:
         return None
-    if len(tail) < TAIL or tail[-_END.size - _LOCATOR.size :][:4] != b"PK\6\7":
-        return End(members, offset)
-    signature, _, _, _, _, _, _, members, _, offset = _END64.unpack(tail[-TAIL : -_END.size - _LOCATOR.size])
-    return End(members, offset) if signature == b"PK\6\6" else None
+    if len(tail) < TAIL_LENGTH or tail[-_END.size - _LOCATOR.size :][:4] != b"PK\6\7":
+        return EndRecord(members, offset)
+    signature, _, _, _, _, _, _, members, _, offset = _END64.unpack(tail[-TAIL_LENGTH : -_END.size - _LOCATOR.size])
+    return EndRecord(members, offset) if signature == b"PK\6\6" else None

@@ -36,14 +36,14 @@ _MTIME_ONLY = 1
 def local_header(name: bytes, size: int, modified: datetime, crc32: int) -> bytes:
     """The record before a body (4.3.7); `local_header_length` bytes long."""
     extra = b""
-    version, shown = _VERSION, size
+    version, size_field = _VERSION, size
     if size >= SIZE_LIMIT:
         extra = _zip64(size, size)  # 4.5.3: in a local header both sizes, or neither
-        version, shown = _VERSION_64, SIZE_LIMIT
+        version, size_field = _VERSION_64, SIZE_LIMIT
     extra += _timestamp(modified)
-    time, date = _dos(modified)
+    time, date = _dos_time_and_date(modified)
     lengths = len(name), len(extra)
-    fixed = _LOCAL.pack(b"PK\3\4", version, _UTF8, _STORED, time, date, crc32, shown, shown, *lengths)
+    fixed = _LOCAL.pack(b"PK\3\4", version, _UTF8, _STORED, time, date, crc32, size_field, size_field, *lengths)
     return fixed + name + extra
 
 
@@ -61,10 +61,10 @@ def central_entry(name: bytes, size: int, modified: datetime, crc32: int, offset
         values = (*values, offset)
     extra = (_zip64(*values) if values else b"") + _timestamp(modified)
     version = _VERSION_64 if values else _VERSION
-    shown = min(size, SIZE_LIMIT)
-    time, date = _dos(modified)
+    size_field = min(size, SIZE_LIMIT)
+    time, date = _dos_time_and_date(modified)
     fixed = _CENTRAL.pack(
-        b"PK\1\2", _MADE_BY, version, _UTF8, _STORED, time, date, crc32, shown, shown, len(name), len(extra),
+        b"PK\1\2", _MADE_BY, version, _UTF8, _STORED, time, date, crc32, size_field, size_field, len(name), len(extra),
         0, 0, 0, _MODE, min(offset, SIZE_LIMIT),
     )  # fmt: skip
     return fixed + name + extra
@@ -72,8 +72,8 @@ def central_entry(name: bytes, size: int, modified: datetime, crc32: int, offset
 
 def central_entry_length(name_length: int, size: int, offset: int) -> int:
     """How long the directory's record of a member is."""
-    wide = (16 if size >= SIZE_LIMIT else 0) + (8 if offset >= SIZE_LIMIT else 0)
-    return _CENTRAL.size + name_length + _TIMESTAMP.size + (4 + wide if wide else 0)
+    zip64 = (16 if size >= SIZE_LIMIT else 0) + (8 if offset >= SIZE_LIMIT else 0)
+    return _CENTRAL.size + name_length + _TIMESTAMP.size + (4 + zip64 if zip64 else 0)
 
 
 def end_records(count: int, directory_length: int, directory_offset: int) -> bytes:
@@ -93,8 +93,8 @@ def end_records(count: int, directory_length: int, directory_offset: int) -> byt
 
 def end_records_length(count: int, directory_length: int, directory_offset: int) -> int:
     """How long the end records are."""
-    wide = _needs_zip64_end(count, directory_length, directory_offset)
-    return _END.size + (_END64.size + _LOCATOR.size if wide else 0)
+    zip64 = _needs_zip64_end(count, directory_length, directory_offset)
+    return _END.size + (_END64.size + _LOCATOR.size if zip64 else 0)
 
 
 def _needs_zip64_end(count: int, directory_length: int, directory_offset: int) -> bool:
@@ -111,7 +111,7 @@ def _timestamp(modified: datetime) -> bytes:
     return _TIMESTAMP.pack(b"UT", 5, _MTIME_ONLY, int(modified.timestamp()))
 
 
-def _dos(modified: datetime) -> tuple[int, int]:
+def _dos_time_and_date(modified: datetime) -> tuple[int, int]:
     """The time and date fields (4.4.6), in UTC, since they name no zone; in steps of two seconds, rounded down."""
     at = modified.astimezone(UTC)
     return at.hour << 11 | at.minute << 5 | at.second >> 1, (at.year - 1980) << 9 | at.month << 5 | at.day

@@ -4,7 +4,7 @@ each other.
 
 What definitely does not exist stops the start, all of it told at once; what can't be told now is a warning, but for
 the source queue's attributes: without them nothing can be received. The checks run side by side, and are given up
-after `LONGEST` seconds, or when the worker is told to stop.
+after `CHECKS_TIMEOUT` seconds, or when the worker is told to stop.
 """
 
 import asyncio
@@ -16,25 +16,25 @@ from typing import Any, TypeVar
 import structlog
 
 from archiver.aws.clients import Clients
-from archiver.aws.error_mapping import CredentialsFault, NotThere
+from archiver.aws.error_mapping import CredentialsError, ResourceNotFound
 from archiver.aws.s3 import check_bucket
 from archiver.aws.sqs import SqsNotifier, SqsSource
-from archiver.core.backoff import pause
-from archiver.core.locations import PROBE, AllowList, Location
-from archiver.core.preflight import queue_clash
-from archiver.errors import ConfigurationFault, SourceUnavailable, Temporary
+from archiver.core.backoff import configuration_retry_delay
+from archiver.core.locations import PROBE_KEY, AllowList, Location
+from archiver.core.preflight import find_queue_conflict
+from archiver.errors import ConfigurationError, SourceUnavailable, TransientError
 from archiver.ports import ObjectReader
 from archiver.settings import Settings, SettingsError
-from archiver.stages.retry import patiently
-from archiver.worker.heartbeat import Pulse
+from archiver.stages.retry import retry_transient
+from archiver.worker.heartbeat import Heartbeat
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-LEAST_VISIBILITY = 2  # seconds
-LONGEST = 20.0  # seconds for all checks together
+MIN_VISIBILITY = 2  # seconds
+CHECKS_TIMEOUT = 20.0  # seconds for all checks together
 
-Check = tuple[str, str, Callable[[], Awaitable[None]]]
+ResourceCheck = tuple[str, str, Callable[[], Awaitable[None]]]
 """The setting that names a thing, what kind of thing it is, and how to look for it."""
 
 
@@ -48,14 +48,14 @@ class Means:
     clients: Clients
     queues: dict[str, SqsNotifier | None]
     reader: ObjectReader
-    longest: float = LONGEST
+    longest: float = CHECKS_TIMEOUT
 
 
-async def opened(
-    open_them: Callable[[], Coroutine[Any, Any, T]],
-    pulse: Pulse,
+async def open_with_credentials(
+    connect: Callable[[], Coroutine[Any, Any, T]],
+    heartbeat: Heartbeat,
     stop: asyncio.Event,
-    pauses: Callable[[int], float] = pause,
+    pauses: Callable[[int], float] = configuration_retry_delay,
 ) -> T | None:
     """
     The clients, once credentials can be had; None: stopped meanwhile. A provider that is not there yet is waited for,
@@ -66,48 +66,48 @@ async def opened(
     attempt = 0
     while not stop.is_set():
         try:
-            with settings_told():
-                return await until_stopped(open_them(), stop)
-        except CredentialsFault as error:
+            with as_settings_errors():
+                return await run_until_stopped(connect(), stop)
+        except CredentialsError as error:
             attempt += 1
-            pulse.failed()
-            await _pause(str(error), pauses(attempt), stop)
+            heartbeat.failed()
+            await _log_and_pause(str(error), pauses(attempt), stop)
     return None
 
 
 @contextmanager
-def settings_told() -> Iterator[None]:
-    """`AWS_*` variables of no use become a SettingsError. CredentialsFault stays: it is none of theirs."""
+def as_settings_errors() -> Iterator[None]:
+    """`AWS_*` variables of no use become a SettingsError. CredentialsError stays: it is none of theirs."""
     try:
         yield
-    except CredentialsFault:
+    except CredentialsError:
         raise
-    except ConfigurationFault as fault:
+    except ConfigurationError as fault:
         raise SettingsError([str(fault)]) from None
 
 
-async def open_source(settings: Settings, means: Means, pulse: Pulse, stop: asyncio.Event) -> SqsSource | None:
+async def open_source(settings: Settings, means: Means, heartbeat: Heartbeat, stop: asyncio.Event) -> SqsSource | None:
     """
     The source queue, once all that the settings name was looked for; None: stopped meanwhile.
 
     Raises SettingsError.
     """
-    problems = await until_stopped(_looked_at(_checks(settings, means), means.longest), stop)
+    problems = await run_until_stopped(_run_checks(_resource_checks(settings, means), means.longest), stop)
     if problems is None:
         return None
     source = None
     try:
-        source = await _open(settings, means.clients, pulse, stop, patient=not problems)
-    except NotThere as error:
+        source = await _open_source(settings, means.clients, heartbeat, stop, keep_trying=not problems)
+    except ResourceNotFound as error:
         problems.insert(0, f"SQS_SOURCE_QUEUE: this queue does not exist: {error}")
     if source is not None:
-        problems += contradictions(source, means.queues)
+        problems += queue_conflicts(source, means.queues)
     if problems:
         raise SettingsError(problems)
     return source
 
 
-async def until_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
+async def run_until_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
     """What *work* returns; None where *stop* was set before: it is cancelled then, and awaited."""
     task = asyncio.create_task(work, name="start")
     stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -120,9 +120,9 @@ async def until_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T 
     return None if task.cancelled() else task.result()
 
 
-async def _looked_at(checks: list[Check], longest: float) -> list[str]:
+async def _run_checks(checks: list[ResourceCheck], longest: float) -> list[str]:
     """Run *checks* side by side; what does not exist, a sentence each in their order. The rest is logged."""
-    tasks = [asyncio.create_task(_look(check), name=f"check-{check[0]}") for check in checks]
+    tasks = [asyncio.create_task(_run_check(check), name=f"check-{check[0]}") for check in checks]
     try:
         if tasks:
             await asyncio.wait(tasks, timeout=longest)
@@ -137,54 +137,54 @@ async def _looked_at(checks: list[Check], longest: float) -> list[str]:
     return [found for task in tasks if task not in late and (found := task.result())]
 
 
-async def _look(check: Check) -> str | None:
-    name, kind, look = check
+async def _run_check(check: ResourceCheck) -> str | None:
+    name, kind, run = check
     try:
-        await patiently(look, tries=3, seconds=0)
-    except NotThere as error:
+        await retry_transient(run, tries=3, seconds=0)
+    except ResourceNotFound as error:
         return f"{name}: this {kind} does not exist: {error}"
-    except (ConfigurationFault, Temporary) as error:
+    except (ConfigurationError, TransientError) as error:
         log.warning("start.unchecked", setting=name, reason=str(error))
     return None
 
 
-def _checks(settings: Settings, means: Means) -> list[Check]:
-    checks: list[Check] = []
+def _resource_checks(settings: Settings, means: Means) -> list[ResourceCheck]:
+    checks: list[ResourceCheck] = []
     for name, bucket in (
         ("S3_DESTINATION_BUCKET", settings.destination_bucket),
         ("S3_SOURCE_BUCKET", settings.source_bucket),
     ):
         if bucket:
             checks.append((name, "bucket", lambda bucket=bucket: check_bucket(means.clients.s3_control, bucket)))  # type: ignore[misc]
-    for name, place in probes(settings):
-        checks.append((name, "object", lambda place=place: reached(means.reader, place)))  # type: ignore[misc]
+    for name, place in probe_locations(settings):
+        checks.append((name, "object", lambda place=place: check_reachable(means.reader, place)))  # type: ignore[misc]
     checks += [(name, "queue", queue.check) for name, queue in means.queues.items() if queue is not None]
     return checks
 
 
-def probes(settings: Settings) -> list[tuple[str, Location]]:
+def probe_locations(settings: Settings) -> list[tuple[str, Location]]:
     """Where our own client asks once whether S3 can be reached, by the setting that names the bucket."""
     destination = settings.destination_bucket
-    asked = [("S3_DESTINATION_BUCKET", Location(destination, PROBE))]
+    locations = [("S3_DESTINATION_BUCKET", Location(destination, PROBE_KEY))]
     source = settings.source_bucket
     place = AllowList.parse(settings.allowed_sources, destination).probe(source) if source else None
-    return asked if place is None else [*asked, ("S3_SOURCE_BUCKET", place)]
+    return locations if place is None else [*locations, ("S3_SOURCE_BUCKET", place)]
 
 
-async def reached(reader: ObjectReader, place: Location) -> None:
+async def check_reachable(reader: ObjectReader, place: Location) -> None:
     """
-    Return where *place* was asked for and S3 answered, whatever it said of the object. Raises Temporary (no proxy, no
-    address, no connection, no trust), ConfigurationFault.
+    Return where *place* was asked for and S3 answered, whatever it said of the object. Raises TransientError (no proxy,
+    no address, no connection, no trust), ConfigurationError.
     """
     try:
         await reader.head(place)
     except SourceUnavailable:
         return
-    except Temporary as error:
-        raise Temporary(f"objects can't be asked for: {error}") from error
+    except TransientError as error:
+        raise TransientError(f"objects can't be asked for: {error}") from error
 
 
-def contradictions(source: SqsSource, queues: dict[str, SqsNotifier | None]) -> list[str]:
+def queue_conflicts(source: SqsSource, queues: dict[str, SqsNotifier | None]) -> list[str]:
     """Queues that can't be what the settings make of them, a sentence each."""
     facts, problems = source.facts, []
     if facts.dead_letter_arn == facts.arn:
@@ -194,37 +194,39 @@ def contradictions(source: SqsSource, queues: dict[str, SqsNotifier | None]) -> 
             continue
         # Who may not ask for the ARN may well know the URL.
         arn = facts.arn if queue.url == source.url else queue.arn
-        clash = queue_clash(arn, facts.arn, facts.dead_letter_arn)
+        clash = find_queue_conflict(arn, facts.arn, facts.dead_letter_arn)
         if clash is not None:
             problems.append(f"{name}: {clash}: what is sent there is no request: name another queue, or unset it")
     return problems
 
 
-async def _open(
-    settings: Settings, clients: Clients, pulse: Pulse, stop: asyncio.Event, *, patient: bool
+async def _open_source(
+    settings: Settings, clients: Clients, heartbeat: Heartbeat, stop: asyncio.Event, *, keep_trying: bool
 ) -> SqsSource | None:
     attempt = 0
     while not stop.is_set():
         try:
             opening = SqsSource.open(clients, settings.source_queue, settings.wait_seconds)
-            source = await until_stopped(opening, stop)
-        except NotThere:
+            source = await run_until_stopped(opening, stop)
+        except ResourceNotFound:
             raise
-        except (ConfigurationFault, Temporary) as error:
-            if not patient:
+        except (ConfigurationError, TransientError) as error:
+            if not keep_trying:
                 return None
             attempt += 1
-            pulse.failed()
-            await _pause(f"the source queue's attributes can't be read: {error}", pause(attempt), stop)
+            heartbeat.failed()
+            await _log_and_pause(
+                f"the source queue's attributes can't be read: {error}", configuration_retry_delay(attempt), stop
+            )
         else:
             if source is not None:
                 check_visibility(source.facts.visibility)
-                pulse.received()
+                heartbeat.received()
             return source
     return None
 
 
-async def _pause(reason: str, seconds: float, stop: asyncio.Event) -> None:
+async def _log_and_pause(reason: str, seconds: float, stop: asyncio.Event) -> None:
     """Say why nothing is received, and wait for *seconds*, or until *stop*."""
     log.error("worker.paused", reason=reason, retry_in=seconds)
     with suppress(TimeoutError):
@@ -234,9 +236,9 @@ async def _pause(reason: str, seconds: float, stop: asyncio.Event) -> None:
 
 def check_visibility(seconds: int) -> None:
     """Raises SettingsError where no lease can be kept in *seconds*."""
-    if seconds < LEAST_VISIBILITY:
+    if seconds < MIN_VISIBILITY:
         problem = (
             f"SQS_SOURCE_QUEUE: the queue's VisibilityTimeout is {seconds} s; "
-            f"it needs {LEAST_VISIBILITY} at least, and 30 or more is wise"
+            f"it needs {MIN_VISIBILITY} at least, and 30 or more is wise"
         )
         raise SettingsError([problem])

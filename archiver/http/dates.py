@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-_LONGEST = 64  # characters; no date has more
+_MAX_CHARS = 64  # characters; no date has more
 
 
 def http_date(text: str) -> datetime | None:
@@ -12,11 +12,11 @@ def http_date(text: str) -> datetime | None:
 
     IMF-fixdate (`Sun, 06 Nov 1994 08:49:37 GMT`), the forms of RFC 850 and of asctime, zones as numbers, ISO 8601.
     """
-    if not text or len(text) > _LONGEST:
+    if not text or len(text) > _MAX_CHARS:
         return None
-    for read in (parsedate_to_datetime, datetime.fromisoformat):
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
         try:
-            moment = read(text)
+            moment = parse(text)
             return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
         except (ValueError, TypeError, IndexError, OverflowError):  # email.utils raises all of them
             continue

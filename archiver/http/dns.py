@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 STAGGER = 0.25
 """Seconds that one address has for itself before the next is tried beside it (RFC 8305, section 5)."""
 
-REMEMBERED = 60.0
+FAILURE_MEMORY_SECONDS = 60.0
 _MAX_NAMES = 256
 _MAX_FAILURES = 1024
-_MOST_TRIED = 16
+_MAX_ATTEMPTS = 16
 
 Resolve = Callable[[str, int], Awaitable[Sequence[tuple[Any, ...]]]]
 """What `getaddrinfo` does: (family, type, protocol, canonical name, socket address) for each address."""
@@ -26,7 +26,7 @@ class Address(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Name:
+class _DnsEntry:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     addresses: list[Address] = field(default_factory=list)
     expires: float = 0.0
@@ -37,20 +37,24 @@ async def _getaddrinfo(host: str, port: int) -> Sequence[tuple[Any, ...]]:
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
-class Names:
+class DnsCache:
     """
     Addresses of hosts: asked for once for all who wait, kept for *keep* seconds. While the resolver fails, or says
-    nothing for *patience* seconds, the last addresses are used on. What failed is tried last for *remember* seconds.
+    nothing for *timeout* seconds, the last addresses are used on. What failed is tried last for *remember* seconds.
     """
 
     def __init__(
-        self, keep: float, patience: float = 2.0, resolve: Resolve = _getaddrinfo, remember: float = REMEMBERED
+        self,
+        keep: float,
+        timeout: float = 2.0,
+        resolve: Resolve = _getaddrinfo,
+        remember: float = FAILURE_MEMORY_SECONDS,
     ) -> None:
-        self._keep = keep
-        self._patience = patience
+        self._ttl = keep
+        self._timeout = timeout
         self._resolve = resolve
-        self._remember = remember
-        self._names: dict[tuple[str, int], _Name] = {}
+        self._failure_memory = remember
+        self._names: dict[tuple[str, int], _DnsEntry] = {}
         self._failures: dict[Address, float] = {}
 
     async def addresses(self, host: str, port: int) -> list[Address]:
@@ -62,22 +66,22 @@ class Names:
         """
         if len(self._names) >= _MAX_NAMES:
             self._names = {at: name for at, name in self._names.items() if name.lock.locked()}
-        name = self._names.setdefault((host, port), _Name())
+        name = self._names.setdefault((host, port), _DnsEntry())
         async with name.lock:
             if asyncio.get_running_loop().time() >= name.expires:
-                await self._renew(name, host, port)
+                await self._refresh(name, host, port)
         name.turn += 1
-        return self._working_first(_alternating(name.addresses, name.turn))
+        return self._sort_by_failure(_interleave_families(name.addresses, name.turn))
 
-    async def _renew(self, name: _Name, host: str, port: int) -> None:
+    async def _refresh(self, name: _DnsEntry, host: str, port: int) -> None:
         try:
-            async with asyncio.timeout(self._patience if name.addresses else None):
+            async with asyncio.timeout(self._timeout if name.addresses else None):
                 found = await self._resolve(host, port)
             name.addresses = list(dict.fromkeys(Address(entry[0], entry[4]) for entry in found))
         except OSError:
             if not name.addresses:  # else yesterday's truth is better than none
                 raise
-        name.expires = asyncio.get_running_loop().time() + self._keep
+        name.expires = asyncio.get_running_loop().time() + self._ttl
 
     def failed(self, address: Address) -> None:
         """Try *address* last for a while."""
@@ -85,30 +89,30 @@ class Names:
         self._failures.pop(address, None)  # so that the latest stands last
         if len(self._failures) >= _MAX_FAILURES:
             self._failures = {at: until for at, until in self._failures.items() if until > now}
-        self._failures[address] = now + self._remember
+        self._failures[address] = now + self._failure_memory
 
-    def _working_first(self, addresses: Sequence[Address]) -> list[Address]:
+    def _sort_by_failure(self, addresses: Sequence[Address]) -> list[Address]:
         """Those that did not fail lately, then those that did, the earliest failure first."""
         now = asyncio.get_running_loop().time()
         return sorted(addresses, key=lambda at: until if (until := self._failures.get(at, 0.0)) > now else 0.0)
 
 
-def _alternating(addresses: Iterable[Address], turn: int) -> list[Address]:
+def _interleave_families(addresses: Iterable[Address], turn: int) -> list[Address]:
     """*addresses* with the families alternating, each family turned by *turn*."""
     families: dict[int, list[Address]] = {}
     for address in addresses:
         families.setdefault(address.family, []).append(address)
-    turned = [own[turn % len(own) :] + own[: turn % len(own)] for own in families.values()]
+    turned = [family[turn % len(family) :] + family[: turn % len(family)] for family in families.values()]
     longest = max(map(len, turned), default=0)
-    return [own[n] for n in range(longest) for own in turned if n < len(own)]
+    return [family[n] for n in range(longest) for family in turned if n < len(family)]
 
 
 class Dialer:
-    """Connects to the first of several addresses that answers. Each is given *patience* seconds."""
+    """Connects to the first of several addresses that answers. Each is given *timeout* seconds."""
 
-    def __init__(self, names: Names, patience: float, stagger: float = STAGGER) -> None:
+    def __init__(self, names: DnsCache, timeout: float, stagger: float = STAGGER) -> None:
         self._names = names
-        self._patience = patience
+        self._timeout = timeout
         self._stagger = stagger
 
     async def dial(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address]:
@@ -118,30 +122,30 @@ class Dialer:
 
         Raises OSError, the last address's, where none connects.
         """
-        waiting = list(addresses[:_MOST_TRIED])
+        pending = list(addresses[:_MAX_ATTEMPTS])
         running: dict[asyncio.Task[socket.socket], Address] = {}  # the earliest begun first
         problem: BaseException = ConnectionError("no address")
         try:
-            while waiting or running:
-                if waiting:
-                    task = asyncio.create_task(self._try(waiting[0]), name="connect")
-                    running[task] = waiting.pop(0)
-                timeout = self._stagger if waiting else None
+            while pending or running:
+                if pending:
+                    task = asyncio.create_task(self._connect(pending[0]), name="connect")
+                    running[task] = pending.pop(0)
+                timeout = self._stagger if pending else None
                 await asyncio.wait(running, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
                 for task, address in [(task, at) for task, at in running.items() if task.done()]:
                     error = task.exception()
                     if error is None:
-                        self._overtaken(running, task)
+                        self._mark_silent_as_failed(running, task)
                     del running[task]
                     if error is None:
                         return task.result(), address
                     self._names.failed(address)
                     problem = error
         finally:
-            await _give_up(running)
+            await _cancel_attempts(running)
         raise problem
 
-    def _overtaken(self, running: Mapping["asyncio.Task[socket.socket]", Address], winner: object) -> None:
+    def _mark_silent_as_failed(self, running: Mapping["asyncio.Task[socket.socket]", Address], winner: object) -> None:
         """What was begun before *winner* and is silent still is tried last from now on."""
         for task, address in running.items():
             if task is winner:
@@ -149,11 +153,11 @@ class Dialer:
             if not task.done():
                 self._names.failed(address)
 
-    async def _try(self, address: Address) -> socket.socket:
+    async def _connect(self, address: Address) -> socket.socket:
         sock = socket.socket(address.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self._timeout):
                 await asyncio.get_running_loop().sock_connect(sock, address.at)
         except BaseException:
             sock.close()
@@ -161,11 +165,11 @@ class Dialer:
         return sock
 
 
-async def _give_up(running: Iterable["asyncio.Task[socket.socket]"]) -> None:
+async def _cancel_attempts(running: Iterable["asyncio.Task[socket.socket]"]) -> None:
     """End all attempts; close those that succeeded in the last moment."""
     tasks = list(running)
     for task in tasks:
         task.cancel()
-    for ended in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(ended, socket.socket):
-            ended.close()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, socket.socket):
+            result.close()

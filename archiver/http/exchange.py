@@ -8,17 +8,17 @@ from archiver.http.parse import Head
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class TickTimeouts:
     """How many ticks of the pool's clock each state may last, and how many bytes a window of a body must bring."""
 
-    answer: int
+    response: int
     stall: int
     window: int
     window_bytes: int
     idle: int
 
 
-class Request(NamedTuple):
+class HttpRequest(NamedTuple):
     """
     *head*: request line and headers, whole; *body* follows it, and must not change before the answer. A success's
     body must fill *into* exactly (nothing, for HEAD); None: it is kept like an error's. *check* sees its head before a
@@ -33,12 +33,12 @@ class Request(NamedTuple):
 
 
 @dataclass(slots=True)
-class Answer:
+class HttpResponse:
     """The *head*, and the *body* of an error (its first 64 KiB); of a success where it was not wanted elsewhere."""
 
     head: Head
     body: bytes = b""
 
 
-class StaleError(Exception):
+class StaleConnectionError(Exception):
     """A kept connection was closed by the other side before the answer's first byte."""

@@ -11,12 +11,12 @@ UNTIL_CLOSE = -2
 MAX_LINE = 4096
 """Bytes of one chunk-size line, and of all trailers together."""
 
-_STATUS = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: .*)?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: .*)?")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n\0]*)?")
 
 # What decides about the length or the identity of a body may be said once only.
-_SINGULAR = frozenset({b"content-length", b"transfer-encoding", b"content-range", b"etag"})
+_NON_REPEATABLE = frozenset({b"content-length", b"transfer-encoding", b"content-range", b"etag"})
 
 
 class ProtocolError(Exception):
@@ -43,7 +43,7 @@ def parse_head(block: bytes) -> Head:
     Refuses folded lines, bare CR or LF, NUL, names that are no tokens, and repeated fields that frame the body.
     """
     status, *lines = block[:-4].split(b"\r\n")
-    match = _STATUS.fullmatch(status)
+    match = _STATUS_LINE.fullmatch(status)
     ends = len(lines) + 2
     if match is None or block.count(b"\r") != ends or block.count(b"\n") != ends or b"\0" in block:
         raise ProtocolError("malformed answer head")
@@ -53,7 +53,7 @@ def parse_head(block: bytes) -> Head:
         name = _field_name(raw, colon)
         if name not in fields:
             fields[name] = value.strip(b" \t")
-        elif name in _SINGULAR:
+        elif name in _NON_REPEATABLE:
             raise ProtocolError(f"more than one {name.decode()}")
         else:
             fields[name] += b", " + value.strip(b" \t")
@@ -87,7 +87,7 @@ def body_length(method: str, head: Head) -> int:
     return int(length)
 
 
-class Chunks:
+class ChunkedDecoder:
     """The chunked coding, decoded piece by piece. Extensions and trailers are read over."""
 
     __slots__ = ("_after_data", "_last", "_left", "_line", "_trailers", "done")
@@ -102,34 +102,34 @@ class Chunks:
 
     def feed(self, data: memoryview) -> Iterator[memoryview]:
         """Take *data* as it came; yield the pieces of it that are body, without copying them."""
-        at = 0
-        while at < len(data):
+        offset = 0
+        while offset < len(data):
             if self.done:
                 raise ProtocolError("body longer than promised")
             if self._left:
-                piece = data[at : at + self._left]
-                at += len(piece)
+                piece = data[offset : offset + self._left]
+                offset += len(piece)
                 self._left -= len(piece)
                 self._after_data = not self._left
                 yield piece
             else:
-                at = self._take_line(data, at)
+                offset = self._take_line(data, offset)
 
-    def _take_line(self, data: memoryview, at: int) -> int:
-        window = bytes(data[at : at + MAX_LINE])
+    def _take_line(self, data: memoryview, offset: int) -> int:
+        window = bytes(data[offset : offset + MAX_LINE])
         end = window.find(b"\n") + 1
         self._line += window[:end] if end else window
         if len(self._line) > MAX_LINE:
             raise ProtocolError("chunk line too long")
         if not end:
-            return at + len(window)
+            return offset + len(window)
         line, self._line = self._line, b""
         if not line.endswith(b"\r\n"):
             raise ProtocolError("chunk line without CRLF")
-        self._digest(line[:-2])
-        return at + end
+        self._process_line(line[:-2])
+        return offset + end
 
-    def _digest(self, line: bytes) -> None:
+    def _process_line(self, line: bytes) -> None:
         if self._last:
             self._trailers += len(line)
             if self._trailers > MAX_LINE:

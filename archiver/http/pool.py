@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, cast
 
-from archiver.errors import ConfigurationFault, Interrupted
+from archiver.errors import ConfigurationError, TransferInterrupted
 from archiver.http.connection import Connection
-from archiver.http.dns import Dialer, Names
-from archiver.http.exchange import Answer, Patience, Request, StaleError
+from archiver.http.dns import Dialer, DnsCache
+from archiver.http.exchange import HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
 from archiver.http.proxy import Proxies, Proxy
-from archiver.http.tls import refused
+from archiver.http.tls import certificate_error
 
-_TRIED_CONNECTIONS = 3
+_MAX_CONNECT_ATTEMPTS = 3
 
 
 class Origin(NamedTuple):
@@ -27,40 +27,40 @@ class Origin(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class HttpTimeouts:
     """
     Seconds, where nothing else is said. *connect*: looking up a name, connecting to each of its addresses, and again
-    TLS (at most three times); *tunnel*: a proxy's answer and TLS behind it; *answer*: from the request to the end of
+    TLS (at most three times); *tunnel*: a proxy's answer and TLS behind it; *response*: from the request to the end of
     the answer's head; *stall*: a body without a byte; every *window* of a body must bring *window_bytes*; *idle*: what
-    is kept for later; *connections*: how many there are, in use or kept, unless more are in use; *names*: how long
+    is kept for later; *connections*: how many there are, in use or kept, unless more are in use; *dns_ttl*: how long
     addresses are kept.
     """
 
     connect: float = 4.0
     tunnel: float = 10.0
-    answer: float = 30.0
+    response: float = 30.0
     stall: float = 20.0
     window: float = 20.0
     window_bytes: int = 16 * 1024
     idle: float = 15.0
     connections: int = 128
-    names: float = 5.0
+    dns_ttl: float = 5.0
 
     @property
     def tick(self) -> float:
         """The period of the clock: a quarter of the shortest time that it measures, at most a second."""
-        return min(1.0, min(self.answer, self.stall, self.window, self.idle) / 4)
+        return min(1.0, min(self.response, self.stall, self.window, self.idle) / 4)
 
-    def patience(self) -> Patience:
+    def in_ticks(self) -> TickTimeouts:
         """The same in ticks."""
-        answer, stall, window, idle = (
-            math.ceil(seconds / self.tick) for seconds in (self.answer, self.stall, self.window, self.idle)
+        response, stall, window, idle = (
+            math.ceil(seconds / self.tick) for seconds in (self.response, self.stall, self.window, self.idle)
         )
-        return Patience(answer, stall, window, self.window_bytes, idle)
+        return TickTimeouts(response, stall, window, self.window_bytes, idle)
 
 
 @lru_cache(maxsize=8)
-def trusting(ca_bundle: str | None) -> ssl.SSLContext:
+def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """
     What TLS servers are held against: the certificates in the file *ca_bundle*, or the system's. Raises OSError.
 
@@ -71,7 +71,7 @@ def trusting(ca_bundle: str | None) -> ssl.SSLContext:
     return context
 
 
-class _Way(NamedTuple):
+class _Route(NamedTuple):
     """Where a connection is opened to, the origin's host or a proxy's; *tls*: spoken there; *context*: for all TLS."""
 
     proxy: Proxy | None
@@ -94,67 +94,71 @@ class HttpPool:
     """
 
     def __init__(
-        self, limits: Limits, ca_bundle: str | None = None, proxies: Proxies | None = None, names: Names | None = None
+        self,
+        limits: HttpTimeouts,
+        ca_bundle: str | None = None,
+        proxies: Proxies | None = None,
+        names: DnsCache | None = None,
     ) -> None:
         self._limits = limits
-        self._patience = limits.patience()
+        self._tick_timeouts = limits.in_ticks()
         self._ca_bundle = ca_bundle
         self._proxies = proxies
-        self._names = names or Names(limits.names)
-        self._dialer = Dialer(self._names, limits.connect)
+        self._dns_cache = names or DnsCache(limits.dns_ttl)
+        self._dialer = Dialer(self._dns_cache, limits.connect)
         self._connections: set[Connection] = set()
         self._idle: dict[Origin, list[Connection]] = {}
-        self._busy = 0  # requests under way, each with a connection of its own or on its way to one
+        self._active_requests = 0  # requests under way, each with a connection of its own or on its way to one
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def request(self, origin: Origin, request: Request) -> Answer:
+    async def request(self, origin: Origin, request: HttpRequest) -> HttpResponse:
         """
         One attempt; only a kept connection that turns out to be closed is replaced by a fresh one, once.
 
-        Raises Interrupted, ConfigurationFault (the CA bundle can't be read, a certificate is refused, a proxy refuses
-        us), and what the request's *check* raises.
+        Raises TransferInterrupted, ConfigurationError (the CA bundle can't be read, a certificate is refused, a proxy
+        refuses us), and what the request's *check* raises.
         """
         proxy = self._proxy(origin)
         if proxy is None or origin.tls:
             return await self._attempt(origin, request)
-        head = proxy.forwarded(request.head, origin.host, origin.port)
-        answer = await self._attempt(origin, request._replace(head=head))
-        refusal = proxy.own_answer(answer.head, answer.body, request.method, origin.host)
+        head = proxy.to_absolute_form(request.head, origin.host, origin.port)
+        response = await self._attempt(origin, request._replace(head=head))
+        refusal = proxy.proxy_refusal(response.head, response.body, request.method, origin.host)
         if refusal is not None:
             raise refusal
-        return answer
+        return response
 
-    async def _attempt(self, origin: Origin, request: Request) -> Answer:
-        connection = self._take(origin)
-        self._busy += 1
+    async def _attempt(self, origin: Origin, request: HttpRequest) -> HttpResponse:
+        connection = self._acquire(origin)
+        self._active_requests += 1
         try:
             if connection is not None:
                 try:
                     return await self._exchange(connection, request)
-                except StaleError:
+                except StaleConnectionError:
                     pass
-            self._make_room()
+            self._evict_idle()
             connection = await self._connect(origin)
             return await self._exchange(connection, request)
         finally:
-            self._busy -= 1
+            self._active_requests -= 1
             if connection is not None and connection.usable:
                 self._idle.setdefault(origin, []).append(connection)
-                self._make_room()
+                self._evict_idle()
 
-    def _make_room(self) -> None:
+    def _evict_idle(self) -> None:
         """End kept connections, the longest kept of each origin first, until there are as few as may be."""
-        spare = self._busy + sum(map(len, self._idle.values())) - self._limits.connections
-        for kept in self._idle.values():
-            while kept and spare > 0:
-                kept.pop(0).abort()
-                spare -= 1
+        excess = self._active_requests + sum(map(len, self._idle.values())) - self._limits.connections
+        for pooled in self._idle.values():
+            while pooled and excess > 0:
+                pooled.pop(0).abort()
+                excess -= 1
 
     def _proxy(self, origin: Origin) -> Proxy | None:
         if self._proxies is None:
             return None
-        return self._proxies.to("https" if origin.tls else "http", origin.host, origin.port)
+        return self._proxies.for_origin("https" if origin.tls else "http", origin.host, origin.port)
 
     async def close(self) -> None:
         """End every connection, running requests included, and wait until their sockets are closed."""
@@ -168,89 +172,89 @@ class HttpPool:
             connection.end("closed on our side")
         await asyncio.gather(*[connection.lost for connection in connections])
 
-    async def _exchange(self, connection: Connection, request: Request) -> Answer:
+    async def _exchange(self, connection: Connection, request: HttpRequest) -> HttpResponse:
         try:
             return await connection.exchange(request)
         except BaseException:  # cancelled, too
             connection.abort()
             raise
 
-    def _take(self, origin: Origin) -> Connection | None:
-        kept = self._idle.get(origin)
-        while kept:
-            connection = kept.pop()
+    def _acquire(self, origin: Origin) -> Connection | None:
+        pooled = self._idle.get(origin)
+        while pooled:
+            connection = pooled.pop()
             if connection.usable:
                 return connection
         return None
 
     async def _connect(self, origin: Origin) -> Connection:
-        way = self._way(origin)
-        through = f" through {way.proxy}" if way.proxy else ""
+        route = self._route(origin)
+        via = f" through {route.proxy}" if route.proxy else ""
         problem = "closed on our side"
         if not self._closed:
             try:
                 async with asyncio.timeout(self._limits.connect):
-                    addresses = await self._names.addresses(way.host, way.port)
+                    addresses = await self._dns_cache.addresses(route.host, route.port)
             except (OSError, UnicodeError) as error:
-                raise Interrupted(f"no address for {way}: {type(error).__name__}") from error
-            for _ in range(min(_TRIED_CONNECTIONS, len(addresses))):
+                raise TransferInterrupted(f"no address for {route}: {type(error).__name__}") from error
+            for _ in range(min(_MAX_CONNECT_ATTEMPTS, len(addresses))):
                 try:
                     sock, address = await self._dialer.dial(addresses)
                 except OSError as error:
                     problem = type(error).__name__
                     break  # none is left that was not tried
                 try:
-                    async with asyncio.timeout(self._limits.tunnel if way.proxy else self._limits.connect):
-                        return await self._open(origin, sock, way)
+                    async with asyncio.timeout(self._limits.tunnel if route.proxy else self._limits.connect):
+                        return await self._open(origin, sock, route)
                 except ssl.SSLCertVerificationError as error:
-                    raise refused(f"{origin.host}{through}", error) from error
+                    raise certificate_error(f"{origin.host}{via}", error) from error
                 except OSError as error:
                     problem = type(error).__name__
-                self._names.failed(address)
+                self._dns_cache.failed(address)
                 addresses.remove(address)
-        raise Interrupted(f"no connection to {origin.host}{through}: {problem}")
+        raise TransferInterrupted(f"no connection to {origin.host}{via}: {problem}")
 
-    def _way(self, origin: Origin) -> "_Way":
+    def _route(self, origin: Origin) -> "_Route":
         proxy = self._proxy(origin)
         if proxy is None:
-            return _Way(None, origin.host, origin.port, origin.tls, self._context() if origin.tls else None)
+            return _Route(None, origin.host, origin.port, origin.tls, self._context() if origin.tls else None)
         tls = origin.tls or proxy.tls
-        return _Way(proxy, proxy.host, proxy.port, proxy.tls, self._context() if tls else None)
+        return _Route(proxy, proxy.host, proxy.port, proxy.tls, self._context() if tls else None)
 
-    async def _open(self, origin: Origin, sock: socket.socket, way: "_Way") -> Connection:
+    async def _open(self, origin: Origin, sock: socket.socket, route: "_Route") -> Connection:
         connection, loop = Connection(self._connections.discard), asyncio.get_running_loop()
-        if way.proxy and way.context and origin.tls:
-            tunnel = await way.proxy.tunnel(sock, (origin.host, origin.port), way.context)
+        if route.proxy and route.context and origin.tls:
+            tunnel = await route.proxy.tunnel(sock, (origin.host, origin.port), route.context)
             try:
-                inner = await loop.start_tls(tunnel, connection, way.context, server_hostname=origin.host)
+                inner = await loop.start_tls(tunnel, connection, route.context, server_hostname=origin.host)
             except BaseException:
                 tunnel.abort()
                 raise
             connection.connection_made(cast("asyncio.Transport", inner))
         else:
-            context, name = (way.context, way.host) if way.tls else (None, None)
+            context, name = (route.context, route.host) if route.tls else (None, None)
             await loop.create_connection(lambda: connection, sock=sock, ssl=context, server_hostname=name)
         if self._closed or not connection.usable:  # already hung up on
             connection.abort()
             raise ConnectionAbortedError
         self._connections.add(connection)
         if self._timer is None:
-            self._timer = loop.call_later(self._limits.tick, self._tick)
+            self._timer = loop.call_later(self._limits.tick, self._on_tick)
         return connection
 
     def _context(self) -> ssl.SSLContext:
         try:
-            return trusting(self._ca_bundle)
+            return tls_context(self._ca_bundle)
         except OSError as error:
-            raise ConfigurationFault(f"no certificates in {self._ca_bundle}: {type(error).__name__}") from error
+            raise ConfigurationError(f"no certificates in {self._ca_bundle}: {type(error).__name__}") from error
 
-    def _tick(self) -> None:
+    def _on_tick(self) -> None:
         for connection in list(self._connections):
-            connection.tick(self._patience)
-        for origin, kept in list(self._idle.items()):
-            kept[:] = [connection for connection in kept if connection.usable]
-            if not kept:
+            connection.tick(self._tick_timeouts)
+        for origin, pooled in list(self._idle.items()):
+            pooled[:] = [connection for connection in pooled if connection.usable]
+            if not pooled:
                 del self._idle[origin]
         self._timer = None
         if self._connections:
-            self._timer = asyncio.get_running_loop().call_later(self._limits.tick, self._tick)
+            self._timer = asyncio.get_running_loop().call_later(self._limits.tick, self._on_tick)

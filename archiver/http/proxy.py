@@ -10,14 +10,14 @@ from typing import cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-from archiver.errors import ArchiverError, ConfigurationFault, Interrupted
+from archiver.errors import ArchiverError, ConfigurationError, TransferInterrupted
 from archiver.http.parse import Head, ProtocolError, parse_head
 
-PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_HEAD = 32 * 1024
-_MAX_KNOWN = 4096
-_ASKS = 407  # Proxy Authentication Required
-_GATEWAY = frozenset({502, 504})
+_MAX_CACHED = 4096
+_AUTH_REQUIRED = 407  # Proxy Authentication Required
+_GATEWAY_ERRORS = frozenset({502, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,27 +38,27 @@ class Proxy:
 
     def refusal(self, status: int, host: str) -> ArchiverError:
         """Why there is no way to *host* through this proxy, which answered *status* itself."""
-        if status == _ASKS:
+        if status == _AUTH_REQUIRED:
             given = "refuses the user and password" if self.authorization else "asks for a user and a password"
             remedy = f"put both into {self.variable}, percent-encoded: http://USER:PASSWORD@{self.host}:{self.port}"
-            return ConfigurationFault(f"{self} {given} (status {status}): {remedy}")
+            return ConfigurationError(f"{self} {given} (status {status}): {remedy}")
         remedy = f"allow {host} there, or name it in NO_PROXY where it can be reached without"
-        return Interrupted(f"{self} does not connect to {host} (status {status}): {remedy}")
+        return TransferInterrupted(f"{self} does not connect to {host} (status {status}): {remedy}")
 
     @property
-    def _line(self) -> str:
+    def _authorization_line(self) -> str:
         return f"Proxy-Authorization: {self.authorization}\r\n" if self.authorization else ""
 
-    def forwarded(self, head: bytes, host: str, port: int) -> bytes:
+    def to_absolute_form(self, head: bytes, host: str, port: int) -> bytes:
         """*head* of a request to an http origin as a proxy takes it: its target a whole URL (RFC 9112, 3.2.2)."""
         method, rest = head.split(b" ", 1)
         line, fields = rest.split(b"\r\n", 1)
-        origin = f"http://{authority(host, port, PORTS['http'])}"
-        return b"%s %s%s\r\n%s%s" % (method, origin.encode(), line, self._line.encode(), fields)
+        origin = f"http://{authority(host, port, DEFAULT_PORTS['http'])}"
+        return b"%s %s%s\r\n%s%s" % (method, origin.encode(), line, self._authorization_line.encode(), fields)
 
-    def own_answer(self, head: Head, body: bytes, method: str, host: str) -> ArchiverError | None:
+    def proxy_refusal(self, head: Head, body: bytes, method: str, host: str) -> ArchiverError | None:
         """The refusal that an answer to a forwarded request is, None where it is the origin's own word."""
-        if head.status == _ASKS or (head.status in _GATEWAY and b"x-amz-request-id" not in head.fields):
+        if head.status == _AUTH_REQUIRED or (head.status in _GATEWAY_ERRORS and b"x-amz-request-id" not in head.fields):
             return self.refusal(head.status, host)
         if head.status == 403 and method != "HEAD" and b"<Error" not in body:  # noqa: PLR2004 - no word of S3's
             return self.refusal(head.status, host)
@@ -69,54 +69,62 @@ class Proxy:
         A transport to *to* (host and port) through *sock*, which is connected to the proxy; *context* is for a proxy
         that is spoken to in TLS. Its protocol is to be replaced (`loop.start_tls`).
 
-        Raises ConfigurationFault and Interrupted where the proxy refuses, OSError.
+        Raises ConfigurationError and TransferInterrupted where the proxy refuses, OSError.
         """
         target = authority(*to)
-        transport, asking = await asyncio.get_running_loop().create_connection(
-            _Asking, sock=sock, ssl=context if self.tls else None, server_hostname=self.host if self.tls else None
+        transport, protocol = await asyncio.get_running_loop().create_connection(
+            _ConnectProtocol,
+            sock=sock,
+            ssl=context if self.tls else None,
+            server_hostname=self.host if self.tls else None,
         )
         try:
-            self._opened(await asking.ask(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{self._line}\r\n"), target)
+            self._check_connected(
+                await protocol.exchange(
+                    f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{self._authorization_line}\r\n"
+                ),
+                target,
+            )
         except BaseException:
             transport.abort()
             raise
         return transport
 
-    def _opened(self, block: bytes, target: str) -> None:
+    def _check_connected(self, block: bytes, target: str) -> None:
         """Raises what *block*, the head of the answer to CONNECT *target*, means where it is no success."""
         try:
             head = parse_head(block)
         except ProtocolError as error:
-            raise Interrupted(f"{self} does not speak HTTP: {error}") from error
+            raise TransferInterrupted(f"{self} does not speak HTTP: {error}") from error
         if not 200 <= head.status < 300:  # noqa: PLR2004
             raise self.refusal(head.status, target)
 
 
-class _Asking(asyncio.Protocol):
+class _ConnectProtocol(asyncio.Protocol):
     """Sends CONNECT and takes in the head of its answer, of at most 32 KiB."""
 
     def __init__(self) -> None:
-        self._answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._held = bytearray()
+        self._response: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._received = bytearray()
         self._transport: asyncio.BaseTransport | None = None
 
-    async def ask(self, text: str) -> bytes:
+    async def exchange(self, text: str) -> bytes:
         cast("asyncio.Transport", self._transport).write(text.encode())
-        return await self._answer
+        return await self._response
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._held += data
-        end = self._held.find(b"\r\n\r\n") + 4
-        if not self._answer.done() and (end >= 4 or len(self._held) > _MAX_HEAD):  # noqa: PLR2004 - 3: not found
-            self._answer.set_result(bytes(self._held[: max(end, 4)]))
+        self._received += data
+        end = self._received.find(b"\r\n\r\n") + 4
+        if not self._response.done() and (end >= 4 or len(self._received) > _MAX_HEAD):  # noqa: PLR2004 - 3: not found
+            self._response.set_result(bytes(self._received[: max(end, 4)]))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._answer.done():
-            self._answer.set_exception(exc or ConnectionResetError("the proxy hung up"))
-            self._answer.exception()  # nobody may be waiting any more
+        if not self._response.done():
+            self._response.set_exception(exc or ConnectionResetError("the proxy hung up"))
+            self._response.exception()  # nobody may be waiting any more
 
 
 class Proxies:
@@ -129,34 +137,36 @@ class Proxies:
         self._urls = getproxies()
         self._known: dict[tuple[str, str, int], Proxy | None] = {}
 
-    def to(self, scheme: str, host: str, port: int) -> Proxy | None:
+    def for_origin(self, scheme: str, host: str, port: int) -> Proxy | None:
         """
-        The proxy on the way to an origin, None where there is none. Raises ConfigurationFault where its URL is of no
+        The proxy on the way to an origin, None where there is none. Raises ConfigurationError where its URL is of no
         use.
         """
         known = (scheme, host, port)
         if known not in self._known:
-            if len(self._known) >= _MAX_KNOWN:  # hosts hold names of buckets, and these come from requests: bounded
+            if len(self._known) >= _MAX_CACHED:  # hosts hold names of buckets, and these come from requests: bounded
                 self._known.clear()
             url = self._urls.get(scheme)
-            past = not url or proxy_bypass(authority(host, port, PORTS[scheme]), self._urls)
-            self._known[known] = None if past else read_proxy(variable_of(scheme), str(url))
+            bypassed = not url or proxy_bypass(authority(host, port, DEFAULT_PORTS[scheme]), self._urls)
+            self._known[known] = None if bypassed else read_proxy(environment_variable(scheme), str(url))
         return self._known[known]
 
 
-def of_sdk(told: str, status: int, host: str) -> ArchiverError | None:
+def proxy_error_from_sdk(message: str, status: int, host: str) -> ArchiverError | None:
     """
-    The refusal behind an error of the SDK that *told* of a proxy's URL, or of an http origin's *status*; None where
+    The refusal behind an error of the SDK that *message* of a proxy's URL, or of an http origin's *status*; None where
     the environment names no such proxy. *status* 0: the proxy was not reached.
     """
-    known = [read_proxy(variable_of(scheme), url) for scheme, url in getproxies().items() if scheme in PORTS]
-    named = [proxy for proxy in known if f"{proxy.host}:{proxy.port}" in told] or known
+    known = [
+        read_proxy(environment_variable(scheme), url) for scheme, url in getproxies().items() if scheme in DEFAULT_PORTS
+    ]
+    named = [proxy for proxy in known if f"{proxy.host}:{proxy.port}" in message] or known
     if not named:
         return None
-    return named[0].refusal(status, host) if status else Interrupted(f"{named[0]} can't be connected to")
+    return named[0].refusal(status, host) if status else TransferInterrupted(f"{named[0]} can't be connected to")
 
 
-def variable_of(scheme: str) -> str:
+def environment_variable(scheme: str) -> str:
     """The name of the environment variable that names the proxy for *scheme*."""
     name = f"{scheme}_proxy"
     if os.environ.get(name):
@@ -165,18 +175,20 @@ def variable_of(scheme: str) -> str:
 
 
 def read_proxy(variable: str, url: str) -> Proxy:
-    """The proxy at *url*, the value of *variable*. Raises ConfigurationFault, which does not quote it."""
+    """The proxy at *url*, the value of *variable*. Raises ConfigurationError, which does not quote it."""
     scheme, _, rest = url.partition("://") if "://" in url else ("http", "", url.removeprefix("//"))
     try:
         parts = urlsplit(f"//{rest}")
-        port = parts.port or PORTS.get(scheme.lower(), 0)
+        port = parts.port or DEFAULT_PORTS.get(scheme.lower(), 0)
     except ValueError:
-        raise ConfigurationFault(f"{variable}: it has no port that can be used: write http://HOST:PORT") from None
-    if scheme.lower() not in PORTS:
-        told = f"{variable}: proxies of the kind {scheme[:20]!a} are not spoken to: write http://HOST:PORT, or unset it"
-        raise ConfigurationFault(told)
+        raise ConfigurationError(f"{variable}: it has no port that can be used: write http://HOST:PORT") from None
+    if scheme.lower() not in DEFAULT_PORTS:
+        message = (
+            f"{variable}: proxies of the kind {scheme[:20]!a} are not spoken to: write http://HOST:PORT, or unset it"
+        )
+        raise ConfigurationError(message)
     if not parts.hostname:
-        raise ConfigurationFault(f"{variable}: it names no host: write http://HOST:PORT")
+        raise ConfigurationError(f"{variable}: it names no host: write http://HOST:PORT")
     authorization = ""
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -14,7 +14,7 @@ class Sink:
         self.capacity = sum(view.nbytes for view in self._views)
         self.filled = 0
 
-    def room(self) -> memoryview:
+    def free_space(self) -> memoryview:
         """Where the next bytes go; empty only when everything is filled."""
         if not self._views:
             return memoryview(b"")
@@ -30,11 +30,11 @@ class Sink:
 
     def put(self, data: memoryview) -> int:
         """Copy as much of *data* as fits; return how much."""
-        done = 0
-        while done < len(data) and self._views:
-            room = self.room()
-            count = min(len(room), len(data) - done)
-            room[:count] = data[done : done + count]
+        copied = 0
+        while copied < len(data) and self._views:
+            free_space = self.free_space()
+            count = min(len(free_space), len(data) - copied)
+            free_space[:count] = data[copied : copied + count]
             self.advance(count)
-            done += count
-        return done
+            copied += count
+        return copied

@@ -2,7 +2,7 @@
 
 import ssl
 
-from archiver.errors import ConfigurationFault
+from archiver.errors import ConfigurationError
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
 _ADVICE = {
@@ -14,7 +14,7 @@ _ADVICE = {
 _UNKNOWN_ISSUER = "set AWS_CA_BUNDLE to a file (PEM) with the certificate of its issuer"
 
 
-def refused(host: str, error: ssl.SSLCertVerificationError) -> ConfigurationFault:
+def certificate_error(host: str, error: ssl.SSLCertVerificationError) -> ConfigurationError:
     """What is wrong with the certificate that *host* showed, and what to set."""
     advice = _ADVICE.get(error.verify_code, _UNKNOWN_ISSUER)
-    return ConfigurationFault(f"no connection to {host}: certificate refused: {error.verify_message}; {advice}")
+    return ConfigurationError(f"no connection to {host}: certificate refused: {error.verify_message}; {advice}")

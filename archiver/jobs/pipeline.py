@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from archiver.core.draft import Draft, Rules, draft_archive
+from archiver.core.draft import ArchiveRules, Draft, draft_archive
 from archiver.core.locations import content_disposition
 from archiver.core.messages import (
     Archive,
@@ -22,17 +22,17 @@ from archiver.core.messages import (
     parse_request,
     success_answer,
 )
-from archiver.errors import ArchiverError, ConfigurationFault, LeaseLost, Rejected, Temporary
-from archiver.jobs.archive import Builder, Built, decided
-from archiver.jobs.identity import Identity
-from archiver.jobs.progress import reported
-from archiver.ports import Done, Links, Message, MessageSource, Note, Notifier, ObjectStore, Target
+from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, Rejected, TransientError
+from archiver.jobs.archive import Builder, BuildResult, run_offloaded_if_large
+from archiver.jobs.identity import JobIdentity
+from archiver.jobs.progress import reporting_progress
+from archiver.ports import JobSuccess, Links, Message, MessageSource, Notifier, ObjectStore, OutgoingMessage, Target
 from archiver.stages.progress import Progress
-from archiver.stages.retry import patiently
+from archiver.stages.retry import retry_transient
 
 log = structlog.get_logger(__name__)
 
-OLDER_THAN_ANY_LEASE = timedelta(hours=13)  # SQS keeps a message in flight for twelve
+MIN_ABANDONED_AGE = timedelta(hours=13)  # SQS keeps a message in flight for twelve
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Pipeline:
 
     def __init__(
         self,
-        rules: Rules,
+        rules: ArchiveRules,
         builder: Builder,
         *,
         queue_arn: str,
@@ -66,30 +66,30 @@ class Pipeline:
         self._answers = answers
         self._links = links
 
-    async def run(self, message: Message, confirm: Callable[[], None]) -> Done:
+    async def run(self, message: Message, confirm: Callable[[], None]) -> JobSuccess:
         """
         From the message to its answer. *confirm* raises LeaseLost once the message may be someone else's.
 
         Raises any ArchiverError.
         """
         job = self._identity(message)
-        request, draft = await decided(len(message.body) // 100, self._read, message.body)
+        request, draft = await run_offloaded_if_large(len(message.body) // 100, self._read, message.body)
         disposition = content_disposition(request.archive_name, self._rules.file_prefix, message.sent_at)
         target, progress = Target(job.key, disposition, message_id=message.id), Progress()
 
-        async with reported(self._told(request), job, progress, confirm):
+        async with reporting_progress(self._progress_notifier(request), job, progress, confirm):
             built = await self._builder.build(draft, target, confirm, progress)
 
-        await self._announce(job, built, confirm)
-        await self._tidy(job.key)  # the archive is there: no upload of its key has any business left
-        return Done(built.outcome.status, built.outcome.files, built.stored.size, job.key, built.reused)
+        await self._send_success(job, built, confirm)
+        await self._abort_leftover_uploads(job.key)  # the archive is there: no upload of its key has any business left
+        return JobSuccess(built.outcome.status, built.outcome.files, built.stored.size, job.key, built.reused)
 
     def _read(self, body: str) -> tuple[Request, Draft]:
         request = parse_request(body)
         # The draft has all that is needed of the files: 70,000 of them, held twice for the whole job, take 30 MiB.
         return request.model_copy(update={"files": ()}), draft_archive(request, self._rules)
 
-    def _told(self, request: Request) -> Notifier | None:
+    def _progress_notifier(self, request: Request) -> Notifier | None:
         """Who is told how the job goes: nobody, unless the settings or the request want it."""
         return self._answers.progress or (self._answers.success if request.progress else None)
 
@@ -100,9 +100,9 @@ class Pipeline:
             confirm()
             await self._source.reject(message, rejected)
 
-        await patiently(send)
+        await retry_transient(send)
 
-    async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+    async def send_failure(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
         job = self._identity(message)
         await self._answer(
             job,
@@ -112,17 +112,17 @@ class Pipeline:
             confirm,
         )
         # Another message of the same job may be building right now: only what is older than any lease is nobody's.
-        await self._tidy(job.key, datetime.now(UTC) - OLDER_THAN_ANY_LEASE)
+        await self._abort_leftover_uploads(job.key, datetime.now(UTC) - MIN_ABANDONED_AGE)
 
-    def identify(self, message: Message) -> str | None:
+    def read_job_id(self, message: Message) -> str | None:
         return job_id_of(message.body)
 
-    def _identity(self, message: Message) -> Identity:
-        return Identity.of(message, self._rules, self._queue_arn)
+    def _identity(self, message: Message) -> JobIdentity:
+        return JobIdentity.of(message, self._rules, self._queue_arn)
 
     # Afterwards
 
-    async def _announce(self, job: Identity, built: Built, confirm: Callable[[], None]) -> None:
+    async def _send_success(self, job: JobIdentity, built: BuildResult, confirm: Callable[[], None]) -> None:
         if self._answers.success is None:
             log.info("answer.skipped", reason="SQS_DESTINATION_QUEUE is not set")
         stored, outcome = built.stored, built.outcome
@@ -148,7 +148,7 @@ class Pipeline:
 
     async def _answer(
         self,
-        job: Identity,
+        job: JobIdentity,
         status: Status,
         notifier: Notifier | None,
         write: Callable[[int], str],
@@ -156,27 +156,27 @@ class Pipeline:
     ) -> None:
         """Send the answer to *notifier*, whatever it takes; and to whom progress is told, if that goes well."""
         if notifier is not None:
-            await self._send(notifier, job.note(status, notifier, write), confirm)
-        watcher = self._answers.progress
-        if watcher is None or watcher is notifier:
+            await self._send(notifier, job.answer(status, notifier, write), confirm)
+        progress_notifier = self._answers.progress
+        if progress_notifier is None or progress_notifier is notifier:
             return
         try:
-            await self._send(watcher, job.note(status, watcher, write), confirm)
+            await self._send(progress_notifier, job.answer(status, progress_notifier, write), confirm)
         except LeaseLost:
             raise
         except ArchiverError as error:  # who watches is told as far as can be; the job does not depend on it
             log.warning("progress.unsent", reason=str(error), status=status)
 
-    async def _send(self, notifier: Notifier, note: Note, confirm: Callable[[], None]) -> None:
+    async def _send(self, notifier: Notifier, note: OutgoingMessage, confirm: Callable[[], None]) -> None:
         async def send() -> None:
             confirm()
             await notifier.send(note)
 
-        await patiently(send)
+        await retry_transient(send)
 
-    async def _tidy(self, key: str, before: datetime | None = None) -> None:
+    async def _abort_leftover_uploads(self, key: str, before: datetime | None = None) -> None:
         """Abort uploads of *key* that were left behind. A failure here is no failure of the job."""
         try:
-            await self._store.sweep(key, before)
-        except (Temporary, ConfigurationFault) as error:
+            await self._store.abort_uploads(key, before)
+        except (TransientError, ConfigurationError) as error:
             log.warning("upload.unswept", key=key, reason=str(error))

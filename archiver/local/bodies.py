@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
-BLOCK = 1024 * 1024
+BLOCK_SIZE = 1024 * 1024
 
 # What else a query holds (a version, a part, another header) is moto's to answer.
 _SIGNATURES = frozenset({"AWSAccessKeyId", "Signature", "Expires", "x-id", "x-amz-security-token"})
@@ -23,7 +23,7 @@ Headers = list[tuple[str, str]]
 App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
-class Stored(Protocol):
+class StoredObject(Protocol):
     """moto's FakeKey, as far as it is looked at."""
 
     lock: Any
@@ -36,7 +36,7 @@ class Stored(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HeadResponse:
     """What moto said to HEAD."""
 
     status: int
@@ -47,12 +47,14 @@ class Answer:
         return next((value for key, value in self.headers if key.lower() == name), "")
 
 
-class Bodies:
-    """*app*, with the bodies of objects read from *find*, which has what moto stores under a bucket and a key."""
+class BodyMiddleware:
+    """
+    *app*, with the bodies of objects read from *find_object*, which has what moto stores under a bucket and a key.
+    """
 
-    def __init__(self, app: App, find: Callable[[str, str], Stored | None]) -> None:
+    def __init__(self, app: App, find_object: Callable[[str, str], StoredObject | None]) -> None:
         self._app = app
-        self._find = find
+        self._find_object = find_object
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         stored = self._stored(environ) if _is_plain(environ) else None
@@ -62,22 +64,22 @@ class Bodies:
         if environ["REQUEST_METHOD"] == "HEAD":
             start_response(answer.line, answer.headers)
             return []
-        span = _span(answer, stored)
-        if span is None:
+        byte_range = _byte_range(answer, stored)
+        if byte_range is None:
             return self._app(environ, start_response)
         start_response(answer.line, answer.headers)
-        return _blocks(stored, *span)
+        return _read_blocks(stored, *byte_range)
 
-    def _stored(self, environ: Environ) -> Stored | None:
+    def _stored(self, environ: Environ) -> StoredObject | None:
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "replace")  # PEP 3333
         bucket, _, key = path.removeprefix("/").partition("/")
-        return self._find(bucket, key) if key else None
+        return self._find_object(bucket, key) if key else None
 
-    def _head(self, environ: Environ, stored: Stored) -> Answer:
-        told: list[Answer] = []
+    def _head(self, environ: Environ, stored: StoredObject) -> HeadResponse:
+        responses: list[HeadResponse] = []
 
         def start_response(line: str, headers: Headers, _: object = None) -> Callable[[bytes], object]:
-            told.append(Answer(int(line.partition(" ")[0]), line, _of_parts(headers, stored)))
+            responses.append(HeadResponse(int(line.partition(" ")[0]), line, _with_parts_checksum(headers, stored)))
             return lambda _: None
 
         body = self._app({**environ, "REQUEST_METHOD": "HEAD"}, start_response)
@@ -85,7 +87,7 @@ class Bodies:
             pass
         if (close := getattr(body, "close", None)) is not None:
             close()
-        return told[0]
+        return responses[0]
 
 
 def _is_plain(environ: Mapping[str, Any]) -> bool:
@@ -95,17 +97,17 @@ def _is_plain(environ: Mapping[str, Any]) -> bool:
     return environ["REQUEST_METHOD"] in ("GET", "HEAD") and names == signed and "HTTP_ORIGIN" not in environ
 
 
-def _of_parts(headers: Headers, stored: Stored) -> Headers:
+def _with_parts_checksum(headers: Headers, stored: StoredObject) -> Headers:
     """*headers* with a checksum of parts told as one, as GET does."""
     kind, name = stored.checksum_type, f"x-amz-checksum-{stored.checksum_algorithm}".lower()
-    if kind is None or not any(told.lower() == name for told, _ in headers):
+    if kind is None or not any(key.lower() == name for key, _ in headers):
         return headers
     end = f"-{stored.checksum_parts}" if kind == "COMPOSITE" else ""
-    mended = [(told, value + end if told.lower() == name else value) for told, value in headers]
-    return [*mended, ("x-amz-checksum-type", kind)]
+    fixed = [(key, value + end if key.lower() == name else value) for key, value in headers]
+    return [*fixed, ("x-amz-checksum-type", kind)]
 
 
-def _span(answer: Answer, stored: Stored) -> tuple[int, int] | None:
+def _byte_range(answer: HeadResponse, stored: StoredObject) -> tuple[int, int] | None:
     """First byte and count of what *answer* promises of *stored*; None where it is of something else."""
     if answer.header("etag") != stored.etag:
         return None  # it was replaced meanwhile
@@ -117,7 +119,7 @@ def _span(answer: Answer, stored: Stored) -> tuple[int, int] | None:
     return None
 
 
-def _blocks(stored: Stored, start: int, count: int) -> Iterator[bytes]:
+def _read_blocks(stored: StoredObject, start: int, count: int) -> Iterator[bytes]:
     """
     *count* bytes from *start* on. One that is overwritten meanwhile is closed by moto: the answer is cut short then.
     """
@@ -125,7 +127,7 @@ def _blocks(stored: Stored, start: int, count: int) -> Iterator[bytes]:
     while start < end:
         with stored.lock:
             stored._value_buffer.seek(start)  # noqa: SLF001 - its `value` is a copy of the whole
-            block = stored._value_buffer.read(min(BLOCK, end - start))  # noqa: SLF001
+            block = stored._value_buffer.read(min(BLOCK_SIZE, end - start))  # noqa: SLF001
         if not block:
             return
         yield block

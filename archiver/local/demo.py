@@ -15,16 +15,16 @@ from typing import Any
 
 from archiver.app import serve
 from archiver.local.embedded import INPUT_QUEUE, OUTPUT_QUEUE, SOURCE_BUCKET, EmbeddedAws, LocalError, embedded_aws
-from archiver.local.samples import PICTURES, drawn, sample
+from archiver.local.samples import PICTURES, draw_picture, read_sample
 from archiver.settings import load_settings
 from archiver.stages.progress import Progress
 from archiver.stages.verify import verify
 from archiver.telemetry.logs import configure_logs
 
-DRAWN = 200
-SERIES = 50  # drawn pictures in one folder of the archive
-PATIENCE = 60.0  # seconds until an answer
-SHOWN = 3  # paths of the archive that are printed
+DRAWN_COUNT = 200
+PICTURES_PER_FOLDER = 50  # drawn pictures in one folder of the archive
+ANSWER_TIMEOUT = 60.0  # seconds until an answer
+MAX_PRINTED_PATHS = 3  # paths of the archive that are printed
 
 _DEMO_SETTINGS = {"SQS_WAIT_SECONDS": "1"}  # nobody waits five seconds for the end of a long poll
 
@@ -48,9 +48,10 @@ class Picture:
 
 def pictures() -> list[Picture]:
     """What the demo archives: the shipped pictures, then the drawn ones in folders of 50."""
-    shipped = [Picture(f"uploads/{name}", "photos", sample(name)) for name in PICTURES]
+    shipped = [Picture(f"uploads/{name}", "photos", read_sample(name)) for name in PICTURES]
     return shipped + [
-        Picture(f"uploads/drawn-{n:03}.png", f"drawn/series {n // SERIES + 1}", drawn(n)) for n in range(DRAWN)
+        Picture(f"uploads/drawn-{n:03}.png", f"drawn/series {n // PICTURES_PER_FOLDER + 1}", draw_picture(n))
+        for n in range(DRAWN_COUNT)
     ]
 
 
@@ -65,12 +66,12 @@ def run_demo(*, verbose: bool = False) -> int:
     began = monotonic()
     try:
         with embedded_aws() as aws:
-            _say("AWS", f"an S3 and an SQS in this process, {aws.endpoint}, up in {monotonic() - began:.1f} s")
-            asyncio.run(take_round(aws, pictures()))
+            _print_step("AWS", f"an S3 and an SQS in this process, {aws.endpoint}, up in {monotonic() - began:.1f} s")
+            asyncio.run(run_round(aws, pictures()))
     except (LocalError, DemoError) as problem:
         sys.stderr.write(f"{log.getvalue()}demo: {problem}\n")
         return 1
-    _say("done", f"{monotonic() - began:.1f} s in all, exit code 0")
+    _print_step("done", f"{monotonic() - began:.1f} s in all, exit code 0")
     return 0
 
 
@@ -93,7 +94,7 @@ def check(body: bytes, expected: Mapping[str, bytes]) -> list[str]:
     return list(found)
 
 
-class _Downloaded:
+class _DownloadedArchive:
     """The archive in memory, for `archiver verify`'s own judgement."""
 
     def __init__(self, body: bytes) -> None:
@@ -104,32 +105,34 @@ class _Downloaded:
         into[:] = self._body[start : start + len(into)]
 
 
-async def take_round(aws: EmbeddedAws, album: list[Picture]) -> None:
+async def run_round(aws: EmbeddedAws, album: list[Picture]) -> None:
     total = sum(len(picture.content) for picture in album)
     await asyncio.to_thread(_upload, aws, album)
-    kinds = f"{len(PICTURES)} pictures and {DRAWN} drawn ones"
-    _say("sources", f"{len(album)} objects, {total:,} bytes, in s3://{SOURCE_BUCKET}: {kinds}")
+    kinds = f"{len(PICTURES)} pictures and {DRAWN_COUNT} drawn ones"
+    _print_step("sources", f"{len(album)} objects, {total:,} bytes, in s3://{SOURCE_BUCKET}: {kinds}")
     began = monotonic()
-    answer = await _answer(aws, album)
+    answer = await _run_job(aws, album)
     if answer.get("status") != "succeeded":
         raise DemoError(f"the answer is {json.dumps(answer)}")
     archive, link = answer["archive"], answer["substitutions"]["archiver_URL"]
-    _say("answer", f"{answer['status']} after {monotonic() - began:.1f} s, metadata {json.dumps(answer['metadata'])}")
-    _say(
+    _print_step(
+        "answer", f"{answer['status']} after {monotonic() - began:.1f} s, metadata {json.dumps(answer['metadata'])}"
+    )
+    _print_step(
         "archive",
         f"{archive['files']} files, {archive['size']:,} bytes, {archive['size'] - total:,} of them the zip's own",
     )
-    _say("link", link)
+    _print_step("link", link)
     began = monotonic()
     body = await asyncio.to_thread(_download, link)
-    _say("download", f"{len(body):,} bytes in {monotonic() - began:.2f} s")
+    _print_step("download", f"{len(body):,} bytes in {monotonic() - began:.2f} s")
     paths = check(body, {picture.path: picture.content for picture in album})
-    _say("listing", f"{', '.join(paths[:SHOWN])} … {paths[-1]}")
-    _say("check", f"every CRC is right; all {len(paths)} files are equal to their objects, byte for byte")
-    report = await verify(_Downloaded(body), int(archive["crc32"], 16), deep=False, progress=Progress())
+    _print_step("listing", f"{', '.join(paths[:MAX_PRINTED_PATHS])} … {paths[-1]}")
+    _print_step("check", f"every CRC is right; all {len(paths)} files are equal to their objects, byte for byte")
+    report = await verify(_DownloadedArchive(body), int(archive["crc32"], 16), deep=False, progress=Progress())
     if report.problems:
         raise DemoError("; ".join(report.problems))
-    _say("verify", report.proof)
+    _print_step("verify", report.proof)
 
 
 def _upload(aws: EmbeddedAws, album: list[Picture]) -> None:
@@ -138,7 +141,7 @@ def _upload(aws: EmbeddedAws, album: list[Picture]) -> None:
             s3.put_object(Bucket=SOURCE_BUCKET, Key=picture.key, Body=picture.content)
 
 
-async def _answer(aws: EmbeddedAws, album: list[Picture]) -> dict[str, Any]:
+async def _run_job(aws: EmbeddedAws, album: list[Picture]) -> dict[str, Any]:
     """Start a worker, send it the request, wait for what it says, stop it."""
     files = [{"source": picture.key, "destination": f"{picture.folder}/"} for picture in album]
     request = json.dumps({"job_id": f"demo-{token_hex(4)}", "files": files, "metadata": {"from": "archiver demo"}})
@@ -149,17 +152,19 @@ async def _answer(aws: EmbeddedAws, album: list[Picture]) -> dict[str, Any]:
             worker = tasks.create_task(serve(settings, stop), name="worker")
             try:
                 await asyncio.to_thread(sqs.send_message, QueueUrl=aws.queue_url(INPUT_QUEUE), MessageBody=request)
-                _say("request", f"{len(request):,} bytes on {INPUT_QUEUE}; the worker takes it from here")
-                deadline = monotonic() + PATIENCE
+                _print_step("request", f"{len(request):,} bytes on {INPUT_QUEUE}; the worker takes it from here")
+                deadline = monotonic() + ANSWER_TIMEOUT
                 while not worker.done() and monotonic() < deadline:
-                    if (answer := await asyncio.to_thread(_take, sqs, aws.queue_url(OUTPUT_QUEUE))) is not None:
+                    if (
+                        answer := await asyncio.to_thread(_receive_answer, sqs, aws.queue_url(OUTPUT_QUEUE))
+                    ) is not None:
                         return answer
             finally:
                 stop.set()
     raise DemoError(f"no answer came (the worker's exit code is {worker.result()})")
 
 
-def _take(sqs: Any, url: str) -> dict[str, Any] | None:
+def _receive_answer(sqs: Any, url: str) -> dict[str, Any] | None:
     for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", ()):
         sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         answer: dict[str, Any] = json.loads(message["Body"])
@@ -168,11 +173,11 @@ def _take(sqs: Any, url: str) -> dict[str, Any] | None:
 
 
 def _download(link: str) -> bytes:
-    with urllib.request.urlopen(link, timeout=PATIENCE) as response:  # noqa: S310 - our own server's http link
+    with urllib.request.urlopen(link, timeout=ANSWER_TIMEOUT) as response:  # noqa: S310 - our own server's http link
         body: bytes = response.read()
     return body
 
 
-def _say(what: str, text: str) -> None:
+def _print_step(what: str, text: str) -> None:
     sys.stdout.write(f"{what:<9} {text}\n")
     sys.stdout.flush()

@@ -17,8 +17,8 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from archiver.local.bodies import Bodies
-from archiver.local.samples import sample
+from archiver.local.bodies import BodyMiddleware
+from archiver.local.samples import read_sample
 
 ACCOUNT = "000000000000"  # LocalStack's account: queue URLs are the same with either
 INPUT_QUEUE = "input-queue"
@@ -28,18 +28,18 @@ SOURCE_BUCKET = "source-images"
 ARCHIVE_BUCKET = "zip-storage"
 SAMPLE_KEY = "source.jpg"
 MAX_RECEIVES = 5
-RETENTION = str(14 * 24 * 3600)  # seconds that dead letters are kept
+DLQ_RETENTION_SECONDS = str(14 * 24 * 3600)  # seconds that dead letters are kept
 
-_READ = ["s3:GetObject", "s3:HeadObject"]  # moto has an action of its own for HEAD
-_ANYONE_MAY_READ = {
+_READ_ACTIONS = ["s3:GetObject", "s3:HeadObject"]  # moto has an action of its own for HEAD
+_PUBLIC_READ_POLICY = {
     "Version": "2012-10-17",
     "Statement": [
-        {"Effect": "Allow", "Principal": "*", "Action": _READ, "Resource": f"arn:aws:s3:::{ARCHIVE_BUCKET}/*"}
+        {"Effect": "Allow", "Principal": "*", "Action": _READ_ACTIONS, "Resource": f"arn:aws:s3:::{ARCHIVE_BUCKET}/*"}
     ],
 }
 
 # Nobody's profile, instance role, other account or proxy.
-_NOTHING_ELSE = {
+_ISOLATED_ENVIRONMENT = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -102,13 +102,13 @@ def embedded_aws(port: int = 0) -> Iterator[EmbeddedAws]:
     Inside, the process environment holds no `AWS_*` variable but ours.
     Raises LocalError without moto, or on a taken port.
     """
-    with ExitStack() as undo:
-        listener = undo.enter_context(closing(_listen(port)))
+    with ExitStack() as stack:
+        listener = stack.enter_context(closing(_listen(port)))
         environment = local_environment(listener.getsockname()[1])
-        undo.enter_context(_process_environment(environment))
-        undo.enter_context(_serving(listener))
+        stack.enter_context(_process_environment(environment))
+        stack.enter_context(_run_server(listener))
         aws = EmbeddedAws(environment["AWS_ENDPOINT_URL"], environment)
-        _fill(aws)
+        _create_resources(aws)
         yield aws
 
 
@@ -132,7 +132,7 @@ def _process_environment(environment: Mapping[str, str]) -> Iterator[None]:
         if name.startswith("AWS_"):
             del os.environ[name]
     os.environ.update({name: value for name, value in environment.items() if name.startswith("AWS_")})
-    os.environ.update(_NOTHING_ELSE)
+    os.environ.update(_ISOLATED_ENVIRONMENT)
     try:
         yield
     finally:
@@ -141,7 +141,7 @@ def _process_environment(environment: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _serving(listener: socket.socket) -> Iterator[None]:
+def _run_server(listener: socket.socket) -> Iterator[None]:
     try:
         from moto.moto_server.werkzeug_app import (  # noqa: PLC0415 - an extra, and two seconds of imports
             DomainDispatcherApplication,
@@ -161,7 +161,7 @@ def _serving(listener: socket.socket) -> Iterator[None]:
     server = make_server(
         "127.0.0.1",
         0,
-        Bodies(DomainDispatcherApplication(create_backend_app), _stored),
+        BodyMiddleware(DomainDispatcherApplication(create_backend_app), _find_object),
         threaded=True,
         request_handler=QuietHandler,
         fd=listener.fileno(),
@@ -178,7 +178,7 @@ def _serving(listener: socket.socket) -> Iterator[None]:
         server.server_close()
 
 
-def _stored(bucket: str, key: str) -> Any:
+def _find_object(bucket: str, key: str) -> Any:
     from moto.s3.models import s3_backends  # noqa: PLC0415 - as above
 
     buckets = s3_backends[ACCOUNT]["aws"].buckets
@@ -186,14 +186,14 @@ def _stored(bucket: str, key: str) -> Any:
     return found if hasattr(found, "_value_buffer") else None  # none of what was deleted
 
 
-def _fill(aws: EmbeddedAws) -> None:
+def _create_resources(aws: EmbeddedAws) -> None:
     """Queues, dead-letter queues, buckets and the sample object of the README."""
     with closing(aws.client("sqs")) as sqs, closing(aws.client("s3")) as s3:
         for name in (INPUT_QUEUE, OUTPUT_QUEUE):
-            dead = sqs.create_queue(QueueName=f"{name}-dlq", Attributes={"MessageRetentionPeriod": RETENTION})[
-                "QueueUrl"
-            ]
-            arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+            dlq_url = sqs.create_queue(
+                QueueName=f"{name}-dlq", Attributes={"MessageRetentionPeriod": DLQ_RETENTION_SECONDS}
+            )["QueueUrl"]
+            arn = sqs.get_queue_attributes(QueueUrl=dlq_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
             redrive = {"deadLetterTargetArn": arn, "maxReceiveCount": MAX_RECEIVES}
             sqs.create_queue(QueueName=name, Attributes={"RedrivePolicy": json.dumps(redrive)})
         sqs.create_queue(QueueName=PROGRESS_QUEUE)
@@ -203,5 +203,5 @@ def _fill(aws: EmbeddedAws) -> None:
         rule |= {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
         s3.put_bucket_lifecycle_configuration(Bucket=ARCHIVE_BUCKET, LifecycleConfiguration={"Rules": [rule]})
         # Links work without a signature, as they do through a content delivery network.
-        s3.put_bucket_policy(Bucket=ARCHIVE_BUCKET, Policy=json.dumps(_ANYONE_MAY_READ))
-        s3.put_object(Bucket=SOURCE_BUCKET, Key=SAMPLE_KEY, Body=sample(SAMPLE_KEY), ContentType="image/jpeg")
+        s3.put_bucket_policy(Bucket=ARCHIVE_BUCKET, Policy=json.dumps(_PUBLIC_READ_POLICY))
+        s3.put_object(Bucket=SOURCE_BUCKET, Key=SAMPLE_KEY, Body=read_sample(SAMPLE_KEY), ContentType="image/jpeg")

@@ -20,9 +20,9 @@ from archiver.local.embedded import (
 )
 from archiver.settings import load_settings
 from archiver.telemetry.logs import configure_logs
-from archiver.worker.signals import INTERRUPTED
+from archiver.worker.signals import EXIT_INTERRUPTED
 
-GRACE = 2  # seconds for running jobs
+GRACE_SECONDS = 2  # seconds for running jobs
 
 _GUIDE = """\
 S3 and SQS (embedded, in memory) are on {endpoint}. Ask for an archive from another terminal:
@@ -61,7 +61,7 @@ def send_command(endpoint: str) -> str:
     )
 
 
-def _archiver() -> str:
+def _archiver_command() -> str:
     """How this command is typed here: with its path where the shell would not find it."""
     return "archiver" if shutil.which("archiver") else str(Path(sys.executable).with_name("archiver"))
 
@@ -77,30 +77,30 @@ def run_local(port: int = 4566) -> int:
                 output_url=aws.queue_url(OUTPUT_QUEUE),
                 sample=SAMPLE_KEY,
                 sources=SOURCE_BUCKET,
-                archiver=_archiver(),
+                archiver=_archiver_command(),
             )
             sys.stdout.write(guide)
             sys.stdout.flush()
-            return asyncio.run(_until_signalled(aws))
+            return asyncio.run(_serve_until_signal(aws))
     except LocalError as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
 
 
-async def _until_signalled(aws: EmbeddedAws) -> int:
+async def _serve_until_signal(aws: EmbeddedAws) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
         if stop.is_set():
             sys.stdout.flush()
-            os._exit(INTERRUPTED)  # there is nothing to undo: all that there is, is in the memory of this process
-        sys.stdout.write(f"ending: running jobs have {GRACE} s; Ctrl-C again ends it at once\n")
+            os._exit(EXIT_INTERRUPTED)  # there is nothing to undo: all that there is, is in the memory of this process
+        sys.stdout.write(f"ending: running jobs have {GRACE_SECONDS} s; Ctrl-C again ends it at once\n")
         sys.stdout.flush()
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
     # A short long poll and a short grace: what is waited for is gone with this process anyway.
-    short = {"SQS_WAIT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": str(GRACE)}
-    return await serve(load_settings({**aws.environment, **short}), stop)
+    overrides = {"SQS_WAIT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS)}
+    return await serve(load_settings({**aws.environment, **overrides}), stop)

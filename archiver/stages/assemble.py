@@ -6,7 +6,7 @@ many at once; a large object as ranges cut where the parts are. A part that hold
 that member's CRC-32 is known, so headers carry true values, no data descriptor is needed, and every streaming
 unzipper can read the archive. Parts are uploaded in the order in which they become complete.
 
-Memory: at most `share.guaranteed` + extra buffers of one part each, all out of the one `Budget`.
+Memory: at most `share.guaranteed` + extra buffers of one part each, all out of the one `BufferPool`.
 
 Why this can't deadlock. A job holds a share of three buffers that nobody else can take. Buffers are taken in part
 order, by one runner at a time, and reads are handed out in the archive's order. Say a runner waits for the buffer of
@@ -26,90 +26,92 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from archiver.core.layout import Layout, Piece, Read
-from archiver.core.plan import Pinned
-from archiver.errors import Temporary, first_of
+from archiver.core.layout import Layout, PartSlice, ReadRange
+from archiver.core.plan import ObjectVersion
+from archiver.errors import TransientError, root_cause
 from archiver.ports import StoredArchive
-from archiver.stages.budget import Budget, Share
-from archiver.stages.checksums import crc32, crc32_combine, join
+from archiver.stages.budget import BufferPool, Reservation
+from archiver.stages.checksums import combine_crcs, crc32, crc32_combine
 from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
-from archiver.stages.upload import Upload
+from archiver.stages.upload import ArchiveUpload
 
-GUARANTEED = 3  # buffers; see above
-UPLOADS_AT_ONCE = 4  # parts of one job
+RESERVED_BUFFERS = 3  # buffers; see above
+MAX_CONCURRENT_UPLOADS = 4  # parts of one job
 
 
-MOST_JOINED = 64  # CRCs of pieces of one part
-AT_A_TIME = 1000  # members without a body, for each turn of the event loop
+MAX_CRC_PIECES = 64  # CRCs of pieces of one part
+YIELD_EVERY_MEMBERS = 1000  # members without a body, for each turn of the event loop
 
 
 async def assemble(
-    layout: Layout, budget: Budget, fetcher: Fetcher, upload: Upload, progress: Progress
+    layout: Layout, budget: BufferPool, fetcher: Fetcher, upload: ArchiveUpload, progress: Progress
 ) -> StoredArchive:
     """
     Build the archive that *layout* describes and make it appear through *upload*.
 
-    Raises SourceChanged, Temporary, ArchiveExists, LeaseLost, ConfigurationFault.
+    Raises SourceChanged, TransientError, ArchiveExists, LeaseLost, ConfigurationError.
     """
     size = layout.part_size if layout.parts > 1 else layout.length
-    async with budget.share(size, min(GUARANTEED, layout.parts)) as share:
-        assembly = Assembly(layout, share, fetcher, upload, progress)
+    async with budget.reservation(size, min(RESERVED_BUFFERS, layout.parts)) as reservation:
+        assembly = Assembly(layout, reservation, fetcher, upload, progress)
         try:
             return await assembly.run()
         except BaseExceptionGroup as group:
-            raise first_of(group) from group
+            raise root_cause(group) from group
 
 
 @dataclass(slots=True)
-class _Part:
+class _PartBuffer:
     """
     One part's buffer, and how many bytes of it have not been placed yet. *pieces*: (start, length, CRC-32) of those
     that have, to be joined: reading a whole part once more costs a tenth of all work. None: too many for that to pay.
     """
 
     view: memoryview
-    missing: int
+    remaining: int
     pieces: list[tuple[int, int, int]] | None = field(default_factory=list)
 
-    def place(self, start: int, length: int, crc: int) -> None:
-        self.missing -= length
+    def add_piece(self, start: int, length: int, crc: int) -> None:
+        self.remaining -= length
         if self.pieces is not None:
             self.pieces.append((start, length, crc))
-            if len(self.pieces) > MOST_JOINED:
+            if len(self.pieces) > MAX_CRC_PIECES:
                 self.pieces = None
 
     def crc32(self, size: int) -> int:
-        return crc32(self.view[:size]) if self.pieces is None else join(self.pieces)
+        return crc32(self.view[:size]) if self.pieces is None else combine_crcs(self.pieces)
 
 
 @dataclass(slots=True)
-class _Open:
+class _PartialMember:
     """A member that is read in several ranges: what has come so far."""
 
-    missing: int
+    remaining: int
     crcs: list[tuple[int, int, int]] = field(default_factory=list)  # (start, length, CRC-32)
 
 
 class Assembly:
     """One archive being assembled. `run` once."""
 
-    def __init__(self, layout: Layout, share: Share, fetcher: Fetcher, upload: Upload, progress: Progress) -> None:
+    def __init__(
+        self, layout: Layout, reservation: Reservation, fetcher: Fetcher, upload: ArchiveUpload, progress: Progress
+    ) -> None:
         self._layout = layout
-        self._share = share
+        self._reservation = reservation
         self._fetcher = fetcher
         self._upload = upload
         self._progress = progress
-        self._reads: Iterator[Read] = layout.reads()
-        self._turn = asyncio.Lock()
-        self._parts: dict[int, _Part] = {}
-        self._taken = 0  # parts that have had a buffer
-        self._placed = 0  # members whose turn has come
-        self._open: dict[int, _Open] = {}
+        self._reads: Iterator[ReadRange] = layout.reads()
+        self._order_lock = asyncio.Lock()
+        self._parts: dict[int, _PartBuffer] = {}
+        self._parts_acquired = 0  # parts that have had a buffer
+        self._members_started = 0  # members whose turn has come
+        self._partial: dict[int, _PartialMember] = {}
         self._crcs = array("I", bytes(4 * len(layout.members)))
         self._part_crcs = array("I", bytes(4 * layout.parts))
         self._uploads: asyncio.TaskGroup | None = None
-        self._slots = asyncio.Semaphore(UPLOADS_AT_ONCE)
+        self._upload_slots = asyncio.Semaphore(MAX_CONCURRENT_UPLOADS)
 
     async def run(self) -> StoredArchive:
         async with asyncio.TaskGroup() as self._uploads:
@@ -130,76 +132,78 @@ class Assembly:
 
     async def _run_reads(self) -> None:
         while True:
-            async with self._turn:
+            async with self._order_lock:
                 read = next(self._reads, None)
-                await self._place_empty_members(len(self._layout.members) if read is None else read.member)
+                await self._write_empty_members(len(self._layout.members) if read is None else read.member)
                 if read is None:
                     return
-                self._placed = read.member + 1
-                await self._take_through(read.offset + read.length)
+                self._members_started = read.member + 1
+                await self._acquire_parts_until(read.offset + read.length)
                 views = [self._view(piece) for piece in self._layout.split(read.offset, read.length)]
             await self._receive(read, views)
 
-    async def _place_empty_members(self, before: int) -> None:
+    async def _write_empty_members(self, before: int) -> None:
         """Members without a body are not among the reads: their headers are due when their turn in the order comes."""
-        while self._placed < before:
-            member, self._placed = self._placed, self._placed + 1
-            await self._take_through(self._layout.body_offset(member))
+        while self._members_started < before:
+            member, self._members_started = self._members_started, self._members_started + 1
+            await self._acquire_parts_until(self._layout.body_offset(member))
             self._write_header(member, 0)
-            if not self._placed % AT_A_TIME:
+            if not self._members_started % YIELD_EVERY_MEMBERS:
                 await asyncio.sleep(0)
 
-    async def _take_through(self, end: int) -> None:
+    async def _acquire_parts_until(self, end: int) -> None:
         """Take buffers for all parts that have a byte before *end*, in part order."""
         last = (end - 1) // self._layout.part_size
-        while self._taken <= last:
-            view = await self._share.take()
-            self._parts[self._taken] = _Part(view, self._layout.part_length(self._taken))
-            self._taken += 1
+        while self._parts_acquired <= last:
+            view = await self._reservation.acquire()
+            self._parts[self._parts_acquired] = _PartBuffer(view, self._layout.part_length(self._parts_acquired))
+            self._parts_acquired += 1
 
-    def _view(self, piece: Piece) -> memoryview:
+    def _view(self, piece: PartSlice) -> memoryview:
         return self._parts[piece.part].view[piece.start : piece.start + piece.length]
 
-    async def _receive(self, read: Read, views: list[memoryview]) -> None:
+    async def _receive(self, read: ReadRange, views: list[memoryview]) -> None:
         member = self._layout.members[read.member]
-        whole = read.length == member.size
+        is_whole_member = read.length == member.size
         if isinstance(member.content, bytes):
-            _scatter(member.content[read.start : read.start + read.length], views)
+            _copy_into(member.content[read.start : read.start + read.length], views)
             crcs = [crc32(view) for view in views]
         else:
-            crcs = await self._receive_object(member.content, read, views, member.content.crc32 if whole else None)
+            crcs = await self._receive_object(
+                member.content, read, views, member.content.crc32 if is_whole_member else None
+            )
         self._progress.bytes += read.length
-        crc = crcs[0] if len(crcs) == 1 else _total(crcs, views)
-        if whole:
+        crc = crcs[0] if len(crcs) == 1 else _combine_view_crcs(crcs, views)
+        if is_whole_member:
             self._write_header(read.member, crc)
         else:
-            self._join(read, crc)
+            self._add_range(read, crc)
         for piece, piece_crc in zip(self._layout.split(read.offset, read.length), crcs, strict=True):
-            self._filled(piece, piece_crc)
+            self._on_bytes_placed(piece, piece_crc)
 
     async def _receive_object(
-        self, pinned: Pinned, read: Read, views: list[memoryview], expected: int | None
+        self, pinned: ObjectVersion, read: ReadRange, views: list[memoryview], expected: int | None
     ) -> list[int]:
         """The CRC-32 of each view."""
         for _ in range(2):  # bytes that went wrong on the way may come right the second time
             await self._fetcher.read(pinned, read.start, views)
             crcs = [crc32(view) for view in views]
-            if expected is None or _total(crcs, views) == expected:
+            if expected is None or _combine_view_crcs(crcs, views) == expected:
                 return crcs
-        raise Temporary(f"{pinned.location}: the bytes received do not have the object's CRC-32")
+        raise TransientError(f"{pinned.location}: the bytes received do not have the object's CRC-32")
 
-    def _join(self, read: Read, crc: int) -> None:
+    def _add_range(self, read: ReadRange, crc: int) -> None:
         """Note one range of a large member; with the last one its CRC is known, and its header can be written."""
         member = self._layout.members[read.member]
-        state = self._open.setdefault(read.member, _Open(member.size))
+        state = self._partial.setdefault(read.member, _PartialMember(member.size))
         state.crcs.append((read.start, read.length, crc))
-        state.missing -= read.length
-        if state.missing:
+        state.remaining -= read.length
+        if state.remaining:
             return
-        del self._open[read.member]
-        total = join(state.crcs)
-        if isinstance(member.content, Pinned) and member.content.crc32 not in (None, total):
-            raise Temporary(f"{member.content.location}: the bytes received do not have the object's CRC-32")
+        del self._partial[read.member]
+        total = combine_crcs(state.crcs)
+        if isinstance(member.content, ObjectVersion) and member.content.crc32 not in (None, total):
+            raise TransientError(f"{member.content.location}: the bytes received do not have the object's CRC-32")
         self._write_header(read.member, total)
 
     # Writing
@@ -214,7 +218,7 @@ class Assembly:
         for block in self._layout.directory(self._crcs):
             done = 0
             for piece in self._layout.split(offset, len(block)):
-                await self._take_through(offset + done + piece.length)
+                await self._acquire_parts_until(offset + done + piece.length)
                 self._write(offset + done, block[done : done + piece.length])
                 done += piece.length
             offset += len(block)
@@ -227,33 +231,33 @@ class Assembly:
             bytes_of_piece = data[done : done + piece.length]
             self._view(piece)[:] = bytes_of_piece
             done += piece.length
-            self._filled(piece, crc32(bytes_of_piece))
+            self._on_bytes_placed(piece, crc32(bytes_of_piece))
 
-    def _filled(self, piece: Piece, crc: int) -> None:
+    def _on_bytes_placed(self, piece: PartSlice, crc: int) -> None:
         number, part = piece.part, self._parts[piece.part]
-        part.place(piece.start, piece.length, crc)
-        if part.missing:
+        part.add_piece(piece.start, piece.length, crc)
+        if part.remaining:
             return
         size = self._layout.part_length(number)
         self._part_crcs[number] = part.crc32(size)
         if self._layout.parts > 1 and self._uploads is not None:
-            self._uploads.create_task(self._send(number, part.view, size), name=f"assemble.part.{number + 1}")
+            self._uploads.create_task(self._upload_part(number, part.view, size), name=f"assemble.part.{number + 1}")
 
-    async def _send(self, number: int, view: memoryview, size: int) -> None:
-        async with self._slots:
-            await self._upload.part(number + 1, view[:size], self._part_crcs[number])
+    async def _upload_part(self, number: int, view: memoryview, size: int) -> None:
+        async with self._upload_slots:
+            await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])
         del self._parts[number]
-        self._share.give(view)
+        self._reservation.release(view)
 
 
-def _scatter(data: bytes, views: list[memoryview]) -> None:
+def _copy_into(data: bytes, views: list[memoryview]) -> None:
     done = 0
     for view in views:
         view[:] = data[done : done + len(view)]
         done += len(view)
 
 
-def _total(crcs: list[int], views: list[memoryview]) -> int:
+def _combine_view_crcs(crcs: list[int], views: list[memoryview]) -> int:
     total = crcs[0]
     for crc, view in zip(crcs[1:], views[1:], strict=True):
         total = crc32_combine(total, crc, len(view))

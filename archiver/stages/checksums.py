@@ -12,7 +12,7 @@ def crc32(data: memoryview | bytes) -> int:
     return isal_zlib.crc32(data)
 
 
-def join(pieces: Sequence[tuple[int, int, int]]) -> int:
+def combine_crcs(pieces: Sequence[tuple[int, int, int]]) -> int:
     """The CRC-32 of bytes that came as *pieces*, (start, length, CRC-32) each, in whatever order, without a gap."""
     total = 0
     for _, length, crc in sorted(pieces):

@@ -8,7 +8,7 @@ stream. The thread is ours because stream-zip is sync, and because asyncio's def
 archives waiting in it for bytes that wait for a name would wait for ever. Leaving `deflate` ends the thread, whatever
 ends the block.
 
-Memory: three buffers of one part each, out of the one `Budget`: one is cut into chunks that are read ahead, two are
+Memory: three buffers of one part each, out of the one `BufferPool`: one is cut into chunks that are read ahead, two are
 parts, of which one is filled while the other is sent.
 """
 
@@ -20,49 +20,49 @@ from queue import SimpleQueue
 
 from stream_zip import MemberFile, stream_zip
 
-from archiver.core.layout import longest_compressed, part_size_for
-from archiver.core.plan import Member, Pinned
-from archiver.core.zip_end import TAIL, read_end
-from archiver.errors import Temporary, first_of
+from archiver.core.layout import max_compressed_size, part_size_for
+from archiver.core.plan import Member, ObjectVersion
+from archiver.core.zip_end import TAIL_LENGTH, read_end_record
+from archiver.errors import TransientError, root_cause
 from archiver.ports import StoredArchive
-from archiver.stages.budget import Budget
+from archiver.stages.budget import BufferPool
 from archiver.stages.checksums import crc32, crc32_combine
 from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
-from archiver.stages.upload import Upload
+from archiver.stages.upload import ArchiveUpload
 from archiver.stages.zip_methods import zip_method
 
-CHUNKS = 8  # of one part's size together: 1 MiB each where parts are 8 MiB
-MODE = 0o100644
+READ_AHEAD_CHUNKS = 8  # of one part's size together: 1 MiB each where parts are 8 MiB
+FILE_MODE = 0o100644
 
 
 async def deflate(
-    members: Sequence[Member], budget: Budget, fetcher: Fetcher, upload: Upload, progress: Progress
+    members: Sequence[Member], budget: BufferPool, fetcher: Fetcher, upload: ArchiveUpload, progress: Progress
 ) -> StoredArchive:
     """
     Build a zip of *members*, those marked compressed and the others stored, and make it appear through *upload*.
 
-    Raises SourceChanged, Temporary, ArchiveExists, LeaseLost, ConfigurationFault; Rejected (`too_large`).
+    Raises SourceChanged, TransientError, ArchiveExists, LeaseLost, ConfigurationError; Rejected (`too_large`).
     """
     size = compressed_part_size(members, budget.total // 3)
-    async with budget.share(size, 3) as share:
-        window, *parts = [await share.take() for _ in range(3)]
-        stream = _Stream(members, parts, asyncio.get_running_loop())
+    async with budget.reservation(size, 3) as reservation:
+        window, *parts = [await reservation.acquire() for _ in range(3)]
+        stream = _ZipStream(members, parts, asyncio.get_running_loop())
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(_read_ahead(members, window, fetcher, stream, progress), name="deflate.read")
-                sending = tasks.create_task(_send(stream, upload), name="deflate.send")
+                sending = tasks.create_task(_upload_parts(stream, upload), name="deflate.send")
                 stream.start()
         except BaseExceptionGroup as group:
-            raise first_of(group) from group
+            raise root_cause(group) from group
         finally:
             await stream.end()
         return await sending.result().finish(upload)
 
 
-def compressed_part_size(members: Sequence[Member], largest: int) -> int:
-    """The size of all parts but the last, at most *largest* bytes. Raises Rejected (`too_large`)."""
-    return part_size_for(longest_compressed(members), largest)
+def compressed_part_size(members: Sequence[Member], max_part_size: int) -> int:
+    """The size of all parts but the last, at most *max_part_size* bytes. Raises Rejected (`too_large`)."""
+    return part_size_for(max_compressed_size(members), max_part_size)
 
 
 @dataclass(slots=True)
@@ -75,15 +75,15 @@ class _Chunk:
 
 
 async def _read_ahead(
-    members: Sequence[Member], window: memoryview, fetcher: Fetcher, stream: "_Stream", progress: Progress
+    members: Sequence[Member], window: memoryview, fetcher: Fetcher, stream: "_ZipStream", progress: Progress
 ) -> None:
     """Read chunks concurrently, hand them to the thread in order; a slot is used again once its bytes went through."""
-    size = len(window) // CHUNKS
-    for start in range(0, CHUNKS * size, size):
+    size = len(window) // READ_AHEAD_CHUNKS
+    for start in range(0, READ_AHEAD_CHUNKS * size, size):
         stream.slots.put_nowait(window[start : start + size])
     pending: asyncio.Queue[asyncio.Task[_Chunk] | None] = asyncio.Queue()
     async with asyncio.TaskGroup() as reads:
-        reads.create_task(_pass_on(pending, stream, progress), name="deflate.order")
+        reads.create_task(_forward_in_order(pending, stream, progress), name="deflate.order")
         for member in members:
             for start in range(0, max(member.size, 1), size):
                 slot = await stream.slots.get()
@@ -103,8 +103,8 @@ async def _read(member: Member, start: int, view: memoryview, slot: memoryview, 
     return _Chunk(view, slot, start + len(view) == member.size)
 
 
-async def _pass_on(
-    pending: "asyncio.Queue[asyncio.Task[_Chunk] | None]", stream: "_Stream", progress: Progress
+async def _forward_in_order(
+    pending: "asyncio.Queue[asyncio.Task[_Chunk] | None]", stream: "_ZipStream", progress: Progress
 ) -> None:
     while (read := await pending.get()) is not None:
         chunk = await read
@@ -114,18 +114,18 @@ async def _pass_on(
 
 
 @dataclass(slots=True)
-class _Part:
+class _FilledPart:
     """A filled part on its way out of the thread."""
 
     view: memoryview
     last: bool
 
 
-class _Ended(BaseException):
+class _StreamCancelled(BaseException):
     """Thrown in the thread when its job is over before its archive is."""
 
 
-class _Stream:
+class _ZipStream:
     """
     The thread and its two sides: chunks in, parts out. All queues towards the thread are blocking, all from it
     asyncio's.
@@ -136,12 +136,12 @@ class _Stream:
         self.loop = loop
         self.chunks: SimpleQueue[_Chunk | None] = SimpleQueue()
         self.slots: asyncio.Queue[memoryview] = asyncio.Queue()
-        self.free: SimpleQueue[memoryview | None] = SimpleQueue()
-        self.parts: asyncio.Queue[_Part | BaseException] = asyncio.Queue()
-        self._over = asyncio.Event()
+        self.free_parts: SimpleQueue[memoryview | None] = SimpleQueue()
+        self.parts: asyncio.Queue[_FilledPart | BaseException] = asyncio.Queue()
+        self._finished = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="archiver.deflate", daemon=True)
         for part in parts:
-            self.free.put(part)
+            self.free_parts.put(part)
 
     def start(self) -> None:
         self._thread.start()
@@ -151,12 +151,12 @@ class _Stream:
         if self._thread.ident is None:
             return
         self.chunks.put(None)
-        self.free.put(None)
-        over = asyncio.ensure_future(self._over.wait())
+        self.free_parts.put(None)
+        finished = asyncio.ensure_future(self._finished.wait())
         try:
-            await asyncio.shield(over)
+            await asyncio.shield(finished)
         except asyncio.CancelledError:
-            await over  # the thread takes a few milliseconds; its buffers must not be lent out before
+            await finished  # the thread takes a few milliseconds; its buffers must not be lent out before
             raise
         finally:
             self._thread.join()  # it has said its last word: this does not wait
@@ -165,41 +165,41 @@ class _Stream:
 
     def _run(self) -> None:
         try:
-            self._cut(stream_zip(self._files(), chunk_size=256 * 1024))
-        except _Ended:
+            self._split_parts(stream_zip(self._files(), chunk_size=256 * 1024))
+        except _StreamCancelled:
             pass
         except BaseException as error:  # noqa: BLE001 - it belongs to the task that waits for parts
-            self._tell(error)
+            self._publish(error)
         finally:
-            self.loop.call_soon_threadsafe(self._over.set)
+            self.loop.call_soon_threadsafe(self._finished.set)
 
-    def _tell(self, part: "_Part | BaseException") -> None:
+    def _publish(self, part: "_FilledPart | BaseException") -> None:
         self.loop.call_soon_threadsafe(self.parts.put_nowait, part)
 
-    def _cut(self, blocks: Iterable[bytes]) -> None:
+    def _split_parts(self, blocks: Iterable[bytes]) -> None:
         part, used = self._free_part(), 0
         for block in blocks:
             done = 0
             while done < len(block):
                 if used == len(part):
-                    self._tell(_Part(part, last=False))
+                    self._publish(_FilledPart(part, last=False))
                     part, used = self._free_part(), 0
                 taken = min(len(block) - done, len(part) - used)
                 part[used : used + taken] = block[done : done + taken]
                 done, used = done + taken, used + taken
-        self._tell(_Part(part[:used], last=True))
+        self._publish(_FilledPart(part[:used], last=True))
 
     def _free_part(self) -> memoryview:
-        part = self.free.get()
+        part = self.free_parts.get()
         if part is None:
-            raise _Ended
+            raise _StreamCancelled
         return part
 
     def _files(self) -> Iterator[MemberFile]:
         for member in self.members:
             first = self._chunk()
             body = self._body(member, first)
-            yield member.path, member.modified, MODE, zip_method(member, first.view if first.last else None), body
+            yield member.path, member.modified, FILE_MODE, zip_method(member, first.view if first.last else None), body
             for _ in body:  # stream-zip has taken it all; the slots must come back even where a body is empty
                 pass
 
@@ -214,57 +214,57 @@ class _Stream:
             if last:
                 break
             chunk = self._chunk()
-        if isinstance(member.content, Pinned) and member.content.crc32 not in (None, total):
-            raise Temporary(f"{member.content.location}: the bytes received do not have the object's CRC-32")
+        if isinstance(member.content, ObjectVersion) and member.content.crc32 not in (None, total):
+            raise TransientError(f"{member.content.location}: the bytes received do not have the object's CRC-32")
 
     def _chunk(self) -> _Chunk:
         chunk = self.chunks.get()
         if chunk is None:
-            raise _Ended
+            raise _StreamCancelled
         return chunk
 
 
 @dataclass(slots=True)
-class _Sent:
+class _UploadState:
     """What went out: parts already sent (all but a single one), the archive's size and CRC-32 so far."""
 
     count: int = 0
     size: int = 0
     crc: int = 0
-    only: memoryview | None = None
+    single_part: memoryview | None = None
 
-    async def finish(self, upload: Upload) -> StoredArchive:
-        if self.only is not None:
-            return await upload.put(self.only, self.crc)
+    async def finish(self, upload: ArchiveUpload) -> StoredArchive:
+        if self.single_part is not None:
+            return await upload.put(self.single_part, self.crc)
         return await upload.complete(self.size, self.crc)
 
 
-async def _send(stream: _Stream, upload: Upload) -> _Sent:
+async def _upload_parts(stream: _ZipStream, upload: ArchiveUpload) -> _UploadState:
     """Send parts in order, each while the next is filled; a single one is kept for PutObject."""
-    sent, tail, last = _Sent(), b"", False
+    sent, tail, last = _UploadState(), b"", False
     while not last:
         part = await stream.parts.get()
         if isinstance(part, BaseException):
             raise part
         view, last = part.view, part.last
-        tail = (tail + bytes(view[-TAIL:]))[-TAIL:]
+        tail = (tail + bytes(view[-TAIL_LENGTH:]))[-TAIL_LENGTH:]
         crc = crc32(view)
         sent.count, sent.size = sent.count + 1, sent.size + len(view)
         sent.crc = crc32_combine(sent.crc, crc, len(view))
         if last and sent.count == 1:
-            sent.only = view
+            sent.single_part = view
         else:
-            await upload.part(sent.count, view, crc)
-            stream.free.put(view)
-    check_tail(tail, len(stream.members))
+            await upload.upload_part(sent.count, view, crc)
+            stream.free_parts.put(view)
+    validate_end_records(tail, len(stream.members))
     return sent
 
 
-def check_tail(tail: bytes, members: int) -> None:
+def validate_end_records(tail: bytes, members: int) -> None:
     """
     Hold the archive's last bytes against what was planned: end records stand there and count every member. A writer
-    that stops early without a word (some versions of stream-zip do) must never be published. Raises Temporary.
+    that stops early without a word (some versions of stream-zip do) must never be published. Raises TransientError.
     """
-    end = read_end(tail)
+    end = read_end_record(tail)
     if end is None or end.members != members:
-        raise Temporary("the zip writer stopped early: the archive does not end as planned")
+        raise TransientError("the zip writer stopped early: the archive does not end as planned")

@@ -18,61 +18,61 @@ import structlog
 
 from archiver.core.backoff import full_jitter
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo, Pinned
-from archiver.errors import CredentialsRefused, Interrupted, SourceChanged, SourceUnavailable, Temporary
+from archiver.core.plan import ObjectInfo, ObjectVersion
+from archiver.errors import CredentialsRefused, SourceChanged, SourceUnavailable, TransferInterrupted, TransientError
 from archiver.ports import ObjectReader
-from archiver.stages.limiter import Limiter
+from archiver.stages.limiter import AdaptiveLimiter
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """
     When a read is given up: after failures in a row, throttling apart, for *seconds*, at least *tries* of them; after
-    *longest* seconds without progress, whatever it was; after *resumes* in all (four times as many while throttled).
-    Waits between tries: random, of up to *base* to *cap* seconds.
+    *max_stalled* seconds without progress, whatever it was; after *resumes* in all (four times as many while
+    throttled). Waits between tries: random, of up to *base* to *cap* seconds.
     """
 
     seconds: float = 60.0
     tries: int = 8
-    longest: float = 300.0
+    max_stalled: float = 300.0
     resumes: int = 64
     base: float = 0.1
     cap: float = 20.0
 
 
-class _Run:
-    """The failures of one read. *since*: when those without progress began, by the monotonic clock."""
+class _RetryState:
+    """The failures of one read. *stalled_since*: when those without progress began, by the monotonic clock."""
 
-    def __init__(self, patience: Patience, clock: Callable[[], float]) -> None:
-        self._patience = patience
+    def __init__(self, policy: RetryPolicy, clock: Callable[[], float]) -> None:
+        self._policy = policy
         self._clock = clock
-        self.since = self._broken_since = clock()
-        self._in_a_row = self._broken = 0
+        self.stalled_since = self._failing_since = clock()
+        self._stalled_failures = self._failures = 0
         self.received = self.resumes = 0
 
-    def failed(self, error: Interrupted) -> float | None:
+    def next_wait(self, error: TransferInterrupted) -> float | None:
         """Count *error*; the seconds to wait before the next try, None where it is not worth one."""
-        now, patience = self._clock(), self._patience
+        now, policy = self._clock(), self._policy
         self.resumes += 1
         self.received += error.received
-        anew = error.received or error.waited  # the time that it was held is none of the read's
-        if anew:
-            self.since, self._in_a_row = now, 0
-        if anew or error.throttled:
-            self._broken_since, self._broken = now, 0
-        self._in_a_row += not error.received
-        self._broken += not (error.received or error.throttled)
-        left = patience.longest - (now - self.since)
+        restarted = error.received or error.was_paused  # the time that it was held is none of the read's
+        if restarted:
+            self.stalled_since, self._stalled_failures = now, 0
+        if restarted or error.throttled:
+            self._failing_since, self._failures = now, 0
+        self._stalled_failures += not error.received
+        self._failures += not (error.received or error.throttled)
+        left = policy.max_stalled - (now - self.stalled_since)
         if not error.throttled:
-            quick = patience.seconds - (now - self._broken_since)
-            left = min(left, quick) if quick > 0 or self._broken >= patience.tries else left
-        if left <= 0 or self.resumes > patience.resumes * (4 if error.throttled else 1):
+            quick = policy.seconds - (now - self._failing_since)
+            left = min(left, quick) if quick > 0 or self._failures >= policy.tries else left
+        if left <= 0 or self.resumes > policy.resumes * (4 if error.throttled else 1):
             return None
         # The last try comes when the time is up, not a random while before that.
-        return min(left, full_jitter(max(self._in_a_row, 1), patience.base, patience.cap, random.uniform))
+        return min(left, full_jitter(max(self._stalled_failures, 1), policy.base, policy.cap, random.uniform))
 
 
 class Fetcher:
@@ -81,13 +81,13 @@ class Fetcher:
     def __init__(
         self,
         reader: ObjectReader,
-        limiter: Limiter,
-        patience: Patience | None = None,
+        limiter: AdaptiveLimiter,
+        policy: RetryPolicy | None = None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._reader = reader
         self._limiter = limiter
-        self._patience = patience or Patience()
+        self._policy = policy or RetryPolicy()
         self._clock = clock
         self.resumes: Counter[str] = Counter()
         """How often reads were tried again so far, by what had stopped them: `throttled` or `interrupted`."""
@@ -95,72 +95,74 @@ class Fetcher:
     @property
     def concurrency(self) -> int:
         """How many reads one job should have under way at the most."""
-        return self._limiter.most
+        return self._limiter.max_concurrency
 
     async def head(self, location: Location) -> ObjectInfo:
-        """What the store says of *location*. Raises SourceUnavailable, Temporary, CredentialsRefused."""
+        """What the store says of *location*. Raises SourceUnavailable, TransientError, CredentialsRefused."""
 
-        async def once(_: int) -> ObjectInfo:
+        async def attempt(_: int) -> ObjectInfo:
             return await self._reader.head(location)
 
-        return await self._patiently(once, location)
+        return await self._with_retries(attempt, location)
 
-    async def read(self, pinned: Pinned, start: int, into: Sequence[memoryview]) -> None:
+    async def read(self, pinned: ObjectVersion, start: int, into: Sequence[memoryview]) -> None:
         """
         Fill *into* with the object's bytes from *start* on, all of them.
 
-        Raises SourceChanged, SourceUnavailable, CredentialsRefused, each with its *location*; Temporary.
+        Raises SourceChanged, SourceUnavailable, CredentialsRefused, each with its *location*; TransientError.
         """
-        wanted = sum(map(len, into))
+        length = sum(map(len, into))
 
-        async def once(received: int) -> None:
-            views = _after(into, received) if received else into
+        async def attempt(received: int) -> None:
+            views = _remaining_views(into, received) if received else into
             try:
                 await self._reader.read(pinned.location, pinned.etag, start + received, views)
-            except Interrupted as error:
-                if received + error.received < wanted:  # else nothing is left to ask for but the answer's own end
+            except TransferInterrupted as error:
+                if received + error.received < length:  # else nothing is left to ask for but the answer's own end
                     raise
 
-        if not wanted:
+        if not length:
             return
-        await self._patiently(once, pinned.location)
+        await self._with_retries(attempt, pinned.location)
 
-    async def _patiently(self, once: Callable[[int], Awaitable[T]], location: Location) -> T:
+    async def _with_retries(self, attempt: Callable[[int], Awaitable[T]], location: Location) -> T:
         try:
             try:  # the common case, kept short: it runs once for every small object
                 async with self._limiter:
-                    result = await once(0)
+                    result = await attempt(0)
                 self._limiter.succeeded()
-            except Interrupted as error:
-                result = await self._again(once, location, error)
+            except TransferInterrupted as error:
+                result = await self._retry(attempt, location, error)
         except (SourceUnavailable, SourceChanged, CredentialsRefused) as error:
             error.location = location
             raise
         return result
 
-    async def _again(self, once: Callable[[int], Awaitable[T]], location: Location, error: Interrupted) -> T:
-        run = _Run(self._patience, self._clock)
+    async def _retry(self, attempt: Callable[[int], Awaitable[T]], location: Location, error: TransferInterrupted) -> T:
+        run = _RetryState(self._policy, self._clock)
         while True:
             if error.throttled:
                 self._limiter.throttled()
-            wait = run.failed(error)
+            wait = run.next_wait(error)
             if wait is None:
-                tried = f"tried {run.resumes} times, {self._clock() - run.since:.0f} s without progress"
-                raise Temporary(f"{location}: {error} ({tried})") from error
+                tried = f"tried {run.resumes} times, {self._clock() - run.stalled_since:.0f} s without progress"
+                raise TransientError(f"{location}: {error} ({tried})") from error
             self.resumes["throttled" if error.throttled else "interrupted"] += 1
-            log.debug("read.again", source=str(location), reason=str(error), received=run.received, wait=round(wait, 3))
+            log.debug(
+                "read.retried", source=str(location), reason=str(error), received=run.received, wait=round(wait, 3)
+            )
             await asyncio.sleep(wait)
             try:
                 async with self._limiter:
-                    result = await once(run.received)
-            except Interrupted as next_error:
+                    result = await attempt(run.received)
+            except TransferInterrupted as next_error:
                 error = next_error
             else:
                 self._limiter.succeeded()
                 return result
 
 
-def _after(into: Sequence[memoryview], received: int) -> list[memoryview]:
+def _remaining_views(into: Sequence[memoryview], received: int) -> list[memoryview]:
     """What is left of *into* when its first *received* bytes are good."""
     rest = []
     for view in into:

@@ -6,7 +6,7 @@ from time import monotonic
 from archiver.errors import ArchiverError, CredentialsRefused, SourceUnavailable
 from archiver.ports import ObjectStore
 
-PROBE = ".archiver-credentials"  # a key that need not exist
+CREDENTIALS_PROBE_KEY = ".archiver-credentials"  # a key that need not exist
 
 
 class Judge:
@@ -14,9 +14,9 @@ class Judge:
 
     def __init__(self, store: ObjectStore | None) -> None:
         self._store = store
-        self._looking = asyncio.Lock()
-        self._looked_at = float("-inf")
-        self._works = False
+        self._lock = asyncio.Lock()
+        self._checked_at = float("-inf")
+        self._credentials_work = False
 
     async def verdict(self, refused: CredentialsRefused) -> SourceUnavailable:
         """
@@ -26,23 +26,23 @@ class Judge:
         One look serves all who wait for it. It must have begun after the refusal: one from before says nothing of
         credentials that were withdrawn meanwhile, and would reject every message that is received.
         """
-        came_at = monotonic()
-        async with self._looking:
-            if self._looked_at <= came_at:
+        refused_at = monotonic()
+        async with self._lock:
+            if self._checked_at <= refused_at:
                 began = monotonic()
-                self._works = await self._look()
-                self._looked_at = began
-        if not self._works:
+                self._credentials_work = await self._check_destination()
+                self._checked_at = began
+        if not self._credentials_work:
             raise refused
         verdict = SourceUnavailable("source_denied", f"{refused}; the destination bucket takes them")
         verdict.location = refused.location
         return verdict
 
-    async def _look(self) -> bool:
+    async def _check_destination(self) -> bool:
         if self._store is None:
             return False
         try:
-            await self._store.find(PROBE)
+            await self._store.find(CREDENTIALS_PROBE_KEY)
         except ArchiverError:
             return False
         return True

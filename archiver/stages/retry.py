@@ -7,16 +7,16 @@ from time import monotonic
 from typing import TypeVar
 
 from archiver.core.backoff import full_jitter
-from archiver.errors import Temporary
+from archiver.errors import TransientError
 
-TRIES = 6
-SECONDS = 12.0  # more than twice the time after which a place that answers nobody counts as down
-BASE, CAP = 0.2, 10.0  # seconds
+MIN_ATTEMPTS = 6
+RETRY_SECONDS = 12.0  # more than twice the time after which a place that answers nobody counts as down
+BACKOFF_BASE, BACKOFF_CAP = 0.2, 10.0  # seconds
 
 T = TypeVar("T")
 
 
-class Run:
+class Attempts:
     """Failures in a row, of which at least *least*, and for *seconds*, are put up with."""
 
     def __init__(self, least: int, seconds: float) -> None:
@@ -25,7 +25,7 @@ class Run:
         self._seconds = seconds
         self._since: float | None = None
 
-    def failed(self) -> float | None:
+    def next_wait(self) -> float | None:
         """One more; the seconds to wait before the next try, None where there is none."""
         self.tries += 1
         now = monotonic()
@@ -33,23 +33,25 @@ class Run:
         left = self._seconds - (now - self._since)
         if self.tries >= self._least and left <= 0:
             return None
-        wait = full_jitter(self.tries, BASE, CAP, random.uniform)
+        wait = full_jitter(self.tries, BACKOFF_BASE, BACKOFF_CAP, random.uniform)
         return min(wait, left) if left > 0 else wait
 
 
-async def patiently(call: Callable[[], Awaitable[T]], tries: int = TRIES, seconds: float | None = None) -> T:
+async def retry_transient(
+    call: Callable[[], Awaitable[T]], tries: int = MIN_ATTEMPTS, seconds: float | None = None
+) -> T:
     """
-    Call until it works, on Temporary errors; given up after *tries* and *seconds* (SECONDS unless given), both.
+    Call until it works, on TransientError errors; given up after *tries* and *seconds* (SECONDS unless given), both.
 
     In the time that this takes at the least it is found out whether the other side answers anyone: a place that is
     down is no reason to give up here.
     """
-    run = Run(tries, SECONDS if seconds is None else seconds)
+    run = Attempts(tries, RETRY_SECONDS if seconds is None else seconds)
     while True:
         try:
             return await call()
-        except Temporary:
-            wait = run.failed()
+        except TransientError:
+            wait = run.next_wait()
             if wait is None:
                 raise
             await asyncio.sleep(wait)

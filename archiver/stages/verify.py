@@ -5,8 +5,8 @@ Without reading a body. In a stored archive of ours the central directory says a
 header can be written again from it, and each body's CRC-32 is in it. Joined, they are the CRC-32 of the whole archive;
 where the store keeps that CRC-32 too, and S3 does, equality proves every byte, in two small requests.
 
-Memory: about half a kilobyte a member (at most `MOST_MEMBERS`), and `AHEAD` + 2 windows of `WINDOW` bytes, whatever
-the archive claims.
+Memory: about half a kilobyte a member (at most `MOST_MEMBERS`), and `READ_AHEAD_WINDOWS` + 2 windows of `WINDOW_BYTES`
+bytes, whatever the archive claims.
 """
 
 import asyncio
@@ -18,38 +18,38 @@ from typing import Protocol, Self
 from archiver.core.zip_parser import (
     DEFLATED,
     ENCRYPTED,
-    LOCAL,
-    LONGEST_END,
+    LOCAL_HEADER_FIXED_LENGTH,
+    MAX_END_LENGTH,
     STORED,
     Directory,
-    Entries,
+    DirectoryParser,
     Entry,
+    check_local_header,
+    expected_segments,
     find_directory,
-    local,
-    local_length,
-    pieces,
-    structure,
+    find_structure_problems,
+    read_local_header_length,
 )
 from archiver.stages.checksums import crc32, crc32_combine
 from archiver.stages.progress import Progress
 
-WINDOW = 4 * 1024 * 1024
-AHEAD = 4
-INFLATED = 1024 * 1024  # bytes of a member that are inflated at once
+WINDOW_BYTES = 4 * 1024 * 1024
+READ_AHEAD_WINDOWS = 4
+INFLATE_BLOCK_BYTES = 1024 * 1024  # bytes of a member that are inflated at once
 
 
-class Bytes(Protocol):
+class ByteSource(Protocol):
     """Where an archive's bytes are."""
 
     @property
     def size(self) -> int: ...
 
     async def read(self, start: int, into: memoryview) -> None:
-        """Fill *into* with the bytes from *start* on. Raises Temporary, SourceChanged."""
+        """Fill *into* with the bytes from *start* on. Raises TransientError, SourceChanged."""
 
 
 @dataclass(slots=True)
-class Report:
+class VerificationReport:
     """
     *problems*: what is wrong, a sentence each; *unchecked*: what could not be told, and why. *proof*: what was
     compared; *crc32* of the whole archive, where it was read.
@@ -64,18 +64,21 @@ class Report:
     unchecked: list[str] = field(default_factory=list)
 
 
-async def verify(archive: Bytes, stored_crc32: int | None, *, deep: bool, progress: Progress) -> Report:
+async def verify(
+    archive: ByteSource, stored_crc32: int | None, *, deep: bool, progress: Progress
+) -> VerificationReport:
     """
-    Judge *archive*, whose CRC-32 the store knows as *stored_crc32*. Raises UnreadableError, Temporary, SourceChanged.
+    Judge *archive*, whose CRC-32 the store knows as *stored_crc32*. Raises UnreadableError, TransientError,
+    SourceChanged.
     """
-    report = Report(archive.size)
-    tail = await _bytes(archive, max(0, archive.size - LONGEST_END), min(LONGEST_END, archive.size))
+    report = VerificationReport(archive.size)
+    tail = await _read_bytes(archive, max(0, archive.size - MAX_END_LENGTH), min(MAX_END_LENGTH, archive.size))
     directory = find_directory(tail, archive.size)
-    found, end_crc32 = await _entries(archive, directory)
+    found, end_crc32 = await _read_directory(archive, directory)
     report.members, report.unpacked = len(found), sum(entry.size for entry in found)
-    report.problems += structure(found, directory)
-    if directory.shift:
-        report.unchecked.append(f"{directory.shift} bytes stand before the zip: what they are is not known")
+    report.problems += find_structure_problems(found, directory)
+    if directory.prefix_length:
+        report.unchecked.append(f"{directory.prefix_length} bytes stand before the zip: what they are is not known")
     if deep:
         found.sort(key=lambda entry: entry.offset)
         await _read_all(archive, found, directory.offset, report, progress)
@@ -83,15 +86,15 @@ async def verify(archive: Bytes, stored_crc32: int | None, *, deep: bool, progre
             told = f"the store has the CRC-32 {stored_crc32:08x} for the archive; its bytes have {report.crc32:08x}"
             report.problems.append(told)
     else:
-        _compare(found, directory, end_crc32, stored_crc32, report)
+        _compare_crc32(found, directory, end_crc32, stored_crc32, report)
     return report
 
 
-async def _entries(archive: Bytes, directory: Directory) -> tuple[list[Entry], int]:
-    """The members, and the CRC-32 of the directory and all that follows it, read in blocks of `WINDOW` bytes."""
-    reader, found, crc, at = Entries(directory.shift), list[Entry](), 0, directory.offset
+async def _read_directory(archive: ByteSource, directory: Directory) -> tuple[list[Entry], int]:
+    """The members, and the CRC-32 of the directory and all that follows it, read in blocks of `WINDOW_BYTES` bytes."""
+    reader, found, crc, at = DirectoryParser(directory.prefix_length), list[Entry](), 0, directory.offset
     while at < archive.size:
-        block = await _bytes(archive, at, min(WINDOW, archive.size - at))
+        block = await _read_bytes(archive, at, min(WINDOW_BYTES, archive.size - at))
         told = block[: max(0, directory.offset + directory.length - at)]
         found += await asyncio.to_thread(reader.feed, told)
         crc, at = crc32_combine(crc, crc32(block), len(block)), at + len(block)
@@ -99,8 +102,10 @@ async def _entries(archive: Bytes, directory: Directory) -> tuple[list[Entry], i
     return found, crc
 
 
-def _compare(found: list[Entry], directory: Directory, end_crc32: int, stored: int | None, report: Report) -> None:
-    told = pieces(found, directory)
+def _compare_crc32(
+    found: list[Entry], directory: Directory, end_crc32: int, stored: int | None, report: VerificationReport
+) -> None:
+    told = expected_segments(found, directory)
     if stored is None:
         report.unchecked.append("contents: the store keeps no CRC-32 of the whole; --deep reads every member")
     elif told is None:
@@ -119,15 +124,17 @@ def _compare(found: list[Entry], directory: Directory, end_crc32: int, stored: i
             )
 
 
-async def _read_all(archive: Bytes, found: Sequence[Entry], limit: int, report: Report, progress: Progress) -> None:
+async def _read_all(
+    archive: ByteSource, found: Sequence[Entry], limit: int, report: VerificationReport, progress: Progress
+) -> None:
     """Every member of *found*, in the order of their places; none can reach beyond *limit*."""
     progress.files_planned, progress.bytes_planned = len(found), archive.size
-    async with _Stream(archive, progress) as stream:
+    async with _ReadAheadStream(archive, progress) as stream:
         for entry in found:
             if entry.offset < stream.at:
                 continue  # it lies over the one before, which was said
             await stream.skip(entry.offset - stream.at)
-            problems, unchecked = await _member(stream, entry, limit)
+            problems, unchecked = await _check_member(stream, entry, limit)
             report.problems += [f"{entry.path}: {problem}" for problem in problems]
             report.unchecked += [f"{entry.path}: {reason}" for reason in unchecked]
             progress.files += 1
@@ -136,16 +143,22 @@ async def _read_all(archive: Bytes, found: Sequence[Entry], limit: int, report: 
     report.crc32 = stream.crc32
 
 
-async def _member(stream: "_Stream", entry: Entry, limit: int) -> tuple[list[str], list[str]]:
+async def _check_member(stream: "_ReadAheadStream", entry: Entry, limit: int) -> tuple[list[str], list[str]]:
     """What is wrong with one member, and what could not be told. *limit*: where no member can reach to."""
-    header = await stream.take(min(LOCAL, limit - stream.at))
-    if len(header) == LOCAL and header.startswith(b"PK\3\4"):
-        header += await stream.take(max(0, min(local_length(header), limit - stream.at + LOCAL) - LOCAL))
-    head = local(header, entry)
+    header = await stream.take(min(LOCAL_HEADER_FIXED_LENGTH, limit - stream.at))
+    if len(header) == LOCAL_HEADER_FIXED_LENGTH and header.startswith(b"PK\3\4"):
+        header += await stream.take(
+            max(
+                0,
+                min(read_local_header_length(header), limit - stream.at + LOCAL_HEADER_FIXED_LENGTH)
+                - LOCAL_HEADER_FIXED_LENGTH,
+            )
+        )
+    head = check_local_header(header, entry)
     problems = list(head.problems)
     if not head.length:
         return problems, []
-    if stream.at + entry.packed > limit:
+    if stream.at + entry.compressed_size > limit:
         return [*problems, "reaches into the central directory"], []
     if entry.flags & ENCRYPTED:
         return problems, ["is encrypted: only its place was checked"]
@@ -153,9 +166,9 @@ async def _member(stream: "_Stream", entry: Entry, limit: int) -> tuple[list[str
         return problems, [
             f"is compressed by method {entry.method}, which is not known here: only its place was checked"
         ]
-    crc, size, trouble = await _contents(stream, entry)
-    if trouble:
-        problems.append(trouble)
+    crc, size, problem = await _digest_contents(stream, entry)
+    if problem:
+        problems.append(problem)
     elif size != entry.size:
         problems.append(f"has {size} bytes, and should have {entry.size}")
     elif crc != entry.crc32:
@@ -163,32 +176,32 @@ async def _member(stream: "_Stream", entry: Entry, limit: int) -> tuple[list[str
     return problems, []
 
 
-async def _contents(stream: "_Stream", entry: Entry) -> tuple[int, int, str]:
+async def _digest_contents(stream: "_ReadAheadStream", entry: Entry) -> tuple[int, int, str]:
     """CRC-32 and length of the unpacked member, and what went wrong."""
-    check = _Check(entry.method, entry.size)
-    left = entry.packed
+    check = _MemberDigest(entry.method, entry.size)
+    left = entry.compressed_size
     try:
-        while left and not check.trouble:
-            piece = await stream.take(min(left, WINDOW))
+        while left and not check.problem:
+            piece = await stream.take(min(left, WINDOW_BYTES))
             left -= len(piece)
             await asyncio.to_thread(check.add, piece)
     except asyncio.CancelledError:
-        check.trouble = "was not read to its end"  # which ends the thread, too: a window may inflate to gigabytes
+        check.problem = "was not read to its end"  # which ends the thread, too: a window may inflate to gigabytes
         raise
-    return check.crc32, check.size, check.trouble or ("" if check.ended else "its compressed data ends too early")
+    return check.crc32, check.size, check.problem or ("" if check.ended else "its compressed data ends too early")
 
 
-class _Check:
+class _MemberDigest:
     """
-    The unpacked bytes of one member, counted and summed, but never held. What inflates to more than *most* bytes is in
-    trouble at once: a bomb is not taken apart to its end.
+    The unpacked bytes of one member, counted and summed, but never held. What inflates to more than *max_size* bytes is
+    in trouble at once: a bomb is not taken apart to its end.
     """
 
-    def __init__(self, method: int, most: int | None = None) -> None:
+    def __init__(self, method: int, max_size: int | None = None) -> None:
         self.crc32 = 0
         self.size = 0
-        self.trouble = ""
-        self._most = most
+        self.problem = ""
+        self._max_size = max_size
         self._inflate = zlib.decompressobj(-15) if method == DEFLATED else None
 
     @property
@@ -202,49 +215,49 @@ class _Check:
         try:
             # Where as much came out as was asked for, there may be more, even of input that was taken in whole.
             more = bool(piece)
-            while more and not self.trouble:
+            while more and not self.problem:
                 if self._inflate.eof:
-                    self.trouble = "something follows its compressed data"
+                    self.problem = "something follows its compressed data"
                     return
-                data = self._inflate.decompress(piece, INFLATED)
+                data = self._inflate.decompress(piece, INFLATE_BLOCK_BYTES)
                 self._count(data)
                 piece = self._inflate.unconsumed_tail or self._inflate.unused_data
-                more = bool(piece) or (len(data) == INFLATED and not self._inflate.eof)
+                more = bool(piece) or (len(data) == INFLATE_BLOCK_BYTES and not self._inflate.eof)
         except zlib.error as error:
-            self.trouble = f"can't be inflated: {error}"
+            self.problem = f"can't be inflated: {error}"
 
     def _count(self, data: bytes) -> None:
         self.crc32 = crc32_combine(self.crc32, crc32(data), len(data))
         self.size += len(data)
-        if self._most is not None and self.size > self._most:
-            self.trouble = f"has more than the {self._most} bytes that it should have"
+        if self._max_size is not None and self.size > self._max_size:
+            self.problem = f"has more than the {self._max_size} bytes that it should have"
 
 
-class _Stream:
+class _ReadAheadStream:
     """The archive from its first byte to its last, read ahead, with the CRC-32 of all that went by."""
 
-    def __init__(self, archive: Bytes, progress: Progress) -> None:
+    def __init__(self, archive: ByteSource, progress: Progress) -> None:
         self.at = 0
         self.crc32 = 0
         self._archive = archive
         self._progress = progress
         self._window = memoryview(b"")
         self._next = 0
-        self._ahead: list[asyncio.Task[memoryview]] = []
+        self._pending: list[asyncio.Task[memoryview]] = []
 
     async def __aenter__(self) -> Self:
         self._fill()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._ahead:
+        for task in self._pending:
             task.cancel()
-        await asyncio.gather(*self._ahead, return_exceptions=True)
+        await asyncio.gather(*self._pending, return_exceptions=True)
 
     def _fill(self) -> None:
-        while len(self._ahead) < AHEAD and self._next < self._archive.size:
-            length = min(WINDOW, self._archive.size - self._next)
-            self._ahead.append(asyncio.create_task(_window(self._archive, self._next, length), name="verify.read"))
+        while len(self._pending) < READ_AHEAD_WINDOWS and self._next < self._archive.size:
+            length = min(WINDOW_BYTES, self._archive.size - self._next)
+            self._pending.append(asyncio.create_task(_window(self._archive, self._next, length), name="verify.read"))
             self._next += length
 
     async def take(self, count: int) -> bytes:
@@ -260,14 +273,14 @@ class _Stream:
         return bytes(taken)
 
     async def skip(self, count: int) -> None:
-        while count > 0 and (taken := len(await self.take(min(count, WINDOW)))):
+        while count > 0 and (taken := len(await self.take(min(count, WINDOW_BYTES)))):
             count -= taken
 
     async def _advance(self) -> bool:
-        if not self._ahead:
+        if not self._pending:
             return False
-        window = await self._ahead[0]
-        del self._ahead[0]
+        window = await self._pending[0]
+        del self._pending[0]
         self._fill()
         self.crc32 = crc32_combine(self.crc32, crc32(window), len(window))
         self._window = window
@@ -275,12 +288,12 @@ class _Stream:
         return True
 
 
-async def _window(archive: Bytes, start: int, length: int) -> memoryview:
+async def _window(archive: ByteSource, start: int, length: int) -> memoryview:
     data = memoryview(bytearray(length))
     if length:
         await archive.read(start, data)
     return data
 
 
-async def _bytes(archive: Bytes, start: int, length: int) -> bytes:
+async def _read_bytes(archive: ByteSource, start: int, length: int) -> bytes:
     return bytes(await _window(archive, start, length))

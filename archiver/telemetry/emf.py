@@ -12,47 +12,47 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from archiver.ports import Ended
-from archiver.telemetry.metrics import UNITS, Standing
+from archiver.ports import JobResult
+from archiver.telemetry.metrics import UNITS, ProcessSnapshot
 
 NAMESPACE = "Archiver"
-EVERY = 60.0  # seconds between two lines about the process
+WRITE_INTERVAL = 60.0  # seconds between two lines about the process
 
 
 class Emf:
     """Counts jobs. *write* takes a line and neither waits nor raises."""
 
-    def __init__(self, service: str, write: Callable[[str], object], read: Callable[[], Standing]) -> None:
+    def __init__(self, service: str, write: Callable[[str], object], read: Callable[[], ProcessSnapshot]) -> None:
         self._service = service
         self._write = write
         self._read = read
         self._resumes: Mapping[str, int] = {}
 
-    def ended(self, job: Ended) -> None:
-        self._put(job_line(self._service, job, _now()))
+    def ended(self, job: JobResult) -> None:
+        self._write_line(job_line(self._service, job, _now()))
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Tell of the process once a minute, and a last time when cancelled."""
         try:
             while True:
-                await asyncio.sleep(EVERY)
-                self.tell()
+                await asyncio.sleep(WRITE_INTERVAL)
+                self.write_process_lines()
         finally:
-            self.tell()
+            self.write_process_lines()
 
-    def tell(self) -> None:
+    def write_process_lines(self) -> None:
         """Tell how the process stands now, and which reads were resumed since the last time."""
-        standing = self._read()
-        resumes = {code: count - self._resumes.get(code, 0) for code, count in standing.resumes.items()}
-        self._resumes = standing.resumes
-        for line in standing_lines(self._service, standing, resumes, _now()):
-            self._put(line)
+        snapshot = self._read()
+        resumes = {code: count - self._resumes.get(code, 0) for code, count in snapshot.resumes.items()}
+        self._resumes = snapshot.resumes
+        for line in process_lines(self._service, snapshot, resumes, _now()):
+            self._write_line(line)
 
-    def _put(self, line: Mapping[str, Any]) -> None:
+    def _write_line(self, line: Mapping[str, Any]) -> None:
         self._write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
-def job_line(service: str, job: Ended, at: int) -> dict[str, Any]:
+def job_line(service: str, job: JobResult, at: int) -> dict[str, Any]:
     """One job that ended, *at* milliseconds since 1970."""
     dimensions = {"Service": service, "Outcome": job.outcome} | ({"Code": job.code} if job.code else {})
     counted = {"Jobs": 1}
@@ -69,13 +69,13 @@ def job_line(service: str, job: Ended, at: int) -> dict[str, Any]:
     )
 
 
-def standing_lines(service: str, standing: Standing, resumes: Mapping[str, int], at: int) -> list[dict[str, Any]]:
+def process_lines(service: str, snapshot: ProcessSnapshot, resumes: Mapping[str, int], at: int) -> list[dict[str, Any]]:
     """The process, *at* milliseconds since 1970; and the reads that were resumed, by code."""
     gauges = {
-        "Running": standing.running,
-        "OpenParts": standing.open_parts,
-        "Memory": standing.memory,
-        "Paused": standing.paused,
+        "Running": snapshot.running,
+        "OpenParts": snapshot.open_parts,
+        "Memory": snapshot.memory,
+        "Paused": snapshot.paused,
         "Resumes": sum(resumes.values()),
     }
     lines = [_line(at, {"Service": service}, (gauges, [["Service"]]))]
@@ -90,12 +90,12 @@ def _line(
     at: int, dimensions: Mapping[str, str], *directives: tuple[Mapping[str, float], Sequence[Any]]
 ) -> dict[str, Any]:
     values: dict[str, float] = {}
-    told = []
+    metric_directives = []
     for metrics, sets in directives:
         values |= metrics
         named = [{"Name": name, "Unit": UNITS[name]} for name in metrics]
-        told.append({"Namespace": NAMESPACE, "Dimensions": list(sets), "Metrics": named})
-    return {"_aws": {"Timestamp": at, "CloudWatchMetrics": told}, **dimensions, **values}
+        metric_directives.append({"Namespace": NAMESPACE, "Dimensions": list(sets), "Metrics": named})
+    return {"_aws": {"Timestamp": at, "CloudWatchMetrics": metric_directives}, **dimensions, **values}
 
 
 def _now() -> int:

@@ -16,26 +16,26 @@ from archiver.telemetry.prometheus import CONTENT_TYPE
 
 log = structlog.get_logger(__name__)
 
-LONGEST_HEADER = 8190  # bytes
-GOODBYE = 1.0  # seconds for requests under way when the worker ends
+MAX_HEADER_BYTES = 8190  # bytes
+SHUTDOWN_TIMEOUT = 1.0  # seconds for requests under way when the worker ends
 
 
 @asynccontextmanager
-async def served(
-    host: str, port: int, trouble: Callable[[], str | None], page: Callable[[], bytes]
+async def open_health_server(
+    host: str, port: int, problem: Callable[[], str | None], page: Callable[[], bytes]
 ) -> AsyncIterator[None]:
     """
-    Answer while the block runs: *trouble* says why the worker is not ready, *page* is what a scrape gets.
+    Answer while the block runs: *problem* says why the worker is not ready, *page* is what a scrape gets.
 
     Raises SettingsError where *host* and *port* can't be listened on.
     """
     runner = web.AppRunner(
-        _application(trouble, page),
+        _application(problem, page),
         access_log=None,
         handle_signals=False,
-        shutdown_timeout=GOODBYE,
-        max_line_size=LONGEST_HEADER,
-        max_field_size=LONGEST_HEADER,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        max_line_size=MAX_HEADER_BYTES,
+        max_field_size=MAX_HEADER_BYTES,
     )
     await runner.setup()
     try:
@@ -50,13 +50,13 @@ async def served(
         await runner.cleanup()
 
 
-def _application(trouble: Callable[[], str | None], page: Callable[[], bytes]) -> web.Application:
+def _application(problem: Callable[[], str | None], page: Callable[[], bytes]) -> web.Application:
     async def live(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def ready(_: web.Request) -> web.Response:
-        wrong = trouble()
-        return web.Response(status=200 if wrong is None else 503, text=f"{wrong or 'ok'}\n")
+        reason = problem()
+        return web.Response(status=200 if reason is None else 503, text=f"{reason or 'ok'}\n")
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=page(), headers={"Content-Type": CONTENT_TYPE})

@@ -11,24 +11,33 @@ import structlog
 from structlog.typing import Processor
 
 from archiver.core.printable import printable_lines
-from archiver.telemetry.stdout import Outlet
+from archiver.telemetry.stdout import NonBlockingWriter
 
-LIBRARIES = ("botocore", "aiobotocore", "aioboto3", "boto3", "aiohttp", "asyncio", "urllib3")
+LIBRARY_LOGGERS = ("botocore", "aiobotocore", "aioboto3", "boto3", "aiohttp", "asyncio", "urllib3")
 
 
 def configure_logs(
-    *, debug: bool = False, dev_mode: bool = False, stream: TextIO | Outlet | None = None, least: str = "info"
+    *,
+    debug: bool = False,
+    dev_mode: bool = False,
+    stream: TextIO | NonBlockingWriter | None = None,
+    min_level: str = "info",
 ) -> None:
-    """Set up structlog and the standard library's logging. *stream*: stdout unless given; *least*: the level shown."""
+    """
+    Set up structlog and the standard library's logging. *stream*: stdout unless given; *min_level*: the level shown.
+    """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
-        _short,
+        _truncate_values,
     ]
     render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback), _plain]
+        [
+            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+            _make_printable,
+        ]
         if dev_mode
         else [
             structlog.processors.format_exc_info,
@@ -36,7 +45,7 @@ def configure_logs(
             structlog.processors.JSONRenderer(),
         ]
     )
-    level = logging.DEBUG if debug else logging.getLevelNamesMapping()[least.upper()]
+    level = logging.DEBUG if debug else logging.getLevelNamesMapping()[min_level.upper()]
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -47,7 +56,7 @@ def configure_logs(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in LIBRARIES:
+    for name in LIBRARY_LOGGERS:
         # Never DEBUG: there botocore writes bodies, signed headers and receipt handles.
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
     structlog.configure(
@@ -62,16 +71,16 @@ def configure_logs(
     )
 
 
-LONGEST_VALUE = 2048  # characters; what comes from requests must not flood the log
+MAX_VALUE_LENGTH = 2048  # characters; what comes from requests must not flood the log
 
 
-def _short(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+def _truncate_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if isinstance(value, str) and len(value) > LONGEST_VALUE:
-            event[name] = value[:LONGEST_VALUE] + "…"
+        if isinstance(value, str) and len(value) > MAX_VALUE_LENGTH:
+            event[name] = value[:MAX_VALUE_LENGTH] + "…"
     return event
 
 
-def _plain(_: Any, __: str, line: Any) -> str:
+def _make_printable(_: Any, __: str, line: Any) -> str:
     """A line for people may quote requests: nothing in it may be an order to their terminal."""
     return printable_lines(line)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from archiver.stages.budget import Budget
+from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
-from archiver.worker.gate import Gate
-from archiver.worker.heartbeat import Pulse
+from archiver.worker.gate import ReceiveGate
+from archiver.worker.heartbeat import Heartbeat
 
 UNITS: Mapping[str, str] = {
     "Jobs": "Count",  # that ended, by outcome and by the code of their rejection or retry
@@ -28,7 +28,7 @@ UNITS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ProcessSnapshot:
     """The process at a moment. *resumes* are counted from its start, by what had stopped the reads."""
 
     running: int = 0
@@ -42,28 +42,28 @@ class Standing:
 class Gauges:
     """Where a standing is read. *memory* returns resident bytes."""
 
-    budget: Budget
+    budget: BufferPool
     fetcher: Fetcher
-    gate: Gate
-    pulse: Pulse
+    gate: ReceiveGate
+    heartbeat: Heartbeat
     memory: Callable[[], int]
     running: int = 0
 
-    def busy(self, jobs: int) -> None:
+    def on_running_changed(self, jobs: int) -> None:
         """So many *jobs* run now."""
         self.running = jobs
 
-    def read(self) -> Standing:
-        return Standing(
+    def read(self) -> ProcessSnapshot:
+        return ProcessSnapshot(
             running=self.running,
-            open_parts=self.budget.lent,
+            open_parts=self.budget.buffers_in_use,
             memory=self.memory(),
-            paused=self.gate.held or int(self.pulse.failing),
+            paused=self.gate.pause_count or int(self.heartbeat.failing),
             resumes=dict(self.fetcher.resumes),
         )
 
 
-def resident() -> int:
+def resident_bytes() -> int:
     """Bytes of memory that the process has; 0 where /proc does not tell."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])

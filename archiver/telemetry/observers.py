@@ -12,113 +12,117 @@ from pathlib import Path
 
 import structlog
 
-from archiver.ports import Ended, Observer
+from archiver.ports import JobResult, Observer
 from archiver.settings import Settings
-from archiver.stages.budget import Budget
+from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.telemetry.emf import Emf
-from archiver.telemetry.metrics import Gauges, resident
-from archiver.worker.gate import Gate
-from archiver.worker.heartbeat import Pulse
+from archiver.telemetry.metrics import Gauges, resident_bytes
+from archiver.worker.gate import ReceiveGate
+from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.protection import Protection, Protector
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Watched:
+class MonitoredParts:
     """What is looked at, and *stop*, which ends the worker."""
 
-    pulse: Pulse
-    gate: Gate
-    budget: Budget
+    heartbeat: Heartbeat
+    gate: ReceiveGate
+    budget: BufferPool
     fetcher: Fetcher
     stop: asyncio.Event
 
 
-class Watch:
-    """Tells everyone who wants to know that a job ended (`ended`), or how many run (`busy`)."""
+class Monitor:
+    """Tells everyone who wants to know that a job ended (`ended`), or how many run (`on_running_changed`)."""
 
-    def __init__(self, parts: Watched) -> None:
+    def __init__(self, parts: MonitoredParts) -> None:
         self._parts = parts
-        self.gauges = Gauges(parts.budget, parts.fetcher, parts.gate, parts.pulse, resident)
+        self.gauges = Gauges(parts.budget, parts.fetcher, parts.gate, parts.heartbeat, resident_bytes)
         self.observers: list[Observer] = []
         self.protection: Protection | None = None
         self._has_started = False
 
-    def ended(self, job: Ended) -> None:
+    def ended(self, job: JobResult) -> None:
         for observer in self.observers:
             observer.ended(job)
 
-    def busy(self, jobs: int) -> None:
-        self.gauges.busy(jobs)
+    def on_running_changed(self, jobs: int) -> None:
+        self.gauges.on_running_changed(jobs)
         if self.protection is not None:
-            self.protection.busy(jobs)
-        if self._parts.gate.closed and not jobs:
+            self.protection.on_running_changed(jobs)
+        if self._parts.gate.draining and not jobs:
             self._parts.stop.set()
 
-    def started(self) -> None:
+    def mark_started(self) -> None:
         """From now on messages are received."""
         self._has_started = True
 
     def drain(self) -> None:
         """Receive no more; end when what runs has ended, however long it takes."""
-        self._parts.gate.closed = True
-        self.busy(self.gauges.running)
+        self._parts.gate.draining = True
+        self.on_running_changed(self.gauges.running)
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why this worker is not ready to take messages, in a sentence; None where it is."""
-        if self._parts.gate.closed or self._parts.stop.is_set():
+        if self._parts.gate.draining or self._parts.stop.is_set():
             return "the worker is stopping"
         if not self._has_started:
             return "the worker is starting"
-        if self._parts.gate.held:
+        if self._parts.gate.pause_count:
             return "jobs are held: the log says why (worker.paused)"
-        return "receiving from SQS fails: the log says why" if self._parts.pulse.failing else self._parts.pulse.trouble
+        return (
+            "receiving from SQS fails: the log says why"
+            if self._parts.heartbeat.failing
+            else self._parts.heartbeat.problem
+        )
 
 
 @asynccontextmanager
-async def watched(
+async def monitoring(
     settings: Settings,
-    parts: Watched,
+    parts: MonitoredParts,
     write: Callable[[str], object],
     open_agent: Callable[[str], AbstractAsyncContextManager[Protector]],
-) -> AsyncIterator[Watch]:
+) -> AsyncIterator[Monitor]:
     """
     Look on while the block runs, as *settings* want it. *write* takes lines of metrics, and neither waits nor raises;
     *open_agent* connects to the ECS agent at a URI.
 
     Raises SettingsError where HEALTH_PORT can't be listened on.
     """
-    watch = Watch(parts)
+    monitor = Monitor(parts)
     async with AsyncExitStack() as stack:
         file = Path(settings.heartbeat_file) if settings.heartbeat_file else None
-        await stack.enter_async_context(_meanwhile("pulse", parts.pulse.keep(file)))
+        await stack.enter_async_context(_background_task("heartbeat", parts.heartbeat.run(file)))
         if settings.metrics == "emf":
-            emf = Emf(settings.service_name, write, watch.gauges.read)
-            watch.observers.append(emf)
-            await stack.enter_async_context(_meanwhile("metrics", emf.keep()))
+            emf = Emf(settings.service_name, write, monitor.gauges.read)
+            monitor.observers.append(emf)
+            await stack.enter_async_context(_background_task("metrics", emf.run()))
         if settings.health_port is not None:
-            from archiver.telemetry.health_server import served  # noqa: PLC0415 - late
+            from archiver.telemetry.health_server import open_health_server  # noqa: PLC0415 - late
             from archiver.telemetry.prometheus import Prometheus  # noqa: PLC0415 - late: only where it is wanted
 
-            numbers = Prometheus(settings.service_name, watch.gauges.read)
-            watch.observers.append(numbers)
+            numbers = Prometheus(settings.service_name, monitor.gauges.read)
+            monitor.observers.append(numbers)
             address = (settings.health_host, settings.health_port)
-            await stack.enter_async_context(served(*address, lambda: watch.trouble, numbers.page))
+            await stack.enter_async_context(open_health_server(*address, lambda: monitor.problem, numbers.page))
         if settings.ecs_agent_uri is not None:
             agent = await stack.enter_async_context(open_agent(settings.ecs_agent_uri))
-            watch.protection = Protection(agent, watch.drain)
-            await stack.enter_async_context(_meanwhile("protection", watch.protection.keep()))
-        yield watch
+            monitor.protection = Protection(agent, monitor.drain)
+            await stack.enter_async_context(_background_task("protection", monitor.protection.run()))
+        yield monitor
 
 
 @asynccontextmanager
-async def _meanwhile(name: str, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def _background_task(name: str, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Do *work* while the block runs. Should it fail, only that is said."""
     task = asyncio.create_task(work, name=name)
-    task.add_done_callback(_report)
+    task.add_done_callback(_log_task_error)
     try:
         yield
     finally:
@@ -126,6 +130,6 @@ async def _meanwhile(name: str, work: Coroutine[None, None, None]) -> AsyncItera
         await asyncio.wait([task])
 
 
-def _report(task: asyncio.Task[None]) -> None:
+def _log_task_error(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         log.error("worker.defect", reason=f"{task.get_name()}: {error!r}", exc_info=error)

@@ -7,11 +7,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
-from archiver.ports import Ended
-from archiver.telemetry.metrics import Standing
+from archiver.ports import JobResult
+from archiver.telemetry.metrics import ProcessSnapshot
 
-SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 4 * 3600)
-FRACTIONS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
+SECONDS_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 1800, 3600, 4 * 3600)
+FRACTION_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -19,29 +19,33 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 class Prometheus:
     """Counts jobs, in a registry of its own. *service* is a label of everything."""
 
-    def __init__(self, service: str, read: Callable[[], Standing]) -> None:
+    def __init__(self, service: str, read: Callable[[], ProcessSnapshot]) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Process(service, read))
+        self._registry.register(_ProcessCollector(service, read))
 
-        def counter(name: str, told: str, *labels: str) -> Counter:
-            return Counter(f"archiver_{name}", told, ("service", *labels), registry=self._registry)
+        def counter(name: str, documentation: str, *labels: str) -> Counter:
+            return Counter(f"archiver_{name}", documentation, ("service", *labels), registry=self._registry)
 
-        def histogram(name: str, told: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        def histogram(name: str, documentation: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             names = ("service", *labels)
-            return Histogram(f"archiver_{name}", told, names, buckets=buckets, registry=self._registry)
+            return Histogram(f"archiver_{name}", documentation, names, buckets=buckets, registry=self._registry)
 
         self._service = service
         self._jobs = counter("jobs", "Jobs that ended.", "outcome", "code")
         self._files = counter("files", "Files in archives.")
         self._bytes = counter("bytes", "Bytes of archives.")
         self._lost = counter("leases_lost", "Messages that were lost to others.")
-        self._duration = histogram("job_seconds", "From a message's receipt to its job's end.", SECONDS, "outcome")
-        self._queued = histogram("queue_seconds", "From sending a message to its receipt.", SECONDS, "outcome")
-        self._margin = histogram("lease_margin", "The least fraction of the visibility left of a lease.", FRACTIONS)
+        self._duration = histogram(
+            "job_seconds", "From a message's receipt to its job's end.", SECONDS_BUCKETS, "outcome"
+        )
+        self._queued = histogram("queue_seconds", "From sending a message to its receipt.", SECONDS_BUCKETS, "outcome")
+        self._margin = histogram(
+            "lease_margin", "The least fraction of the visibility left of a lease.", FRACTION_BUCKETS
+        )
         for one in (self._files, self._bytes, self._lost, self._margin):
             one.labels(service)  # shown from the start, as 0
 
-    def ended(self, job: Ended) -> None:
+    def ended(self, job: JobResult) -> None:
         self._jobs.labels(self._service, job.outcome, job.code).inc()
         self._duration.labels(self._service, job.outcome).observe(job.seconds)
         self._queued.labels(self._service, job.outcome).observe(job.queued)
@@ -55,29 +59,29 @@ class Prometheus:
         return generate_latest(self._registry)
 
 
-class _Process(Collector):
-    def __init__(self, service: str, read: Callable[[], Standing]) -> None:
+class _ProcessCollector(Collector):
+    def __init__(self, service: str, read: Callable[[], ProcessSnapshot]) -> None:
         self._service = service
         self._read = read
 
     def collect(self) -> Iterator[Metric]:
-        standing = self._read()
-        for name, told, value in (
-            ("running_jobs", "Jobs at work.", standing.running),
-            ("open_parts", "Part buffers in use.", standing.open_parts),
-            ("memory_bytes", "Resident memory.", standing.memory),
+        snapshot = self._read()
+        for name, documentation, value in (
+            ("running_jobs", "Jobs at work.", snapshot.running),
+            ("open_parts", "Part buffers in use.", snapshot.open_parts),
+            ("memory_bytes", "Resident memory.", snapshot.memory),
             (
                 "paused",
                 "Jobs, stores and queues that hold up receiving; 1 where receiving fails.",
-                standing.paused,
+                snapshot.paused,
             ),
         ):
-            gauge = GaugeMetricFamily(f"archiver_{name}", told, labels=["service"])
+            gauge = GaugeMetricFamily(f"archiver_{name}", documentation, labels=["service"])
             gauge.add_metric([self._service], value)
             yield gauge
         resumes = CounterMetricFamily(
             "archiver_read_resumes", "Reads of objects that were tried again.", labels=["service", "code"]
         )
         for code in ("throttled", "interrupted"):
-            resumes.add_metric([self._service, code], standing.resumes.get(code, 0))
+            resumes.add_metric([self._service, code], snapshot.resumes.get(code, 0))
         yield resumes

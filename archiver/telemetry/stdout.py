@@ -18,26 +18,28 @@ from collections import deque
 from datetime import UTC, datetime
 from time import monotonic
 
-MOST_WAITING = 4 * 1024 * 1024  # bytes
-AT_ONCE = select.PIPE_BUF  # bytes; POSIX: a pipe that is ready to be written to takes so many without waiting
-GOODBYE = 2.0  # seconds for what still waits at the end
+MAX_WAITING_BYTES = 4 * 1024 * 1024  # bytes
+ATOMIC_WRITE_BYTES = (
+    select.PIPE_BUF
+)  # bytes; POSIX: a pipe that is ready to be written to takes so many without waiting
+DRAIN_TIMEOUT = 2.0  # seconds for what still waits at the end
 
 
-def standard_output() -> "Outlet":
+def open_stdout() -> "NonBlockingWriter":
     """Standard output; standard error where there is none, and nowhere where neither is."""
     stream = sys.stdout or sys.stderr
     if stream is None:
-        return Outlet(os.open(os.devnull, os.O_WRONLY))
+        return NonBlockingWriter(os.open(os.devnull, os.O_WRONLY))
     stream.flush()
-    return Outlet(stream.fileno())
+    return NonBlockingWriter(stream.fileno())
 
 
-class Outlet(io.TextIOBase):
+class NonBlockingWriter(io.TextIOBase):
     """Text written to the file descriptor *fd*. Writing neither waits nor raises. One line a call."""
 
-    def __init__(self, fd: int, most: int = MOST_WAITING) -> None:
+    def __init__(self, fd: int, most: int = MAX_WAITING_BYTES) -> None:
         self._fd = fd
-        self._most = most
+        self._max_waiting_bytes = most
         self._lines: deque[bytes] = deque()
         self._waiting = 0
         self._dropped = 0
@@ -57,14 +59,14 @@ class Outlet(io.TextIOBase):
         line = text.encode(errors="backslashreplace")
         with self._changed:
             if not self._waiting and self._has_room(len(line)):
-                self._put(line)
-            elif self._waiting and (self._dropped or self._waiting + len(line) > self._most):
+                self._write_blocking(line)
+            elif self._waiting and (self._dropped or self._waiting + len(line) > self._max_waiting_bytes):
                 self._dropped += 1  # and all that follow until half is written: one gap, told where it is, not many
             else:
-                self._queue(line)
+                self._enqueue(line)
         return len(text)
 
-    def finish(self, seconds: float = GOODBYE) -> None:
+    def finish(self, seconds: float = DRAIN_TIMEOUT) -> None:
         """Wait until all is written, for *seconds* at the most. What is written afterwards may be lost."""
         deadline = monotonic() + seconds
         with self._changed:
@@ -74,9 +76,9 @@ class Outlet(io.TextIOBase):
     def _has_room(self, size: int) -> bool:
         if self._regular:
             return True
-        return size <= AT_ONCE and any(ready & select.POLLOUT for _, ready in self._poll.poll(0))
+        return size <= ATOMIC_WRITE_BYTES and any(ready & select.POLLOUT for _, ready in self._poll.poll(0))
 
-    def _queue(self, line: bytes) -> None:
+    def _enqueue(self, line: bytes) -> None:
         self._lines.append(line)
         self._waiting += len(line)
         if self._thread is None:
@@ -90,20 +92,20 @@ class Outlet(io.TextIOBase):
                 while not self._lines:
                     self._changed.wait()
                 line = self._lines.popleft()
-            self._put(line)  # without the lock: it may take for ever
+            self._write_blocking(line)  # without the lock: it may take for ever
             with self._changed:
                 self._waiting -= len(line)
-                if self._dropped and self._waiting <= self._most // 2:
-                    self._queue(_dropped_line(self._dropped))
+                if self._dropped and self._waiting <= self._max_waiting_bytes // 2:
+                    self._enqueue(_dropped_line(self._dropped))
                     self._dropped = 0
                 self._changed.notify_all()
 
-    def _put(self, line: bytes) -> None:
-        rest = memoryview(line)
+    def _write_blocking(self, line: bytes) -> None:
+        remaining = memoryview(line)
         try:
-            while rest:
+            while remaining:
                 try:
-                    rest = rest[os.write(self._fd, rest) :]
+                    remaining = remaining[os.write(self._fd, remaining) :]
                 except BlockingIOError:  # whoever started us does not want writes to wait: then we do
                     self._poll.poll()
         except OSError:  # whoever read is gone, or the disk is full: there is nobody to tell
@@ -111,5 +113,10 @@ class Outlet(io.TextIOBase):
 
 
 def _dropped_line(lines: int) -> bytes:
-    told = {"dropped": lines, "level": "warning", "timestamp": datetime.now(UTC).isoformat(), "message": "log.dropped"}
-    return json.dumps(told).encode() + b"\n"
+    fields = {
+        "dropped": lines,
+        "level": "warning",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "message": "log.dropped",
+    }
+    return json.dumps(fields).encode() + b"\n"

@@ -10,7 +10,7 @@ message's, and must use up none of its receives:
     half-open  one of those that wait asks again after 5, 10, 20, then every 30 s; the first success lets all go on
 
 A verdict ("no such key", "that is taken", "not these bytes") is a success here: the place has answered. A refusal of
-ours (ConfigurationFault) is neither: whoever runs the job holds it.
+ours (ConfigurationError) is neither: whoever runs the job holds it.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from typing import NamedTuple, TypeVar
 
 import structlog
 
-from archiver.core.backoff import full_jitter, pause
-from archiver.errors import Answered, ArchiverError, ConfigurationFault, Interrupted, Temporary
-from archiver.worker.gate import Gate
+from archiver.core.backoff import configuration_retry_delay, full_jitter
+from archiver.errors import ArchiverError, ConfigurationError, RequestRefused, TransferInterrupted, TransientError
+from archiver.worker.gate import ReceiveGate
 from archiver.worker.lease import CONFIRM
 
 log = structlog.get_logger(__name__)
@@ -33,9 +33,9 @@ T = TypeVar("T")
 Attempt = Callable[[], Awaitable[T]]
 Probe = Callable[[], Awaitable[object]]
 
-PATIENCE = 5.0  # seconds
-FAILURES = 3
-AFTERWARDS = 5  # tries of a call that had to wait, before its failure is told
+MIN_OUTAGE_SECONDS = 5.0  # seconds
+MIN_FAILURES = 3
+MAX_TRIES_AFTER_PAUSE = 5  # tries of a call that had to wait, before its failure is told
 
 
 class Place(NamedTuple):
@@ -46,14 +46,14 @@ class Place(NamedTuple):
 
 
 @dataclass(slots=True)
-class _State:
+class _Circuit:
     failures: int = 0  # in a row
     since: float = 0.0  # when the first of them came
     reason: str = ""
     open: bool = False
-    asked: int = 0  # times since it opened
+    probes: int = 0  # times since it opened
     waiting: int = 0
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def failed(self, error: Exception, now: float) -> None:
         if not self.failures:
@@ -62,14 +62,16 @@ class _State:
         self.reason = str(error)
 
 
-class Health:
+class CircuitBreakers:
     """One for the process: it shuts *gate* while a place is down. *clock* is monotonic, in seconds."""
 
-    def __init__(self, gate: Gate, *, patience: float = PATIENCE, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, gate: ReceiveGate, *, min_outage: float = MIN_OUTAGE_SECONDS, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._gate = gate
-        self._patience = patience
+        self._min_outage = min_outage
         self._clock = clock
-        self._states: dict[Place, _State] = {}
+        self._states: dict[Place, _Circuit] = {}
 
     async def call(self, place: Place, attempt: Attempt[T], probe: Probe | None = None) -> T:
         """
@@ -78,28 +80,28 @@ class Health:
 
         Raises what *attempt* raises.
         """
-        state = self._states.setdefault(place, _State())
+        state = self._states.setdefault(place, _Circuit())
         if not state.open:
             try:
-                return await self._noted(state, attempt)
-            except Answered:
+                return await self._run_counted(state, attempt)
+            except RequestRefused:
                 raise
-            except Temporary:
+            except TransientError:
                 if not await self._is_down(state, probe):
                     raise
-        with self._waiting(place, state):
-            return await self._held(place, state, attempt, probe)
+        with self._count_waiting(place, state):
+            return await self._call_after_pause(place, state, attempt, probe)
 
-    async def _noted(self, state: _State, attempt: Attempt[T]) -> T:
+    async def _run_counted(self, state: _Circuit, attempt: Attempt[T]) -> T:
         try:
             result = await attempt()
-        except Temporary as error:
-            if isinstance(error, Answered) or (isinstance(error, Interrupted) and error.received):
+        except TransientError as error:
+            if isinstance(error, RequestRefused) or (isinstance(error, TransferInterrupted) and error.received):
                 state.failures = 0  # a verdict; or bytes came
             else:
                 state.failed(error, self._clock())
             raise
-        except ConfigurationFault:
+        except ConfigurationError:
             raise
         except ArchiverError:
             state.failures = 0
@@ -107,31 +109,31 @@ class Health:
         state.failures = 0
         return result
 
-    async def _is_down(self, state: _State, probe: Probe | None) -> bool:
-        async with state.turn:
+    async def _is_down(self, state: _Circuit, probe: Probe | None) -> bool:
+        async with state.lock:
             if state.open:
                 return True
-            if state.failures < FAILURES or self._clock() - state.since < self._patience:
+            if state.failures < MIN_FAILURES or self._clock() - state.since < self._min_outage:
                 return False
-            if probe is not None and await self._answers(state, probe):
+            if probe is not None and await self._probe_succeeds(state, probe):
                 return False
             if not state.failures:  # a call of another job succeeded meanwhile
                 return False
-            state.open, state.asked = True, 0
-            self._gate.hold()
+            state.open, state.probes = True, 0
+            self._gate.pause_receiving()
             return True
 
-    async def _answers(self, state: _State, probe: Probe) -> bool:
+    async def _probe_succeeds(self, state: _Circuit, probe: Probe) -> bool:
         try:
-            await self._noted(state, probe)
-        except (Temporary, ConfigurationFault):
+            await self._run_counted(state, probe)
+        except (TransientError, ConfigurationError):
             return False
         except ArchiverError:
             return True
         return True
 
     @contextmanager
-    def _waiting(self, place: Place, state: _State) -> Iterator[None]:
+    def _count_waiting(self, place: Place, state: _Circuit) -> Iterator[None]:
         """Who leaves last, cancelled perhaps, closes: with nobody there to ask, it would stay open for ever."""
         state.waiting += 1
         try:
@@ -141,64 +143,64 @@ class Health:
             if not state.waiting:
                 self._close(place, state)
 
-    def _close(self, place: Place, state: _State) -> None:
+    def _close(self, place: Place, state: _Circuit) -> None:
         if state.open:
             state.open = False
-            self._gate.release()
-            log.info("worker.resumed", place=place.name, call=place.call, after=state.asked)
+            self._gate.resume_receiving()
+            log.info("worker.resumed", place=place.name, call=place.call, after=state.probes)
 
-    async def _held(self, place: Place, state: _State, attempt: Attempt[T], probe: Probe | None) -> T:
+    async def _call_after_pause(self, place: Place, state: _Circuit, attempt: Attempt[T], probe: Probe | None) -> T:
         tries = 0
         while True:
-            async with state.turn:  # one at a time, in the order of asking
-                told = await self._half_open(place, state, attempt, probe) if state.open else None
-            if told is not None:
-                return told[0]
+            async with state.lock:  # one at a time, in the order of asking
+                returned = await self._half_open(place, state, attempt, probe) if state.open else None
+            if returned is not None:
+                return returned[0]
             if state.open:
                 continue
             try:
-                return await self._confirmed(state, attempt)
-            except Answered:
+                return await self._run_under_lease(state, attempt)
+            except RequestRefused:
                 raise
-            except Temporary as error:
+            except TransientError as error:
                 tries += 1
-                if tries == AFTERWARDS:
-                    error.waited = True
+                if tries == MAX_TRIES_AFTER_PAUSE:
+                    error.was_paused = True
                     raise
             await asyncio.sleep(full_jitter(tries, 0.2, 2.0, random.uniform))
             await self._is_down(state, probe)
 
     async def _half_open(
-        self, place: Place, state: _State, attempt: Attempt[T], probe: Probe | None
+        self, place: Place, state: _Circuit, attempt: Attempt[T], probe: Probe | None
     ) -> tuple[T] | None:
         """Ask again, after a pause; what *attempt* returns, where that is who asks."""
         await self._pause(place, state)
         try:
             if probe is None:
-                return (await self._confirmed(state, attempt),)
-            await self._answers(state, probe)
-        except Answered:
+                return (await self._run_under_lease(state, attempt),)
+            await self._probe_succeeds(state, probe)
+        except RequestRefused:
             raise
-        except Temporary:
+        except TransientError:
             pass
         finally:
             if not state.failures:
                 self._close(place, state)
         return None
 
-    async def _confirmed(self, state: _State, attempt: Attempt[T]) -> T:
+    async def _run_under_lease(self, state: _Circuit, attempt: Attempt[T]) -> T:
         """An attempt after a wait: who asked for it had looked at the lease before."""
         CONFIRM.get()()
-        return await self._noted(state, attempt)
+        return await self._run_counted(state, attempt)
 
-    async def _pause(self, place: Place, state: _State) -> None:
-        state.asked += 1
-        seconds = pause(state.asked)
+    async def _pause(self, place: Place, state: _Circuit) -> None:
+        state.probes += 1
+        seconds = configuration_retry_delay(state.probes)
         log.error(
             "worker.paused",
             reason=f"{place.name}: {state.reason}",
             call=place.call,
-            attempt=state.asked,
+            attempt=state.probes,
             retry_in=seconds,
         )
         await asyncio.sleep(seconds)

@@ -4,34 +4,34 @@ import asyncio
 from time import monotonic
 
 
-class Gate:
+class ReceiveGate:
     """One for the process. *changed* is set when it may open."""
 
     def __init__(self) -> None:
         self.changed = asyncio.Event()
-        self.over = False  # the grace period has ended, and with it every job
-        self.closed = False  # for good: what runs is the last
-        self._held = 0
-        self._rests_until = 0.0
+        self.grace_expired = False  # the grace period has ended, and with it every job
+        self.draining = False  # for good: what runs is the last
+        self._pause_count = 0
+        self._paused_until = 0.0
 
-    def rest(self, seconds: float) -> None:
+    def pause_for(self, seconds: float) -> None:
         """Shut it for *seconds*."""
-        self._rests_until = max(self._rests_until, monotonic() + seconds)
+        self._paused_until = max(self._paused_until, monotonic() + seconds)
 
-    def hold(self) -> None:
-        """Shut it until as many `release`s as `hold`s have come."""
-        self._held += 1
+    def pause_receiving(self) -> None:
+        """Shut it until as many `resume_receiving`s as `pause_receiving`s have come."""
+        self._pause_count += 1
 
-    def release(self) -> None:
-        self._held -= 1
+    def resume_receiving(self) -> None:
+        self._pause_count -= 1
         self.changed.set()
 
     @property
-    def held(self) -> int:
+    def pause_count(self) -> int:
         """How many jobs, stores and queues hold it shut."""
-        return self._held
+        return self._pause_count
 
     @property
-    def shut_for(self) -> float | None:
+    def reopens_in(self) -> float | None:
         """Seconds until it opens by itself: 0 where it is open, None where that depends on a job, or never."""
-        return None if self._held or self.closed else max(0.0, self._rests_until - monotonic())
+        return None if self._pause_count or self.draining else max(0.0, self._paused_until - monotonic())

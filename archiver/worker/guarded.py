@@ -1,4 +1,6 @@
-"""The seams to stores and queues, each call of which goes through `Health`: while a place is down, calls wait."""
+"""
+The seams to stores and queues, each call of which goes through `CircuitBreakers`: while a place is down, calls wait.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,86 +12,88 @@ from archiver.ports import (
     Message,
     MessageSource,
     MultipartUpload,
-    Note,
     Notifier,
     ObjectReader,
     ObjectStore,
+    OutgoingMessage,
     Rejection,
     StoredArchive,
     Target,
 )
-from archiver.worker.breaker import Health, Place, Probe
+from archiver.worker.breaker import CircuitBreakers, Place, Probe
 
 DESTINATION = "S3_DESTINATION_BUCKET"
 SOURCE = "S3_SOURCE_BUCKET"
-ELSEWHERE = "the buckets of requests"
+OTHER_BUCKETS = "the buckets of requests"
 
 
 class GuardedStore:
-    """An ObjectStore. What tidies up (`abort`, `sweep`) is never held: it runs while a job is on its way out."""
+    """
+    An ObjectStore. What tidies up (`abort`, `abort_uploads`) is never held: it runs while a job is on its way out.
+    """
 
-    def __init__(self, inner: ObjectStore, health: Health) -> None:
+    def __init__(self, inner: ObjectStore, breakers: CircuitBreakers) -> None:
         self._inner = inner
-        self._health = health
-        self.sweep = inner.sweep
+        self._breakers = breakers
+        self.abort_uploads = inner.abort_uploads
 
     async def find(self, key: str) -> StoredArchive | None:
-        return await self._health.call(Place(DESTINATION, "find"), lambda: self._inner.find(key))
+        return await self._breakers.call(Place(DESTINATION, "find"), lambda: self._inner.find(key))
 
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
-        return await self._health.call(Place(DESTINATION, "put"), lambda: self._inner.put(target, body, crc32))
+        return await self._breakers.call(Place(DESTINATION, "put"), lambda: self._inner.put(target, body, crc32))
 
-    async def begin(self, target: Target) -> MultipartUpload:
-        upload = await self._health.call(Place(DESTINATION, "begin"), lambda: self._inner.begin(target))
-        return _GuardedUpload(upload, self._health)
+    async def create_upload(self, target: Target) -> MultipartUpload:
+        upload = await self._breakers.call(Place(DESTINATION, "begin"), lambda: self._inner.create_upload(target))
+        return _GuardedUpload(upload, self._breakers)
 
 
 class _GuardedUpload:
-    def __init__(self, inner: MultipartUpload, health: Health) -> None:
+    def __init__(self, inner: MultipartUpload, breakers: CircuitBreakers) -> None:
         self._inner = inner
-        self._health = health
+        self._breakers = breakers
         self.abort = inner.abort
 
-    async def part(self, number: int, body: memoryview, crc32: int) -> None:
-        await self._health.call(Place(DESTINATION, "part"), lambda: self._inner.part(number, body, crc32))
+    async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
+        await self._breakers.call(Place(DESTINATION, "part"), lambda: self._inner.upload_part(number, body, crc32))
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
-        return await self._health.call(Place(DESTINATION, "complete"), lambda: self._inner.complete(size, crc32))
+        return await self._breakers.call(Place(DESTINATION, "complete"), lambda: self._inner.complete(size, crc32))
 
 
 @dataclass(frozen=True, slots=True)
-class Sources:
+class SourceProbes:
     """
     *bucket*: the operator's own, None where there is none. *probe*: a location in it that may be asked for, whether or
-    not an object is there. *elsewhere* asks the store at large: other buckets are named by requests, and what is wrong
-    with one of them alone is no reason to hold anything.
+    not an object is there. *other_buckets* asks the store at large: other buckets are named by requests, and what is
+    wrong with one of them alone is no reason to hold anything.
     """
 
     bucket: str | None
     probe: Location | None
-    elsewhere: Probe
+    other_buckets: Probe
 
 
 class GuardedReader:
     """An ObjectReader."""
 
-    def __init__(self, inner: ObjectReader, sources: Sources, health: Health) -> None:
+    def __init__(self, inner: ObjectReader, sources: SourceProbes, breakers: CircuitBreakers) -> None:
         self._inner = inner
         self._sources = sources
-        self._health = health
+        self._breakers = breakers
 
     async def head(self, location: Location) -> ObjectInfo:
-        place, probe = self._asked("head", location)
-        return await self._health.call(place, lambda: self._inner.head(location), probe)
+        place, probe = self._place_and_probe("head", location)
+        return await self._breakers.call(place, lambda: self._inner.head(location), probe)
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
-        place, probe = self._asked("read", location)
-        await self._health.call(place, lambda: self._inner.read(location, etag, start, into), probe)
+        place, probe = self._place_and_probe("read", location)
+        await self._breakers.call(place, lambda: self._inner.read(location, etag, start, into), probe)
 
-    def _asked(self, call: str, location: Location) -> tuple[Place, Probe]:
+    def _place_and_probe(self, call: str, location: Location) -> tuple[Place, Probe]:
         known = self._sources.probe
         if location.bucket != self._sources.bucket or known is None:
-            return Place(ELSEWHERE, call), self._sources.elsewhere
+            return Place(OTHER_BUCKETS, call), self._sources.other_buckets
         if call == "head":
             return Place(SOURCE, call), lambda: self._inner.head(known)
         return Place(SOURCE, call), lambda: self._inner.read(known, '"none"', 0, [memoryview(bytearray(1))])
@@ -98,16 +102,16 @@ class GuardedReader:
 class GuardedNotifier:
     """A Notifier; *name* is the setting that names its queue."""
 
-    def __init__(self, inner: Notifier, name: str, health: Health) -> None:
+    def __init__(self, inner: Notifier, name: str, breakers: CircuitBreakers) -> None:
         self._inner = inner
         self._place = Place(name, "send")
-        self._health = health
+        self._breakers = breakers
 
-    def room_for(self, attributes: Mapping[str, Attribute]) -> int:
-        return self._inner.room_for(attributes)
+    def max_body_bytes(self, attributes: Mapping[str, Attribute]) -> int:
+        return self._inner.max_body_bytes(attributes)
 
-    async def send(self, note: Note) -> None:
-        await self._health.call(self._place, lambda: self._inner.send(note))
+    async def send(self, note: OutgoingMessage) -> None:
+        await self._breakers.call(self._place, lambda: self._inner.send(note))
 
 
 class GuardedSource:
@@ -116,13 +120,13 @@ class GuardedSource:
     that receives.
     """
 
-    def __init__(self, inner: MessageSource, health: Health) -> None:
+    def __init__(self, inner: MessageSource, breakers: CircuitBreakers) -> None:
         self._inner = inner
-        self._health = health
+        self._breakers = breakers
         self.receive = inner.receive
         self.hide = inner.hide
         self.delete = inner.delete
 
     async def reject(self, message: Message, rejection: Rejection) -> None:
         place = Place("the dead-letter queue", "send")
-        await self._health.call(place, lambda: self._inner.reject(message, rejection))
+        await self._breakers.call(place, lambda: self._inner.reject(message, rejection))

@@ -16,12 +16,12 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-BEAT = 5.0  # seconds between beats
-STALE = 30.0  # seconds without a beat: the loop is stuck, or the process gone
-FAILING = 120.0  # seconds for which receiving has failed
+BEAT_INTERVAL = 5.0  # seconds between beats
+MAX_BEAT_AGE = 30.0  # seconds without a beat: the loop is stuck, or the process gone
+MAX_FAILING_SECONDS = 120.0  # seconds for which receiving has failed
 
 
-class Pulse:
+class Heartbeat:
     """One for the process. *clock* is the time of the wall, in seconds: the file's times are, too."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
@@ -47,22 +47,22 @@ class Pulse:
         self._beaten_at = self._clock()
 
     @property
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """What is wrong, in a sentence; None where all is well."""
-        return diagnosis(self._clock(), self._beaten_at, self._good_until)
+        return health_problem(self._clock(), self._beaten_at, self._receive_ok_at)
 
     @property
-    def _good_until(self) -> float:
+    def _receive_ok_at(self) -> float:
         return self._beaten_at if self._failing_since is None else self._failing_since
 
-    async def keep(self, file: Path | None) -> None:
+    async def run(self, file: Path | None) -> None:
         """Beat until cancelled, and touch *file* with each beat; it is removed at the end."""
         try:
             while True:
                 self.beat()
                 if file is not None:
                     self._touch(file)
-                await asyncio.sleep(BEAT)
+                await asyncio.sleep(BEAT_INTERVAL)
         finally:
             if file is not None:
                 self._remove(file)
@@ -74,26 +74,28 @@ class Pulse:
     def _touch(self, file: Path) -> None:
         try:
             file.touch()
-            os.utime(file, (self._good_until, self._beaten_at))
+            os.utime(file, (self._receive_ok_at, self._beaten_at))
         except OSError as error:
             log.warning("heartbeat.failed", file=str(file), reason=str(error))
 
 
-def diagnosis(now: float, beaten_at: float, good_until: float) -> str | None:
-    """What is wrong with a process that beat last at *beaten_at*, and whose receiving was good until *good_until*."""
-    if now - beaten_at > STALE:
+def health_problem(now: float, beaten_at: float, receive_ok_at: float) -> str | None:
+    """
+    What is wrong with a process that beat last at *beaten_at*, and whose receiving was good until *receive_ok_at*.
+    """
+    if now - beaten_at > MAX_BEAT_AGE:
         return f"the last heartbeat was {now - beaten_at:.0f} s ago: the worker is stuck or gone"
-    if beaten_at - good_until > FAILING:
-        return f"receiving from SQS has been failing for {beaten_at - good_until:.0f} s: the log says why"
+    if beaten_at - receive_ok_at > MAX_FAILING_SECONDS:
+        return f"receiving from SQS has been failing for {beaten_at - receive_ok_at:.0f} s: the log says why"
     return None
 
 
-def trouble_of(file: Path, now: float) -> str | None:
+def heartbeat_file_problem(file: Path, now: float) -> str | None:
     """What the heartbeat *file* says is wrong; None where all is well."""
     try:
-        told = file.stat()
+        status = file.stat()
     except FileNotFoundError:
         return f"there is no heartbeat file {file}: no worker runs with this HEARTBEAT_FILE"
     except OSError as error:
         return f"the heartbeat file {file} can't be looked at: {error.strerror}"
-    return diagnosis(now, told.st_mtime, told.st_atime)
+    return health_problem(now, status.st_mtime, status.st_atime)

@@ -8,51 +8,51 @@ from dataclasses import dataclass
 
 import structlog
 
-from archiver.core.backoff import full_jitter, pause
-from archiver.errors import ConfigurationFault, Temporary
+from archiver.core.backoff import configuration_retry_delay, full_jitter
+from archiver.errors import ConfigurationError, TransientError
 from archiver.ports import Message, MessageSource
-from archiver.worker.gate import Gate
-from archiver.worker.heartbeat import Pulse
+from archiver.worker.gate import ReceiveGate
+from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.settle import Settler
 
 log = structlog.get_logger(__name__)
 
-BATCH = 10  # messages that one receive may bring, at the most
-POLL_MARGIN = 10.0  # seconds beyond the long poll's own wait before a stopping worker gives it up
+MAX_BATCH = 10  # messages that one receive may bring, at the most
+POLL_MARGIN_SECONDS = 10.0  # seconds beyond the long poll's own wait before a stopping worker gives it up
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class WorkerLimits:
     """
-    *slots* jobs at once; *wait* is the long poll's length and *grace* what running jobs get at the end, in seconds.
+    *max_jobs* jobs at once; *wait* is the long poll's length and *grace* what running jobs get at the end, in seconds.
     """
 
-    slots: int
+    max_jobs: int
     wait: float
     grace: float
 
 
 class Worker:
-    """*busy* is told how many jobs run, whenever that changes."""
+    """*on_running_changed* is told how many jobs run, whenever that changes."""
 
     def __init__(
         self,
         source: MessageSource,
         settler: Settler,
-        gate: Gate,
-        pace: Pace,
+        gate: ReceiveGate,
+        limits: WorkerLimits,
         *,
-        pulse: Pulse,
-        busy: Callable[[int], None] = lambda _: None,
+        heartbeat: Heartbeat,
+        on_running_changed: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._source = source
         self._settler = settler
         self._gate = gate
-        self._slots = pace.slots
-        self._wait = pace.wait
-        self._grace = pace.grace
-        self._pulse = pulse
-        self._busy = busy
+        self._max_jobs = limits.max_jobs
+        self._wait = limits.wait
+        self._grace = limits.grace
+        self._heartbeat = heartbeat
+        self._on_running_changed = on_running_changed
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -78,14 +78,14 @@ class Worker:
 
     async def _end_poll(self, polling: asyncio.Task[None]) -> None:
         # It is left to return: cancelled, it would hide the messages that it brings.
-        await asyncio.wait([polling], timeout=self._wait + POLL_MARGIN)
+        await asyncio.wait([polling], timeout=self._wait + POLL_MARGIN_SECONDS)
         polling.cancel()
         await asyncio.wait([polling])
 
     async def _end_jobs(self) -> None:
         if self._running:
             await asyncio.wait(self._running, timeout=self._grace)
-        self._gate.over = True
+        self._gate.grace_expired = True
         for job in self._running:
             job.cancel()
         if self._running:
@@ -94,55 +94,55 @@ class Worker:
     async def _poll(self, stop: asyncio.Event) -> None:
         failures = 0
         while not stop.is_set():
-            if not await self._ready(stop):
+            if not await self._wait_for_capacity(stop):
                 return
             try:
-                messages = await self._source.receive(min(self._slots - len(self._running), BATCH))
-            except (Temporary, ConfigurationFault) as error:
+                messages = await self._source.receive(min(self._max_jobs - len(self._running), MAX_BATCH))
+            except (TransientError, ConfigurationError) as error:
                 failures += 1
-                self._pulse.failed()
-                await self._recover(error, failures, stop)
+                self._heartbeat.failed()
+                await self._back_off(error, failures, stop)
                 continue
-            self._pulse.received()
+            self._heartbeat.received()
             if failures:
                 log.info("worker.receiving", after=failures)
             failures = 0
-            await self._take(messages, stop)
+            await self._start_jobs(messages, stop)
 
-    async def _ready(self, stop: asyncio.Event) -> bool:
+    async def _wait_for_capacity(self, stop: asyncio.Event) -> bool:
         """Wait for a free slot and an open gate; False: the worker is to stop."""
         while not stop.is_set():
-            shut_for = self._gate.shut_for
-            if shut_for == 0 and len(self._running) < self._slots:
+            reopens_in = self._gate.reopens_in
+            if reopens_in == 0 and len(self._running) < self._max_jobs:
                 return True
             self._gate.changed.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(shut_for or None):
+                async with asyncio.timeout(reopens_in or None):
                     await self._gate.changed.wait()
         return False
 
-    async def _take(self, messages: list[Message], stop: asyncio.Event) -> None:
-        if stop.is_set() or self._gate.closed:
+    async def _start_jobs(self, messages: list[Message], stop: asyncio.Event) -> None:
+        if stop.is_set() or self._gate.draining:
             async with asyncio.TaskGroup() as returns:
                 for message in messages:
-                    returns.create_task(self._settler.give_back_unstarted(message), name=f"return.{message.id}")
+                    returns.create_task(self._settler.release_unstarted(message), name=f"return.{message.id}")
             return
         for message in messages:
             job = asyncio.create_task(self._settler.handle(message), name=f"job.{message.id}")
             self._running.add(job)
-            job.add_done_callback(self._ended)
-            self._busy(len(self._running))
+            job.add_done_callback(self._on_job_done)
+            self._on_running_changed(len(self._running))
 
-    def _ended(self, job: asyncio.Task[None]) -> None:
+    def _on_job_done(self, job: asyncio.Task[None]) -> None:
         self._running.discard(job)
         self._gate.changed.set()
-        self._busy(len(self._running))
+        self._on_running_changed(len(self._running))
         if not job.cancelled() and (error := job.exception()) is not None:
             log.error("worker.defect", reason=repr(error), exc_info=error)
 
-    async def _recover(self, error: Exception, failures: int, stop: asyncio.Event) -> None:
-        if isinstance(error, ConfigurationFault):
-            seconds = pause(failures)
+    async def _back_off(self, error: Exception, failures: int, stop: asyncio.Event) -> None:
+        if isinstance(error, ConfigurationError):
+            seconds = configuration_retry_delay(failures)
             log.error("worker.paused", reason=str(error), attempt=failures, retry_in=seconds)
         else:
             seconds = full_jitter(failures, 0.5, 20.0, random.uniform)

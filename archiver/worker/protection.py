@@ -24,8 +24,8 @@ from typing import Protocol
 
 import structlog
 
-from archiver.core.backoff import pause
-from archiver.errors import Temporary
+from archiver.core.backoff import configuration_retry_delay
+from archiver.errors import TransientError
 
 log = structlog.get_logger(__name__)
 
@@ -38,65 +38,65 @@ class Protector(Protocol):
     """Whoever decides which tasks are stopped."""
 
     async def protect(self, minutes: int) -> None:
-        """Raises ProtectionRefused, Temporary; both within a few seconds."""
+        """Raises ProtectionRefused, TransientError; both within a few seconds."""
 
     async def release(self) -> None:
-        """Raises ProtectionRefused, Temporary."""
+        """Raises ProtectionRefused, TransientError."""
 
     async def replaced(self) -> bool:
-        """Whether another revision than this task's is wanted, and runs in full number. Raises Temporary."""
+        """Whether another revision than this task's is wanted, and runs in full number. Raises TransientError."""
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ProtectionConfig:
     """
     Protection is asked for *minutes*, or for twice as long as there has been work without a pause where that is longer,
-    up to *longest* (the most that ECS takes): the longer a job has run, the longer it is likely to run on. It is asked
-    for again every *renew_every* minutes, and given up after *idle* seconds without a job, as the API is rate-limited
-    and short jobs come one after the other.
+    up to *max_minutes* (the most that ECS takes): the longer a job has run, the longer it is likely to run on. It is
+    asked for again every *renew_every_minutes* minutes, and given up after *idle_seconds* seconds without a job, as the
+    API is rate-limited and short jobs come one after the other.
     """
 
     minutes: int = 60
-    longest: int = 2880
-    renew_every: float = 10
-    again_after: float = 1
-    idle: float = 20.0
-    minute: float = 60.0  # seconds, but in tests
+    max_minutes: int = 2880
+    renew_every_minutes: float = 10
+    retry_after_minutes: float = 1
+    idle_seconds: float = 20.0
+    minute_seconds: float = 60.0  # seconds, but in tests
 
     @property
-    def renewal(self) -> float:
+    def renewal_seconds(self) -> float:
         """Seconds from one request to the next."""
-        return self.renew_every * self.minute
+        return self.renew_every_minutes * self.minute_seconds
 
-    def wanted(self, seconds: float) -> int:
+    def minutes_for(self, seconds: float) -> int:
         """Minutes to ask for after *seconds* of work."""
-        return min(self.longest, max(self.minutes, math.ceil(2 * seconds / self.minute)))
+        return min(self.max_minutes, max(self.minutes, math.ceil(2 * seconds / self.minute_seconds)))
 
 
 class Protection:
     """One for the process. *drain* is called once, when the task is to take no further work."""
 
-    def __init__(self, protector: Protector, drain: Callable[[], None], terms: Terms | None = None) -> None:
+    def __init__(self, protector: Protector, drain: Callable[[], None], config: ProtectionConfig | None = None) -> None:
         self._protector = protector
         self._drain = drain
-        self._terms = terms or Terms()
+        self._config = config or ProtectionConfig()
         self._changed = asyncio.Event()
         self._jobs = 0
         self._failures = 0
-        self._blocked = False
-        self._look_at: float | None = None
-        self._seen_replaced = 0
+        self._refused = False
+        self._check_at: float | None = None
+        self._times_replaced = 0
 
-    def busy(self, jobs: int) -> None:
+    def on_running_changed(self, jobs: int) -> None:
         """So many *jobs* run now."""
         if bool(jobs) != bool(self._jobs):
             self._changed.set()
         self._jobs = jobs
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """See to it until cancelled."""
         while True:
-            await self._until(busy=True, seconds=None)
+            await self._wait_until(busy=True, seconds=None)
             await self._while_busy()
 
     async def _while_busy(self) -> None:
@@ -105,71 +105,75 @@ class Protection:
         due = since
         while self._jobs:
             if clock() >= due:
-                protected = await self._ask(self._terms.wanted(clock() - since)) or protected
-                await self._look()
-                due = clock() + self._next
-            await self._until(busy=False, seconds=max(0.0, due - clock()))
-            if not self._jobs and not self._blocked:
-                await self._until(busy=True, seconds=self._terms.idle)
+                protected = await self._enable(self._config.minutes_for(clock() - since)) or protected
+                await self._check_replaced()
+                due = clock() + self._next_delay
+            await self._wait_until(busy=False, seconds=max(0.0, due - clock()))
+            if not self._jobs and not self._refused:
+                await self._wait_until(busy=True, seconds=self._config.idle_seconds)
         if protected:
-            await self._give_up()
+            await self._disable()
 
     @property
-    def _next(self) -> float:
+    def _next_delay(self) -> float:
         """Seconds until it is asked again."""
         if self._failures:
-            return pause(self._failures)
-        return self._terms.again_after * self._terms.minute if self._blocked else self._terms.renewal
+            return configuration_retry_delay(self._failures)
+        return (
+            self._config.retry_after_minutes * self._config.minute_seconds
+            if self._refused
+            else self._config.renewal_seconds
+        )
 
-    async def _ask(self, minutes: int) -> bool:
+    async def _enable(self, minutes: int) -> bool:
         try:
             await self._protector.protect(minutes)
         except ProtectionRefused as reason:
-            if not self._blocked:
+            if not self._refused:
                 log.warning("protection.refused", reason=str(reason), effect="jobs go on, and it is asked for again")
-            self._blocked, self._failures = True, 0
+            self._refused, self._failures = True, 0
             return False
-        except Temporary as error:
+        except TransientError as error:
             if not self._failures:
                 log.warning("protection.failed", reason=str(error), effect="jobs go on unprotected")
             self._failures += 1
             return False
-        if self._failures or self._blocked:
+        if self._failures or self._refused:
             log.info("protection.works", after=self._failures)
-        self._blocked, self._failures = False, 0
+        self._refused, self._failures = False, 0
         return True
 
-    async def _look(self) -> None:
+    async def _check_replaced(self) -> None:
         """See every ten minutes whether this task has been replaced; not at once: few tasks have work for so long."""
         now = asyncio.get_running_loop().time()
-        if self._look_at is None:
-            self._look_at = now + self._terms.renewal
-        if now < self._look_at or self._seen_replaced > 1:
+        if self._check_at is None:
+            self._check_at = now + self._config.renewal_seconds
+        if now < self._check_at or self._times_replaced > 1:
             return
-        self._look_at = now + self._terms.renewal
+        self._check_at = now + self._config.renewal_seconds
         try:
-            self._seen_replaced = self._seen_replaced + 1 if await self._protector.replaced() else 0
-        except Temporary as error:
+            self._times_replaced = self._times_replaced + 1 if await self._protector.replaced() else 0
+        except TransientError as error:
             log.info("protection.unseen", reason=str(error), effect="a replaced task ends when it has no job")
-        if self._seen_replaced > 1:
+        if self._times_replaced > 1:
             log.warning("protection.replaced", effect="no more is received; what runs is ended")
             self._drain()
 
-    async def _give_up(self) -> None:
+    async def _disable(self) -> None:
         """Release the task, again and again until it is or has work: an idle task that stays protected costs."""
         failures = 0
         while not self._jobs:
             try:
                 await self._protector.release()
-            except (ProtectionRefused, Temporary) as error:
+            except (ProtectionRefused, TransientError) as error:
                 if not failures:
                     log.info("protection.kept", reason=str(error))
                 failures += 1
-                await self._until(busy=True, seconds=pause(failures))
+                await self._wait_until(busy=True, seconds=configuration_retry_delay(failures))
             else:
                 return
 
-    async def _until(self, *, busy: bool, seconds: float | None) -> None:
+    async def _wait_until(self, *, busy: bool, seconds: float | None) -> None:
         """Return when jobs run (*busy*) or none does, or after *seconds*."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

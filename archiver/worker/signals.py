@@ -10,39 +10,39 @@ import sys
 from collections.abc import Callable
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-INTERRUPTED = 128 + signal.SIGINT
+EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
-class Stopping:
-    """Notes that the process was asked to stop (*asked*), and tells who wants to know."""
+class StopSignals:
+    """Notes that the process was asked to stop (*requested*), and tells who wants to know."""
 
     def __init__(self) -> None:
-        self.asked = False
-        self._act: Callable[[], None] | None = None
+        self.requested = False
+        self._callback: Callable[[], None] | None = None
 
     def listen(self) -> None:
         """From now on, SIGTERM and SIGINT are noted, and do nothing else."""
         # Not an event loop's handlers: those begin late, and end with the loop; a signal in the last moment would kill.
         for number in SIGNALS:
-            signal.signal(number, self._heard)
+            signal.signal(number, self._on_signal)
 
-    def then(self, act: Callable[[], None]) -> None:
-        """Call *act* at every signal, and now where one has come already. It must not raise."""
-        self._act = act
-        if self.asked:
-            act()
+    def on_stop(self, callback: Callable[[], None]) -> None:
+        """Call *callback* at every signal, and now where one has come already. It must not raise."""
+        self._callback = callback
+        if self.requested:
+            callback()
 
-    def _heard(self, *_: object) -> None:
-        self.asked = True
-        if self._act is not None:
-            self._act()
+    def _on_signal(self, *_: object) -> None:
+        self.requested = True
+        if self._callback is not None:
+            self._callback()
 
 
-stopping = Stopping()
+stop_signals = StopSignals()
 """The process's own."""
 
 
-def leave_on_signal() -> None:
+def exit_on_signal() -> None:
     """For what has begun nothing that would have to be undone: a signal ends it there and then, without a word."""
     for number in SIGNALS:
-        signal.signal(number, lambda *_: sys.exit(INTERRUPTED))
+        signal.signal(number, lambda *_: sys.exit(EXIT_INTERRUPTED))

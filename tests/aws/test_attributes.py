@@ -5,7 +5,17 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.aws.attributes import CODE, FIRST_ID, REASON, escaped, sendable, size_of, unwired, wire, with_reason
+from archiver.aws.attributes import (
+    CODE_ATTRIBUTE,
+    ORIGINAL_ID_ATTRIBUTE,
+    REASON_ATTRIBUTE,
+    attributes_size,
+    escape,
+    from_sqs,
+    to_sqs,
+    valid_attributes,
+    with_error_attributes,
+)
 from archiver.ports import Attribute
 
 ALLOWED = re.compile("[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]*")
@@ -23,22 +33,22 @@ good_maps = st.dictionaries(
 
 @given(text=anything, limit=st.integers(0, 60))
 def test_escaped_text_is_acceptable_and_within_its_limit(text: str, limit: int) -> None:
-    safe = escaped(text, limit)
+    safe = escape(text, limit)
     assert ALLOWED.fullmatch(safe)
     assert len(safe.encode()) <= limit
 
 
 def test_what_sqs_refuses_is_written_out_and_the_rest_stays() -> None:
-    assert escaped("tab\tü\U0001f600 nul\x00 \ufffe \ud800") == "tab\tü\U0001f600 nul\\x00 \\ufffe \\ud800"
+    assert escape("tab\tü\U0001f600 nul\x00 \ufffe \ud800") == "tab\tü\U0001f600 nul\\x00 \\ufffe \\ud800"
 
 
 def test_a_text_is_cut_between_characters() -> None:
-    assert escaped("aü", 2) == "a"
+    assert escape("aü", 2) == "a"
 
 
 @given(attribute_maps)
 def test_what_is_sent_is_at_most_ten_acceptable_attributes_of_those_given(given_map: dict[str, Attribute]) -> None:
-    sent = sendable(given_map)
+    sent = valid_attributes(given_map)
     assert len(sent) <= 10
     assert sent.items() <= given_map.items()
     for name, attribute in sent.items():
@@ -50,43 +60,55 @@ def test_what_is_sent_is_at_most_ten_acceptable_attributes_of_those_given(given_
 
 @given(good_maps)
 def test_good_attributes_go_through_the_wire_and_back(given_map: dict[str, Attribute]) -> None:
-    assert unwired(wire(given_map)) == given_map
+    assert from_sqs(to_sqs(given_map)) == given_map
 
 
 @given(attributes=good_maps, message=anything, room=st.integers(0, 300))
 def test_the_reason_fits_the_room_and_goes_before_all_others(
     attributes: dict[str, Attribute], message: str, room: int
 ) -> None:
-    fitted = with_reason(attributes, "internal", message, room)
-    assert size_of(fitted) <= room
+    fitted = with_error_attributes(attributes, "internal", message, room)
+    assert attributes_size(fitted) <= room
     assert len(fitted) <= 10
-    if REASON in fitted:
-        assert CODE in fitted
-        assert escaped(message).startswith(str(fitted[REASON].value))
-    if fitted.keys() - {CODE, REASON}:
-        assert fitted[CODE].value == "internal"
-        assert not message or fitted[REASON].value == escaped(message)
+    if REASON_ATTRIBUTE in fitted:
+        assert CODE_ATTRIBUTE in fitted
+        assert escape(message).startswith(str(fitted[REASON_ATTRIBUTE].value))
+    if fitted.keys() - {CODE_ATTRIBUTE, REASON_ATTRIBUTE}:
+        assert fitted[CODE_ATTRIBUTE].value == "internal"
+        assert not message or fitted[REASON_ATTRIBUTE].value == escape(message)
 
 
 def test_a_message_of_any_length_leaves_a_reason_of_one_kibibyte() -> None:
-    fitted = with_reason({}, "internal", "x" * 5000, 10_000)
-    assert fitted[REASON] == Attribute("String", "x" * 1024)
+    fitted = with_error_attributes({}, "internal", "x" * 5000, 10_000)
+    assert fitted[REASON_ATTRIBUTE] == Attribute("String", "x" * 1024)
 
 
 def test_short_room_first_costs_the_others_then_the_reason_then_the_code() -> None:
     other = {"Other": Attribute("String", "x" * 50)}
     code, reason = len("ErrorCode" + "String" + "internal"), len("ErrorMessage" + "String" + "why")
-    assert with_reason(other, "internal", "why", code + reason + 61).keys() == {"Other", CODE, REASON}
-    assert with_reason(other, "internal", "why", code + reason + 60).keys() == {CODE, REASON}
-    assert with_reason(other, "internal", "why", code + reason - 1)[REASON].value == "wh"
-    assert with_reason(other, "internal", "why", code + reason - 3).keys() == {CODE}
-    assert with_reason(other, "internal", "why", code - 1) == {}
+    assert with_error_attributes(other, "internal", "why", code + reason + 61).keys() == {
+        "Other",
+        CODE_ATTRIBUTE,
+        REASON_ATTRIBUTE,
+    }
+    assert with_error_attributes(other, "internal", "why", code + reason + 60).keys() == {
+        CODE_ATTRIBUTE,
+        REASON_ATTRIBUTE,
+    }
+    assert with_error_attributes(other, "internal", "why", code + reason - 1)[REASON_ATTRIBUTE].value == "wh"
+    assert with_error_attributes(other, "internal", "why", code + reason - 3).keys() == {CODE_ATTRIBUTE}
+    assert with_error_attributes(other, "internal", "why", code - 1) == {}
 
 
 def test_the_id_that_the_sender_knows_stands_beside_the_reason_and_gives_way_first() -> None:
-    fitted = with_reason({"MessageId": Attribute("String", "a lie")}, "internal", "why", 10_000, "5458d323")
+    fitted = with_error_attributes({"MessageId": Attribute("String", "a lie")}, "internal", "why", 10_000, "5458d323")
 
-    assert fitted[FIRST_ID] == Attribute("String", "5458d323")
-    assert unwired(wire(fitted)) == {}
-    assert with_reason({}, "internal", "why", size_of(fitted) - 1, "5458d323").keys() == {CODE, REASON}
-    assert len(with_reason({f"x{n}": Attribute("String", "1") for n in range(10)}, "c", "m", 10_000, "id")) == 10
+    assert fitted[ORIGINAL_ID_ATTRIBUTE] == Attribute("String", "5458d323")
+    assert from_sqs(to_sqs(fitted)) == {}
+    assert with_error_attributes({}, "internal", "why", attributes_size(fitted) - 1, "5458d323").keys() == {
+        CODE_ATTRIBUTE,
+        REASON_ATTRIBUTE,
+    }
+    assert (
+        len(with_error_attributes({f"x{n}": Attribute("String", "1") for n in range(10)}, "c", "m", 10_000, "id")) == 10
+    )

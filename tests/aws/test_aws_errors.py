@@ -7,26 +7,26 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aws.refusing import Refusing, client_error, refusing
+from aws.failing_clients import FailingClient, client_error, make_failing_clients
 from botocore import exceptions as botocore_errors
 from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.aws.clients import Clients
-from archiver.aws.error_mapping import REFUSED, NotThere
-from archiver.aws.s3 import Abilities, S3Store, S3Upload, Upload, check_bucket
+from archiver.aws.error_mapping import CREDENTIAL_ERROR_CODES, ResourceNotFound
+from archiver.aws.s3 import MultipartUploadId, S3Store, S3Upload, StoreCapabilities, check_bucket
 from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
 from archiver.errors import (
-    Answered,
     ArchiveExists,
     ArchiverError,
-    ConfigurationFault,
+    ConfigurationError,
     LeaseLost,
     Rejected,
-    Temporary,
+    RequestRefused,
+    TransientError,
     Undeliverable,
 )
-from archiver.ports import Message, Note, QueueFacts, Rejection, Target
+from archiver.ports import Message, OutgoingMessage, QueueFacts, Rejection, Target
 
 DEAD = "arn:aws:sqs:eu-west-1:123456789012:dead"
 FACTS = QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", 30, 3, DEAD)
@@ -42,7 +42,7 @@ def source(clients: Clients) -> SqsSource:
 
 
 def upload(clients: Clients) -> S3Upload:
-    return S3Upload(clients, Upload("archives", "a.zip", "id"))
+    return S3Upload(clients, MultipartUploadId("archives", "a.zip", "id"))
 
 
 CALLS: dict[str, Call] = {
@@ -52,84 +52,84 @@ CALLS: dict[str, Call] = {
     "hide": lambda clients: source(clients).hide(MESSAGE, 1),
     "delete": lambda clients: source(clients).delete(MESSAGE),
     "reject": lambda clients: source(clients).reject(MESSAGE, REJECTION),
-    "send": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").send(Note("{}", "id", "group")),
+    "send": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").send(OutgoingMessage("{}", "id", "group")),
     "check": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").check(),
     "bucket": lambda clients: check_bucket(clients.s3_control, "archives"),
     "find": lambda clients: S3Store(clients, "archives").find("a.zip"),
-    "begin": lambda clients: S3Store(clients, "archives").begin(TARGET),
-    "sweep": lambda clients: S3Store(clients, "archives").sweep("a.zip"),
+    "begin": lambda clients: S3Store(clients, "archives").create_upload(TARGET),
+    "sweep": lambda clients: S3Store(clients, "archives").abort_uploads("a.zip"),
     "complete": lambda clients: upload(clients).complete(0, 0),
     "abort": lambda clients: upload(clients).abort(),
 }
 
 GONE_QUEUE = "AWS.SimpleQueueService.NonExistentQueue"
 SORTED: list[tuple[str, str, type[ArchiverError]]] = [
-    ("resolve", GONE_QUEUE, NotThere),
-    ("resolve", "AccessDenied", ConfigurationFault),
-    ("open", "QueueDoesNotExist", NotThere),
-    ("receive", "OverLimit", Temporary),
-    ("receive", "AccessDenied", Temporary),
-    ("receive", GONE_QUEUE, Temporary),
+    ("resolve", GONE_QUEUE, ResourceNotFound),
+    ("resolve", "AccessDenied", ConfigurationError),
+    ("open", "QueueDoesNotExist", ResourceNotFound),
+    ("receive", "OverLimit", TransientError),
+    ("receive", "AccessDenied", TransientError),
+    ("receive", GONE_QUEUE, TransientError),
     ("hide", "ReceiptHandleIsInvalid", LeaseLost),
     ("hide", "InvalidParameterValue", LeaseLost),
     ("hide", "AWS.SimpleQueueService.MessageNotInflight", LeaseLost),
-    ("hide", "RequestThrottled", Temporary),
+    ("hide", "RequestThrottled", TransientError),
     ("delete", "ReceiptHandleIsInvalid", LeaseLost),
     ("delete", "InvalidParameterValue", LeaseLost),
-    ("delete", "AccessDenied", ConfigurationFault),
-    ("delete", "KmsAccessDenied", ConfigurationFault),
-    ("hide", "AccessDeniedException", ConfigurationFault),
-    ("hide", "InternalError", Temporary),
+    ("delete", "AccessDenied", ConfigurationError),
+    ("delete", "KmsAccessDenied", ConfigurationError),
+    ("hide", "AccessDeniedException", ConfigurationError),
+    ("hide", "InternalError", TransientError),
     ("reject", GONE_QUEUE, Undeliverable),
     ("reject", "AccessDenied", Undeliverable),
     ("reject", "KmsDisabled", Undeliverable),
-    ("reject", "InternalError", Temporary),
-    ("send", GONE_QUEUE, NotThere),
-    ("send", "AccessDenied", ConfigurationFault),
+    ("reject", "InternalError", TransientError),
+    ("send", GONE_QUEUE, ResourceNotFound),
+    ("send", "AccessDenied", ConfigurationError),
     ("send", "InvalidParameterValue", Undeliverable),
     ("send", "InvalidMessageContents", Undeliverable),
-    ("send", "RequestThrottled", Temporary),
-    ("send", "InternalFailure", Temporary),
-    *[("send", f"Kms{why}", ConfigurationFault) for why in ("AccessDenied", "Disabled", "NotFound", "InvalidState")],
-    *[("send", f"Kms{why}", ConfigurationFault) for why in ("InvalidKeyUsage", "OptInRequired")],
-    ("send", "KmsThrottled", Temporary),
-    ("send", "KMS.AccessDeniedException", ConfigurationFault),
-    ("send", "KMS.ThrottlingException", Temporary),
-    ("send", "SomethingNobodyListed", ConfigurationFault),
+    ("send", "RequestThrottled", TransientError),
+    ("send", "InternalFailure", TransientError),
+    *[("send", f"Kms{why}", ConfigurationError) for why in ("AccessDenied", "Disabled", "NotFound", "InvalidState")],
+    *[("send", f"Kms{why}", ConfigurationError) for why in ("InvalidKeyUsage", "OptInRequired")],
+    ("send", "KmsThrottled", TransientError),
+    ("send", "KMS.AccessDeniedException", ConfigurationError),
+    ("send", "KMS.ThrottlingException", TransientError),
+    ("send", "SomethingNobodyListed", ConfigurationError),
     ("send", "413", Undeliverable),
     ("send", "RequestEntityTooLarge", Undeliverable),
-    ("check", GONE_QUEUE, NotThere),
-    ("bucket", "404", NotThere),
-    ("bucket", "403", ConfigurationFault),
-    ("bucket", "400", ConfigurationFault),
-    ("find", "400", ConfigurationFault),
-    ("find", "500", Temporary),
-    ("begin", "AccessDenied", ConfigurationFault),
-    ("begin", "NoSuchBucket", ConfigurationFault),
-    ("begin", "SlowDown", Temporary),
-    ("begin", "KMS.DisabledException", ConfigurationFault),
-    ("begin", "NotImplemented", ConfigurationFault),
-    ("begin", "InsufficientStorage", ConfigurationFault),
-    ("begin", "QuotaExceeded", ConfigurationFault),
-    ("begin", "InvalidArgument", ConfigurationFault),
-    ("begin", "MethodNotAllowed", ConfigurationFault),
-    ("begin", "RequestTimeout", Temporary),
-    ("begin", "KMS.ThrottlingException", Temporary),
-    ("sweep", "AccessDenied", Temporary),
+    ("check", GONE_QUEUE, ResourceNotFound),
+    ("bucket", "404", ResourceNotFound),
+    ("bucket", "403", ConfigurationError),
+    ("bucket", "400", ConfigurationError),
+    ("find", "400", ConfigurationError),
+    ("find", "500", TransientError),
+    ("begin", "AccessDenied", ConfigurationError),
+    ("begin", "NoSuchBucket", ConfigurationError),
+    ("begin", "SlowDown", TransientError),
+    ("begin", "KMS.DisabledException", ConfigurationError),
+    ("begin", "NotImplemented", ConfigurationError),
+    ("begin", "InsufficientStorage", ConfigurationError),
+    ("begin", "QuotaExceeded", ConfigurationError),
+    ("begin", "InvalidArgument", ConfigurationError),
+    ("begin", "MethodNotAllowed", ConfigurationError),
+    ("begin", "RequestTimeout", TransientError),
+    ("begin", "KMS.ThrottlingException", TransientError),
+    ("sweep", "AccessDenied", TransientError),
     ("complete", "PreconditionFailed", ArchiveExists),
     ("complete", "412", ArchiveExists),
-    ("complete", "ConditionalRequestConflict", Temporary),
+    ("complete", "ConditionalRequestConflict", TransientError),
     ("complete", "NoSuchUpload", ArchiveExists),
-    ("complete", "404", Temporary),
-    ("complete", "InternalError", Temporary),
-    ("complete", "NotImplemented", ConfigurationFault),
-    ("complete", "BadDigest", ConfigurationFault),
-    ("complete", "AccessDenied", ConfigurationFault),
-    ("complete", "NoSuchBucket", ConfigurationFault),
-    ("complete", "InvalidPart", ConfigurationFault),
-    ("complete", "InvalidRequest", ConfigurationFault),
+    ("complete", "404", TransientError),
+    ("complete", "InternalError", TransientError),
+    ("complete", "NotImplemented", ConfigurationError),
+    ("complete", "BadDigest", ConfigurationError),
+    ("complete", "AccessDenied", ConfigurationError),
+    ("complete", "NoSuchBucket", ConfigurationError),
+    ("complete", "InvalidPart", ConfigurationError),
+    ("complete", "InvalidRequest", ConfigurationError),
     ("complete", "EntityTooSmall", Rejected),
-    ("abort", "AccessDenied", Temporary),
+    ("abort", "AccessDenied", TransientError),
 ]
 
 
@@ -148,21 +148,23 @@ async def test_each_answer_is_sorted_by_what_to_do_about_it(
     call: str, code: str, expected: type[ArchiverError]
 ) -> None:
     with pytest.raises(ArchiverError) as caught:
-        await CALLS[call](refusing(client_error(code, STATUS.get(code, 400))))
+        await CALLS[call](make_failing_clients(client_error(code, STATUS.get(code, 400))))
     assert type(caught.value) is expected
     # SQS's sentence about a receipt quotes it: nothing of that may reach a log.
     assert (code.rsplit(".", 1)[-1] in str(caught.value)) is (expected is not LeaseLost)
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"), [("InvalidPart", Answered), ("BadDigest", Answered), ("InvalidRequest", Rejected)]
+    ("code", "expected"), [("InvalidPart", RequestRefused), ("BadDigest", RequestRefused), ("InvalidRequest", Rejected)]
 )
 async def test_a_store_that_has_completed_one_upload_refuses_the_next_for_its_own_sake(
     code: str, expected: type[ArchiverError]
 ) -> None:
     """Before, the same answers say that it does not know the checksum of the whole."""
-    able = Abilities(completes=True)
-    refused = S3Upload(refusing(client_error(code)), Upload("archives", "a.zip", "id"), abilities=able)
+    able = StoreCapabilities(completes_uploads=True)
+    refused = S3Upload(
+        make_failing_clients(client_error(code)), MultipartUploadId("archives", "a.zip", "id"), capabilities=able
+    )
 
     with pytest.raises(expected, match=code):
         await refused.complete(0, 0)
@@ -171,34 +173,34 @@ async def test_a_store_that_has_completed_one_upload_refuses_the_next_for_its_ow
 async def test_a_queue_that_takes_less_than_it_did_is_asked_for_its_limit() -> None:
     """The next try of the job writes an answer that fits."""
     told = {"Attributes": {"MaximumMessageSize": "2048"}}
-    clients = refusing(client_error("InvalidParameterValue"), get_queue_attributes=told)
+    clients = make_failing_clients(client_error("InvalidParameterValue"), get_queue_attributes=told)
     notifier = SqsNotifier(clients.sqs_control, "http://queue")
 
     with pytest.raises(Undeliverable):
-        await notifier.send(Note("{}", "id", "group"))
+        await notifier.send(OutgoingMessage("{}", "id", "group"))
 
-    assert notifier.room_for({}) == 2048
+    assert notifier.max_body_bytes({}) == 2048
 
 
 @pytest.mark.parametrize("call", ["change_message_visibility", "delete_message"])
 async def test_the_right_to_keep_and_to_delete_is_looked_at_without_a_message(call: str) -> None:
     """Who may not do it is refused before SQS looks at the receipt."""
-    allowed = refusing(client_error("ReceiptHandleIsInvalid", 404))
+    allowed = make_failing_clients(client_error("ReceiptHandleIsInvalid", 404))
     await source(allowed).check()
 
-    denied = refusing(client_error("AccessDenied", 403), change_message_visibility={})
+    denied = make_failing_clients(client_error("AccessDenied", 403), change_message_visibility={})
     if call == "change_message_visibility":
-        denied = refusing(client_error("AccessDenied", 403), delete_message={})
-    with pytest.raises(ConfigurationFault, match="AccessDenied"):
+        denied = make_failing_clients(client_error("AccessDenied", 403), delete_message={})
+    with pytest.raises(ConfigurationError, match="AccessDenied"):
         await source(denied).check()
 
 
 @pytest.mark.parametrize("code", ["404", "NoSuchKey", "403", "AccessDenied"])
 async def test_an_archive_that_can_not_be_seen_is_not_found(code: str) -> None:
-    assert await S3Store(refusing(client_error(code)), "archives").find("a.zip") is None
+    assert await S3Store(make_failing_clients(client_error(code)), "archives").find("a.zip") is None
 
 
-class Told(Refusing):
+class Told(FailingClient):
     """HEAD says 403, without a code; GET says *why*, or is answered where that is None."""
 
     def __init__(self, why: BaseException | None) -> None:
@@ -223,7 +225,7 @@ def telling(told: Told) -> S3Store:
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"])
 async def test_credentials_that_are_refused_are_no_archive_that_cannot_be_seen(code: str) -> None:
     """HEAD says 403 of both."""
-    with pytest.raises(ConfigurationFault, match=code):
+    with pytest.raises(ConfigurationError, match=code):
         await telling(Told(client_error(code, 403))).find("a.zip")
 
 
@@ -236,30 +238,30 @@ async def test_an_archive_that_is_denied_is_not_found(why: BaseException | None)
 
 @pytest.mark.parametrize("code", ["NoSuchUpload", "NoSuchBucket", "404"])
 async def test_aborting_an_upload_that_is_gone_is_success(code: str) -> None:
-    await CALLS["abort"](refusing(client_error(code)))
+    await CALLS["abort"](make_failing_clients(client_error(code)))
 
 
 async def test_an_abort_that_may_not_be_looked_after_is_believed() -> None:
-    await CALLS["abort"](refusing(client_error("AccessDenied"), abort_multipart_upload={}))
+    await CALLS["abort"](make_failing_clients(client_error("AccessDenied"), abort_multipart_upload={}))
 
 
 async def test_an_upload_that_survives_every_abort_is_said_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archiver.aws.s3.ABORT_PAUSE", 0)
-    with pytest.raises(Temporary, match="still there"):
-        await CALLS["abort"](refusing(client_error("unused"), abort_multipart_upload={}, list_parts={}))
+    monkeypatch.setattr("archiver.aws.s3.ABORT_RETRY_SECONDS", 0)
+    with pytest.raises(TransientError, match="still there"):
+        await CALLS["abort"](make_failing_clients(client_error("unused"), abort_multipart_upload={}, list_parts={}))
 
 
 async def test_both_names_of_an_error_of_sqs_are_known() -> None:
     error = client_error("AWS.SimpleQueueService.SomethingElse", QueryErrorCode="com.amazonaws.sqs#QueueDoesNotExist")
-    with pytest.raises(NotThere):
-        await CALLS["resolve"](refusing(error))
+    with pytest.raises(ResourceNotFound):
+        await CALLS["resolve"](make_failing_clients(error))
 
 
-@pytest.mark.parametrize("code", sorted(REFUSED))
+@pytest.mark.parametrize("code", sorted(CREDENTIAL_ERROR_CODES))
 @pytest.mark.parametrize("call", CALLS)
 async def test_refused_credentials_are_a_configuration_fault_everywhere(call: str, code: str) -> None:
-    with pytest.raises(ConfigurationFault):
-        await CALLS[call](refusing(client_error(code, 403)))
+    with pytest.raises(ConfigurationError):
+        await CALLS[call](make_failing_clients(client_error(code, 403)))
 
 
 LIBRARY = [
@@ -279,20 +281,20 @@ LIBRARY = [
 @pytest.mark.parametrize("call", CALLS)
 async def test_errors_of_the_way_there_are_temporary(call: str, error: Exception) -> None:
     with pytest.raises(ArchiverError) as caught:
-        await CALLS[call](refusing(error))
-    assert type(caught.value) is Temporary
+        await CALLS[call](make_failing_clients(error))
+    assert type(caught.value) is TransientError
 
 
 @pytest.mark.parametrize("call", CALLS)
 async def test_without_credentials_everything_is_a_configuration_fault(call: str) -> None:
-    with pytest.raises(ConfigurationFault):
-        await CALLS[call](refusing(botocore_errors.NoCredentialsError()))
+    with pytest.raises(ConfigurationError):
+        await CALLS[call](make_failing_clients(botocore_errors.NoCredentialsError()))
 
 
 @given(call=st.sampled_from(sorted(CALLS)), code=st.text(max_size=30), status=st.integers(300, 599))
 async def test_no_code_whatever_leaks_an_error_of_the_library(call: str, code: str, status: int) -> None:
     with suppress(ArchiverError):
-        await CALLS[call](refusing(client_error(code, status)))
+        await CALLS[call](make_failing_clients(client_error(code, status)))
 
 
 @pytest.mark.parametrize(
@@ -310,7 +312,7 @@ async def test_a_checksum_of_the_parts_checksums_is_none_of_the_archive(
 ) -> None:
     head = {"ContentLength": 1, "ETag": '"e"', **told}
 
-    found = await S3Store(refusing(client_error("unused"), head_object=head), "archives").find("a.zip")
+    found = await S3Store(make_failing_clients(client_error("unused"), head_object=head), "archives").find("a.zip")
 
     assert found is not None
     assert found.crc32 == crc32

@@ -5,56 +5,56 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
-from emulator import Aws
+from emulator import EmulatedAws
 
-from archiver.aws.clients import Limits, open_clients
-from archiver.aws.error_mapping import NotThere
+from archiver.aws.clients import ClientLimits, open_clients
+from archiver.aws.error_mapping import ResourceNotFound
 from archiver.aws.s3 import check_bucket
-from archiver.errors import ConfigurationFault
+from archiver.errors import ConfigurationError
 
 
 async def test_aws_region_goes_before_aws_default_region(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "us-east-2")
-    async with open_clients(Limits()) as clients:
+    async with open_clients(ClientLimits()) as clients:
         assert clients.sqs_receive.meta.region_name == "us-east-2"
         assert clients.s3_control.meta.endpoint_url == "https://s3.us-east-2.amazonaws.com"
 
 
 async def test_an_empty_aws_region_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "")
-    async with open_clients(Limits()) as clients:
+    async with open_clients(ClientLimits()) as clients:
         assert clients.sqs_receive.meta.region_name == "eu-west-1"
 
 
 async def test_without_a_region_the_fault_is_the_configurations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(ConfigurationFault, match="region"):
-        async with open_clients(Limits()):
+    with pytest.raises(ConfigurationError, match="region"):
+        async with open_clients(ClientLimits()):
             raise AssertionError
 
 
 async def test_each_service_has_its_own_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://localhost:2")
-    async with open_clients(Limits()) as clients:
+    async with open_clients(ClientLimits()) as clients:
         assert clients.sqs_lease.meta.endpoint_url == "http://localhost:1"
         assert clients.s3_control.meta.endpoint_url == "http://localhost:2"
 
 
 async def test_a_bucket_is_part_of_the_path_at_an_endpoint_that_has_a_name(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch
+    aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", aws.endpoint.replace("127.0.0.1", "localhost"))
-    async with open_clients(Limits()) as clients:
+    async with open_clients(ClientLimits()) as clients:
         url = await clients.s3_control.generate_presigned_url("get_object", Params={"Bucket": "b", "Key": "k"})
         assert url.startswith(f"{aws.endpoint.replace('127.0.0.1', 'localhost')}/b/k?")
         await check_bucket(clients.s3_control, aws.bucket())
-        with pytest.raises(NotThere):
+        with pytest.raises(ResourceNotFound):
             await check_bucket(clients.s3_control, "nowhere")
 
 
 async def test_a_receive_is_tried_once_and_outwaits_the_long_poll() -> None:
-    async with open_clients(Limits(wait_seconds=20)) as clients:
+    async with open_clients(ClientLimits(wait_seconds=20)) as clients:
         receive: Any = clients.sqs_receive.meta.config
         complete: Any = clients.s3_complete.meta.config
         assert receive.retries["total_max_attempts"] == 1
@@ -63,11 +63,11 @@ async def test_a_receive_is_tried_once_and_outwaits_the_long_poll() -> None:
 
 
 async def test_no_role_shares_a_client_with_another() -> None:
-    async with open_clients(Limits()) as clients:
+    async with open_clients(ClientLimits()) as clients:
         assert len({id(getattr(clients, one.name)) for one in fields(clients)}) == len(fields(clients))
 
 
-async def test_closing_the_clients_leaves_no_task_behind(aws: Aws) -> None:
-    async with open_clients(Limits()) as clients:
+async def test_closing_the_clients_leaves_no_task_behind(aws: EmulatedAws) -> None:
+    async with open_clients(ClientLimits()) as clients:
         await check_bucket(clients.s3_control, aws.bucket())
     assert asyncio.all_tasks() == {asyncio.current_task()}

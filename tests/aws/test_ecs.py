@@ -9,7 +9,7 @@ from faults.cluster import PREFIX, Task
 
 from archiver.aws.ecs import open_agent
 from archiver.aws.ecs_service import is_replaced
-from archiver.errors import Temporary
+from archiver.errors import TransientError
 from archiver.worker.protection import ProtectionRefused
 
 
@@ -41,15 +41,15 @@ async def test_a_no_is_told_from_a_failure(fake: Agent) -> None:
 @pytest.mark.parametrize("how", MISBEHAVES)
 async def test_an_agent_that_misbehaves_is_no_refusal(fake: Agent, how: str) -> None:
     fake.answer = MISBEHAVES[how]
-    async with open_agent(fake.uri, patience=0.5) as protector:
-        with pytest.raises(Temporary):
+    async with open_agent(fake.uri, timeout_seconds=0.5) as protector:
+        with pytest.raises(TransientError):
             async with asyncio.timeout(20):
                 await protector.protect(10)
 
 
 async def test_an_agent_that_is_not_there_is_no_refusal() -> None:
     async with open_agent("http://127.0.0.1:9/api") as protector:
-        with pytest.raises(Temporary, match="the ECS agent did not answer"):
+        with pytest.raises(TransientError, match="the ECS agent did not answer"):
             await protector.protect(10)
 
 
@@ -84,13 +84,13 @@ async def test_who_may_not_ask_is_not_replaced(ecs: Agent) -> None:
     ecs.secretive = True
     async with open_agent(ecs.uri) as protector:
         await protector.protect(10)
-        with pytest.raises(Temporary, match="DescribeTasks"):
+        with pytest.raises(TransientError, match="DescribeTasks"):
             await protector.replaced()
 
 
 async def test_a_task_that_no_answer_named_can_not_be_asked_for(ecs: Agent) -> None:
     async with open_agent(ecs.uri) as protector:
-        with pytest.raises(Temporary, match="which task"):
+        with pytest.raises(TransientError, match="which task"):
             await protector.replaced()
 
 
@@ -98,7 +98,7 @@ async def test_a_task_of_no_service_is_not_replaced(ecs: Agent) -> None:
     ecs.group = "family:archiver"
     async with open_agent(ecs.uri) as protector:
         await protector.protect(10)
-        with pytest.raises(Temporary, match=TASK):
+        with pytest.raises(TransientError, match=TASK):
             await protector.replaced()
 
 

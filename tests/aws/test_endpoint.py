@@ -8,7 +8,7 @@ from archiver.http.pool import Origin
 
 
 def reached(endpoint: Endpoint, bucket: str, key: str = "a/b.jpg") -> tuple[str, str, str]:
-    place = endpoint.place(bucket)
+    place = endpoint.resolve(bucket)
     return place.host, encoded_path(place, Location(bucket, key)), place.region
 
 
@@ -31,7 +31,7 @@ def reached(endpoint: Endpoint, bucket: str, key: str = "a/b.jpg") -> tuple[str,
 def test_aws_is_spoken_to_by_virtual_host(url: str, region: str, host: str) -> None:
     endpoint = Endpoint(url, region)
     assert reached(endpoint, "photos")[:2] == (host, "/a/b.jpg")
-    assert endpoint.place("photos").origin == Origin(tls=True, host=host, port=443)
+    assert endpoint.resolve("photos").origin == Origin(tls=True, host=host, port=443)
 
 
 @pytest.mark.parametrize("bucket", ["my.photos", "Photos", "photos_2024", "x" * 64])
@@ -63,7 +63,7 @@ def test_path_style_can_be_forced_on_aws() -> None:
 def test_custom_endpoint_is_spoken_to_by_path(url: str, host: str, origin: Origin) -> None:
     endpoint = Endpoint(url, "eu-west-1")
     assert reached(endpoint, "photos") == (host, "/photos/a/b.jpg", "eu-west-1")
-    assert endpoint.place("photos").origin == origin
+    assert endpoint.resolve("photos").origin == origin
 
 
 def test_custom_endpoint_may_have_a_path_of_its_own() -> None:
@@ -80,7 +80,7 @@ def test_custom_endpoint_may_have_a_path_of_its_own() -> None:
 def test_name_that_no_bucket_has_reaches_no_host_and_no_header(bucket: str) -> None:
     for url in ("https://s3.eu-west-1.amazonaws.com", "http://127.0.0.1:9000"):
         with pytest.raises(UnusableNameError):
-            Endpoint(url, "eu-west-1").place(bucket)
+            Endpoint(url, "eu-west-1").resolve(bucket)
 
 
 def test_lone_surrogate_is_no_key() -> None:
@@ -90,27 +90,27 @@ def test_lone_surrogate_is_no_key() -> None:
 
 def test_learned_region_moves_one_bucket_and_is_worth_asking_for_whoever_asked_elsewhere() -> None:
     endpoint = Endpoint("https://s3.dualstack.us-east-1.amazonaws.com", "us-east-1")
-    first = endpoint.place("photos")
-    assert endpoint.learn("photos", "eu-west-1", first)
+    first = endpoint.resolve("photos")
+    assert endpoint.record_region("photos", "eu-west-1", first)
     assert reached(endpoint, "photos")[0] == "photos.s3.dualstack.eu-west-1.amazonaws.com"
     assert reached(endpoint, "photos")[2] == "eu-west-1"
     assert reached(endpoint, "others")[2] == "us-east-1"
-    assert endpoint.learn(
+    assert endpoint.record_region(
         "photos", "eu-west-1", first
     )  # another request that was under way: no news, but no use either
-    assert not endpoint.learn("photos", "eu-west-1", endpoint.place("photos"))
+    assert not endpoint.record_region("photos", "eu-west-1", endpoint.resolve("photos"))
 
 
 @pytest.mark.parametrize("region", ["", "us-east-1", "evil.example.com/", "x\r\ny", "EU"])
 def test_region_that_is_none_or_was_asked_is_not_learned(region: str) -> None:
     endpoint = Endpoint("https://s3.amazonaws.com", "us-east-1")
-    assert not endpoint.learn("photos", region, endpoint.place("photos"))
-    assert endpoint.place("photos").region == "us-east-1"
+    assert not endpoint.record_region("photos", region, endpoint.resolve("photos"))
+    assert endpoint.resolve("photos").region == "us-east-1"
 
 
 def test_custom_endpoint_learns_no_region() -> None:
     endpoint = Endpoint("http://127.0.0.1:9000", "us-east-1")
-    assert not endpoint.learn("photos", "eu-west-1", endpoint.place("photos"))
+    assert not endpoint.record_region("photos", "eu-west-1", endpoint.resolve("photos"))
 
 
 @pytest.mark.parametrize("url", ["ftp://storage.example", "storage.example:9000"])
@@ -137,4 +137,4 @@ def test_access_point_is_reached_in_its_own_region() -> None:
 )
 def test_access_point_that_this_endpoint_does_not_lead_to_says_so(url: str, told: str) -> None:
     with pytest.raises(UnusableNameError, match=told):
-        Endpoint(url, "us-east-1").place(POINT)
+        Endpoint(url, "us-east-1").resolve(POINT)

@@ -12,14 +12,14 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from certificates import ours
-from emulator import REGION, Aws
+from certificates import shared_trust
+from emulator import REGION, EmulatedAws
 from structlog.testing import capture_logs
 
-from archiver.app import linked
+from archiver.app import open_links
 from archiver.aws.presigned import PresignedLinks, presigned_links
 from archiver.aws.session import open_network
-from archiver.errors import ConfigurationFault
+from archiver.errors import ConfigurationError
 from archiver.settings import load_environment
 
 HOUR = timedelta(hours=1)
@@ -38,7 +38,7 @@ def moment(delta: timedelta) -> datetime:
 
 
 def read(url: str) -> bytes:
-    trusting = ssl.create_default_context(cafile=ours().bundle)
+    trusting = ssl.create_default_context(cafile=shared_trust().bundle)
     with urllib.request.urlopen(url, context=trusting) as response:
         return bytes(response.read())
 
@@ -47,12 +47,12 @@ def query(url: str) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
-async def test_a_link_opens_an_archive_that_nobody_else_may_read(aws: Aws) -> None:
+async def test_a_link_opens_an_archive_that_nobody_else_may_read(aws: EmulatedAws) -> None:
     bucket = aws.bucket()
     aws.s3.put_object(Bucket=bucket, Key=KEY, Body=b"zip")
     settings = load_environment({"S3_DESTINATION_BUCKET": bucket, "LINKS": "presigned", "LINK_EXPIRES_IN": "600"})
 
-    async with linked(settings, (await open_network()).session) as opened:
+    async with open_links(settings, (await open_network()).session) as opened:
         before = moment(timedelta(seconds=600))
         link = await opened.link(KEY)
 
@@ -63,7 +63,7 @@ async def test_a_link_opens_an_archive_that_nobody_else_may_read(aws: Aws) -> No
 
 
 async def test_links_are_signed_with_version_4_for_the_region_of_the_bucket(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch
+    aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Version 2, which the SDK presigns with where it may choose, opens nothing that a KMS key encrypts."""
     bucket = aws.bucket()
@@ -76,7 +76,9 @@ async def test_links_are_signed_with_version_4_for_the_region_of_the_bucket(
     assert told["X-Amz-Expires"] == "600"
 
 
-async def test_a_link_ends_with_the_credentials_that_signed_it(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_link_ends_with_the_credentials_that_signed_it(
+    aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
     end = moment(HOUR)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", end.isoformat())
@@ -91,7 +93,7 @@ async def test_a_link_ends_with_the_credentials_that_signed_it(aws: Aws, monkeyp
 
 
 async def test_credentials_of_a_provider_are_renewed_and_their_end_is_told(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """As those of a role are: the ones that would end in five minutes sign nothing."""
     given, ends = tmp_path / "given", [moment(timedelta(minutes=5)), moment(2 * HOUR)]
@@ -121,7 +123,7 @@ async def test_credentials_of_a_provider_are_renewed_and_their_end_is_told(
 
 
 async def test_where_the_end_is_not_known_none_is_told_and_a_warning_says_why(
-    aws: Aws, monkeypatch: pytest.MonkeyPatch
+    aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
     with capture_logs() as logs:
@@ -132,22 +134,24 @@ async def test_where_the_end_is_not_known_none_is_told_and_a_warning_says_why(
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["links.unknown_end"]
 
 
-async def test_credentials_that_have_ended_sign_nothing(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_credentials_that_have_ended_sign_nothing(aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits, as for any provider that gives none."""
     async with links(aws.bucket()) as opened:
         opened._clock = lambda: datetime.now(UTC) + 2 * HOUR
         monkeypatch.setenv("AWS_SESSION_TOKEN", "token")
         monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", moment(HOUR).isoformat())
-        with pytest.raises(ConfigurationFault, match="credentials have expired"):
+        with pytest.raises(ConfigurationError, match="credentials have expired"):
             await opened.link(KEY)
 
 
-async def test_without_credentials_there_is_no_link(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_without_credentials_there_is_no_link(
+    aws: EmulatedAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     bucket = aws.bucket()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     async with links(bucket) as opened:
-        with pytest.raises(ConfigurationFault, match="no AWS credentials were found"):
+        with pytest.raises(ConfigurationError, match="no AWS credentials were found"):
             await opened.link(KEY)

@@ -10,16 +10,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
-from certificates import ours
+from certificates import shared_trust
 
 from archiver.aws import s3_parts
-from archiver.aws.clients import Clients, Limits, open_clients
-from archiver.aws.s3 import S3Store, S3Upload, Upload
+from archiver.aws.clients import ClientLimits, Clients, open_clients
+from archiver.aws.s3 import MultipartUploadId, S3Store, S3Upload
 from archiver.core.locations import content_disposition
-from archiver.errors import Answered, ArchiveExists, ArchiverError, ConfigurationFault, Temporary
-from archiver.http.connection import SLICE, Connection
-from archiver.http.exchange import Request
-from archiver.http.pool import Limits as HttpLimits
+from archiver.errors import ArchiveExists, ArchiverError, ConfigurationError, RequestRefused, TransientError
+from archiver.http.connection import WRITE_SLICE_BYTES, Connection
+from archiver.http.exchange import HttpRequest
+from archiver.http.pool import HttpTimeouts as HttpLimits
 from archiver.ports import Target
 
 BODY = bytes(range(251)) * 5000  # four slices and a bit
@@ -63,10 +63,10 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 @asynccontextmanager
 async def serving(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clients]:
     """Clients, and a server by TLS that answers them by *serve*."""
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=ours().serving) as listening:
-        monkeypatch.setenv("AWS_CA_BUNDLE", ours().bundle)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=shared_trust().server_context) as listening:
+        monkeypatch.setenv("AWS_CA_BUNDLE", shared_trust().bundle)
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}")
-        async with open_clients(Limits()) as clients:
+        async with open_clients(ClientLimits()) as clients:
             yield clients
 
 
@@ -78,12 +78,12 @@ async def answering(monkeypatch: pytest.MonkeyPatch, *answers: str) -> AsyncIter
 
 
 def upload(clients: Clients) -> S3Upload:
-    return S3Upload(clients, Upload("archives", "a.zip", "id"))
+    return S3Upload(clients, MultipartUploadId("archives", "a.zip", "id"))
 
 
 async def test_a_part_goes_out_whole_with_its_length_and_its_crc(monkeypatch: pytest.MonkeyPatch) -> None:
     async with answering(monkeypatch, OK) as (server, clients):
-        await upload(clients).part(7, memoryview(BODY), CRC)
+        await upload(clients).upload_part(7, memoryview(BODY), CRC)
     assert server.bodies == [BODY]
     assert "put /archives/a.zip?partnumber=7&uploadid=id " in server.heads[0]
     assert f"x-amz-checksum-crc32: {WIRED.lower()}\r\n" in server.heads[0]
@@ -95,9 +95,9 @@ async def test_a_part_is_sent_from_its_start_each_time(monkeypatch: pytest.Monke
     """Patience is the caller's; but a kept connection that was closed meanwhile is replaced by a fresh one."""
     async with answering(monkeypatch, BUSY, "", OK) as (server, clients):
         sent = upload(clients)
-        with pytest.raises(Temporary, match="SlowDown"):
-            await sent.part(1, memoryview(BODY), CRC)
-        await sent.part(1, memoryview(BODY), CRC)
+        with pytest.raises(TransientError, match="SlowDown"):
+            await sent.upload_part(1, memoryview(BODY), CRC)
+        await sent.upload_part(1, memoryview(BODY), CRC)
     assert len(server.bodies) == 3
     assert server.bodies[2] == BODY
 
@@ -111,23 +111,23 @@ def refusal(status: int, code: str) -> str:
     ("answer", "expected"),
     [
         (refusal(404, "NoSuchUpload"), ArchiveExists),
-        (refusal(400, "BadDigest"), Temporary),
-        (refusal(500, "InternalError"), Temporary),
-        (refusal(403, "AccessDenied"), ConfigurationFault),
-        (refusal(404, "NoSuchBucket"), ConfigurationFault),
-        (refusal(400, "KMS.DisabledException"), ConfigurationFault),
-        (refusal(400, "InvalidArgument"), ConfigurationFault),
-        (refusal(405, "MethodNotAllowed"), ConfigurationFault),
-        (refusal(501, "NotImplemented"), ConfigurationFault),
-        (refusal(507, "InsufficientStorage"), ConfigurationFault),
-        (refusal(400, "RequestTimeout"), Temporary),
-        (refusal(408, "Unknown"), Temporary),
-        (refusal(400, "EntityTooLarge"), Answered),
-        (refusal(403, "SignatureDoesNotMatch"), ConfigurationFault),
-        (refusal(403, "RequestTimeTooSkewed"), ConfigurationFault),
-        (refusal(200, "InternalError"), Temporary),
-        (OK.replace("ETag", "NoTag"), Temporary),
-        (OK.replace(WIRED, "AAAAAA=="), Temporary),
+        (refusal(400, "BadDigest"), TransientError),
+        (refusal(500, "InternalError"), TransientError),
+        (refusal(403, "AccessDenied"), ConfigurationError),
+        (refusal(404, "NoSuchBucket"), ConfigurationError),
+        (refusal(400, "KMS.DisabledException"), ConfigurationError),
+        (refusal(400, "InvalidArgument"), ConfigurationError),
+        (refusal(405, "MethodNotAllowed"), ConfigurationError),
+        (refusal(501, "NotImplemented"), ConfigurationError),
+        (refusal(507, "InsufficientStorage"), ConfigurationError),
+        (refusal(400, "RequestTimeout"), TransientError),
+        (refusal(408, "Unknown"), TransientError),
+        (refusal(400, "EntityTooLarge"), RequestRefused),
+        (refusal(403, "SignatureDoesNotMatch"), ConfigurationError),
+        (refusal(403, "RequestTimeTooSkewed"), ConfigurationError),
+        (refusal(200, "InternalError"), TransientError),
+        (OK.replace("ETag", "NoTag"), TransientError),
+        (OK.replace(WIRED, "AAAAAA=="), TransientError),
     ],
 )
 async def test_each_answer_to_a_part_is_sorted_by_what_to_do_about_it(
@@ -136,7 +136,7 @@ async def test_each_answer_to_a_part_is_sorted_by_what_to_do_about_it(
     """A part without an ETag, or with the CRC of other bytes, is not taken as sent."""
     async with answering(monkeypatch, answer) as (_, clients):
         with pytest.raises(expected):
-            await upload(clients).part(1, memoryview(BODY), CRC)
+            await upload(clients).upload_part(1, memoryview(BODY), CRC)
 
 
 DESCRIBED = Target("a b.zip", 'attachment; filename="a b.zip"', {"archiver-token": "t", "archiver-files": "3"})
@@ -168,16 +168,16 @@ async def test_an_archive_of_one_part_goes_out_whole_with_all_that_stands_beside
     ("answer", "expected"),
     [
         (refusal(412, "PreconditionFailed"), ArchiveExists),
-        (refusal(409, "ConditionalRequestConflict"), Temporary),
-        (refusal(403, "AccessDenied"), ConfigurationFault),
-        (refusal(404, "NoSuchBucket"), ConfigurationFault),
-        (refusal(403, "InvalidAccessKeyId"), ConfigurationFault),
-        (refusal(501, "NotImplemented"), ConfigurationFault),
-        (refusal(503, "SlowDown"), Temporary),
-        (refusal(400, "BadDigest"), Temporary),
-        (refusal(200, "InternalError"), Temporary),
-        (OK.replace(WIRED, "AAAAAA=="), Temporary),
-        ("", Temporary),
+        (refusal(409, "ConditionalRequestConflict"), TransientError),
+        (refusal(403, "AccessDenied"), ConfigurationError),
+        (refusal(404, "NoSuchBucket"), ConfigurationError),
+        (refusal(403, "InvalidAccessKeyId"), ConfigurationError),
+        (refusal(501, "NotImplemented"), ConfigurationError),
+        (refusal(503, "SlowDown"), TransientError),
+        (refusal(400, "BadDigest"), TransientError),
+        (refusal(200, "InternalError"), TransientError),
+        (OK.replace(WIRED, "AAAAAA=="), TransientError),
+        ("", TransientError),
     ],
 )
 async def test_each_answer_to_an_archive_is_sorted_by_what_to_do_about_it(
@@ -242,7 +242,7 @@ class SlowStore:
 
 
 @pytest.mark.parametrize("verb", ["put", "part"])
-@pytest.mark.parametrize("behind", [0, 1, 4096, SLICE - 1])
+@pytest.mark.parametrize("behind", [0, 1, 4096, WRITE_SLICE_BYTES - 1])
 async def test_a_call_that_is_cancelled_sends_nothing_of_who_has_its_buffer_next(
     monkeypatch: pytest.MonkeyPatch, verb: str, behind: int
 ) -> None:
@@ -252,10 +252,12 @@ async def test_a_call_that_is_cancelled_sends_nothing_of_who_has_its_buffer_next
     size = (4 << 20) + behind
     body = bytearray(b"A" * size)
     serving = asyncio.create_task(store.serve())
-    async with open_clients(Limits()) as clients:
+    async with open_clients(ClientLimits()) as clients:
         view = memoryview(body)
         call = (
-            S3Store(clients, "archives").put(DESCRIBED, view, 0) if verb == "put" else upload(clients).part(1, view, 0)
+            S3Store(clients, "archives").put(DESCRIBED, view, 0)
+            if verb == "put"
+            else upload(clients).upload_part(1, view, 0)
         )
         sending = asyncio.ensure_future(call)
         await store.taken.wait()
@@ -276,9 +278,9 @@ async def test_an_early_answer_ends_the_connection_while_bytes_of_the_body_wait_
     pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     loop = asyncio.get_running_loop()
     _, connection = await loop.create_connection(lambda: Connection(lambda _: None), sock=pair[0])
-    body = memoryview(bytearray(b"A" * SLICE))
+    body = memoryview(bytearray(b"A" * WRITE_SLICE_BYTES))
     asked = asyncio.create_task(
-        connection.exchange(Request("PUT", b"PUT / HTTP/1.1\r\n\r\n", None, lambda _: None, body))
+        connection.exchange(HttpRequest("PUT", b"PUT / HTTP/1.1\r\n\r\n", None, lambda _: None, body))
     )
     await asyncio.sleep(0)
     pair[1].sendall(BUSY.encode())
@@ -304,14 +306,14 @@ async def test_an_early_refusal_ends_the_sending(monkeypatch: pytest.MonkeyPatch
         writer.transport.abort()
 
     async with serving(refuse, monkeypatch) as clients:
-        with pytest.raises(Temporary, match="SlowDown"):
-            await upload(clients).part(1, large, 0)
+        with pytest.raises(TransientError, match="SlowDown"):
+            await upload(clients).upload_part(1, large, 0)
         done.set()
         await asyncio.sleep(0.05)  # the server's end closes, too
 
 
 async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_parts, "LIMITS", HttpLimits(answer=30.0, stall=0.2))
+    monkeypatch.setattr(s3_parts, "PART_TIMEOUTS", HttpLimits(response=30.0, stall=0.2))
     large = memoryview(bytearray(32 << 20))
     done = asyncio.Event()
 
@@ -320,8 +322,8 @@ async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.Monke
         writer.transport.abort()
 
     async with serving(hang, monkeypatch) as clients:
-        with pytest.raises(Temporary, match="takes no more"):
-            await upload(clients).part(1, large, 0)
+        with pytest.raises(TransientError, match="takes no more"):
+            await upload(clients).upload_part(1, large, 0)
         done.set()
         await asyncio.sleep(0.05)  # the server's end closes, too
 
@@ -329,7 +331,7 @@ async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.Monke
 async def test_a_retried_put_sends_the_archive_from_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
     async with answering(monkeypatch, BUSY, OK) as (server, clients):
         store, target = S3Store(clients, "archives"), Target("a.zip", "attachment", {})
-        with pytest.raises(Temporary):  # a look at the lease stands between two tries
+        with pytest.raises(TransientError):  # a look at the lease stands between two tries
             await store.put(target, memoryview(BODY), CRC)
         await store.put(target, memoryview(BODY), CRC)
     assert server.bodies == [BODY, BODY]
@@ -343,8 +345,8 @@ async def test_complete_tells_size_crc_and_condition_and_an_error_in_a_200_is_an
     failed = f"HTTP/1.1 200 OK\r\nContent-Length: {len(error)}\r\n\r\n{error}"
     async with answering(monkeypatch, OK, failed, failed) as (server, clients):
         sent = upload(clients)
-        await sent.part(1, memoryview(BODY), CRC)
-        with pytest.raises(Temporary, match="InternalError"):
+        await sent.upload_part(1, memoryview(BODY), CRC)
+        with pytest.raises(TransientError, match="InternalError"):
             await sent.complete(len(BODY), CRC)
     told = server.heads[1]
     assert "if-none-match: *\r\n" in told

@@ -5,17 +5,29 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
-from aws.reading import BODY, ETAG, FACTS, PHOTO, error, head, part, reading, unavailable
-from http_client.scripted_server import answer
+from aws.s3_reader_fixtures import (
+    BODY,
+    ETAG,
+    OBJECT_HEADERS,
+    PHOTO,
+    error_response,
+    expect_head_error,
+    head,
+    open_s3_reader,
+    range_response,
+)
+from http_client.scripted_server import make_response
 
 from archiver.core.locations import Location
-from archiver.core.plan import EARLIEST, ObjectInfo
-from archiver.errors import ConfigurationFault, Interrupted, SourceUnavailable
+from archiver.core.plan import MIN_MODIFIED, ObjectInfo
+from archiver.errors import ConfigurationError, SourceUnavailable, TransferInterrupted
 
 
 async def test_head_tells_the_facts() -> None:
     crc = base64.b64encode((0xDEADBEEF).to_bytes(4, "big")).decode()
-    async with reading([head(*FACTS, f"x-amz-checksum-crc32: {crc}", "x-amz-checksum-type: FULL_OBJECT")]) as (
+    async with open_s3_reader(
+        [head(*OBJECT_HEADERS, f"x-amz-checksum-crc32: {crc}", "x-amz-checksum-type: FULL_OBJECT")]
+    ) as (
         server,
         reader,
     ):
@@ -38,23 +50,23 @@ async def test_head_tells_the_facts() -> None:
     ],
 )
 async def test_only_a_crc_of_the_whole_object_counts(fields: list[str], crc32: int | None) -> None:
-    async with reading([head(*FACTS, *fields)]) as (_, reader):
+    async with open_s3_reader([head(*OBJECT_HEADERS, *fields)]) as (_, reader):
         assert (await reader.head(PHOTO)).crc32 == crc32
 
 
 @pytest.mark.parametrize(
     ("said", "wanting"),
     [
-        (head(*FACTS[1:]), "no ETag"),
-        ("\r\n".join(["HTTP/1.1 200 OK", *FACTS, "", ""]).encode(), "no Content-Length"),
-        ("\r\n".join(["HTTP/1.1 200 OK", *FACTS[1:], "", ""]).encode(), "no Content-Length and no ETag"),
-        (head(*FACTS, "Content-Length: 5"), "more than one content-length"),
+        (head(*OBJECT_HEADERS[1:]), "no ETag"),
+        ("\r\n".join(["HTTP/1.1 200 OK", *OBJECT_HEADERS, "", ""]).encode(), "no Content-Length"),
+        ("\r\n".join(["HTTP/1.1 200 OK", *OBJECT_HEADERS[1:], "", ""]).encode(), "no Content-Length and no ETag"),
+        (head(*OBJECT_HEADERS, "Content-Length: 5"), "more than one content-length"),
     ],
 )
 async def test_head_that_lacks_length_or_etag_is_an_interruption_that_says_which(said: bytes, wanting: str) -> None:
-    async with reading([said]) as (_, reader):
-        problem = await unavailable(reader)
-    assert isinstance(problem, Interrupted)
+    async with open_s3_reader([said]) as (_, reader):
+        problem = await expect_head_error(reader)
+    assert isinstance(problem, TransferInterrupted)
     assert wanting in str(problem)
 
 
@@ -67,8 +79,8 @@ async def test_head_that_lacks_length_or_etag_is_an_interruption_that_says_which
     ],
 )
 async def test_date_that_cannot_be_read_is_no_reason_to_refuse_a_file(fields: Sequence[str]) -> None:
-    async with reading([head(FACTS[0], *fields)]) as (_, reader):
-        assert (await reader.head(PHOTO)).modified == EARLIEST
+    async with open_s3_reader([head(OBJECT_HEADERS[0], *fields)]) as (_, reader):
+        assert (await reader.head(PHOTO)).modified == MIN_MODIFIED
 
 
 RESTORED = 'x-amz-restore: ongoing-request="false", expiry-date="Fri, 21 Dec 2035 00:00:00 GMT"'
@@ -89,9 +101,9 @@ ONGOING = 'x-amz-restore: ongoing-request="true"'
     ],
 )
 async def test_object_that_sleeps_in_an_archive_is_told(fields: list[str], asleep: bool) -> None:
-    async with reading([head(*FACTS, *fields)]) as (_, reader):
+    async with open_s3_reader([head(*OBJECT_HEADERS, *fields)]) as (_, reader):
         if asleep:
-            problem = await unavailable(reader)
+            problem = await expect_head_error(reader)
             assert isinstance(problem, SourceUnavailable)
             assert problem.code == "source_archived"
         else:
@@ -100,22 +112,32 @@ async def test_object_that_sleeps_in_an_archive_is_told(fields: list[str], aslee
 
 WHY = {
     "missing": ("404 Not Found", b"", "source_missing", 1),
-    "denied": ("403 Forbidden", error("403 Forbidden", "AccessDenied"), "source_denied", 2),
-    "kms": ("403 Forbidden", error("403 Forbidden", "AccessDenied", "not kms:Decrypt"), "source_denied", 2),
-    "kms key disabled": ("400 Bad Request", error("400 Bad Request", "KMS.DisabledException"), "source_denied", 2),
-    "bucket disabled": ("403 Forbidden", error("403 Forbidden", "AllAccessDisabled"), "source_denied", 2),
-    "customer's key": (
+    "denied": ("403 Forbidden", error_response("403 Forbidden", "AccessDenied"), "source_denied", 2),
+    "kms": ("403 Forbidden", error_response("403 Forbidden", "AccessDenied", "not kms:Decrypt"), "source_denied", 2),
+    "kms key disabled": (
         "400 Bad Request",
-        error("400 Bad Request", "InvalidRequest", "stored using a form of Server Side Encryption"),
+        error_response("400 Bad Request", "KMS.DisabledException"),
         "source_denied",
         2,
     ),
-    "gone meanwhile": ("403 Forbidden", error("404 Not Found", "NoSuchKey"), "source_missing", 2),
-    "no bucket": ("403 Forbidden", error("404 Not Found", "NoSuchBucket"), "source_missing", 2),
-    "key too long": ("400 Bad Request", error("400 Bad Request", "KeyTooLongError"), "source_missing", 2),
-    "archived": ("403 Forbidden", error("403 Forbidden", "InvalidObjectState"), "source_archived", 2),
-    "for a reason that is in no list": ("400 Bad Request", error("400 Bad Request", "XYZ"), "source_denied", 2),
-    "for legal reasons": ("451 No", answer("451 No"), "source_denied", 2),
+    "bucket disabled": ("403 Forbidden", error_response("403 Forbidden", "AllAccessDisabled"), "source_denied", 2),
+    "customer's key": (
+        "400 Bad Request",
+        error_response("400 Bad Request", "InvalidRequest", "stored using a form of Server Side Encryption"),
+        "source_denied",
+        2,
+    ),
+    "gone meanwhile": ("403 Forbidden", error_response("404 Not Found", "NoSuchKey"), "source_missing", 2),
+    "no bucket": ("403 Forbidden", error_response("404 Not Found", "NoSuchBucket"), "source_missing", 2),
+    "key too long": ("400 Bad Request", error_response("400 Bad Request", "KeyTooLongError"), "source_missing", 2),
+    "archived": ("403 Forbidden", error_response("403 Forbidden", "InvalidObjectState"), "source_archived", 2),
+    "for a reason that is in no list": (
+        "400 Bad Request",
+        error_response("400 Bad Request", "XYZ"),
+        "source_denied",
+        2,
+    ),
+    "for legal reasons": ("451 No", make_response("451 No"), "source_denied", 2),
 }
 
 
@@ -123,8 +145,8 @@ WHY = {
 async def test_head_without_a_code_is_explained_by_a_get_of_one_byte(
     status: str, why: bytes, code: str, asked: int
 ) -> None:
-    async with reading([head(status=status)], [why]) as (server, reader):
-        problem = await unavailable(reader)
+    async with open_s3_reader([head(status=status)], [why]) as (server, reader):
+        problem = await expect_head_error(reader)
     assert isinstance(problem, SourceUnavailable)
     assert problem.code == code
     assert len(server.requests) == asked
@@ -132,41 +154,46 @@ async def test_head_without_a_code_is_explained_by_a_get_of_one_byte(
 
 
 async def test_denial_says_that_the_key_may_be_missing_and_names_kms_where_it_was_kms() -> None:
-    async with reading([head(status="403 Forbidden")], [error("403 Forbidden", "AccessDenied")]) as (_, reader):
-        assert "s3:ListBucket" in str(await unavailable(reader))
-    kms = error("403 Forbidden", "AccessDenied", "not kms:Decrypt")
-    async with reading([head(status="403 Forbidden")], [kms]) as (_, reader):
-        assert "KMS" in str(await unavailable(reader))
+    async with open_s3_reader([head(status="403 Forbidden")], [error_response("403 Forbidden", "AccessDenied")]) as (
+        _,
+        reader,
+    ):
+        assert "s3:ListBucket" in str(await expect_head_error(reader))
+    kms = error_response("403 Forbidden", "AccessDenied", "not kms:Decrypt")
+    async with open_s3_reader([head(status="403 Forbidden")], [kms]) as (_, reader):
+        assert "KMS" in str(await expect_head_error(reader))
 
 
 @pytest.mark.parametrize(
     "code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "RequestTimeTooSkewed"]
 )
 async def test_head_refused_for_credentials_or_clock_is_ours_to_mend_not_a_denial(code: str) -> None:
-    async with reading([head(status="403 Forbidden")], [error("403 Forbidden", code)]) as (_, reader):
-        assert isinstance(await unavailable(reader), ConfigurationFault)
+    async with open_s3_reader([head(status="403 Forbidden")], [error_response("403 Forbidden", code)]) as (_, reader):
+        assert isinstance(await expect_head_error(reader), ConfigurationError)
 
 
 @pytest.mark.parametrize("status", ["500 Internal Server Error", "503 Slow Down", "429 Too Many Requests"])
 async def test_failing_head_is_neither_missing_nor_asked_again(status: str) -> None:
-    async with reading([head(status=status)]) as (server, reader):
-        problem = await unavailable(reader)
-    assert isinstance(problem, Interrupted)
+    async with open_s3_reader([head(status=status)]) as (server, reader):
+        problem = await expect_head_error(reader)
+    assert isinstance(problem, TransferInterrupted)
     assert problem.throttled == (status[0:3] != "500")
     assert len(server.requests) == 1
 
 
-@pytest.mark.parametrize("why", [part(0, 1), answer("200 OK", BODY), error("416 Range", "InvalidRange")])
+@pytest.mark.parametrize(
+    "why", [range_response(0, 1), make_response("200 OK", BODY), error_response("416 Range", "InvalidRange")]
+)
 async def test_head_refused_where_get_is_not_is_asked_once_more(why: bytes) -> None:
-    async with reading([head(status="403 Forbidden")], [why], [head(*FACTS)]) as (_, reader):
+    async with open_s3_reader([head(status="403 Forbidden")], [why], [head(*OBJECT_HEADERS)]) as (_, reader):
         assert (await reader.head(PHOTO)).size == 5
-    async with reading([head(status="403 Forbidden")], [why], [head(status="403 Forbidden")]) as (_, reader):
-        assert isinstance(await unavailable(reader), SourceUnavailable)
+    async with open_s3_reader([head(status="403 Forbidden")], [why], [head(status="403 Forbidden")]) as (_, reader):
+        assert isinstance(await expect_head_error(reader), SourceUnavailable)
 
 
 @pytest.mark.parametrize("location", [Location("a/b", "x"), Location("a\r\nb", "x"), Location("photos", "\ud800")])
 async def test_name_that_nothing_can_have_is_missing_without_a_request(location: Location) -> None:
-    async with reading([head(*FACTS)]) as (server, reader):
+    async with open_s3_reader([head(*OBJECT_HEADERS)]) as (server, reader):
         with pytest.raises(SourceUnavailable, match="source_missing"):
             await reader.head(location)
         with pytest.raises(SourceUnavailable, match="source_missing"):

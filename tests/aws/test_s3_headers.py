@@ -3,17 +3,17 @@
 from typing import Any
 
 import pytest
-from aws.reading import Session
+from aws.s3_reader_fixtures import FakeSession
 from http_client import scripted_server
-from http_client.scripted_server import answer, canned
+from http_client.scripted_server import make_response, serve_scripts
 
-from archiver.app import headers_of
-from archiver.aws.clients import Limits, open_clients
+from archiver.app import request_headers
+from archiver.aws.clients import ClientLimits, open_clients
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_parts import PartSender
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_transport import WireConfig
+from archiver.aws.s3_transport import TransportConfig
 from archiver.aws.session import open_network
 from archiver.core.locations import Location
 from archiver.errors import ArchiverError
@@ -82,7 +82,7 @@ async def test_each_call_of_the_sdk_has_the_same(
     def stop(request: Any, **_: Any) -> None:
         raise Seen(request.headers)
 
-    async with open_clients(Limits(), await open_network(FULL)) as clients:
+    async with open_clients(ClientLimits(), await open_network(FULL)) as clients:
         for client in (clients.s3_control, clients.s3_complete):
             client.meta.events.register_first("before-send.s3", stop)
             with pytest.raises(Seen) as caught:
@@ -94,10 +94,10 @@ async def test_each_call_of_the_sdk_has_the_same(
 
 
 async def test_headers_go_out_signed_with_reads_and_parts() -> None:
-    config = WireConfig(headers=FULL)
-    async with canned([answer("404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>")]) as server:
-        reader = S3Reader(Session(), Endpoint(server.url, "us-east-1"), config)
-        sender = PartSender(Session(), Endpoint(server.url, "us-east-1"), config)
+    config = TransportConfig(headers=FULL)
+    async with serve_scripts([make_response("404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>")]) as server:
+        reader = S3Reader(FakeSession(), Endpoint(server.url, "us-east-1"), config)
+        sender = PartSender(FakeSession(), Endpoint(server.url, "us-east-1"), config)
         with pytest.raises(ArchiverError):
             await reader.read(Location("photos", "a"), '"e"', 0, [memoryview(bytearray(1))])
         with pytest.raises(ArchiverError):
@@ -113,7 +113,7 @@ async def test_headers_go_out_signed_with_reads_and_parts() -> None:
 
 def test_settings_become_headers_and_nothing_is_added_by_default() -> None:
     least = {"SQS_SOURCE_QUEUE": "jobs", "S3_DESTINATION_BUCKET": "archives"}
-    assert headers_of(load_settings(least)) == S3Headers()
+    assert request_headers(load_settings(least)) == S3Headers()
     given = {
         "S3_ARCHIVE_SSE": "aws:kms",
         "S3_ARCHIVE_KMS_KEY_ID": "k",
@@ -123,4 +123,4 @@ def test_settings_become_headers_and_nothing_is_added_by_default() -> None:
         "S3_EXPECTED_BUCKET_OWNER": "123456789012",
     }
     owners = {"photos": "210987654321", "archives": "123456789012"}
-    assert headers_of(load_settings(least | given)) == S3Headers("aws:kms", "k", False, True, owners)
+    assert request_headers(load_settings(least | given)) == S3Headers("aws:kms", "k", False, True, owners)

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 from aiobotocore.session import AioSession
-from certificates import authority, serving
-from http_client.forward_proxy import ForwardProxy, proxying
-from http_client.scripted_server import Canned, answer, canned, eventually
+from certificates import make_authority, make_server_context
+from http_client.forward_proxy import ForwardProxy, serve_proxy
+from http_client.scripted_server import ScriptedServer, make_response, serve_scripts, wait_until
 
-from archiver.aws.clients import Limits, open_clients, s3_tuned
-from archiver.aws.error_mapping import CredentialsFault, translated
-from archiver.aws.session import open_network, trust
-from archiver.errors import ArchiverError, ConfigurationFault
-from archiver.http.exchange import Request
-from archiver.http.pool import HttpPool, Origin, trusting
+from archiver.aws.clients import ClientLimits, open_clients, s3_client_config
+from archiver.aws.error_mapping import CredentialsError, map_errors
+from archiver.aws.session import find_ca_bundle, open_network
+from archiver.errors import ArchiverError, ConfigurationError
+from archiver.http.exchange import HttpRequest
+from archiver.http.pool import HttpPool, Origin, tls_context
 
 POINT = "arn:aws:s3:us-west-2:123456789012:accesspoint/team-photos"
 BUCKETS = ["photos", "my.photos", "Photos_2024", "xn--photos"]
@@ -37,7 +37,7 @@ async def sdks_url(network: Any, bucket: str) -> tuple[str, str]:
         assert scope is not None
         raise Seen(request.url, scope[1])
 
-    async with network.session.client("s3", config=s3_tuned(5, attempts=1, pool=1)) as client:
+    async with network.session.client("s3", config=s3_client_config(5, attempts=1, pool=1)) as client:
         client.meta.events.register("before-send.s3", stop)
         with pytest.raises(Seen) as caught:
             await client.get_object(Bucket=bucket, Key="a.jpg")
@@ -76,7 +76,7 @@ async def test_our_client_asks_where_the_sdk_would(
     for bucket in [*BUCKETS, POINT] if aws and style != "path" else BUCKETS:
         if "127.0.0.1" in str(environ) and (style, bucket) == ("virtual", "my.photos"):
             continue  # the SDK makes my.photos.127.0.0.1 of it, which is no host
-        place = network.endpoint.place(bucket)
+        place = network.endpoint.resolve(bucket)
         scheme = "https" if place.origin.tls else "http"
         assert (f"{scheme}://{place.host}{place.path}a.jpg", place.region) == await sdks_url(network, bucket)
 
@@ -85,13 +85,13 @@ async def test_what_cannot_be_carried_out_stops_by_its_name(tmp_path: Path, monk
     config = tmp_path / "config"
     config.write_text("[default]\ns3 =\n    use_accelerate_endpoint = true\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
-    with pytest.raises(ConfigurationFault, match=r"s3\.use_accelerate_endpoint of the profile"):
+    with pytest.raises(ConfigurationError, match=r"s3\.use_accelerate_endpoint of the profile"):
         await open_network()
 
 
 async def test_proxy_of_no_use_stops_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "socks5://me:secret@proxy.example:1080")
-    with pytest.raises(ConfigurationFault, match="HTTPS_PROXY: proxies of the kind 'socks5'") as caught:
+    with pytest.raises(ConfigurationError, match="HTTPS_PROXY: proxies of the kind 'socks5'") as caught:
         await open_network()
     assert "secret" not in str(caught.value)
 
@@ -114,7 +114,7 @@ def test_one_file_is_trusted_by_all(
     monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert trust(AioSession())[1] == chosen
+    assert find_ca_bundle(AioSession())[1] == chosen
 
 
 @pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"])
@@ -126,20 +126,23 @@ async def test_file_without_certificates_stops_by_its_variable(
     if content is not None:
         file.write_text(content)
     monkeypatch.setenv(variable, str(file))
-    with pytest.raises(ConfigurationFault, match=f"^{variable}: no certificates"):
+    with pytest.raises(ConfigurationError, match=f"^{variable}: no certificates"):
         await open_network()
 
 
 def test_private_authorities_are_held_to_what_the_sdk_holds_them_to() -> None:
-    assert not trusting(None).verify_flags & ssl.VERIFY_X509_STRICT
+    assert not tls_context(None).verify_flags & ssl.VERIFY_X509_STRICT
 
 
 @asynccontextmanager
-async def secured(tmp_path: Path) -> AsyncIterator[tuple[Canned, ForwardProxy, str]]:
+async def secured(tmp_path: Path) -> AsyncIterator[tuple[ScriptedServer, ForwardProxy, str]]:
     """A store of `store.invalid` in TLS, a proxy that leads there, and the bundle that makes it trusted."""
-    issuer, bundle = authority(tmp_path, "ours")
-    found = answer("200 OK", b"", "Content-Type: application/xml")
-    async with canned([found], tls=serving(tmp_path, "store.invalid", issuer)) as server, proxying("me:right") as proxy:
+    issuer, bundle = make_authority(tmp_path, "ours")
+    found = make_response("200 OK", b"", "Content-Type: application/xml")
+    async with (
+        serve_scripts([found], tls=make_server_context(tmp_path, "store.invalid", issuer)) as server,
+        serve_proxy("me:right") as proxy,
+    ):
         proxy.leads["store.invalid"] = server.port
         yield server, proxy, bundle
 
@@ -152,19 +155,19 @@ async def test_through_a_proxy_the_sdks_calls_check_the_certificate_too(
     async with secured(tmp_path) as (server, proxy, bundle):
         other = tmp_path / "other"
         other.mkdir()
-        monkeypatch.setenv("AWS_CA_BUNDLE", bundle if trusted else authority(other, "theirs")[1])
+        monkeypatch.setenv("AWS_CA_BUNDLE", bundle if trusted else make_authority(other, "theirs")[1])
         monkeypatch.setenv("AWS_ENDPOINT_URL", "https://store.invalid")
         monkeypatch.setenv("HTTPS_PROXY", proxy.url())
         network = await open_network()
-        async with network.session.client("s3", config=s3_tuned(5, attempts=1, pool=1)) as s3:
+        async with network.session.client("s3", config=s3_client_config(5, attempts=1, pool=1)) as s3:
             if trusted:
                 await s3.head_bucket(Bucket="photos")
             else:
-                with pytest.raises(ConfigurationFault, match="certificate refused"), translated("HeadBucket"):
+                with pytest.raises(ConfigurationError, match="certificate refused"), map_errors("HeadBucket"):
                     await s3.head_bucket(Bucket="photos")
         assert bool(server.requests) == trusted
         assert proxy.asked == ["CONNECT store.invalid:443"]
-        assert await eventually(lambda: not proxy.open)
+        assert await wait_until(lambda: not proxy.open)
 
 
 @pytest.mark.parametrize("scheme", ["https", "http"])
@@ -184,8 +187,8 @@ async def test_proxy_that_refuses_the_sdk_is_told_as_it_is_to_our_client(
 
 
 async def by_sdk(network: Any) -> str:
-    async with network.session.client("s3", config=s3_tuned(5, attempts=1, pool=1)) as s3:
-        with pytest.raises(ConfigurationFault) as caught, translated("HeadBucket"):
+    async with network.session.client("s3", config=s3_client_config(5, attempts=1, pool=1)) as s3:
+        with pytest.raises(ConfigurationError) as caught, map_errors("HeadBucket"):
             await s3.head_bucket(Bucket="photos")
     # What aiohttp raised before names the proxy with all that is in its URL, and a log would print that, too.
     assert "wrong" not in "".join(traceback.format_exception(caught.value))
@@ -193,27 +196,29 @@ async def by_sdk(network: Any) -> str:
 
 
 async def by_ours(network: Any, scheme: str) -> str:
-    pool = HttpPool(limits=_limits(), ca_bundle=network.wire.ca_bundle, proxies=network.wire.proxies)
+    pool = HttpPool(
+        limits=_limits(), ca_bundle=network.transport_config.ca_bundle, proxies=network.transport_config.proxies
+    )
     origin = Origin(scheme == "https", "store.invalid", 443 if scheme == "https" else 80)
-    with pytest.raises(ConfigurationFault) as caught:
-        await pool.request(origin, Request("GET", b"GET / HTTP/1.1\r\n\r\n", (), lambda _: None))
+    with pytest.raises(ConfigurationError) as caught:
+        await pool.request(origin, HttpRequest("GET", b"GET / HTTP/1.1\r\n\r\n", (), lambda _: None))
     await pool.close()
     return str(caught.value)
 
 
 def _limits() -> Any:
-    from archiver.http.pool import Limits as HttpLimits  # noqa: PLC0415 - another thing than the clients' limits
+    from archiver.http.pool import HttpTimeouts as HttpLimits  # noqa: PLC0415 - another thing than the clients' limits
 
     return HttpLimits()
 
 
 async def test_proxy_that_is_not_there_is_named_where_the_sdk_masks_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with proxying() as proxy:
+    async with serve_proxy() as proxy:
         gone = proxy.url("me:secret")
     monkeypatch.setenv("HTTPS_PROXY", gone)
     network = await open_network()
-    async with network.session.client("s3", config=s3_tuned(5, attempts=1, pool=1)) as s3:
-        with pytest.raises(ArchiverError) as caught, translated("HeadBucket"):
+    async with network.session.client("s3", config=s3_client_config(5, attempts=1, pool=1)) as s3:
+        with pytest.raises(ArchiverError) as caught, map_errors("HeadBucket"):
             await s3.head_bucket(Bucket="photos")
     assert str(caught.value) == f"the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY) can't be connected to"
 
@@ -243,17 +248,17 @@ async def test_provider_that_gives_none_is_told_with_its_name_and_not_as_a_setti
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     async with AsyncExitStack() as stack:
-        with pytest.raises(CredentialsFault) as caught:
-            await stack.enter_async_context(open_clients(Limits()))
+        with pytest.raises(CredentialsError) as caught:
+            await stack.enter_async_context(open_clients(ClientLimits()))
     assert str(caught.value) == f"credentials can't be had: {told}"
 
 
 async def test_half_of_a_pair_is_a_setting_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     async with AsyncExitStack() as stack:
-        with pytest.raises(ConfigurationFault, match=r"^AWS_SECRET_ACCESS_KEY: is required") as caught:
-            await stack.enter_async_context(open_clients(Limits()))
-    assert not isinstance(caught.value, CredentialsFault)
+        with pytest.raises(ConfigurationError, match=r"^AWS_SECRET_ACCESS_KEY: is required") as caught:
+            await stack.enter_async_context(open_clients(ClientLimits()))
+    assert not isinstance(caught.value, CredentialsError)
 
 
 async def test_token_file_that_vanishes_is_a_providers_affair_in_any_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,6 +266,6 @@ async def test_token_file_that_vanishes_is_a_providers_affair_in_any_call(monkey
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/x")
     monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token")
-    async with open_clients(Limits()) as clients:
-        with pytest.raises(CredentialsFault, match="/nowhere/token"), translated("ListQueues"):
+    async with open_clients(ClientLimits()) as clients:
+        with pytest.raises(CredentialsError, match="/nowhere/token"), map_errors("ListQueues"):
             await clients.sqs_control.list_queues()

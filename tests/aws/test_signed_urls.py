@@ -17,10 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from archiver.aws.signed_urls import Base, KeyProblemError, SignedLinks, load_key
+from archiver.aws.signed_urls import InvalidKeyError, LinkBase, SignedLinks, load_key
 from archiver.core.locations import archive_key
 
-BASE = Base("https://d111.cloudfront.net/", "archives")
+BASE = LinkBase("https://d111.cloudfront.net/", "archives")
 NOW = 1_800_000_000.7
 KEY, OTHER = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 
@@ -102,7 +102,7 @@ EC = ec.generate_private_key(ec.SECP256R1())
 )
 def test_what_is_no_key_is_told_without_a_byte_of_it(text: str, sentence: str) -> None:
     """F7"""
-    with pytest.raises(KeyProblemError, match=sentence) as caught:
+    with pytest.raises(InvalidKeyError, match=sentence) as caught:
         load_key(text)
 
     assert not any(line in str(caught.value) for line in text.split("\n") if line[:1] not in "-/")

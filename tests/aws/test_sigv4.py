@@ -12,7 +12,7 @@ from botocore.utils import percent_encode
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from archiver.aws.sigv4 import Keys, Signer, Subject, encode_key
+from archiver.aws.sigv4 import Signer, SigningCredentials, SigningInput, encode_key
 
 SIGNER = Signer()  # one for all examples: what it keeps must never leak from one to the next
 
@@ -21,14 +21,16 @@ buckets = st.from_regex(r"[a-z0-9][a-z0-9.-]{1,20}[a-z0-9]", fullmatch=True)
 regions = st.sampled_from(["us-east-1", "eu-west-1", "cn-north-1", "us-gov-west-1"])
 dates = st.datetimes(datetime(2015, 1, 1), datetime(2037, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001
 credentials = st.builds(
-    Keys,
+    SigningCredentials,
     st.from_regex(r"AKIA[A-Z0-9]{16}", fullmatch=True),
     st.from_regex(r"[A-Za-z0-9/+]{40}", fullmatch=True),
     st.none() | st.from_regex(r"[A-Za-z0-9/+=]{1,200}", fullmatch=True),
 )
 
 
-def by_botocore(subject: Subject, region: str, secrets: Keys, now: datetime) -> tuple[str, dict[str, str]]:
+def by_botocore(
+    subject: SigningInput, region: str, secrets: SigningCredentials, now: datetime
+) -> tuple[str, dict[str, str]]:
     """The Authorization header as botocore makes it, and all headers that it signs."""
     request = AWSRequest(subject.method, f"https://{subject.host}{subject.path}", headers=dict(subject.amz))
     request.context["timestamp"] = now.strftime("%Y%m%dT%H%M%SZ")
@@ -60,14 +62,20 @@ def fields(lines: str) -> dict[str, str]:
     "photos",
     "a//b/../c/./d +%2F%#?&=~'()*!;:@$,[]|\\^`{}\"<>ü🎉\n\t\0/",
     "eu-west-1",
-    Keys("A", "S"),
+    SigningCredentials("A", "S"),
     datetime(2024, 2, 29, tzinfo=UTC),
     (),
 )
 def test_signature_is_botocores(  # noqa: PLR0917
-    method: str, bucket: str, key: str, region: str, secrets: Keys, now: datetime, amz: tuple[tuple[str, str], ...]
+    method: str,
+    bucket: str,
+    key: str,
+    region: str,
+    secrets: SigningCredentials,
+    now: datetime,
+    amz: tuple[tuple[str, str], ...],
 ) -> None:
-    subject = Subject(method, f"{bucket}.s3.{region}.amazonaws.com", "/" + percent_encode(key, safe="/~"), amz)
+    subject = SigningInput(method, f"{bucket}.s3.{region}.amazonaws.com", "/" + percent_encode(key, safe="/~"), amz)
     ours = fields(SIGNER.sign(subject, region, secrets, now.timestamp()))
     authorization, signed = by_botocore(subject, region, secrets, now)
     assert ours.pop("authorization") == authorization
@@ -86,20 +94,20 @@ def test_key_is_encoded_as_botocore_does(key: str) -> None:
     [("S", 1, "eu-west-1"), ("T", 1, "eu-west-1"), ("S", 2, "eu-west-1"), ("S", 1, "us-east-1")],
 )
 def test_derived_key_is_kept_for_its_secret_day_and_region_alone(secret: str, day: int, region: str) -> None:
-    subject = Subject("GET", "photos.s3.amazonaws.com", "/x")
+    subject = SigningInput("GET", "photos.s3.amazonaws.com", "/x")
     used = Signer()
-    used.sign(subject, "eu-west-1", Keys("A", "S"), now=86400)
-    again = used.sign(subject, region, Keys("A", secret), now=86400 * day)
-    assert again == Signer().sign(subject, region, Keys("A", secret), now=86400 * day)
+    used.sign(subject, "eu-west-1", SigningCredentials("A", "S"), now=86400)
+    again = used.sign(subject, region, SigningCredentials("A", secret), now=86400 * day)
+    assert again == Signer().sign(subject, region, SigningCredentials("A", secret), now=86400 * day)
 
 
 def test_known_signature_stays() -> None:
     """Computed by botocore 1.40.61; holds where botocore's private names have changed."""
-    subject = Subject("GET", "photos.s3.eu-west-1.amazonaws.com", "/a%20b.jpg")
-    secrets = Keys("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+    subject = SigningInput("GET", "photos.s3.eu-west-1.amazonaws.com", "/a%20b.jpg")
+    secrets = SigningCredentials("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
     lines = Signer().sign(subject, "eu-west-1", secrets, datetime(2024, 2, 29, 12, tzinfo=UTC).timestamp())
     assert lines.endswith("Signature=88c2dabd85355279518fc51c872c75257aa6f2a2436c66f15cc7468a02330297\r\n")
 
 
 def test_secrets_are_not_shown() -> None:
-    assert "SECRET" not in repr(Keys("AKIA", "SECRET", "SECRET"))
+    assert "SECRET" not in repr(SigningCredentials("AKIA", "SECRET", "SECRET"))

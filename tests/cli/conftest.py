@@ -1,5 +1,5 @@
 """The scenes and stages of the worker's tests, for commands."""
 
-from processes.conftest import emulated, scene, set_stage
+from processes.conftest import emulated, open_scenario, worker_env
 
-__all__ = ["emulated", "scene", "set_stage"]
+__all__ = ["emulated", "open_scenario", "worker_env"]

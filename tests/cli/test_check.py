@@ -7,27 +7,33 @@ from typing import Any
 
 import pytest
 from faults.rules import Rule, Status
-from faults.stage import Stage
-from processes.worker_env import Scene
-from processes.worker_process import command
+from faults.scenario import Scenario
+from processes.archiver_process import run_command
+from processes.worker_env import WorkerEnv
 
 from archiver.core import preflight as checkup
-from archiver.core.preflight import clock, dead_letter_queue, lifecycle, links, source_queue
+from archiver.core.preflight import (
+    check_clock_skew,
+    check_dead_letter_queue,
+    check_lifecycle,
+    check_links,
+    check_source_queue,
+)
 
-from .running import environment
+from .cli_process import cli_environment
 
 
-def check(scene: Scene, **settings: str) -> tuple[int, dict[str, dict[str, str]]]:
+def check(worker_env: WorkerEnv, **settings: str) -> tuple[int, dict[str, dict[str, str]]]:
     """The exit code, and the findings by what they are about."""
-    ended = command("check", "--json", env=scene.settings(**settings))
+    ended = run_command("check", "--json", env=worker_env.settings(**settings))
     assert ended.stderr == ""
     return ended.returncode, {finding["what"]: finding for finding in json.loads(ended.stdout)}
 
 
-def test_what_is_well_is_a_table_of_ticks_with_warnings_and_their_remedy(scene: Scene) -> None:
-    scene.put("a.jpg")
+def test_what_is_well_is_a_table_of_ticks_with_warnings_and_their_remedy(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
 
-    ended = command("check", env=scene.settings())
+    ended = run_command("check", env=worker_env.settings())
 
     lines = ended.stdout.splitlines()
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -37,10 +43,10 @@ def test_what_is_well_is_a_table_of_ticks_with_warnings_and_their_remedy(scene: 
     assert any("→ add a lifecycle rule with AbortIncompleteMultipartUpload" in line for line in lines)
 
 
-def test_nothing_is_left_behind(scene: Scene) -> None:
-    assert check(scene)[0] == 0
-    assert "Uploads" not in scene.aws.s3.list_multipart_uploads(Bucket=scene.archives)
-    assert "Contents" not in scene.aws.s3.list_objects_v2(Bucket=scene.archives)
+def test_nothing_is_left_behind(worker_env: WorkerEnv) -> None:
+    assert check(worker_env)[0] == 0
+    assert "Uploads" not in worker_env.aws.s3.list_multipart_uploads(Bucket=worker_env.archives)
+    assert "Contents" not in worker_env.aws.s3.list_objects_v2(Bucket=worker_env.archives)
 
 
 @pytest.mark.parametrize(
@@ -56,9 +62,9 @@ def test_nothing_is_left_behind(scene: Scene) -> None:
     ],
 )
 def test_what_does_not_exist_is_bad_and_the_rest_is_looked_at(
-    scene: Scene, settings: dict[str, str], what: str, told: str
+    worker_env: WorkerEnv, settings: dict[str, str], what: str, told: str
 ) -> None:
-    code, found = check(scene, **settings)
+    code, found = check(worker_env, **settings)
 
     assert (code, found[what]["state"]) == (1, "bad")
     assert told in found[what]["told"]
@@ -66,16 +72,16 @@ def test_what_does_not_exist_is_bad_and_the_rest_is_looked_at(
     assert found["credentials"]["state"] == "ok"
 
 
-def test_answers_that_would_come_back_as_requests_are_bad(scene: Scene) -> None:
-    code, found = check(scene, SQS_DESTINATION_QUEUE=scene.source)
+def test_answers_that_would_come_back_as_requests_are_bad(worker_env: WorkerEnv) -> None:
+    code, found = check(worker_env, SQS_DESTINATION_QUEUE=worker_env.source)
 
-    assert (code, found["answer queue"]["told"]) == (1, f"{scene.source} is the source queue")
+    assert (code, found["answer queue"]["told"]) == (1, f"{worker_env.source} is the source queue")
 
 
-def test_failure_queue_that_is_the_dead_letter_queue_is_bad(scene: Scene) -> None:
-    code, found = check(scene, SQS_FAILURE_QUEUE=scene.dead)
+def test_failure_queue_that_is_the_dead_letter_queue_is_bad(worker_env: WorkerEnv) -> None:
+    code, found = check(worker_env, SQS_FAILURE_QUEUE=worker_env.dead)
 
-    assert (code, found["failure queue"]["told"]) == (1, f"{scene.dead} is the source queue's dead-letter queue")
+    assert (code, found["failure queue"]["told"]) == (1, f"{worker_env.dead} is the source queue's dead-letter queue")
 
 
 @pytest.mark.parametrize(
@@ -88,21 +94,21 @@ def test_failure_queue_that_is_the_dead_letter_queue_is_bad(scene: Scene) -> Non
     ],
 )
 def test_queue_that_is_sent_to_clashes_with_source_and_dead_letters(arn: str | None, told: str | None) -> None:
-    assert checkup.queue_clash(arn, "arn:source", "arn:dead") == told
+    assert checkup.find_queue_conflict(arn, "arn:source", "arn:dead") == told
 
 
 def test_redrive_policy_that_names_the_queue_itself_is_bad() -> None:
     redrive = json.dumps({"deadLetterTargetArn": "arn:jobs", "maxReceiveCount": 5})
 
-    policy = source_queue({"QueueArn": "arn:jobs", "VisibilityTimeout": "60", "RedrivePolicy": redrive})[1]
+    policy = check_source_queue({"QueueArn": "arn:jobs", "VisibilityTimeout": "60", "RedrivePolicy": redrive})[1]
 
     assert (policy.state, policy.told) == ("bad", "names the source queue itself")
 
 
 def test_what_could_not_be_told_is_unsettled_where_a_worker_needs_it() -> None:
-    unknown = [checkup.Finding(what, "unknown", "") for what in ("credentials", "lifecycle", "archives")]
-    assert not checkup.unsettled(unknown[:2])
-    assert checkup.unsettled(unknown)
+    unknown = [checkup.CheckResult(what, "unknown", "") for what in ("credentials", "lifecycle", "archives")]
+    assert not checkup.has_unknown_results(unknown[:2])
+    assert checkup.has_unknown_results(unknown)
 
 
 AGENT = {
@@ -119,8 +125,10 @@ TOKEN = {
 
 
 @pytest.mark.parametrize("provider", [AGENT, TOKEN], ids=["agent", "token file"])
-def test_credentials_that_are_not_there_yet_are_a_row_and_exit_3(scene: Scene, provider: dict[str, str]) -> None:
-    code, found = check(scene, **provider)
+def test_credentials_that_are_not_there_yet_are_a_row_and_exit_3(
+    worker_env: WorkerEnv, provider: dict[str, str]
+) -> None:
+    code, found = check(worker_env, **provider)
 
     assert (code, found["credentials"]["state"]) == (3, "unknown")
     assert found["credentials"]["told"].startswith("credentials can't be had: ")
@@ -139,11 +147,11 @@ def test_credentials_that_are_not_there_yet_are_a_row_and_exit_3(scene: Scene, p
     ids=lambda arguments: arguments[0],
 )
 def test_every_command_says_the_same_of_credentials_that_are_not_there_yet(
-    scene: Scene, provider: dict[str, str], arguments: tuple[str, ...], tmp_path: Path
+    worker_env: WorkerEnv, provider: dict[str, str], arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "request.json").write_text('{"files": [{"source": "a.jpg"}]}')
 
-    ended = command(*[one.format(folder=tmp_path) for one in arguments], env=scene.settings(**provider))
+    ended = run_command(*[one.format(folder=tmp_path) for one in arguments], env=worker_env.settings(**provider))
 
     assert ended.returncode == 3, ended.stderr
     assert ended.stderr.startswith("credentials can't be had: ")
@@ -151,14 +159,14 @@ def test_every_command_says_the_same_of_credentials_that_are_not_there_yet(
 
 
 def test_a_queue_without_redrive_policy_is_bad(emulated: Any) -> None:
-    with Scene(emulated, dead_letters=False) as scene:
-        code, found = check(scene)
+    with WorkerEnv(emulated, dead_letters=False) as worker_env:
+        code, found = check(worker_env)
 
         assert (code, found["redrive policy"]["state"]) == (1, "bad")
 
 
-def test_wrong_settings_are_findings_and_exit_2(scene: Scene) -> None:
-    code, found = check(scene, SQS_SOURCE_QUEUE="", MAX_CONCURRENT_JOBS="many")
+def test_wrong_settings_are_findings_and_exit_2(worker_env: WorkerEnv) -> None:
+    code, found = check(worker_env, SQS_SOURCE_QUEUE="", MAX_CONCURRENT_JOBS="many")
 
     assert code == 2
     assert set(found) == {"SQS_SOURCE_QUEUE", "MAX_CONCURRENT_JOBS"}
@@ -170,7 +178,7 @@ def test_wrong_settings_are_findings_and_exit_2(scene: Scene) -> None:
 def test_visibility_is_judged(seconds: int, state: str) -> None:
     redrive = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:r:1:dead", "maxReceiveCount": 5})
 
-    queue, policy = source_queue({"VisibilityTimeout": str(seconds), "RedrivePolicy": redrive})
+    queue, policy = check_source_queue({"VisibilityTimeout": str(seconds), "RedrivePolicy": redrive})
 
     assert (queue.state, policy.state, policy.told) == (state, "ok", "5 receives, then dead")
     assert bool(queue.remedy) == (state != "ok")
@@ -180,23 +188,23 @@ def test_visibility_is_judged(seconds: int, state: str) -> None:
 def test_a_redrive_policy_of_few_receives_is_a_warning(receives: int, state: str) -> None:
     redrive = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:r:1:dead", "maxReceiveCount": receives})
 
-    assert source_queue({"VisibilityTimeout": "60", "RedrivePolicy": redrive})[1].state == state
+    assert check_source_queue({"VisibilityTimeout": "60", "RedrivePolicy": redrive})[1].state == state
 
 
 @pytest.mark.parametrize(("skew", "state"), [(0, "ok"), (-29, "ok"), (30, "warning"), (-299, "warning"), (300, "bad")])
 def test_a_clock_that_is_off_is_judged_by_how_far(skew: float, state: str) -> None:
-    assert clock(skew).state == state
+    assert check_clock_skew(skew).state == state
 
 
 def test_rules_retention_and_links_are_judged() -> None:
     days = {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
-    assert lifecycle([{"Status": "Disabled", **days}, {"Status": "Enabled"}], "b").state == "warning"
-    assert lifecycle([{"Status": "Enabled", **days}], "b").state == "ok"
-    assert dead_letter_queue({"MessageRetentionPeriod": "345600"}).state == "warning"
-    assert dead_letter_queue({"MessageRetentionPeriod": "1209600"}).state == "ok"
-    assert [links(base).state for base in (None, "http://x", "https://x")] == ["warning", "warning", "ok"]
-    assert checkup.verdict([links(None)])
-    assert not checkup.verdict([clock(999)])
+    assert check_lifecycle([{"Status": "Disabled", **days}, {"Status": "Enabled"}], "b").state == "warning"
+    assert check_lifecycle([{"Status": "Enabled", **days}], "b").state == "ok"
+    assert check_dead_letter_queue({"MessageRetentionPeriod": "345600"}).state == "warning"
+    assert check_dead_letter_queue({"MessageRetentionPeriod": "1209600"}).state == "ok"
+    assert [check_links(base).state for base in (None, "http://x", "https://x")] == ["warning", "warning", "ok"]
+    assert checkup.all_passed([check_links(None)])
+    assert not checkup.all_passed([check_clock_skew(999)])
 
 
 @pytest.mark.parametrize(
@@ -208,22 +216,22 @@ def test_rules_retention_and_links_are_judged() -> None:
     ],
 )
 def test_what_is_denied_is_told_with_the_action_and_the_arn_to_allow(
-    operation: str, what: str, action: str, set_stage: Callable[..., Stage]
+    operation: str, what: str, action: str, open_scenario: Callable[..., Scenario]
 ) -> None:
-    stage = set_stage()
-    stage.proxy.add(Rule(Status(403, "AccessDenied"), op=operation, times=None))
+    scenario = open_scenario()
+    scenario.proxy.add(Rule(Status(403, "AccessDenied"), op=operation, times=None))
 
-    ended = command("check", "--json", env=environment(stage))
+    ended = run_command("check", "--json", env=cli_environment(scenario))
 
     found = {finding["what"]: finding for finding in json.loads(ended.stdout)}
     assert (ended.returncode, found[what]["state"]) == (1, "bad")
     assert found[what]["remedy"].startswith(f"allow {action}")
 
 
-def test_a_dead_letter_queue_that_is_gone_is_bad(scene: Scene) -> None:
-    scene.aws.sqs.delete_queue(QueueUrl=scene.dead)
+def test_a_dead_letter_queue_that_is_gone_is_bad(worker_env: WorkerEnv) -> None:
+    worker_env.aws.sqs.delete_queue(QueueUrl=worker_env.dead)
 
-    code, found = check(scene)
+    code, found = check(worker_env)
 
     assert (code, found["dead-letter queue"]["state"]) == (1, "bad")
     assert found["dead-letter queue"]["remedy"].startswith("create it, or name another one")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 import structlog
-from faults.worker import PATIENCE
-from processes.worker_env import Scene
-from zygote import inherited
+from faults.worker_process import WAIT_TIMEOUT
+from processes.worker_env import WorkerEnv
+from zygote import inherited_environment
 
 import archiver.cli
-from archiver.cli.console import Problem, note, say, say_json
-from archiver.cli.progress_bar import line
+from archiver.cli.console import CommandError, print_json, print_line, print_note
+from archiver.cli.progress_bar import progress_line
 from archiver.stages.progress import Progress
 from archiver.telemetry.logs import configure_logs
 
@@ -30,14 +30,14 @@ SHOWN = HOSTILE.translate(dict.fromkeys(map(ord, "\x1b\x07\x9b\n\u202e\ud800"), 
 def run(
     *arguments: str, env: Mapping[str, str], stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
 ) -> "subprocess.CompletedProcess[bytes]":
-    kept = inherited()
+    kept = inherited_environment()
     return subprocess.run(
         [sys.executable, "-m", "archiver", *arguments],
         env={**kept, **env},
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        timeout=PATIENCE,
+        timeout=WAIT_TIMEOUT,
         check=False,
     )
 
@@ -50,15 +50,15 @@ def unread() -> int:
 
 
 def test_lines_and_problems_hold_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
-    say(HOSTILE)
-    note(HOSTILE)
-    Problem("first", HOSTILE).tell()
+    print_line(HOSTILE)
+    print_note(HOSTILE)
+    CommandError("first", HOSTILE).report()
 
     assert capsys.readouterr() == (f"{SHOWN}\n", f"{SHOWN}\nfirst\n{SHOWN}\n")
 
 
 def test_json_tells_the_same_text_with_escapes(capsys: pytest.CaptureFixture[str]) -> None:
-    say_json({HOSTILE: [HOSTILE]})
+    print_json({HOSTILE: [HOSTILE]})
 
     output = capsys.readouterr().out
     assert json.loads(output) == {HOSTILE: [HOSTILE]}
@@ -94,7 +94,7 @@ def test_nothing_is_written_past_that_place() -> None:
 
 
 def test_a_title_with_markup_is_shown_as_it_is() -> None:
-    assert "[red]x[/]" in line("[red]x[/]", Progress(), 1.0)
+    assert "[red]x[/]" in progress_line("[red]x[/]", Progress(), 1.0)
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
@@ -102,9 +102,9 @@ def test_any_encoding_of_standard_output_takes_everything(encoding: str, monkeyp
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
 
-    say("žluťoučký ✓")
+    print_line("žluťoučký ✓")
     said = raw.getvalue().decode(encoding)
-    say_json({"a": "ž ✓"})
+    print_json({"a": "ž ✓"})
 
     assert "lu" in said
     assert json.loads(raw.getvalue().decode(encoding)[len(said) :]) == {"a": "ž ✓"}
@@ -138,22 +138,22 @@ def test_a_command_that_nobody_reads_ends_quietly(arguments: tuple[str, ...]) ->
     ],
     ids=" ".join,
 )
-def test_a_command_at_work_that_nobody_reads_ends_quietly(arguments: tuple[str, ...], scene: Scene) -> None:
-    scene.put("a.jpg", b"1")
-    scene.aws.sqs.send_message(QueueUrl=scene.dead, MessageBody="{}")
-    ended = run(*(text.format(dead=scene.dead) for text in arguments), env=scene.settings(), stdout=unread())
+def test_a_command_at_work_that_nobody_reads_ends_quietly(arguments: tuple[str, ...], worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg", b"1")
+    worker_env.aws.sqs.send_message(QueueUrl=worker_env.dead, MessageBody="{}")
+    ended = run(*(text.format(dead=worker_env.dead) for text in arguments), env=worker_env.settings(), stdout=unread())
 
     assert ended.returncode == 128 + signal.SIGPIPE
     assert b"defect" not in ended.stderr
     assert b"BrokenPipe" not in ended.stderr
     if arguments[:2] in (("dlq", "list"), ("dlq", "show")):
-        assert len(scene.aws.all_messages(scene.dead)) == 1, "what was looked at is there again at once"
+        assert len(worker_env.aws.all_messages(worker_env.dead)) == 1, "what was looked at is there again at once"
 
 
-def test_standard_error_that_nobody_reads_stops_no_work(scene: Scene) -> None:
-    scene.put("a.jpg", b"1")
+def test_standard_error_that_nobody_reads_stops_no_work(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg", b"1")
 
-    ended = run("create", "--file", "a.jpg", env=scene.settings(), stderr=unread())
+    ended = run("create", "--file", "a.jpg", env=worker_env.settings(), stderr=unread())
 
     assert ended.returncode == 0
     assert ended.stdout.endswith(b".zip\n")
@@ -170,4 +170,4 @@ def test_a_full_disk_under_standard_output_is_said() -> None:
 def test_closed_standard_streams_are_no_error() -> None:
     script = f"exec {sys.executable} -m archiver schema >&- 2>&-"
 
-    assert subprocess.run(["bash", "-c", script], check=False, timeout=PATIENCE).returncode == 0
+    assert subprocess.run(["bash", "-c", script], check=False, timeout=WAIT_TIMEOUT).returncode == 0

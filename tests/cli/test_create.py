@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults.rules import Do, Stall, Status
-from faults.stage import MIB, Stage
-from faults.worker import PATIENCE, until
-from processes.worker_env import Scene
-from processes.worker_process import command
+from faults.rules import SideEffect, Stall, Status
+from faults.scenario import MIB, Scenario
+from faults.worker_process import WAIT_TIMEOUT, wait_until
+from processes.archiver_process import run_command
+from processes.worker_env import WorkerEnv
 
-from .running import HIDE, SHOW, Running, environment, partial_files
+from .cli_process import HIDE, SHOW, CliProcess, cli_environment, partial_files
 
-SetStage = Callable[..., Stage]
+OpenScenario = Callable[..., Scenario]
 
 
 def members(path: Path) -> dict[str, bytes]:
@@ -40,77 +40,85 @@ def without(settings: dict[str, str], *names: str) -> dict[str, str]:
 # In a bucket
 
 
-def test_archive_goes_to_the_bucket_and_its_link_to_standard_output(scene: Scene) -> None:
-    scene.put("p/a.jpg", b"one")
-    scene.put("q/a.jpg", b"two")
+def test_archive_goes_to_the_bucket_and_its_link_to_standard_output(worker_env: WorkerEnv) -> None:
+    worker_env.put("p/a.jpg", b"one")
+    worker_env.put("q/a.jpg", b"two")
 
-    ended = command("create", "--file=p/a.jpg", "--file=q/a.jpg", "--job-id=order-1", env=scene.settings())
+    ended = run_command("create", "--file=p/a.jpg", "--file=q/a.jpg", "--job-id=order-1", env=worker_env.settings())
 
     key = key_of("order-1")
     assert (ended.returncode, ended.stdout) == (0, f"https://archives.example/{key}\n")
     assert ended.stderr.splitlines()[:2] == ["renamed:", "  a.jpg is a (2).jpg"]
-    assert ended.stderr.splitlines()[2].startswith(f"s3://{scene.archives}/{key}: 2 files, ")
+    assert ended.stderr.splitlines()[2].startswith(f"s3://{worker_env.archives}/{key}: 2 files, ")
     assert ended.stderr.endswith(", 1 renamed (succeeded)\n")
-    assert scene.archive(key) == {"a.jpg": b"one", "a (2).jpg": b"two"}
+    assert worker_env.archive(key) == {"a.jpg": b"one", "a (2).jpg": b"two"}
 
 
-def test_queues_are_not_needed(scene: Scene) -> None:
-    scene.put("a.jpg")
-    ended = command("create", "--file=a.jpg", env=without(scene.settings(), "SQS_"))
+def test_queues_are_not_needed(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    ended = run_command("create", "--file=a.jpg", env=without(worker_env.settings(), "SQS_"))
     assert ended.returncode == 0
-    assert len(scene.archive_keys()) == 1
+    assert len(worker_env.archive_keys()) == 1
 
 
-def test_same_job_again_is_answered_from_the_archive_that_is_there(scene: Scene) -> None:
-    scene.put("a.jpg")
+def test_same_job_again_is_answered_from_the_archive_that_is_there(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
     first, second = (
-        json.loads(command("create", "--file=a.jpg", "--job-id=order-1", "--json", env=scene.settings()).stdout)
+        json.loads(
+            run_command("create", "--file=a.jpg", "--job-id=order-1", "--json", env=worker_env.settings()).stdout
+        )
         for _ in range(2)
     )
 
     assert (first["reused"], second["reused"]) == (False, True)
     unlike = {"reused", "seconds"}
     assert {k: v for k, v in first.items() if k not in unlike} == {k: v for k, v in second.items() if k not in unlike}
-    assert scene.archive_keys() == [key_of("order-1")]
+    assert worker_env.archive_keys() == [key_of("order-1")]
 
 
-def test_same_job_again_is_said_to_have_been_there(scene: Scene) -> None:
-    scene.put("a.jpg")
-    command("create", "--file=a.jpg", "--job-id=order-1", env=scene.settings())
-    ended = command("create", "--file=a.jpg", "--job-id=order-1", env=scene.settings())
+def test_same_job_again_is_said_to_have_been_there(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    run_command("create", "--file=a.jpg", "--job-id=order-1", env=worker_env.settings())
+    ended = run_command("create", "--file=a.jpg", "--job-id=order-1", env=worker_env.settings())
     assert ", was there already (succeeded)" in ended.stderr
 
 
-def test_another_request_under_the_same_job_id_is_refused(scene: Scene) -> None:
-    scene.put("a.jpg")
-    scene.put("b.jpg")
-    command("create", "--file=a.jpg", "--job-id=order-1", env=scene.settings())
-    ended = command("create", "--file=b.jpg", "--job-id=order-1", env=scene.settings())
+def test_another_request_under_the_same_job_id_is_refused(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    worker_env.put("b.jpg")
+    run_command("create", "--file=a.jpg", "--job-id=order-1", env=worker_env.settings())
+    ended = run_command("create", "--file=b.jpg", "--job-id=order-1", env=worker_env.settings())
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr == "job_conflict: another request under this job_id has its archive already\n"
 
 
-def test_without_a_job_id_every_archive_is_another(scene: Scene) -> None:
-    scene.put("a.jpg")
+def test_without_a_job_id_every_archive_is_another(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
     for _ in range(2):
-        assert command("create", "--file=a.jpg", env=scene.settings()).returncode == 0
-    assert len(scene.archive_keys()) == 2
+        assert run_command("create", "--file=a.jpg", env=worker_env.settings()).returncode == 0
+    assert len(worker_env.archive_keys()) == 2
 
 
-def test_json_is_all_that_standard_output_holds(scene: Scene) -> None:
-    scene.put("a.jpg", b"one")
-    ended = command(
-        "create", "--file=a.jpg", "--file=gone.jpg", "--on-missing=skip", "--job-id=7", "--json", env=scene.settings()
+def test_json_is_all_that_standard_output_holds(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg", b"one")
+    ended = run_command(
+        "create",
+        "--file=a.jpg",
+        "--file=gone.jpg",
+        "--on-missing=skip",
+        "--job-id=7",
+        "--json",
+        env=worker_env.settings(),
     )
 
     told = json.loads(ended.stdout)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert told.pop("seconds") > 0
-    size = scene.aws.s3.head_object(Bucket=scene.archives, Key=key_of("7"))["ContentLength"]
+    size = worker_env.aws.s3.head_object(Bucket=worker_env.archives, Key=key_of("7"))["ContentLength"]
     assert len(told.pop("crc32")) == 8
     assert told == {
         "status": "partial",
-        "archive": f"s3://{scene.archives}/{key_of('7')}",
+        "archive": f"s3://{worker_env.archives}/{key_of('7')}",
         "link": f"https://archives.example/{key_of('7')}",
         "expires_at": None,
         "size": size,
@@ -121,34 +129,34 @@ def test_json_is_all_that_standard_output_holds(scene: Scene) -> None:
     }
 
 
-def test_archive_name_is_what_the_downloader_sees(scene: Scene) -> None:
-    scene.put("a.jpg")
-    command("create", "--file=a.jpg", "--job-id=7", "--archive-name=Summer", env=scene.settings())
-    head = scene.aws.s3.head_object(Bucket=scene.archives, Key=key_of("7"))
+def test_archive_name_is_what_the_downloader_sees(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    run_command("create", "--file=a.jpg", "--job-id=7", "--archive-name=Summer", env=worker_env.settings())
+    head = worker_env.aws.s3.head_object(Bucket=worker_env.archives, Key=key_of("7"))
     assert head["ContentDisposition"] == 'attachment; filename="Summer.zip"'
 
 
-def test_upload_that_a_killed_run_left_is_swept_by_the_next_one_of_that_job(scene: Scene) -> None:
-    scene.put("a.jpg")
-    scene.aws.s3.create_multipart_upload(Bucket=scene.archives, Key=key_of("7"))
-    assert command("create", "--file=a.jpg", "--job-id=7", env=scene.settings()).returncode == 0
-    assert scene.aws.s3.list_multipart_uploads(Bucket=scene.archives).get("Uploads", []) == []
+def test_upload_that_a_killed_run_left_is_swept_by_the_next_one_of_that_job(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    worker_env.aws.s3.create_multipart_upload(Bucket=worker_env.archives, Key=key_of("7"))
+    assert run_command("create", "--file=a.jpg", "--job-id=7", env=worker_env.settings()).returncode == 0
+    assert worker_env.aws.s3.list_multipart_uploads(Bucket=worker_env.archives).get("Uploads", []) == []
 
 
 # As a file
 
 
-def test_file_is_written_without_any_destination_setting(scene: Scene, tmp_path: Path) -> None:
-    scene.put("a.jpg", b"one")
-    scene.put("film.mp4", bytes(20 * MIB))
+def test_file_is_written_without_any_destination_setting(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker_env.put("a.jpg", b"one")
+    worker_env.put("film.mp4", bytes(20 * MIB))
     path = tmp_path / "photos.zip"
 
-    ended = command(
+    ended = run_command(
         "create",
         "--file=a.jpg=album",
         "--file=film.mp4",
         f"--output={path}",
-        env=without(scene.settings(), "SQS_", "S3_DESTINATION_BUCKET"),
+        env=without(worker_env.settings(), "SQS_", "S3_DESTINATION_BUCKET"),
     )
 
     assert (ended.returncode, ended.stdout) == (0, f"{path}\n")
@@ -157,13 +165,13 @@ def test_file_is_written_without_any_destination_setting(scene: Scene, tmp_path:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_compressed_file_is_written_and_tells_what_was_left_out(scene: Scene, tmp_path: Path) -> None:
-    scene.put("a.txt", b"words " * 4 * MIB)
+def test_compressed_file_is_written_and_tells_what_was_left_out(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker_env.put("a.txt", b"words " * 4 * MIB)
     path = tmp_path / "a.zip"
     request = {"files": [{"source": "a.txt"}, {"source": "gone"}], "on_missing": "skip", "compression": "deflate"}
     (tmp_path / "request.json").write_text(json.dumps(request))
 
-    ended = command("create", str(tmp_path / "request.json"), f"--output={path}", env=scene.settings())
+    ended = run_command("create", str(tmp_path / "request.json"), f"--output={path}", env=worker_env.settings())
 
     assert ended.returncode == 0
     assert ended.stderr.splitlines()[:2] == ["left out:", "  gone: source_missing (no such key or bucket)"]
@@ -171,26 +179,30 @@ def test_compressed_file_is_written_and_tells_what_was_left_out(scene: Scene, tm
     assert members(path)["a.txt"] == b"words " * 4 * MIB
 
 
-def test_file_that_is_there_is_kept_unless_it_may_be_replaced(scene: Scene, tmp_path: Path) -> None:
-    scene.put("a.jpg", b"one")
+def test_file_that_is_there_is_kept_unless_it_may_be_replaced(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker_env.put("a.jpg", b"one")
     path = tmp_path / "a.zip"
     path.write_bytes(b"before")
 
-    refused = command("create", "--file=a.jpg", f"--output={path}", env=scene.settings())
+    refused = run_command("create", "--file=a.jpg", f"--output={path}", env=worker_env.settings())
     assert (refused.returncode, refused.stderr) == (2, f"{path} exists already: --force replaces it\n")
     assert path.read_bytes() == b"before"
 
-    assert command("create", "--file=a.jpg", f"--output={path}", "--force", env=scene.settings()).returncode == 0
+    assert (
+        run_command("create", "--file=a.jpg", f"--output={path}", "--force", env=worker_env.settings()).returncode == 0
+    )
     assert members(path) == {"a.jpg": b"one"}
 
 
-def test_link_is_followed_and_stays_one(scene: Scene, tmp_path: Path) -> None:
-    scene.put("a.jpg", b"one")
+def test_link_is_followed_and_stays_one(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker_env.put("a.jpg", b"one")
     real, link = tmp_path / "real.zip", tmp_path / "link.zip"
     real.write_bytes(b"before")
     link.symlink_to(real)
 
-    assert command("create", "--file=a.jpg", f"--output={link}", "--force", env=scene.settings()).returncode == 0
+    assert (
+        run_command("create", "--file=a.jpg", f"--output={link}", "--force", env=worker_env.settings()).returncode == 0
+    )
 
     assert link.is_symlink()
     assert members(real) == {"a.jpg": b"one"}
@@ -209,39 +221,41 @@ def test_output_that_can_be_no_file_is_refused_before_anything_is_asked_for(
     tmp_path: Path, output: str, told: str
 ) -> None:
     """There is not even an endpoint to ask."""
-    ended = command("create", "--file=a.jpg", f"--output={output.format(tmp=tmp_path)}", "--force")
+    ended = run_command("create", "--file=a.jpg", f"--output={output.format(tmp=tmp_path)}", "--force")
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith(told.format(tmp=tmp_path))
     assert len(ended.stderr.splitlines()) == 1
 
 
-def test_file_that_can_not_be_written_is_told_in_a_sentence(scene: Scene) -> None:
-    scene.put("a.jpg")
-    ended = command("create", "--file=a.jpg", "--output=/proc/a.zip", env=scene.settings())
+def test_file_that_can_not_be_written_is_told_in_a_sentence(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    ended = run_command("create", "--file=a.jpg", "--output=/proc/a.zip", env=worker_env.settings())
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("/proc/a.zip: can't be written: ")
 
 
-def test_disk_that_is_full_is_told_and_nothing_is_left(scene: Scene, tmp_path: Path) -> None:
+def test_disk_that_is_full_is_told_and_nothing_is_left(worker_env: WorkerEnv, tmp_path: Path) -> None:
     """A limit on the size of files stands for it: the call that writes fails in the same way."""
-    scene.put("film.mp4", bytes(20 * MIB))
+    worker_env.put("film.mp4", bytes(20 * MIB))
     path = tmp_path / "a.zip"
     arguments = ["create", "--file=film.mp4", f"--output={path}"]
-    with Running(arguments, scene.settings(), largest_file=6 * MIB) as creating:
+    with CliProcess(arguments, worker_env.settings(), largest_file=6 * MIB) as creating:
         assert creating.end() == (2, "")
 
     assert creating.errors.strip() == f"{path}: can't be written: File too large"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_file_that_appears_while_the_archive_is_built_is_not_written_over(set_stage: SetStage, tmp_path: Path) -> None:
-    stage = set_stage()
-    stage.put("a.jpg", b"one")
+def test_file_that_appears_while_the_archive_is_built_is_not_written_over(
+    open_scenario: OpenScenario, tmp_path: Path
+) -> None:
+    scenario = open_scenario()
+    scenario.put("a.jpg", b"one")
     path = tmp_path / "a.zip"
-    stage.break_(Do(before_it=lambda: path.write_bytes(b"someone else's")), "GetObject")
+    scenario.inject(SideEffect(before_it=lambda: path.write_bytes(b"someone else's")), "GetObject")
 
-    ended = command("create", "--file=a.jpg", f"--output={path}", env=environment(stage))
+    ended = run_command("create", "--file=a.jpg", f"--output={path}", env=cli_environment(scenario))
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == f"{path} appeared in the meantime: --force replaces it\n"
@@ -252,11 +266,11 @@ def test_file_that_appears_while_the_archive_is_built_is_not_written_over(set_st
 # Refusals
 
 
-def test_all_missing_objects_are_listed_and_nothing_is_written(scene: Scene, tmp_path: Path) -> None:
-    scene.put("a.jpg")
+def test_all_missing_objects_are_listed_and_nothing_is_written(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker_env.put("a.jpg")
     files = ["--file=a.jpg", *(f"--file=gone-{n}.jpg" for n in range(30))]
 
-    ended = command("create", *files, f"--output={tmp_path / 'a.zip'}", env=scene.settings())
+    ended = run_command("create", *files, f"--output={tmp_path / 'a.zip'}", env=worker_env.settings())
 
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.splitlines() == [
@@ -266,8 +280,8 @@ def test_all_missing_objects_are_listed_and_nothing_is_written(scene: Scene, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_refusal_is_json_too(scene: Scene) -> None:
-    ended = command("create", "--file=gone.jpg", "--json", env=scene.settings())
+def test_refusal_is_json_too(worker_env: WorkerEnv) -> None:
+    ended = run_command("create", "--file=gone.jpg", "--json", env=worker_env.settings())
 
     told: dict[str, Any] = json.loads(ended.stdout)
     assert (ended.returncode, told["status"]) == (1, "failed")
@@ -278,20 +292,20 @@ def test_refusal_is_json_too(scene: Scene) -> None:
     assert ended.stderr.startswith("source_missing: ")
 
 
-def test_all_denied_is_a_refusal_at_once_and_not_something_to_try_again(set_stage: SetStage) -> None:
-    stage = set_stage()
-    sources = stage.photos(10, 10)
-    stage.break_(Status(403, "AccessDenied"), bucket=stage.sources, times=None)
+def test_all_denied_is_a_refusal_at_once_and_not_something_to_try_again(open_scenario: OpenScenario) -> None:
+    scenario = open_scenario()
+    sources = scenario.put_objects(10, 10)
+    scenario.inject(Status(403, "AccessDenied"), bucket=scenario.sources, times=None)
 
-    ended = command("create", *(f"--file={one.key}" for one in sources), env=environment(stage))
+    ended = run_command("create", *(f"--file={one.key}" for one in sources), env=cli_environment(scenario))
 
     assert ended.returncode == 1
     assert ended.stderr.startswith("source_denied: 2 objects can't be read\n  shoot/1.jpg: source_denied (")
     assert "try again" not in ended.stderr
 
 
-def test_request_that_can_not_be_is_refused(scene: Scene) -> None:
-    ended = command("create", "--file=a.jpg=../x.jpg", env=scene.settings())
+def test_request_that_can_not_be_is_refused(worker_env: WorkerEnv) -> None:
+    ended = run_command("create", "--file=a.jpg=../x.jpg", env=worker_env.settings())
     assert ended.returncode == 1
     assert ended.stderr.startswith("name_unsafe: $.files[0]")
 
@@ -304,84 +318,86 @@ def test_request_that_can_not_be_is_refused(scene: Scene) -> None:
     ],
 )
 def test_destination_that_is_not_there_is_told_before_anything_is_read(
-    scene: Scene, changed: dict[str, str], told: str
+    worker_env: WorkerEnv, changed: dict[str, str], told: str
 ) -> None:
-    scene.put("a.jpg")
-    ended = command("create", "--file=a.jpg", env=scene.settings(**changed))
+    worker_env.put("a.jpg")
+    ended = run_command("create", "--file=a.jpg", env=worker_env.settings(**changed))
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", told)
 
 
-def test_who_may_not_look_at_the_bucket_may_still_write_to_it(set_stage: SetStage) -> None:
-    stage = set_stage()
-    stage.put("a.jpg", b"one")
-    stage.break_(Status(403, "AccessDenied"), "HeadBucket", times=None)
-    stage.break_(Status(403, "AccessDenied"), "ListMultipartUploads", times=None)
+def test_who_may_not_look_at_the_bucket_may_still_write_to_it(open_scenario: OpenScenario) -> None:
+    scenario = open_scenario()
+    scenario.put("a.jpg", b"one")
+    scenario.inject(Status(403, "AccessDenied"), "HeadBucket", times=None)
+    scenario.inject(Status(403, "AccessDenied"), "ListMultipartUploads", times=None)
 
-    ended = command("create", "--file=a.jpg", "--job-id=7", env=environment(stage))
+    ended = run_command("create", "--file=a.jpg", "--job-id=7", env=cli_environment(scenario))
 
     assert ended.returncode == 0
     assert ended.stderr.startswith("uploads that an earlier run may have left were not looked for: ")
 
 
-def test_force_is_for_files_only(scene: Scene) -> None:
-    ended = command("create", "--file=a.jpg", "--force", env=scene.settings())
+def test_force_is_for_files_only(worker_env: WorkerEnv) -> None:
+    ended = run_command("create", "--file=a.jpg", "--force", env=worker_env.settings())
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("--force is for --output")
 
 
 @pytest.mark.slow
-def test_what_may_work_later_is_exit_code_3(set_stage: SetStage) -> None:
-    stage = set_stage()
-    stage.put("a.jpg", b"one")
-    stage.break_(Status(503, "SlowDown"), "PutObject", times=None)
+def test_what_may_work_later_is_exit_code_3(open_scenario: OpenScenario) -> None:
+    scenario = open_scenario()
+    scenario.put("a.jpg", b"one")
+    scenario.inject(Status(503, "SlowDown"), "PutObject", times=None)
 
-    ended = command("create", "--file=a.jpg", env=environment(stage), seconds=120)
+    ended = run_command("create", "--file=a.jpg", env=cli_environment(scenario), seconds=120)
 
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.splitlines()[-1].endswith(": try again")
 
 
-# Interrupted
+# TransferInterrupted
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_upload_is_undone(set_stage: SetStage, number: signal.Signals) -> None:
-    stage = set_stage()
-    stage.put("film.mp4", bytes(13 * MIB))
-    stage.break_(Stall(), "UploadPart", nth=2, times=None)
-    with Running(["create", "--file=film.mp4", "--job-id=7"], environment(stage)) as creating:
-        stage.wait_call("UploadPart", 2)
-        assert len(stage.direct.s3.list_multipart_uploads(Bucket=stage.archives)["Uploads"]) == 1
+def test_interrupted_upload_is_undone(open_scenario: OpenScenario, number: signal.Signals) -> None:
+    scenario = open_scenario()
+    scenario.put("film.mp4", bytes(13 * MIB))
+    scenario.inject(Stall(), "UploadPart", nth=2, times=None)
+    with CliProcess(["create", "--file=film.mp4", "--job-id=7"], cli_environment(scenario)) as creating:
+        scenario.wait_call("UploadPart", 2)
+        assert len(scenario.direct.s3.list_multipart_uploads(Bucket=scenario.archives)["Uploads"]) == 1
         creating.process.send_signal(number)
         assert creating.end() == (130, "")
 
     assert creating.errors.splitlines()[-1] == "interrupted; nothing was left behind"
-    assert stage.direct.s3.list_multipart_uploads(Bucket=stage.archives).get("Uploads", []) == []
-    assert "Contents" not in stage.direct.s3.list_objects_v2(Bucket=stage.archives)
+    assert scenario.direct.s3.list_multipart_uploads(Bucket=scenario.archives).get("Uploads", []) == []
+    assert "Contents" not in scenario.direct.s3.list_objects_v2(Bucket=scenario.archives)
 
 
 @pytest.mark.parametrize("compression", ["store", "deflate"])
-def test_interrupted_file_is_gone(set_stage: SetStage, tmp_path: Path, compression: str) -> None:
-    stage = set_stage()
+def test_interrupted_file_is_gone(open_scenario: OpenScenario, tmp_path: Path, compression: str) -> None:
+    scenario = open_scenario()
     for name in ("film.mp4", "last.mp4"):
-        stage.put(name, hashlib.shake_128(name.encode()).digest(13 * MIB))
-    stage.break_(Stall(), "GetObject", key="last.mp4", times=None)
+        scenario.put(name, hashlib.shake_128(name.encode()).digest(13 * MIB))
+    scenario.inject(Stall(), "GetObject", key="last.mp4", times=None)
     arguments = ["create", "--file=film.mp4", "--file=last.mp4", f"--compression={compression}"]
-    with Running([*arguments, f"--output={tmp_path / 'a.zip'}"], environment(stage)) as creating:
-        until(lambda: any((tmp_path / name).stat().st_size for name in partial_files(tmp_path)), "a part on the disk")
+    with CliProcess([*arguments, f"--output={tmp_path / 'a.zip'}"], cli_environment(scenario)) as creating:
+        wait_until(
+            lambda: any((tmp_path / name).stat().st_size for name in partial_files(tmp_path)), "a part on the disk"
+        )
         creating.interrupt()
         assert creating.end() == (130, "")
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted_on_a_terminal_gives_the_cursor_back(set_stage: SetStage, tmp_path: Path) -> None:
-    stage = set_stage()
-    sources = stage.photos(1000, 2000)
-    stage.break_(Stall(), "GetObject", key=sources[1].key, times=None)
+def test_interrupted_on_a_terminal_gives_the_cursor_back(open_scenario: OpenScenario, tmp_path: Path) -> None:
+    scenario = open_scenario()
+    sources = scenario.put_objects(1000, 2000)
+    scenario.inject(Stall(), "GetObject", key=sources[1].key, times=None)
     arguments = ["create", *(f"--file={one.key}" for one in sources), f"--output={tmp_path / 'a.zip'}"]
-    with Running(arguments, environment(stage), terminal=120) as creating:
-        creating.until_seen("1/2 files")
+    with CliProcess(arguments, cli_environment(scenario), terminal=120) as creating:
+        creating.wait_for_text("1/2 files")
         creating.interrupt()
         assert creating.end() == (130, "")
 
@@ -393,14 +409,14 @@ def test_interrupted_on_a_terminal_gives_the_cursor_back(set_stage: SetStage, tm
 # How it shows
 
 
-def test_bar_moves_on_a_terminal_and_ends_complete(set_stage: SetStage, tmp_path: Path) -> None:
-    stage = set_stage()
-    sources, go_on = stage.photos(3_000_000, 2_000_000), threading.Event()
-    stage.break_(Do(before_it=lambda: go_on.wait(PATIENCE)), "GetObject", key=sources[1].key)
+def test_bar_moves_on_a_terminal_and_ends_complete(open_scenario: OpenScenario, tmp_path: Path) -> None:
+    scenario = open_scenario()
+    sources, go_on = scenario.put_objects(3_000_000, 2_000_000), threading.Event()
+    scenario.inject(SideEffect(before_it=lambda: go_on.wait(WAIT_TIMEOUT)), "GetObject", key=sources[1].key)
     path = tmp_path / "a.zip"
     arguments = ["create", *(f"--file={one.key}" for one in sources), f"--output={path}"]
-    with Running(arguments, environment(stage), terminal=120) as creating:
-        creating.until_seen("1/2 files 3.0 MB of 5.0 MB")
+    with CliProcess(arguments, cli_environment(scenario), terminal=120) as creating:
+        creating.wait_for_text("1/2 files 3.0 MB of 5.0 MB")
         go_on.set()
         assert creating.end() == (0, f"{path}\n")
 
@@ -409,15 +425,17 @@ def test_bar_moves_on_a_terminal_and_ends_complete(set_stage: SetStage, tmp_path
     assert summary.startswith(f"{path}: 2 files, 5.0 MB, took ")
 
 
-def test_nothing_of_a_bar_is_in_a_pipe(scene: Scene, tmp_path: Path) -> None:
-    scene.put("a.jpg")
-    ended = command("create", "--file=a.jpg", f"--output={tmp_path / 'a.zip'}", env=scene.settings(FORCE_COLOR="1"))
+def test_nothing_of_a_bar_is_in_a_pipe(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker_env.put("a.jpg")
+    ended = run_command(
+        "create", "--file=a.jpg", f"--output={tmp_path / 'a.zip'}", env=worker_env.settings(FORCE_COLOR="1")
+    )
     assert ended.returncode == 0
     assert "\x1b" not in ended.stdout + ended.stderr
     assert len(ended.stderr.splitlines()) == 1
 
 
 def test_help_has_an_example() -> None:
-    ended = command("create", "--help")
+    ended = run_command("create", "--help")
     assert ended.returncode == 0
     assert "Example: archiver create --file s3://photos/a.jpg=album --output photos.zip" in ended.stdout

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from processes.worker_process import command
+from processes.archiver_process import run_command
 
-from archiver.cli.explain import table
+from archiver.cli.explain import load_explanations
 from archiver.errors import Code
 
-EXPLAINED = table()
+EXPLAINED = load_explanations()
 PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 
 
@@ -25,7 +25,7 @@ def test_the_command_and_the_page_say_the_same_of_every_code() -> None:
 
 
 def test_one_code_is_explained_or_all() -> None:
-    one, every = command("explain", "source_denied"), command("explain", "--json")
+    one, every = run_command("explain", "source_denied"), run_command("explain", "--json")
 
     assert (one.returncode, one.stdout.splitlines()[0]) == (0, f"source_denied: {EXPLAINED['source_denied'].means}")
     assert one.stdout.splitlines()[1] == f"  → {EXPLAINED['source_denied'].to_do}"
@@ -34,7 +34,7 @@ def test_one_code_is_explained_or_all() -> None:
 
 @pytest.mark.parametrize("code", ["source_denid", "?"])
 def test_a_code_that_there_is_not_is_told_with_those_that_there_are(code: str) -> None:
-    ended = command("explain", code)
+    ended = run_command("explain", code)
 
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"{code}: there is no such code")

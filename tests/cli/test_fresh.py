@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import typer.main
-from processes.worker_env import Scene
-from processes.worker_process import command
+from processes.archiver_process import run_command
+from processes.worker_env import WorkerEnv
 
 from archiver.cli import app
 
@@ -32,23 +32,23 @@ def test_no_command_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_command_finds_all_that_it_imports(scene: Scene, name: str) -> None:
-    scene.put("a.jpg")
+def test_command_finds_all_that_it_imports(worker_env: WorkerEnv, name: str) -> None:
+    worker_env.put("a.jpg")
 
-    ended = command(name, *ARGUMENTS[name], env=scene.settings())
+    ended = run_command(name, *ARGUMENTS[name], env=worker_env.settings())
 
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout
 
 
-def test_command_that_looks_at_an_archive_or_a_worker_does_too(scene: Scene, tmp_path: Path) -> None:
-    scene.put("a.jpg")
+def test_command_that_looks_at_an_archive_or_a_worker_does_too(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker_env.put("a.jpg")
     heartbeat, archive = tmp_path / "heartbeat", tmp_path / "a.zip"
-    scene.worker(HEARTBEAT_FILE=str(heartbeat))
-    command("create", "--file=a.jpg", f"--output={archive}", env=scene.settings())
+    worker_env.worker(HEARTBEAT_FILE=str(heartbeat))
+    run_command("create", "--file=a.jpg", f"--output={archive}", env=worker_env.settings())
 
-    well = command("health", env={"HEARTBEAT_FILE": str(heartbeat)})
-    whole = command("verify", str(archive), env=scene.settings())
+    well = run_command("health", env={"HEARTBEAT_FILE": str(heartbeat)})
+    whole = run_command("verify", str(archive), env=worker_env.settings())
 
     assert (well.returncode, well.stdout, well.stderr) == (0, "well\n", "")
     assert whole.returncode == 0, whole.stderr

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from faults.worker import until
-from processes.worker_env import Scene
-from processes.worker_process import command
+from faults.worker_process import wait_until
+from processes.archiver_process import run_command
+from processes.worker_env import WorkerEnv
 
 
 def health(file: Path | str, *arguments: str) -> tuple[int, str, str]:
-    ended = command("health", *arguments, env={"HEARTBEAT_FILE": str(file)})
+    ended = run_command("health", *arguments, env={"HEARTBEAT_FILE": str(file)})
     return ended.returncode, ended.stdout, ended.stderr
 
 
@@ -25,9 +25,9 @@ def left(file: Path, *, beaten: float, good: float) -> Path:
     return file
 
 
-def test_a_worker_is_well_while_it_runs_and_leaves_no_file_behind(scene: Scene, tmp_path: Path) -> None:
+def test_a_worker_is_well_while_it_runs_and_leaves_no_file_behind(worker_env: WorkerEnv, tmp_path: Path) -> None:
     file = tmp_path / "heartbeat"
-    worker = scene.worker(HEARTBEAT_FILE=str(file))
+    worker = worker_env.worker(HEARTBEAT_FILE=str(file))
 
     assert health(file) == (0, "well\n", "")
     assert json.loads(health(file, "--json")[1]) == {"healthy": True, "trouble": None}
@@ -38,14 +38,14 @@ def test_a_worker_is_well_while_it_runs_and_leaves_no_file_behind(scene: Scene, 
     assert not file.exists()
 
 
-def test_a_worker_that_cannot_receive_is_told_apart_by_its_file(scene: Scene, tmp_path: Path) -> None:
+def test_a_worker_that_cannot_receive_is_told_apart_by_its_file(worker_env: WorkerEnv, tmp_path: Path) -> None:
     """Receiving fails from the first attempt on: the file's access time stands still while the beats go on."""
     file = tmp_path / "heartbeat"
-    worker = scene.worker(HEARTBEAT_FILE=str(file))
-    scene.aws.sqs.delete_queue(QueueUrl=scene.source)
+    worker = worker_env.worker(HEARTBEAT_FILE=str(file))
+    worker_env.aws.sqs.delete_queue(QueueUrl=worker_env.source)
 
-    until(lambda: "worker.receive_failed" in worker.log or "worker.paused" in worker.log, "a failed receive")
-    until(lambda: file.stat().st_atime < file.stat().st_mtime, "beats without good receives")
+    wait_until(lambda: "worker.receive_failed" in worker.log or "worker.paused" in worker.log, "a failed receive")
+    wait_until(lambda: file.stat().st_atime < file.stat().st_mtime, "beats without good receives")
     assert health(file) == (0, "well\n", "")  # not for two minutes yet
 
 
@@ -86,10 +86,10 @@ def test_without_the_setting_the_command_says_which_one() -> None:
     assert errors.startswith("HEARTBEAT_FILE is not set")
 
 
-def test_a_file_that_cannot_be_written_is_a_warning_and_no_crash(scene: Scene, tmp_path: Path) -> None:
-    worker = scene.worker(HEARTBEAT_FILE=str(tmp_path / "no" / "folder"))
+def test_a_file_that_cannot_be_written_is_a_warning_and_no_crash(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker = worker_env.worker(HEARTBEAT_FILE=str(tmp_path / "no" / "folder"))
 
-    until(lambda: "heartbeat.failed" in worker.log, "the warning")
-    scene.put("a.jpg")
-    scene.ask("a.jpg")
-    assert scene.answer()["status"] == "succeeded"
+    wait_until(lambda: "heartbeat.failed" in worker.log, "the warning")
+    worker_env.put("a.jpg")
+    worker_env.send_request("a.jpg")
+    assert worker_env.answer()["status"] == "succeeded"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import typer
-from processes.worker_process import command
+from processes.archiver_process import run_command
 
 from archiver.cli import app
 
@@ -21,7 +21,7 @@ def commands() -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("words", [(), *commands()], ids=" ".join)
 def test_help_shows_no_types_of_a_program(words: tuple[str, ...]) -> None:
-    ended = command(*words, "--help", env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
+    ended = run_command(*words, "--help", env={"COLUMNS": "200", "TERMINAL_WIDTH": "200"})
 
     assert ended.returncode == 0
     assert re.findall(r"<\w+|list\[|float|bool|str\b", ended.stdout) == []
@@ -38,7 +38,7 @@ def test_help_shows_no_types_of_a_program(words: tuple[str, ...]) -> None:
     ],
 )
 def test_a_bad_number_is_told_in_our_words(arguments: tuple[str, ...], sentence: str) -> None:
-    ended = command(*arguments)
+    ended = run_command(*arguments)
 
     assert ended.returncode == 2
     assert sentence in ended.stderr
@@ -47,9 +47,9 @@ def test_a_bad_number_is_told_in_our_words(arguments: tuple[str, ...], sentence:
 
 @pytest.mark.parametrize("flag", ["--version", "-V"])
 def test_the_version_is_told(flag: str) -> None:
-    assert command(flag).stdout.startswith("archiver ")
+    assert run_command(flag).stdout.startswith("archiver ")
 
 
 @pytest.mark.parametrize(("words", "short"), [("send", "-f"), ("send", "-j"), ("create", "-o"), ("plan", "-f")])
 def test_usual_short_flags_are_there(words: str, short: str) -> None:
-    assert f" {short} " in command(words, "--help").stdout
+    assert f" {short} " in run_command(words, "--help").stdout

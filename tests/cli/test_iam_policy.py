@@ -3,21 +3,21 @@
 import json
 
 import pytest
-from processes.worker_env import Scene
-from processes.worker_process import command
+from processes.archiver_process import run_command
+from processes.worker_env import WorkerEnv
 
 
-def test_the_policy_for_these_settings_names_their_queues_and_buckets(scene: Scene) -> None:
-    ended = command("iam-policy", env=scene.settings())
+def test_the_policy_for_these_settings_names_their_queues_and_buckets(worker_env: WorkerEnv) -> None:
+    ended = run_command("iam-policy", env=worker_env.settings())
 
     statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert statements["ReceiveJobs"]["Resource"] == [scene.aws.arn(scene.source)]
+    assert statements["ReceiveJobs"]["Resource"] == [worker_env.aws.arn(worker_env.source)]
     assert set(statements["SendAnswers"]["Resource"]) == {
-        scene.aws.arn(queue) for queue in (scene.answers, scene.failures, scene.dead)
+        worker_env.aws.arn(queue) for queue in (worker_env.answers, worker_env.failures, worker_env.dead)
     }
-    assert f"arn:aws:s3:::{scene.sources}/*" in statements["ReadObjects"]["Resource"]
-    assert statements["WriteArchives"]["Resource"] == [f"arn:aws:s3:::{scene.archives}/*"]
+    assert f"arn:aws:s3:::{worker_env.sources}/*" in statements["ReadObjects"]["Resource"]
+    assert statements["WriteArchives"]["Resource"] == [f"arn:aws:s3:::{worker_env.archives}/*"]
     assert "ProtectTask" not in statements
 
 
@@ -30,7 +30,7 @@ def test_the_policy_needs_no_aws_where_all_is_said() -> None:
     }
     dead = "arn:aws:sqs:eu-west-1:123456789012:jobs-dlq"
 
-    ended = command("iam-policy", "--account", "123456789012", "--dead-letter-queue", dead, "--ecs", env=settings)
+    ended = run_command("iam-policy", "--account", "123456789012", "--dead-letter-queue", dead, "--ecs", env=settings)
 
     statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -55,7 +55,7 @@ def test_a_producer_and_a_consumer_have_a_policy_of_their_own_each() -> None:
     }
 
     def allowed(*arguments: str, **other: str) -> dict[str, list[str]]:
-        ended = command("iam-policy", "--account", "123456789012", *arguments, env={**settings, **other})
+        ended = run_command("iam-policy", "--account", "123456789012", *arguments, env={**settings, **other})
         assert (ended.returncode, ended.stderr) == (0, "")
         statements = json.loads(ended.stdout)["Statement"]
         return {action: one["Resource"] for one in statements for action in one["Action"]}
@@ -85,13 +85,13 @@ def test_a_producer_and_a_consumer_have_a_policy_of_their_own_each() -> None:
     ],
 )
 def test_a_policy_that_is_of_nobody_is_refused(arguments: tuple[str, ...], told: str) -> None:
-    ended = command("iam-policy", *arguments, env={})
+    ended = run_command("iam-policy", *arguments, env={})
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"{told}\n")
 
 
 def test_the_policy_says_what_it_lacks() -> None:
-    ended = command("iam-policy", env={"SQS_SOURCE_QUEUE": "jobs"})
+    ended = run_command("iam-policy", env={"SQS_SOURCE_QUEUE": "jobs"})
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "S3_DESTINATION_BUCKET: is required (bucket of the archives)\n"

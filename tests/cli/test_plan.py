@@ -11,38 +11,38 @@ from zipfile import ZipFile
 import pytest
 from faults.emulator import Emulator
 from faults.rules import Status
-from faults.stage import MIB, Setting, Stage
-from faults.worker import until
-from processes.worker_env import Scene
-from processes.worker_process import command
+from faults.scenario import MIB, Scenario, ScenarioConfig
+from faults.worker_process import wait_until
+from processes.archiver_process import run_command
+from processes.worker_env import WorkerEnv
 
-from .running import environment
+from .cli_process import cli_environment
 
 
 @dataclass
 class Agreement:
     """A worker behind a proxy, and plans of what it is going to do."""
 
-    stage: Stage
+    scenario: Scenario
     env: dict[str, str]
 
     def plan(self, request: dict[str, Any]) -> dict[str, Any]:
-        ended = command("plan", "--json", *self._arguments(request), env=self.env)
+        ended = run_command("plan", "--json", *self._arguments(request), env=self.env)
         assert ended.returncode == 0, ended.stderr
         told: dict[str, Any] = json.loads(ended.stdout)
         return told
 
     def do(self, request: dict[str, Any]) -> tuple[Counter[str], bytes]:
         """Have the worker do it: how often it called each operation for it, and the archive."""
-        before = len(self.stage.history.of(client="worker"))
-        job = self.stage.send(request["files"], None, **{k: v for k, v in request.items() if k != "files"})
-        self.stage.wait_deleted(job)
-        calls = self.stage.history.of(client="worker")
+        before = len(self.scenario.history.select(client="worker"))
+        job = self.scenario.send(request["files"], None, **{k: v for k, v in request.items() if k != "files"})
+        self.scenario.wait_deleted(job)
+        calls = self.scenario.history.select(client="worker")
         taken = Counter(call.op for call in calls[before:])
         # The queue is asked again and again, and was before there was a message: one of the answers holds it.
         told = [message["id"] for call in calls for message in call.facts.get("messages", ())]
         taken["ReceiveMessage"] = told.count(job.message)
-        return taken, self.stage.archive(job)
+        return taken, self.scenario.archive(job)
 
     def _arguments(self, request: dict[str, Any]) -> list[str]:
         options = [f"--{name.replace('_', '-')}={value}" for name, value in request.items() if name != "files"]
@@ -51,14 +51,14 @@ class Agreement:
 
 @pytest.fixture(scope="module")
 def agreement(emulator: Emulator) -> Iterator[Agreement]:
-    with Stage(emulator, Setting()) as stage:
-        worker = stage.worker()
-        until(lambda: "worker.ready" in worker.log, "a worker to be ready")
-        stage.put("small.jpg", b"a photo" * 1000)
-        stage.put("text.txt", b"words, words, words. " * 50_000)
-        stage.put("film.mp4", bytes(13 * MIB))
-        stage.put("empty", b"")
-        yield Agreement(stage, environment(stage))
+    with Scenario(emulator, ScenarioConfig()) as scenario:
+        worker = scenario.worker()
+        wait_until(lambda: "worker.ready" in worker.log, "a worker to be ready")
+        scenario.put("small.jpg", b"a photo" * 1000)
+        scenario.put("text.txt", b"words, words, words. " * 50_000)
+        scenario.put("film.mp4", bytes(13 * MIB))
+        scenario.put("empty", b"")
+        yield Agreement(scenario, cli_environment(scenario))
 
 
 def files(*names: str) -> list[dict[str, str]]:
@@ -112,15 +112,15 @@ def test_of_a_compressed_archive_of_several_parts_no_more_calls_are_made_than_pl
 
 
 def test_denied_objects_cost_the_read_that_tells_why(agreement: Agreement) -> None:
-    stage = agreement.stage
-    stage.put("secret.jpg", b"a secret")
-    stage.break_(Status(403, "AccessDenied"), key="secret.jpg", times=None)
+    scenario = agreement.scenario
+    scenario.put("secret.jpg", b"a secret")
+    scenario.inject(Status(403, "AccessDenied"), key="secret.jpg", times=None)
     request = {"files": files("secret.jpg", "small.jpg"), "on_missing": "skip"}
     try:
         planned = agreement.plan(request)
         calls, _ = agreement.do(request)
     finally:
-        stage.mend()
+        scenario.clear_faults()
 
     assert planned["missing"][0]["code"] == "source_denied"
     planned["calls"]["GetObject"] += 1  # what was read before is asked for: is it one object that is denied, or we?
@@ -129,25 +129,25 @@ def test_denied_objects_cost_the_read_that_tells_why(agreement: Agreement) -> No
 
 def test_plan_asks_for_objects_and_for_nothing_else(agreement: Agreement) -> None:
     """Neither a queue nor a destination bucket is known to it."""
-    stage = agreement.stage
-    before = len(stage.history.of(client="command"))
+    scenario = agreement.scenario
+    before = len(scenario.history.select(client="command"))
     env = {k: v for k, v in agreement.env.items() if not k.startswith("SQS_") and k != "S3_DESTINATION_BUCKET"}
 
-    ended = command("plan", "--file", "film.mp4", "--file", "small.jpg", env=env)
+    ended = run_command("plan", "--file", "film.mp4", "--file", "small.jpg", env=env)
 
     assert ended.returncode == 0, ended.stderr
-    assert [call.op for call in stage.history.of(client="command")[before:]] == ["HeadObject"] * 2
+    assert [call.op for call in scenario.history.select(client="command")[before:]] == ["HeadObject"] * 2
 
 
-def test_plan_for_people_is_plain_and_aligned(scene: Scene) -> None:
-    scene.put("2023/beach.jpg", b"1" * 2_400_000)
-    scene.put("2024/beach.jpg", b"2" * 99)
-    scene.put("日本.jpg", b"3")
+def test_plan_for_people_is_plain_and_aligned(worker_env: WorkerEnv) -> None:
+    worker_env.put("2023/beach.jpg", b"1" * 2_400_000)
+    worker_env.put("2024/beach.jpg", b"2" * 99)
+    worker_env.put("日本.jpg", b"3")
 
     files = ["--file=2023/beach.jpg=album", "--file=2024/beach.jpg=album", "--file=日本.jpg", "--file=gone.jpg"]
-    ended = command("plan", *files, "--on-missing=skip", env=scene.settings())
+    ended = run_command("plan", *files, "--on-missing=skip", env=worker_env.settings())
 
-    bucket = scene.sources
+    bucket = worker_env.sources
     assert (ended.returncode, ended.stderr) == (0, "")
     facts, about, missing, table = (block.splitlines() for block in _blocks(ended.stdout))
     assert [line.split("  ")[0].strip() for line in facts] == ["archive", "upload", "calls", "cost", "time"]
@@ -169,11 +169,11 @@ def _blocks(text: str) -> list[str]:
     return text.strip("\n").split("\n\n")
 
 
-def test_first_members_are_shown_and_all_of_them_where_that_is_wanted(scene: Scene) -> None:
-    scene.put("a.jpg")
+def test_first_members_are_shown_and_all_of_them_where_that_is_wanted(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
     files = [f"--file=a.jpg=album/{n}.jpg" for n in range(23)]
 
-    some, every = (command("plan", *files, *more, env=scene.settings()).stdout for more in ((), ("--all",)))
+    some, every = (run_command("plan", *files, *more, env=worker_env.settings()).stdout for more in ((), ("--all",)))
 
     assert some.count("  album/") == 20
     assert some.endswith("and 3 more: --all shows them\n")
@@ -181,11 +181,11 @@ def test_first_members_are_shown_and_all_of_them_where_that_is_wanted(scene: Sce
     assert "more" not in every
 
 
-def test_job_that_would_be_rejected_is_exit_code_1_with_every_problem_on_a_line(scene: Scene) -> None:
-    scene.put("here.jpg")
+def test_job_that_would_be_rejected_is_exit_code_1_with_every_problem_on_a_line(worker_env: WorkerEnv) -> None:
+    worker_env.put("here.jpg")
     files = ["--file=gone.jpg", "--file=here.jpg", *(f"--file=gone-{n}.jpg" for n in range(40))]
 
-    plain, data = (command("plan", *files, *more, env=scene.settings()) for more in ((), ("--json",)))
+    plain, data = (run_command("plan", *files, *more, env=worker_env.settings()) for more in ((), ("--json",)))
 
     assert (plain.returncode, plain.stdout) == (1, "")
     assert plain.stderr.splitlines() == [
@@ -198,10 +198,10 @@ def test_job_that_would_be_rejected_is_exit_code_1_with_every_problem_on_a_line(
     assert [one["source"] for one in told["error"]["sources"]] == ["gone.jpg", *(f"gone-{n}.jpg" for n in range(40))]
 
 
-def test_problems_of_the_request_itself_are_told_by_their_place(scene: Scene) -> None:
+def test_problems_of_the_request_itself_are_told_by_their_place(worker_env: WorkerEnv) -> None:
     files = ["--file=a.jpg=../x.jpg", "--file=a.jpg", "--file=b.jpg=C:/x.txt"]
 
-    ended = command("plan", *files, env=scene.settings())
+    ended = run_command("plan", *files, env=worker_env.settings())
 
     first, second = ended.stderr.splitlines()
     assert ended.returncode == 1
@@ -209,12 +209,12 @@ def test_problems_of_the_request_itself_are_told_by_their_place(scene: Scene) ->
     assert second.startswith("$.files[2]")
 
 
-def test_problems_of_several_kinds_are_all_told_at_once(scene: Scene) -> None:
-    scene.put("a.jpg")
+def test_problems_of_several_kinds_are_all_told_at_once(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
     files = ["--file=a.jpg=x.jpg", "--file=gone.jpg=x.jpg", "--file=s3://elsewhere/1.jpg", "--file=b.jpg=../x.jpg"]
 
-    ended = command("plan", *files, "--on-duplicate=fail", env=scene.settings())
-    told = json.loads(command("plan", *files, "--on-duplicate=fail", "--json", env=scene.settings()).stdout)
+    ended = run_command("plan", *files, "--on-duplicate=fail", env=worker_env.settings())
+    told = json.loads(run_command("plan", *files, "--on-duplicate=fail", "--json", env=worker_env.settings()).stdout)
 
     assert ended.returncode == 1
     assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == [
@@ -232,10 +232,10 @@ def test_problems_of_several_kinds_are_all_told_at_once(scene: Scene) -> None:
     assert told["error"] == told["errors"][0], "which a worker would say"
 
 
-def test_every_file_of_a_long_list_of_refused_ones_is_named(scene: Scene) -> None:
+def test_every_file_of_a_long_list_of_refused_ones_is_named(worker_env: WorkerEnv) -> None:
     files = [f"--file=s3://elsewhere/{n}.jpg" for n in range(250)]
 
-    ended = command("plan", *files, env=scene.settings())
+    ended = run_command("plan", *files, env=worker_env.settings())
 
     lines = ended.stderr.splitlines()
     assert lines[0].startswith("source_not_allowed: $.files[0].source s3://elsewhere/0.jpg is outside")
@@ -244,11 +244,11 @@ def test_every_file_of_a_long_list_of_refused_ones_is_named(scene: Scene) -> Non
     assert lines[-2:] == ["  s3://elsewhere/219.jpg: source_not_allowed", "  and 30 more (--json has all)"]
 
 
-def test_nothing_that_a_terminal_obeys_comes_out_of_a_name(scene: Scene) -> None:
-    scene.put("evil\x1b[2J.jpg")
+def test_nothing_that_a_terminal_obeys_comes_out_of_a_name(worker_env: WorkerEnv) -> None:
+    worker_env.put("evil\x1b[2J.jpg")
 
-    ended = command(
-        "plan", "--file", "evil\x1b[2J.jpg", "--file", "gone\x1b[2J", "--on-missing=skip", env=scene.settings()
+    ended = run_command(
+        "plan", "--file", "evil\x1b[2J.jpg", "--file", "gone\x1b[2J", "--on-missing=skip", env=worker_env.settings()
     )
 
     assert ended.returncode == 0
@@ -256,10 +256,12 @@ def test_nothing_that_a_terminal_obeys_comes_out_of_a_name(scene: Scene) -> None
     assert "evil\N{REPLACEMENT CHARACTER}[2J.jpg" in ended.stdout
 
 
-def test_more_latency_is_more_time(scene: Scene) -> None:
-    scene.put("a.jpg")
+def test_more_latency_is_more_time(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
     quick, slow = (
-        json.loads(command("plan", "--json", "--file=a.jpg", f"--latency={ms}", env=scene.settings()).stdout)["time"]
+        json.loads(run_command("plan", "--json", "--file=a.jpg", f"--latency={ms}", env=worker_env.settings()).stdout)[
+            "time"
+        ]
         for ms in (0, 500)
     )
 
@@ -268,7 +270,7 @@ def test_more_latency_is_more_time(scene: Scene) -> None:
 
 
 def test_help_has_an_example() -> None:
-    ended = command("plan", "--help")
+    ended = run_command("plan", "--help")
 
     assert ended.returncode == 0
     assert "Example: archiver plan request.json" in ended.stdout

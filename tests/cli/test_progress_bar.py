@@ -8,25 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from archiver.cli.progress_bar import lasting, line, shown, size
+from archiver.cli.progress_bar import format_duration, format_size, progress_line, show_progress
 from archiver.stages.progress import Progress
 
-from .running import COLOR, ESCAPE, HIDE, SHOW, Running
+from .cli_process import COLOR, ESCAPE, HIDE, SHOW, CliProcess
 
 MOVING = str(Path(__file__).with_name("moving.py"))
 
 
 @contextmanager
-def moving(title: str = "archive", *, terminal: int | None = None, **env: str) -> Iterator[Running]:
-    with Running([title], env, terminal=terminal, program=(MOVING,)) as running:
+def moving(title: str = "archive", *, terminal: int | None = None, **env: str) -> Iterator[CliProcess]:
+    with CliProcess([title], env, terminal=terminal, program=(MOVING,)) as running:
         yield running
 
 
 def test_bar_moves_through_files_and_bytes_and_ends_complete() -> None:
     with moving(terminal=120) as bar:
-        bar.until_seen("looking for the objects")
+        bar.wait_for_text("looking for the objects")
         bar.say("1 2500000 4 10000000")
-        bar.until_seen("1/4 files 2.5 MB of 10.0 MB")
+        bar.wait_for_text("1/4 files 2.5 MB of 10.0 MB")
         bar.say("4 10000000 4 10000000")
         code, output = bar.end()
 
@@ -39,9 +39,9 @@ def test_bar_moves_through_files_and_bytes_and_ends_complete() -> None:
 @pytest.mark.parametrize("columns", [50, 80, 120])
 def test_what_is_done_before_anything_is_planned_is_seen_on_any_terminal(columns: int) -> None:
     with moving(terminal=columns) as bar:
-        bar.until_seen("looking for the objects")
+        bar.wait_for_text("looking for the objects")
         bar.say("1 2500000 4 10000000")
-        bar.until_seen("25%" if columns < 60 else "2.5 MB of 10.0 MB")
+        bar.wait_for_text("25%" if columns < 60 else "2.5 MB of 10.0 MB")
         assert "archive" in bar.frames[-1]
         bar.end()
 
@@ -50,7 +50,7 @@ def test_what_is_done_before_anything_is_planned_is_seen_on_any_terminal(columns
 def test_bar_stays_on_one_line_however_narrow_the_terminal_is(columns: int) -> None:
     with moving("photos of a very long summer.zip", terminal=columns) as bar:
         bar.say("123456 123456789012 1234567 999999999999")
-        bar.until_seen("phot" if columns > 10 else "ph")
+        bar.wait_for_text("phot" if columns > 10 else "ph")
         bar.say("1234567 999999999999 1234567 999999999999")
         assert bar.end()[0] == 0
 
@@ -62,7 +62,7 @@ def test_bar_has_no_color_where_none_is_wanted() -> None:
     with moving(terminal=120) as colored, moving(terminal=120, NO_COLOR="1") as plain:
         for bar in (colored, plain):
             bar.say("1 1 2 2")
-            bar.until_seen("1/2 files")
+            bar.wait_for_text("1/2 files")
             bar.end()
 
     assert COLOR.search(colored.errors)
@@ -72,7 +72,7 @@ def test_bar_has_no_color_where_none_is_wanted() -> None:
 def test_interrupted_bar_gives_the_cursor_back_and_leaves_its_line() -> None:
     with moving(terminal=80) as bar:
         bar.say("1 1 2 2")
-        bar.until_seen("1 byte of 2 bytes")
+        bar.wait_for_text("1 byte of 2 bytes")
         bar.process.send_signal(signal.SIGINT)
         bar.say("")  # its reading thread waits for this
         assert bar.end()[0] == 130
@@ -84,9 +84,9 @@ def test_interrupted_bar_gives_the_cursor_back_and_leaves_its_line() -> None:
 def test_log_line_goes_above_the_bar_not_through_it() -> None:
     with moving(terminal=120) as bar:
         bar.say("1 1 2 2")
-        bar.until_seen("1/2 files")
+        bar.wait_for_text("1/2 files")
         bar.say("!")
-        bar.until_seen("something to know")
+        bar.wait_for_text("something to know")
         bar.say("2 2 2 2")
         bar.end()
 
@@ -98,7 +98,7 @@ def test_log_line_goes_above_the_bar_not_through_it() -> None:
 def test_archive_of_empty_files_moves_by_its_files() -> None:
     with moving(terminal=50) as bar:
         bar.say("1 0 4 0")
-        bar.until_seen("25%")
+        bar.wait_for_text("25%")
         bar.say("4 0 4 0")
         bar.end()
 
@@ -107,7 +107,7 @@ def test_archive_of_empty_files_moves_by_its_files() -> None:
 
 def test_nothing_is_left_on_the_terminal_of_what_was_never_planned() -> None:
     with moving(terminal=120) as bar:
-        bar.until_seen("looking for the objects")
+        bar.wait_for_text("looking for the objects")
         bar.end()
 
     assert ESCAPE.sub("", bar.errors.rpartition("\x1b[2K")[2]).strip() == ""
@@ -116,23 +116,23 @@ def test_nothing_is_left_on_the_terminal_of_what_was_never_planned() -> None:
 @pytest.mark.parametrize(("terminal", "term"), [(None, "xterm"), (80, "dumb")], ids=["pipe", "dumb terminal"])
 def test_lines_come_where_nothing_can_be_painted_again(terminal: int | None, term: str) -> None:
     with moving("job 7", terminal=terminal, TERM=term) as lines:
-        lines.until_seen("job 7: looking for the objects since 0.")
+        lines.wait_for_text("job 7: looking for the objects since 0.")
         lines.say("1 2500000 4 10000000")
-        lines.until_seen("job 7: 1 of 4 files, 2.5 MB of 10.0 MB, ")
+        lines.wait_for_text("job 7: 1 of 4 files, 2.5 MB of 10.0 MB, ")
         assert lines.end()[0] == 0
 
     assert not ESCAPE.search(lines.errors)
 
 
 def test_lines_come_once_a_minute() -> None:
-    assert inspect.signature(shown).parameters["every"].default == 60
+    assert inspect.signature(show_progress).parameters["every"].default == 60
 
 
 def test_line_tells_rate_and_time_left_once_something_has_come() -> None:
     half = Progress(files=1, bytes=5_000_000, files_planned=4, bytes_planned=10_000_000)
 
-    assert line("a", half, 10) == "a: 1 of 4 files, 5.0 MB of 10.0 MB, 500.0 kB/s, 10 s left"
-    assert line("a", Progress(0, 0, 4, 7), 10) == "a: 0 of 4 files, 0 bytes of 7 bytes, 0 bytes/s"
+    assert progress_line("a", half, 10) == "a: 1 of 4 files, 5.0 MB of 10.0 MB, 500.0 kB/s, 10 s left"
+    assert progress_line("a", Progress(0, 0, 4, 7), 10) == "a: 0 of 4 files, 0 bytes of 7 bytes, 0 bytes/s"
 
 
 @pytest.mark.parametrize(
@@ -148,12 +148,12 @@ def test_line_tells_rate_and_time_left_once_something_has_come() -> None:
     ],
 )
 def test_sizes_are_told_in_powers_of_a_thousand(count: float, told: str) -> None:
-    assert size(count) == told
-    assert size(5e18) == "5000.0 PB"
+    assert format_size(count) == told
+    assert format_size(5e18) == "5000.0 PB"
 
 
 @pytest.mark.parametrize(
     ("seconds", "told"), [(0.41, "0.4 s"), (9.96, "10 s"), (99, "99 s"), (100, "2 min"), (9000, "2.5 h")]
 )
 def test_times_are_told_as_roughly_as_they_matter(seconds: float, told: str) -> None:
-    assert lasting(seconds) == told
+    assert format_duration(seconds) == told

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.cli.console import Problem
-from archiver.cli.request_input import LARGEST, Asked, body_of, parse_file, parse_meta, unknown_fields
+from archiver.cli.console import CommandError
+from archiver.cli.request_input import MAX_BODY_BYTES, RequestInput, build_body, parse_file, parse_meta, unknown_fields
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,13 @@ def test_a_file_option_is_a_source_and_perhaps_a_destination(text: str, file: di
 
 @pytest.mark.parametrize("text", ["", "=album", "a=b=c"])
 def test_a_file_option_that_says_something_else_is_refused(text: str) -> None:
-    with pytest.raises(Problem, match=r"should be SOURCE or SOURCE=DESTINATION"):
+    with pytest.raises(CommandError, match=r"should be SOURCE or SOURCE=DESTINATION"):
         parse_file(text)
 
 
 def test_metadata_is_a_key_and_a_value_that_may_hold_anything() -> None:
     assert parse_meta("k=a=b") == ("k", "a=b")
-    with pytest.raises(Problem, match="should be KEY=VALUE"):
+    with pytest.raises(CommandError, match="should be KEY=VALUE"):
         parse_meta("k")
 
 
@@ -40,7 +40,7 @@ def test_options_make_a_request_and_go_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "request.json"
     file.write_text('{"files": [{"source": "a"}], "job_id": "one", "metadata": {"x": 1, "y": 2}}', encoding="utf-8-sig")
 
-    body = body_of(Asked(str(file), ["b=album"], [("job_id", "two"), ("compression", None)], ["y=3"]))
+    body = build_body(RequestInput(str(file), ["b=album"], [("job_id", "two"), ("compression", None)], ["y=3"]))
 
     assert json.loads(body) == {
         "files": [{"source": "a"}, {"source": "b", "destination": "album"}],
@@ -77,8 +77,8 @@ def test_a_slip_of_the_pen_is_told_where_it_is_and_how_to_mend_it(
     file = tmp_path / "request.json"
     file.write_text(text)
 
-    with pytest.raises(Problem) as caught:
-        body_of(Asked(str(file)))
+    with pytest.raises(CommandError) as caught:
+        build_body(RequestInput(str(file)))
 
     told = "\n".join(caught.value.sentences)
     assert [sentence for sentence in sentences if sentence not in told] == []
@@ -88,21 +88,21 @@ def test_a_slip_of_the_pen_is_told_where_it_is_and_how_to_mend_it(
 def test_what_is_no_text_or_no_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "latin").write_bytes(b'{"files": [{"source": "\xfc"}]}')
 
-    with pytest.raises(Problem, match=r"is not UTF-8 \(byte 24\)"):
-        body_of(Asked(str(tmp_path / "latin")))
-    with pytest.raises(Problem, match="can't be read: No such file"):
-        body_of(Asked(str(tmp_path / "none")))
-    with pytest.raises(Problem, match="nothing to archive"):
-        body_of(Asked(None))
+    with pytest.raises(CommandError, match=r"is not UTF-8 \(byte 24\)"):
+        build_body(RequestInput(str(tmp_path / "latin")))
+    with pytest.raises(CommandError, match="can't be read: No such file"):
+        build_body(RequestInput(str(tmp_path / "none")))
+    with pytest.raises(CommandError, match="nothing to archive"):
+        build_body(RequestInput(None))
 
 
 def test_a_request_that_sqs_would_refuse_for_its_size_is_not_sent() -> None:
-    with pytest.raises(Problem, match="SQS messages at most 1,048,576: split it"):
-        body_of(Asked(None, [f"{'x' * 1000}{number}" for number in range(1100)]), most=LARGEST)
+    with pytest.raises(CommandError, match="SQS messages at most 1,048,576: split it"):
+        build_body(RequestInput(None, [f"{'x' * 1000}{number}" for number in range(1100)]), max_bytes=MAX_BODY_BYTES)
 
 
 def test_what_goes_to_no_queue_may_be_larger() -> None:
-    assert len(body_of(Asked(None, [f"{'x' * 1000}{number}" for number in range(1100)]))) > LARGEST
+    assert len(build_body(RequestInput(None, [f"{'x' * 1000}{number}" for number in range(1100)]))) > MAX_BODY_BYTES
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,6 @@ def test_a_field_that_is_ignored_is_a_warning_and_no_error(tmp_path: Path, capsy
     file = tmp_path / "request.json"
     file.write_text('{"files": [{"source": "a"}], "on_mising": "skip"}')
 
-    body_of(Asked(str(file)))
+    build_body(RequestInput(str(file)))
 
     assert capsys.readouterr().err == f"{file}: $.on_mising is unknown, and ignored (did you mean on_missing?)\n"

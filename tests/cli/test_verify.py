@@ -11,39 +11,41 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from processes.worker_env import Scene
-from processes.worker_process import command
+from processes.archiver_process import run_command
+from processes.worker_env import WorkerEnv
 
-from .running import Running
+from .cli_process import CliProcess
 
 
 @pytest.fixture
-def archive(scene: Scene) -> str:
+def archive(worker_env: WorkerEnv) -> str:
     """An archive of 30 files that a worker made; its `s3://` name."""
     for number in range(30):
-        scene.put(f"{number}.bin", bytes([number]) * 3000)
-    scene.worker()
-    scene.ask(*(f"{number}.bin" for number in range(30)))
-    told = scene.answer()["archive"]
+        worker_env.put(f"{number}.bin", bytes([number]) * 3000)
+    worker_env.worker()
+    worker_env.send_request(*(f"{number}.bin" for number in range(30)))
+    told = worker_env.answer()["archive"]
     return f"s3://{told['bucket']}/{told['key']}"
 
 
-def verify(scene: Scene, *arguments: str, **settings: str) -> tuple[int, str, str]:
-    ended = command("verify", *arguments, env=scene.settings(**settings))
+def verify(worker_env: WorkerEnv, *arguments: str, **settings: str) -> tuple[int, str, str]:
+    ended = run_command("verify", *arguments, env=worker_env.settings(**settings))
     return ended.returncode, ended.stdout, ended.stderr
 
 
-def broken(scene: Scene, archive: str) -> str:
+def broken(worker_env: WorkerEnv, archive: str) -> str:
     """The archive with one bit of its fifth body changed, beside it in the bucket."""
     key = archive.split("/", 3)[3]
-    data = bytearray(scene.aws.s3.get_object(Bucket=scene.archives, Key=key)["Body"].read())
+    data = bytearray(worker_env.aws.s3.get_object(Bucket=worker_env.archives, Key=key)["Body"].read())
     data[data.index(bytes([4]) * 3000) + 7] ^= 1
-    scene.aws.s3.put_object(Bucket=scene.archives, Key="broken.zip", Body=bytes(data), ChecksumAlgorithm="CRC32")
-    return f"s3://{scene.archives}/broken.zip"
+    worker_env.aws.s3.put_object(
+        Bucket=worker_env.archives, Key="broken.zip", Body=bytes(data), ChecksumAlgorithm="CRC32"
+    )
+    return f"s3://{worker_env.archives}/broken.zip"
 
 
-def test_an_archive_of_ours_is_proved_without_reading_its_members(scene: Scene, archive: str) -> None:
-    code, output, errors = verify(scene, archive)
+def test_an_archive_of_ours_is_proved_without_reading_its_members(worker_env: WorkerEnv, archive: str) -> None:
+    code, output, errors = verify(worker_env, archive)
 
     assert (code, errors) == (0, "")
     assert output.startswith("directory  30 members, 90,000 bytes unpacked")
@@ -51,8 +53,8 @@ def test_an_archive_of_ours_is_proved_without_reading_its_members(scene: Scene, 
     assert output.endswith("\nok\n")
 
 
-def test_deep_reads_every_member_and_says_so_as_json(scene: Scene, archive: str) -> None:
-    code, output, _ = verify(scene, archive, "--deep", "--json")
+def test_deep_reads_every_member_and_says_so_as_json(worker_env: WorkerEnv, archive: str) -> None:
+    code, output, _ = verify(worker_env, archive, "--deep", "--json")
 
     told = json.loads(output)
     assert code == 0
@@ -61,8 +63,8 @@ def test_deep_reads_every_member_and_says_so_as_json(scene: Scene, archive: str)
 
 
 @pytest.mark.parametrize("how", ["shallow", "deep"])
-def test_a_damaged_archive_is_a_no_and_deep_says_which_member(scene: Scene, archive: str, how: str) -> None:
-    code, output, _ = verify(scene, broken(scene, archive), *(["--deep"] if how == "deep" else []))
+def test_a_damaged_archive_is_a_no_and_deep_says_which_member(worker_env: WorkerEnv, archive: str, how: str) -> None:
+    code, output, _ = verify(worker_env, broken(worker_env, archive), *(["--deep"] if how == "deep" else []))
 
     assert code == 1
     assert ("damaged    4.bin: has the CRC-32" if how == "deep" else "damaged    the store has the CRC-32") in output
@@ -70,15 +72,15 @@ def test_a_damaged_archive_is_a_no_and_deep_says_which_member(scene: Scene, arch
 
 
 def test_a_file_is_read_from_the_disk_and_told_broken_when_it_is_cut(
-    scene: Scene, archive: str, tmp_path: Path
+    worker_env: WorkerEnv, archive: str, tmp_path: Path
 ) -> None:
     key = archive.split("/", 3)[3]
     file = tmp_path / "photos.zip"
-    file.write_bytes(scene.aws.s3.get_object(Bucket=scene.archives, Key=key)["Body"].read())
+    file.write_bytes(worker_env.aws.s3.get_object(Bucket=worker_env.archives, Key=key)["Body"].read())
 
-    assert verify(scene, str(file), "--deep")[0] == 0
+    assert verify(worker_env, str(file), "--deep")[0] == 0
     file.write_bytes(file.read_bytes()[:-10])
-    code, _, errors = verify(scene, str(file))
+    code, _, errors = verify(worker_env, str(file))
     assert (code, errors) == (1, f"{file}: no zip ends like this: it is cut short, or no zip at all\n")
 
 
@@ -90,17 +92,17 @@ def test_a_file_is_read_from_the_disk_and_told_broken_when_it_is_cut(
         ("nothing.zip", "nothing.zip: can't be read: No such file or directory"),
     ],
 )
-def test_what_is_not_there_is_told_in_a_sentence(scene: Scene, name: str, sentence: str) -> None:
-    code, output, errors = verify(scene, name.format(bucket=scene.archives))
+def test_what_is_not_there_is_told_in_a_sentence(worker_env: WorkerEnv, name: str, sentence: str) -> None:
+    code, output, errors = verify(worker_env, name.format(bucket=worker_env.archives))
 
     assert (code, output) == (2, "")
-    assert errors.startswith(sentence.format(bucket=scene.archives))
+    assert errors.startswith(sentence.format(bucket=worker_env.archives))
 
 
-def test_the_link_that_was_just_printed_can_be_verified(scene: Scene, archive: str) -> None:
-    link = archive.replace(f"s3://{scene.archives}", "https://cdn.example/zips") + "?Signature=x"
+def test_the_link_that_was_just_printed_can_be_verified(worker_env: WorkerEnv, archive: str) -> None:
+    link = archive.replace(f"s3://{worker_env.archives}", "https://cdn.example/zips") + "?Signature=x"
 
-    code, output, errors = verify(scene, link, ARCHIVE_BASE_URL="https://cdn.example/zips/")
+    code, output, errors = verify(worker_env, link, ARCHIVE_BASE_URL="https://cdn.example/zips/")
 
     assert (code, errors) == (0, "")
     assert "contents   the members' CRC-32s make up the store's own" in output
@@ -157,7 +159,7 @@ def site() -> Iterator[str]:
     ],
 )
 def test_an_archive_behind_any_link_is_read_by_ranges(site: str, path: str, code: int, sentence: str) -> None:
-    ended = command("verify", f"{site}/{path}", "--deep", env={})
+    ended = run_command("verify", f"{site}/{path}", "--deep", env={})
 
     assert ended.returncode == code
     assert ended.stderr == (f"{site}/{path}: {sentence}\n" if sentence else "")
@@ -165,7 +167,7 @@ def test_an_archive_behind_any_link_is_read_by_ranges(site: str, path: str, code
 
 
 def test_a_link_that_leads_nowhere_is_told(site: str) -> None:
-    ended = command("verify", "http://127.0.0.1:1/a.zip", env={})
+    ended = run_command("verify", "http://127.0.0.1:1/a.zip", env={})
 
     assert (ended.returncode, ended.stderr.count("\n")) == (3, 1)
     assert ended.stderr.startswith("http://127.0.0.1:1/a.zip: can't be read: ")
@@ -175,7 +177,7 @@ def test_what_is_no_file_is_told_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
 
     for path in (tmp_path / "pipe", tmp_path):
-        ended = command("verify", str(path), env={})
+        ended = run_command("verify", str(path), env={})
         assert (ended.returncode, ended.stderr) == (2, f"{path}: is no file: an archive is read from its end\n")
 
 
@@ -191,7 +193,7 @@ def test_a_file_that_claims_to_be_enormous_is_judged_in_little_memory(tmp_path: 
             file.write(struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, members, members, length, 0))
             file.write(struct.pack("<4sIQI", b"PK\6\7", 0, length, 1))
             file.write(struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, *[0xFFFF] * 2, *[0xFFFFFFFF] * 2, 0))
-        with Running(["verify", str(tmp_path / "hole.zip"), "--deep"], {}) as judged:
+        with CliProcess(["verify", str(tmp_path / "hole.zip"), "--deep"], {}) as judged:
             code, _ = judged.end()
         assert code == 1
         assert sentence in judged.errors

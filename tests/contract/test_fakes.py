@@ -4,9 +4,9 @@ import asyncio
 import zlib
 
 import pytest
-from fakes import Faults, HandClock, MemoryQueue, MemoryReader, MemoryS3, MemoryStore
+from fakes import FakeQueue, FakeReader, FakeS3, FakeStore, Faults, ManualClock
 
-from archiver.errors import Interrupted, Temporary
+from archiver.errors import TransferInterrupted, TransientError
 from archiver.ports import QueueFacts, Target
 
 TARGET = Target("a.zip", "attachment", {})
@@ -14,34 +14,34 @@ TARGET = Target("a.zip", "attachment", {})
 
 async def test_the_nth_call_fails_and_the_others_do_not() -> None:
     faults = Faults()
-    faults.plan("find", Temporary("busy"), nth=2)
+    faults.plan("find", TransientError("busy"), nth=2)
     failed = []
     for number in (1, 2, 3):
         try:
             async with faults("find"):
                 pass
-        except Temporary:
+        except TransientError:
             failed.append(number)
     assert failed == [2]
     assert faults.calls["find"] == 3
 
 
 async def test_a_lost_answer_comes_after_the_deed() -> None:
-    store = MemoryStore(MemoryS3())
-    store.faults.plan("put", Temporary("the answer was lost"), after=True)
-    with pytest.raises(Temporary, match="answer was lost"):
+    store = FakeStore(FakeS3())
+    store.faults.plan("put", TransientError("the answer was lost"), after=True)
+    with pytest.raises(TransientError, match="answer was lost"):
         await store.put(TARGET, memoryview(b"body"), zlib.crc32(b"body"))
     assert await store.find("a.zip") is not None
 
 
 async def test_a_cut_read_leaves_its_good_bytes_and_says_how_many() -> None:
-    s3 = MemoryS3()
+    s3 = FakeS3()
     location = s3.put("photos", "a.png", b"0123456789")
-    reader = MemoryReader(s3)
+    reader = FakeReader(s3)
     reader.cut(location, after=4)
     info = await reader.head(location)
     into = bytearray(10)
-    with pytest.raises(Interrupted) as caught:
+    with pytest.raises(TransferInterrupted) as caught:
         await reader.read(location, info.etag, 0, [memoryview(into)[:3], memoryview(into)[3:]])
     assert caught.value.received == 4
     assert into == b"0123" + bytes(6)
@@ -50,16 +50,16 @@ async def test_a_cut_read_leaves_its_good_bytes_and_says_how_many() -> None:
 
 
 async def test_the_gauge_knows_how_many_bytes_were_alive_at_once() -> None:
-    store = MemoryStore(MemoryS3(), smallest_part=0)
-    upload = await store.begin(TARGET)
-    parts = [upload.part(number, memoryview(b"x" * 100), zlib.crc32(b"x" * 100)) for number in (1, 2, 3)]
+    store = FakeStore(FakeS3(), min_part_bytes=0)
+    upload = await store.create_upload(TARGET)
+    parts = [upload.upload_part(number, memoryview(b"x" * 100), zlib.crc32(b"x" * 100)) for number in (1, 2, 3)]
     await asyncio.gather(*parts)
     assert (store.gauge.peak, store.gauge.alive) == (300, 0)
 
 
 async def test_a_message_that_was_received_too_often_goes_to_the_dead_letter_queue() -> None:
-    clock, dead = HandClock(), MemoryQueue()
-    queue = MemoryQueue(QueueFacts("arn", visibility=10, max_receives=2), dead_letters=dead, clock=clock)
+    clock, dead = ManualClock(), FakeQueue()
+    queue = FakeQueue(QueueFacts("arn", visibility=10, max_receives=2), dead_letters=dead, clock=clock)
     queue.put("{}")
     for count in (1, 2):
         [message] = await queue.receive(1)

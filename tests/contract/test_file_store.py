@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from archiver.cli.file_store import FileStore, link_or_claim
-from archiver.errors import ConfigurationFault, Rejected
+from archiver.cli.file_store import FileStore, publish_exclusively
+from archiver.errors import ConfigurationError, Rejected
 from archiver.ports import MultipartUpload, Target
 
 SIZE = 1000
@@ -22,12 +22,12 @@ def files_in(folder: Path) -> list[Path]:
 
 
 async def send(upload: MultipartUpload, number: int, body: bytes) -> None:
-    await upload.part(number, memoryview(body), zlib.crc32(body))
+    await upload.upload_part(number, memoryview(body), zlib.crc32(body))
 
 
 async def test_parts_in_any_order_and_at_once_become_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
-    upload = await FileStore(path).begin(TARGET)
+    upload = await FileStore(path).create_upload(TARGET)
     async with asyncio.TaskGroup() as tasks:
         for number, body in ((3, LAST), (1, FIRST), (2, SECOND)):
             tasks.create_task(send(upload, number, body))
@@ -41,7 +41,7 @@ async def test_parts_in_any_order_and_at_once_become_the_file(tmp_path: Path) ->
 
 
 async def test_file_is_hidden_until_it_is_whole_and_nothing_is_left_of_one_that_was_given_up(tmp_path: Path) -> None:
-    upload = await FileStore(tmp_path / "a.zip").begin(TARGET)
+    upload = await FileStore(tmp_path / "a.zip").create_upload(TARGET)
     await send(upload, 2, SECOND)
     assert [path.name[0] for path in files_in(tmp_path)] == ["."]
 
@@ -52,7 +52,7 @@ async def test_file_is_hidden_until_it_is_whole_and_nothing_is_left_of_one_that_
 
 @pytest.mark.parametrize("bodies", [{1: FIRST, 3: LAST}, {2: SECOND, 3: LAST}, {1: FIRST, 2: LAST, 3: LAST}, {}])
 async def test_file_with_a_hole_never_appears(tmp_path: Path, bodies: dict[int, bytes]) -> None:
-    upload = await FileStore(tmp_path / "a.zip").begin(TARGET)
+    upload = await FileStore(tmp_path / "a.zip").create_upload(TARGET)
     for number, body in bodies.items():
         await send(upload, number, body)
     size = sum(len(body) for body in bodies.values())
@@ -65,7 +65,7 @@ async def test_file_with_a_hole_never_appears(tmp_path: Path, bodies: dict[int, 
 
 
 async def test_file_whose_parts_do_not_have_the_archives_crc_never_appears(tmp_path: Path) -> None:
-    upload = await FileStore(tmp_path / "a.zip").begin(TARGET)
+    upload = await FileStore(tmp_path / "a.zip").create_upload(TARGET)
     for number, body in ((1, SECOND), (2, FIRST), (3, LAST)):
         await send(upload, number, body)
 
@@ -77,7 +77,7 @@ async def test_file_whose_parts_do_not_have_the_archives_crc_never_appears(tmp_p
 
 
 async def test_file_that_something_else_shortened_never_appears(tmp_path: Path) -> None:
-    upload = await FileStore(tmp_path / "a.zip").begin(TARGET)
+    upload = await FileStore(tmp_path / "a.zip").create_upload(TARGET)
     for number, body in ((1, FIRST), (2, SECOND), (3, LAST)):
         await send(upload, number, body)
     (partial,) = files_in(tmp_path)
@@ -93,7 +93,7 @@ async def test_file_that_something_else_shortened_never_appears(tmp_path: Path) 
 async def test_what_stood_there_is_replaced_at_the_end_where_that_was_asked_for(tmp_path: Path) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(b"before")
-    upload = await FileStore(path, force=True).begin(TARGET)
+    upload = await FileStore(path, force=True).create_upload(TARGET)
     await send(upload, 1, LAST)
     assert path.read_bytes() == b"before"
 
@@ -108,7 +108,7 @@ async def test_file_that_appeared_in_the_meantime_is_told_with_the_way_out(tmp_p
     store = FileStore(path)
     path.write_bytes(b"someone else's")
 
-    with pytest.raises(ConfigurationFault, match="--force"):
+    with pytest.raises(ConfigurationError, match="--force"):
         await store.put(TARGET, memoryview(LAST), zlib.crc32(LAST))
 
     assert path.read_bytes() == b"someone else's"
@@ -116,7 +116,7 @@ async def test_file_that_appeared_in_the_meantime_is_told_with_the_way_out(tmp_p
 
 
 async def test_cancelled_part_is_waited_for_before_its_buffer_is_anyones_again(tmp_path: Path) -> None:
-    upload = await FileStore(tmp_path / "a.zip").begin(TARGET)
+    upload = await FileStore(tmp_path / "a.zip").create_upload(TARGET)
     busy, go_on, loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
 
     def hold() -> None:
@@ -138,7 +138,7 @@ async def test_cancelled_part_is_waited_for_before_its_buffer_is_anyones_again(t
 
 
 async def test_begin_that_is_cancelled_leaves_no_file(tmp_path: Path) -> None:
-    beginning = asyncio.create_task(FileStore(tmp_path / "a.zip").begin(TARGET))
+    beginning = asyncio.create_task(FileStore(tmp_path / "a.zip").create_upload(TARGET))
     await asyncio.sleep(0)
     beginning.cancel()
 
@@ -155,22 +155,22 @@ def _no_links(partial: Path, path: Path) -> None:
 def test_file_systems_without_links_do_not_write_over_either(tmp_path: Path) -> None:
     partial, path = tmp_path / ".partial", tmp_path / "a.zip"
     partial.write_bytes(WHOLE)
-    link_or_claim(partial, path, _no_links)
+    publish_exclusively(partial, path, _no_links)
     assert path.read_bytes() == WHOLE
     assert files_in(tmp_path) == [path]
 
     partial.write_bytes(b"other")
     with pytest.raises(FileExistsError):
-        link_or_claim(partial, path, _no_links)
+        publish_exclusively(partial, path, _no_links)
     assert path.read_bytes() == WHOLE
 
 
 def test_name_that_was_claimed_is_free_again_where_the_file_could_not_take_it(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        link_or_claim(tmp_path / "gone", tmp_path / "a.zip", _no_links)
+        publish_exclusively(tmp_path / "gone", tmp_path / "a.zip", _no_links)
     assert files_in(tmp_path) == []
 
 
 async def test_folder_that_takes_no_file_is_told_in_a_sentence() -> None:
-    with pytest.raises(ConfigurationFault, match=r"^/proc/a\.zip: can't be written: "):
-        await FileStore(Path("/proc/a.zip")).begin(TARGET)
+    with pytest.raises(ConfigurationError, match=r"^/proc/a\.zip: can't be written: "):
+        await FileStore(Path("/proc/a.zip")).create_upload(TARGET)

@@ -10,12 +10,12 @@ from functools import partial
 from typing import Any
 
 import pytest
-from emulator import Aws
-from fakes import HandClock, MemoryQueue
+from emulator import EmulatedAws
+from fakes import FakeQueue, ManualClock
 
 from archiver.aws.clients import Clients
 from archiver.aws.sqs import SqsSource
-from archiver.errors import LeaseLost, Temporary
+from archiver.errors import LeaseLost, TransientError
 from archiver.ports import Attribute, Message, MessageSource, QueueFacts, Rejection
 
 MIB = 1024 * 1024
@@ -25,7 +25,7 @@ TRACE = {"traceparent": Attribute("String", "00-ab-cd-01"), "Count": Attribute("
 
 
 @dataclass
-class Bench:
+class Harness:
     """
     A source on its clock, how to send to its queue, what its dead-letter queue holds (bodies and attributes),
     and how to let seconds pass.
@@ -39,16 +39,16 @@ class Bench:
     let_pass: Callable[[float], Awaitable[None]]
 
 
-def on_twin(*, dead_letters: bool = True) -> Bench:
-    clock = HandClock()
-    dead = MemoryQueue()
+def on_fake(*, dead_letters: bool = True) -> Harness:
+    clock = ManualClock()
+    dead = FakeQueue()
     facts = QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", VISIBILITY, 3, "arn:aws:sqs:eu-west-1:1:dead")
-    queue = MemoryQueue(facts, dead_letters=dead if dead_letters else None, clock=clock)
+    queue = FakeQueue(facts, dead_letters=dead if dead_letters else None, clock=clock)
 
     async def let_pass(seconds: float) -> None:
         clock.advance(seconds)
 
-    return Bench(
+    return Harness(
         source=queue,
         facts=facts,
         send=queue.put,
@@ -58,13 +58,13 @@ def on_twin(*, dead_letters: bool = True) -> Bench:
     )
 
 
-async def on_sqs(aws: Aws, clients: Clients, *, dead_letters: bool = True) -> Bench:
+async def on_sqs(aws: EmulatedAws, clients: Clients, *, dead_letters: bool = True) -> Harness:
     dead = aws.queue()
     redrive = json.dumps({"deadLetterTargetArn": aws.arn(dead), "maxReceiveCount": "3"})
     attributes = {"VisibilityTimeout": str(VISIBILITY), "RedrivePolicy": redrive if dead_letters else ""}
     url = aws.queue(attributes)
     source = await SqsSource.open(clients, aws.arn(url), wait_seconds=1)
-    return Bench(
+    return Harness(
         source=source,
         facts=source.facts,
         send=lambda body, attributes: aws.sqs.send_message(
@@ -87,179 +87,179 @@ def untold(attributes: Mapping[str, Any]) -> dict[str, Attribute]:
     return {n: Attribute(a["DataType"], a.get("StringValue", a.get("BinaryValue"))) for n, a in attributes.items()}
 
 
-Build = Callable[..., Awaitable[Bench]]
+Build = Callable[..., Awaitable[Harness]]
 
 
-@pytest.fixture(params=["twin", "sqs"])
+@pytest.fixture(params=["fake", "sqs"])
 def build(request: pytest.FixtureRequest) -> Build:
-    async def twin(*, dead_letters: bool = True) -> Bench:
-        return on_twin(dead_letters=dead_letters)
+    async def fake(*, dead_letters: bool = True) -> Harness:
+        return on_fake(dead_letters=dead_letters)
 
-    if request.param == "twin":
-        return twin
+    if request.param == "fake":
+        return fake
     return partial(on_sqs, request.getfixturevalue("aws"), request.getfixturevalue("clients"))
 
 
 @pytest.fixture
-async def bench(build: Build) -> Bench:
+async def harness(build: Build) -> Harness:
     return await build()
 
 
-async def one(bench: Bench) -> Message:
-    [message] = await bench.source.receive(10)
+async def one(harness: Harness) -> Message:
+    [message] = await harness.source.receive(10)
     return message
 
 
-async def test_a_message_comes_with_its_body_attributes_and_first_count(bench: Bench) -> None:
-    before = bench.clock()
-    bench.send("{}", TRACE)
-    message = await one(bench)
+async def test_a_message_comes_with_its_body_attributes_and_first_count(harness: Harness) -> None:
+    before = harness.clock()
+    harness.send("{}", TRACE)
+    message = await one(harness)
     assert (message.body, message.receive_count, dict(message.attributes)) == ("{}", 1, TRACE)
     assert message.id
     assert message.group is None
-    assert before <= message.received_at <= bench.clock()
+    assert before <= message.received_at <= harness.clock()
     assert abs((datetime.now(UTC) - message.sent_at).total_seconds()) < 60
     assert message.first_received.isdigit()
     assert message.receipt not in repr(message)
 
 
-async def test_a_message_counts_as_received_from_before_the_poll_that_brought_it(bench: Bench) -> None:
+async def test_a_message_counts_as_received_from_before_the_poll_that_brought_it(harness: Harness) -> None:
     """SQS hides it at some moment of the poll: the lease counts from the earliest."""
-    polling = asyncio.create_task(bench.source.receive(10))
+    polling = asyncio.create_task(harness.source.receive(10))
     await asyncio.sleep(0)
-    await bench.let_pass(0.005)
-    begun_before = bench.clock()
-    bench.send("{}", {})
+    await harness.let_pass(0.005)
+    begun_before = harness.clock()
+    harness.send("{}", {})
     [message] = await polling
     assert message.received_at < begun_before
 
 
-async def test_an_empty_queue_gives_an_empty_list(bench: Bench) -> None:
-    assert await bench.source.receive(10) == []
+async def test_an_empty_queue_gives_an_empty_list(harness: Harness) -> None:
+    assert await harness.source.receive(10) == []
 
 
-async def test_no_more_messages_come_than_were_asked_for(bench: Bench) -> None:
+async def test_no_more_messages_come_than_were_asked_for(harness: Harness) -> None:
     for number in range(3):
-        bench.send(str(number), {})
-    first = await bench.source.receive(2)
-    rest = await bench.source.receive(10)
+        harness.send(str(number), {})
+    first = await harness.source.receive(2)
+    rest = await harness.source.receive(10)
     assert len(first) in (1, 2)
     assert sorted(message.body for message in first + rest) == ["0", "1", "2"]
 
 
-async def test_a_received_message_is_hidden_until_it_is_given_back_and_then_counts_one_more(bench: Bench) -> None:
-    bench.send("{}", {})
-    first = await one(bench)
-    assert await bench.source.receive(10) == []
-    await bench.source.hide(first, 0)
-    second = await one(bench)
+async def test_a_received_message_is_hidden_until_it_is_given_back_and_then_counts_one_more(harness: Harness) -> None:
+    harness.send("{}", {})
+    first = await one(harness)
+    assert await harness.source.receive(10) == []
+    await harness.source.hide(first, 0)
+    second = await one(harness)
     assert (second.id, second.receive_count, second.first_received) == (first.id, 2, first.first_received)
     assert second.receipt != first.receipt
 
 
-async def test_a_message_that_nobody_hides_comes_back_after_the_visibility_timeout(bench: Bench) -> None:
-    bench.send("{}", {})
-    first = await one(bench)
-    await bench.let_pass(VISIBILITY + 0.3)
-    assert (await one(bench)).id == first.id
+async def test_a_message_that_nobody_hides_comes_back_after_the_visibility_timeout(harness: Harness) -> None:
+    harness.send("{}", {})
+    first = await one(harness)
+    await harness.let_pass(VISIBILITY + 0.3)
+    assert (await one(harness)).id == first.id
 
 
-async def test_a_hidden_message_stays_away_beyond_the_visibility_timeout(bench: Bench) -> None:
-    bench.send("{}", {})
-    message = await one(bench)
-    await bench.source.hide(message, 60)
-    await bench.let_pass(VISIBILITY + 0.3)
-    assert await bench.source.receive(10) == []
+async def test_a_hidden_message_stays_away_beyond_the_visibility_timeout(harness: Harness) -> None:
+    harness.send("{}", {})
+    message = await one(harness)
+    await harness.source.hide(message, 60)
+    await harness.let_pass(VISIBILITY + 0.3)
+    assert await harness.source.receive(10) == []
 
 
-async def test_a_deleted_message_never_comes_back(bench: Bench) -> None:
-    bench.send("{}", {})
-    await bench.source.delete(await one(bench))
-    await bench.let_pass(VISIBILITY + 0.3)
-    assert await bench.source.receive(10) == []
+async def test_a_deleted_message_never_comes_back(harness: Harness) -> None:
+    harness.send("{}", {})
+    await harness.source.delete(await one(harness))
+    await harness.let_pass(VISIBILITY + 0.3)
+    assert await harness.source.receive(10) == []
 
 
 # moto lets a message be hidden that is not in flight, and knows no stale receipts.
-on_the_twin = pytest.mark.parametrize("build", ["twin"], indirect=True)
+on_the_fake = pytest.mark.parametrize("build", ["fake"], indirect=True)
 
 
-@on_the_twin
-async def test_a_message_that_was_given_back_can_not_be_hidden_any_more(bench: Bench) -> None:
-    bench.send("{}", {})
-    message = await one(bench)
-    await bench.source.hide(message, 0)
+@on_the_fake
+async def test_a_message_that_was_given_back_can_not_be_hidden_any_more(harness: Harness) -> None:
+    harness.send("{}", {})
+    message = await one(harness)
+    await harness.source.hide(message, 0)
     with pytest.raises(LeaseLost):
-        await bench.source.hide(message, 10)
+        await harness.source.hide(message, 10)
 
 
-@on_the_twin
-async def test_the_receipt_of_an_earlier_receive_is_a_lost_lease(bench: Bench) -> None:
-    bench.send("{}", {})
-    first = await one(bench)
-    await bench.let_pass(VISIBILITY + 0.3)
-    await one(bench)
+@on_the_fake
+async def test_the_receipt_of_an_earlier_receive_is_a_lost_lease(harness: Harness) -> None:
+    harness.send("{}", {})
+    first = await one(harness)
+    await harness.let_pass(VISIBILITY + 0.3)
+    await one(harness)
     with pytest.raises(LeaseLost):
-        await bench.source.hide(first, 10)
+        await harness.source.hide(first, 10)
     with pytest.raises(LeaseLost):
-        await bench.source.delete(first)
+        await harness.source.delete(first)
 
 
-async def test_a_receipt_that_never_was_is_a_lost_lease(bench: Bench) -> None:
-    bench.send("{}", {})
-    message = replace(await one(bench), receipt="nonsense")
+async def test_a_receipt_that_never_was_is_a_lost_lease(harness: Harness) -> None:
+    harness.send("{}", {})
+    message = replace(await one(harness), receipt="nonsense")
     with pytest.raises(LeaseLost):
-        await bench.source.hide(message, 10)
+        await harness.source.hide(message, 10)
     with pytest.raises(LeaseLost):
-        await bench.source.delete(message)
+        await harness.source.delete(message)
 
 
-async def test_no_message_can_be_hidden_for_more_than_twelve_hours(bench: Bench) -> None:
-    bench.send("{}", {})
+async def test_no_message_can_be_hidden_for_more_than_twelve_hours(harness: Harness) -> None:
+    harness.send("{}", {})
     with pytest.raises(LeaseLost):
-        await bench.source.hide(await one(bench), 43_201)
+        await harness.source.hide(await one(harness), 43_201)
 
 
-async def test_a_rejected_message_keeps_its_body_and_attributes_and_tells_its_reason(bench: Bench) -> None:
-    bench.send('{"a": "ü"}', TRACE)
-    message = await one(bench)
-    await bench.source.reject(message, REJECTION)
+async def test_a_rejected_message_keeps_its_body_and_attributes_and_tells_its_reason(harness: Harness) -> None:
+    harness.send('{"a": "ü"}', TRACE)
+    message = await one(harness)
+    await harness.source.reject(message, REJECTION)
     told = {"ErrorCode": "invalid_json", "ErrorMessage": "not JSON: line 1", "MessageId": message.id}
     reason = {name: Attribute("String", text) for name, text in told.items()}
-    assert bench.rejected() == [('{"a": "ü"}', {**TRACE, **reason})]
+    assert harness.rejected() == [('{"a": "ü"}', {**TRACE, **reason})]
 
 
-async def test_the_reason_displaces_other_attributes_beyond_ten(bench: Bench) -> None:
-    bench.send("{}", {f"a{number}": Attribute("String", "x") for number in range(10)})
-    await bench.source.reject(await one(bench), REJECTION)
-    [(_, attributes)] = bench.rejected()
+async def test_the_reason_displaces_other_attributes_beyond_ten(harness: Harness) -> None:
+    harness.send("{}", {f"a{number}": Attribute("String", "x") for number in range(10)})
+    await harness.source.reject(await one(harness), REJECTION)
+    [(_, attributes)] = harness.rejected()
     assert len(attributes) == 10
     assert attributes["ErrorCode"].value == "invalid_json"
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp's opinion of 1 MiB
-async def test_a_body_of_the_largest_size_is_rejected_whole(bench: Bench) -> None:
+async def test_a_body_of_the_largest_size_is_rejected_whole(harness: Harness) -> None:
     body = "x" * MIB
-    bench.send(body, {})
-    await bench.source.reject(await one(bench), REJECTION)
-    assert [text == body for text, _ in bench.rejected()] == [True]
+    harness.send(body, {})
+    await harness.source.reject(await one(harness), REJECTION)
+    assert [text == body for text, _ in harness.rejected()] == [True]
 
 
-async def test_the_reason_of_an_earlier_rejection_does_not_come_along(bench: Bench) -> None:
-    bench.send("{}", {"ErrorCode": Attribute("String", "x"), "ErrorMessage": Attribute("String", "y"), **TRACE})
-    assert dict((await one(bench)).attributes) == TRACE
+async def test_the_reason_of_an_earlier_rejection_does_not_come_along(harness: Harness) -> None:
+    harness.send("{}", {"ErrorCode": Attribute("String", "x"), "ErrorMessage": Attribute("String", "y"), **TRACE})
+    assert dict((await one(harness)).attributes) == TRACE
 
 
 async def test_without_a_dead_letter_queue_a_rejection_has_to_wait(build: Build) -> None:
-    bench = await build(dead_letters=False)
-    bench.send("{}", {})
-    message = await one(bench)
-    with pytest.raises(Temporary, match="no dead-letter queue"):
-        await bench.source.reject(message, REJECTION)
-    await bench.source.hide(message, 0)
+    harness = await build(dead_letters=False)
+    harness.send("{}", {})
+    message = await one(harness)
+    with pytest.raises(TransientError, match="no dead-letter queue"):
+        await harness.source.reject(message, REJECTION)
+    await harness.source.hide(message, 0)
 
 
-async def test_the_queue_tells_its_visibility_and_redrive_policy(bench: Bench) -> None:
-    assert bench.facts.visibility == VISIBILITY
-    assert bench.facts.max_receives == 3
-    assert bench.facts.dead_letter_arn
-    assert bench.facts.arn.startswith("arn:aws:sqs:")
+async def test_the_queue_tells_its_visibility_and_redrive_policy(harness: Harness) -> None:
+    assert harness.facts.visibility == VISIBILITY
+    assert harness.facts.max_receives == 3
+    assert harness.facts.dead_letter_arn
+    assert harness.facts.arn.startswith("arn:aws:sqs:")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from emulator import Aws
-from fakes import MemoryReader, MemoryS3
+from emulator import EmulatedAws
+from fakes import FakeReader, FakeS3
 
 from archiver.aws.clients import Clients
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_transport import WireConfig
+from archiver.aws.s3_transport import TransportConfig
 from archiver.core.locations import Location
 from archiver.errors import SourceChanged, SourceUnavailable
 from archiver.ports import ObjectReader
@@ -21,7 +21,7 @@ BODY = bytes(range(256)) * 1200  # more than one piece of the twin, and of a soc
 
 
 @dataclass
-class Bench:
+class Harness:
     """A reader, and how to write, remove and freeze the objects of one bucket."""
 
     reader: ObjectReader
@@ -34,18 +34,18 @@ class Bench:
         return Location(self.bucket, key)
 
 
-def on_twin() -> Bench:
-    s3 = MemoryS3()
-    return Bench(
-        reader=MemoryReader(s3),
+def on_fake() -> Harness:
+    s3 = FakeS3()
+    return Harness(
+        reader=FakeReader(s3),
         bucket="photos",
         put=lambda key, data: s3.put("photos", key, data, content_type="image/png"),
-        remove=lambda key: s3.blobs.pop(Location("photos", key)),
-        freeze=lambda key: s3.spoil(Location("photos", key), "source_archived"),
+        remove=lambda key: s3.objects.pop(Location("photos", key)),
+        freeze=lambda key: s3.make_unavailable(Location("photos", key), "source_archived"),
     )
 
 
-def on_s3(aws: Aws, reader: S3Reader) -> Bench:
+def on_s3(aws: EmulatedAws, reader: S3Reader) -> Harness:
     bucket = aws.bucket()
 
     def put(key: str, data: bytes, storage: str = "STANDARD") -> object:
@@ -53,7 +53,7 @@ def on_s3(aws: Aws, reader: S3Reader) -> Bench:
             Bucket=bucket, Key=key, Body=data, ContentType="image/png", ChecksumAlgorithm="CRC32", StorageClass=storage
         )
 
-    return Bench(
+    return Harness(
         reader=reader,
         bucket=bucket,
         put=put,
@@ -63,47 +63,47 @@ def on_s3(aws: Aws, reader: S3Reader) -> Bench:
 
 
 @pytest.fixture
-async def reader(aws: Aws, clients: Clients) -> AsyncIterator[S3Reader]:
+async def reader(aws: EmulatedAws, clients: Clients) -> AsyncIterator[S3Reader]:
     meta = clients.s3_control.meta
-    config = WireConfig(ca_bundle=aws.bundle)
+    config = TransportConfig(ca_bundle=aws.bundle)
     reader = S3Reader(clients.session, Endpoint(meta.endpoint_url, meta.region_name), config)
     yield reader
     await reader.close()
 
 
-@pytest.fixture(params=["twin", "s3"])
-def bench(request: pytest.FixtureRequest) -> Bench:
-    if request.param == "twin":
-        return on_twin()
+@pytest.fixture(params=["fake", "s3"])
+def harness(request: pytest.FixtureRequest) -> Harness:
+    if request.param == "fake":
+        return on_fake()
     return on_s3(request.getfixturevalue("aws"), request.getfixturevalue("reader"))
 
 
-async def test_head_tells_size_etag_date_and_type(bench: Bench) -> None:
-    bench.put("a.png", BODY)
-    info = await bench.reader.head(bench.at("a.png"))
+async def test_head_tells_size_etag_date_and_type(harness: Harness) -> None:
+    harness.put("a.png", BODY)
+    info = await harness.reader.head(harness.at("a.png"))
     assert (info.size, info.content_type) == (len(BODY), "image/png")
     assert info.etag.startswith('"')
     assert info.modified.tzinfo is UTC
     assert info.modified <= datetime.now(UTC)
 
 
-async def test_a_missing_object_is_source_missing(bench: Bench) -> None:
+async def test_a_missing_object_is_source_missing(harness: Harness) -> None:
     with pytest.raises(SourceUnavailable) as caught:
-        await bench.reader.head(bench.at("nothing.png"))
+        await harness.reader.head(harness.at("nothing.png"))
     assert caught.value.code == "source_missing"
 
 
-async def test_an_object_in_a_bucket_that_does_not_exist_is_source_missing(bench: Bench) -> None:
+async def test_an_object_in_a_bucket_that_does_not_exist_is_source_missing(harness: Harness) -> None:
     with pytest.raises(SourceUnavailable) as caught:
-        await bench.reader.head(Location("no-such-bucket", "a.png"))
+        await harness.reader.head(Location("no-such-bucket", "a.png"))
     assert caught.value.code == "source_missing"
 
 
-async def test_an_object_that_sleeps_is_source_archived(bench: Bench) -> None:
-    bench.put("a.png", BODY)
-    bench.freeze("a.png")
+async def test_an_object_that_sleeps_is_source_archived(harness: Harness) -> None:
+    harness.put("a.png", BODY)
+    harness.freeze("a.png")
     with pytest.raises(SourceUnavailable) as caught:
-        await bench.reader.head(bench.at("a.png"))
+        await harness.reader.head(harness.at("a.png"))
     assert caught.value.code == "source_archived"
 
 
@@ -111,67 +111,67 @@ async def test_an_object_that_sleeps_is_source_archived(bench: Bench) -> None:
     ("start", "sizes"), [(0, [len(BODY)]), (1000, [1]), (70_001, [3, 100_000, 5]), (0, [7, 65_536])]
 )
 async def test_a_read_fills_the_views_one_after_the_other_and_nothing_else(
-    bench: Bench, start: int, sizes: list[int]
+    harness: Harness, start: int, sizes: list[int]
 ) -> None:
-    bench.put("a.png", BODY)
-    info = await bench.reader.head(bench.at("a.png"))
+    harness.put("a.png", BODY)
+    info = await harness.reader.head(harness.at("a.png"))
     room = bytearray(b"." * (sum(sizes) + len(sizes)))
     views, at = [], 0
     for size in sizes:
         views.append(memoryview(room)[at : at + size])
         at += size + 1  # one byte between the views that is no one's
 
-    await bench.reader.read(bench.at("a.png"), info.etag, start, views)
+    await harness.reader.read(harness.at("a.png"), info.etag, start, views)
 
     assert b"".join(views) == BODY[start : start + sum(sizes)]
     assert room.count(b".") >= len(sizes)
     assert [room[sum(sizes[: n + 1]) + n] for n in range(len(sizes))] == [ord(".")] * len(sizes)
 
 
-async def test_a_replaced_object_is_source_changed(bench: Bench) -> None:
-    bench.put("a.png", BODY)
-    info = await bench.reader.head(bench.at("a.png"))
-    bench.put("a.png", BODY[::-1])
+async def test_a_replaced_object_is_source_changed(harness: Harness) -> None:
+    harness.put("a.png", BODY)
+    info = await harness.reader.head(harness.at("a.png"))
+    harness.put("a.png", BODY[::-1])
     with pytest.raises(SourceChanged):
-        await bench.reader.read(bench.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
+        await harness.reader.read(harness.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
 
 
-async def test_an_object_that_was_removed_after_the_plan_is_gone(bench: Bench) -> None:
-    bench.put("a.png", BODY)
-    info = await bench.reader.head(bench.at("a.png"))
-    bench.remove("a.png")
+async def test_an_object_that_was_removed_after_the_plan_is_gone(harness: Harness) -> None:
+    harness.put("a.png", BODY)
+    info = await harness.reader.head(harness.at("a.png"))
+    harness.remove("a.png")
     with pytest.raises(SourceChanged) as caught:
-        await bench.reader.read(bench.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
+        await harness.reader.read(harness.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
     assert caught.value.gone
 
 
-async def test_an_object_that_sleeps_since_it_was_planned_is_source_archived_and_not_changed(bench: Bench) -> None:
-    bench.put("a.png", BODY)
-    info = await bench.reader.head(bench.at("a.png"))
-    bench.freeze("a.png")
+async def test_an_object_that_sleeps_since_it_was_planned_is_source_archived_and_not_changed(harness: Harness) -> None:
+    harness.put("a.png", BODY)
+    info = await harness.reader.head(harness.at("a.png"))
+    harness.freeze("a.png")
     with pytest.raises(SourceUnavailable) as caught:
-        await bench.reader.read(bench.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
+        await harness.reader.read(harness.at("a.png"), info.etag, 0, [memoryview(bytearray(10))])
     assert caught.value.code == "source_archived"
 
 
 @pytest.mark.parametrize("key", ["a b/ü+%20&?#.png", "/a//b.jpg", "a/./b/../c.txt", "emoji-\U0001f600"])
-async def test_keys_are_literal(bench: Bench, key: str) -> None:
-    bench.put(key, BODY)
-    info = await bench.reader.head(bench.at(key))
+async def test_keys_are_literal(harness: Harness, key: str) -> None:
+    harness.put(key, BODY)
+    info = await harness.reader.head(harness.at(key))
     into = bytearray(len(BODY))
-    await bench.reader.read(bench.at(key), info.etag, 0, [memoryview(into)])
+    await harness.reader.read(harness.at(key), info.etag, 0, [memoryview(into)])
     assert into == BODY
 
 
-async def test_many_reads_at_once_do_not_mix(bench: Bench) -> None:
+async def test_many_reads_at_once_do_not_mix(harness: Harness) -> None:
     bodies = {f"{number}.bin": bytes([number]) * (1000 + number) for number in range(40)}
     for key, body in bodies.items():
-        bench.put(key, body)
+        harness.put(key, body)
 
     async def whole(key: str) -> bytes:
-        info = await bench.reader.head(bench.at(key))
+        info = await harness.reader.head(harness.at(key))
         into = bytearray(info.size)
-        await bench.reader.read(bench.at(key), info.etag, 0, [memoryview(into)])
+        await harness.reader.read(harness.at(key), info.etag, 0, [memoryview(into)])
         return bytes(into)
 
     assert dict(zip(bodies, await asyncio.gather(*map(whole, bodies)), strict=True)) == bodies

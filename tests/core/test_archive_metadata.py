@@ -2,28 +2,28 @@
 
 import pytest
 
-from archiver.core.archive_metadata import Beside, MissingSpan, decode_beside, encode_beside
+from archiver.core.archive_metadata import ArchiveMetadata, MissingFileRange, from_s3_metadata, to_s3_metadata
 
-PLAIN = Beside("ab" * 32, "token", 3, "succeeded")
+PLAIN = ArchiveMetadata("ab" * 32, "token", 3, "succeeded")
 
 
 @pytest.mark.parametrize(
     ("beside", "missing"),
     [
         (PLAIN, None),
-        (Beside("ab" * 32, "token", 3, "partial", MissingSpan(0, 12)), "0,12"),
-        (Beside("ab" * 32, "token", 3, "partial", MissingSpan(2**44, 12)), "17592186044416,12"),
-        (Beside("ab" * 32, "token", 3, "partial", MissingSpan(None, 12)), ",12"),
-        (Beside("ab" * 32, "token", 3, "succeeded", message="5458d323-3f1e-4e4b-9c0a-0d6f4f1c9a11"), None),
-        (Beside("ab" * 32, "token", 3, "succeeded", message="ünïcode %2F / \n\0"), None),
+        (ArchiveMetadata("ab" * 32, "token", 3, "partial", MissingFileRange(0, 12)), "0,12"),
+        (ArchiveMetadata("ab" * 32, "token", 3, "partial", MissingFileRange(2**44, 12)), "17592186044416,12"),
+        (ArchiveMetadata("ab" * 32, "token", 3, "partial", MissingFileRange(None, 12)), ",12"),
+        (ArchiveMetadata("ab" * 32, "token", 3, "succeeded", message="5458d323-3f1e-4e4b-9c0a-0d6f4f1c9a11"), None),
+        (ArchiveMetadata("ab" * 32, "token", 3, "succeeded", message="ünïcode %2F / \n\0"), None),
     ],
 )
-def test_what_is_written_beside_an_archive_is_read_back(beside: Beside, missing: str | None) -> None:
-    metadata = encode_beside(beside)
+def test_what_is_written_beside_an_archive_is_read_back(beside: ArchiveMetadata, missing: str | None) -> None:
+    metadata = to_s3_metadata(beside)
     assert metadata.get("archiver-missing") == missing
     assert all(text.isascii() for item in metadata.items() for text in item)
-    assert decode_beside(metadata) == beside
-    assert decode_beside({**metadata, "someone-elses": "x"}) == beside
+    assert from_s3_metadata(metadata) == beside
+    assert from_s3_metadata({**metadata, "someone-elses": "x"}) == beside
 
 
 @pytest.mark.parametrize(
@@ -39,13 +39,13 @@ def test_what_is_written_beside_an_archive_is_read_back(beside: Beside, missing:
     ],
 )
 def test_the_object_of_a_stranger_is_not_taken_for_an_archive(change: dict[str, str]) -> None:
-    assert decode_beside({**encode_beside(PLAIN), **change}) is None
-    assert decode_beside({}) is None
+    assert from_s3_metadata({**to_s3_metadata(PLAIN), **change}) is None
+    assert from_s3_metadata({}) is None
 
 
 def test_an_archive_answers_its_request_and_the_message_that_asked_for_it() -> None:
-    beside = Beside("ab" * 32, "token", 3, "succeeded", message="m1")
-    assert beside.answers("ab" * 32, "m2")
-    assert beside.answers("cd" * 32, "m1")
-    assert not beside.answers("cd" * 32, "m2")
-    assert not PLAIN.answers("cd" * 32, "")  # made by nobody's message, and asked for by nobody's
+    beside = ArchiveMetadata("ab" * 32, "token", 3, "succeeded", message="m1")
+    assert beside.matches_request("ab" * 32, "m2")
+    assert beside.matches_request("cd" * 32, "m1")
+    assert not beside.matches_request("cd" * 32, "m2")
+    assert not PLAIN.matches_request("cd" * 32, "")  # made by nobody's message, and asked for by nobody's

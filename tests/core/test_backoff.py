@@ -2,7 +2,7 @@
 
 import pytest
 
-from archiver.core.backoff import full_jitter, pause, redelivery_delay
+from archiver.core.backoff import configuration_retry_delay, full_jitter, redelivery_delay
 
 
 def most(_low: float, high: float) -> float:
@@ -27,4 +27,4 @@ def test_a_message_stays_away_for_one_second_at_least_and_fifteen_minutes_at_mos
 
 
 def test_pauses_grow_to_thirty_seconds() -> None:
-    assert [pause(attempt) for attempt in (1, 2, 3, 4, 5, 100)] == [5, 10, 20, 30, 30, 30]
+    assert [configuration_retry_delay(attempt) for attempt in (1, 2, 3, 4, 5, 100)] == [5, 10, 20, 30, 30, 30]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from archiver.core.compression import pays
+from archiver.core.compression import is_compressible
 
 
 @pytest.mark.parametrize(
@@ -30,4 +30,4 @@ from archiver.core.compression import pays
 def test_auto_goes_by_the_type_and_where_that_says_nothing_by_the_extension(
     content_type: str, path: str, expected: bool
 ) -> None:
-    assert pays(content_type, path) is expected
+    assert is_compressible(content_type, path) is expected

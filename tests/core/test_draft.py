@@ -5,20 +5,20 @@ import re
 from typing import Any
 
 import pytest
-from core.drafts import RULES, drafted
-from core.laws_of_paths import broken_by, clashes
+from core.draft_factory import RULES, make_draft
+from core.path_rules import conflicts, violations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.core.draft import Draft, Rules
+from archiver.core.draft import ArchiveRules, Draft
 from archiver.core.locations import AllowList, Location
 from archiver.core.messages import Renamed
 from archiver.errors import Rejected, SourceProblem
 
 
-def refused(*files: str | dict[str, Any], rules: Rules = RULES, **fields: object) -> Rejected:
+def refused(*files: str | dict[str, Any], rules: ArchiveRules = RULES, **fields: object) -> Rejected:
     with pytest.raises(Rejected) as caught:
-        drafted(*files, rules=rules, **fields)
+        make_draft(*files, rules=rules, **fields)
     return caught.value
 
 
@@ -27,7 +27,9 @@ def paths(draft: Draft) -> list[str]:
 
 
 def test_a_draft_holds_each_file_in_the_order_of_the_request() -> None:
-    draft = drafted({"source": "p/b.jpg", "destination": "album"}, "s3://other/a.jpg", {"source": "c", "name": "d/e"})
+    draft = make_draft(
+        {"source": "p/b.jpg", "destination": "album"}, "s3://other/a.jpg", {"source": "c", "name": "d/e"}
+    )
     assert [(file.source, file.location, file.path) for file in draft.files] == [
         ("p/b.jpg", Location("photos", "p/b.jpg"), "album/b.jpg"),
         ("s3://other/a.jpg", Location("other", "a.jpg"), "a.jpg"),
@@ -66,7 +68,7 @@ def test_a_key_that_ends_in_a_slash_is_an_invalid_request_even_beside_an_unsafe_
     ],
 )
 def test_a_folders_marker_is_left_out_where_the_request_skips_what_is_missing(marker: dict[str, str]) -> None:
-    draft = drafted("a.jpg", marker, {"source": "b", "name": "a.jpg"}, on_missing="skip")
+    draft = make_draft("a.jpg", marker, {"source": "b", "name": "a.jpg"}, on_missing="skip")
     assert paths(draft) == ["a.jpg", "a (2).jpg"]
     assert [(one.source, one.code) for one in draft.unusable] == [("p/", "invalid_request")]
     assert "A prefix is not expanded" in draft.unusable[0].detail
@@ -76,13 +78,13 @@ def test_a_folders_marker_is_left_out_where_the_request_skips_what_is_missing(ma
 
 @pytest.mark.parametrize("place", [{"name": "x"}, {"destination": "x.jpg"}, {"name": "a/x.jpg", "destination": ""}])
 def test_a_key_that_ends_in_a_slash_is_a_file_where_it_is_given_the_path_of_one(place: dict[str, str]) -> None:
-    draft = drafted({"source": "p/", **place})
+    draft = make_draft({"source": "p/", **place})
     assert (len(draft.files), draft.unusable) == (1, ())
 
 
 def test_one_source_has_one_verdict_even_where_only_some_of_its_files_have_a_name() -> None:
     """`_MISSING.txt`, from which the answer is rebuilt, knows files by their source only."""
-    draft = drafted("p/", {"source": "p/", "name": "x"}, "a", on_missing="skip")
+    draft = make_draft("p/", {"source": "p/", "name": "x"}, "a", on_missing="skip")
     assert (paths(draft), [one.source for one in draft.unusable]) == (["a"], ["p/", "p/"])
 
 
@@ -99,7 +101,7 @@ def test_all_unsafe_names_are_reported_at_once() -> None:
 
 
 def test_all_sources_outside_the_allow_list_are_listed() -> None:
-    rules = Rules("photos", "archives", AllowList.parse("photos/a/", "archives"))
+    rules = ArchiveRules("photos", "archives", AllowList.parse("photos/a/", "archives"))
     rejected = refused("a/x", "b/x", "s3://other/x", "a/y", rules=rules)
     assert rejected.code == "source_not_allowed"
     assert rejected.sources == tuple(SourceProblem(text, "source_not_allowed") for text in ("b/x", "s3://other/x"))
@@ -119,7 +121,7 @@ def test_a_long_list_of_problems_is_told_briefly_and_listed_in_full() -> None:
 
 
 def test_equal_paths_are_numbered_in_the_requests_order_and_reported() -> None:
-    draft = drafted("a/photo.jpg", "b/PHOTO.jpg", {"source": "c", "name": "photo.jpg."})
+    draft = make_draft("a/photo.jpg", "b/PHOTO.jpg", {"source": "c", "name": "photo.jpg."})
     assert paths(draft) == ["photo.jpg", "PHOTO (2).jpg", "photo (3).jpg"]
     assert draft.renamed == (
         Renamed("b/PHOTO.jpg", "PHOTO.jpg", "PHOTO (2).jpg"),
@@ -128,15 +130,15 @@ def test_equal_paths_are_numbered_in_the_requests_order_and_reported() -> None:
 
 
 def test_the_file_gives_way_where_another_needs_a_folder() -> None:
-    draft = drafted({"source": "a", "name": "x"}, {"source": "b", "name": "x/y"})
+    draft = make_draft({"source": "a", "name": "x"}, {"source": "b", "name": "x/y"})
     assert paths(draft) == ["x (2)", "x/y"]
-    draft = drafted({"source": "a", "name": "x"}, {"source": "b", "name": "x/y"}, on_duplicate="skip")
+    draft = make_draft({"source": "a", "name": "x"}, {"source": "b", "name": "x/y"}, on_duplicate="skip")
     assert paths(draft) == ["x/y"]
     assert draft.skipped == (SourceProblem("a", "name_conflict"),)
 
 
 def test_skipped_duplicates_are_left_out_and_not_called_renamed() -> None:
-    draft = drafted("a/x.jpg", "b/X.jpg", {"source": "c", "name": "x.jpg "}, on_duplicate="skip")
+    draft = make_draft("a/x.jpg", "b/X.jpg", {"source": "c", "name": "x.jpg "}, on_duplicate="skip")
     assert paths(draft) == ["x.jpg"]
     assert draft.skipped == (SourceProblem("b/X.jpg", "name_conflict"), SourceProblem("c", "name_conflict"))
     assert draft.renamed == ()
@@ -147,38 +149,42 @@ def test_duplicates_reject_the_request_that_says_so() -> None:
     assert rejected.code == "name_conflict"
     assert rejected.message == "$.files[1] needs X.jpg, which another file takes, or a folder"
     assert rejected.sources == (SourceProblem("b/X.jpg", "name_conflict"),)
-    assert paths(drafted("a/x.jpg", "b/y.jpg", on_duplicate="fail")) == ["x.jpg", "y.jpg"]
+    assert paths(make_draft("a/x.jpg", "b/y.jpg", on_duplicate="fail")) == ["x.jpg", "y.jpg"]
 
 
 def test_compression_is_the_requests_else_the_settings() -> None:
-    settings = Rules("photos", "archives", RULES.allowed, compression="auto")
-    assert drafted("a", rules=settings).compression == "auto"
-    assert drafted("a", rules=settings, compression="store").compression == "store"
-    assert drafted("a").compression == "store"
+    settings = ArchiveRules("photos", "archives", RULES.allowed, compression="auto")
+    assert make_draft("a", rules=settings).compression == "auto"
+    assert make_draft("a", rules=settings, compression="store").compression == "store"
+    assert make_draft("a").compression == "store"
 
 
-AUTO = Rules("other", "archives", AllowList.parse("photos,other", "archives"), compression="auto", max_files=5)
+AUTO = ArchiveRules("other", "archives", AllowList.parse("photos,other", "archives"), compression="auto", max_files=5)
 
 
 @pytest.mark.parametrize("rules", [RULES, AUTO])
-def test_the_same_request_has_the_same_hash_however_it_is_written_and_whatever_the_settings(rules: Rules) -> None:
-    first = drafted("p/a.jpg").request_hash
+def test_the_same_request_has_the_same_hash_however_it_is_written_and_whatever_the_settings(
+    rules: ArchiveRules,
+) -> None:
+    first = make_draft("p/a.jpg").request_hash
     assert re.fullmatch("[0-9a-f]{64}", first)
     for same in (
-        drafted("p/a.jpg", rules=rules),
-        drafted("p/a.jpg", rules=rules, metadata={"a": 1}, archive_name="x", job_id="j", progress=True, unknown=1),
-        drafted({"destination": None, "source": "p/a.jpg", "name": ""}, rules=rules, on_missing=None, compression=None),
-        drafted({"source": "p/a.jpg", "directory": "", "size": 3}, rules=rules),
+        make_draft("p/a.jpg", rules=rules),
+        make_draft("p/a.jpg", rules=rules, metadata={"a": 1}, archive_name="x", job_id="j", progress=True, unknown=1),
+        make_draft(
+            {"destination": None, "source": "p/a.jpg", "name": ""}, rules=rules, on_missing=None, compression=None
+        ),
+        make_draft({"source": "p/a.jpg", "directory": "", "size": 3}, rules=rules),
     ):
         assert same.request_hash == first
-    album = drafted({"source": "p/a.jpg", "destination": "album"}, rules=rules).request_hash
-    assert drafted({"source": "p/a.jpg", "directory": "album"}, rules=rules).request_hash == album
+    album = make_draft({"source": "p/a.jpg", "destination": "album"}, rules=rules).request_hash
+    assert make_draft({"source": "p/a.jpg", "directory": "album"}, rules=rules).request_hash == album
 
 
 def test_the_hash_of_a_request_does_not_change_with_releases() -> None:
     """Written down here: archives that were made before an update have to be known again after it."""
     files = [{"source": "p/ü\U0001f600.jpg", "directory": "a"}, {"source": "s3://Bucket/k", "name": "n"}]
-    draft = drafted(*files, on_missing="skip", on_duplicate="rename", compression="auto")
+    draft = make_draft(*files, on_missing="skip", on_duplicate="rename", compression="auto")
     text = (
         '{"compression":"auto","on_duplicate":"rename","on_missing":"skip"}\n'
         '["p/\\u00fc\\ud83d\\ude00.jpg","a",null]\n'
@@ -190,23 +196,23 @@ def test_the_hash_of_a_request_does_not_change_with_releases() -> None:
 def test_another_request_has_another_hash() -> None:
     """What is said is compared, not what it comes to: a default that is written out is another request."""
     drafts = [
-        drafted("p/a.jpg"),
-        drafted("q/a.jpg"),
-        drafted("s3://photos/p/a.jpg"),
-        drafted("S3://photos/p/a.jpg"),
-        drafted({"source": "p/a.jpg", "destination": "album"}),
-        drafted({"source": "p/a.jpg", "destination": "album/"}),
-        drafted({"source": "p/a.jpg", "name": "album"}),
-        drafted("p/a.jpg", "p/a.jpg"),
-        drafted("p/a.jpg", {"source": "p/a.jpg", "name": "a (2).jpg"}),
-        drafted("p/a.jpg", on_missing="skip"),
-        drafted("p/a.jpg", on_missing="fail"),
-        drafted("p/a.jpg", on_duplicate="skip"),
-        drafted("p/a.jpg", on_duplicate="rename"),
-        drafted("p/a.jpg", compression="deflate"),
-        drafted("p/a.jpg", compression="store"),
-        drafted("p/a.jpg", "p/b.jpg"),
-        drafted("p/b.jpg", "p/a.jpg"),
+        make_draft("p/a.jpg"),
+        make_draft("q/a.jpg"),
+        make_draft("s3://photos/p/a.jpg"),
+        make_draft("S3://photos/p/a.jpg"),
+        make_draft({"source": "p/a.jpg", "destination": "album"}),
+        make_draft({"source": "p/a.jpg", "destination": "album/"}),
+        make_draft({"source": "p/a.jpg", "name": "album"}),
+        make_draft("p/a.jpg", "p/a.jpg"),
+        make_draft("p/a.jpg", {"source": "p/a.jpg", "name": "a (2).jpg"}),
+        make_draft("p/a.jpg", on_missing="skip"),
+        make_draft("p/a.jpg", on_missing="fail"),
+        make_draft("p/a.jpg", on_duplicate="skip"),
+        make_draft("p/a.jpg", on_duplicate="rename"),
+        make_draft("p/a.jpg", compression="deflate"),
+        make_draft("p/a.jpg", compression="store"),
+        make_draft("p/a.jpg", "p/b.jpg"),
+        make_draft("p/b.jpg", "p/a.jpg"),
     ]
     assert len({draft.request_hash for draft in drafts}) == len(drafts)
 
@@ -222,10 +228,10 @@ def test_another_request_has_another_hash() -> None:
 )
 def test_any_request_is_refused_or_gets_lawful_paths_without_a_clash(files: list[Any], on_duplicate: str) -> None:
     try:
-        draft = drafted(*files, on_duplicate=on_duplicate)
+        draft = make_draft(*files, on_duplicate=on_duplicate)
     except Rejected:
         return
-    assert [broken for path in paths(draft) for broken in broken_by(path)] == []
-    assert clashes(paths(draft)) == []
+    assert [broken for path in paths(draft) for broken in violations(path)] == []
+    assert conflicts(paths(draft)) == []
     assert len(draft.files) + len(draft.skipped) == len(files)
-    assert drafted(*files, on_duplicate=on_duplicate) == draft
+    assert make_draft(*files, on_duplicate=on_duplicate) == draft

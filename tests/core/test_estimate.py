@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from core.drafts import drafted
+from core.draft_factory import make_draft
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ LATENCY = 0.02
 def planned(*sizes: int, compression: str = "store", **problems: Code) -> Plan:
     """A plan of objects of these *sizes*, and of others that S3 would not give."""
     names = [*(f"{n}.jpg" for n in range(len(sizes))), *problems]
-    draft = drafted(*names, compression=compression, on_missing="skip")
+    draft = make_draft(*names, compression=compression, on_missing="skip")
     found = [ObjectInfo(size, f'"{n}"', WHEN) for n, size in enumerate(sizes)]
     return plan_archive(draft, [*found, *(SourceProblem(name, code) for name, code in problems.items())])
 
@@ -61,7 +61,7 @@ def test_large_object_is_read_in_ranges_that_end_where_parts_do() -> None:
 
 
 def test_object_that_is_named_twice_is_asked_for_once_and_read_twice() -> None:
-    draft = drafted("a.jpg", "a.jpg")
+    draft = make_draft("a.jpg", "a.jpg")
     told = estimated(plan_archive(draft, [ObjectInfo(5, '"e"', WHEN)] * 2), 1)
 
     assert (told.calls["HeadObject"], told.calls["GetObject"]) == (2, 2)
@@ -79,7 +79,7 @@ def test_archive_of_empty_files_reads_nothing() -> None:
 @given(st.lists(st.integers(0, 30 * MIB), min_size=1, max_size=8))
 def test_stored_archives_are_told_to_the_byte(sizes: list[int]) -> None:
     plan = planned(*sizes)
-    told, layout = estimated(plan, len(sizes)), Layout.within(plan.members, BUDGET // 3)
+    told, layout = estimated(plan, len(sizes)), Layout.for_max_part(plan.members, BUDGET // 3)
 
     assert (told.size, told.parts, told.part_size) == (layout.length, layout.parts, layout.part_size)
 
@@ -132,6 +132,6 @@ def test_little_memory_means_few_reads_at_once() -> None:
 
 
 def test_what_the_time_goes_by_is_what_the_stages_do() -> None:
-    assert estimates.READS_AT_ONCE == app.READS_AT_ONCE
-    assert estimates.UPLOADS_AT_ONCE == assemble.UPLOADS_AT_ONCE
-    assert estimates.CHUNKS == deflate.CHUNKS
+    assert estimates.MAX_CONCURRENT_READS == app.MAX_CONCURRENT_READS
+    assert estimates.MAX_CONCURRENT_UPLOADS == assemble.MAX_CONCURRENT_UPLOADS
+    assert estimates.READ_AHEAD_CHUNKS == deflate.READ_AHEAD_CHUNKS

@@ -8,17 +8,17 @@ from random import Random
 from zipfile import ZIP_STORED, ZipFile
 
 import pytest
-from core.assembly import assemble
+from core.reference_assembler import assemble
 from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.core.layout import (
-    DIRECTORY_BLOCK,
-    MAX_OBJECT,
+    DEFAULT_PART_SIZE,
+    DIRECTORY_BLOCK_SIZE,
+    MAX_OBJECT_SIZE,
     MAX_PARTS,
     MIB,
-    MIN_PART,
-    USUAL_PART,
+    MIN_PART_SIZE,
     Layout,
     part_size_for,
 )
@@ -132,10 +132,10 @@ def test_an_archive_of_nothing_is_an_empty_zip() -> None:
 
 def test_65536_members_take_a_zip64_directory_in_small_blocks() -> None:
     members = [member(f"{index % 100}/{index}.txt", b"%d" % index) for index in range(65_536)]
-    layout = Layout(members, USUAL_PART)
+    layout = Layout(members, DEFAULT_PART_SIZE)
     blocks = 0
     for block in layout.directory([0] * len(members)):
-        assert len(block) <= DIRECTORY_BLOCK
+        assert len(block) <= DIRECTORY_BLOCK_SIZE
         blocks += 1
     assert blocks > 2
     with ZipFile(io.BytesIO(b"".join(assemble(layout)))) as archive:
@@ -174,29 +174,29 @@ def test_sizes_around_four_gib_keep_addresses_and_records_in_step(size: int, tmp
 @pytest.mark.parametrize(
     ("length", "largest", "size"),
     [
-        (100, 21 * MIB, USUAL_PART),
-        (USUAL_PART * MAX_PARTS, 21 * MIB, USUAL_PART),
-        (USUAL_PART * MAX_PARTS + 1, 21 * MIB, 9 * MIB),
+        (100, 21 * MIB, DEFAULT_PART_SIZE),
+        (DEFAULT_PART_SIZE * MAX_PARTS, 21 * MIB, DEFAULT_PART_SIZE),
+        (DEFAULT_PART_SIZE * MAX_PARTS + 1, 21 * MIB, 9 * MIB),
         (21 * MIB * MAX_PARTS, 21 * MIB, 21 * MIB),
         (100 * MIB, 6 * MIB, 6 * MIB),
-        (100 * MIB, MIN_PART, MIN_PART),
+        (100 * MIB, MIN_PART_SIZE, MIN_PART_SIZE),
         (6 * MIB * MAX_PARTS, 7 * MIB + 5, 7 * MIB + 5),
         (3 * MIB, 3 * MIB, 3 * MIB),
-        (MAX_OBJECT, 5 * GIB, 5 * GIB),
+        (MAX_OBJECT_SIZE, 5 * GIB, 5 * GIB),
     ],
 )
 def test_parts_are_usually_8_mib_and_grow_with_the_archive(length: int, largest: int, size: int) -> None:
     assert part_size_for(length, largest) == size
 
 
-@given(st.integers(1, MAX_OBJECT), st.integers(MIN_PART, 5 * GIB))
+@given(st.integers(1, MAX_OBJECT_SIZE), st.integers(MIN_PART_SIZE, 5 * GIB))
 def test_parts_always_keep_s3s_rules_and_the_budget_or_the_archive_is_rejected(length: int, largest: int) -> None:
     try:
         size = part_size_for(length, largest)
     except Rejected:
         assert length > largest // MIB * MIB * MAX_PARTS
     else:
-        assert MIN_PART <= size <= largest
+        assert MIN_PART_SIZE <= size <= largest
         assert -(-length // size) <= MAX_PARTS
 
 
@@ -215,23 +215,23 @@ def test_a_budget_below_s3s_smallest_part_holds_only_archives_of_one_part() -> N
 
 def test_too_large_for_s3_says_so() -> None:
     with pytest.raises(Rejected, match=r"S3 holds at most 48.8 TiB") as caught:
-        part_size_for(MAX_OBJECT + 1, 5 * GIB)
+        part_size_for(MAX_OBJECT_SIZE + 1, 5 * GIB)
     assert caught.value.code == "too_large"
 
 
 def test_a_layout_within_a_budget_picks_its_part_size() -> None:
     members = [planned("a", 100 * GIB)]
-    assert Layout.within(members, 21 * MIB).part_size == 11 * MIB
-    assert Layout.within([planned("a", 1)], 21 * MIB).parts == 1
+    assert Layout.for_max_part(members, 21 * MIB).part_size == 11 * MIB
+    assert Layout.for_max_part([planned("a", 1)], 21 * MIB).parts == 1
     with pytest.raises(Rejected, match="too_large"):
-        Layout.within(members, 8 * MIB)
+        Layout.for_max_part(members, 8 * MIB)
 
 
 def test_a_layout_takes_eight_bytes_a_member() -> None:
     members = tuple(planned(f"{index}.jpg", 1 << 20) for index in range(100_000))
     tracemalloc.start()
     try:
-        layout = Layout(members, USUAL_PART)
+        layout = Layout(members, DEFAULT_PART_SIZE)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

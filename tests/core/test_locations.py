@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from email.message import Message
 
 import pytest
-from core.laws_of_paths import broken_by
+from core.path_rules import violations
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ from archiver.core.locations import (
     archive_url,
     content_disposition,
     parse_source,
-    parted,
+    split_bucket,
 )
 from archiver.errors import Rejected
 
@@ -104,10 +104,10 @@ def test_the_allow_list_compares_byte_for_byte(setting: str | None, allowed: lis
 
 def test_the_allow_list_knows_which_buckets_it_covers_any_of() -> None:
     listed = AllowList.parse("photos/a/,docs", "archives")
-    assert listed.covers_some_of("photos") and listed.covers_some_of("docs")
-    assert not listed.covers_some_of("archives")
+    assert listed.allows_any_in("photos") and listed.allows_any_in("docs")
+    assert not listed.allows_any_in("archives")
     unset = AllowList.parse(None, "archives")
-    assert unset.covers_some_of("photos") and not unset.covers_some_of("archives")
+    assert unset.allows_any_in("photos") and not unset.allows_any_in("archives")
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_any_name_makes_one_header_that_reads_back_as_a_lawful_name(name: str) -
     message["Content-Disposition"] = header
     read = message.get_filename()
     assert read is not None
-    assert broken_by(read) == []
+    assert violations(read) == []
     assert read.lower().endswith(".zip")
 
 
@@ -212,8 +212,8 @@ POINT = "arn:aws:s3:eu-west-1:123456789012:accesspoint/team-photos"
 def test_access_point_stands_in_a_buckets_place() -> None:
     assert parse_source(f"s3://{POINT}/a/b.jpg", None) == Location(POINT, "a/b.jpg")
     assert parse_source("a/b.jpg", POINT) == Location(POINT, "a/b.jpg")
-    assert parted(f"{POINT}/2024/") == (POINT, "2024/")
-    assert parted(f"{POINT}") == (POINT, "")
+    assert split_bucket(f"{POINT}/2024/") == (POINT, "2024/")
+    assert split_bucket(f"{POINT}") == (POINT, "")
     assert AllowList.parse(f"{POINT}/2024/, photos", "archives").prefixes == {POINT: ("2024/",), "photos": ("",)}
 
 

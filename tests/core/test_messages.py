@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from archiver.core.messages import (
     Archive,
-    Envelope,
+    EchoedFields,
     File,
     Link,
     Renamed,
@@ -167,22 +167,24 @@ def test_a_body_that_is_not_json_is_invalid_json() -> None:
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (SEED, Envelope({"key": "value"}, "order-4711")),
-        ('{"metadata": {"a": 1}, "job_id": "j", "files": []}', Envelope({"a": 1}, "j")),
-        ('\ufeff{"metadata": {"a": 1}, "job_id": "j"}', Envelope({"a": 1}, "j")),
-        ('{"x": 1, "x": 2, "job_id": "j"}', Envelope(None, "j")),
-        ('{"metadata": [], "job_id": 5}', Envelope()),
-        ('{"metadata": {"a": NaN}, "job_id": ""}', Envelope()),
-        ('{"metadata": {"a": 1e999}, "job_id": "\\ud800"}', Envelope()),
-        (json.dumps({"job_id": "x" * 129, "metadata": {}}), Envelope({}, None)),
-        ('{"metadata": ' + '{"a":' * 200 + "1" + "}" * 200 + "}", Envelope()),
-        ("[]", Envelope()),
-        ("{", Envelope()),
-        ("", Envelope()),
-        ("[" * 2**20, Envelope()),
+        (SEED, EchoedFields({"key": "value"}, "order-4711")),
+        ('{"metadata": {"a": 1}, "job_id": "j", "files": []}', EchoedFields({"a": 1}, "j")),
+        ('\ufeff{"metadata": {"a": 1}, "job_id": "j"}', EchoedFields({"a": 1}, "j")),
+        ('{"x": 1, "x": 2, "job_id": "j"}', EchoedFields(None, "j")),
+        ('{"metadata": [], "job_id": 5}', EchoedFields()),
+        ('{"metadata": {"a": NaN}, "job_id": ""}', EchoedFields()),
+        ('{"metadata": {"a": 1e999}, "job_id": "\\ud800"}', EchoedFields()),
+        (json.dumps({"job_id": "x" * 129, "metadata": {}}), EchoedFields({}, None)),
+        ('{"metadata": ' + '{"a":' * 200 + "1" + "}" * 200 + "}", EchoedFields()),
+        ("[]", EchoedFields()),
+        ("{", EchoedFields()),
+        ("", EchoedFields()),
+        ("[" * 2**20, EchoedFields()),
     ],
 )
-def test_an_answer_repeats_what_can_be_read_of_a_body_and_reading_never_raises(body: str, expected: Envelope) -> None:
+def test_an_answer_repeats_what_can_be_read_of_a_body_and_reading_never_raises(
+    body: str, expected: EchoedFields
+) -> None:
     assert envelope(body) == expected
     assert job_id_of(body) == expected.job_id
 
@@ -193,13 +195,13 @@ def test_the_envelope_of_a_good_request_says_what_the_request_says(job_id: str |
     try:
         request = parse_request(body)
     except Rejected:
-        assert envelope(body) != Envelope(metadata or {}, job_id)
+        assert envelope(body) != EchoedFields(metadata or {}, job_id)
         return
-    assert envelope(body) == Envelope(request.metadata, request.job_id)
+    assert envelope(body) == EchoedFields(request.metadata, request.job_id)
 
 
 SUCCESS = Success(
-    envelope=Envelope({"key": "value"}, "order-4711", "5458d323"),
+    envelope=EchoedFields({"key": "value"}, "order-4711", "5458d323"),
     link=Link("https://d111.cloudfront.net/3f/download.zip"),
     archive=Archive("zip-storage", "3f/download.zip", 150214, 3, '"abc-1"', "00c0ffee"),
     status="succeeded",
@@ -225,7 +227,7 @@ def test_the_answer_to_a_finished_job_is_that_of_the_contract() -> None:
 def test_an_answer_without_metadata_job_or_checksum_says_null() -> None:
     archive = Archive("b", "k", 1, 1, '"e"', None)
     lost = (SourceProblem("p/x", "source_missing", "detail"),)
-    answer = json.loads(success_answer(Success(Envelope(), Link("u"), archive, "partial", lost, (), "n"), PLENTY))
+    answer = json.loads(success_answer(Success(EchoedFields(), Link("u"), archive, "partial", lost, (), "n"), PLENTY))
     assert (answer["metadata"], answer["job_id"], answer["archive"]["crc32"]) == (None, None, None)
     assert answer["status"] == "partial"
     assert answer["missing"] == [{"source": "p/x", "code": "source_missing"}]
@@ -233,7 +235,7 @@ def test_an_answer_without_metadata_job_or_checksum_says_null() -> None:
 
 def test_the_answer_to_a_rejected_job_is_that_of_the_contract() -> None:
     rejected = Rejected("source_missing", "1 of 2 …", [SourceProblem("p/x", "source_missing", "detail")])
-    assert failure_answer(Envelope({"a": 1}, None), rejected, PLENTY) == (
+    assert failure_answer(EchoedFields({"a": 1}, None), rejected, PLENTY) == (
         '{"metadata": {"a": 1}, "job_id": null, "message_id": null, "status": "failed", '
         '"error": {"code": "source_missing", "message": "1 of 2 …", '
         '"sources": [{"source": "p/x", "code": "source_missing"}]}}'
@@ -258,7 +260,7 @@ def test_an_answer_too_large_for_a_message_loses_renames_first_then_sources_and_
     assert answer["metadata"] == {"key": "value"}
 
     rejected = Rejected("source_missing", "all", many.missing)
-    answer = json.loads(failure_answer(Envelope({"a": 1}, None), rejected, 500))
+    answer = json.loads(failure_answer(EchoedFields({"a": 1}, None), rejected, 500))
     assert answer["truncated"] == {"error.sources": 100}
     assert 0 < len(answer["error"]["sources"]) < 100
 
@@ -283,8 +285,8 @@ def test_the_answers_follow_the_published_schemas() -> None:
     success = json.loads(success_answer(SUCCESS, PLENTY))
     assert follows(schemas["success"], success)
     rejected = Rejected("too_large", "x", [SourceProblem("a", "too_large")])
-    assert follows(schemas["failure"], json.loads(failure_answer(Envelope(), rejected, PLENTY)))
-    assert follows(schemas["failure"], json.loads(failure_answer(Envelope({"a": 1}), rejected, 10)))
+    assert follows(schemas["failure"], json.loads(failure_answer(EchoedFields(), rejected, PLENTY)))
+    assert follows(schemas["failure"], json.loads(failure_answer(EchoedFields({"a": 1}), rejected, 10)))
     assert not follows(schemas["success"], {**success, "extra": 1})
     assert schemas["failure"]["properties"]["error"]["properties"]["code"]["enum"] == list(get_args(Code))
 

@@ -24,7 +24,7 @@ RECORD: dict[str, Any] = {"eventSource": "aws:s3", "eventName": "ObjectCreated:P
 ANSWER: dict[str, Any] = {"metadata": None, "job_id": None, "status": "succeeded", "notification_id": "n"}
 
 
-def told(body: object) -> tuple[str, str]:
+def rejection_of(body: object) -> tuple[str, str]:
     with pytest.raises(Rejected) as caught:
         parse_request(body if isinstance(body, str) else json.dumps(body))
     assert len(caught.value.message) < 400
@@ -87,7 +87,7 @@ def told(body: object) -> tuple[str, str]:
     ],
 )
 def test_json_that_is_no_request_is_told_for_what_it_is(body: object, sentence: str) -> None:
-    code, message = told(body)
+    code, message = rejection_of(body)
     assert code == "invalid_request"
     assert sentence in message
 
@@ -118,7 +118,7 @@ TEXT = json.dumps(REQUEST).encode()
     ],
 )
 def test_text_that_is_not_json_is_told_for_what_it_is(body: str, sentence: str) -> None:
-    code, message = told(body)
+    code, message = rejection_of(body)
     assert code == "invalid_json"
     assert f"the body is not JSON: {sentence}" in message
 
@@ -128,6 +128,8 @@ def test_what_has_files_is_a_request_whatever_else_it_has() -> None:
 
 
 def test_only_the_beginning_of_what_is_no_request_is_looked_at() -> None:
-    assert told({**{f"x{number}": 0 for number in range(5_000)}, "payload": REQUEST})[1] == "$.files is required"
-    assert told({"payload": " " * 5_000 + json.dumps(REQUEST)})[1] == "$.files is required"
-    assert "Expecting value" in told("=" * 5_000 + "a=")[1]
+    assert (
+        rejection_of({**{f"x{number}": 0 for number in range(5_000)}, "payload": REQUEST})[1] == "$.files is required"
+    )
+    assert rejection_of({"payload": " " * 5_000 + json.dumps(REQUEST)})[1] == "$.files is required"
+    assert "Expecting value" in rejection_of("=" * 5_000 + "a=")[1]

@@ -8,12 +8,22 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from core.laws_of_paths import broken_by, forbidden
+from core.path_rules import is_forbidden, violations
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 import archiver
-from archiver.core.paths import _FORBIDDEN, _VOWELS, _WHITE, MAX_MARKS, Name, _fewer_marks, name_file, nfc, safe_part
+from archiver.core.paths import (
+    _FORBIDDEN,
+    _TIBETAN_VOWELS,
+    _WHITESPACE,
+    MAX_COMBINING_MARKS,
+    ArchivePath,
+    _drop_excess_marks,
+    nfc,
+    resolve_path,
+    sanitize_component,
+)
 from archiver.errors import Rejected
 
 KEY = "p/q.jpg"
@@ -49,7 +59,7 @@ ANY = st.one_of(NASTY, st.text(max_size=300), st.text(st.characters(), max_size=
 def test_a_plain_destination_becomes_the_path_of_the_contract_and_is_no_rename(
     destination: str | None, path: str
 ) -> None:
-    assert name_file(KEY, destination, None) == Name(path, path)
+    assert resolve_path(KEY, destination, None) == ArchivePath(path, path)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +95,7 @@ def test_a_plain_destination_becomes_the_path_of_the_contract_and_is_no_rename(
 def test_a_repaired_destination_becomes_the_path_of_the_contract_and_tells_what_was_asked(
     destination: str, asked: str, path: str
 ) -> None:
-    assert name_file(KEY, destination, None) == Name(asked, path)
+    assert resolve_path(KEY, destination, None) == ArchivePath(asked, path)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +130,7 @@ def test_a_repaired_destination_becomes_the_path_of_the_contract_and_tells_what_
 def test_a_name_that_leaves_its_folder_or_confuses_an_extractor_is_rejected(text: str) -> None:
     for destination, name in ((text, None), (None, text)):
         with pytest.raises(Rejected) as caught:
-            name_file(KEY, destination, name)
+            resolve_path(KEY, destination, name)
         assert caught.value.code == "name_unsafe"
 
 
@@ -137,7 +147,7 @@ def test_a_name_that_leaves_its_folder_or_confuses_an_extractor_is_rejected(text
     ],
 )
 def test_a_name_is_the_exact_path_with_or_without_extension(name: str, path: str) -> None:
-    assert name_file(KEY, None, name) == Name(name, path)
+    assert resolve_path(KEY, None, name) == ArchivePath(name, path)
 
 
 @pytest.mark.parametrize(
@@ -162,18 +172,18 @@ def test_a_name_is_the_exact_path_with_or_without_extension(name: str, path: str
 )
 def test_a_name_from_a_key_is_its_last_part_and_always_repaired(key: str, path: str) -> None:
     asked = key.rpartition("/")[2]
-    assert name_file(key, None, None) == Name(asked, path)
-    assert name_file(key, "album", None) == Name(f"album/{asked}", f"album/{path}")
+    assert resolve_path(key, None, None) == ArchivePath(asked, path)
+    assert resolve_path(key, "album", None) == ArchivePath(f"album/{asked}", f"album/{path}")
 
 
 @pytest.mark.parametrize("key", ["p/", "/", "p//"])
 def test_a_key_that_ends_in_a_slash_needs_an_explicit_file_name(key: str) -> None:
     for destination, name in ((None, None), ("album", None), ("album/x.png/", None), (None, "x/"), (None, "a\\")):
-        assert name_file(key, destination, name) is None
-    assert name_file(key, "album/x.png", None) == Name("album/x.png", "album/x.png")
-    assert name_file(key, None, "x") == Name("x", "x")
+        assert resolve_path(key, destination, name) is None
+    assert resolve_path(key, "album/x.png", None) == ArchivePath("album/x.png", "album/x.png")
+    assert resolve_path(key, None, "x") == ArchivePath("x", "x")
     with pytest.raises(Rejected, match="name_unsafe"):
-        name_file(key, None, "../x/")
+        resolve_path(key, None, "../x/")
 
 
 def rows_of_marks(text: str) -> int:
@@ -185,11 +195,11 @@ def rows_of_marks(text: str) -> int:
 
 def test_no_row_of_marks_is_longer_than_any_language_needs() -> None:
     """Sorting them is quadratic, in one call that lets no other thread run: half a million take minutes."""
-    assert safe_part("e" + "\u0301" * 31 + ".jpg") == "é" + "\u0301" * 29 + ".jpg"
-    assert safe_part("x" * 40 + "\u0323" * 30) == "x" * 40 + "\u0323" * 30
+    assert sanitize_component("e" + "\u0301" * 31 + ".jpg") == "é" + "\u0301" * 29 + ".jpg"
+    assert sanitize_component("x" * 40 + "\u0323" * 30) == "x" * 40 + "\u0323" * 30
     for marks in ("\u0345\u0300", "\u0300", "\u0344", "\u0f73\u0f71", "\u0f75", "\u0f81\u0f72", "\U0001d165\U0001d16d"):
         made = nfc("a" + marks * 5_000 + "b")
-        assert rows_of_marks(made) <= MAX_MARKS
+        assert rows_of_marks(made) <= MAX_COMBINING_MARKS
         assert made.endswith("b")
         assert nfc(made) == made == unicodedata.normalize("NFC", made)
 
@@ -200,9 +210,9 @@ def test_what_is_no_mark_by_its_class_but_becomes_marks_is_counted_as_one() -> N
         for char in map(chr, range(sys.maxunicode + 1))
         if not unicodedata.combining(char) and unicodedata.combining(unicodedata.normalize("NFD", char)[0])
     }
-    assert letters == set(_VOWELS)
+    assert letters == set(_TIBETAN_VOWELS)
     for letter in letters:
-        assert len(_fewer_marks("a" + letter * 5_000)) == 1 + MAX_MARKS
+        assert len(_drop_excess_marks("a" + letter * 5_000)) == 1 + MAX_COMBINING_MARKS
 
 
 def test_text_is_normalised_in_one_place_only() -> None:
@@ -217,7 +227,7 @@ def test_text_is_normalised_in_one_place_only() -> None:
 
 
 def test_white_space_is_that_of_the_interpreter() -> None:
-    assert {char for char in map(chr, range(sys.maxunicode + 1)) if char.isspace()} == set(_WHITE)
+    assert {char for char in map(chr, range(sys.maxunicode + 1)) if char.isspace()} == set(_WHITESPACE)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +242,7 @@ def test_white_space_is_that_of_the_interpreter() -> None:
     ],
 )
 def test_ends_are_trimmed_of_white_space_and_of_dots_behind(text: str, trimmed: str) -> None:
-    assert safe_part(text) == trimmed
+    assert sanitize_component(text) == trimmed
 
 
 @pytest.mark.parametrize(
@@ -249,14 +259,14 @@ def test_ends_are_trimmed_of_white_space_and_of_dots_behind(text: str, trimmed: 
     ],
 )
 def test_a_long_part_is_cut_between_characters_and_keeps_its_extension(part: str, cut: str) -> None:
-    assert safe_part(part) == cut
-    assert broken_by(cut) == []
+    assert sanitize_component(part) == cut
+    assert violations(cut) == []
 
 
 def test_the_forbidden_characters_are_those_of_unicode_and_some_fillers() -> None:
     """The code's table is explicit, so that paths don't change with the interpreter; here the two meet."""
     listed = {char for char in map(chr, range(sys.maxunicode + 1)) if _FORBIDDEN.match(char)}
-    known = {char for char in map(chr, range(sys.maxunicode + 1)) if forbidden(char)}
+    known = {char for char in map(chr, range(sys.maxunicode + 1)) if is_forbidden(char)}
     assert known <= listed
     fillers = set("\u034f\u115f\u1160\u17b4\u17b5\u3164\uffa0")
     assert {char for char in listed - known if unicodedata.category(char) != "Cn"} == fillers
@@ -266,16 +276,16 @@ def test_the_forbidden_characters_are_those_of_unicode_and_some_fillers() -> Non
 @example("CON" + " " * 300)
 @example("aux." + "é" * 200)
 def test_any_text_becomes_a_lawful_part_and_a_repair_needs_no_second_one(text: str) -> None:
-    part = safe_part(text)
-    assert broken_by(part) == []
+    part = sanitize_component(text)
+    assert violations(part) == []
     assert "/" not in part
-    assert safe_part(part) == part
+    assert sanitize_component(part) == part
 
 
 @given(ANY, st.one_of(st.none(), ANY), st.one_of(st.none(), ANY))
 def test_any_request_gets_a_lawful_path_or_is_rejected(key: str, destination: str | None, name: str | None) -> None:
     try:
-        named = name_file(key, destination, name)
+        named = resolve_path(key, destination, name)
     except Rejected as rejected:
         if rejected.code != "name_unsafe":
             raise
@@ -283,12 +293,12 @@ def test_any_request_gets_a_lawful_path_or_is_rejected(key: str, destination: st
     if named is None:
         assert key.endswith("/") or not key
         return
-    assert broken_by(named.path) == []
-    assert name_file(key, destination, name) == named
-    assert name_file(key, None, named.path) == Name(named.path, named.path)
+    assert violations(named.path) == []
+    assert resolve_path(key, destination, name) == named
+    assert resolve_path(key, None, named.path) == ArchivePath(named.path, named.path)
 
 
 @given(st.text(string.ascii_letters + string.digits + " -_.()[]é日", min_size=1))
 def test_a_harmless_name_is_kept_as_it_is(text: str) -> None:
-    assume(broken_by(text) == [])
-    assert name_file(KEY, None, text) == Name(text, text)
+    assume(violations(text) == [])
+    assert resolve_path(KEY, None, text) == ArchivePath(text, text)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from core.drafts import drafted
+from core.draft_factory import make_draft
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,14 +14,14 @@ from archiver.core.locations import Location
 from archiver.core.messages import Renamed
 from archiver.core.missing_report import parse_missing
 from archiver.core.plan import (
+    ArchiveSummary,
     Member,
     ObjectInfo,
-    Outcome,
-    Pinned,
+    ObjectVersion,
     check_count,
     check_size,
-    outcome_of,
     plan_archive,
+    summarize,
 )
 from archiver.errors import Code, Rejected, SourceProblem
 
@@ -42,18 +42,18 @@ def gone(draft: Draft, *places: int) -> list[ObjectInfo | SourceProblem]:
 
 
 def test_members_are_pinned_and_keep_the_order_of_the_request() -> None:
-    draft = drafted("p/b.jpg", "p/a.jpg")
+    draft = make_draft("p/b.jpg", "p/a.jpg")
     plan = plan_archive(draft, [info(5), info(0)])
     assert plan.members == (
-        Member("b.jpg", 5, WHEN, Pinned(Location("photos", "p/b.jpg"), '"etag-5"', 7)),
-        Member("a.jpg", 0, WHEN, Pinned(Location("photos", "p/a.jpg"), '"etag-0"', 7)),
+        Member("b.jpg", 5, WHEN, ObjectVersion(Location("photos", "p/b.jpg"), '"etag-5"', 7)),
+        Member("a.jpg", 0, WHEN, ObjectVersion(Location("photos", "p/a.jpg"), '"etag-0"', 7)),
     )
-    assert plan.outcome == Outcome("succeeded", 2, (), ())
+    assert plan.outcome == ArchiveSummary("succeeded", 2, (), ())
     assert (plan.deflates, plan.missing_text_length, plan.request_hash) == (False, None, draft.request_hash)
 
 
 def test_missing_objects_reject_the_job_and_all_of_them_are_listed() -> None:
-    draft = drafted("a", "b", "c")
+    draft = make_draft("a", "b", "c")
     denied = SourceProblem("b", "source_denied", "no s3:ListBucket")
     with pytest.raises(Rejected) as caught:
         plan_archive(draft, [info(), denied, SourceProblem("c", GONE)])
@@ -65,7 +65,7 @@ def test_missing_objects_reject_the_job_and_all_of_them_are_listed() -> None:
 
 
 def test_a_long_list_of_missing_objects_is_told_briefly_and_listed_in_full() -> None:
-    draft = drafted(*(f"{number}-{'x' * 900}" for number in range(100)))
+    draft = make_draft(*(f"{number}-{'x' * 900}" for number in range(100)))
     with pytest.raises(Rejected) as caught:
         plan_archive(draft, gone(draft, *range(100)))
     assert caught.value.message.endswith("; and 80 more")
@@ -74,7 +74,7 @@ def test_a_long_list_of_missing_objects_is_told_briefly_and_listed_in_full() -> 
 
 
 def test_missing_objects_are_skipped_where_the_request_says_so_and_told_in_the_last_member() -> None:
-    draft = drafted("a", "b\t", "c", on_missing="skip", compression="deflate")
+    draft = make_draft("a", "b\t", "c", on_missing="skip", compression="deflate")
     plan = plan_archive(draft, [info(1), SourceProblem("b\t", GONE), info(3, WHEN + timedelta(days=1))])
     assert [member.path for member in plan.members] == ["a", "c", "_MISSING.txt"]
     text = plan.members[-1]
@@ -82,11 +82,11 @@ def test_missing_objects_are_skipped_where_the_request_says_so_and_told_in_the_l
     assert (text.size, plan.missing_text_length) == (len(text.content), len(text.content))
     assert text.modified == WHEN + timedelta(days=1)
     assert not text.deflate
-    assert plan.outcome == Outcome("partial", 2, (SourceProblem("b\t", GONE),), ())
+    assert plan.outcome == ArchiveSummary("partial", 2, (SourceProblem("b\t", GONE),), ())
 
 
 def test_a_request_of_which_nothing_is_left_is_rejected_with_the_first_code() -> None:
-    draft = drafted("a", "b", on_missing="skip")
+    draft = make_draft("a", "b", on_missing="skip")
     with pytest.raises(Rejected, match="2 of 2 objects") as caught:
         plan_archive(draft, [SourceProblem("a", "source_archived"), SourceProblem("b", GONE)])
     assert caught.value.code == "source_archived"
@@ -105,16 +105,16 @@ def test_a_request_of_which_nothing_is_left_is_rejected_with_the_first_code() ->
     ],
 )
 def test_the_list_of_the_missing_is_renamed_on_a_clash_with_what_is_there(names: list[str], path: str) -> None:
-    draft = drafted(*({"source": name, "name": name} for name in names), on_missing="skip")
+    draft = make_draft(*({"source": name, "name": name} for name in names), on_missing="skip")
     plan = plan_archive(draft, gone(draft, len(names) - 1))
     assert plan.members[-1].path == path
 
 
 def test_skipped_duplicates_make_an_archive_partial_but_need_no_list_in_it() -> None:
-    draft = drafted("a/x", "b/x", "c", on_duplicate="skip", on_missing="skip")
+    draft = make_draft("a/x", "b/x", "c", on_duplicate="skip", on_missing="skip")
     assert [member.path for member in plan_archive(draft, [info(), info()]).members] == ["x", "c"]
     outcome = plan_archive(draft, [info(), info()]).outcome
-    assert outcome == Outcome("partial", 2, (SourceProblem("b/x", "name_conflict"),), ())
+    assert outcome == ArchiveSummary("partial", 2, (SourceProblem("b/x", "name_conflict"),), ())
     plan = plan_archive(draft, [SourceProblem("a/x", GONE), info()])
     assert plan.members[-1].content == b"a/x\tsource_missing\n"
     assert plan.outcome.missing == (SourceProblem("a/x", GONE), SourceProblem("b/x", "name_conflict"))
@@ -122,14 +122,14 @@ def test_skipped_duplicates_make_an_archive_partial_but_need_no_list_in_it() -> 
 
 
 def test_renames_are_decided_before_anything_is_skipped_and_only_those_in_the_archive_are_told() -> None:
-    draft = drafted("a/x", "b/x", "c/x", on_missing="skip")
+    draft = make_draft("a/x", "b/x", "c/x", on_missing="skip")
     plan = plan_archive(draft, gone(draft, 0, 1))
     assert [member.path for member in plan.members] == ["x (3)", "_MISSING.txt"]
     assert plan.outcome.renamed == (Renamed("c/x", "x", "x (3)"),)
 
 
 def test_a_source_that_came_or_went_between_two_looks_is_missing_everywhere() -> None:
-    draft = drafted("a", {"source": "a", "name": "copy"}, "b", on_missing="skip")
+    draft = make_draft("a", {"source": "a", "name": "copy"}, "b", on_missing="skip")
     plan = plan_archive(draft, [info(), SourceProblem("a", GONE), info()])
     assert [member.path for member in plan.members] == ["b", "_MISSING.txt"]
     assert plan.outcome.missing == (SourceProblem("a", GONE),) * 2
@@ -145,14 +145,14 @@ def test_a_source_that_came_or_went_between_two_looks_is_missing_everywhere() ->
     ],
 )
 def test_times_are_clamped_to_what_a_zip_can_hold(modified: datetime, kept: datetime) -> None:
-    assert plan_archive(drafted("a"), [info(modified=modified)]).members[0].modified == kept
+    assert plan_archive(make_draft("a"), [info(modified=modified)]).members[0].modified == kept
 
 
 @pytest.mark.parametrize(
     ("compression", "flags"), [("store", [False, False]), ("deflate", [True, True]), ("auto", [True, False])]
 )
 def test_compression_is_decided_for_each_member(compression: str, flags: list[bool]) -> None:
-    draft = drafted("a.txt", "b.jpg", compression=compression)
+    draft = make_draft("a.txt", "b.jpg", compression=compression)
     plan = plan_archive(draft, [info(content_type="text/plain"), info(content_type="image/jpeg")])
     assert [member.deflate for member in plan.members] == flags
     assert plan.deflates == any(flags)
@@ -160,7 +160,7 @@ def test_compression_is_decided_for_each_member(compression: str, flags: list[bo
 
 def test_an_answer_that_does_not_belong_to_the_draft_is_a_defect() -> None:
     with pytest.raises(ValueError):
-        plan_archive(drafted("a", "b"), [info()])
+        plan_archive(make_draft("a", "b"), [info()])
 
 
 @given(
@@ -173,14 +173,14 @@ def test_an_answer_that_does_not_belong_to_the_draft_is_a_defect() -> None:
 def test_the_answer_of_a_finished_archive_is_told_again_from_its_list(
     files: list[Any], on_duplicate: str, places: set[int]
 ) -> None:
-    draft = drafted(*files, on_missing="skip", on_duplicate=on_duplicate)
+    draft = make_draft(*files, on_missing="skip", on_duplicate=on_duplicate)
     try:
         plan = plan_archive(draft, gone(draft, *places))
     except Rejected:
         return
     text = plan.members[-1].content if plan.missing_text_length else b""
     assert isinstance(text, bytes)
-    again = outcome_of(draft, parse_missing(text))
+    again = summarize(draft, parse_missing(text))
     told, first = [(each.source, each.code) for each in again.missing], plan.outcome
     assert told == [(each.source, each.code) for each in first.missing]
     assert (again.status, again.files, again.renamed) == (first.status, first.files, first.renamed)
@@ -188,7 +188,7 @@ def test_the_answer_of_a_finished_archive_is_told_again_from_its_list(
 
 
 def test_a_folders_marker_that_is_skipped_is_told_like_what_is_missing() -> None:
-    draft = drafted("album/", "a", "gone", on_missing="skip")
+    draft = make_draft("album/", "a", "gone", on_missing="skip")
     plan = plan_archive(draft, gone(draft, 1))
     assert [(one.source, one.code) for one in plan.outcome.missing] == [("album/", "invalid_request"), ("gone", GONE)]
     text = plan.members[-1].content
@@ -196,12 +196,12 @@ def test_a_folders_marker_that_is_skipped_is_told_like_what_is_missing() -> None
     assert text == b"album/\tinvalid_request\ngone\tsource_missing\n"
     assert (plan.outcome.status, plan.outcome.files) == ("partial", 1)
     told = [SourceProblem(one.source, one.code) for one in plan.outcome.missing]
-    assert outcome_of(draft, parse_missing(text)) == replace(plan.outcome, missing=tuple(told))
+    assert summarize(draft, parse_missing(text)) == replace(plan.outcome, missing=tuple(told))
 
 
 def test_a_request_of_markers_alone_is_rejected_even_where_they_are_skipped() -> None:
     with pytest.raises(Rejected) as caught:
-        plan_archive(drafted("album/", "b/", on_missing="skip"), [])
+        plan_archive(make_draft("album/", "b/", on_missing="skip"), [])
     assert caught.value.code == "invalid_request"
     assert caught.value.message.startswith(
         "2 of 2 objects can't be read: album/: invalid_request names a folder: its key ends in /"
@@ -209,7 +209,7 @@ def test_a_request_of_markers_alone_is_rejected_even_where_they_are_skipped() ->
 
 
 def test_more_files_than_the_setting_allows_are_too_large_and_those_that_are_skipped_count() -> None:
-    draft = drafted("a", "b", "album/", on_missing="skip")
+    draft = make_draft("a", "b", "album/", on_missing="skip")
     check_count(draft, None)
     check_count(draft, 3)
     with pytest.raises(Rejected) as caught:
@@ -222,7 +222,7 @@ def test_more_files_than_the_setting_allows_are_too_large_and_those_that_are_ski
 
 @pytest.mark.parametrize("compression", ["store", "deflate"])
 def test_more_bytes_than_the_setting_allows_are_too_large_however_they_compress(compression: str) -> None:
-    draft = drafted("a", {"source": "a", "name": "b"}, compression=compression)
+    draft = make_draft("a", {"source": "a", "name": "b"}, compression=compression)
     plan = plan_archive(draft, [info(1_000), info(1_000)])
     check_size(plan, None)
     check_size(plan, 2_000)

@@ -6,19 +6,19 @@ from dataclasses import replace
 import pytest
 
 from archiver.core.policy import (
-    Grant,
-    Needs,
+    Statement,
+    WorkerResources,
     bucket_arn,
-    consumer_grants,
-    document,
-    grants,
-    producer_grants,
+    consumer_statements,
+    permission_hint,
+    policy_document,
+    producer_statements,
     queue_arn,
-    to_grant,
+    worker_statements,
 )
 
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:"
-NEEDS = Needs(
+NEEDS = WorkerResources(
     source_queue=f"{QUEUE}in",
     send_to=(f"{QUEUE}out", f"{QUEUE}in-dlq"),
     sources=("photos", "scans/2026/"),
@@ -26,15 +26,18 @@ NEEDS = Needs(
 )
 
 
-def of(sid: str, needs: Needs) -> Grant:
+def of(sid: str, needs: WorkerResources) -> Statement:
     """The one grant called *sid*."""
-    (grant,) = [grant for grant in grants(needs) if grant.sid == sid]
+    (grant,) = [grant for grant in worker_statements(needs) if grant.sid == sid]
     return grant
 
 
 def test_the_rows_of_the_readme_are_the_statements() -> None:
     allowed = {
-        (action, resource) for grant in grants(NEEDS) for action in grant.actions for resource in grant.resources
+        (action, resource)
+        for grant in worker_statements(NEEDS)
+        for action in grant.actions
+        for resource in grant.resources
     }
 
     assert allowed == {
@@ -88,7 +91,7 @@ def test_where_no_source_is_named_every_bucket_is_granted_and_the_reason_says_so
 
 
 def test_a_worker_that_sends_nothing_is_allowed_to_send_nothing() -> None:
-    actions = {action for grant in grants(replace(NEEDS, send_to=())) for action in grant.actions}
+    actions = {action for grant in worker_statements(replace(NEEDS, send_to=())) for action in grant.actions}
 
     assert "sqs:SendMessage" not in actions
 
@@ -102,7 +105,7 @@ def test_a_queue_that_is_named_twice_is_granted_once() -> None:
 def test_keys_and_ecs_are_granted_where_they_are_used_and_not_otherwise() -> None:
     key = "arn:aws:kms:eu-west-1:123456789012:key/one"
     tasks = "arn:aws:ecs:eu-west-1:123456789012:task/zips/*"
-    usual = {grant.sid for grant in grants(NEEDS)}
+    usual = {grant.sid for grant in worker_statements(NEEDS)}
 
     assert usual.isdisjoint({"UseKeys", "ReadEncryptedSources", "ProtectTask", "SeeDeployment"})
     assert of("UseKeys", replace(NEEDS, kms_keys=(key,))).actions == ("kms:Decrypt", "kms:GenerateDataKey")
@@ -122,7 +125,7 @@ def test_buckets_are_named_in_the_partition_of_their_region() -> None:
 
 
 def test_the_document_is_one_that_iam_takes() -> None:
-    made = json.loads(json.dumps(document(grants(NEEDS))))
+    made = json.loads(json.dumps(policy_document(worker_statements(NEEDS))))
 
     assert made["Version"] == "2012-10-17"
     assert [set(statement) for statement in made["Statement"]] == [{"Sid", "Effect", "Action", "Resource"}] * 6
@@ -133,7 +136,7 @@ def test_the_document_is_one_that_iam_takes() -> None:
 
 
 def test_a_remedy_names_the_action_and_the_resource() -> None:
-    sentence = to_grant("s3:ListBucket", bucket_arn("photos"))
+    sentence = permission_hint("s3:ListBucket", bucket_arn("photos"))
 
     assert "s3:ListBucket on arn:aws:s3:::photos " in sentence
     assert bucket_arn("photos", "*") == "arn:aws:s3:::photos/*"
@@ -171,9 +174,9 @@ def test_access_point_is_granted_by_its_own_arn() -> None:
 
 
 def test_who_asks_and_who_hears_are_granted_what_they_do_and_nothing_else() -> None:
-    asks = producer_grants(f"{QUEUE}in", "zips", ["key"], "aws-cn")
-    sends = producer_grants(f"{QUEUE}in")
-    hears = consumer_grants([f"{QUEUE}out", f"{QUEUE}out"], ["key"])
+    asks = producer_statements(f"{QUEUE}in", "zips", ["key"], "aws-cn")
+    sends = producer_statements(f"{QUEUE}in")
+    hears = consumer_statements([f"{QUEUE}out", f"{QUEUE}out"], ["key"])
 
     assert [grant.sid for grant in asks] == ["SendRequests", "LookForArchives", "TellMissingFromDenied", "UseKeys"]
     assert asks[1].resources == ("arn:aws-cn:s3:::zips/*",)

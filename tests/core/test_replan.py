@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
-from core.drafts import drafted
+from core.draft_factory import make_draft
 
 from archiver.core.draft import Draft
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo, Plan, plan_archive
-from archiver.core.replan import PLANS, REFUSALS, Replanning, pinned_at, read_by
+from archiver.core.replan import MAX_PLANS, MAX_REFUSED_READS, ReplanState, version_at, versions_read
 from archiver.errors import Rejected, SourceChanged, SourceProblem, SourceUnavailable
 
 WHEN = datetime(2024, 2, 29, 12, tzinfo=UTC)
@@ -26,14 +26,14 @@ def changed(location: Location = A, *, gone: bool = False) -> SourceChanged:
 
 
 def test_an_object_that_changes_each_time_is_named_where_the_request_is_rejected() -> None:
-    draft = drafted("a", "b", "s3://photos/a")
-    history = Replanning(draft)
-    for version in range(PLANS - 1):
+    draft = make_draft("a", "b", "s3://photos/a")
+    history = ReplanState(draft)
+    for version in range(MAX_PLANS - 1):
         history.changed(changed(), planned(draft, version))
         assert not history.over
 
     with pytest.raises(Rejected) as caught:
-        history.changed(changed(), planned(draft, PLANS))
+        history.changed(changed(), planned(draft, MAX_PLANS))
 
     assert caught.value.code == "source_changed"
     assert caught.value.message == "s3://photos/a changed each time that it was read: S3 answered 412"
@@ -44,20 +44,20 @@ def test_an_object_that_changes_each_time_is_named_where_the_request_is_rejected
 
 
 def test_objects_that_change_in_turn_are_all_named() -> None:
-    draft = drafted("a", "b")
-    history = Replanning(draft)
+    draft = make_draft("a", "b")
+    history = ReplanState(draft)
     for version, location in enumerate([B, A, B]):
         history.changed(changed(location), planned(draft, version))
 
     with pytest.raises(Rejected, match="and 1 other") as caught:
-        history.changed(changed(), planned(draft, PLANS))
+        history.changed(changed(), planned(draft, MAX_PLANS))
 
     assert [problem.source for problem in caught.value.sources] == ["a", "b"]
 
 
 def test_the_same_etag_refused_twice_is_no_change_and_says_what_rewrites_etags() -> None:
-    draft = drafted("a", "b")
-    history = Replanning(draft)
+    draft = make_draft("a", "b")
+    history = ReplanState(draft)
     history.changed(changed(), planned(draft))
 
     with pytest.raises(Rejected) as caught:
@@ -72,16 +72,16 @@ def test_the_same_etag_refused_twice_is_no_change_and_says_what_rewrites_etags()
 
 
 def test_the_same_etag_of_two_objects_is_refused_for_each_by_itself() -> None:
-    draft = drafted("a", "b")
-    history = Replanning(draft)
+    draft = make_draft("a", "b")
+    history = ReplanState(draft)
     history.changed(changed(A), planned(draft))
     history.changed(changed(B), planned(draft))
     assert not history.over
 
 
 def test_an_object_that_head_finds_twice_and_get_does_not_is_missing() -> None:
-    draft = drafted("a", "b")
-    history = Replanning(draft)
+    draft = make_draft("a", "b")
+    history = ReplanState(draft)
     history.changed(changed(gone=True), planned(draft))
     assert history.verdicts == {}
 
@@ -93,20 +93,20 @@ def test_an_object_that_head_finds_twice_and_get_does_not_is_missing() -> None:
 
 def test_a_change_of_what_is_not_planned_counts_all_the_same() -> None:
     """A defect, if it happens; it must not go on for ever."""
-    draft = drafted("a")
-    history = Replanning(draft)
+    draft = make_draft("a")
+    history = ReplanState(draft)
     with pytest.raises(Rejected, match="source_changed"):
-        for _ in range(PLANS):
+        for _ in range(MAX_PLANS):
             history.changed(changed(B), planned(draft))
 
 
 def test_verdicts_are_kept_and_may_come_in_several_rounds_but_not_without_end() -> None:
-    keys = [f"k{number}" for number in range(REFUSALS + 1)]
-    draft = drafted(*keys)
-    history = Replanning(draft)
-    for number in range(REFUSALS - 1):
+    keys = [f"k{number}" for number in range(MAX_REFUSED_READS + 1)]
+    draft = make_draft(*keys)
+    history = ReplanState(draft)
+    for number in range(MAX_REFUSED_READS - 1):
         history.refused({Location("photos", f"k{number}"): SourceUnavailable("source_denied", "403")})
-    assert len(history.verdicts) == REFUSALS - 1
+    assert len(history.verdicts) == MAX_REFUSED_READS - 1
     assert not history.over
 
     with pytest.raises(Rejected, match="one after the other") as caught:
@@ -117,20 +117,20 @@ def test_verdicts_are_kept_and_may_come_in_several_rounds_but_not_without_end() 
 
 
 def test_a_key_that_is_taken_again_and_again_is_over_some_time() -> None:
-    history = Replanning(drafted("a"))
-    for _ in range(PLANS):
+    history = ReplanState(make_draft("a"))
+    for _ in range(MAX_PLANS):
         assert not history.over
-        history.overtaken()
+        history.record_superseded()
     assert history.over
 
 
 def test_what_a_plan_reads_is_each_object_that_has_bytes_once() -> None:
-    draft = drafted("a", "b", "s3://photos/a", on_missing="skip")
+    draft = make_draft("a", "b", "s3://photos/a", on_missing="skip")
     empty = ObjectInfo(0, '"0"', WHEN)
     some = ObjectInfo(5, '"1"', WHEN)
     plan = plan_archive(draft, [some, empty, some])
-    assert [pinned.location for pinned in read_by(plan)] == [A]
-    assert pinned_at(plan, B) is not None
+    assert [pinned.location for pinned in versions_read(plan)] == [A]
+    assert version_at(plan, B) is not None
     with_text = plan_archive(draft, [SourceProblem("a", "source_missing"), some, SourceProblem("x", "source_missing")])
-    assert [pinned.location for pinned in read_by(with_text)] == [B]
-    assert pinned_at(with_text, A) is None
+    assert [pinned.location for pinned in versions_read(with_text)] == [B]
+    assert version_at(with_text, A) is None

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from archiver.core.strict_json import (
     MAX_DEPTH,
-    _no_collections,
+    _gc_pause,
     byte_length,
     dump,
-    dump_within,
-    escape_refused,
-    is_writable,
+    dump_truncated,
+    escape_invalid_characters,
+    is_serializable,
     load,
-    load_leniently,
+    load_lenient,
 )
 from archiver.errors import Rejected
 
@@ -77,8 +77,8 @@ def test_cycles_are_looked_for_again_once_nobody_reads_any_more() -> None:
     assert gc.isenabled()
     with pytest.raises(Rejected):
         load('{"a": 1, "a": 2}')
-    assert (load_leniently("{"), gc.isenabled()) == (None, True)
-    with _no_collections:
+    assert (load_lenient("{"), gc.isenabled()) == (None, True)
+    with _gc_pause:
         assert not gc.isenabled()
         assert load("[]") == []
         assert not gc.isenabled()
@@ -100,17 +100,17 @@ def test_what_is_written_is_read_back_the_same_and_holds_no_character_that_sqs_r
     text = dump(value)
     assert load(text) == value
     assert not SQS_REFUSES.search(text)
-    assert is_writable(value)
+    assert is_serializable(value)
 
 
 def test_only_what_sqs_refuses_is_escaped() -> None:
     assert dump("é\U0001f469\x7f\ufffd\ufffe\uffff\ud800") == '"é\U0001f469\x7f\ufffd\\ufffe\\uffff\\ud800"'
-    assert escape_refused("a\tb\r\n\0\x1f") == "a\tb\r\n\\u0000\\u001f"
+    assert escape_invalid_characters("a\tb\r\n\0\x1f") == "a\tb\r\n\\u0000\\u001f"
 
 
 @pytest.mark.parametrize("value", [float("nan"), [float("inf")], json.loads("[" * 101 + "]" * 101)])
 def test_what_can_not_be_written_as_strict_json_is_known_beforehand(value: object) -> None:
-    assert not is_writable(value)
+    assert not is_serializable(value)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_what_can_not_be_written_as_strict_json_is_known_beforehand(value: objec
     ],
 )
 def test_lenient_reading_takes_what_it_can_and_never_raises(text: str, value: object) -> None:
-    assert load_leniently(text) == value
+    assert load_lenient(text) == value
 
 
 def answer(items: int, metadata: Any = None) -> tuple[dict[str, Any], dict[str, list[Any]]]:
@@ -134,9 +134,9 @@ def answer(items: int, metadata: Any = None) -> tuple[dict[str, Any], dict[str, 
 
 
 def fitted(items: int, metadata: Any, limit: int) -> dict[str, Any]:
-    text = dump_within(*answer(items, metadata), limit)
+    text = dump_truncated(*answer(items, metadata), limit)
     assert byte_length(text) <= limit
-    assert dump_within(*answer(items, metadata), limit) == text
+    assert dump_truncated(*answer(items, metadata), limit) == text
     made = json.loads(text)
     assert isinstance(made, dict)
     return made
@@ -177,12 +177,12 @@ def test_metadata_gives_way_last_and_the_lists_are_cut_anew() -> None:
 
 def test_the_rest_is_written_however_small_the_limit_is() -> None:
     for metadata in (None, {"a": 1}):
-        made = json.loads(dump_within(*answer(3, metadata), 1))
+        made = json.loads(dump_truncated(*answer(3, metadata), 1))
         assert (made["metadata"], made["first"], made["second"], made["kept"]) == (None, [], [], "é")
 
 
 @given(st.integers(0, 20), st.none() | st.dictionaries(st.text(), st.text()), st.integers(0, 600))
 def test_an_answer_that_is_longer_than_its_limit_has_nothing_left_to_cut(items: int, metadata: Any, limit: int) -> None:
-    text = dump_within(*answer(items, metadata), limit)
+    text = dump_truncated(*answer(items, metadata), limit)
     made = json.loads(text)
     assert byte_length(text) <= limit or (made["metadata"], made["first"], made["second"]) == (None, [], [])

@@ -3,12 +3,12 @@
 from itertools import islice
 
 import pytest
-from core.laws_of_paths import broken_by, clashes
+from core.path_rules import conflicts, violations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.core.paths import name_file
-from archiver.core.unique_paths import TakenPaths, find_conflicts
+from archiver.core.paths import resolve_path
+from archiver.core.unique_paths import UniquePaths, find_conflicts
 from archiver.errors import Rejected
 
 PARTS = st.sampled_from(
@@ -17,7 +17,7 @@ PARTS = st.sampled_from(
 
 
 def path_of(asked: str) -> str:
-    name = name_file("", None, asked)
+    name = resolve_path("", None, asked)
     assert name is not None
     return name.path
 
@@ -26,9 +26,9 @@ PATHS = st.lists(st.lists(PARTS, min_size=1, max_size=3).map("/".join).map(path_
 
 
 def resolved(paths: list[str]) -> list[str]:
-    taken, final = TakenPaths(paths), list(paths)
+    taken, final = UniquePaths(paths), list(paths)
     for index in find_conflicts(paths):
-        final[index] = taken.claim(paths[index])
+        final[index] = taken.allocate(paths[index])
     return final
 
 
@@ -60,8 +60,8 @@ def test_the_later_of_equal_paths_and_the_file_where_a_folder_is_needed_are_numb
 @given(PATHS)
 def test_no_clash_is_left_in_any_set_and_every_path_stays_lawful(paths: list[str]) -> None:
     final = resolved(paths)
-    assert clashes(final) == []
-    assert [broken for path in final for broken in broken_by(path)] == []
+    assert conflicts(final) == []
+    assert [broken for path in final for broken in violations(path)] == []
     assert resolved(paths) == final
     assert resolved(final) == final
 
@@ -70,9 +70,9 @@ def test_no_clash_is_left_in_any_set_and_every_path_stays_lawful(paths: list[str
 def test_only_paths_that_clash_are_changed_and_leaving_those_out_is_enough(paths: list[str]) -> None:
     losers = set(find_conflicts(paths))
     kept = [path for index, path in enumerate(paths) if index not in losers]
-    assert clashes(kept) == []
-    assert {paths[index] for index in losers} <= set(clashes(paths))
-    assert bool(losers) == bool(clashes(paths))
+    assert conflicts(kept) == []
+    assert {paths[index] for index in losers} <= set(conflicts(paths))
+    assert bool(losers) == bool(conflicts(paths))
 
 
 @pytest.mark.parametrize("part", ["x" * 255, "x" * 251 + ".jpg", "é" * 127, "日" * 83 + ".tiff"])
@@ -80,7 +80,7 @@ def test_a_number_fits_into_a_part_of_full_length(part: str) -> None:
     first, second = resolved([f"album/{part}"] * 2)
     assert first == f"album/{part}"
     assert " (2)" in second
-    assert broken_by(second) == []
+    assert violations(second) == []
 
 
 def test_a_number_fits_into_a_path_of_full_length() -> None:
@@ -89,7 +89,7 @@ def test_a_number_fits_into_a_path_of_full_length() -> None:
     assert path_of(longest) == longest
     assert len(resolved([longest] * 2)[1].encode()) <= 4096
     with pytest.raises(Rejected):
-        name_file("", None, longest + "x")
+        resolve_path("", None, longest + "x")
 
 
 def test_as_many_equal_names_as_a_message_can_hold_get_their_numbers_in_order() -> None:
@@ -101,7 +101,7 @@ def test_long_names_that_are_equal_once_cut_do_not_try_the_same_numbers_again_an
     """Counted, not timed: with a counter for each uncut name, the k-th pair would try k names."""
     stems = [f"{'x' * 246}{number:05}" for number in range(3_000)]
     paths = [f"{stem}.jpg" for stem in stems for _ in range(2)]
-    taken, tries = TakenPaths(paths), 0
+    taken, tries = UniquePaths(paths), 0
 
     class Counting(set[str]):
         def __contains__(self, key: object) -> bool:
@@ -110,13 +110,13 @@ def test_long_names_that_are_equal_once_cut_do_not_try_the_same_numbers_again_an
             return super().__contains__(key)
 
     taken._taken = Counting(taken._taken)
-    final = [taken.claim(path) for path in islice(paths, 1, None, 2)]
+    final = [taken.allocate(path) for path in islice(paths, 1, None, 2)]
     assert len(set(final)) == 3_000
     assert tries == 6_000
 
 
 def test_a_free_path_is_taken_as_it_is_and_only_once() -> None:
-    taken = TakenPaths(["a.jpg", "_missing.txt/x"])
-    assert taken.claim("b.jpg") == "b.jpg"
-    assert taken.claim("B.jpg") == "B (2).jpg"
-    assert taken.claim("_MISSING.txt") == "_MISSING (2).txt"
+    taken = UniquePaths(["a.jpg", "_missing.txt/x"])
+    assert taken.allocate("b.jpg") == "b.jpg"
+    assert taken.allocate("B.jpg") == "B (2).jpg"
+    assert taken.allocate("_MISSING.txt") == "_MISSING (2).txt"

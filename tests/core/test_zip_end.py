@@ -5,7 +5,7 @@ import zipfile
 
 import pytest
 
-from archiver.core.zip_end import TAIL, End, read_end
+from archiver.core.zip_end import TAIL_LENGTH, EndRecord, read_end_record
 from archiver.core.zip_records import end_records
 
 
@@ -18,11 +18,11 @@ def test_the_end_of_a_zip_that_another_program_wrote_tells_its_count_and_directo
             archive.writestr(zipfile.ZipInfo(str(number)), b"")
         offset = out.tell()
 
-    assert read_end(out.getvalue()[-TAIL:]) == End(members, offset)
+    assert read_end_record(out.getvalue()[-TAIL_LENGTH:]) == EndRecord(members, offset)
 
 
 def test_offsets_beyond_four_gib_are_read_from_the_zip64_record() -> None:
-    assert read_end(end_records(3, 150, 5 << 32)) == End(3, 5 << 32)
+    assert read_end_record(end_records(3, 150, 5 << 32)) == EndRecord(3, 5 << 32)
 
 
 @pytest.mark.parametrize(
@@ -30,11 +30,11 @@ def test_offsets_beyond_four_gib_are_read_from_the_zip64_record() -> None:
     [
         b"",
         b"PK\5\6",
-        bytes(TAIL),
+        bytes(TAIL_LENGTH),
         end_records(1, 50, 100)[:-1],
         end_records(1, 50, 100)[:-2] + b"\1\0",
         b"PK\6\5" + end_records(3, 150, 5 << 32)[4:],
     ],
 )
 def test_bytes_that_are_not_the_end_of_a_zip_are_told_apart(tail: bytes) -> None:
-    assert read_end(tail) is None
+    assert read_end_record(tail) is None

@@ -10,16 +10,16 @@ import pytest
 from archiver.core.layout import Layout
 from archiver.core.plan import Member
 from archiver.core.zip_parser import (
-    MOST_DIRECTORY,
-    MOST_MEMBERS,
+    MAX_DIRECTORY_LENGTH,
+    MAX_MEMBERS,
     Directory,
-    Entries,
+    DirectoryParser,
     Entry,
     UnreadableError,
+    check_local_header,
+    expected_segments,
     find_directory,
-    local,
-    pieces,
-    structure,
+    find_structure_problems,
 )
 
 MODIFIED = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
@@ -37,7 +37,7 @@ def written(*members: tuple[str, bytes], comment: bytes = b"") -> bytes:
 
 def entries(data: bytes, directory: Directory, block: int = 1 << 20) -> list[Entry]:
     """The members of the directory that *data* begins with, fed in blocks."""
-    reader = Entries(directory.shift)
+    reader = DirectoryParser(directory.prefix_length)
     found = [
         entry
         for at in range(0, directory.length, block)
@@ -49,7 +49,7 @@ def entries(data: bytes, directory: Directory, block: int = 1 << 20) -> list[Ent
 
 def read(archive: bytes) -> list[str]:
     directory = find_directory(archive, len(archive))
-    return structure(entries(archive[directory.offset :], directory), directory)
+    return find_structure_problems(entries(archive[directory.offset :], directory), directory)
 
 
 @pytest.mark.parametrize("comment", [b"", b"PK\5\6 in a comment", b"x" * 65_535])
@@ -66,7 +66,7 @@ def test_what_stands_before_the_zip_shifts_all_of_it() -> None:
 
     directory = find_directory(archive, len(archive))
 
-    assert directory.shift == 100
+    assert directory.prefix_length == 100
     assert read(archive) == []
 
 
@@ -158,8 +158,8 @@ def ended(members: int, length: int) -> tuple[bytes, int]:
         (0, 1, "can't hold 0 members"),
         (1, 46 + 3 * 65_535 + 1, "can't hold 1 members"),
         (1 << 63, 1 << 40, "can't hold"),
-        (MOST_MEMBERS + 1, 100 * MOST_MEMBERS, "at most 2,000,000 in 536,870,912 can be judged"),
-        (MOST_MEMBERS, MOST_DIRECTORY + 1, "at most 2,000,000 in 536,870,912 can be judged"),
+        (MAX_MEMBERS + 1, 100 * MAX_MEMBERS, "at most 2,000,000 in 536,870,912 can be judged"),
+        (MAX_MEMBERS, MAX_DIRECTORY_LENGTH + 1, "at most 2,000,000 in 536,870,912 can be judged"),
     ],
 )
 def test_what_the_end_records_claim_is_bounded_before_it_is_read(members: int, length: int, sentence: str) -> None:
@@ -169,12 +169,12 @@ def test_what_the_end_records_claim_is_bounded_before_it_is_read(members: int, l
 
 
 def test_members_are_counted_whatever_was_claimed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archiver.core.zip_parser.MOST_MEMBERS", 1)
+    monkeypatch.setattr("archiver.core.zip_parser.MAX_MEMBERS", 1)
     archive = written(("a", b"1"), ("b", b"2"))
     at = archive.index(b"PK\1\2")
 
     with pytest.raises(UnreadableError, match="more than the 1 members that can be judged"):
-        Entries(0).feed(archive[at : at + 94])
+        DirectoryParser(0).feed(archive[at : at + 94])
 
 
 def test_a_local_header_is_held_against_the_directory() -> None:
@@ -182,10 +182,10 @@ def test_a_local_header_is_held_against_the_directory() -> None:
     directory = find_directory(archive, len(archive))
     (entry,) = entries(archive[directory.offset :], directory)
 
-    assert local(archive[:31], entry).problems == ()
-    assert local(bytes(31), entry).problems == ("no local header stands where the directory says",)
+    assert check_local_header(archive[:31], entry).problems == ()
+    assert check_local_header(bytes(31), entry).problems == ("no local header stands where the directory says",)
     other = archive[:14] + bytes(4) + archive[18:30] + b"b"
-    assert local(other, entry).problems == (
+    assert check_local_header(other, entry).problems == (
         "its local header has another name than the directory",
         "its local header has another CRC-32 than the directory",
     )
@@ -198,12 +198,12 @@ def test_our_own_directory_says_all_that_stands_before_it_and_others_do_not() ->
     end = b"".join(layout.directory(crcs))
     directory = find_directory(end, layout.length)
 
-    told = pieces(entries(end, directory), directory)
+    told = expected_segments(entries(end, directory), directory)
 
     assert told == [(layout.header_bytes(n, crcs[n]), crcs[n], members[n].size) for n in range(3)]
     foreign = written(("a", b"1"))
     theirs = find_directory(foreign, len(foreign))
-    assert pieces(entries(foreign[theirs.offset :], theirs), theirs) is None
+    assert expected_segments(entries(foreign[theirs.offset :], theirs), theirs) is None
 
 
 def test_sizes_and_offsets_beyond_4_gib_are_read_from_the_zip64_fields() -> None:
@@ -214,10 +214,10 @@ def test_sizes_and_offsets_beyond_4_gib_are_read_from_the_zip64_fields() -> None
 
     big, far = entries(end, directory)
 
-    assert (big.size, big.packed, big.offset) == (5 << 30, 5 << 30, 0)
+    assert (big.size, big.compressed_size, big.offset) == (5 << 30, 5 << 30, 0)
     assert (far.size, far.offset) == (7, layout.header_offset(1))
     assert directory.offset == layout.directory_offset
-    assert structure([big, far], directory) == []
+    assert find_structure_problems([big, far], directory) == []
 
 
 def wide_end() -> bytearray:

@@ -49,7 +49,7 @@ EVERYTHING = (
     }
 )
 """Every optional parameter given but those that name what is there already."""
-BESIDE = REQUIRED | {
+WITH_EXISTING_RESOURCES = REQUIRED | {
     "SourceQueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:theirs",
     "DeadLetterQueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:theirs-dead",
     "AnswerQueueArn": f"arn:aws:sqs:{REGION}:{ACCOUNT}:theirs-answers",
@@ -80,7 +80,7 @@ PSEUDO = {
 
 
 @cache
-def parsed(which: str) -> dict[str, Any]:
+def load_template(which: str) -> dict[str, Any]:
     """A template with its functions in their long form."""
     template, problems = decode(str(FILES[which]))
     assert not problems, problems
@@ -88,9 +88,9 @@ def parsed(which: str) -> dict[str, Any]:
 
 
 @cache
-def every(section: str) -> dict[str, Any]:
+def merged_section(section: str) -> dict[str, Any]:
     """One section of both templates."""
-    return {name: told for which in FILES for name, told in parsed(which).get(section, {}).items()}
+    return {name: told for which in FILES for name, told in load_template(which).get(section, {}).items()}
 
 
 class Stack:
@@ -100,7 +100,7 @@ class Stack:
     """
 
     def __init__(self, which: str, given: Mapping[str, str], region: str = REGION) -> None:
-        self.template = parsed(which)
+        self.template = load_template(which)
         self.pseudo = PSEUDO | {"AWS::Region": region}
         self.given = {name: value for name, value in given.items() if name in self.template["Parameters"]}
         self.parameters = {
@@ -227,11 +227,11 @@ class Stack:
         return self.value(self.template["Mappings"][name][first][second])
 
 
-class Whole:
+class BothStacks:
     """Both templates, one after the other: the worker's with what the data's says of itself."""
 
     def __init__(self, given: Mapping[str, str], region: str = REGION) -> None:
-        assert set(given) <= set(every("Parameters")), "a parameter that neither knows"
+        assert set(given) <= set(merged_section("Parameters")), "a parameter that neither knows"
         self.data = Stack("data", given, region)
         pairs = [pair.partition("=") for pair in str(self.data.outputs["ForWorker"]).split()]
         self.worker = Stack("worker", {**given, **{name: value for name, _, value in pairs}}, region)

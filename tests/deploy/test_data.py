@@ -1,14 +1,14 @@
 """What data.yaml says once it is resolved: queues, archives and links."""
 
-from .reading import DAY, each, environment, secrets, statements
-from .template import ACCOUNT, EVERYTHING, KEY, PEM, REGION, REQUIRED, SECRET, SIGNED, Whole, every
+from .stack_values import DAY, each, environment, secrets, statements
+from .template import ACCOUNT, EVERYTHING, KEY, PEM, REGION, REQUIRED, SECRET, SIGNED, BothStacks, merged_section
 
 # ---- queues
 
 
 @each
 def test_every_queue_is_encrypted_and_takes_tls_alone(given: dict[str, str]) -> None:
-    stack = Whole(given)
+    stack = BothStacks(given)
     queues = stack.of_type("AWS::SQS::Queue")
     policies = stack.of_type("AWS::SQS::QueuePolicy").values()
     governed = [url.rpartition("/")[2] for policy in policies for url in policy["Queues"]]
@@ -25,7 +25,7 @@ def test_every_queue_is_encrypted_and_takes_tls_alone(given: dict[str, str]) -> 
 
 
 def test_another_account_may_send_requests_or_receive_answers_where_it_is_named() -> None:
-    stack = Whole(EVERYTHING)
+    stack = BothStacks(EVERYTHING)
     producers = statements(stack.resources["SourceQueuePolicy"]["PolicyDocument"])["Producers"]
     consumers = statements(stack.resources["AnswerQueuesPolicy"]["PolicyDocument"])["Consumers"]
 
@@ -33,13 +33,13 @@ def test_another_account_may_send_requests_or_receive_answers_where_it_is_named(
     assert "sqs:SendMessage" in producers["Action"] and "sqs:ReceiveMessage" not in producers["Action"]
     assert consumers["Principal"] == {"AWS": [EVERYTHING["ConsumerArns"]]}
     assert "sqs:ReceiveMessage" in consumers["Action"] and "sqs:SendMessage" not in consumers["Action"]
-    for policy in Whole(REQUIRED).of_type("AWS::SQS::QueuePolicy").values():
+    for policy in BothStacks(REQUIRED).of_type("AWS::SQS::QueuePolicy").values():
         assert set(statements(policy["PolicyDocument"])) == {"TlsOnly"}
 
 
 def test_every_queue_that_is_received_from_and_kept_has_a_dead_letter_queue_for_it_alone() -> None:
     """A failure answer that its consumer fails at does not circle for days either."""
-    resources = Whole(REQUIRED).data
+    resources = BothStacks(REQUIRED).data
     for name, queue in resources.of_type("AWS::SQS::Queue").items():
         if "RedrivePolicy" in queue:
             target = queue["RedrivePolicy"]["deadLetterTargetArn"].rpartition(":")[2]
@@ -51,7 +51,7 @@ def test_every_queue_that_is_received_from_and_kept_has_a_dead_letter_queue_for_
 
 
 def test_a_rejected_message_is_kept_longer_than_it_could_have_waited_before() -> None:
-    stack = Whole(REQUIRED)
+    stack = BothStacks(REQUIRED)
     for queue in stack.of_type("AWS::SQS::Queue").values():
         if "RedrivePolicy" in queue:
             dead = stack.resources[queue["RedrivePolicy"]["deadLetterTargetArn"].rpartition(":")[2]]
@@ -61,7 +61,7 @@ def test_a_rejected_message_is_kept_longer_than_it_could_have_waited_before() ->
 
 def test_a_stack_that_is_deleted_leaves_what_may_be_wanted_and_one_that_never_was_leaves_nothing() -> None:
     """`Retain` would also hold for what a create that failed has made."""
-    resources = every("Resources")
+    resources = merged_section("Resources")
     kept = {name for name, told in resources.items() if told.get("DeletionPolicy") == "RetainExceptOnCreate"}
 
     assert {told.get("DeletionPolicy") for told in resources.values()} == {None, "Delete", "RetainExceptOnCreate"}
@@ -80,7 +80,7 @@ def test_a_stack_that_is_deleted_leaves_what_may_be_wanted_and_one_that_never_wa
 
 
 def test_the_bucket_is_private_encrypted_and_tidy() -> None:
-    bucket = Whole(REQUIRED | {"ArchiveDays": "7"}).resources["ArchiveBucket"]
+    bucket = BothStacks(REQUIRED | {"ArchiveDays": "7"}).resources["ArchiveBucket"]
     public, rules = bucket["PublicAccessBlockConfiguration"], bucket["LifecycleConfiguration"]["Rules"]
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
 
@@ -98,7 +98,7 @@ def test_the_bucket_is_private_encrypted_and_tidy() -> None:
 
 
 def test_who_downloaded_what_can_be_told_where_there_is_a_bucket_for_it() -> None:
-    stack = Whole(EVERYTHING)
+    stack = BothStacks(EVERYTHING)
 
     assert stack.resources["ArchiveBucket"]["LoggingConfiguration"] == {
         "DestinationBucketName": "access-logs",
@@ -106,11 +106,11 @@ def test_who_downloaded_what_can_be_told_where_there_is_a_bucket_for_it() -> Non
     }
     logging = stack.resources["Distribution"]["DistributionConfig"]["Logging"]
     assert logging == {"Bucket": "access-logs.s3.amazonaws.com", "Prefix": "cloudfront/"}
-    assert "LoggingConfiguration" not in Whole(REQUIRED).resources["ArchiveBucket"]
+    assert "LoggingConfiguration" not in BothStacks(REQUIRED).resources["ArchiveBucket"]
 
 
 def test_keys_of_ones_own_encrypt_what_they_are_given_for() -> None:
-    stack = Whole(EVERYTHING)
+    stack = BothStacks(EVERYTHING)
     (encryption,) = stack.resources["ArchiveBucket"]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
 
     assert encryption["ServerSideEncryptionByDefault"] == {
@@ -123,7 +123,7 @@ def test_keys_of_ones_own_encrypt_what_they_are_given_for() -> None:
 
 
 def test_without_cloudfront_there_is_nothing_of_it() -> None:
-    stack = Whole(REQUIRED | {"CloudFront": "no"})
+    stack = BothStacks(REQUIRED | {"CloudFront": "no"})
 
     assert [kind for kind in stack.types.values() if "CloudFront" in kind] == []
     assert set(statements(stack.resources["ArchiveBucketPolicy"]["PolicyDocument"])) == {"TlsOnly"}
@@ -135,18 +135,18 @@ def test_without_cloudfront_there_is_nothing_of_it() -> None:
 
 def test_the_name_of_the_access_control_fits_whatever_the_stack_is_called() -> None:
     """CloudFront takes 64 characters, a stack's name may have 128."""
-    assert len(Whole(REQUIRED).resources["OriginAccessControl"]["OriginAccessControlConfig"]["Name"]) == 36
+    assert len(BothStacks(REQUIRED).resources["OriginAccessControl"]["OriginAccessControlConfig"]["Name"]) == 36
 
 
 def test_an_archive_outlives_its_link_by_default() -> None:
-    defaults = {name: told.get("Default") for name, told in every("Parameters").items()}
+    defaults = {name: told.get("Default") for name, told in merged_section("Parameters").items()}
 
     assert int(defaults["ArchiveDays"]) * DAY >= int(defaults["LinkExpiresIn"])
 
 
 @each
 def test_the_bucket_is_read_by_its_own_distribution_and_over_tls_alone(given: dict[str, str]) -> None:
-    policy = Whole(given).resources["ArchiveBucketPolicy"]
+    policy = BothStacks(given).resources["ArchiveBucketPolicy"]
     had = statements(policy["PolicyDocument"])
 
     assert set(had) == {"TlsOnly", "CloudFrontReads"}
@@ -162,7 +162,7 @@ def test_the_bucket_is_read_by_its_own_distribution_and_over_tls_alone(given: di
 
 @each
 def test_cloudfront_serves_the_bucket_over_https_by_its_own_signature(given: dict[str, str]) -> None:
-    stack = Whole(given)
+    stack = BothStacks(given)
     config = stack.resources["Distribution"]["DistributionConfig"]
     (origin,) = config["Origins"]
     control = stack.resources["OriginAccessControl"]["OriginAccessControlConfig"]
@@ -177,7 +177,7 @@ def test_cloudfront_serves_the_bucket_over_https_by_its_own_signature(given: dic
 
 def test_links_lead_to_the_distribution_or_to_its_other_name() -> None:
     named = REQUIRED | {key: EVERYTHING[key] for key in ("DomainName", "CertificateArn")}
-    config = Whole(named).resources["Distribution"]["DistributionConfig"]
+    config = BothStacks(named).resources["Distribution"]["DistributionConfig"]
 
     assert environment(REQUIRED)["ARCHIVE_BASE_URL"] == "https://Distribution.DomainName"
     assert environment(named)["ARCHIVE_BASE_URL"] == "https://files.example.com"
@@ -190,7 +190,7 @@ def test_links_lead_to_the_distribution_or_to_its_other_name() -> None:
 
 def signing(given: dict[str, str]) -> tuple[str | None, list[str] | None, list[str]]:
     """What links are signed for, which groups CloudFront asks a signature of, and the keys of the group."""
-    stack = Whole(given)
+    stack = BothStacks(given)
     groups = stack.resources["Distribution"]["DistributionConfig"]["DefaultCacheBehavior"].get("TrustedKeyGroups")
     keys = stack.resources.get("SigningKeyGroup", {}).get("KeyGroupConfig", {}).get("Items", [])
     return environment(given).get("CLOUDFRONT_KEY_ID"), groups, keys

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cfnlint.helpers import REGIONS
 
-from .template import FILES, every
+from .template import FILES, merged_section
 
 ELSEWHERE = ("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")  # China, GovCloud, and partitions that few can see
 COMMERCIAL = [region for region in REGIONS if not region.startswith(ELSEWHERE)]
@@ -50,7 +50,7 @@ def test_what_checkov_is_not_to_say_has_a_reason() -> None:
     """`make scan` runs it, in an environment of its own."""
     skipped = [
         one
-        for told in every("Resources").values()
+        for told in merged_section("Resources").values()
         for one in told.get("Metadata", {}).get("checkov", {}).get("skip", [])
     ]
 

@@ -4,15 +4,27 @@ import re
 
 import pytest
 
-from .reading import each, secrets, statements
-from .template import BESIDE, EVERYTHING, FILES, PEM, REQUIRED, SECRET, SIGNED, Stack, Whole, every, parsed
+from .stack_values import each, secrets, statements
+from .template import (
+    EVERYTHING,
+    FILES,
+    PEM,
+    REQUIRED,
+    SECRET,
+    SIGNED,
+    WITH_EXISTING_RESOURCES,
+    BothStacks,
+    Stack,
+    load_template,
+    merged_section,
+)
 
 # ---- parameters
 
 
 @each
 def test_sensible_parameters_break_no_rule(given: dict[str, str]) -> None:
-    assert Whole(given).broken_rules() == []
+    assert BothStacks(given).broken_rules() == []
 
 
 WRONG_DATA = [
@@ -35,23 +47,24 @@ WRONG_WORKER = [
     [("data", *case) for case in WRONG_DATA] + [("worker", *case) for case in WRONG_WORKER],
 )
 def test_parameters_that_do_not_fit_together_stop_the_deployment(which: str, wrong: dict[str, str], named: str) -> None:
-    (sentence,) = Stack(which, BESIDE | wrong).broken_rules()
+    (sentence,) = Stack(which, WITH_EXISTING_RESOURCES | wrong).broken_rules()
 
     assert named in sentence
 
 
 def test_only_what_nobody_can_guess_has_to_be_given() -> None:
     required = {
-        which: {name for name, told in parsed(which)["Parameters"].items() if "Default" not in told} for which in FILES
+        which: {name for name, told in load_template(which)["Parameters"].items() if "Default" not in told}
+        for which in FILES
     }
 
-    assert required == {"data": set(), "worker": set(BESIDE)}
+    assert required == {"data": set(), "worker": set(WITH_EXISTING_RESOURCES)}
 
 
 @pytest.mark.parametrize("which", FILES)
 def test_every_parameter_is_described_and_stands_in_one_group(which: str) -> None:
-    parameters = parsed(which)["Parameters"]
-    groups = parsed(which)["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    parameters = load_template(which)["Parameters"]
+    groups = load_template(which)["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     grouped = [name for group in groups for name in group["Parameters"]]
 
     assert grouped == list(parameters), "in the order of the groups"
@@ -59,7 +72,7 @@ def test_every_parameter_is_described_and_stands_in_one_group(which: str) -> Non
 
 
 def test_every_default_is_allowed() -> None:
-    for name, told in every("Parameters").items():
+    for name, told in merged_section("Parameters").items():
         default = str(told.get("Default", ""))
         if "AllowedPattern" in told and "Default" in told:
             assert re.fullmatch(told["AllowedPattern"], default), name
@@ -72,7 +85,7 @@ def test_every_default_is_allowed() -> None:
 @each
 def test_every_value_of_these_tests_is_one_that_cloudformation_would_take(given: dict[str, str]) -> None:
     for name, value in given.items():
-        told = every("Parameters")[name]
+        told = merged_section("Parameters")[name]
         parts = value.split(",") if told["Type"] == "CommaDelimitedList" else [value]
         assert all(re.fullmatch(told.get("AllowedPattern", ".*"), part, re.DOTALL) for part in parts), name
 
@@ -100,7 +113,7 @@ def test_every_value_of_these_tests_is_one_that_cloudformation_would_take(given:
     ],
 )
 def test_a_parameter_that_can_not_be_meant_is_refused(name: str, value: str) -> None:
-    told = every("Parameters")[name]
+    told = merged_section("Parameters")[name]
 
     assert not re.fullmatch(told["AllowedPattern"], value)
     assert told["ConstraintDescription"]
@@ -123,12 +136,12 @@ def test_a_template_can_be_passed_as_it_is(which: str) -> None:
     ],
 )
 def test_a_parameter_that_can_be_meant_is_taken(name: str, value: str) -> None:
-    assert re.fullmatch(every("Parameters")[name]["AllowedPattern"], value)
+    assert re.fullmatch(merged_section("Parameters")[name]["AllowedPattern"], value)
 
 
 def test_blanks_between_buckets_are_no_part_of_their_names() -> None:
     """CloudFormation trims the members of a list."""
-    (policy,) = Whole(REQUIRED | {"SourceBuckets": "photos, scans"}).resources["TaskRole"]["Policies"]
+    (policy,) = BothStacks(REQUIRED | {"SourceBuckets": "photos, scans"}).resources["TaskRole"]["Policies"]
 
     read = statements(policy["PolicyDocument"])["ReadObjects"]["Resource"]
     assert read[:2] == ["arn:aws:s3:::photos/*", "arn:aws:s3:::scans/*"]
@@ -136,7 +149,7 @@ def test_blanks_between_buckets_are_no_part_of_their_names() -> None:
 
 def test_a_secret_with_several_values_is_read_by_its_own_arn() -> None:
     given = REQUIRED | SIGNED | {"SigningPrivateKeySecretArn": f"{SECRET}:key::"}
-    (policy,) = Whole(given).resources["ExecutionRole"]["Policies"]
+    (policy,) = BothStacks(given).resources["ExecutionRole"]["Policies"]
 
     assert secrets(given)["CLOUDFRONT_PRIVATE_KEY"] == f"{SECRET}:key::"
     assert SECRET in statements(policy["PolicyDocument"])["ReadSecrets"]["Resource"]
@@ -152,4 +165,4 @@ def test_arns_name_their_partition_but_where_lists_are_joined() -> None:
 
 
 def test_log_lines_can_be_kept_for_as_long_as_cloudwatch_keeps_any() -> None:
-    assert max(every("Parameters")["LogDays"]["AllowedValues"]) == 3653
+    assert max(merged_section("Parameters")["LogDays"]["AllowedValues"]) == 3653

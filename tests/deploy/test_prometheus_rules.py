@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
-from telemetry.numbers import DONE, LOST, REJECTED, STANDING
+from telemetry.samples import DONE, LOST, REJECTED, STANDING
 
 from archiver.errors import Code
 from archiver.telemetry.prometheus import Prometheus

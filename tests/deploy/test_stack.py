@@ -14,7 +14,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from .template import ACCOUNT, EVERYTHING, REGION, REQUIRED, STACK, Stack, Whole, parsed
+from .template import ACCOUNT, EVERYTHING, REGION, REQUIRED, STACK, BothStacks, Stack, load_template
 
 DEPLOYED = {
     "AWS::SQS::Queue",
@@ -64,7 +64,9 @@ class Deployed:
         return self.resolved
 
     def _deployable(self, which: str) -> dict[str, Any]:
-        template = {key: value for key, value in parsed(which).items() if key not in ("Outputs", "Rules", "Metadata")}
+        template = {
+            key: value for key, value in load_template(which).items() if key not in ("Outputs", "Rules", "Metadata")
+        }
         kept = {name: told for name, told in template["Resources"].items() if told["Type"] in DEPLOYED}
         gone = set(template["Resources"]) - set(kept)
         resources = {name: self._without(gone, told) for name, told in kept.items()}
@@ -166,7 +168,7 @@ def test_the_service_runs_the_image_on_the_queues_and_the_bucket_that_were_made(
 
 def test_cloudwatch_takes_every_alarm(plain: Deployed) -> None:
     cloudwatch = plain.client("cloudwatch")
-    alarms = Whole(EVERYTHING).of_type("AWS::CloudWatch::Alarm")
+    alarms = BothStacks(EVERYTHING).of_type("AWS::CloudWatch::Alarm")
     for name, told in alarms.items():
         numbers = {key: float(told[key]) for key in ("Threshold",)}
         cloudwatch.put_metric_alarm(AlarmName=name, **(told | numbers))

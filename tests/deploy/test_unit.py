@@ -23,12 +23,12 @@ def analyze(*arguments: str | Path) -> tuple[int, str]:
     return ran.returncode, ran.stdout + ran.stderr
 
 
-def told(name: str) -> list[str]:
+def setting_values(name: str) -> list[str]:
     """Every value of one setting of the unit."""
     return re.findall(rf"^{name}=(.*)$", FILE.read_text(), re.MULTILINE)
 
 
-def standing(tmp_path: Path, text: str) -> Path:
+def installed_unit(tmp_path: Path, text: str) -> Path:
     """The unit with a program that is there."""
     unit = tmp_path / "archiver.service"
     unit.write_text(text.replace("/opt/archiver/bin/archiver", shutil.which("true") or ""))
@@ -36,12 +36,12 @@ def standing(tmp_path: Path, text: str) -> Path:
 
 
 def test_systemd_reads_all_of_it(tmp_path: Path) -> None:
-    assert analyze("verify", "--man=no", standing(tmp_path, FILE.read_text())) == (0, "")
+    assert analyze("verify", "--man=no", installed_unit(tmp_path, FILE.read_text())) == (0, "")
 
 
 def test_systemd_would_say_what_it_does_not_know(tmp_path: Path) -> None:
     _, words = analyze(
-        "verify", "--man=no", standing(tmp_path, FILE.read_text().replace("ProtectHome", "ProtectHouse"))
+        "verify", "--man=no", installed_unit(tmp_path, FILE.read_text().replace("ProtectHome", "ProtectHouse"))
     )
 
     assert "ProtectHouse" in words
@@ -56,12 +56,12 @@ def test_the_worker_is_given_no_more_than_it_needs() -> None:
 def test_it_stops_later_than_the_worker_and_is_not_started_again_with_settings_that_can_not_work() -> None:
     grace = Settings.model_fields["grace_seconds"].default
 
-    assert float(told("TimeoutStopSec")[0]) >= grace + 15
-    assert told("RestartPreventExitStatus") == ["2"]
-    assert told("Restart") == ["on-failure"]
+    assert float(setting_values("TimeoutStopSec")[0]) >= grace + 15
+    assert setting_values("RestartPreventExitStatus") == ["2"]
+    assert setting_values("Restart") == ["on-failure"]
 
 
 def test_it_has_the_memory_that_a_worker_with_the_defaults_takes() -> None:
     budget = Settings.model_fields["memory_budget_mib"].default
 
-    assert int(told("MemoryHigh")[0].removesuffix("M")) >= 2 * (145 + budget)
+    assert int(setting_values("MemoryHigh")[0].removesuffix("M")) >= 2 * (145 + budget)

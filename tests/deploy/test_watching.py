@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from telemetry.numbers import DONE, LOST, REJECTED, STANDING
+from telemetry.samples import DONE, LOST, REJECTED, STANDING
 from telemetry.test_emf import metrics
 
-from archiver.telemetry.emf import job_line, standing_lines
+from archiver.telemetry.emf import job_line, process_lines
 
-from .template import BESIDE, EVERYTHING, REQUIRED, STACK, Stack, Whole, every
+from .template import EVERYTHING, REQUIRED, STACK, WITH_EXISTING_RESOURCES, BothStacks, Stack, merged_section
 
 QUEUE = frozenset({"QueueName"})
 SERVICE = frozenset({"ClusterName", "ServiceName"})
@@ -35,7 +35,7 @@ Looked = tuple[str, str, dict[str, str]]
 def emitted() -> set[tuple[str, str, frozenset[str]]]:
     """Every metric that a worker has, by the names of its dimensions."""
     lines = [job_line(STACK, job, 1) for job in (DONE, REJECTED, LOST)]
-    lines += standing_lines(STACK, STANDING, STANDING.resumes, 1)
+    lines += process_lines(STACK, STANDING, STANDING.resumes, 1)
     return {("Archiver", name, frozenset(key for key, _ in told)) for line in lines for name, told in metrics(line)}
 
 
@@ -51,13 +51,13 @@ def stated(node: Any) -> Iterator[Looked]:
             yield from stated(one)
 
 
-def dashboard(stack: Stack | Whole) -> dict[str, Any]:
+def dashboard(stack: Stack | BothStacks) -> dict[str, Any]:
     (made,) = stack.of_type("AWS::CloudWatch::Dashboard").values()
     told: dict[str, Any] = json.loads(made["DashboardBody"])
     return told
 
 
-def shown(stack: Stack | Whole) -> Iterator[Looked]:
+def shown(stack: Stack | BothStacks) -> Iterator[Looked]:
     """Every metric of the dashboard, with CloudWatch's abbreviations (`.`: as above, `...`: all as above) undone."""
     for widget in dashboard(stack)["widgets"]:
         above: list[str] = []
@@ -73,7 +73,7 @@ def shown(stack: Stack | Whole) -> Iterator[Looked]:
 
 @pytest.mark.parametrize("given", [REQUIRED, EVERYTHING], ids=["required", "everything"])
 def test_only_metrics_that_are_there_are_looked_at(given: Mapping[str, str]) -> None:
-    stack = Whole(given)
+    stack = BothStacks(given)
     looked = [*stated(stack.resources), *shown(stack)]
     there = emitted() | NOT_OURS
 
@@ -83,7 +83,7 @@ def test_only_metrics_that_are_there_are_looked_at(given: Mapping[str, str]) -> 
 
 
 def test_metrics_carry_the_name_that_alarms_look_for() -> None:
-    (container,) = Whole(REQUIRED).resources["TaskDefinition"]["ContainerDefinitions"]
+    (container,) = BothStacks(REQUIRED).resources["TaskDefinition"]["ContainerDefinitions"]
 
     assert {"Name": "SERVICE_NAME", "Value": STACK} in container["Environment"]
     assert {"Name": "METRICS", "Value": "emf"} in container["Environment"]
@@ -115,7 +115,7 @@ def worth(metrics: list[dict[str, Any]], values: Mapping[str, float]) -> float:
 
 
 def backlog(**values: float) -> float:
-    policy = Whole(REQUIRED).resources["BacklogScaling"]["TargetTrackingScalingPolicyConfiguration"]
+    policy = BothStacks(REQUIRED).resources["BacklogScaling"]["TargetTrackingScalingPolicyConfiguration"]
     return worth(policy["CustomizedMetricSpecification"]["Metrics"], values)
 
 
@@ -131,21 +131,21 @@ def test_a_number_of_tasks_that_is_late_or_0_makes_no_backlog_of_its_own() -> No
 
 
 def test_the_target_is_by_default_a_busy_task_with_nothing_waiting() -> None:
-    stack = Whole(REQUIRED)
+    stack = BothStacks(REQUIRED)
     policy = stack.resources["BacklogScaling"]["TargetTrackingScalingPolicyConfiguration"]
 
     assert policy["TargetValue"] == stack.parameters["BacklogPerTask"] == stack.parameters["MaxConcurrentJobs"]
-    assert int(every("Parameters")["MinTasks"]["MinValue"]) == 1, "nothing is divided by no tasks"
+    assert int(merged_section("Parameters")["MinTasks"]["MinValue"]) == 1, "nothing is divided by no tasks"
 
 
 def test_more_tasks_can_be_there_ahead_of_a_burst_that_is_known() -> None:
-    target = Whole(EVERYTHING).resources["ScalableTarget"]
+    target = BothStacks(EVERYTHING).resources["ScalableTarget"]
     begun, ended = target["ScheduledActions"]
 
     assert (begun["Schedule"], begun["Timezone"]) == ("cron(50 8 * * ? *)", "Europe/Berlin")
     assert begun["ScalableTargetAction"] == {"MinCapacity": "8", "MaxCapacity": target["MaxCapacity"]}
     assert ended["ScalableTargetAction"] == {"MinCapacity": target["MinCapacity"], "MaxCapacity": target["MaxCapacity"]}
-    assert "ScheduledActions" not in Whole(REQUIRED).resources["ScalableTarget"]
+    assert "ScheduledActions" not in BothStacks(REQUIRED).resources["ScalableTarget"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_more_tasks_can_be_there_ahead_of_a_burst_that_is_known() -> None:
     ],
 )
 def test_messages_that_wait_while_nothing_ends_are_an_alarm(values: dict[str, float], alarm: bool) -> None:
-    told = Whole(REQUIRED).resources["NoCompletionsAlarm"]
+    told = BothStacks(REQUIRED).resources["NoCompletionsAlarm"]
 
     assert (worth(told["Metrics"], values) >= told["Threshold"]) is alarm
     assert told["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
@@ -166,7 +166,7 @@ def test_messages_that_wait_while_nothing_ends_are_an_alarm(values: dict[str, fl
 
 def test_the_alarm_of_no_completions_needs_no_worker_that_tells() -> None:
     """An image that does not start tells no metrics, and a metric that was never told can't be filled in."""
-    metrics = Whole(REQUIRED).resources["NoCompletionsAlarm"]["Metrics"]
+    metrics = BothStacks(REQUIRED).resources["NoCompletionsAlarm"]["Metrics"]
 
     assert {one["MetricStat"]["Metric"]["Namespace"] for one in metrics if "MetricStat" in one} == {"AWS/SQS"}
 
@@ -180,7 +180,7 @@ def test_the_alarm_of_no_completions_needs_no_worker_that_tells() -> None:
     ],
 )
 def test_a_long_job_is_no_message_that_waits(values: dict[str, float], alarm: bool) -> None:
-    told = Whole(REQUIRED).resources["OldestMessageAlarm"]
+    told = BothStacks(REQUIRED).resources["OldestMessageAlarm"]
 
     assert (worth(told["Metrics"], values) > float(told["Threshold"])) is alarm
     assert told["ComparisonOperator"] == "GreaterThanThreshold"
@@ -195,14 +195,14 @@ def test_a_long_job_is_no_message_that_waits(values: dict[str, float], alarm: bo
     ],
 )
 def test_a_few_rejected_requests_wake_nobody_and_many_at_once_do(values: dict[str, float], alarm: bool) -> None:
-    told = Whole(REQUIRED).resources["RejectionsAlarm"]
+    told = BothStacks(REQUIRED).resources["RejectionsAlarm"]
 
     assert (worth(told["Metrics"], values) >= told["Threshold"]) is alarm
 
 
 @pytest.mark.parametrize(("running", "alarm"), [(3.0, True), (4.0, False), (5.0, False), (math.nan, True)])
 def test_tasks_that_do_not_come_up_are_an_alarm(running: float, alarm: bool) -> None:
-    told = Whole(REQUIRED).resources["TasksMissingAlarm"]
+    told = BothStacks(REQUIRED).resources["TasksMissingAlarm"]
 
     assert (worth(told["Metrics"], {"running": running, "desired": 4.0}) >= told["Threshold"]) is alarm
 
@@ -225,7 +225,7 @@ TICKETS = {"DeadLetterAlarm", "AnswerDeadLetterAlarm", "AnswerAgeAlarm", "Failur
 
 
 def alarms(given: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    return Whole(given).of_type("AWS::CloudWatch::Alarm")
+    return BothStacks(given).of_type("AWS::CloudWatch::Alarm")
 
 
 def test_there_is_an_alarm_for_each_thing_that_nobody_would_see() -> None:
@@ -255,18 +255,18 @@ def test_an_alarm_goes_to_its_topic_where_there_is_one_and_says_what_to_do() -> 
 
 
 def test_errors_of_cloudfront_are_an_alarm_in_the_only_region_that_has_its_metrics() -> None:
-    there = Whole(REQUIRED, region="us-east-1")
+    there = BothStacks(REQUIRED, region="us-east-1")
 
     assert there.resources["DownloadErrorsAlarm"]["Dimensions"][0] == {
         "Name": "DistributionId",
         "Value": "Distribution",
     }
-    assert "DownloadErrorsAlarm" not in Whole(REQUIRED).resources
-    assert "DownloadErrorsAlarm" not in Whole(REQUIRED | {"CloudFront": "no"}, region="us-east-1").resources
+    assert "DownloadErrorsAlarm" not in BothStacks(REQUIRED).resources
+    assert "DownloadErrorsAlarm" not in BothStacks(REQUIRED | {"CloudFront": "no"}, region="us-east-1").resources
 
 
 def test_the_worker_alone_watches_what_it_has() -> None:
-    stack = Stack("worker", BESIDE)
+    stack = Stack("worker", WITH_EXISTING_RESOURCES)
 
     assert set(stack.of_type("AWS::CloudWatch::Alarm")) == (WAKES | TICKETS) - {
         "AnswerDeadLetterAlarm",
@@ -276,7 +276,7 @@ def test_the_worker_alone_watches_what_it_has() -> None:
     assert {one[2]["QueueName"] for one in shown(stack) if one[0] == "AWS/SQS"} == {"theirs"}
 
 
-def listed(stack: Stack | Whole) -> list[str]:
+def listed(stack: Stack | BothStacks) -> list[str]:
     """The alarms that the dashboard shows."""
     (arns,) = (one["properties"]["alarms"] for one in dashboard(stack)["widgets"] if one["type"] == "alarm")
     return sorted(arn.rpartition(":")[2] for arn in arns)
@@ -284,7 +284,7 @@ def listed(stack: Stack | Whole) -> list[str]:
 
 @pytest.mark.parametrize("region", ["eu-west-1", "us-east-1"])
 def test_the_dashboard_shows_every_alarm_and_the_log(region: str) -> None:
-    stack = Whole(REQUIRED, region=region)
+    stack = BothStacks(REQUIRED, region=region)
     widgets = dashboard(stack)["widgets"]
     (log,) = (one["properties"]["query"] for one in widgets if one["type"] == "log")
 

@@ -5,11 +5,11 @@ import re
 import pytest
 from pydantic import SecretStr
 
-from archiver.core.policy import Needs, document, grants
+from archiver.core.policy import WorkerResources, policy_document, worker_statements
 from archiver.settings import Environment, Settings, load_settings
 
-from .reading import container, each, environment, names_of, secrets, statements
-from .template import ACCOUNT, DEPLOY, REGION, REQUIRED, Whole, every
+from .stack_values import container, each, environment, names_of, secrets, statements
+from .template import ACCOUNT, DEPLOY, REGION, REQUIRED, BothStacks, merged_section
 
 WORKER_MEMORY = 145  # MiB beside the budget; docs/operating.md
 FARGATE_MEMORY = {"256": range(512, 2049), "1024": range(2048, 8193), "2048": range(4096, 16385)}
@@ -20,9 +20,9 @@ FARGATE_MEMORY = {"256": range(512, 2049), "1024": range(2048, 8193), "2048": ra
 
 @each
 def test_the_task_role_is_the_least_privilege_of_a_worker_with_these_settings(given: dict[str, str]) -> None:
-    stack, env = Whole(given), environment(given)
+    stack, env = BothStacks(given), environment(given)
     queues = ("SQS_DESTINATION_QUEUE", "SQS_FAILURE_QUEUE", "PROGRESS_QUEUE")
-    needs = Needs(
+    needs = WorkerResources(
         source_queue=env["SQS_SOURCE_QUEUE"],
         send_to=(*(env[name] for name in queues if name in env), stack.worker.parameters["DeadLetterQueueArn"]),
         sources=env["S3_ALLOWED_SOURCES"].split(","),
@@ -34,7 +34,7 @@ def test_the_task_role_is_the_least_privilege_of_a_worker_with_these_settings(gi
     )
 
     (policy,) = stack.resources["TaskRole"]["Policies"]
-    had, wanted = statements(policy["PolicyDocument"]), statements(document(grants(needs)))
+    had, wanted = statements(policy["PolicyDocument"]), statements(policy_document(worker_statements(needs)))
     assert set(policy["PolicyDocument"]) == {"Version", "Statement"}
     assert "ManagedPolicyArns" not in stack.resources["TaskRole"]
     assert had.keys() == wanted.keys()
@@ -47,7 +47,7 @@ def test_the_task_role_is_the_least_privilege_of_a_worker_with_these_settings(gi
 
 @each
 def test_what_starts_a_task_may_read_its_secrets_and_no_others(given: dict[str, str]) -> None:
-    stack = Whole(given)
+    stack = BothStacks(given)
     (policy,) = stack.resources["ExecutionRole"]["Policies"]
     had = statements(policy["PolicyDocument"])
 
@@ -63,7 +63,7 @@ def test_what_starts_a_task_may_read_its_secrets_and_no_others(given: dict[str, 
 
 @each
 def test_both_roles_are_for_tasks_of_this_account_and_region_alone(given: dict[str, str]) -> None:
-    for role in Whole(given).of_type("AWS::IAM::Role").values():
+    for role in BothStacks(given).of_type("AWS::IAM::Role").values():
         (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
         assert statement["Principal"] == {"Service": "ecs-tasks.amazonaws.com"}
         assert statement["Condition"] == {
@@ -109,7 +109,7 @@ def test_secrets_come_from_secrets_manager_and_never_in_plain_text(given: dict[s
 
 
 def test_the_secret_of_the_keys_is_drawn_by_aws() -> None:
-    secret = Whole(REQUIRED).resources["ArchiveKeySecret"]
+    secret = BothStacks(REQUIRED).resources["ArchiveKeySecret"]
 
     assert int(secret["GenerateSecretString"]["PasswordLength"]) >= 32
     assert "SecretString" not in secret
@@ -148,35 +148,35 @@ def test_a_log_that_is_not_taken_holds_up_no_job() -> None:
     assert log["Options"]["awslogs-group"] == "LogGroup"
 
 
-@pytest.mark.parametrize("size", every("Mappings")["TaskSizes"])
+@pytest.mark.parametrize("size", merged_section("Mappings")["TaskSizes"])
 def test_a_task_of_every_size_has_the_memory_that_its_worker_takes(size: str) -> None:
     given = REQUIRED | {"TaskSize": size}
-    task = Whole(given).resources["TaskDefinition"]
+    task = BothStacks(given).resources["TaskDefinition"]
 
     assert WORKER_MEMORY + int(environment(given)["MEMORY_BUDGET_MIB"]) <= 0.8 * int(task["Memory"])
     assert int(task["Memory"]) in FARGATE_MEMORY[task["Cpu"]]
 
 
 def test_every_size_can_be_chosen() -> None:
-    assert every("Parameters")["TaskSize"]["AllowedValues"] == list(every("Mappings")["TaskSizes"])
+    assert merged_section("Parameters")["TaskSize"]["AllowedValues"] == list(merged_section("Mappings")["TaskSizes"])
 
 
 # ---- the service
 
 
 def test_a_deployment_that_fails_is_rolled_back() -> None:
-    deployment = Whole(REQUIRED).resources["Service"]["DeploymentConfiguration"]
+    deployment = BothStacks(REQUIRED).resources["Service"]["DeploymentConfiguration"]
 
     assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
     assert deployment["MinimumHealthyPercent"] == 100
 
 
 def test_an_update_leaves_the_number_of_tasks_to_the_scaling_policy() -> None:
-    assert "DesiredCount" not in Whole(REQUIRED).resources["Service"]
+    assert "DesiredCount" not in BothStacks(REQUIRED).resources["Service"]
 
 
 def test_the_first_task_is_not_on_spot_and_the_others_are() -> None:
-    stack = Whole(REQUIRED)
+    stack = BothStacks(REQUIRED)
     first, others = stack.resources["Service"]["CapacityProviderStrategy"]
 
     assert (first["CapacityProvider"], int(first["Base"]), int(first["Weight"])) == ("FARGATE", 1, 0)
@@ -185,7 +185,7 @@ def test_the_first_task_is_not_on_spot_and_the_others_are() -> None:
 
 
 def test_nobody_can_connect_to_a_task_and_a_task_connects_by_tls_alone() -> None:
-    group = Whole(REQUIRED).resources["SecurityGroup"]
+    group = BothStacks(REQUIRED).resources["SecurityGroup"]
 
     assert "SecurityGroupIngress" not in group
     assert {(rule["IpProtocol"], rule["FromPort"], rule["ToPort"]) for rule in group["SecurityGroupEgress"]} == {

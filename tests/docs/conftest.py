@@ -14,7 +14,7 @@ import pytest
 
 from .blocks import ROOT
 
-PATIENCE = 120.0
+START_TIMEOUT = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def _wait_for(port: int, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=5):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from .blocks import PAGES, ROOT, Block, blocks
-from .conftest import PATIENCE
+from .conftest import START_TIMEOUT
 
 SHELL = ("bash", "console")
 PAGES_WITH_COMMANDS = [
@@ -52,7 +52,7 @@ def _run(block: Block, port: str, environ: dict[str, str], place: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=START_TIMEOUT,
         check=False,
     )
     assert ended.returncode == 0, f"{block}\n{script}\n{ended.stdout}\n{ended.stderr}"

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from deploy.template import FILES, parsed
+from deploy.template import FILES, load_template
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 BEGIN, END = "<!-- parameters -->", "<!-- end of the parameters -->"
@@ -12,7 +12,7 @@ BEGIN, END = "<!-- parameters -->", "<!-- end of the parameters -->"
 def table() -> list[str]:
     """A row for each parameter, in the order of the templates' groups."""
     lines = ["| parameter | of | default | what it is |", "| --- | --- | --- | --- |"]
-    of = {which: parsed(which)["Parameters"] for which in FILES}
+    of = {which: load_template(which)["Parameters"] for which in FILES}
     for name in dict.fromkeys(name for which in FILES for name in of[which]):
         which = [which for which in FILES if name in of[which]]
         told = of[which[-1]][name]
@@ -33,7 +33,7 @@ def test_the_table_holds_every_parameter_with_its_default() -> None:
 
 def test_the_commands_name_parameters_that_are_there() -> None:
     """In the commands that deploy a stack."""
-    known = {name for which in FILES for name in parsed(which)["Parameters"]}
+    known = {name for which in FILES for name in load_template(which)["Parameters"]}
     blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
     given = [
         name

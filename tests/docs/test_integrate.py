@@ -16,10 +16,10 @@ from typing import Any
 
 import boto3
 import pytest
-from faults.worker import until
+from faults.worker_process import wait_until
 
 from archiver.core.locations import archive_digest, archive_key
-from archiver.core.policy import consumer_grants, producer_grants
+from archiver.core.policy import consumer_statements, producer_statements
 
 from .blocks import ROOT, blocks
 
@@ -109,7 +109,7 @@ def test_a_row_follows_its_job_to_the_link_and_to_the_failure(aws: dict[str, str
         running([python, "consumer.py", "output-queue"], aws, place),
         running([python, "consumer.py", "progress-queue"], aws, place),
     ):
-        until(lambda: all(row(place, job)[2] for job in ("good", "half", "none")), "three ends")
+        wait_until(lambda: all(row(place, job)[2] for job in ("good", "half", "none")), "three ends")
 
     assert (row(place, "good")[0], row(place, "half")[0]) == ("succeeded", "partial")
     assert row(place, "none")[2] == "source_missing"
@@ -129,7 +129,7 @@ def test_an_answer_that_comes_twice_is_acted_on_once(aws: dict[str, str], place:
         for body in (answer, answer, late, failed, failed, late):
             sqs.send_message(QueueUrl=url, MessageBody=json.dumps(body))
         with running([sys.executable, "consumer.py", "told"], aws, place) as log:
-            until(lambda: left(sqs, url) == 0, "an empty queue")
+            wait_until(lambda: left(sqs, url) == 0, "an empty queue")
 
     assert sorted(log.read_text().splitlines()) == ["twice: failed: internal", "twice: succeeded: u"]
     assert row(place, "twice")[0] in ("failed", "succeeded")
@@ -180,15 +180,15 @@ def test_the_policies_allow_what_the_programs_call_and_nothing_else(aws: dict[st
             run(command, told, place)
         else:
             with running(command, told, place):
-                until(lambda: seen.exists() and until_gone in seen.read_text(), until_gone)
+                wait_until(lambda: seen.exists() and until_gone in seen.read_text(), until_gone)
         return {line.replace("HeadObject", "GetObject") for line in seen.read_text().split()}
 
     asks = called("producer.py", "spied", "source.jpg") | called("made.py", QUEUE_ARN, "spied")
     hears = called("consumer.py", "output-queue", until_gone="DeleteMessage")
 
     listing = {"s3:ListBucket"}  # it turns HEAD's 403 into 404
-    assert asks | listing == {a for grant in producer_grants(QUEUE_ARN, "zips") for a in grant.actions}
-    assert hears == {a for grant in consumer_grants([QUEUE_ARN]) for a in grant.actions}
+    assert asks | listing == {a for grant in producer_statements(QUEUE_ARN, "zips") for a in grant.actions}
+    assert hears == {a for grant in consumer_statements([QUEUE_ARN]) for a in grant.actions}
 
 
 @pytest.mark.parametrize("secret", [None, "s3cret"])
@@ -203,7 +203,7 @@ def test_s3_tells_whether_an_archive_is_there(aws: dict[str, str], place: Path) 
     python, made = sys.executable, [sys.executable, "made.py", QUEUE_ARN, "asked"]
     before = run(made, aws, place)
     run([python, "producer.py", "asked", "source.jpg"], aws, place)
-    until(lambda: "not there" not in run(made, aws, place), "the archive")
+    wait_until(lambda: "not there" not in run(made, aws, place), "the archive")
 
     assert before.endswith("download.zip not there\n")
     assert run(made, aws, place).endswith(" succeeded\n")
@@ -233,7 +233,7 @@ def test_the_programs_for_node_ask_and_hear(aws: dict[str, str], place: Path, sd
     with running(["node", "consumer.mjs", "output-queue"], told, place) as log:
         for job, key in (("node", "source.jpg"), ("node-lost", "no-such.jpg")):
             assert len(run(["node", "producer.mjs", job, key], told, place).strip()) == 36
-        until(lambda: all(f"{job}: " in log.read_text() for job in ("node", "node-lost")), "two ends")
+        wait_until(lambda: all(f"{job}: " in log.read_text() for job in ("node", "node-lost")), "two ends")
 
     lines = dict(line.split(": ", 1) for line in log.read_text().splitlines() if line.startswith("node"))
     assert lines["node"].startswith("succeeded: http://localhost:")

@@ -7,19 +7,26 @@ from typing import Any
 
 import pytest
 import structlog
-from aws.refusing import client_error, refusing
-from emulator import Aws
-from fakes.objects import MemoryReader, MemoryS3
+from aws.failing_clients import client_error, make_failing_clients
+from emulator import EmulatedAws
+from fakes.objects import FakeReader, FakeS3
 from structlog.testing import capture_logs
 
 from archiver.aws.clients import Clients
-from archiver.aws.error_mapping import CredentialsFault
+from archiver.aws.error_mapping import CredentialsError
 from archiver.aws.sqs import SqsNotifier
 from archiver.core.locations import Location
-from archiver.doors.start import Means, open_source, opened, probes, reached, until_stopped
-from archiver.errors import ConfigurationFault, Interrupted, SourceUnavailable
+from archiver.doors.start import (
+    Means,
+    check_reachable,
+    open_source,
+    open_with_credentials,
+    probe_locations,
+    run_until_stopped,
+)
+from archiver.errors import ConfigurationError, SourceUnavailable, TransferInterrupted
 from archiver.settings import Settings, SettingsError, load_settings
-from archiver.worker.heartbeat import Pulse
+from archiver.worker.heartbeat import Heartbeat
 
 
 def settings(source: str = "jobs", **more: str) -> Settings:
@@ -59,7 +66,7 @@ def outlets(clients: Clients, **named: str | None) -> dict[str, SqsNotifier | No
     return {name: SqsNotifier(clients.sqs_control, queue) if queue else None for name, queue in named.items()}
 
 
-def redriving(aws: Aws) -> tuple[str, str]:
+def redriving(aws: EmulatedAws) -> tuple[str, str]:
     """A source queue and its dead-letter queue."""
     dead = aws.queue()
     return aws.queue({"RedrivePolicy": f'{{"deadLetterTargetArn":"{aws.arn(dead)}","maxReceiveCount":"3"}}'}), dead
@@ -69,53 +76,53 @@ def redriving(aws: Aws) -> tuple[str, str]:
 @pytest.mark.parametrize("spelling", ["name", "URL", "ARN"])
 @pytest.mark.parametrize("told", ["the source queue", "the source queue's dead-letter queue"])
 async def test_queue_that_is_sent_to_is_neither_source_nor_dead_letter_queue_in_any_spelling(
-    variable: str, spelling: str, told: str, aws: Aws, clients: Clients
+    variable: str, spelling: str, told: str, aws: EmulatedAws, clients: Clients
 ) -> None:
     queues = redriving(aws)
     url = queues[told.endswith("dead-letter queue")]
     given = {"name": url.rpartition("/")[2], "URL": url, "ARN": aws.arn(url)}[spelling]
     means = Means(clients, outlets(clients, **{variable: given}), Reader(SourceUnavailable("source_missing", "")))
     with pytest.raises(SettingsError) as caught:
-        await open_source(settings(queues[0]), means, Pulse(), asyncio.Event())
+        await open_source(settings(queues[0]), means, Heartbeat(), asyncio.Event())
     assert any(problem.startswith(f"{variable}: {told}: ") for problem in caught.value.problems)
 
 
-async def test_queue_whose_arn_may_not_be_asked_for_is_known_by_its_url(aws: Aws, clients: Clients) -> None:
+async def test_queue_whose_arn_may_not_be_asked_for_is_known_by_its_url(aws: EmulatedAws, clients: Clients) -> None:
     source = aws.queue()
-    denied = refusing(client_error("AccessDenied", 403), get_queue_url={"QueueUrl": source})
+    denied = make_failing_clients(client_error("AccessDenied", 403), get_queue_url={"QueueUrl": source})
     queues: dict[str, SqsNotifier | None] = {"SQS_FAILURE_QUEUE": SqsNotifier(denied.sqs_control, "jobs")}
     means = Means(clients, queues, Reader(SourceUnavailable("source_missing", "")))
     with pytest.raises(SettingsError, match="SQS_FAILURE_QUEUE: the source queue"):
-        await open_source(settings(source), means, Pulse(), asyncio.Event())
+        await open_source(settings(source), means, Heartbeat(), asyncio.Event())
 
 
-async def test_redrive_policy_that_names_the_queue_itself_stops_the_start(aws: Aws, clients: Clients) -> None:
+async def test_redrive_policy_that_names_the_queue_itself_stops_the_start(aws: EmulatedAws, clients: Clients) -> None:
     source = aws.queue()
     itself = f'{{"deadLetterTargetArn":"{aws.arn(source)}","maxReceiveCount":"3"}}'
     aws.sqs.set_queue_attributes(QueueUrl=source, Attributes={"RedrivePolicy": itself})
     means = Means(clients, {"SQS_FAILURE_QUEUE": None}, Reader(SourceUnavailable("source_missing", "")))
     with pytest.raises(SettingsError, match="RedrivePolicy names the queue itself"):
-        await open_source(settings(source), means, Pulse(), asyncio.Event())
+        await open_source(settings(source), means, Heartbeat(), asyncio.Event())
 
 
-async def test_queues_of_their_own_are_fine(aws: Aws, clients: Clients) -> None:
+async def test_queues_of_their_own_are_fine(aws: EmulatedAws, clients: Clients) -> None:
     source, _ = redriving(aws)
     queues = outlets(clients, SQS_DESTINATION_QUEUE=aws.queue(), SQS_FAILURE_QUEUE=aws.queue())
     means = Means(clients, queues, Reader(SourceUnavailable("source_missing", "")))
     given = settings(source, S3_DESTINATION_BUCKET=aws.bucket())
-    assert await open_source(given, means, Pulse(), asyncio.Event()) is not None
+    assert await open_source(given, means, Heartbeat(), asyncio.Event()) is not None
 
 
 @pytest.mark.parametrize(
-    "error", [Interrupted("no connection to archives: gaierror"), ConfigurationFault("the proxy p:1 refuses")]
+    "error", [TransferInterrupted("no connection to archives: gaierror"), ConfigurationError("the proxy p:1 refuses")]
 )
 async def test_store_that_our_own_client_does_not_reach_is_warned_of_before_any_message(
-    error: Exception, aws: Aws, clients: Clients
+    error: Exception, aws: EmulatedAws, clients: Clients
 ) -> None:
     reader = Reader(error)
     given = settings(aws.queue(), S3_DESTINATION_BUCKET=aws.bucket(), S3_SOURCE_BUCKET=aws.bucket())
     async with logged() as lines:
-        assert await open_source(given, Means(clients, {}, reader), Pulse(), asyncio.Event()) is not None
+        assert await open_source(given, Means(clients, {}, reader), Heartbeat(), asyncio.Event()) is not None
     warned = {line["setting"]: line["reason"] for line in lines if line["event"] == "start.unchecked"}
     assert warned.keys() == {"S3_DESTINATION_BUCKET", "S3_SOURCE_BUCKET"}
     assert all(str(error) in reason for reason in warned.values())
@@ -123,32 +130,32 @@ async def test_store_that_our_own_client_does_not_reach_is_warned_of_before_any_
 
 @pytest.mark.parametrize("code", ["source_missing", "source_denied"])
 async def test_any_answer_of_the_store_about_the_probe_is_fine(code: Any) -> None:
-    await reached(Reader(SourceUnavailable(code, "")), Location("archives", "x"))
+    await check_reachable(Reader(SourceUnavailable(code, "")), Location("archives", "x"))
 
 
 async def test_probe_is_what_a_request_might_name() -> None:
     given = settings(S3_SOURCE_BUCKET="photos", S3_ALLOWED_SOURCES="photos/team/")
-    assert [(name, str(place)) for name, place in probes(given)] == [
+    assert [(name, str(place)) for name, place in probe_locations(given)] == [
         ("S3_DESTINATION_BUCKET", "s3://archives/.archiver-check"),
         ("S3_SOURCE_BUCKET", "s3://photos/team/.archiver-check"),
     ]
 
 
-async def test_checks_that_hang_are_given_up_together_and_named(aws: Aws, clients: Clients) -> None:
+async def test_checks_that_hang_are_given_up_together_and_named(aws: EmulatedAws, clients: Clients) -> None:
     given = settings(aws.queue(), S3_DESTINATION_BUCKET=aws.bucket(), S3_SOURCE_BUCKET=aws.bucket())
     async with logged() as lines:
         assert (
-            await open_source(given, Means(clients, {}, Reader(None), longest=0.2), Pulse(), asyncio.Event())
+            await open_source(given, Means(clients, {}, Reader(None), longest=0.2), Heartbeat(), asyncio.Event())
             is not None
         )
     late = [line["setting"] for line in lines if line["event"] == "start.unchecked" and "no answer" in line["reason"]]
     assert set(late) >= {"S3_DESTINATION_BUCKET", "S3_SOURCE_BUCKET"}
 
 
-async def test_signal_to_stop_is_heard_while_checks_hang(aws: Aws, clients: Clients) -> None:
+async def test_signal_to_stop_is_heard_while_checks_hang(aws: EmulatedAws, clients: Clients) -> None:
     stop, reader = asyncio.Event(), Reader(None)
     means = Means(clients, {}, reader)
-    opening = asyncio.create_task(open_source(settings(aws.queue()), means, Pulse(), stop))
+    opening = asyncio.create_task(open_source(settings(aws.queue()), means, Heartbeat(), stop))
     while not reader.asked:
         await asyncio.sleep(0.01)
     stop.set()
@@ -156,7 +163,7 @@ async def test_signal_to_stop_is_heard_while_checks_hang(aws: Aws, clients: Clie
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_signal_to_stop_is_heard_while_the_source_queue_hangs(aws: Aws) -> None:
+async def test_signal_to_stop_is_heard_while_the_source_queue_hangs(aws: EmulatedAws) -> None:
     stop, begun = asyncio.Event(), asyncio.Event()
 
     class Hanging:
@@ -170,46 +177,46 @@ async def test_signal_to_stop_is_heard_while_the_source_queue_hangs(aws: Aws) ->
             return call
 
     one: Any = Hanging()
-    means = Means(Clients(one, one, one, one, one, one, one), {}, MemoryReader(MemoryS3()))
-    opening = asyncio.create_task(open_source(settings(), means, Pulse(), stop))
+    means = Means(Clients(one, one, one, one, one, one, one), {}, FakeReader(FakeS3()))
+    opening = asyncio.create_task(open_source(settings(), means, Heartbeat(), stop))
     await begun.wait()
     stop.set()
     assert await opening is None
 
 
 async def test_provider_of_credentials_that_comes_late_is_waited_for() -> None:
-    faults = [CredentialsFault("credentials can't be had: container-role"), None]
+    faults = [CredentialsError("credentials can't be had: container-role"), None]
 
-    async def open_them() -> str:
+    async def connect() -> str:
         fault = faults.pop(0)
         if fault is not None:
             raise fault
         return "clients"
 
     async with logged() as lines:
-        assert await opened(open_them, Pulse(), asyncio.Event(), lambda _: 0.0) == "clients"
+        assert await open_with_credentials(connect, Heartbeat(), asyncio.Event(), lambda _: 0.0) == "clients"
     assert [(line["event"], line["reason"]) for line in lines] == [
         ("worker.paused", "credentials can't be had: container-role")
     ]
 
 
 async def test_wait_for_credentials_ends_with_the_signal_to_stop() -> None:
-    stop, pulse = asyncio.Event(), Pulse()
+    stop, heartbeat = asyncio.Event(), Heartbeat()
 
-    async def open_them() -> str:
+    async def connect() -> str:
         asyncio.get_running_loop().call_later(0.01, stop.set)
-        raise CredentialsFault("credentials can't be had")
+        raise CredentialsError("credentials can't be had")
 
-    assert await opened(open_them, pulse, stop) is None
-    assert pulse.failing
+    assert await open_with_credentials(connect, heartbeat, stop) is None
+    assert heartbeat.failing
 
 
 async def test_settings_of_no_use_are_not_waited_for() -> None:
-    async def open_them() -> str:
-        raise ConfigurationFault("AWS_REGION: no")
+    async def connect() -> str:
+        raise ConfigurationError("AWS_REGION: no")
 
     with pytest.raises(SettingsError, match="AWS_REGION: no"):
-        await opened(open_them, Pulse(), asyncio.Event())
+        await open_with_credentials(connect, Heartbeat(), asyncio.Event())
 
 
 async def test_work_that_is_done_at_the_moment_of_the_signal_is_kept() -> None:
@@ -219,4 +226,4 @@ async def test_work_that_is_done_at_the_moment_of_the_signal_is_kept() -> None:
         stop.set()
         return "done"
 
-    assert await until_stopped(work(), stop) == "done"
+    assert await run_until_stopped(work(), stop) == "done"

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from .scene import Scene
-from .servers import LOCALSTACK, ROOT, exported, installed, localstack, seaweedfs
+from .servers import LOCALSTACK, ROOT, exported_environment, installed_program, localstack, seaweedfs
+from .worker_env import WorkerEnv
 
 
 @pytest.fixture(scope="session")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """LocalStack with the queues and buckets of the local workflow; the environment of `.envrc.dist` for it."""
     with localstack(tmp_path_factory.mktemp("localstack")) as endpoint:
-        environ = exported(endpoint)
-        path = f"{installed(LOCALSTACK, 'aws').parent}:{os.environ['PATH']}"
+        environ = exported_environment(endpoint)
+        path = f"{installed_program(LOCALSTACK, 'aws').parent}:{os.environ['PATH']}"
         for _ in range(2):  # a restart of the container runs it again
             subprocess.run(
                 [ROOT / "localstack/init-aws.sh"],
@@ -34,6 +34,6 @@ def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def scene(local: dict[str, str]) -> Iterator[Scene]:
-    with Scene(local) as scene:
-        yield scene
+def worker_env(local: dict[str, str]) -> Iterator[WorkerEnv]:
+    with WorkerEnv(local) as worker_env:
+        yield worker_env

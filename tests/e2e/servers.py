@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from certificates import ours
+from certificates import shared_trust
 
 ROOT = Path(__file__).parents[2]
 LOCALSTACK = ROOT / ".venv/localstack"
 SEAWEEDFS = ROOT / ".venv/seaweedfs"
-PATIENCE = 60.0
+START_TIMEOUT = 60.0
 
 
-def installed(environment: Path, program: str) -> Path:
+def installed_program(environment: Path, program: str) -> Path:
     """The *program* of *environment*; the test fails in CI where it is not there, and is skipped elsewhere."""
     path = environment / "bin" / program
     if not path.exists():
@@ -44,13 +44,13 @@ def free_port() -> int:
             return port
 
 
-def trusting() -> ssl.SSLContext:
+def trusted_ca_file() -> ssl.SSLContext:
     """What a plain client checks certificates with."""
-    return ssl.create_default_context(cafile=ours().bundle)
+    return ssl.create_default_context(cafile=shared_trust().bundle)
 
 
 @contextmanager
-def running(command: Sequence[str], env: Mapping[str, str], folder: Path, url: str) -> Iterator[None]:
+def running_server(command: Sequence[str], env: Mapping[str, str], folder: Path, url: str) -> Iterator[None]:
     """Run a server until the block is left; it is up when *url* answers anything. Its log is shown where it is not."""
     log = folder / "server.log"
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
@@ -71,10 +71,10 @@ def running(command: Sequence[str], env: Mapping[str, str], folder: Path, url: s
 
 
 def _wait_for(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=5, context=trusting()):
+            with urllib.request.urlopen(url, timeout=5, context=trusted_ca_file()):
                 return
         except urllib.error.HTTPError:  # an answer all the same
             return
@@ -86,7 +86,7 @@ def _wait_for(process: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
 @contextmanager
 def localstack(folder: Path) -> Iterator[str]:
     """LocalStack without Docker; its endpoint."""
-    python, port = installed(LOCALSTACK, "python"), free_port()
+    python, port = installed_program(LOCALSTACK, "python"), free_port()
     env = {
         # The default server would listen on every address, whatever it is told.
         "GATEWAY_SERVER": "hypercorn",
@@ -96,38 +96,38 @@ def localstack(folder: Path) -> Iterator[str]:
         "DNS_ADDRESS": "0",
         "SKIP_SSL_CERT_DOWNLOAD": "1",
         # It writes what is in the file to two others beside it.
-        "CUSTOM_SSL_CERT_PATH": str(shutil.copy(ours().file, folder)),
+        "CUSTOM_SSL_CERT_PATH": str(shutil.copy(shared_trust().file, folder)),
         "USE_SSL": "1",  # of the URLs of queues
         "DISABLE_EVENTS": "1",
         "SERVICES": "s3,sqs,sts",
     }
     command = [str(python), "-m", "localstack.runtime.main"]
-    with running(command, env, folder, f"https://127.0.0.1:{port}/_localstack/health"):
+    with running_server(command, env, folder, f"https://127.0.0.1:{port}/_localstack/health"):
         yield f"https://localhost:{port}"
 
 
 @contextmanager
 def seaweedfs(folder: Path) -> Iterator[str]:
     """SeaweedFS's S3, with the key `test` and the secret `test`; its endpoint."""
-    weed, port = installed(SEAWEEDFS, "weed"), free_port()
+    weed, port = installed_program(SEAWEEDFS, "weed"), free_port()
     data = folder / "data"
     data.mkdir()
     env = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     ports = {name: free_port() for name in ("master", "volume", "filer", "admin")}
     command = [
         *(str(weed), "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={port}"),
-        *(f"-s3.cert.file={ours().file}", f"-s3.key.file={ours().file}"),
+        *(f"-s3.cert.file={shared_trust().file}", f"-s3.key.file={shared_trust().file}"),
         *(f"-{name}.port={number}" for name, number in ports.items()),
         "-admin.ui=false",
         "-webdav=false",
     ]
-    with running(command, env, folder, f"https://127.0.0.1:{port}/"):
+    with running_server(command, env, folder, f"https://127.0.0.1:{port}/"):
         yield f"https://127.0.0.1:{port}"
 
 
-def exported(endpoint: str) -> dict[str, str]:
+def exported_environment(endpoint: str) -> dict[str, str]:
     """What `.envrc.dist` exports, for *endpoint* in place of its own, and what makes its certificate trusted."""
     text = (ROOT / ".envrc.dist").read_text()
     told = dict(re.findall(r"^export (\w+)=(\S+)$", text, re.MULTILINE))
     there = {name: value.replace("http://localhost:4566", endpoint) for name, value in told.items()}
-    return {**there, "AWS_CA_BUNDLE": ours().bundle}
+    return {**there, "AWS_CA_BUNDLE": shared_trust().bundle}

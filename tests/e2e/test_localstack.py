@@ -11,15 +11,15 @@ from random import Random
 
 import pytest
 from botocore.exceptions import ClientError
-from faults.worker import until
+from faults.worker_process import wait_until
 
-from archiver.aws.clients import Clients, Limits, open_clients
+from archiver.aws.clients import ClientLimits, Clients, open_clients
 from archiver.aws.s3 import S3Store
 from archiver.errors import ArchiverError
 from archiver.ports import Target
 
-from .scene import MIB, Scene, client
-from .servers import ROOT, trusting
+from .servers import ROOT, trusted_ca_file
+from .worker_env import MIB, WorkerEnv, make_client
 
 
 def noise(size: int, seed: int = 0) -> bytes:
@@ -31,17 +31,19 @@ def test_the_walk_through_of_the_readme(local: dict[str, str], tmp_path: Path) -
     readme = (ROOT / "README.md").read_text()
     start = readme.index("aws sqs send-message")
     send = readme[start : readme.index("```", start)].replace("http://localhost:4566", local["AWS_ENDPOINT_URL"])
-    with Scene({**local}) as scene:
-        scene.environ |= {name: value for name, value in local.items() if name.startswith(("SQS_", "S3_"))}
-        subprocess.run(["bash", "-c", send], env=scene.environ | {"PATH": _path()}, check=True, capture_output=True)
-        worker = scene.worker(ARCHIVE_BASE_URL=local["ARCHIVE_BASE_URL"])
+    with WorkerEnv({**local}) as worker_env:
+        worker_env.environ |= {name: value for name, value in local.items() if name.startswith(("SQS_", "S3_"))}
+        subprocess.run(
+            ["bash", "-c", send], env=worker_env.environ | {"PATH": _path()}, check=True, capture_output=True
+        )
+        worker = worker_env.worker(ARCHIVE_BASE_URL=local["ARCHIVE_BASE_URL"])
         queue = f"{local['AWS_ENDPOINT_URL']}/000000000000/output-queue"
-        told = scene.aws("sqs", "receive-message", "--queue-url", queue, "--wait-time-seconds", "20")
+        told = worker_env.aws("sqs", "receive-message", "--queue-url", queue, "--wait-time-seconds", "20")
 
         answer = json.loads(told["Messages"][0]["Body"])
         assert answer["metadata"] == {"user_email": "user@example.com"}
         with urllib.request.urlopen(
-            answer["substitutions"]["archiver_URL"], timeout=30, context=trusting()
+            answer["substitutions"]["archiver_URL"], timeout=30, context=trusted_ca_file()
         ) as response:
             (tmp_path / "photos.zip").write_bytes(response.read())
         test = subprocess.run(["unzip", "-t", "photos.zip"], cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -57,142 +59,144 @@ def _path() -> str:
     return f"{LOCALSTACK / 'bin'}:/usr/local/bin:/usr/bin:/bin"
 
 
-def test_an_archive_of_many_parts_has_a_crc_that_the_store_verified(scene: Scene) -> None:
+def test_an_archive_of_many_parts_has_a_crc_that_the_store_verified(worker_env: WorkerEnv) -> None:
     bodies = {f"{n}.bin": noise(5 * MIB + n, n) for n in range(5)}
     for key, body in bodies.items():
-        scene.put(key, body)
-    scene.worker()
-    scene.ask(*bodies)
+        worker_env.put(key, body)
+    worker_env.worker()
+    worker_env.send_request(*bodies)
 
-    archive = scene.answer()["archive"]
+    archive = worker_env.answer()["archive"]
 
-    whole = scene.s3.get_object(Bucket=scene.archives, Key=archive["key"])["Body"].read()
-    head = scene.s3.head_object(Bucket=scene.archives, Key=archive["key"], ChecksumMode="ENABLED")
+    whole = worker_env.s3.get_object(Bucket=worker_env.archives, Key=archive["key"])["Body"].read()
+    head = worker_env.s3.head_object(Bucket=worker_env.archives, Key=archive["key"], ChecksumMode="ENABLED")
     assert head["ChecksumType"] == "FULL_OBJECT"
     assert archive["crc32"] == f"{zlib.crc32(whole):08x}"
-    assert scene.archive(archive["key"]) == bodies
+    assert worker_env.archive(archive["key"]) == bodies
     assert archive["etag"].endswith("-4")
-    assert scene.uploads() == []
-    verified = scene.archiver("verify", f"s3://{scene.archives}/{archive['key']}")
+    assert worker_env.uploads() == []
+    verified = worker_env.archiver("verify", f"s3://{worker_env.archives}/{archive['key']}")
     assert (verified.returncode, verified.stderr) == (0, "")
     assert "make up the store's own" in verified.stdout
 
 
 @asynccontextmanager
-async def clients(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clients]:
-    for name, value in scene.environ.items():
+async def clients(worker_env: WorkerEnv, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Clients]:
+    for name, value in worker_env.environ.items():
         if name.startswith("AWS_"):
             monkeypatch.setenv(name, value)
-    async with open_clients(Limits()) as opened:
+    async with open_clients(ClientLimits()) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("wrong", ["crc", "size"])
 async def test_an_archive_of_other_bytes_than_were_summed_is_refused_and_never_seen(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch, wrong: str
+    worker_env: WorkerEnv, monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
     first, second = noise(5 * MIB, 1), noise(1000, 2)
     crc = zlib.crc32(first + second)
-    async with clients(scene, monkeypatch) as opened:
-        store = S3Store(opened, scene.archives)
-        upload = await store.begin(Target("d/download.zip", "attachment"))
-        await upload.part(1, memoryview(first), zlib.crc32(first))
-        await upload.part(2, memoryview(second), zlib.crc32(second))
+    async with clients(worker_env, monkeypatch) as opened:
+        store = S3Store(opened, worker_env.archives)
+        upload = await store.create_upload(Target("d/download.zip", "attachment"))
+        await upload.upload_part(1, memoryview(first), zlib.crc32(first))
+        await upload.upload_part(2, memoryview(second), zlib.crc32(second))
         if wrong == "size":
-            upload._sizes[2] += 1  # what S3 is told does not fit what it has
+            upload._part_sizes[2] += 1  # what S3 is told does not fit what it has
 
         with pytest.raises(ArchiverError):
             await upload.complete(len(first) + len(second) + (wrong == "size"), crc ^ (wrong == "crc"))
         assert await store.find("d/download.zip") is None
         await upload.abort()
-    assert scene.uploads() == []
+    assert worker_env.uploads() == []
 
 
-async def test_a_part_of_other_bytes_than_were_summed_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_part_of_other_bytes_than_were_summed_is_refused(
+    worker_env: WorkerEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = noise(5 * MIB)
-    async with clients(scene, monkeypatch) as opened:
-        upload = await S3Store(opened, scene.archives).begin(Target("d/download.zip", "attachment"))
+    async with clients(worker_env, monkeypatch) as opened:
+        upload = await S3Store(opened, worker_env.archives).create_upload(Target("d/download.zip", "attachment"))
 
         with pytest.raises(ArchiverError):
-            await upload.part(1, memoryview(body), zlib.crc32(body) ^ 1)
+            await upload.upload_part(1, memoryview(body), zlib.crc32(body) ^ 1)
         await upload.abort()
 
 
-def test_five_hundred_objects_become_one_archive(scene: Scene) -> None:
+def test_five_hundred_objects_become_one_archive(worker_env: WorkerEnv) -> None:
     bodies = {f"shoot/{n:03}.jpg": noise(2000 + n, n) for n in range(500)}
     for key, body in bodies.items():
-        scene.put(key, body)
-    scene.worker()
-    scene.ask(*bodies, job_id="five hundred")
+        worker_env.put(key, body)
+    worker_env.worker()
+    worker_env.send_request(*bodies, job_id="five hundred")
 
-    answer = scene.answer()
+    answer = worker_env.answer()
 
-    members = scene.archive(answer["archive"]["key"])
+    members = worker_env.archive(answer["archive"]["key"])
     assert (answer["status"], answer["archive"]["files"]) == ("succeeded", 500)
     assert members == {key.rpartition("/")[2]: body for key, body in bodies.items()}
 
 
 def test_a_worker_that_is_killed_while_it_uploads_loses_nothing(local: dict[str, str]) -> None:
     """The next one does the job again, sweeps the upload that was left behind, and answers once."""
-    with Scene(local, visibility=5) as scene:
+    with WorkerEnv(local, visibility=5) as worker_env:
         bodies = {f"{n}.bin": noise(6 * MIB, n) for n in range(12)}
         for key, body in bodies.items():
-            scene.put(key, body)
-        first = scene.worker()
-        scene.ask(*bodies)
-        until(scene.uploads, "an upload")
+            worker_env.put(key, body)
+        first = worker_env.worker()
+        worker_env.send_request(*bodies)
+        wait_until(worker_env.uploads, "an upload")
         first.kill()
-        left = scene.uploads()
+        left = worker_env.uploads()
 
-        scene.worker()
-        answer = scene.answer()
+        worker_env.worker()
+        answer = worker_env.answer()
 
         assert len(left) == 1
-        assert scene.archive(answer["archive"]["key"]) == bodies
-        until(lambda: scene.waiting(scene.source) == 0, "the source queue to be empty")
-        assert scene.waiting(scene.dead) == 0
-        assert scene.uploads() == []
+        assert worker_env.archive(answer["archive"]["key"]) == bodies
+        wait_until(lambda: worker_env.queue_depth(worker_env.source) == 0, "the source queue to be empty")
+        assert worker_env.queue_depth(worker_env.dead) == 0
+        assert worker_env.uploads() == []
 
 
 @pytest.mark.parametrize("how", ["aws", "archiver"])
-def test_a_rejected_message_goes_back_once_its_cause_is_mended(scene: Scene, how: str) -> None:
+def test_a_rejected_message_goes_back_once_its_cause_is_mended(worker_env: WorkerEnv, how: str) -> None:
     """By SQS's own move task, with its destination named: what a worker rejected carries no source."""
-    scene.worker()
-    scene.ask("late.jpg", job_id="late")
-    until(lambda: scene.waiting(scene.dead) == 1, "the message to be rejected")
-    listed = json.loads(scene.archiver("dlq", "list", "--json").stdout)
+    worker_env.worker()
+    worker_env.send_request("late.jpg", job_id="late")
+    wait_until(lambda: worker_env.queue_depth(worker_env.dead) == 1, "the message to be rejected")
+    listed = json.loads(worker_env.archiver("dlq", "list", "--json").stdout)
     assert [(one["job_id"], one["code"]) for one in listed["messages"]] == [("late", "source_missing")]
-    scene.put("late.jpg", b"here now")
+    worker_env.put("late.jpg", b"here now")
 
     if how == "aws":
-        source, target = scene.arn(scene.dead), scene.arn(scene.source)
-        scene.aws("sqs", "start-message-move-task", "--source-arn", source, "--destination-arn", target)
+        source, target = worker_env.arn(worker_env.dead), worker_env.arn(worker_env.source)
+        worker_env.aws("sqs", "start-message-move-task", "--source-arn", source, "--destination-arn", target)
     else:
-        moved = scene.archiver("dlq", "redrive", "--all", "--yes")
+        moved = worker_env.archiver("dlq", "redrive", "--all", "--yes")
         assert (moved.returncode, moved.stdout) == (0, "sent back: 1 message\n")
 
-    assert scene.answer()["job_id"] == "late"
-    until(lambda: scene.waiting(scene.dead) == 0, "the dead-letter queue to be empty")
+    assert worker_env.answer()["job_id"] == "late"
+    wait_until(lambda: worker_env.queue_depth(worker_env.dead) == 0, "the dead-letter queue to be empty")
 
 
-def test_the_check_up_finds_nothing_bad(scene: Scene) -> None:
-    ended = scene.archiver("check", "--json")
+def test_the_check_up_finds_nothing_bad(worker_env: WorkerEnv) -> None:
+    ended = worker_env.archiver("check", "--json")
 
     states = {finding["what"]: finding["state"] for finding in json.loads(ended.stdout)}
     assert (ended.returncode, ended.stderr) == (0, "")
     assert [what for what, state in states.items() if state in ("bad", "unknown")] == []
 
 
-def test_an_archive_that_is_there_is_not_written_over(scene: Scene) -> None:
+def test_an_archive_that_is_there_is_not_written_over(worker_env: WorkerEnv) -> None:
     """What `If-None-Match` is for, asked of the store itself."""
-    scene.put("a.jpg", b"a")
-    scene.worker()
-    scene.ask("a.jpg", job_id="same")
-    first = scene.answer()
-    scene.ask("a.jpg", job_id="same")
+    worker_env.put("a.jpg", b"a")
+    worker_env.worker()
+    worker_env.send_request("a.jpg", job_id="same")
+    first = worker_env.answer()
+    worker_env.send_request("a.jpg", job_id="same")
 
-    assert scene.answer()["archive"] == first["archive"]
+    assert worker_env.answer()["archive"] == first["archive"]
     with pytest.raises(ClientError, match="PreconditionFailed"):
-        client("s3", scene.environ).put_object(
-            Bucket=scene.archives, Key=first["archive"]["key"], Body=b"other", IfNoneMatch="*"
+        make_client("s3", worker_env.environ).put_object(
+            Bucket=worker_env.archives, Key=first["archive"]["key"], Body=b"other", IfNoneMatch="*"
         )

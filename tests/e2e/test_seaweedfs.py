@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from random import Random
 
 import pytest
-from faults.worker import until
+from faults.worker_process import wait_until
 
-from .scene import MIB, Scene
+from .worker_env import MIB, WorkerEnv
 
 ODD = [
     "plain.jpg",
@@ -21,28 +21,28 @@ ODD = [
 
 
 @pytest.fixture
-def mixed(local: dict[str, str], weed: str) -> Iterator[Scene]:
-    with Scene({**local, "AWS_ENDPOINT_URL_S3": weed, "ARCHIVE_BASE_URL": ""}) as scene:
-        yield scene
+def mixed(local: dict[str, str], weed: str) -> Iterator[WorkerEnv]:
+    with WorkerEnv({**local, "AWS_ENDPOINT_URL_S3": weed, "ARCHIVE_BASE_URL": ""}) as worker_env:
+        yield worker_env
 
 
-def test_keys_of_every_kind_are_signed_as_the_server_reads_them(mixed: Scene) -> None:
+def test_keys_of_every_kind_are_signed_as_the_server_reads_them(mixed: WorkerEnv) -> None:
     for number, key in enumerate(ODD):
         mixed.put(key, bytes([number]) * 100)
     mixed.worker()
-    mixed.ask(job_id="odd", files=[{"source": key, "name": f"{number}"} for number, key in enumerate(ODD)])
+    mixed.send_request(job_id="odd", files=[{"source": key, "name": f"{number}"} for number, key in enumerate(ODD)])
 
     answer = mixed.answer()
 
     assert mixed.archive(answer["archive"]["key"]) == {f"{n}": bytes([n]) * 100 for n in range(len(ODD))}
 
 
-def test_an_archive_of_many_parts_and_ranges_is_whole(mixed: Scene) -> None:
+def test_an_archive_of_many_parts_and_ranges_is_whole(mixed: WorkerEnv) -> None:
     bodies = {"large.bin": Random(1).randbytes(30 * MIB), "small.bin": b"s" * 10}
     for key, body in bodies.items():
         mixed.put(key, body)
     mixed.worker()
-    mixed.ask(*bodies)
+    mixed.send_request(*bodies)
 
     archive = mixed.answer()["archive"]
 
@@ -52,22 +52,22 @@ def test_an_archive_of_many_parts_and_ranges_is_whole(mixed: Scene) -> None:
     assert mixed.uploads() == []
 
 
-def test_a_wrong_secret_pauses_the_worker_and_keeps_the_message(mixed: Scene) -> None:
+def test_a_wrong_secret_pauses_the_worker_and_keeps_the_message(mixed: WorkerEnv) -> None:
     """LocalStack takes any credentials; SeaweedFS does not. With the right ones the next worker goes on."""
     mixed.put("a.jpg", b"a")
     worker = mixed.worker(AWS_SECRET_ACCESS_KEY="wrong", SHUTDOWN_GRACE_SECONDS="1")
-    mixed.ask("a.jpg", job_id="patient")
+    mixed.send_request("a.jpg", job_id="patient")
 
-    until(lambda: "worker.paused" in worker.log, "the worker to pause")
-    assert mixed.waiting(mixed.source) == 1
-    assert mixed.waiting(mixed.dead) == 0
+    wait_until(lambda: "worker.paused" in worker.log, "the worker to pause")
+    assert mixed.queue_depth(mixed.source) == 1
+    assert mixed.queue_depth(mixed.dead) == 0
     worker.terminate()
     assert worker.exit_code() == 0
     mixed.worker()
     assert mixed.answer()["job_id"] == "patient"
 
 
-def test_create_writes_a_file_from_this_server_too(mixed: Scene, tmp_path: object) -> None:
+def test_create_writes_a_file_from_this_server_too(mixed: WorkerEnv, tmp_path: object) -> None:
     mixed.put("a.jpg", b"a")
 
     made = mixed.archiver("create", "--file", "a.jpg=album", "--output", f"{tmp_path}/photos.zip")

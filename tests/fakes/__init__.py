@@ -1,26 +1,26 @@
 """
 The ports in memory, whole: what S3 and SQS promise, without a network, and with faults on order.
 
-`MemoryQueue` is a MessageSource, `MemoryNotifier` a Notifier, `MemoryObserver` an Observer; `MemoryReader` is an
-ObjectReader and `MemoryStore` an ObjectStore on one `MemoryS3`. The contract tests hold them to the same law as the
+`FakeQueue` is a MessageSource, `FakeNotifier` a Notifier, `FakeObserver` an Observer; `FakeReader` is an
+ObjectReader and `FakeStore` an ObjectStore on one `FakeS3`. The contract tests hold them to the same law as the
 real adapters.
 """
 
-from fakes.faults import Faults, Gauge, HandClock
-from fakes.objects import Blob, MemoryReader, MemoryS3
-from fakes.queues import MemoryNotifier, MemoryObserver, MemoryQueue
-from fakes.store import MemoryStore, MemoryUpload
+from fakes.faults import Faults, InFlightGauge, ManualClock
+from fakes.objects import FakeReader, FakeS3, StoredObject
+from fakes.queues import FakeNotifier, FakeObserver, FakeQueue
+from fakes.store import FakeStore, FakeUpload
 
 __all__ = [
-    "Blob",
+    "FakeNotifier",
+    "FakeObserver",
+    "FakeQueue",
+    "FakeReader",
+    "FakeS3",
+    "FakeStore",
+    "FakeUpload",
     "Faults",
-    "Gauge",
-    "HandClock",
-    "MemoryNotifier",
-    "MemoryObserver",
-    "MemoryQueue",
-    "MemoryReader",
-    "MemoryS3",
-    "MemoryStore",
-    "MemoryUpload",
+    "InFlightGauge",
+    "ManualClock",
+    "StoredObject",
 ]

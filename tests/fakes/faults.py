@@ -10,7 +10,7 @@ Clock = Callable[[], float]
 
 
 @dataclass
-class HandClock:
+class ManualClock:
     """A monotonic clock that stands still until a test moves it, in seconds."""
 
     now: float = 1000.0
@@ -23,7 +23,7 @@ class HandClock:
 
 
 @dataclass(frozen=True)
-class _Planned:
+class _PlannedFault:
     error: BaseException | None
     delay: float
     after: bool
@@ -39,7 +39,7 @@ class Faults:
     """
 
     calls: Counter[str] = field(default_factory=Counter)
-    _plans: list[tuple[str, range, _Planned]] = field(default_factory=list)
+    _plans: list[tuple[str, range, _PlannedFault]] = field(default_factory=list)
 
     def plan(
         self,
@@ -52,7 +52,7 @@ class Faults:
         after: bool = False,
     ) -> None:
         first = self.calls[verb] + nth
-        self._plans.append((verb, range(first, first + (times or 10**9)), _Planned(error, delay, after)))
+        self._plans.append((verb, range(first, first + (times or 10**9)), _PlannedFault(error, delay, after)))
 
     @asynccontextmanager
     async def __call__(self, verb: str) -> AsyncIterator[None]:
@@ -65,14 +65,14 @@ class Faults:
         yield
         self._fail(hits, after=True)
 
-    def _fail(self, hits: list[_Planned], *, after: bool) -> None:
+    def _fail(self, hits: list[_PlannedFault], *, after: bool) -> None:
         for hit in hits:
             if hit.error is not None and hit.after is after:
                 raise hit.error
 
 
 @dataclass
-class Gauge:
+class InFlightGauge:
     """Bytes that calls in flight hold: `alive` now, `peak` at most."""
 
     alive: int = 0

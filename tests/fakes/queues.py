@@ -7,13 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from archiver.aws.attributes import CODE, REASON, sendable, size_of, with_reason
+from archiver.aws.attributes import (
+    CODE_ATTRIBUTE,
+    REASON_ATTRIBUTE,
+    attributes_size,
+    valid_attributes,
+    with_error_attributes,
+)
 from archiver.errors import LeaseLost, Undeliverable
-from archiver.ports import Attribute, Ended, Message, Note, QueueFacts, Rejection
+from archiver.ports import Attribute, JobResult, Message, OutgoingMessage, QueueFacts, Rejection
 from fakes.faults import Clock, Faults
 
-LONGEST_HIDE = 43_200
-MESSAGE_LIMIT = 1024 * 1024
+MAX_IN_FLIGHT_SECONDS = 43_200
+MAX_MESSAGE_BYTES = 1024 * 1024
 
 
 @dataclass
@@ -23,7 +29,7 @@ class _Queued:
     received_at: float = 0.0
 
 
-class MemoryQueue:
+class FakeQueue:
     """
     A MessageSource, and the queue behind it. Receipts go stale with the next receive; a message that was received
     `facts.max_receives` times goes to *dead_letters* instead of being received once more.
@@ -33,7 +39,7 @@ class MemoryQueue:
         self,
         facts: QueueFacts | None = None,
         *,
-        dead_letters: "MemoryQueue | None" = None,
+        dead_letters: "FakeQueue | None" = None,
         clock: Clock = time.monotonic,
         wait_seconds: float = 0.01,
     ) -> None:
@@ -65,7 +71,7 @@ class MemoryQueue:
         """Ids of the messages that could be received now."""
         return [name for name, queued in self._queue.items() if queued.visible_at <= self._clock()]
 
-    def show(self) -> None:
+    def make_visible(self) -> None:
         """Make every message visible, as time would."""
         for queued in self._queue.values():
             queued.visible_at = self._clock()
@@ -80,8 +86,8 @@ class MemoryQueue:
 
     async def hide(self, message: Message, seconds: int) -> None:
         async with self.faults("hide"):
-            queued = self._held(message)
-            if self._clock() + seconds > queued.received_at + LONGEST_HIDE:
+            queued = self._in_flight(message)
+            if self._clock() + seconds > queued.received_at + MAX_IN_FLIGHT_SECONDS:
                 raise LeaseLost("a message can be hidden for twelve hours in all")
             queued.visible_at = self._clock() + seconds
             self.hidden.append((message.id, seconds))
@@ -89,7 +95,7 @@ class MemoryQueue:
     async def delete(self, message: Message) -> None:
         async with self.faults("delete"):
             if message.id in self._queue:
-                self._held(message)
+                self._in_flight(message)
                 del self._queue[message.id]
                 self.deleted.append(message.id)
 
@@ -97,15 +103,15 @@ class MemoryQueue:
         async with self.faults("reject"):
             if self.dead_letters is None:
                 raise Undeliverable("the source queue has no dead-letter queue")
-            room = MESSAGE_LIMIT - len(message.body.encode())
-            attributes = with_reason(message.attributes, rejection.code, rejection.message, room, message.id)
+            room = MAX_MESSAGE_BYTES - len(message.body.encode())
+            attributes = with_error_attributes(message.attributes, rejection.code, rejection.message, room, message.id)
             self.dead_letters.put(message.body, attributes, rejection.group)
 
     def _redrive(self) -> None:
-        most = self.facts.max_receives
+        max_receives = self.facts.max_receives
         for name in self.visible:
             queued = self._queue[name].message
-            if most is not None and self.dead_letters is not None and queued.receive_count >= most:
+            if max_receives is not None and self.dead_letters is not None and queued.receive_count >= max_receives:
                 del self._queue[name]
                 self.dead_letters.put(queued.body, queued.attributes, queued.group)
 
@@ -113,42 +119,44 @@ class MemoryQueue:
         message = queued.message
         count = message.receive_count + 1
         first = message.first_received or str(int(time.time() * 1000))
-        kept = {name: value for name, value in message.attributes.items() if name not in (CODE, REASON)}
-        handed = replace(message, receipt=f"{message.id}/{count}", receive_count=count, first_received=first)
-        queued.message = handed
+        passed_on = {
+            name: value for name, value in message.attributes.items() if name not in (CODE_ATTRIBUTE, REASON_ATTRIBUTE)
+        }
+        received = replace(message, receipt=f"{message.id}/{count}", receive_count=count, first_received=first)
+        queued.message = received
         queued.received_at = self._clock()
         queued.visible_at = queued.received_at + self.facts.visibility
-        return replace(handed, received_at=received_at, attributes=kept)
+        return replace(received, received_at=received_at, attributes=passed_on)
 
-    def _held(self, message: Message) -> _Queued:
+    def _in_flight(self, message: Message) -> _Queued:
         queued = self._queue.get(message.id)
         if queued is None or queued.message.receipt != message.receipt or queued.visible_at <= self._clock():
             raise LeaseLost("the receipt is stale")
         return queued
 
 
-class MemoryObserver:
+class FakeObserver:
     """An Observer: `seen` holds how each job ended, in order."""
 
     def __init__(self) -> None:
-        self.seen: list[Ended] = []
+        self.seen: list[JobResult] = []
 
-    def ended(self, job: Ended) -> None:
+    def ended(self, job: JobResult) -> None:
         self.seen.append(job)
 
 
-class MemoryNotifier:
+class FakeNotifier:
     """A Notifier: `sent` holds every answer that was accepted, in order."""
 
-    def __init__(self, limit: int = MESSAGE_LIMIT) -> None:
+    def __init__(self, limit: int = MAX_MESSAGE_BYTES) -> None:
         self.limit = limit
-        self.sent: list[Note] = []
+        self.sent: list[OutgoingMessage] = []
         self.faults = Faults()
 
-    def room_for(self, attributes: Mapping[str, Attribute]) -> int:
+    def max_body_bytes(self, attributes: Mapping[str, Attribute]) -> int:
         """Bytes left for a body beside *attributes*."""
-        return self.limit - size_of(sendable(attributes))
+        return self.limit - attributes_size(valid_attributes(attributes))
 
-    async def send(self, note: Note) -> None:
+    async def send(self, note: OutgoingMessage) -> None:
         async with self.faults("send"):
-            self.sent.append(replace(note, attributes=sendable(note.attributes)))
+            self.sent.append(replace(note, attributes=valid_attributes(note.attributes)))

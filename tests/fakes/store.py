@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from archiver.core.locations import Location
-from archiver.errors import ArchiveExists, ArchiverError, ConfigurationFault, Rejected, Temporary
+from archiver.errors import ArchiveExists, ArchiverError, ConfigurationError, Rejected, TransientError
 from archiver.ports import StoredArchive, Target
-from fakes.faults import Faults, Gauge
-from fakes.objects import Blob, MemoryS3, etag_of
+from fakes.faults import Faults, InFlightGauge
+from fakes.objects import FakeS3, StoredObject, etag_of
 
-SMALLEST_PART = 5 * 1024 * 1024
-MOST_PARTS = 10_000
+MIN_PART_BYTES = 5 * 1024 * 1024
+MAX_PARTS = 10_000
 
 
 @dataclass
@@ -22,31 +22,31 @@ class _Pending:
     """One multipart upload as the bucket knows it."""
 
     target: Target
-    begun: datetime
+    created_at: datetime
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
-class MemoryStore:
+class FakeStore:
     """
-    An ObjectStore on one bucket of *s3*. *smallest_part* in bytes holds for every part but the last (0: any).
+    An ObjectStore on one bucket of *s3*. *min_part_bytes* in bytes holds for every part but the last (0: any).
     `gone` stands for a bucket that does not exist. `events` tells the writes in their order; `pending` holds the
     multipart uploads that are neither complete nor aborted; `gauge` counts bodies that are being sent.
     """
 
-    def __init__(self, s3: MemoryS3, bucket: str = "archives", *, smallest_part: int = SMALLEST_PART) -> None:
+    def __init__(self, s3: FakeS3, bucket: str = "archives", *, min_part_bytes: int = MIN_PART_BYTES) -> None:
         self.s3 = s3
         self.bucket = bucket
-        self.smallest_part = smallest_part
+        self.min_part_bytes = min_part_bytes
         self.gone = False
         self.faults = Faults()
-        self.gauge = Gauge()
+        self.gauge = InFlightGauge()
         self.events: list[str] = []
         self.pending: dict[str, _Pending] = {}
         self._numbers = itertools.count(1)
 
     async def find(self, key: str) -> StoredArchive | None:
         async with self.faults("find"):
-            blob = self.s3.blobs.get(Location(self.bucket, key))
+            blob = self.s3.objects.get(Location(self.bucket, key))
             if blob is None or self.gone:
                 return None
             return StoredArchive(len(blob.data), blob.etag, blob.crc32, blob.metadata)
@@ -60,46 +60,46 @@ class MemoryStore:
             self.events.append("put")
             return stored
 
-    async def begin(self, target: Target) -> "MemoryUpload":
+    async def create_upload(self, target: Target) -> "FakeUpload":
         async with self.faults("begin"):
             self._there()
             name = f"upload-{next(self._numbers)}"
             self.pending[name] = _Pending(target, datetime.now(UTC))
             self.events.append("begin")
-            return MemoryUpload(self, name)
+            return FakeUpload(self, name)
 
-    async def sweep(self, key: str, before: datetime | None = None) -> None:
+    async def abort_uploads(self, key: str, before: datetime | None = None) -> None:
         async with self.faults("sweep"):
             for name, pending in list(self.pending.items()):
-                if pending.target.key == key and (before is None or pending.begun < before):
+                if pending.target.key == key and (before is None or pending.created_at < before):
                     del self.pending[name]
 
     def _there(self) -> None:
         if self.gone:
-            raise ConfigurationFault(f"the bucket {self.bucket} does not exist")
+            raise ConfigurationError(f"the bucket {self.bucket} does not exist")
 
     def _write(self, target: Target, data: bytes, etag: str) -> StoredArchive:
         location = Location(self.bucket, target.key)
-        if location in self.s3.blobs:
+        if location in self.s3.objects:
             raise ArchiveExists(f"{location} is taken")
         modified = datetime.now(UTC).replace(microsecond=0)
-        self.s3.blobs[location] = Blob(
+        self.s3.objects[location] = StoredObject(
             data, etag, modified, "application/zip", target.disposition, dict(target.metadata)
         )
         return StoredArchive(len(data), etag, zlib.crc32(data), target.metadata)
 
 
-class MemoryUpload:
-    """A MultipartUpload of a `MemoryStore`. A second part of one number takes the place of the first."""
+class FakeUpload:
+    """A MultipartUpload of a `FakeStore`. A second part of one number takes the place of the first."""
 
-    def __init__(self, store: MemoryStore, name: str) -> None:
+    def __init__(self, store: FakeStore, name: str) -> None:
         self.name = name
         self._store = store
 
-    async def part(self, number: int, body: memoryview, crc32: int) -> None:
+    async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         async with self._store.faults("part"):
-            if not 1 <= number <= MOST_PARTS:
-                raise Temporary(f"part {number}: part numbers go from 1 to {MOST_PARTS}")
+            if not 1 <= number <= MAX_PARTS:
+                raise TransientError(f"part {number}: part numbers go from 1 to {MAX_PARTS}")
             with self._store.gauge.holding(len(body)):
                 await asyncio.sleep(0)
                 self._pending(ArchiveExists).parts[number] = _checked(body, crc32)
@@ -109,7 +109,7 @@ class MemoryUpload:
         async with self._store.faults("complete"):
             pending = self._pending(ArchiveExists)  # it may be our own success, whose answer was lost
             parts = [pending.parts[number] for number in sorted(pending.parts)]
-            if any(len(part) < self._store.smallest_part for part in parts[:-1]):
+            if any(len(part) < self._store.min_part_bytes for part in parts[:-1]):
                 raise Rejected("internal", "a part that is not the last is too small")
             data = b"".join(parts)
             if len(data) != size:
@@ -133,7 +133,7 @@ class MemoryUpload:
 
 def _checked(body: memoryview, crc32: int) -> bytes:
     if zlib.crc32(body) != crc32:
-        raise Temporary("BadDigest: the CRC-32 is not that of the bytes that arrived")
+        raise TransientError("BadDigest: the CRC-32 is not that of the bytes that arrived")
     return bytes(body)
 
 

@@ -4,14 +4,14 @@ import uuid
 from collections.abc import Generator, Iterator
 
 import pytest
-from certificates import ours
+from certificates import shared_trust
 
-from .bench import BODY, Bench
 from .emulator import Emulator, clients
-from .outages import LONG, SHORT
+from .outages import LONG_OUTAGE, SHORT_OUTAGE
 from .proxy import FaultProxy
-from .setting import Setting
-from .stage import Stage
+from .proxy_fixture import BODY, ProxyHarness
+from .scenario import Scenario
+from .scenario_config import ScenarioConfig
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,45 +23,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "stage(**setting): how the stage of a scenario is set")
+    config.addinivalue_line("markers", "scenario(**config): the configuration of the scenario")
 
 
-STAGE_OF = pytest.StashKey[Stage]()
+SCENARIO_KEY = pytest.StashKey[Scenario]()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A scenario that failed tells its story: every call and every log line."""
     report = yield
-    if report.failed and report.when == "call" and STAGE_OF in item.stash:
-        report.sections.append(("story", item.stash[STAGE_OF].story()))
+    if report.failed and report.when == "call" and SCENARIO_KEY in item.stash:
+        report.sections.append(("story", item.stash[SCENARIO_KEY].dump()))
     return report
 
 
 @pytest.fixture
 def outage_seconds(request: pytest.FixtureRequest) -> float:
     """How long an outage lasts."""
-    return LONG if request.config.getoption("--all-crashes") else SHORT
+    return LONG_OUTAGE if request.config.getoption("--all-crashes") else SHORT_OUTAGE
 
 
 @pytest.fixture
-def stage(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Stage]:
+def scenario(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Scenario]:
     """A stage of the usual setting, or of the one that a mark gives."""
-    marker = request.node.get_closest_marker("stage")
-    with Stage(emulator, Setting(**(marker.kwargs if marker else {}))) as stage:
-        request.node.stash[STAGE_OF] = stage
-        yield stage
+    marker = request.node.get_closest_marker("scenario")
+    with Scenario(emulator, ScenarioConfig(**(marker.kwargs if marker else {}))) as scenario:
+        request.node.stash[SCENARIO_KEY] = scenario
+        yield scenario
 
 
 @pytest.fixture
-def bench(emulator: Emulator) -> Iterator[Bench]:
+def harness(emulator: Emulator) -> Iterator[ProxyHarness]:
     name = f"b{uuid.uuid4().hex}"
-    with FaultProxy(emulator.address, watched=name, serving=ours().serving) as proxy:
+    with FaultProxy(emulator.address, observed_bucket=name, serving=shared_trust().server_context) as proxy:
         direct = clients(emulator.plain)
         through = clients(proxy.listen("worker"), read_timeout=1)
         direct.s3.create_bucket(Bucket=name)
         direct.s3.put_object(Bucket=name, Key="a/b.jpg", Body=BODY)
         queue = through.sqs.create_queue(QueueName=name)["QueueUrl"]
-        yield Bench(proxy, through, direct, name, queue)
+        yield ProxyHarness(proxy, through, direct, name, queue)
         for client in (direct.s3, direct.sqs, through.s3, through.sqs):
             client.close()

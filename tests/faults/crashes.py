@@ -5,15 +5,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from .operations import Call
-from .rules import Action, Do, DropAnswer, EditHeader, Hangup, Rule, Stall
-from .setting import MIB
-from .stage import Stage
-from .worker import WorkerProcess, until
+from .rules import Action, DropResponse, EditHeader, ResetBefore, Rule, SideEffect, Stall
+from .scenario import Scenario
+from .scenario_config import MIB
+from .worker_process import WorkerProcess, wait_until
 
 VISIBILITY = 3  # seconds
-LONG = VISIBILITY + 1.5  # seconds: past any lease that was not renewed
+PAST_VISIBILITY = VISIBILITY + 1.5  # seconds: past any lease that was not renewed
 OLD = "Sat, 02 Jan 2021 03:04:06 GMT"
-PATIENCE = 40.0  # seconds: a few redeliveries
+JOB_TIMEOUT = 40.0  # seconds: a few redeliveries
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,33 +57,33 @@ POINTS = (*STARTING, *READING, *WRITING, *ENDING)
 """Every call of the reference job. A test holds this list against a real run."""
 
 
-def place(stage: Stage, call: Call) -> str:
+def place(scenario: Scenario, call: Call) -> str:
     """Where *call* goes, by names that are the same in every scenario."""
     if call.queue is not None:
-        return stage.role_of(call.queue)
+        return scenario.role_of(call.queue)
     if call.is_look:
         return "nothing"
     part = f"#{call.part}" if call.part else ""
-    if call.bucket == stage.archives:
+    if call.bucket == scenario.archives:
         return f"archives{part}"
     return call.key or "sources"
 
 
-def reference_job(stage: Stage) -> None:
+def reference_job(scenario: Scenario) -> None:
     """
     Ask for two photos, the second of which is read in two ranges, in an archive of two parts.
 
     They look equally old in every run, so that the archives must be equal byte for byte.
     """
-    stage.break_(EditHeader("Last-Modified", OLD), "HeadObject", bucket=stage.sources, times=None)
-    stage.ask(stage.photos(20_000, 6 * MIB))
+    scenario.inject(EditHeader("Last-Modified", OLD), "HeadObject", bucket=scenario.sources, times=None)
+    scenario.send_request(scenario.put_objects(20_000, 6 * MIB))
 
 
-def calls_of(stage: Stage) -> Iterator[Point]:
-    """The calls that were made on *stage*, but for the polls after the first."""
+def calls_of(scenario: Scenario) -> Iterator[Point]:
+    """The calls that were made on *scenario*, but for the polls after the first."""
     seen: Counter[tuple[str, str]] = Counter()
-    for exchange in stage.history.of():
-        kind = (exchange.op, place(stage, exchange.call))
+    for exchange in scenario.history.select():
+        kind = (exchange.op, place(scenario, exchange.call))
         seen[kind] += 1
         if exchange.op != "ReceiveMessage" or seen[kind] == 1:
             yield Point(*kind, seen[kind])
@@ -93,36 +93,38 @@ Mode = Callable[[WorkerProcess], tuple[Action, ...]]
 """A way to break a call of a worker: what befalls that call, one after the other."""
 
 MODES: dict[str, Mode] = {
-    "fails before": lambda _: (Hangup(),),
-    "answer lost": lambda _: (DropAnswer(),),
-    "stalls": lambda _: (Stall(LONG),),
-    "killed before": lambda worker: (Do(before_it=worker.kill), Hangup()),
-    "killed after": lambda worker: (Do(after_it=worker.kill), DropAnswer()),
-    "terminated before": lambda worker: (Do(before_it=worker.terminate),),
-    "frozen before": lambda worker: (Do(before_it=lambda: worker.freeze(LONG)),),
+    "fails before": lambda _: (ResetBefore(),),
+    "answer lost": lambda _: (DropResponse(),),
+    "stalls": lambda _: (Stall(PAST_VISIBILITY),),
+    "killed before": lambda worker: (SideEffect(before_it=worker.kill), ResetBefore()),
+    "killed after": lambda worker: (SideEffect(after_it=worker.kill), DropResponse()),
+    "terminated before": lambda worker: (SideEffect(before_it=worker.terminate),),
+    "frozen before": lambda worker: (SideEffect(before_it=lambda: worker.suspend_for(PAST_VISIBILITY)),),
 }
 
 
-def broken_at(stage: Stage, point: Point, mode: str) -> bytes:
+def run_with_fault(scenario: Scenario, point: Point, mode: str) -> bytes:
     """
     Run the reference job, break it at *point* in this *mode*, let a clean worker end it; the archive's bytes.
 
     Raises AssertionError where it isn't ended, or a promise is broken.
     """
-    reference_job(stage)
-    worker = stage.worker()
+    reference_job(scenario)
+    worker = scenario.worker()
     rules = [
-        stage.proxy.add(Rule(action, op=point.op, nth=point.nth, when=lambda call: place(stage, call) == point.place))
+        scenario.proxy.add(
+            Rule(action, op=point.op, nth=point.nth, when=lambda call: place(scenario, call) == point.place)
+        )
         for action in MODES[mode](worker)
     ]
-    (job,) = stage.jobs
+    (job,) = scenario.jobs
     killed = "killed" in mode
-    until(lambda: not worker.running or (stage.ended(job) and not killed), "an end of any kind", PATIENCE)
+    wait_until(lambda: not worker.running or (scenario.ended(job) and not killed), "an end of any kind", JOB_TIMEOUT)
     if not worker.running:
         assert killed or worker.exit_code() == 0
-        if not stage.ended(job):
-            stage.worker("clean")
-    stage.wait_deleted(seconds=PATIENCE)
+        if not scenario.ended(job):
+            scenario.worker("clean")
+    scenario.wait_deleted(seconds=JOB_TIMEOUT)
     assert all(rule.fired == 1 for rule in rules)
-    stage.finish()
-    return stage.archive(job)
+    scenario.finish()
+    return scenario.archive(job)

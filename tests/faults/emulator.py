@@ -6,7 +6,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from certificates import ours
+from certificates import shared_trust
 from emulator import Emulator
 
 __all__ = ["REGION", "Clients", "Emulator", "clients"]
@@ -32,7 +32,8 @@ def clients(endpoint: str, read_timeout: float = 30) -> Clients:
         response_checksum_validation="when_required",
     )
     made = [
-        _session().client(name, endpoint_url=endpoint, config=config, verify=ours().bundle) for name in ("s3", "sqs")
+        _session().client(name, endpoint_url=endpoint, config=config, verify=shared_trust().bundle)
+        for name in ("s3", "sqs")
     ]
     return Clients(*made)
 

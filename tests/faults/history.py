@@ -43,7 +43,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class ObservedArchive:
     """What stood at an archive's key at one moment."""
 
     at: float
@@ -56,7 +56,7 @@ class History:
 
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
-        self.sightings: list[Sighting] = []
+        self.observed_archives: list[ObservedArchive] = []
         self._numbers = itertools.count(1)
 
     def begin(self, client: str, call: Call) -> Exchange:
@@ -64,23 +64,23 @@ class History:
         self.exchanges.append(exchange)
         return exchange
 
-    def saw(self, key: str, body: bytes) -> None:
-        self.sightings.append(Sighting(time.monotonic(), key, body))
+    def record_archive(self, key: str, body: bytes) -> None:
+        self.observed_archives.append(ObservedArchive(time.monotonic(), key, body))
 
-    def of(self, *ops: str, client: str | None = None) -> list[Exchange]:
+    def select(self, *ops: str, client: str | None = None) -> list[Exchange]:
         """
         The exchanges of these operations, of one client or of all workers (the stage's own calls are left out, and
         those that only look whether it is answered).
         """
         chosen = (e for e in list(self.exchanges) if (not ops or e.op in ops) and not e.call.is_look)
-        return [e for e in chosen if (e.client != STAGE if client is None else e.client == client)]
+        return [e for e in chosen if (e.client != SCENARIO_CLIENT if client is None else e.client == client)]
 
     def lines(self) -> Iterator[str]:
         """The history as JSON, one exchange a line."""
         return (json.dumps(_plain(exchange), default=str) for exchange in list(self.exchanges))
 
 
-STAGE = "stage"
+SCENARIO_CLIENT = "stage"
 """The client name of the test's own calls: no rule applies to them and no promise binds them."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from .wire import Answer, Request, header
+from .http_streams import Answer, Request, header
 
 NO_RECEIPT, NO_OBJECT = "AQEBnone", ".archiver-check"
 QUERY_CODES = {

@@ -6,22 +6,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .operations import Call
-from .rules import Action, Hangup, Rule, Status
-from .setting import MIB
-from .stage import Stage
-from .worker import until
+from .rules import Action, ResetBefore, Rule, Status
+from .scenario import Scenario
+from .scenario_config import MIB
+from .worker_process import wait_until
 
-SHORT = 6.0  # seconds from when the worker has noticed, or from when it could
-LONG = 180.0
+SHORT_OUTAGE = 6.0  # seconds from when the worker has noticed, or from when it could
+LONG_OUTAGE = 180.0
 
 
-def of_s3(call: Call) -> bool:
+def is_s3_call(call: Call) -> bool:
     """Whether it is a call of S3."""
     return call.queue is None and not call.fields
 
 
-def of_sqs(call: Call) -> bool:
-    return not of_s3(call)
+def is_sqs_call(call: Call) -> bool:
+    return not is_s3_call(call)
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class Outage:
     role: str | None = None
     when: Callable[[Call], bool] = field(default=lambda _: True)
 
-    def begin(self, stage: Stage) -> Rule:
+    def begin(self, scenario: Scenario) -> Rule:
         """From now on it is so."""
         where: dict[str, Any] = {}
         if self.role in ("sources", "archives"):
-            where["bucket"] = getattr(stage, self.role)
+            where["bucket"] = getattr(scenario, self.role)
         elif self.role:
-            where["queue"] = stage.arn(self.role).rpartition(":")[2]
-        return stage.break_(self.action, self.op, times=None, when=self.when, **where)
+            where["queue"] = scenario.arn(self.role).rpartition(":")[2]
+        return scenario.inject(self.action, self.op, times=None, when=self.when, **where)
 
 
 KMS = Status(400, "KMS.DisabledException")
 READS = {
-    "S3 cut": Outage(Hangup(), when=of_s3),
-    "S3 503": Outage(Status(503, "SlowDown"), when=of_s3),
-    "S3 500": Outage(Status(500, "InternalError"), when=of_s3),
+    "S3 cut": Outage(ResetBefore(), when=is_s3_call),
+    "S3 503": Outage(Status(503, "SlowDown"), when=is_s3_call),
+    "S3 500": Outage(Status(500, "InternalError"), when=is_s3_call),
     "HEAD of sources": Outage(Status(503, "ServiceUnavailable"), "HeadObject", "sources"),
     "GET": Outage(Status(500, "InternalError"), "GetObject", "sources"),
     "sources denied": Outage(Status(403, "AccessDenied"), role="sources"),
@@ -55,10 +55,10 @@ READS = {
     "sources' key denied": Outage(Status(403, "AccessDenied", "no kms:Decrypt"), "GetObject", "sources"),
 }
 WRITES = {
-    "HEAD of archives": Outage(Hangup(), "HeadObject", "archives"),
+    "HEAD of archives": Outage(ResetBefore(), "HeadObject", "archives"),
     "PutObject": Outage(Status(503, "SlowDown"), "PutObject"),
     "Create": Outage(Status(500, "InternalError"), "CreateMultipartUpload"),
-    "parts": Outage(Hangup(), "UploadPart"),
+    "parts": Outage(ResetBefore(), "UploadPart"),
     "Complete": Outage(Status(503, "SlowDown"), "CompleteMultipartUpload"),
     "archives denied": Outage(Status(403, "AccessDenied"), role="archives", when=lambda call: call.op != "HeadObject"),
     "archives' key disabled": Outage(KMS, role="archives", when=lambda call: call.op != "HeadObject"),
@@ -67,33 +67,33 @@ WRITES = {
     "not implemented": Outage(Status(501, "NotImplemented"), "CreateMultipartUpload"),
 }
 ANSWERS = {
-    "answers cut": Outage(Hangup(), "SendMessage", "out"),
+    "answers cut": Outage(ResetBefore(), "SendMessage", "out"),
     "answers 500": Outage(Status(500, "InternalError"), "SendMessage", "out"),
     "answers' key denied": Outage(Status(400, "KMS.AccessDeniedException"), "SendMessage", "out"),
     "answers' key disabled": Outage(Status(400, "KmsDisabled"), "SendMessage", "out"),
-    "answers cut and S3 too": Outage(Hangup(), when=lambda c: of_s3(c) or c.op == "SendMessage"),
+    "answers cut and S3 too": Outage(ResetBefore(), when=lambda c: is_s3_call(c) or c.op == "SendMessage"),
     "answers gone": Outage(Status(400, "QueueDoesNotExist"), "SendMessage", "out"),
 }
 
 
-def ask_all(stage: Stage, count: int) -> None:
-    small, large = stage.photos(1000, 6 * MIB)
+def send_requests(scenario: Scenario, count: int) -> None:
+    small, large = scenario.put_objects(1000, 6 * MIB)
     for number in range(count):
-        stage.ask([small] if number % 3 else [small, large])
+        scenario.send_request([small] if number % 3 else [small, large])
 
 
-def last(stage: Stage, outage: Outage, seconds: float) -> None:
+def run_through_outage(scenario: Scenario, outage: Outage, seconds: float) -> None:
     """Requests while *outage* lasts for *seconds*, from when a worker has one behind it; then all is mended."""
-    worker = stage.worker()
-    stage.wait_deleted(stage.ask([stage.put("first.jpg", b"another photo")]))
-    rule = outage.begin(stage)
-    ask_all(stage, 30 if seconds == LONG else 12)
-    until(lambda: rule.fired, "the outage to be met")
-    until(lambda: "worker.paused" in worker.log, "the worker to pause", 60)
+    worker = scenario.worker()
+    scenario.wait_deleted(scenario.send_request([scenario.put("first.jpg", b"another photo")]))
+    rule = outage.begin(scenario)
+    send_requests(scenario, 30 if seconds == LONG_OUTAGE else 12)
+    wait_until(lambda: rule.fired, "the outage to be met")
+    wait_until(lambda: "worker.paused" in worker.log, "the worker to pause", 60)
     time.sleep(seconds)
-    assert not stage.dead_letters()
-    stage.mend()
-    stage.wait_deleted(seconds=90)
-    assert all(len(stage.answers(job)) == 1 for job in stage.jobs)
+    assert not scenario.dead_letters()
+    scenario.clear_faults()
+    scenario.wait_deleted(seconds=90)
+    assert all(len(scenario.answers(job)) == 1 for job in scenario.jobs)
     assert "worker.resumed" in worker.log
-    stage.finish()
+    scenario.finish()

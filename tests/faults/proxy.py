@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
-from . import wire
-from .facts import facts_of_answer, facts_of_request
+from . import http_streams as wire
+from .aws_rules import AwsRules
+from .fields import request_fields, response_fields
 from .history import Exchange, History
+from .http_streams import Answer, Blocks, Request
 from .operations import call_of, is_sqs
 from .rules import Action, CutError, Duplicate, Rule
-from .strict import Strict
-from .wire import Answer, Blocks, Request
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -34,18 +34,18 @@ class FaultProxy:
     Listens on a port for each client, forwards to *upstream* (host, port), all in one thread of its own.
 
     TLS ends here, with the certificate of *serving*; without it clients speak plain http. Upstream is always plain.
-    After each write to *watched* (a bucket) that was carried out, it looks at what stands there now.
+    After each write to *observed_bucket* (a bucket) that was carried out, it looks at what stands there now.
     """
 
     def __init__(
-        self, upstream: tuple[str, int], watched: str | None = None, serving: ssl.SSLContext | None = None
+        self, upstream: tuple[str, int], observed_bucket: str | None = None, serving: ssl.SSLContext | None = None
     ) -> None:
         self.upstream = upstream
         self.serving = serving
         self.scheme = "https" if serving else "http"
-        self.watched = watched
+        self.observed_bucket = observed_bucket
         self.history = History()
-        self.strict = Strict()
+        self.strict = AwsRules()
         self.rules: list[Rule] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-proxy", daemon=True)
@@ -102,12 +102,12 @@ class FaultProxy:
         with contextlib.suppress(*broken), contextlib.closing(writer):
             while (request := await wire.read_request(reader)) is not None:
                 try:
-                    await _Passage(self, client, reader, writer).carry(request)
+                    await _ProxiedExchange(self, client, reader, writer).carry(request)
                 except CutError as cut:
                     if cut.reset:
                         _reset(writer)
                     elif cut.torn:
-                        await _tear(writer)
+                        await _close_without_notify(writer)
                     return
 
     async def forward(self, request: Request) -> tuple[Answer, Blocks, asyncio.StreamWriter]:
@@ -115,15 +115,15 @@ class FaultProxy:
         reader, writer = await asyncio.open_connection(*self.upstream, limit=STREAM_LIMIT)
         try:
             told = [*request.headers, ("X-Forwarded-Proto", self.scheme)]
-            writer.write(wire.head_of_request(replace(request, headers=told)))
+            writer.write(wire.request_head(replace(request, headers=told)))
             writer.write(request.body)
             await writer.drain()
-            answer = await wire.read_answer(reader)
+            answer = await wire.read_response(reader)
         except BaseException:
             writer.close()
             raise
         bodyless = request.method == "HEAD" or answer.status in (204, 304)
-        body = wire.once(b"") if bodyless else wire.blocks(reader, answer.headers, to_end=True)
+        body = wire.in_blocks(b"") if bodyless else wire.blocks(reader, answer.headers, to_end=True)
         return answer, body, writer
 
     async def look(self, bucket: str, key: str) -> None:
@@ -132,12 +132,12 @@ class FaultProxy:
         headers = [("Host", "127.0.0.1"), ("Authorization", f"AWS4-HMAC-SHA256 Credential={scope}, x")]
         answer, body, writer = await self.forward(Request("GET", f"/{quote(bucket)}/{quote(key)}", headers))
         with contextlib.closing(writer):
-            seen = await wire.gathered(body)
+            seen = await wire.read_body(body)
         if answer.status == 200:
-            self.history.saw(key, seen)
+            self.history.record_archive(key, seen)
 
 
-class _Passage:
+class _ProxiedExchange:
     """One request on its way through, and its answer on its way back."""
 
     def __init__(
@@ -154,8 +154,8 @@ class _Passage:
             exchange = self._begin(request)
             request = await self._with_body(request)
         try:
-            exchange.facts |= facts_of_request(exchange.call, request)
-            self.proxy.strict.recognise(exchange)
+            exchange.facts |= request_fields(exchange.call, request)
+            self.proxy.strict.identify_receipt(exchange)
             answer, body, upstream = await self._answered(exchange, request)
             with contextlib.closing(upstream) if upstream else contextlib.nullcontext():
                 await self._deliver(exchange, request, answer, body)
@@ -177,8 +177,8 @@ class _Passage:
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         source = wire.blocks(self.reader, request.headers)
         for action in self.actions:
-            source = action.intake(source)
-        return replace(request, body=await wire.gathered(source))
+            source = action.request_body(source)
+        return replace(request, body=await wire.read_body(source))
 
     async def _answered(
         self, exchange: Exchange, request: Request
@@ -186,11 +186,11 @@ class _Passage:
         for action in self.actions:
             early = await action.before(exchange)
             if early is not None:
-                return early, wire.once(early.body), None
+                return early, wire.in_blocks(early.body), None
         refused = self.proxy.strict.refuse(exchange, request)
         if refused is not None:
             exchange.facts["refused"] = True
-            return refused, wire.once(refused.body), None
+            return refused, wire.in_blocks(refused.body), None
         # Conditional writes are atomic in S3; the emulator's look first and write later.
         atomic = self.proxy.appearing if exchange.op in APPEARING else contextlib.nullcontext()
         async with atomic:
@@ -202,7 +202,7 @@ class _Passage:
             if upstream:
                 upstream.close()
             raise
-        return answer, body if upstream else wire.once(answer.body), upstream
+        return answer, body if upstream else wire.in_blocks(answer.body), upstream
 
     async def _committed(
         self, exchange: Exchange, request: Request
@@ -211,13 +211,13 @@ class _Passage:
         if any(isinstance(action, Duplicate) for action in self.actions):
             _, first, connection = await self.proxy.forward(request)
             with contextlib.closing(connection):
-                await wire.gathered(first)
+                await wire.read_body(first)
         answer, body, upstream = await self.proxy.forward(request)
         streamed = exchange.op == "GetObject"
         if not streamed:
             with contextlib.closing(upstream):
-                answer = replace(answer, body=await wire.gathered(body))
-        exchange.facts |= facts_of_answer(exchange.call, answer)
+                answer = replace(answer, body=await wire.read_body(body))
+        exchange.facts |= response_fields(exchange.call, answer)
         if answer.status < 300:
             exchange.committed = time.monotonic()
             self.proxy.strict.learn(exchange)
@@ -226,25 +226,25 @@ class _Passage:
 
     async def _look(self, exchange: Exchange) -> None:
         call = exchange.call
-        if call.op in APPEARING and call.bucket and call.key and call.bucket == self.proxy.watched:
+        if call.op in APPEARING and call.bucket and call.key and call.bucket == self.proxy.observed_bucket:
             await self.proxy.look(call.bucket, call.key)
 
     async def _deliver(self, exchange: Exchange, request: Request, answer: Answer, body: Blocks) -> None:
         exchange.status = answer.status
         # A HEAD's length is the object's; otherwise, without one, the body is at hand and is measured.
-        headers = wire.without(answer.headers, "connection", "transfer-encoding")
+        headers = wire.without_headers(answer.headers, "connection", "transfer-encoding")
         if request.method != "HEAD" and wire.header(headers, "content-length") is None:
             headers.append(("Content-Length", str(len(answer.body))))
-        self.writer.write(wire.head_of_answer(Answer(answer.status, headers)))
+        self.writer.write(wire.response_head(Answer(answer.status, headers)))
         for action in self.actions:
-            body = action.outflow(body)
+            body = action.response_body(body)
         async for block in body:
             self.writer.write(block)
             await self.writer.drain()
         await self.writer.drain()
 
 
-async def _tear(writer: asyncio.StreamWriter) -> None:
+async def _close_without_notify(writer: asyncio.StreamWriter) -> None:
     """End the connection below TLS, after all that was written."""
     transport = writer.transport
     below = transport._ssl_protocol._transport if writer.get_extra_info("ssl_object") else transport  # type: ignore[attr-defined]

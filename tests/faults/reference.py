@@ -4,17 +4,17 @@ import zlib
 from collections.abc import Iterator
 
 from .archive import BadArchiveError, read_archive
-from .evidence import Evidence, Job, Source, carried_out, said
-from .history import Exchange, Sighting
+from .history import Exchange, ObservedArchive
+from .observations import Job, Observations, Source, answer_body, executed
 
 
-def wrong_with(evidence: Evidence, job: Job, answer: Exchange) -> Iterator[str]:
+def differences(observations: Observations, job: Job, answer: Exchange) -> Iterator[str]:
     """How *answer* and the archive that it announces differ from what *job* asked for."""
-    told = said(answer).get("archive") or {}
-    if (told.get("bucket"), told.get("key")) != (evidence.world.archives, job.key):
+    told = answer_body(answer).get("archive") or {}
+    if (told.get("bucket"), told.get("key")) != (observations.resources.archives, job.key):
         yield f"the answer names {told.get('bucket')}/{told.get('key')}, not {job.key}"
         return
-    seen = [s for s in evidence.history.sightings if s.key == job.key and s.at <= answer.began]
+    seen = [s for s in observations.history.observed_archives if s.key == job.key and s.at <= answer.began]
     if not seen:
         yield "the announced archive was not there"
         return
@@ -23,10 +23,10 @@ def wrong_with(evidence: Evidence, job: Job, answer: Exchange) -> Iterator[str]:
         yield f"the answer says {told.get('size')} bytes, the archive has {len(body)}"
     if told.get("crc32") not in (None, f"{zlib.crc32(body):08x}"):
         yield f"the answer says CRC-32 {told.get('crc32')}, the archive has {zlib.crc32(body):08x}"
-    yield from _wrong_members(evidence, job, seen[-1], told.get("files"))
+    yield from _member_differences(observations, job, seen[-1], told.get("files"))
 
 
-def _wrong_members(evidence: Evidence, job: Job, seen: Sighting, files: object) -> Iterator[str]:
+def _member_differences(observations: Observations, job: Job, seen: ObservedArchive, files: object) -> Iterator[str]:
     try:
         had = read_archive(seen.body)
     except BadArchiveError as error:
@@ -38,20 +38,20 @@ def _wrong_members(evidence: Evidence, job: Job, seen: Sighting, files: object) 
         return
     if files != sum(isinstance(content, Source) for content in wanted.values()):
         yield f"the answer says {files} files"
-    planned = _planned(evidence, seen)
+    planned = _planned(observations, seen)
     for path, content in wanted.items():
         allowed = [content] if isinstance(content, bytes) else planned.get(content, [])
         if had[path] not in allowed:
             yield f"{path} is not what was planned for it"
 
 
-def _planned(evidence: Evidence, seen: Sighting) -> dict[Source, list[bytes]]:
+def _planned(observations: Observations, seen: ObservedArchive) -> dict[Source, list[bytes]]:
     """The bodies of every object as the archive's maker had found them, by HEAD, when it finished the archive."""
-    write = max(carried_out(evidence.writes(seen.key), by=seen.at), key=lambda e: e.committed or 0)
+    write = max(executed(observations.writes(seen.key), by=seen.at), key=lambda e: e.committed or 0)
     planned: dict[Source, list[bytes]] = {}
-    for head in carried_out(evidence.history.of("HeadObject", client=write.client), by=write.began):
+    for head in executed(observations.history.select("HeadObject", client=write.client), by=write.began):
         bucket, key = head.call.bucket or "", head.call.key or ""
-        body = evidence.world.versions.get((bucket, key, head.facts.get("etag") or ""))
+        body = observations.resources.versions.get((bucket, key, head.facts.get("etag") or ""))
         if body is not None:
             planned.setdefault(Source(bucket, key), []).append(body)
     return planned

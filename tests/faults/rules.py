@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from .history import STAGE, Exchange
+from .history import SCENARIO_CLIENT, Exchange
+from .http_streams import Answer, Blocks, Headers, replace_header
 from .operations import Call, error_xml, refusal
-from .wire import Answer, Blocks, Headers, replaced
 
 
 class CutError(Exception):
@@ -25,7 +25,7 @@ class CutError(Exception):
 class Action:
     """One way to go wrong: any of its four steps may sleep, change what passes, or raise `CutError`."""
 
-    def intake(self, source: Blocks) -> Blocks:
+    def request_body(self, source: Blocks) -> Blocks:
         """The body of the request, as it is read from the client."""
         return source
 
@@ -37,7 +37,7 @@ class Action:
         """When the emulated AWS has done it and answered (of a GetObject's answer, only the head can be edited)."""
         return answer
 
-    def outflow(self, source: Blocks) -> Blocks:
+    def response_body(self, source: Blocks) -> Blocks:
         """The body of the answer, as it is written to the client."""
         return source
 
@@ -78,7 +78,7 @@ class Rule:
         exact = ((self.op, call.op), (self.bucket, call.bucket), (self.part, call.part), (self.client, client))
         loose = ((self.key, call.key), (self.queue, call.queue))
         return (
-            client != STAGE
+            client != SCENARIO_CLIENT
             and not (self.op and call.looks_at_rights)
             and all(asked is None or asked == had for asked, had in exact)
             and all(asked is None or (had is not None and fnmatchcase(had, asked)) for asked, had in loose)
@@ -109,7 +109,7 @@ class OkWithError(Action):
 
 
 @dataclass
-class Canned(Action):
+class FixedResponse(Action):
     """Any answer at all. *forward*: after the request was carried out."""
 
     status: int
@@ -152,7 +152,7 @@ class Stall(Action):
 
 
 @dataclass
-class Hangup(Action):
+class ResetBefore(Action):
     """The connection is reset before the request is carried out."""
 
     async def before(self, exchange: Exchange) -> Answer | None:
@@ -160,7 +160,7 @@ class Hangup(Action):
 
 
 @dataclass
-class DropAnswer(Action):
+class DropResponse(Action):
     """The request is carried out, and the connection reset instead of an answer."""
 
     async def after(self, exchange: Exchange, answer: Answer) -> Answer:
@@ -180,11 +180,11 @@ class EditHeader(Action):
     value: str | None = None
 
     async def after(self, exchange: Exchange, answer: Answer) -> Answer:
-        return Answer(answer.status, replaced(answer.headers, self.name, self.value), answer.body)
+        return Answer(answer.status, replace_header(answer.headers, self.name, self.value), answer.body)
 
 
 @dataclass
-class Do(Action):
+class SideEffect(Action):
     """Something else happens just then: an object is replaced, a worker gets a signal. In a thread, and awaited."""
 
     before_it: Callable[[], object] = lambda: None

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from .checker import PROMISES, check
-from .history import Sighting
-from .tale import ARCHIVE, CONTENT, JOB, KEY, Tale, broken, good, zipped
-from .worker import ProcessFacts, grown
+from .history import ObservedArchive
+from .synthetic_history import ARCHIVE, CONTENT, JOB, KEY, HistoryBuilder, make_zip, valid_history, violations
+from .worker_process import ProcessResources, exceeds_baseline
 
 
 def cut_in_the_middle(archive: bytes) -> bytes:
@@ -41,137 +41,137 @@ def with_another_local_name(archive: bytes) -> bytes:
     [cut_in_the_middle, led_by_a_stranger, followed_by_a_stranger, falsified, with_another_local_name],
 )
 def test_4_an_object_that_is_no_whole_archive_is_found_at_any_instant(damage: Callable[[bytes], bytes]) -> None:
-    tale = good()
-    tale.history.sightings.append(Sighting(99.0, "cd34/download.zip", damage(ARCHIVE)))
-    assert broken(tale.evidence()) == {"archives_are_absent_or_whole"}
+    builder = valid_history()
+    builder.history.observed_archives.append(ObservedArchive(99.0, "cd34/download.zip", damage(ARCHIVE)))
+    assert violations(builder.observations()) == {"archives_are_absent_or_whole"}
 
 
 def test_4_an_archive_that_was_overwritten_is_found() -> None:
-    tale = good()
-    tale.history.sightings.append(Sighting(tale.now, KEY, zipped(one_jpg=b"later")))
-    assert broken(tale.evidence()) == {"archives_are_absent_or_whole"}
+    builder = valid_history()
+    builder.history.observed_archives.append(ObservedArchive(builder.now, KEY, make_zip(one_jpg=b"later")))
+    assert violations(builder.observations()) == {"archives_are_absent_or_whole"}
 
 
 def test_5_an_upload_that_was_left_is_found() -> None:
-    assert broken(good().evidence(uploads=(KEY,))) == {"no_upload_is_left"}
+    assert violations(valid_history().observations(uploads=(KEY,))) == {"no_upload_is_left"}
 
 
 def test_6_an_answer_before_its_archive_is_found() -> None:
-    tale = Tale()
-    tale.received()
-    tale.planned()
-    tale.answered()
-    tale.written()
-    tale.deleted()
-    assert "archive_then_answer_then_delete" in broken(tale.evidence())
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned()
+    builder.answered()
+    builder.written()
+    builder.deleted()
+    assert "archive_then_answer_then_delete" in violations(builder.observations())
 
 
 def test_6_an_answer_for_a_write_that_failed_is_found() -> None:
-    tale = Tale()
-    tale.received()
-    tale.planned()
-    tale.written(done=False)
-    tale.answered()
-    tale.deleted()
-    assert "archive_then_answer_then_delete" in broken(tale.evidence())
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned()
+    builder.written(done=False)
+    builder.answered()
+    builder.deleted()
+    assert "archive_then_answer_then_delete" in violations(builder.observations())
 
 
 def test_6_an_answer_after_its_delete_is_found() -> None:
-    tale = Tale()
-    tale.received()
-    tale.planned()
-    tale.written()
-    tale.deleted()
-    tale.answered()
-    assert "archive_then_answer_then_delete" in broken(tale.evidence())
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned()
+    builder.written()
+    builder.deleted()
+    builder.answered()
+    assert "archive_then_answer_then_delete" in violations(builder.observations())
 
 
 @pytest.mark.parametrize("late", ["written", "answered", "deleted"])
 def test_7_a_step_after_the_lease_is_found(late: str) -> None:
-    tale = Tale()
-    tale.received()
-    tale.planned()
-    tale.renewed(5)
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned()
+    builder.renewed(5)
     for step in ("written", "answered", "deleted"):
-        tale.now += 10 if step == late else 0
-        getattr(tale, step)()
-    assert broken(tale.evidence()) == {"nothing_after_the_lease"}
+        builder.now += 10 if step == late else 0
+        getattr(builder, step)()
+    assert violations(builder.observations()) == {"nothing_after_the_lease"}
 
 
 def test_7_a_rejection_after_the_lease_is_found() -> None:
-    tale = Tale()
-    tale.received()
-    tale.renewed(0)
-    tale.rejected()
-    tale.deleted()
-    assert broken(tale.evidence(job=replace(JOB, members=None))) == {"nothing_after_the_lease"}
+    builder = HistoryBuilder()
+    builder.received()
+    builder.renewed(0)
+    builder.rejected()
+    builder.deleted()
+    assert violations(builder.observations(job=replace(JOB, members=None))) == {"nothing_after_the_lease"}
 
 
 def test_7_a_renewal_that_was_not_granted_does_not_count() -> None:
-    tale = Tale()
-    tale.received()
-    tale.planned()
-    tale.now += 20
-    tale.renewed(done=False)
-    tale.now += 20
-    tale.written()
-    assert broken(tale.evidence(waiting=1)) == {"nothing_after_the_lease"}
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned()
+    builder.now += 20
+    builder.renewed(done=False)
+    builder.now += 20
+    builder.written()
+    assert violations(builder.observations(waiting=1)) == {"nothing_after_the_lease"}
 
 
 def test_7_the_lease_of_another_worker_does_not_count() -> None:
-    tale = Tale()
-    tale.received()
-    tale.planned(client="second")
-    tale.written(client="second")
-    assert broken(tale.evidence(waiting=1)) == {"nothing_after_the_lease"}
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned(client="second")
+    builder.written(client="second")
+    assert violations(builder.observations(waiting=1)) == {"nothing_after_the_lease"}
 
 
 def test_7_a_delete_with_a_receipt_that_a_later_one_replaced_is_found() -> None:
-    tale = Tale()
-    tale.received()
-    tale.planned()
-    tale.written()
-    tale.now += 40
-    tale.received("second-receipt")
-    tale.answered()
-    tale.deleted("second-receipt")
-    assert check(tale.evidence()) == []
-    tale.deleted()
-    assert broken(tale.evidence()) == {"nothing_after_the_lease"}
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned()
+    builder.written()
+    builder.now += 40
+    builder.received("second-receipt")
+    builder.answered()
+    builder.deleted("second-receipt")
+    assert check(builder.observations()) == []
+    builder.deleted()
+    assert violations(builder.observations()) == {"nothing_after_the_lease"}
 
 
 def test_8_a_request_to_a_bucket_off_the_list_is_found() -> None:
-    tale = good()
-    tale.call("HeadObject", done=False, call={"bucket": "payroll", "key": "p/one.jpg"})
-    assert broken(tale.evidence()) == {"only_allowed_buckets"}
+    builder = valid_history()
+    builder.call("HeadObject", done=False, call={"bucket": "payroll", "key": "p/one.jpg"})
+    assert violations(builder.observations()) == {"only_allowed_buckets"}
 
 
 @pytest.mark.parametrize("logs", ["using hunter2-secret", "receipt=receipt-of-m1", "metadata: born in 1970"])
 def test_9_a_secret_a_receipt_or_private_text_in_the_logs_is_found(logs: str) -> None:
-    assert broken(good().evidence(logs=logs)) == {"no_secret_gets_out"}
+    assert violations(valid_history().observations(logs=logs)) == {"no_secret_gets_out"}
 
 
 @pytest.mark.parametrize("error", ["denied for hunter2-secret", "can't parse: born in 1970"])
 def test_9_a_secret_or_private_text_in_an_error_is_found(error: str) -> None:
-    tale = Tale()
-    tale.received()
-    tale.rejected(error=error)
-    tale.deleted()
-    assert broken(tale.evidence(job=replace(JOB, members=None))) == {"no_secret_gets_out"}
+    builder = HistoryBuilder()
+    builder.received()
+    builder.rejected(error=error)
+    builder.deleted()
+    assert violations(builder.observations(job=replace(JOB, members=None))) == {"no_secret_gets_out"}
 
 
 def test_9_a_secret_in_an_objects_metadata_is_found() -> None:
-    tale = good()
+    builder = valid_history()
     target = {"bucket": "archives", "key": KEY}
-    tale.call("CreateMultipartUpload", done=False, call=target, metadata={"token": "hunter2-secret"})
-    assert broken(tale.evidence()) == {"no_secret_gets_out"}
+    builder.call("CreateMultipartUpload", done=False, call=target, metadata={"token": "hunter2-secret"})
+    assert violations(builder.observations()) == {"no_secret_gets_out"}
 
 
 def test_9_metadata_of_the_request_is_echoed_in_answers_without_complaint() -> None:
-    tale = good()
-    (answer,) = tale.evidence().successes(JOB)
+    builder = valid_history()
+    (answer,) = builder.observations().successes(JOB)
     answer.facts["body"] = json.dumps(json.loads(answer.facts["body"]) | {"metadata": {"who": "born in 1970"}})
-    assert check(tale.evidence()) == []
+    assert check(builder.observations()) == []
 
 
 def test_every_promise_has_a_number_and_a_sentence() -> None:
@@ -180,8 +180,8 @@ def test_every_promise_has_a_number_and_a_sentence() -> None:
 
 
 def test_10_threads_sockets_or_memory_that_stay_are_found() -> None:
-    before = ProcessFacts(threads=3, sockets=5, memory=1000)
-    assert grown(before, replace(before, threads=2, sockets=5, memory=1100), memory=100) == []
-    assert grown(before, replace(before, threads=4), memory=100) == ["threads grew from 3 to 4"]
-    assert grown(before, replace(before, sockets=6), memory=100) == ["sockets grew from 5 to 6"]
-    assert grown(before, replace(before, memory=1101), memory=100) == ["memory grew by 101 bytes"]
+    before = ProcessResources(threads=3, sockets=5, memory=1000)
+    assert exceeds_baseline(before, replace(before, threads=2, sockets=5, memory=1100), memory=100) == []
+    assert exceeds_baseline(before, replace(before, threads=4), memory=100) == ["threads grew from 3 to 4"]
+    assert exceeds_baseline(before, replace(before, sockets=6), memory=100) == ["sockets grew from 5 to 6"]
+    assert exceeds_baseline(before, replace(before, memory=1101), memory=100) == ["memory grew by 101 bytes"]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from .crashes import MODES, POINTS, VISIBILITY, Point, broken_at, calls_of, reference_job
+from .crashes import MODES, POINTS, VISIBILITY, Point, calls_of, reference_job, run_with_fault
 from .emulator import Emulator
-from .setting import Setting
-from .stage import Stage
+from .scenario import Scenario
+from .scenario_config import ScenarioConfig
 
 SAMPLE = (
     (Point("ReceiveMessage", "in"), "killed after"),
@@ -31,28 +31,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(emulator: Emulator) -> bytes:
+def baseline_archive(emulator: Emulator) -> bytes:
     """The reference job's archive, made in peace; meanwhile the list of its calls is held against the truth."""
-    with Stage(emulator, Setting(visibility=30)) as stage:
-        reference_job(stage)
-        stage.worker()
-        stage.wait_deleted()
-        stage.finish()
-        assert sorted(map(str, calls_of(stage))) == sorted(map(str, POINTS))
-        return _content(stage)
+    with Scenario(emulator, ScenarioConfig(visibility=30)) as scenario:
+        reference_job(scenario)
+        scenario.worker()
+        scenario.wait_deleted()
+        scenario.finish()
+        assert sorted(map(str, calls_of(scenario))) == sorted(map(str, POINTS))
+        return _content(scenario)
 
 
-def _content(stage: Stage) -> bytes:
-    (job,) = stage.jobs
-    return stage.archive(job)
+def _content(scenario: Scenario) -> bytes:
+    (job,) = scenario.jobs
+    return scenario.archive(job)
 
 
-@pytest.mark.stage(visibility=VISIBILITY, max_receives=10)
+@pytest.mark.scenario(visibility=VISIBILITY, max_receives=10)
 def test_a_job_broken_at_any_call_ends_in_the_same_archive(
-    stage: Stage, undisturbed: bytes, point: Point, mode: str
+    scenario: Scenario, baseline_archive: bytes, point: Point, mode: str
 ) -> None:
     """G1, G2: at every call, in every way."""
-    assert broken_at(stage, point, mode) == undisturbed
+    assert run_with_fault(scenario, point, mode) == baseline_archive
 
 
 def test_every_point_of_the_sample_is_a_point_of_the_job() -> None:

@@ -2,247 +2,249 @@
 
 import pytest
 
-from .evidence import carried_out
-from .rules import Delay, Do, Hangup, Rule, Status
-from .stage import Stage
-from .worker import until
+from .observations import executed
+from .rules import Delay, ResetBefore, Rule, SideEffect, Status
+from .scenario import Scenario
+from .worker_process import wait_until
 
 MIB = 1024 * 1024
 
 
-def test_a_worker_that_cannot_receive_for_a_while_goes_on_afterwards(stage: Stage) -> None:
+def test_a_worker_that_cannot_receive_for_a_while_goes_on_afterwards(scenario: Scenario) -> None:
     """A1"""
-    stage.break_(Status(500, "InternalError"), "ReceiveMessage", times=2)
-    stage.break_(Hangup(), "ReceiveMessage", nth=3)
-    job = stage.ask(stage.photos(1000))
-    worker = stage.worker()
-    stage.wait_deleted(job)
-    assert [call.status for call in stage.history.of("ReceiveMessage")[:4]] == [500, 500, None, 200]
+    scenario.inject(Status(500, "InternalError"), "ReceiveMessage", times=2)
+    scenario.inject(ResetBefore(), "ReceiveMessage", nth=3)
+    job = scenario.send_request(scenario.put_objects(1000))
+    worker = scenario.worker()
+    scenario.wait_deleted(job)
+    assert [call.status for call in scenario.history.select("ReceiveMessage")[:4]] == [500, 500, None, 200]
     assert len(list(worker.events("worker.receive_failed"))) == 3
-    stage.finish()
+    scenario.finish()
 
 
-def test_a_message_that_comes_while_the_worker_stops_is_given_back_at_once(stage: Stage) -> None:
+def test_a_message_that_comes_while_the_worker_stops_is_given_back_at_once(scenario: Scenario) -> None:
     """A3: a poll that is cancelled would hide what it brings for the whole visibility."""
-    worker = stage.worker(SQS_WAIT_SECONDS="5")
-    stage.wait_call("ReceiveMessage")
+    worker = scenario.worker(SQS_WAIT_SECONDS="5")
+    scenario.wait_call("ReceiveMessage")
     worker.terminate()
     worker.wait_for("worker.stopping")
-    job = stage.ask(stage.photos(1000))
+    job = scenario.send_request(scenario.put_objects(1000))
     assert worker.exit_code() == 0
-    (given_back,) = stage.history.of("ChangeMessageVisibility")
+    (given_back,) = scenario.history.select("ChangeMessageVisibility")
     assert (given_back.facts["message"], given_back.facts["visibility"]) == (job.message, 0)
-    assert [m["MessageId"] for m in stage.receive()] == [job.message]
-    assert stage.history.of("HeadObject", "GetObject") == []
-    stage.finish()
+    assert [m["MessageId"] for m in scenario.receive()] == [job.message]
+    assert scenario.history.select("HeadObject", "GetObject") == []
+    scenario.finish()
 
 
-@pytest.mark.stage(visibility=4)
-def test_a_lease_that_cannot_be_renewed_ends_the_job_before_its_deadline(stage: Stage) -> None:
+@pytest.mark.scenario(visibility=4)
+def test_a_lease_that_cannot_be_renewed_ends_the_job_before_its_deadline(scenario: Scenario) -> None:
     """A4: the upload is aborted, nothing appears and nothing is said; the next delivery does it all."""
-    stage.break_(Status(500, "InternalError"), "ChangeMessageVisibility", times=None)
-    stage.break_(Delay(before_it=8), "UploadPart", part=2)
-    job = stage.ask(stage.photos(6 * MIB))
-    worker = stage.worker()
+    scenario.inject(Status(500, "InternalError"), "ChangeMessageVisibility", times=None)
+    scenario.inject(Delay(before_it=8), "UploadPart", part=2)
+    job = scenario.send_request(scenario.put_objects(6 * MIB))
+    worker = scenario.worker()
     worker.wait_for("job.lease_lost")
-    first = stage.wait_call("CreateMultipartUpload")
-    until(lambda: stage.history.of("AbortMultipartUpload"), "the abort")
-    assert stage.history.of("AbortMultipartUpload")[0].call.upload == first.facts["upload"]
-    assert stage.history.of("CompleteMultipartUpload", "SendMessage", "DeleteMessage") == []
-    stage.mend()
-    stage.wait_deleted(job)
-    stage.finish()
+    first = scenario.wait_call("CreateMultipartUpload")
+    wait_until(lambda: scenario.history.select("AbortMultipartUpload"), "the abort")
+    assert scenario.history.select("AbortMultipartUpload")[0].call.upload == first.facts["upload"]
+    assert scenario.history.select("CompleteMultipartUpload", "SendMessage", "DeleteMessage") == []
+    scenario.clear_faults()
+    scenario.wait_deleted(job)
+    scenario.finish()
 
 
-@pytest.mark.stage(visibility=6)
-def test_a_renewal_that_fails_once_does_not_end_the_job(stage: Stage) -> None:
+@pytest.mark.scenario(visibility=6)
+def test_a_renewal_that_fails_once_does_not_end_the_job(scenario: Scenario) -> None:
     """A5: every attempt of one renewal fails; the next renewal works."""
-    stage.break_(Status(500, "InternalError"), "ChangeMessageVisibility", times=3)
-    stage.break_(Do(before_it=lambda: stage.wait_call("ChangeMessageVisibility", 5)), "GetObject")
-    job = stage.ask(stage.photos(1000))
-    worker = stage.worker()
-    stage.wait_deleted(job)
+    scenario.inject(Status(500, "InternalError"), "ChangeMessageVisibility", times=3)
+    scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility", 5)), "GetObject")
+    job = scenario.send_request(scenario.put_objects(1000))
+    worker = scenario.worker()
+    scenario.wait_deleted(job)
     assert len(list(worker.events("job.received"))) == 1
-    assert len(stage.view.writes(job.key)) == 1
-    stage.finish()
+    assert len(scenario.view.writes(job.key)) == 1
+    scenario.finish()
 
 
-@pytest.mark.stage(visibility=3, max_receives=10)
+@pytest.mark.scenario(visibility=3, max_receives=10)
 @pytest.mark.parametrize("op", ["GetObject", "UploadPart", "CompleteMultipartUpload", "SendMessage"])
-def test_a_worker_frozen_past_its_lease_leaves_the_job_to_the_one_that_took_over(stage: Stage, op: str) -> None:
+def test_a_worker_frozen_past_its_lease_leaves_the_job_to_the_one_that_took_over(scenario: Scenario, op: str) -> None:
     """A6: one object, one notification id, and the frozen worker writes nothing more when it wakes up."""
-    job = stage.ask(stage.photos(6 * MIB))
-    first = stage.worker("first")
-    stage.proxy.add(Rule(Do(before_it=first.stop), op=op, client="first"))
-    until(lambda: stage.history.of(op), f"a call of {op}")
-    stage.worker("second")
-    stage.wait_deleted(job)
-    seen = len(stage.history.of(client="first"))
-    first.go_on()
+    job = scenario.send_request(scenario.put_objects(6 * MIB))
+    first = scenario.worker("first")
+    scenario.proxy.add(Rule(SideEffect(before_it=first.stop), op=op, client="first"))
+    wait_until(lambda: scenario.history.select(op), f"a call of {op}")
+    scenario.worker("second")
+    scenario.wait_deleted(job)
+    seen = len(scenario.history.select(client="first"))
+    first.resume()
     first.wait_for("job.lease_lost")
-    later = {call.op for call in stage.history.of(client="first")[seen:]}
+    later = {call.op for call in scenario.history.select(client="first")[seen:]}
     assert later.isdisjoint({"PutObject", "CompleteMultipartUpload", "SendMessage", "DeleteMessage"})
-    stage.finish()
+    scenario.finish()
 
 
-@pytest.mark.stage(visibility=3, max_receives=10)
-def test_a_worker_frozen_in_the_middle_of_a_rejection_says_nothing_more(stage: Stage) -> None:
+@pytest.mark.scenario(visibility=3, max_receives=10)
+def test_a_worker_frozen_in_the_middle_of_a_rejection_says_nothing_more(scenario: Scenario) -> None:
     """A6: between the dead letter and the failure answer; whoever took over says both."""
-    job = stage.send_text("no JSON at all", None)
-    first = stage.worker("first")
-    stage.proxy.add(Rule(Do(before_it=first.stop), op="SendMessage", client="first"))
-    until(lambda: stage.history.of("SendMessage"), "the dead letter")
-    stage.worker("second")
-    stage.wait_deleted(job)
-    first.go_on()
+    job = scenario.send_text("no JSON at all", None)
+    first = scenario.worker("first")
+    scenario.proxy.add(Rule(SideEffect(before_it=first.stop), op="SendMessage", client="first"))
+    wait_until(lambda: scenario.history.select("SendMessage"), "the dead letter")
+    scenario.worker("second")
+    scenario.wait_deleted(job)
+    first.resume()
     first.wait_for("job.lease_lost")
-    stage.finish()
+    scenario.finish()
 
 
-@pytest.mark.stage(visibility=6)
-def test_a_renewal_refused_for_its_receipt_ends_the_job_at_once(stage: Stage) -> None:
+@pytest.mark.scenario(visibility=6)
+def test_a_renewal_refused_for_its_receipt_ends_the_job_at_once(scenario: Scenario) -> None:
     """A7: the message is someone else's; there is nothing to try again."""
-    stage.break_(Delay(before_it=5), "GetObject")
-    job = stage.ask(stage.photos(1000))
-    worker = stage.worker()
-    stage.wait_call("HeadObject")
-    stage.show(job)
-    (theirs,) = stage.receive(visibility=20)
+    scenario.inject(Delay(before_it=5), "GetObject")
+    job = scenario.send_request(scenario.put_objects(1000))
+    worker = scenario.worker()
+    scenario.wait_call("HeadObject")
+    scenario.make_visible(job)
+    (theirs,) = scenario.receive(visibility=20)
     assert theirs["MessageId"] == job.message
     worker.wait_for("job.lease_lost")
-    assert [call.status for call in stage.history.of("ChangeMessageVisibility")] == [400]
-    stage.own.sqs.change_message_visibility(
-        QueueUrl=stage.url("in"), ReceiptHandle=theirs["ReceiptHandle"], VisibilityTimeout=0
+    assert [call.status for call in scenario.history.select("ChangeMessageVisibility")] == [400]
+    scenario.own.sqs.change_message_visibility(
+        QueueUrl=scenario.url("in"), ReceiptHandle=theirs["ReceiptHandle"], VisibilityTimeout=0
     )
-    stage.wait_deleted(job)
-    stage.finish()
+    scenario.wait_deleted(job)
+    scenario.finish()
 
 
-@pytest.mark.stage(visibility=6)
-def test_a_renewal_under_way_is_awaited_before_the_message_is_deleted(stage: Stage) -> None:
+@pytest.mark.scenario(visibility=6)
+def test_a_renewal_under_way_is_awaited_before_the_message_is_deleted(scenario: Scenario) -> None:
     """A8: landing later, it would bring a finished message back, or undo the delay of one given back."""
-    stage.break_(Delay(before_it=0.7), "ChangeMessageVisibility")
-    stage.break_(Do(before_it=lambda: stage.wait_call("ChangeMessageVisibility")), "GetObject")
-    job = stage.ask(stage.photos(1000))
-    stage.worker()
-    stage.wait_deleted(job)
-    (renewal,) = stage.history.of("ChangeMessageVisibility")
-    (delete,) = stage.view.deletes(job)
+    scenario.inject(Delay(before_it=0.7), "ChangeMessageVisibility")
+    scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility")), "GetObject")
+    job = scenario.send_request(scenario.put_objects(1000))
+    scenario.worker()
+    scenario.wait_deleted(job)
+    (renewal,) = scenario.history.select("ChangeMessageVisibility")
+    (delete,) = scenario.view.deletes(job)
     assert renewal.ended is not None and renewal.ok
     assert renewal.ended <= delete.began
-    stage.finish()
+    scenario.finish()
 
 
-@pytest.mark.stage(visibility=4)
-def test_a_queue_with_a_visibility_of_four_seconds_is_served(stage: Stage) -> None:
+@pytest.mark.scenario(visibility=4)
+def test_a_queue_with_a_visibility_of_four_seconds_is_served(scenario: Scenario) -> None:
     """A9: the heartbeat is a fraction of the visibility, whatever that is."""
-    stage.break_(Do(before_it=lambda: stage.wait_call("ChangeMessageVisibility", 3)), "GetObject")
-    job = stage.ask(stage.photos(1000))
-    worker = stage.worker()
-    stage.wait_deleted(job)
+    scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility", 3)), "GetObject")
+    job = scenario.send_request(scenario.put_objects(1000))
+    worker = scenario.worker()
+    scenario.wait_deleted(job)
     assert len(list(worker.events("job.received"))) == 1
-    stage.finish()
+    scenario.finish()
 
 
-def test_a_message_delivered_twice_at_once_makes_one_archive_and_one_notification_id(stage: Stage) -> None:
+def test_a_message_delivered_twice_at_once_makes_one_archive_and_one_notification_id(scenario: Scenario) -> None:
     """A11: both workers build; the second to finish finds the archive there and says the same."""
-    both = Do(before_it=lambda: until(lambda: len(stage.view.writes(job.key)) == 2, "the other one"))
-    stage.break_(both, "PutObject")
-    job = stage.ask(stage.photos(1000))
-    stage.worker("first", MAX_CONCURRENT_JOBS="1")
-    until(lambda: stage.history.of("PutObject"), "the first write")
-    stage.show(job)
-    stage.worker("second")
-    until(lambda: len(stage.answers(job)) == 2, "both answers")
-    stage.wait_deleted(job)
-    assert len(carried_out(stage.view.writes(job.key))) == 1
-    one, other = stage.answers(job)
+    both = SideEffect(before_it=lambda: wait_until(lambda: len(scenario.view.writes(job.key)) == 2, "the other one"))
+    scenario.inject(both, "PutObject")
+    job = scenario.send_request(scenario.put_objects(1000))
+    scenario.worker("first", MAX_CONCURRENT_JOBS="1")
+    wait_until(lambda: scenario.history.select("PutObject"), "the first write")
+    scenario.make_visible(job)
+    scenario.worker("second")
+    wait_until(lambda: len(scenario.answers(job)) == 2, "both answers")
+    scenario.wait_deleted(job)
+    assert len(executed(scenario.view.writes(job.key))) == 1
+    one, other = scenario.answers(job)
     assert one == other
-    stage.finish()
+    scenario.finish()
 
 
-def test_a_job_that_is_done_is_answered_again_without_reading_its_sources(stage: Stage) -> None:
+def test_a_job_that_is_done_is_answered_again_without_reading_its_sources(scenario: Scenario) -> None:
     """A12: even where the sources are gone by now."""
-    (source,) = stage.photos(1000)
-    first = stage.ask([source], job_id="order-4711")
-    stage.worker()
-    stage.wait_deleted(first)
-    stage.direct.s3.delete_object(Bucket=source.bucket, Key=source.key)
-    again = stage.ask([source], job_id="order-4711")
-    stage.wait_deleted(again)
-    (one,), (other,) = stage.answers(first), stage.answers(again)
+    (source,) = scenario.put_objects(1000)
+    first = scenario.send_request([source], job_id="order-4711")
+    scenario.worker()
+    scenario.wait_deleted(first)
+    scenario.direct.s3.delete_object(Bucket=source.bucket, Key=source.key)
+    again = scenario.send_request([source], job_id="order-4711")
+    scenario.wait_deleted(again)
+    (one,), (other,) = scenario.answers(first), scenario.answers(again)
     assert one["archive"] == other["archive"] and one["notification_id"] != other["notification_id"]
-    assert len(stage.history.of("GetObject")) == 1
-    stage.finish()
+    assert len(scenario.history.select("GetObject")) == 1
+    scenario.finish()
 
 
-def test_a_delete_that_fails_is_no_failed_job(stage: Stage) -> None:
+def test_a_delete_that_fails_is_no_failed_job(scenario: Scenario) -> None:
     """A13: the message comes again and takes the short way, under the same notification id."""
-    stage.break_(Status(500, "InternalError"), "DeleteMessage", times=None)
-    job = stage.ask(stage.photos(1000))
-    worker = stage.worker()
+    scenario.inject(Status(500, "InternalError"), "DeleteMessage", times=None)
+    job = scenario.send_request(scenario.put_objects(1000))
+    worker = scenario.worker()
     worker.wait_for("job.delete_failed")
-    stage.mend()
-    stage.show(job)
-    stage.wait_deleted(job)
-    one, other = stage.answers(job)
-    assert one == other and len(stage.history.of("GetObject")) == 1
-    stage.finish()
+    scenario.clear_faults()
+    scenario.make_visible(job)
+    scenario.wait_deleted(job)
+    one, other = scenario.answers(job)
+    assert one == other and len(scenario.history.select("GetObject")) == 1
+    scenario.finish()
 
 
-@pytest.mark.stage(max_receives=1, visibility=4)
-def test_a_delete_that_is_refused_is_waited_for_under_the_lease(stage: Stage) -> None:
+@pytest.mark.scenario(max_receives=1, visibility=4)
+def test_a_delete_that_is_refused_is_waited_for_under_the_lease(scenario: Scenario) -> None:
     """A13: a policy without DeleteMessage would have every job done and answered again, up to the dead letters."""
-    stage.break_(Status(403, "AccessDenied"), "DeleteMessage", times=None)
-    job = stage.ask(stage.photos(1000))
-    worker = stage.worker()
+    scenario.inject(Status(403, "AccessDenied"), "DeleteMessage", times=None)
+    job = scenario.send_request(scenario.put_objects(1000))
+    worker = scenario.worker()
     worker.wait_for("worker.paused")
-    until(lambda: len(stage.history.of("ChangeMessageVisibility")) > 1, "the lease to go on")
-    stage.mend()
-    stage.wait_deleted(job)
-    assert len(stage.answers(job)) == 1
-    stage.finish()
+    wait_until(lambda: len(scenario.history.select("ChangeMessageVisibility")) > 1, "the lease to go on")
+    scenario.clear_faults()
+    scenario.wait_deleted(job)
+    assert len(scenario.answers(job)) == 1
+    scenario.finish()
 
 
-@pytest.mark.stage(visibility=4)
-def test_no_more_is_received_than_there_are_free_slots(stage: Stage) -> None:
+@pytest.mark.scenario(visibility=4)
+def test_no_more_is_received_than_there_are_free_slots(scenario: Scenario) -> None:
     """A14: what waits in the worker would wait for nothing, and its lease would run."""
-    stage.break_(Delay(before_it=0.3), "GetObject", times=None)
-    jobs = [stage.ask(stage.photos(1000)) for _ in range(7)]
-    stage.worker(MAX_CONCURRENT_JOBS="2")
-    stage.wait_deleted(*jobs)
+    scenario.inject(Delay(before_it=0.3), "GetObject", times=None)
+    jobs = [scenario.send_request(scenario.put_objects(1000)) for _ in range(7)]
+    scenario.worker(MAX_CONCURRENT_JOBS="2")
+    scenario.wait_deleted(*jobs)
     held = 0
-    for call in sorted(stage.history.of("ReceiveMessage", "DeleteMessage"), key=lambda call: call.committed or 0):
+    for call in sorted(
+        scenario.history.select("ReceiveMessage", "DeleteMessage"), key=lambda call: call.committed or 0
+    ):
         held += len(call.facts.get("messages", ())) - (call.op == "DeleteMessage")
         assert held <= 2
-    assert all(call.facts["limit"] <= 2 for call in stage.history.of("ReceiveMessage"))
-    stage.finish()
+    assert all(call.facts["limit"] <= 2 for call in scenario.history.select("ReceiveMessage"))
+    scenario.finish()
 
 
-def test_a_source_queue_that_does_not_exist_stops_the_start(stage: Stage) -> None:
+def test_a_source_queue_that_does_not_exist_stops_the_start(scenario: Scenario) -> None:
     """A16: seen by whoever deploys, not by whoever waits for archives."""
-    worker = stage.worker(SQS_SOURCE_QUEUE="no-such-queue", S3_DESTINATION_BUCKET="no-such-bucket")
+    worker = scenario.worker(SQS_SOURCE_QUEUE="no-such-queue", S3_DESTINATION_BUCKET="no-such-bucket")
     assert worker.exit_code() == 2
     assert "SQS_SOURCE_QUEUE" in worker.log and "S3_DESTINATION_BUCKET" in worker.log
     assert "Traceback" not in worker.log
 
 
-def test_a_source_queue_that_cannot_be_looked_at_is_not_received_from_until_it_can(stage: Stage) -> None:
+def test_a_source_queue_that_cannot_be_looked_at_is_not_received_from_until_it_can(scenario: Scenario) -> None:
     """A16: without its visibility and its redrive policy nothing can be promised."""
-    stage.break_(Status(403, "AccessDenied"), "GetQueueAttributes", queue="*-in", times=1)
-    job = stage.ask(stage.photos(1000))
-    worker = stage.worker()
+    scenario.inject(Status(403, "AccessDenied"), "GetQueueAttributes", queue="*-in", times=1)
+    job = scenario.send_request(scenario.put_objects(1000))
+    worker = scenario.worker()
     worker.wait_for("worker.paused")
-    assert stage.history.of("ReceiveMessage") == []
-    stage.wait_deleted(job)
-    stage.finish()
+    assert scenario.history.select("ReceiveMessage") == []
+    scenario.wait_deleted(job)
+    scenario.finish()
 
 
-def test_a_queue_that_is_gone_at_run_time_is_tried_again(stage: Stage) -> None:
+def test_a_queue_that_is_gone_at_run_time_is_tried_again(scenario: Scenario) -> None:
     """A16: it may be back, or the answer may have been wrong."""
-    stage.break_(Status(400, "QueueDoesNotExist"), "ReceiveMessage", times=1)
-    job = stage.ask(stage.photos(1000))
-    worker = stage.worker()
-    stage.wait_deleted(job)
+    scenario.inject(Status(400, "QueueDoesNotExist"), "ReceiveMessage", times=1)
+    job = scenario.send_request(scenario.put_objects(1000))
+    worker = scenario.worker()
+    scenario.wait_deleted(job)
     assert next(worker.events("worker.paused"), None) or next(worker.events("worker.receive_failed"), None)
-    stage.finish()
+    scenario.finish()

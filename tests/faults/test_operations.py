@@ -2,8 +2,8 @@
 
 import pytest
 
+from .http_streams import Request
 from .operations import Call, call_of
-from .wire import Request
 
 
 @pytest.mark.parametrize(

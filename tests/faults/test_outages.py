@@ -6,15 +6,15 @@ One receive is all that the redrive policy allows here: whatever is booked on a 
 
 import pytest
 
-from .outages import ANSWERS, READS, SHORT, WRITES, last
-from .stage import Stage
+from .outages import ANSWERS, READS, SHORT_OUTAGE, WRITES, run_through_outage
+from .scenario import Scenario
 
 SAMPLE = {name: (READS | WRITES | ANSWERS)[name] for name in ("S3 cut", "answers' key denied")}
 """What every test run tries; the others are slow, each group in a file of its own, as files run side by side."""
 
 
-@pytest.mark.stage(max_receives=1)
+@pytest.mark.scenario(max_receives=1)
 @pytest.mark.parametrize("name", SAMPLE)
-def test_an_outage_is_charged_to_no_message(stage: Stage, name: str) -> None:
+def test_an_outage_is_charged_to_no_message(scenario: Scenario, name: str) -> None:
     """I1: whatever is away, and whichever of its calls."""
-    last(stage, SAMPLE[name], SHORT)
+    run_through_outage(scenario, SAMPLE[name], SHORT_OUTAGE)

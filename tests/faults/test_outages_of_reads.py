@@ -5,36 +5,38 @@ from pathlib import Path
 
 import pytest
 
-from .outages import READS, ask_all, last
+from .outages import READS, run_through_outage, send_requests
 from .rules import Status
-from .stage import Stage
-from .worker import until
+from .scenario import Scenario
+from .worker_process import wait_until
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.stage(max_receives=1)
+@pytest.mark.scenario(max_receives=1)
 @pytest.mark.parametrize("name", READS)
-def test_an_outage_of_reads_is_charged_to_no_message(stage: Stage, name: str, outage_seconds: float) -> None:
+def test_an_outage_of_reads_is_charged_to_no_message(scenario: Scenario, name: str, outage_seconds: float) -> None:
     """I1"""
-    last(stage, READS[name], outage_seconds)
+    run_through_outage(scenario, READS[name], outage_seconds)
 
 
-@pytest.mark.stage(max_receives=2)
-def test_one_object_that_can_not_be_read_rejects_its_own_request_and_holds_up_no_other(stage: Stage) -> None:
+@pytest.mark.scenario(max_receives=2)
+def test_one_object_that_can_not_be_read_rejects_its_own_request_and_holds_up_no_other(scenario: Scenario) -> None:
     """I4: a poisoned object among healthy ones, and alone."""
-    worker = stage.worker()
-    poisoned = stage.put("poisoned.jpg", b"no more to be read")
-    stage.break_(Status(500, "InternalError"), "GetObject", key="poisoned.jpg", times=None)
-    bad = stage.send([{"source": "poisoned.jpg"}], None)
-    mixed = stage.send([{"source": "poisoned.jpg"}, *({"source": s.key} for s in stage.photos(10, 20, 30))], None)
+    worker = scenario.worker()
+    poisoned = scenario.put("poisoned.jpg", b"no more to be read")
+    scenario.inject(Status(500, "InternalError"), "GetObject", key="poisoned.jpg", times=None)
+    bad = scenario.send([{"source": "poisoned.jpg"}], None)
+    mixed = scenario.send(
+        [{"source": "poisoned.jpg"}, *({"source": s.key} for s in scenario.put_objects(10, 20, 30))], None
+    )
     assert poisoned.key == "poisoned.jpg"
-    healthy = [stage.ask(stage.photos(1000)) for _ in range(6)]
-    stage.wait_deleted(*healthy)
-    stage.wait_deleted(bad, mixed, seconds=240)
-    assert {stage.failure(job)["code"] for job in (bad, mixed)} == {"retries_exhausted"}
+    healthy = [scenario.send_request(scenario.put_objects(1000)) for _ in range(6)]
+    scenario.wait_deleted(*healthy)
+    scenario.wait_deleted(bad, mixed, seconds=240)
+    assert {scenario.failure(job)["code"] for job in (bad, mixed)} == {"retries_exhausted"}
     assert "worker.paused" not in worker.log
-    stage.finish()
+    scenario.finish()
 
 
 RESOLVER = """
@@ -52,21 +54,23 @@ socket.getaddrinfo = resolve
 
 
 @pytest.mark.fresh
-@pytest.mark.stage(max_receives=1)
-def test_a_resolver_that_is_away_is_charged_to_no_message(stage: Stage, tmp_path: Path, outage_seconds: float) -> None:
+@pytest.mark.scenario(max_receives=1)
+def test_a_resolver_that_is_away_is_charged_to_no_message(
+    scenario: Scenario, tmp_path: Path, outage_seconds: float
+) -> None:
     """I1: the SDK's connections are made anew, ours go on with the addresses that they had."""
     flag = tmp_path / "gone"
     (tmp_path / "sitecustomize.py").write_text(RESOLVER.format(flag=str(flag)))
-    endpoint = stage.proxy.listen("worker").replace("127.0.0.1", "localhost")
-    worker = stage.worker(PYTHONPATH=str(tmp_path), AWS_ENDPOINT_URL_S3=endpoint)
-    stage.wait_deleted(stage.ask([stage.put("first.jpg", b"another photo")]))
+    endpoint = scenario.proxy.listen("worker").replace("127.0.0.1", "localhost")
+    worker = scenario.worker(PYTHONPATH=str(tmp_path), AWS_ENDPOINT_URL_S3=endpoint)
+    scenario.wait_deleted(scenario.send_request([scenario.put("first.jpg", b"another photo")]))
     flag.touch()
     time.sleep(20)  # what is kept of names and connections has run out
-    ask_all(stage, 12)
-    until(lambda: "worker.paused" in worker.log, "the worker to pause", 60)
+    send_requests(scenario, 12)
+    wait_until(lambda: "worker.paused" in worker.log, "the worker to pause", 60)
     time.sleep(outage_seconds)
-    assert not stage.dead_letters()
+    assert not scenario.dead_letters()
     flag.unlink()
-    stage.wait_deleted(seconds=90)
-    assert all(len(stage.answers(job)) == 1 for job in stage.jobs)
-    stage.finish()
+    scenario.wait_deleted(seconds=90)
+    assert all(len(scenario.answers(job)) == 1 for job in scenario.jobs)
+    scenario.finish()

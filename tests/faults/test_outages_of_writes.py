@@ -2,13 +2,13 @@
 
 import pytest
 
-from .outages import WRITES, last
-from .stage import Stage
+from .outages import WRITES, run_through_outage
+from .scenario import Scenario
 
-pytestmark = [pytest.mark.slow, pytest.mark.stage(max_receives=1)]
+pytestmark = [pytest.mark.slow, pytest.mark.scenario(max_receives=1)]
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_an_outage_of_writes_is_charged_to_no_message(stage: Stage, name: str, outage_seconds: float) -> None:
+def test_an_outage_of_writes_is_charged_to_no_message(scenario: Scenario, name: str, outage_seconds: float) -> None:
     """I1"""
-    last(stage, WRITES[name], outage_seconds)
+    run_through_outage(scenario, WRITES[name], outage_seconds)

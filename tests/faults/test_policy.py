@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from archiver.core.policy import Needs, grants
+from archiver.core.policy import WorkerResources, worker_statements
 
 from .emulator import REGION
 from .history import Exchange
 from .rules import Delay
-from .setting import MIB
-from .stage import Stage
+from .scenario import Scenario
+from .scenario_config import MIB
 
 OBJECT, BUCKET, QUEUE = "object", "bucket", "queue"
 
@@ -47,32 +47,37 @@ def needed(exchange: Exchange) -> Iterator[tuple[str, str]]:
         yield "s3:ListBucket", bucket  # who may not list is told 403
 
 
-def test_the_policy_allows_what_workers_call_and_nothing_else(stage: Stage) -> None:
+def test_the_policy_allows_what_workers_call_and_nothing_else(scenario: Scenario) -> None:
     """
     A start; a shutdown in the middle of an upload, which is aborted, and its message given back; another start;
     archives in one write and in parts; a job that was done before; a rejection.
     """
-    progress = stage.own.sqs.create_queue(QueueName=f"{stage.sources}-progress")["QueueUrl"].rpartition("/")[2]
-    stage.break_(Delay(before_it=30), "UploadPart")
-    photos = stage.photos(1000, 6 * MIB)
-    returned = stage.ask(photos)
-    stopped = stage.worker("stopped", PROGRESS_QUEUE=progress, SHUTDOWN_GRACE_SECONDS="0")
-    stage.wait_call("UploadPart")
+    progress = scenario.own.sqs.create_queue(QueueName=f"{scenario.sources}-progress")["QueueUrl"].rpartition("/")[2]
+    scenario.inject(Delay(before_it=30), "UploadPart")
+    photos = scenario.put_objects(1000, 6 * MIB)
+    returned = scenario.send_request(photos)
+    stopped = scenario.worker("stopped", PROGRESS_QUEUE=progress, SHUTDOWN_GRACE_SECONDS="0")
+    scenario.wait_call("UploadPart")
     stopped.terminate()
     assert stopped.exit_code() == 0
-    small, rejected = stage.ask(photos[:1], job_id="order-4711"), stage.send([{"source": "not there"}], None)
-    stage.worker(PROGRESS_QUEUE=progress)
-    stage.wait_deleted(returned, small, rejected)
-    stage.wait_deleted(stage.ask(photos[:1], job_id="order-4711"))
-    stage.finish()
-
-    needs = Needs(
-        source_queue=stage.arn("in"),
-        send_to=(*map(stage.arn, ("in-dlq", "out", "failures")), queue_named(progress)),
-        sources=(stage.sources,),
-        destination_bucket=stage.archives,
+    small, rejected = (
+        scenario.send_request(photos[:1], job_id="order-4711"),
+        scenario.send([{"source": "not there"}], None),
     )
-    allowed = {(action, arn) for grant in grants(needs) for action in grant.actions for arn in grant.resources}
-    taken = {pair for exchange in stage.history.of() for pair in needed(exchange)}
+    scenario.worker(PROGRESS_QUEUE=progress)
+    scenario.wait_deleted(returned, small, rejected)
+    scenario.wait_deleted(scenario.send_request(photos[:1], job_id="order-4711"))
+    scenario.finish()
+
+    needs = WorkerResources(
+        source_queue=scenario.arn("in"),
+        send_to=(*map(scenario.arn, ("in-dlq", "out", "failures")), queue_named(progress)),
+        sources=(scenario.sources,),
+        destination_bucket=scenario.archives,
+    )
+    allowed = {
+        (action, arn) for grant in worker_statements(needs) for action in grant.actions for arn in grant.resources
+    }
+    taken = {pair for exchange in scenario.history.select() for pair in needed(exchange)}
     assert sorted(taken - allowed) == []
     assert sorted(allowed - taken) == []

@@ -3,242 +3,250 @@
 import pytest
 
 from .archive import read_archive
-from .evidence import Source
-from .flows import Corrupt, Reset, Slice, StallBody, Tear, Truncate
-from .rules import Action, Canned, Do, EditHeader, Status
-from .setting import MIB, content
-from .stage import Stage
+from .body_faults import CloseWithoutNotify, Corrupt, Reset, Slice, StallBody, Truncate
+from .observations import Source
+from .rules import Action, EditHeader, FixedResponse, SideEffect, Status
+from .scenario import Scenario
+from .scenario_config import MIB, content
 
 
-def test_missing_objects_reject_the_job_and_all_of_them_are_listed(stage: Stage) -> None:
+def test_missing_objects_reject_the_job_and_all_of_them_are_listed(scenario: Scenario) -> None:
     """C1: found before the first byte is written."""
-    stage.photos(*[1000] * 12)
+    scenario.put_objects(*[1000] * 12)
     gone = ["shoot/3.jpg", "shoot/7.jpg", "shoot/12.jpg"]
     for key in gone:
-        stage.direct.s3.delete_object(Bucket=stage.sources, Key=key)
-    job = stage.send([{"source": f"shoot/{n}.jpg"} for n in range(1, 13)], None)
-    stage.worker()
-    stage.wait_deleted(job)
-    error = stage.failure(job)
+        scenario.direct.s3.delete_object(Bucket=scenario.sources, Key=key)
+    job = scenario.send([{"source": f"shoot/{n}.jpg"} for n in range(1, 13)], None)
+    scenario.worker()
+    scenario.wait_deleted(job)
+    error = scenario.failure(job)
     assert error["code"] == "source_missing"
     assert error["sources"] == [{"source": key, "code": "source_missing"} for key in gone]
-    assert stage.history.of("GetObject", "PutObject", "CreateMultipartUpload") == []
-    stage.finish()
+    assert scenario.history.select("GetObject", "PutObject", "CreateMultipartUpload") == []
+    scenario.finish()
 
 
-def test_a_denied_object_is_told_from_a_missing_one(stage: Stage) -> None:
+def test_a_denied_object_is_told_from_a_missing_one(scenario: Scenario) -> None:
     """C1: HEAD says 403 without a reason; a GET of one byte gives it."""
-    stage.photos(1000, 1000)
+    scenario.put_objects(1000, 1000)
     for op in ("HeadObject", "GetObject"):
-        stage.break_(Status(403, "AccessDenied"), op, key="shoot/2.jpg", times=None)
-    job = stage.send([{"source": "shoot/1.jpg"}, {"source": "shoot/2.jpg"}, {"source": "shoot/3.jpg"}], None)
-    stage.worker()
-    stage.wait_deleted(job)
-    told = {problem["source"]: problem["code"] for problem in stage.failure(job)["sources"]}
+        scenario.inject(Status(403, "AccessDenied"), op, key="shoot/2.jpg", times=None)
+    job = scenario.send([{"source": "shoot/1.jpg"}, {"source": "shoot/2.jpg"}, {"source": "shoot/3.jpg"}], None)
+    scenario.worker()
+    scenario.wait_deleted(job)
+    told = {problem["source"]: problem["code"] for problem in scenario.failure(job)["sources"]}
     assert told == {"shoot/2.jpg": "source_denied", "shoot/3.jpg": "source_missing"}
-    stage.finish()
+    scenario.finish()
 
 
-def test_missing_objects_can_be_skipped_and_are_listed_in_the_archive(stage: Stage) -> None:
+def test_missing_objects_can_be_skipped_and_are_listed_in_the_archive(scenario: Scenario) -> None:
     """C1: on_missing skip."""
-    one, two = stage.photos(1000, 1000)
-    stage.direct.s3.delete_object(Bucket=stage.sources, Key=two.key)
+    one, two = scenario.put_objects(1000, 1000)
+    scenario.direct.s3.delete_object(Bucket=scenario.sources, Key=two.key)
     listed: dict[str, Source | bytes] = {"1.jpg": one, "_MISSING.txt": b"shoot/2.jpg\tsource_missing\n"}
-    job = stage.send([{"source": one.key}, {"source": two.key}], listed, on_missing="skip")
-    stage.worker()
-    stage.wait_deleted(job)
-    (answer,) = stage.answers(job)
+    job = scenario.send([{"source": one.key}, {"source": two.key}], listed, on_missing="skip")
+    scenario.worker()
+    scenario.wait_deleted(job)
+    (answer,) = scenario.answers(job)
     assert answer["status"] == "partial"
     assert answer["missing"] == [{"source": "shoot/2.jpg", "code": "source_missing"}]
-    stage.finish()
+    scenario.finish()
 
 
-@pytest.mark.parametrize("cut", [Truncate, Tear, Reset])
-def test_a_body_that_is_cut_is_resumed_where_it_broke_off(stage: Stage, cut: type[Truncate | Tear | Reset]) -> None:
+@pytest.mark.parametrize("cut", [Truncate, CloseWithoutNotify, Reset])
+def test_a_body_that_is_cut_is_resumed_where_it_broke_off(
+    scenario: Scenario, cut: type[Truncate | CloseWithoutNotify | Reset]
+) -> None:
     """C2: at the first byte, the second, in the middle, at the last; pinned to the planned version."""
     size = 100_000
     cuts = (0, 1, size // 2, size - 1)
-    sources = stage.photos(*[size] * len(cuts))
+    sources = scenario.put_objects(*[size] * len(cuts))
     for source, at in zip(sources, cuts, strict=True):
-        stage.break_(cut(at), "GetObject", key=source.key)
-    job = stage.ask(sources)
-    stage.worker()
-    stage.wait_deleted(job)
+        scenario.inject(cut(at), "GetObject", key=source.key)
+    job = scenario.send_request(sources)
+    scenario.worker()
+    scenario.wait_deleted(job)
     for source, at in zip(sources, cuts, strict=True):
-        gets = [call for call in stage.history.of("GetObject") if call.call.key == source.key]
+        gets = [call for call in scenario.history.select("GetObject") if call.call.key == source.key]
         assert len({call.facts["if_match"] for call in gets}) == 1
         resumed = int(gets[1].facts["range"].removeprefix("bytes=").partition("-")[0])
         assert resumed <= at if cut is Reset else resumed == at  # a reset may overtake the last bytes
-    stage.finish()
+    scenario.finish()
 
 
-def test_an_object_replaced_after_it_was_planned_is_planned_again(stage: Stage) -> None:
+def test_an_object_replaced_after_it_was_planned_is_planned_again(scenario: Scenario) -> None:
     """C3: between HEAD and GET."""
-    (source,) = stage.photos(100_000)
-    stage.break_(Do(after_it=lambda: stage.put(source.key, content(90_000, seed=77))), "HeadObject", key=source.key)
-    job = stage.changed(stage.ask([source]))
-    stage.worker()
-    stage.wait_deleted(job)
-    assert read_archive(stage.archive(job)) == {"album/1.jpg": content(90_000, seed=77)}
-    stage.finish()
+    (source,) = scenario.put_objects(100_000)
+    scenario.inject(
+        SideEffect(after_it=lambda: scenario.put(source.key, content(90_000, seed=77))), "HeadObject", key=source.key
+    )
+    job = scenario.changed(scenario.send_request([source]))
+    scenario.worker()
+    scenario.wait_deleted(job)
+    assert read_archive(scenario.archive(job)) == {"album/1.jpg": content(90_000, seed=77)}
+    scenario.finish()
 
 
-def test_an_object_replaced_while_it_is_read_is_never_mixed(stage: Stage) -> None:
+def test_an_object_replaced_while_it_is_read_is_never_mixed(scenario: Scenario) -> None:
     """C3: between the first GET and its resumption; the new version has the same size."""
-    (source,) = stage.photos(100_000)
-    stage.break_(Truncate(50_000), "GetObject", key=source.key)
-    stage.break_(Do(after_it=lambda: stage.put(source.key, content(100_000, seed=77))), "GetObject", key=source.key)
-    job = stage.changed(stage.ask([source]))
-    stage.worker()
-    stage.wait_deleted(job)
-    assert read_archive(stage.archive(job)) == {"album/1.jpg": content(100_000, seed=77)}
-    stage.finish()
+    (source,) = scenario.put_objects(100_000)
+    scenario.inject(Truncate(50_000), "GetObject", key=source.key)
+    scenario.inject(
+        SideEffect(after_it=lambda: scenario.put(source.key, content(100_000, seed=77))), "GetObject", key=source.key
+    )
+    job = scenario.changed(scenario.send_request([source]))
+    scenario.worker()
+    scenario.wait_deleted(job)
+    assert read_archive(scenario.archive(job)) == {"album/1.jpg": content(100_000, seed=77)}
+    scenario.finish()
 
 
-def test_an_object_that_keeps_changing_rejects_the_job(stage: Stage) -> None:
+def test_an_object_that_keeps_changing_rejects_the_job(scenario: Scenario) -> None:
     """C3"""
-    (source,) = stage.photos(1000)
+    (source,) = scenario.put_objects(1000)
     seeds = iter(range(100, 200))
-    replace = Do(after_it=lambda: stage.put(source.key, content(1000, seed=next(seeds))))
-    stage.break_(replace, "HeadObject", key=source.key, times=None)
-    job = stage.send([{"source": source.key}], None)
-    stage.worker()
-    stage.wait_deleted(job)
-    assert stage.failure(job)["code"] == "source_changed"
-    stage.finish()
+    replace = SideEffect(after_it=lambda: scenario.put(source.key, content(1000, seed=next(seeds))))
+    scenario.inject(replace, "HeadObject", key=source.key, times=None)
+    job = scenario.send([{"source": source.key}], None)
+    scenario.worker()
+    scenario.wait_deleted(job)
+    assert scenario.failure(job)["code"] == "source_changed"
+    scenario.finish()
 
 
 SIZE = 50_000
 LIES: dict[str, Action] = {
-    "the range is ignored": Canned(200, [("ETag", '"e"'), ("Content-Type", "image/jpeg")], bytes(SIZE - 1)),
+    "the range is ignored": FixedResponse(200, [("ETag", '"e"'), ("Content-Type", "image/jpeg")], bytes(SIZE - 1)),
     "another range": EditHeader("Content-Range", f"bytes 1-{SIZE}/{SIZE + 1}"),
     "no range": EditHeader("Content-Range"),
     "another version": EditHeader("ETag", '"another"'),
     "no version": EditHeader("ETag"),
-    "shorter than asked": Canned(206, [("Content-Range", f"bytes 0-{SIZE - 1}/{SIZE}")], bytes(SIZE - 1)),
-    "an error that looks like data": Canned(200, [], b"<Error><Code>InternalError</Code></Error>"),
+    "shorter than asked": FixedResponse(206, [("Content-Range", f"bytes 0-{SIZE - 1}/{SIZE}")], bytes(SIZE - 1)),
+    "an error that looks like data": FixedResponse(200, [], b"<Error><Code>InternalError</Code></Error>"),
 }
 
 
-def test_answers_that_are_not_what_was_asked_for_are_never_written(stage: Stage) -> None:
+def test_answers_that_are_not_what_was_asked_for_are_never_written(scenario: Scenario) -> None:
     """C5: each of them once, each for another object of one job."""
-    sources = stage.photos(*[SIZE] * len(LIES))
-    rules = [stage.break_(lie, "GetObject", key=source.key) for lie, source in zip(LIES.values(), sources, strict=True)]
-    job = stage.ask(sources)
-    stage.worker()
-    stage.wait_deleted(job)
+    sources = scenario.put_objects(*[SIZE] * len(LIES))
+    rules = [
+        scenario.inject(lie, "GetObject", key=source.key) for lie, source in zip(LIES.values(), sources, strict=True)
+    ]
+    job = scenario.send_request(sources)
+    scenario.worker()
+    scenario.wait_deleted(job)
     assert [rule.fired for rule in rules] == [1] * len(LIES)
-    stage.finish()
+    scenario.finish()
 
 
-def test_a_whole_object_in_answer_to_a_range_is_never_written(stage: Stage) -> None:
+def test_a_whole_object_in_answer_to_a_range_is_never_written(scenario: Scenario) -> None:
     """C5: a server that ignores ranges sends the right version, from its first byte."""
-    (source,) = stage.photos(6 * MIB)
-    head = stage.direct.s3.head_object(Bucket=source.bucket, Key=source.key)
-    whole = Canned(200, [("ETag", head["ETag"])], content(6 * MIB, seed=1))
-    rule = stage.break_(whole, "GetObject", nth=1, times=2)
-    job = stage.ask([source])
-    stage.worker()
-    stage.wait_deleted(job)
+    (source,) = scenario.put_objects(6 * MIB)
+    head = scenario.direct.s3.head_object(Bucket=source.bucket, Key=source.key)
+    whole = FixedResponse(200, [("ETag", head["ETag"])], content(6 * MIB, seed=1))
+    rule = scenario.inject(whole, "GetObject", nth=1, times=2)
+    job = scenario.send_request([source])
+    scenario.worker()
+    scenario.wait_deleted(job)
     assert rule.fired == 2
-    stage.finish()
+    scenario.finish()
 
 
-def test_a_silently_corrupted_body_is_fetched_again(stage: Stage) -> None:
+def test_a_silently_corrupted_body_is_fetched_again(scenario: Scenario) -> None:
     """C6: the length is right; the store's own CRC-32 tells. In one range, and in several."""
     sources = [
-        stage.put("crc/1.jpg", content(10_000, seed=1), ChecksumAlgorithm="CRC32"),
-        stage.put("crc/2.jpg", content(6 * MIB, seed=2), ChecksumAlgorithm="CRC32"),
+        scenario.put("crc/1.jpg", content(10_000, seed=1), ChecksumAlgorithm="CRC32"),
+        scenario.put("crc/2.jpg", content(6 * MIB, seed=2), ChecksumAlgorithm="CRC32"),
     ]
     for source in sources:
-        stage.break_(Corrupt(5000), "GetObject", key=source.key)
-    job = stage.ask(sources)
-    stage.worker()
-    stage.wait_deleted(job)
-    stage.finish()
+        scenario.inject(Corrupt(5000), "GetObject", key=source.key)
+    job = scenario.send_request(sources)
+    scenario.worker()
+    scenario.wait_deleted(job)
+    scenario.finish()
 
 
 @pytest.mark.slow
-def test_a_body_that_stalls_or_trickles_is_asked_for_again(stage: Stage) -> None:
+def test_a_body_that_stalls_or_trickles_is_asked_for_again(scenario: Scenario) -> None:
     """C8, C9: neither an open connection without bytes nor one with a byte a second holds a job up for ever."""
-    sources = stage.photos(50_000, 50_000)
-    stage.break_(StallBody(1000), "GetObject", key=sources[0].key)
-    stage.break_(Slice(1, 1), "GetObject", key=sources[1].key)
-    job = stage.ask(sources)
-    worker = stage.worker()
-    stage.wait_deleted(job, seconds=60)
+    sources = scenario.put_objects(50_000, 50_000)
+    scenario.inject(StallBody(1000), "GetObject", key=sources[0].key)
+    scenario.inject(Slice(1, 1), "GetObject", key=sources[1].key)
+    job = scenario.send_request(sources)
+    worker = scenario.worker()
+    scenario.wait_deleted(job, seconds=60)
     assert len(list(worker.events("job.received"))) == 1
-    assert {call.call.key for call in stage.history.of("GetObject")[2:]} == {source.key for source in sources}
-    stage.finish()
+    assert {call.call.key for call in scenario.history.select("GetObject")[2:]} == {source.key for source in sources}
+    scenario.finish()
 
 
-@pytest.mark.stage(visibility=6)
-def test_a_storm_of_slow_down_delays_the_job_and_starves_no_heartbeat(stage: Stage) -> None:
+@pytest.mark.scenario(visibility=6)
+def test_a_storm_of_slow_down_delays_the_job_and_starves_no_heartbeat(scenario: Scenario) -> None:
     """C10: seven of ten reads are refused for a while."""
-    sources = stage.photos(*[1000] * 20)
-    stage.break_(Status(503, "SlowDown"), "GetObject", times=40)
-    job = stage.ask(sources)
-    worker = stage.worker()
-    stage.wait_deleted(job, seconds=60)
+    sources = scenario.put_objects(*[1000] * 20)
+    scenario.inject(Status(503, "SlowDown"), "GetObject", times=40)
+    job = scenario.send_request(sources)
+    worker = scenario.worker()
+    scenario.wait_deleted(job, seconds=60)
     assert len(list(worker.events("job.received"))) == 1
-    renewals = [call for call in stage.history.of("ChangeMessageVisibility") if call.facts.get("message")]
+    renewals = [call for call in scenario.history.select("ChangeMessageVisibility") if call.facts.get("message")]
     assert all(call.ok for call in renewals)
-    stage.finish()
+    scenario.finish()
 
 
-def test_objects_that_may_not_be_read_though_head_is_answered_are_all_named(stage: Stage) -> None:
+def test_objects_that_may_not_be_read_though_head_is_answered_are_all_named(scenario: Scenario) -> None:
     """C11: HEAD needs no key to decrypt an object. Nothing is visible before all of them are known."""
-    sources = stage.photos(*[1000] * 12)
+    sources = scenario.put_objects(*[1000] * 12)
     denied = [sources[n].key for n in (1, 5, 9)]
     for key in denied:
-        stage.break_(Status(403, "AccessDenied"), "GetObject", key=key, times=None)
-    job = stage.send([{"source": source.key} for source in sources], None)
-    stage.worker()
-    stage.wait_deleted(job)
-    error = stage.failure(job)
+        scenario.inject(Status(403, "AccessDenied"), "GetObject", key=key, times=None)
+    job = scenario.send([{"source": source.key} for source in sources], None)
+    scenario.worker()
+    scenario.wait_deleted(job)
+    error = scenario.failure(job)
     assert error["code"] == "source_denied"
     assert error["sources"] == [{"source": key, "code": "source_denied"} for key in denied]
-    assert stage.history.of("PutObject", "CreateMultipartUpload") == []
-    stage.finish()
+    assert scenario.history.select("PutObject", "CreateMultipartUpload") == []
+    scenario.finish()
 
 
-def test_objects_that_may_not_be_read_can_be_skipped(stage: Stage) -> None:
+def test_objects_that_may_not_be_read_can_be_skipped(scenario: Scenario) -> None:
     """C11: on_missing skip; the others are in the archive."""
-    one, two, three = stage.photos(1000, 1000, 1000)
-    stage.break_(Status(400, "KMS.DisabledException"), "GetObject", key=two.key, times=None)
+    one, two, three = scenario.put_objects(1000, 1000, 1000)
+    scenario.inject(Status(400, "KMS.DisabledException"), "GetObject", key=two.key, times=None)
     listed: dict[str, Source | bytes] = {
         "1.jpg": one,
         "3.jpg": three,
         "_MISSING.txt": b"shoot/2.jpg\tsource_denied\n",
     }
-    job = stage.send([{"source": source.key} for source in (one, two, three)], listed, on_missing="skip")
-    stage.worker()
-    stage.wait_deleted(job)
-    (answer,) = stage.answers(job)
+    job = scenario.send([{"source": source.key} for source in (one, two, three)], listed, on_missing="skip")
+    scenario.worker()
+    scenario.wait_deleted(job)
+    (answer,) = scenario.answers(job)
     assert answer["missing"] == [{"source": "shoot/2.jpg", "code": "source_denied"}]
-    stage.finish()
+    scenario.finish()
 
 
-def test_etags_that_are_rewritten_on_the_way_are_told_as_that(stage: Stage) -> None:
+def test_etags_that_are_rewritten_on_the_way_are_told_as_that(scenario: Scenario) -> None:
     """C12: a proxy that compresses makes them weak; no read can be held to a version."""
-    one, two = stage.photos(1000, 1000)
-    stage.break_(EditHeader("ETag", 'W/"e"'), "HeadObject", key=two.key, times=None)
-    job = stage.send([{"source": one.key}, {"source": two.key}], None)
-    stage.worker()
-    stage.wait_deleted(job)
-    error = stage.failure(job)
+    one, two = scenario.put_objects(1000, 1000)
+    scenario.inject(EditHeader("ETag", 'W/"e"'), "HeadObject", key=two.key, times=None)
+    job = scenario.send([{"source": one.key}, {"source": two.key}], None)
+    scenario.worker()
+    scenario.wait_deleted(job)
+    error = scenario.failure(job)
     assert error["code"] == "source_changed"
     assert "rewrites ETags" in error["message"]
     assert error["sources"] == [{"source": two.key, "code": "source_changed"}]
-    stage.finish()
+    scenario.finish()
 
 
-def test_a_date_in_another_form_or_none_is_no_reason_to_refuse_a_file(stage: Stage) -> None:
+def test_a_date_in_another_form_or_none_is_no_reason_to_refuse_a_file(scenario: Scenario) -> None:
     """C13"""
-    sources = stage.photos(1000, 1000, 1000)
+    sources = scenario.put_objects(1000, 1000, 1000)
     for source, date in zip(sources, ("2024-03-05T10:00:00Z", "Tuesday, 05-Mar-24 10:00:00 GMT", None), strict=True):
-        stage.break_(EditHeader("Last-Modified", date), "HeadObject", key=source.key, times=None)
-    job = stage.ask(sources)
-    stage.worker()
-    stage.wait_deleted(job)
-    stage.finish()
+        scenario.inject(EditHeader("Last-Modified", date), "HeadObject", key=source.key, times=None)
+    job = scenario.send_request(sources)
+    scenario.worker()
+    scenario.wait_deleted(job)
+    scenario.finish()

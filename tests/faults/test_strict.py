@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from .bench import BODY, Bench
+from .proxy_fixture import BODY, ProxyHarness
 
 PART = bytes(5 * 1024 * 1024)
 
@@ -20,8 +20,8 @@ def crc_text(body: bytes) -> str:
 class Upload:
     """A multipart upload of two parts."""
 
-    def __init__(self, bench: Bench) -> None:
-        self.s3, self.where = bench.through.s3, {"Bucket": bench.bucket, "Key": "z.zip"}
+    def __init__(self, harness: ProxyHarness) -> None:
+        self.s3, self.where = harness.through.s3, {"Bucket": harness.bucket, "Key": "z.zip"}
         begun = self.s3.create_multipart_upload(**self.where, ChecksumAlgorithm="CRC32", ChecksumType="FULL_OBJECT")
         self.where["UploadId"] = begun["UploadId"]
         self.parts = [{"PartNumber": n, "ETag": self.part(n, body)} for n, body in ((1, PART), (2, BODY))]
@@ -35,9 +35,9 @@ class Upload:
         self.s3.complete_multipart_upload(**self.where, MultipartUpload=listed, ChecksumType="FULL_OBJECT", **how)
 
 
-def test_an_upload_of_the_announced_size_and_checksum_is_completed(bench: Bench) -> None:
-    Upload(bench).complete(MpuObjectSize=len(PART + BODY), ChecksumCRC32=crc_text(PART + BODY))
-    assert bench.proxy.history.sightings[-1].body == PART + BODY
+def test_an_upload_of_the_announced_size_and_checksum_is_completed(harness: ProxyHarness) -> None:
+    Upload(harness).complete(MpuObjectSize=len(PART + BODY), ChecksumCRC32=crc_text(PART + BODY))
+    assert harness.proxy.history.observed_archives[-1].body == PART + BODY
 
 
 @pytest.mark.parametrize(
@@ -48,40 +48,40 @@ def test_an_upload_of_the_announced_size_and_checksum_is_completed(bench: Bench)
     ],
 )
 def test_an_upload_of_another_size_or_checksum_is_refused_and_stays_open(
-    bench: Bench, wrong: dict[str, Any], code: str
+    harness: ProxyHarness, wrong: dict[str, Any], code: str
 ) -> None:
-    upload = Upload(bench)
+    upload = Upload(harness)
     with pytest.raises(ClientError, match=code):
         upload.complete(**wrong)
-    assert bench.last("CompleteMultipartUpload").committed is None
-    assert len(bench.direct.s3.list_multipart_uploads(Bucket=bench.bucket)["Uploads"]) == 1
+    assert harness.last("CompleteMultipartUpload").committed is None
+    assert len(harness.direct.s3.list_multipart_uploads(Bucket=harness.bucket)["Uploads"]) == 1
 
 
-def test_parts_out_of_order_are_refused(bench: Bench) -> None:
-    upload = Upload(bench)
+def test_parts_out_of_order_are_refused(harness: ProxyHarness) -> None:
+    upload = Upload(harness)
     with pytest.raises(ClientError, match="InvalidPartOrder"):
         upload.complete(parts=upload.parts[::-1])
 
 
-def test_a_part_of_an_upload_that_has_ended_finds_no_upload(bench: Bench) -> None:
-    upload = Upload(bench)
+def test_a_part_of_an_upload_that_has_ended_finds_no_upload(harness: ProxyHarness) -> None:
+    upload = Upload(harness)
     upload.s3.abort_multipart_upload(**upload.where)
     with pytest.raises(ClientError, match="NoSuchUpload"):
         upload.part(3, BODY)
 
 
 @pytest.mark.parametrize(("crc", "refused"), [(crc_text(BODY), False), (crc_text(b"other"), True)])
-def test_an_object_with_a_wrong_checksum_is_refused(bench: Bench, crc: str, refused: bool) -> None:
-    put = {"Bucket": bench.bucket, "Key": "put", "Body": BODY, "ChecksumCRC32": crc}
+def test_an_object_with_a_wrong_checksum_is_refused(harness: ProxyHarness, crc: str, refused: bool) -> None:
+    put = {"Bucket": harness.bucket, "Key": "put", "Body": BODY, "ChecksumCRC32": crc}
     if refused:
         with pytest.raises(ClientError, match="BadDigest"):
-            bench.through.s3.put_object(**put)
+            harness.through.s3.put_object(**put)
     else:
-        bench.through.s3.put_object(**put)
-    assert (bench.last("PutObject").committed is None) is refused
+        harness.through.s3.put_object(**put)
+    assert (harness.last("PutObject").committed is None) is refused
 
 
-def test_of_conditional_writes_at_once_one_is_carried_out(bench: Bench) -> None:
+def test_of_conditional_writes_at_once_one_is_carried_out(harness: ProxyHarness) -> None:
     def complete(upload: Upload) -> int:
         try:
             upload.complete(IfNoneMatch="*")
@@ -89,43 +89,45 @@ def test_of_conditional_writes_at_once_one_is_carried_out(bench: Bench) -> None:
             return int(error.response["ResponseMetadata"]["HTTPStatusCode"])
         return 200
 
-    uploads = [Upload(bench) for _ in range(4)]
+    uploads = [Upload(harness) for _ in range(4)]
     with ThreadPoolExecutor(len(uploads)) as pool:
         assert sorted(pool.map(complete, uploads)) == [200, 412, 412, 412]
 
 
-def receive(bench: Bench, visibility: int = 30) -> str:
-    got = bench.through.sqs.receive_message(QueueUrl=bench.queue, VisibilityTimeout=visibility, WaitTimeSeconds=3)
+def receive(harness: ProxyHarness, visibility: int = 30) -> str:
+    got = harness.through.sqs.receive_message(QueueUrl=harness.queue, VisibilityTimeout=visibility, WaitTimeSeconds=3)
     receipt: str = got["Messages"][0]["ReceiptHandle"]
     return receipt
 
 
-def hide(bench: Bench, receipt: str, seconds: int) -> None:
-    bench.through.sqs.change_message_visibility(QueueUrl=bench.queue, ReceiptHandle=receipt, VisibilityTimeout=seconds)
+def hide(harness: ProxyHarness, receipt: str, seconds: int) -> None:
+    harness.through.sqs.change_message_visibility(
+        QueueUrl=harness.queue, ReceiptHandle=receipt, VisibilityTimeout=seconds
+    )
 
 
-def test_only_the_latest_receipt_hides_or_deletes_a_message(bench: Bench) -> None:
-    bench.through.sqs.send_message(QueueUrl=bench.queue, MessageBody="hello")
-    first = receive(bench)
-    hide(bench, first, 0)
-    second = receive(bench)
+def test_only_the_latest_receipt_hides_or_deletes_a_message(harness: ProxyHarness) -> None:
+    harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="hello")
+    first = receive(harness)
+    hide(harness, first, 0)
+    second = receive(harness)
     with pytest.raises(ClientError, match="InvalidParameterValue"):
-        hide(bench, first, 30)
-    bench.through.sqs.delete_message(QueueUrl=bench.queue, ReceiptHandle=first)
-    stale = bench.last("DeleteMessage")
+        hide(harness, first, 30)
+    harness.through.sqs.delete_message(QueueUrl=harness.queue, ReceiptHandle=first)
+    stale = harness.last("DeleteMessage")
     assert (stale.status, stale.committed, stale.facts["stale"]) == (200, None, True)
-    hide(bench, second, 30)
-    bench.through.sqs.delete_message(QueueUrl=bench.queue, ReceiptHandle=second)
-    assert bench.last("DeleteMessage").ok
+    hide(harness, second, 30)
+    harness.through.sqs.delete_message(QueueUrl=harness.queue, ReceiptHandle=second)
+    assert harness.last("DeleteMessage").ok
     with pytest.raises(ClientError, match="InvalidParameterValue"):
-        hide(bench, second, 30)
+        hide(harness, second, 30)
 
 
-def test_a_receipt_whose_time_has_run_out_hides_nothing(bench: Bench) -> None:
-    bench.through.sqs.send_message(QueueUrl=bench.queue, MessageBody="hello")
-    receipt = receive(bench, visibility=0)
+def test_a_receipt_whose_time_has_run_out_hides_nothing(harness: ProxyHarness) -> None:
+    harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="hello")
+    receipt = receive(harness, visibility=0)
     with pytest.raises(ClientError, match="MessageNotInflight"):
-        hide(bench, receipt, 30)
+        hide(harness, receipt, 30)
 
 
 def text(value: str) -> dict[str, str]:
@@ -143,19 +145,19 @@ def text(value: str) -> dict[str, str]:
     ],
 )
 def test_a_message_that_sqs_would_not_take_is_refused(
-    bench: Bench, attributes: dict[str, dict[str, str]], body: str, code: str
+    harness: ProxyHarness, attributes: dict[str, dict[str, str]], body: str, code: str
 ) -> None:
     with pytest.raises(ClientError, match=code):
-        bench.through.sqs.send_message(QueueUrl=bench.queue, MessageBody=body, MessageAttributes=attributes)
+        harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody=body, MessageAttributes=attributes)
 
 
-def test_ten_attributes_and_odd_but_lawful_characters_are_accepted(bench: Bench) -> None:
+def test_ten_attributes_and_odd_but_lawful_characters_are_accepted(harness: ProxyHarness) -> None:
     attributes = {f"a{n}": text("tab\there \U0001f600") for n in range(10)}
-    bench.through.sqs.send_message(QueueUrl=bench.queue, MessageBody="\r\n\ufffd", MessageAttributes=attributes)
-    assert bench.last("SendMessage").ok
+    harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="\r\n\ufffd", MessageAttributes=attributes)
+    assert harness.last("SendMessage").ok
 
 
-def test_what_the_proxy_cannot_follow_is_not_carried_out(bench: Bench) -> None:
+def test_what_the_proxy_cannot_follow_is_not_carried_out(harness: ProxyHarness) -> None:
     entries = [{"Id": "1", "MessageBody": "hello"}]
     with pytest.raises(ClientError, match="NotImplemented"):
-        bench.through.sqs.send_message_batch(QueueUrl=bench.queue, Entries=entries)
+        harness.through.sqs.send_message_batch(QueueUrl=harness.queue, Entries=entries)

@@ -16,19 +16,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
-from fakes.objects import MemoryReader, MemoryS3
-from fakes.queues import MemoryNotifier, MemoryQueue
-from fakes.store import MemoryStore
+from fakes.objects import FakeReader, FakeS3
+from fakes.queues import FakeNotifier, FakeQueue
+from fakes.store import FakeStore
 
-from archiver.core.draft import Rules
+from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList, PlainLinks
 from archiver.jobs.archive import Builder
 from archiver.jobs.pipeline import Answers, Pipeline
-from archiver.ports import Ended, QueueFacts
-from archiver.stages.budget import Budget
+from archiver.ports import JobResult, QueueFacts
+from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
-from archiver.stages.limiter import Limiter
-from archiver.worker.gate import Gate
+from archiver.stages.limiter import AdaptiveLimiter
+from archiver.worker.gate import ReceiveGate
 from archiver.worker.settle import Settler
 from fuzz.shapes import SHAPES
 
@@ -66,7 +66,7 @@ class _Last:
 
     ended_as = ""
 
-    def ended(self, ended: Ended) -> None:
+    def ended(self, ended: JobResult) -> None:
         self.ended_as = ended.code or ended.outcome
 
 
@@ -97,12 +97,14 @@ async def measure(shape: str, size: int) -> Cost:
     """Handle that body in this process, whose memory may have grown before."""
     longest, last = _Longest(), _Last()
     structlog.configure(processors=[structlog.contextvars.merge_contextvars, longest])
-    s3 = MemoryS3()
+    s3 = FakeS3()
     s3.put("source", "a", b"")
-    store, dead, answers = MemoryStore(s3), MemoryQueue(), MemoryNotifier()
-    queue = MemoryQueue(QueueFacts("arn", visibility=3600, max_receives=1), dead_letters=dead)
-    rules = Rules("source", "archives", AllowList("archives"))
-    builder = Builder(rules, fetcher=Fetcher(MemoryReader(s3), Limiter(128)), store=store, budget=Budget(64 * MIB))
+    store, dead, answers = FakeStore(s3), FakeQueue(), FakeNotifier()
+    queue = FakeQueue(QueueFacts("arn", visibility=3600, max_receives=1), dead_letters=dead)
+    rules = ArchiveRules("source", "archives", AllowList("archives"))
+    builder = Builder(
+        rules, fetcher=Fetcher(FakeReader(s3), AdaptiveLimiter(128)), store=store, budget=BufferPool(64 * MIB)
+    )
     pipeline = Pipeline(
         rules,
         builder,
@@ -112,7 +114,7 @@ async def measure(shape: str, size: int) -> Cost:
         answers=Answers(answers, answers),
         links=PlainLinks(None, "archives"),
     )
-    settler = Settler(queue, queue.facts, pipeline, Gate(), last)
+    settler = Settler(queue, queue.facts, pipeline, ReceiveGate(), last)
 
     async def handle(body: str) -> None:
         queue.put(body)

@@ -8,10 +8,10 @@ from typing import get_args
 import pytest
 import structlog
 
-from archiver.core.draft import Rules, draft_archive
+from archiver.core.draft import ArchiveRules, draft_archive
 from archiver.core.locations import AllowList
 from archiver.core.messages import envelope, failure_answer, parse_request
-from archiver.core.plan import outcome_of
+from archiver.core.plan import summarize
 from archiver.errors import Code, Rejected
 from fuzz.measure import LARGEST, MIB, cost_of, line_of, measure
 from fuzz.shapes import SHAPES
@@ -70,11 +70,11 @@ def steps_of(body: str) -> int:
 def read(body: str) -> None:
     told = envelope(body)
     try:
-        draft = draft_archive(parse_request(body), Rules("source", "archives", AllowList("archives")))
+        draft = draft_archive(parse_request(body), ArchiveRules("source", "archives", AllowList("archives")))
     except Rejected as rejected:
         failure_answer(told, rejected, MIB)
         return
-    outcome_of(draft, ())
+    summarize(draft, ())
 
 
 @pytest.mark.slow

@@ -8,25 +8,25 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from http_client.scripted_server import eventually
+from http_client.scripted_server import wait_until
 
 
 @dataclass
 class ForwardProxy:
     """
-    *pair*: `user:password` that it asks for; *answers*: what it says instead of connecting to a host; *leads*: where
-    hosts that exist here alone are.
+    *credentials*: `user:password` that it asks for; *answers*: what it says instead of connecting to a host; *leads*:
+    where hosts that exist here alone are.
     """
 
-    pair: str = ""
+    credentials: str = ""
     answers: dict[str, bytes] = field(default_factory=dict)
     leads: dict[str, int] = field(default_factory=dict)
     port: int = 0
     asked: list[str] = field(default_factory=list)
     open: int = 0
 
-    def url(self, pair: str | None = None, scheme: str = "http", host: str = "127.0.0.1") -> str:
-        given = self.pair if pair is None else pair
+    def url(self, credentials: str | None = None, scheme: str = "http", host: str = "127.0.0.1") -> str:
+        given = self.credentials if credentials is None else credentials
         return f"{scheme}://{given}@{host}:{self.port}" if given else f"{scheme}://{host}:{self.port}"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -45,8 +45,8 @@ class ForwardProxy:
         tunnel = method == "CONNECT"
         parts = urlsplit(f"//{target}" if tunnel else target)
         host, port = str(parts.hostname), parts.port or 80
-        wanted = f"Proxy-Authorization: Basic {b64encode(self.pair.encode()).decode()}"
-        if self.pair and wanted not in head.decode():
+        wanted = f"Proxy-Authorization: Basic {b64encode(self.credentials.encode()).decode()}"
+        if self.credentials and wanted not in head.decode():
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
             await writer.drain()
             return
@@ -55,7 +55,7 @@ class ForwardProxy:
             await writer.drain()
             await reader.read()
             return
-        far, sink = await asyncio.open_connection("127.0.0.1", self.leads.get(host, port))
+        upstream, sink = await asyncio.open_connection("127.0.0.1", self.leads.get(host, port))
         if tunnel:
             writer.write(b"HTTP/1.1 200 Connection established\r\nVia: 1.1 test\r\n\r\n")
         else:
@@ -63,7 +63,7 @@ class ForwardProxy:
             path = target.removeprefix(f"http://{parts.netloc}")
             sink.write("\r\n".join([f"{method} {path} HTTP/1.1", *kept]).encode())
         try:
-            await asyncio.gather(_pipe(reader, sink), _pipe(far, writer))
+            await asyncio.gather(_pipe(reader, sink), _pipe(upstream, writer))
         finally:
             sink.close()
             with suppress(OSError, ssl.SSLError):
@@ -78,13 +78,13 @@ async def _pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 @asynccontextmanager
-async def proxying(pair: str = "", tls: ssl.SSLContext | None = None) -> AsyncIterator[ForwardProxy]:
-    proxy = ForwardProxy(pair)
+async def serve_proxy(credentials: str = "", tls: ssl.SSLContext | None = None) -> AsyncIterator[ForwardProxy]:
+    proxy = ForwardProxy(credentials)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0, ssl=tls)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy
     finally:
         server.close()
-        assert await eventually(lambda: not proxy.open), "a client left its connection open"
+        assert await wait_until(lambda: not proxy.open), "a client left its connection open"
         await server.wait_closed()

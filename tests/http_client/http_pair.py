@@ -5,18 +5,18 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from certificates import ours
+from certificates import shared_trust
 
-from archiver.errors import Interrupted
-from archiver.http.exchange import Answer, Request
+from archiver.errors import TransferInterrupted
+from archiver.http.exchange import HttpRequest, HttpResponse
 from archiver.http.parse import Head
-from archiver.http.pool import HttpPool, Limits
-from http_client.scripted_server import Canned, Script, answer, canned
+from archiver.http.pool import HttpPool, HttpTimeouts
+from http_client.scripted_server import Script, ScriptedServer, make_response, serve_scripts
 
 BODY = bytes(range(256)) * 400  # larger than what is read along with a head
 GET = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n"
-OK = answer("200 OK", BODY)
-SMALL = answer("200 OK", b"0123456789")
+OK = make_response("200 OK", BODY)
+SMALL = make_response("200 OK", b"0123456789")
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -24,17 +24,17 @@ def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-def anything(_: Head) -> None:
+def accept_any_head(_: Head) -> None:
     """Every head is fine."""
 
 
-def request(into: bytearray, *, method: str = "GET", check: Callable[[Head], None] = anything) -> Request:
-    return Request(method, GET, [memoryview(into)], check)
+def request(into: bytearray, *, method: str = "GET", check: Callable[[Head], None] = accept_any_head) -> HttpRequest:
+    return HttpRequest(method, GET, [memoryview(into)], check)
 
 
 @asynccontextmanager
-async def pooled(limits: Limits | None = None) -> AsyncIterator[HttpPool]:
-    pool = HttpPool(limits or Limits(), ours().bundle)
+async def open_pool(limits: HttpTimeouts | None = None) -> AsyncIterator[HttpPool]:
+    pool = HttpPool(limits or HttpTimeouts(), shared_trust().bundle)
     try:
         yield pool
     finally:
@@ -42,12 +42,14 @@ async def pooled(limits: Limits | None = None) -> AsyncIterator[HttpPool]:
 
 
 @asynccontextmanager
-async def talking(*scripts: Script, limits: Limits | None = None) -> AsyncIterator[tuple[Canned, HttpPool]]:
-    async with canned(*scripts) as server, pooled(limits) as pool:
+async def server_and_pool(
+    *scripts: Script, limits: HttpTimeouts | None = None
+) -> AsyncIterator[tuple[ScriptedServer, HttpPool]]:
+    async with serve_scripts(*scripts) as server, open_pool(limits) as pool:
         yield server, pool
 
 
-async def interrupted(attempt: Awaitable[Answer]) -> Interrupted:
-    with pytest.raises(Interrupted) as caught:
+async def expect_interruption(attempt: Awaitable[HttpResponse]) -> TransferInterrupted:
+    with pytest.raises(TransferInterrupted) as caught:
         await attempt
     return caught.value

@@ -4,10 +4,20 @@ import pytest
 
 from archiver.errors import SourceChanged
 from archiver.http.connection import MAX_ERROR_BODY, MAX_HEAD
-from archiver.http.exchange import Request
+from archiver.http.exchange import HttpRequest
 from archiver.http.parse import Head
-from http_client.http_pair import BODY, CHUNKED, GET, OK, SMALL, anything, interrupted, request, talking
-from http_client.scripted_server import Act, Script, answer
+from http_client.http_pair import (
+    BODY,
+    CHUNKED,
+    GET,
+    OK,
+    SMALL,
+    accept_any_head,
+    expect_interruption,
+    request,
+    server_and_pool,
+)
+from http_client.scripted_server import Script, ServerAction, make_response
 
 pytestmark = pytest.mark.usefixtures("either_scheme")
 
@@ -16,8 +26,8 @@ async def test_body_is_scattered_over_views_of_any_size_without_a_byte_out_of_pl
     into = bytearray(len(BODY))
     view = memoryview(into)
     views = [view[:1], view[1:1], view[1:300], view[300:50_000], view[50_000:], view[:0]]
-    async with talking([OK]) as (server, pool):
-        got = await pool.request(server.origin, Request("GET", GET, views, anything))
+    async with server_and_pool([OK]) as (server, pool):
+        got = await pool.request(server.origin, HttpRequest("GET", GET, views, accept_any_head))
     assert into == BODY
     assert got.head.status == 200
     assert got.body == b""
@@ -26,7 +36,7 @@ async def test_body_is_scattered_over_views_of_any_size_without_a_byte_out_of_pl
 @pytest.mark.parametrize("cut", [1, 10, 40, len(SMALL) - 11, len(SMALL) - 10, len(SMALL) - 1])
 async def test_answer_may_arrive_in_any_pieces(cut: int) -> None:
     into = bytearray(10)
-    async with talking([SMALL[:cut], Act.BREATHE, SMALL[cut:]]) as (server, pool):
+    async with server_and_pool([SMALL[:cut], ServerAction.PAUSE, SMALL[cut:]]) as (server, pool):
         await pool.request(server.origin, request(into))
     assert into == b"0123456789"
 
@@ -34,8 +44,11 @@ async def test_answer_may_arrive_in_any_pieces(cut: int) -> None:
 @pytest.mark.parametrize("good", [0, 1, len(BODY) // 2, len(BODY) - 1])
 async def test_body_cut_short_tells_how_many_bytes_are_good(good: int) -> None:
     into = bytearray(len(BODY))
-    async with talking([answer("200 OK", BODY[:good], length=len(BODY)), Act.CLOSE]) as (server, pool):
-        error = await interrupted(pool.request(server.origin, request(into)))
+    async with server_and_pool([make_response("200 OK", BODY[:good], length=len(BODY)), ServerAction.CLOSE]) as (
+        server,
+        pool,
+    ):
+        error = await expect_interruption(pool.request(server.origin, request(into)))
     assert error.received == good
     assert into[:good] == BODY[:good]
 
@@ -43,9 +56,9 @@ async def test_body_cut_short_tells_how_many_bytes_are_good(good: int) -> None:
 @pytest.mark.parametrize("good", [0, 1, len(BODY) // 2, len(BODY) - 1])
 async def test_reset_counts_no_byte_that_has_not_arrived(good: int) -> None:
     into = bytearray(len(BODY))
-    script: Script = [answer("200 OK", BODY[:good], length=len(BODY)), Act.BREATHE, Act.RESET]
-    async with talking(script) as (server, pool):
-        error = await interrupted(pool.request(server.origin, request(into)))
+    script: Script = [make_response("200 OK", BODY[:good], length=len(BODY)), ServerAction.PAUSE, ServerAction.RESET]
+    async with server_and_pool(script) as (server, pool):
+        error = await expect_interruption(pool.request(server.origin, request(into)))
     assert error.received <= good
     assert into[: error.received] == BODY[: error.received]
 
@@ -71,9 +84,9 @@ REFUSED = {
     "length and chunks": CHUNKED[:-2] + TEN + b"\r\na\r\n0123456789\r\n0\r\n\r\n",
     "unknown coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0123456789",
     "neither length nor chunks": b"HTTP/1.1 200 OK\r\n\r\n0123456789",
-    "too short": answer("200 OK", b"012345678"),
-    "too long": answer("200 OK", b"0123456789a"),
-    "longer than it says": answer("200 OK", b"0123456789a", length=10),
+    "too short": make_response("200 OK", b"012345678"),
+    "too long": make_response("200 OK", b"0123456789a"),
+    "longer than it says": make_response("200 OK", b"0123456789a", length=10),
     "no content": b"HTTP/1.1 204 No Content\r\n\r\n",
     "switching protocols": b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + SMALL,
     "flood of headers": b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * MAX_HEAD,
@@ -84,16 +97,20 @@ REFUSED = {
 @pytest.mark.parametrize("said", REFUSED.values(), ids=REFUSED.keys())
 async def test_broken_protocol_is_refused_and_its_connection_dropped(said: bytes) -> None:
     into = bytearray(10)
-    async with talking([said, Act.STALL]) as (server, pool):
-        error = await interrupted(pool.request(server.origin, request(into)))
+    async with server_and_pool([said, ServerAction.STALL]) as (server, pool):
+        error = await expect_interruption(pool.request(server.origin, request(into)))
         assert error.received == 0
-        assert await server.deserted()
+        assert await server.all_closed()
 
 
 async def test_interim_answers_are_skipped() -> None:
     into = bytearray(10)
-    script: Script = [b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", Act.BREATHE, SMALL]
-    async with talking(script, [SMALL]) as (server, pool):
+    script: Script = [
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n",
+        ServerAction.PAUSE,
+        SMALL,
+    ]
+    async with server_and_pool(script, [SMALL]) as (server, pool):
         assert (await pool.request(server.origin, request(into))).head.status == 200
         await pool.request(server.origin, request(into))
         assert server.connections == 1
@@ -101,7 +118,7 @@ async def test_interim_answers_are_skipped() -> None:
 
 
 async def test_head_has_no_body_whatever_its_length_says() -> None:
-    async with talking([answer("200 OK", length=10**12)], [SMALL]) as (server, pool):
+    async with server_and_pool([make_response("200 OK", length=10**12)], [SMALL]) as (server, pool):
         got = await pool.request(server.origin, request(bytearray(), method="HEAD"))
         assert got.head.text(b"content-length") == str(10**12)
         await pool.request(server.origin, request(bytearray(10)))
@@ -114,7 +131,7 @@ WHOLE = CHUNKED + b"4;name=value\r\n0123\r\n0006\r\n456789\r\n0\r\nExpires: neve
 @pytest.mark.parametrize("cut", range(len(CHUNKED), len(WHOLE)))
 async def test_chunked_body_with_extensions_and_trailers_arrives_in_any_pieces(cut: int) -> None:
     into = bytearray(10)
-    async with talking([WHOLE[:cut], Act.BREATHE, WHOLE[cut:]], [WHOLE]) as (server, pool):
+    async with server_and_pool([WHOLE[:cut], ServerAction.PAUSE, WHOLE[cut:]], [WHOLE]) as (server, pool):
         await pool.request(server.origin, request(into))
         await pool.request(server.origin, request(into))
         assert server.connections == 1
@@ -137,22 +154,25 @@ BAD_CHUNKS = {
 
 @pytest.mark.parametrize("said", BAD_CHUNKS.values(), ids=BAD_CHUNKS.keys())
 async def test_malformed_chunks_are_refused(said: bytes) -> None:
-    async with talking([CHUNKED + said, Act.STALL]) as (server, pool):
-        error = await interrupted(pool.request(server.origin, request(bytearray(10))))
+    async with server_and_pool([CHUNKED + said, ServerAction.STALL]) as (server, pool):
+        error = await expect_interruption(pool.request(server.origin, request(bytearray(10))))
         assert error.received == 0
-        assert await server.deserted()
+        assert await server.all_closed()
 
 
 async def test_chunked_body_cut_short_tells_how_many_bytes_are_good() -> None:
     into = bytearray(10)
-    async with talking([CHUNKED + b"4\r\n0123\r\n6\r\n45", Act.BREATHE, Act.CLOSE]) as (server, pool):
-        error = await interrupted(pool.request(server.origin, request(into)))
+    async with server_and_pool([CHUNKED + b"4\r\n0123\r\n6\r\n45", ServerAction.PAUSE, ServerAction.CLOSE]) as (
+        server,
+        pool,
+    ):
+        error = await expect_interruption(pool.request(server.origin, request(into)))
     assert error.received == 6
     assert into[:6] == b"012345"
 
 
 ERRORS = {
-    "length": (answer("503 Slow Down", b"<Error/>"), True),
+    "length": (make_response("503 Slow Down", b"<Error/>"), True),
     "chunked": (b"HTTP/1.1 503 Slow Down\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n<Error/>\r\n0\r\n\r\n", True),
     "until close": (b"HTTP/1.1 503 Slow Down\r\n\r\n<Error/>", False),
     "old": (b"HTTP/1.0 503 Slow Down\r\nContent-Length: 8\r\n\r\n<Error/>", False),
@@ -162,8 +182,8 @@ ERRORS = {
 @pytest.mark.parametrize(("said", "kept"), ERRORS.values(), ids=ERRORS.keys())
 async def test_error_body_is_returned_and_never_placed(said: bytes, kept: bool) -> None:
     into = bytearray(10)
-    script: Script = [said] if kept else [said, Act.CLOSE]
-    async with talking(script) as (server, pool):
+    script: Script = [said] if kept else [said, ServerAction.CLOSE]
+    async with server_and_pool(script) as (server, pool):
         for _ in range(2):
             got = await pool.request(server.origin, request(into))
             assert (got.head.status, got.body) == (503, b"<Error/>")
@@ -174,12 +194,15 @@ async def test_error_body_is_returned_and_never_placed(said: bytes, kept: bool) 
 async def test_no_request_follows_a_body_that_was_refused_before_it_was_sent_whole() -> None:
     """On the same connection it would stand in the middle of that body, and be stored as a part of it."""
     body = memoryview(bytes(16 * 1024 * 1024))  # more than the sockets between them take
-    async with talking([answer("503 Slow Down", b"<Error/>"), Act.STALL], [SMALL]) as (server, pool):
-        refused = await pool.request(server.origin, Request("PUT", GET, [], anything, body=body))
+    async with server_and_pool([make_response("503 Slow Down", b"<Error/>"), ServerAction.STALL], [SMALL]) as (
+        server,
+        pool,
+    ):
+        refused = await pool.request(server.origin, HttpRequest("PUT", GET, [], accept_any_head, body=body))
         assert (refused.head.status, refused.body) == (503, b"<Error/>")
         await pool.request(server.origin, request(bytearray(10)))
         assert server.connections == 2
-        assert await server.deserted() or server.open == 1
+        assert await server.all_closed() or server.open == 1
 
 
 @pytest.mark.parametrize(
@@ -192,15 +215,17 @@ async def test_no_request_follows_a_body_that_was_refused_before_it_was_sent_who
 )
 async def test_endless_error_is_read_only_so_far_and_its_connection_dropped(head: bytes) -> None:
     said = b"HTTP/1.1 500 Oh\r\n" + head + b"x" * MAX_ERROR_BODY
-    async with talking([said, Act.STALL]) as (server, pool):
+    async with server_and_pool([said, ServerAction.STALL]) as (server, pool):
         got = await pool.request(server.origin, request(bytearray(10)))
         assert len(got.body) == MAX_ERROR_BODY
-        assert await server.deserted()
+        assert await server.all_closed()
 
 
 async def test_error_cut_short_counts_no_good_bytes() -> None:
-    async with talking([answer("503 Slow Down", b"<Error>", length=100), Act.BREATHE, Act.CLOSE]) as (server, pool):
-        assert (await interrupted(pool.request(server.origin, request(bytearray(10))))).received == 0
+    async with server_and_pool(
+        [make_response("503 Slow Down", b"<Error>", length=100), ServerAction.PAUSE, ServerAction.CLOSE]
+    ) as (server, pool):
+        assert (await expect_interruption(pool.request(server.origin, request(bytearray(10))))).received == 0
 
 
 async def test_refused_head_places_no_byte_and_its_reason_comes_through() -> None:
@@ -208,8 +233,8 @@ async def test_refused_head_places_no_byte_and_its_reason_comes_through() -> Non
         raise SourceChanged("another version")
 
     into = bytearray(len(BODY))
-    async with talking([OK]) as (server, pool):
+    async with server_and_pool([OK]) as (server, pool):
         with pytest.raises(SourceChanged, match="another version"):
             await pool.request(server.origin, request(into, check=refuse))
-        assert await server.deserted()
+        assert await server.all_closed()
     assert into == bytes(len(BODY))

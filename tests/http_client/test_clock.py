@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from archiver.errors import Interrupted
-from archiver.http.connection import SLICE, Connection
-from archiver.http.exchange import Patience, Request
+from archiver.errors import TransferInterrupted
+from archiver.http.connection import WRITE_SLICE_BYTES, Connection
+from archiver.http.exchange import HttpRequest, TickTimeouts
 from archiver.http.parse import Head
 
-PATIENCE = Patience(answer=100, stall=3, window=100, window_bytes=1, idle=100)
+PATIENCE = TickTimeouts(response=100, stall=3, window=100, window_bytes=1, idle=100)
 
 
 class Narrow:
@@ -43,8 +43,8 @@ async def test_a_body_that_goes_out_slice_by_slice_is_no_stall_and_one_that_stan
     connection = Connection(lambda _: None)
     narrow: Any = Narrow(connection)
     connection.connection_made(narrow)
-    body = memoryview(bytes(SLICE * 5))
-    sending = asyncio.create_task(connection.exchange(Request("PUT", b"PUT /", None, anything, body)))
+    body = memoryview(bytes(WRITE_SLICE_BYTES * 5))
+    sending = asyncio.create_task(connection.exchange(HttpRequest("PUT", b"PUT /", None, anything, body)))
     await asyncio.sleep(0)
 
     for _ in range(3):
@@ -57,6 +57,6 @@ async def test_a_body_that_goes_out_slice_by_slice_is_no_stall_and_one_that_stan
 
     for _ in range(PATIENCE.stall + 1):
         connection.tick(PATIENCE)
-    with pytest.raises(Interrupted, match="takes no more of the body"):
+    with pytest.raises(TransferInterrupted, match="takes no more of the body"):
         await sending
-    assert sent >= SLICE * 2
+    assert sent >= WRITE_SLICE_BYTES * 2

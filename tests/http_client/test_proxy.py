@@ -6,22 +6,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from certificates import authority, serving
+from certificates import make_authority, make_server_context
 
-from archiver.errors import ConfigurationFault
-from archiver.http.pool import HttpPool, Limits, Origin
+from archiver.errors import ConfigurationError
+from archiver.http.pool import HttpPool, HttpTimeouts, Origin
 from archiver.http.proxy import Proxies, Proxy, read_proxy
-from http_client.forward_proxy import proxying
-from http_client.http_pair import SMALL, interrupted, open_files, request
-from http_client.scripted_server import Act, answer, canned, eventually
+from http_client.forward_proxy import serve_proxy
+from http_client.http_pair import SMALL, expect_interruption, open_files, request
+from http_client.scripted_server import ServerAction, make_response, serve_scripts, wait_until
 
 pytestmark = pytest.mark.usefixtures("plain_http")
 
 
 @asynccontextmanager
-async def pool_of(limits: Limits | None = None, bundle: str | None = None) -> AsyncIterator[HttpPool]:
+async def pool_of(limits: HttpTimeouts | None = None, bundle: str | None = None) -> AsyncIterator[HttpPool]:
     """A pool that hears the environment as it is now."""
-    pool = HttpPool(limits or Limits(), bundle, Proxies())
+    pool = HttpPool(limits or HttpTimeouts(), bundle, Proxies())
     try:
         yield pool
     finally:
@@ -31,10 +31,10 @@ async def pool_of(limits: Limits | None = None, bundle: str | None = None) -> As
 async def test_https_goes_through_a_tunnel_with_credentials_and_the_connection_is_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issuer, bundle = authority(tmp_path, "ours")
+    issuer, bundle = make_authority(tmp_path, "ours")
     into = bytearray(10)
-    tls = serving(tmp_path, "photos.invalid", issuer)
-    async with canned([SMALL], tls=tls) as server, proxying("me:pass%word") as proxy:
+    tls = make_server_context(tmp_path, "photos.invalid", issuer)
+    async with serve_scripts([SMALL], tls=tls) as server, serve_proxy("me:pass%word") as proxy:
         proxy.leads["photos.invalid"] = server.port
         monkeypatch.setenv("HTTPS_PROXY", proxy.url("me:pass%25word"))
         async with pool_of(bundle=bundle) as pool:
@@ -48,24 +48,27 @@ async def test_https_goes_through_a_tunnel_with_credentials_and_the_connection_i
 async def test_certificate_behind_the_tunnel_is_held_against_the_origins_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    issuer, bundle = authority(tmp_path, "ours")
-    async with canned([SMALL], tls=serving(tmp_path, "others.invalid", issuer)) as server, proxying() as proxy:
+    issuer, bundle = make_authority(tmp_path, "ours")
+    async with (
+        serve_scripts([SMALL], tls=make_server_context(tmp_path, "others.invalid", issuer)) as server,
+        serve_proxy() as proxy,
+    ):
         proxy.leads["photos.invalid"] = server.port
         monkeypatch.setenv("https_proxy", proxy.url())
         async with pool_of(bundle=bundle) as pool:
-            with pytest.raises(ConfigurationFault, match="certificate refused") as caught:
+            with pytest.raises(ConfigurationError, match="certificate refused") as caught:
                 await pool.request(Origin(tls=True, host="photos.invalid", port=443), request(bytearray(10)))
         assert server.requests == []
     assert f"through the proxy 127.0.0.1:{proxy.port} (https_proxy)" in str(caught.value)
 
 
 async def test_proxy_may_speak_tls_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    issuer, bundle = authority(tmp_path, "ours")
+    issuer, bundle = make_authority(tmp_path, "ours")
     into = bytearray(10)
     (tmp_path / "proxy").mkdir()
-    own = serving(tmp_path / "proxy", "127.0.0.1", issuer)
-    tls = serving(tmp_path, "photos.invalid", issuer)
-    async with canned([SMALL], tls=tls) as server, proxying(tls=own) as proxy:
+    own = make_server_context(tmp_path / "proxy", "127.0.0.1", issuer)
+    tls = make_server_context(tmp_path, "photos.invalid", issuer)
+    async with serve_scripts([SMALL], tls=tls) as server, serve_proxy(tls=own) as proxy:
         proxy.leads["photos.invalid"] = server.port
         monkeypatch.setenv("HTTPS_PROXY", proxy.url(scheme="https"))
         async with pool_of(bundle=bundle) as pool:
@@ -77,7 +80,7 @@ async def test_proxy_may_speak_tls_itself(tmp_path: Path, monkeypatch: pytest.Mo
 
 async def test_http_goes_as_a_whole_url_and_the_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     into = bytearray(10)
-    async with canned([SMALL]) as server, proxying("me:secret") as proxy:
+    async with serve_scripts([SMALL]) as server, serve_proxy("me:secret") as proxy:
         proxy.leads["store.invalid"] = server.port
         monkeypatch.setenv("HTTP_PROXY", proxy.url())
         async with pool_of() as pool:
@@ -89,7 +92,7 @@ async def test_http_goes_as_a_whole_url_and_the_connection_is_kept(monkeypatch: 
 
 @pytest.mark.parametrize("names", ["127.0.0.1", "*", "example.com,127.0.0.1"])
 async def test_no_proxy_is_heard(names: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with canned([SMALL]) as server, proxying() as proxy:
+    async with serve_scripts([SMALL]) as server, serve_proxy() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url())
         monkeypatch.setenv("NO_PROXY", names)
         async with pool_of() as pool:
@@ -102,11 +105,11 @@ async def test_no_proxy_is_heard(names: str, monkeypatch: pytest.MonkeyPatch) ->
 async def test_refused_credentials_are_ours_to_mend_and_never_told(
     tls: bool, pair: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with proxying("me:right") as proxy:
+    async with serve_proxy("me:right") as proxy:
         variable = "HTTPS_PROXY" if tls else "HTTP_PROXY"
         monkeypatch.setenv(variable, proxy.url(pair))
         async with pool_of() as pool:
-            with pytest.raises(ConfigurationFault) as caught:
+            with pytest.raises(ConfigurationError) as caught:
                 await pool.request(Origin(tls=tls, host="store.invalid", port=443), request(bytearray(10)))
     assert str(caught.value).startswith(f"the proxy 127.0.0.1:{proxy.port} ({variable}) {told}")
     assert "wrong" not in str(caught.value)
@@ -117,11 +120,11 @@ async def test_refused_credentials_are_ours_to_mend_and_never_told(
 async def test_host_that_the_proxy_does_not_connect_to_is_told_with_the_proxys_name(
     tls: bool, status: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with proxying() as proxy:
-        proxy.answers["store.invalid"] = answer(status, b"<html>no</html>")
+    async with serve_proxy() as proxy:
+        proxy.answers["store.invalid"] = make_response(status, b"<html>no</html>")
         monkeypatch.setenv("HTTPS_PROXY" if tls else "HTTP_PROXY", proxy.url("me:secret"))
         async with pool_of() as pool:
-            error = await interrupted(
+            error = await expect_interruption(
                 pool.request(Origin(tls=tls, host="store.invalid", port=443), request(bytearray(10)))
             )
     assert f"does not connect to store.invalid:443 (status {status[:3]})".replace(
@@ -134,15 +137,15 @@ async def test_host_that_the_proxy_does_not_connect_to_is_told_with_the_proxys_n
 @pytest.mark.parametrize(
     "theirs",
     [
-        answer("403 Forbidden", b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"),
-        answer("502 Bad Gateway", b"", "x-amz-request-id: 1"),
-        answer("404 Not Found"),
+        make_response("403 Forbidden", b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>"),
+        make_response("502 Bad Gateway", b"", "x-amz-request-id: 1"),
+        make_response("404 Not Found"),
     ],
 )
 async def test_answer_of_the_store_behind_a_forwarding_proxy_is_the_stores(
     theirs: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with canned([theirs]) as server, proxying() as proxy:
+    async with serve_scripts([theirs]) as server, serve_proxy() as proxy:
         proxy.leads["store.invalid"] = server.port
         monkeypatch.setenv("HTTP_PROXY", proxy.url())
         async with pool_of() as pool:
@@ -159,35 +162,35 @@ async def test_proxy_that_speaks_something_else_is_named(
     said: bytes, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = open_files()
-    async with proxying() as proxy:
+    async with serve_proxy() as proxy:
         proxy.answers["store.invalid"] = said
         monkeypatch.setenv("HTTPS_PROXY", proxy.url())
         async with pool_of() as pool:
-            error = await interrupted(
+            error = await expect_interruption(
                 pool.request(Origin(tls=True, host="store.invalid", port=443), request(bytearray(10)))
             )
-        assert await eventually(lambda: not proxy.open)
+        assert await wait_until(lambda: not proxy.open)
     assert told in str(error)
-    assert await eventually(lambda: open_files() == before)
+    assert await wait_until(lambda: open_files() == before)
 
 
 async def test_proxy_that_hangs_up_or_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with canned([Act.CLOSE], [Act.STALL]) as silent:
+    async with serve_scripts([ServerAction.CLOSE], [ServerAction.STALL]) as silent:
         monkeypatch.setenv("HTTPS_PROXY", silent.url)
-        async with pool_of(Limits(tunnel=0.2)) as pool:
+        async with pool_of(HttpTimeouts(tunnel=0.2)) as pool:
             origin = Origin(tls=True, host="store.invalid", port=443)
-            reset = await interrupted(pool.request(origin, request(bytearray(10))))
-            slow = await interrupted(pool.request(origin, request(bytearray(10))))
+            reset = await expect_interruption(pool.request(origin, request(bytearray(10))))
+            slow = await expect_interruption(pool.request(origin, request(bytearray(10))))
     assert "ConnectionResetError" in str(reset)
     assert "TimeoutError" in str(slow)
 
 
 async def test_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    async with proxying() as proxy:
+    async with serve_proxy() as proxy:
         gone = proxy.url("me:secret")
     monkeypatch.setenv("HTTPS_PROXY", gone)
     async with pool_of() as pool:
-        error = await interrupted(
+        error = await expect_interruption(
             pool.request(Origin(tls=True, host="store.invalid", port=443), request(bytearray(10)))
         )
     told = f"no connection to store.invalid through the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY)"
@@ -196,17 +199,17 @@ async def test_proxy_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
 
 async def test_cancelled_tunnel_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     before = open_files()
-    async with canned([Act.STALL]) as silent:
+    async with serve_scripts([ServerAction.STALL]) as silent:
         monkeypatch.setenv("HTTPS_PROXY", silent.url)
         async with pool_of() as pool:
             origin = Origin(tls=True, host="store.invalid", port=443)
             task = asyncio.create_task(pool.request(origin, request(bytearray(10))))
-            assert await eventually(lambda: len(silent.requests) == 1)
+            assert await wait_until(lambda: len(silent.requests) == 1)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert await silent.deserted()
-    assert await eventually(lambda: open_files() == before)
+            assert await silent.all_closed()
+    assert await wait_until(lambda: open_files() == before)
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_variable_of_a_proxy_is_known(
 ) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    proxy = Proxies().to("https", "photos.example", 443)
+    proxy = Proxies().for_origin("https", "photos.example", 443)
     assert proxy is not None
     assert (proxy.variable, proxy.port) == (variable, port)
 
@@ -235,7 +238,7 @@ def test_without_a_proxy_for_the_scheme_there_is_none(environ: dict[str, str], m
     """As the SDK has it: ALL_PROXY is not heard, and an empty name in lower case unsets the one in capitals."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert Proxies().to("https", "photos.example", 443) is None
+    assert Proxies().for_origin("https", "photos.example", 443) is None
 
 
 @pytest.mark.parametrize(
@@ -247,7 +250,7 @@ def test_without_a_proxy_for_the_scheme_there_is_none(environ: dict[str, str], m
     ],
 )
 def test_proxy_of_no_use_is_told_by_its_variable_without_its_password(url: str, told: str) -> None:
-    with pytest.raises(ConfigurationFault, match=told) as caught:
+    with pytest.raises(ConfigurationError, match=told) as caught:
         read_proxy("HTTPS_PROXY", url)
     assert str(caught.value).startswith("HTTPS_PROXY: ")
     assert "secret" not in str(caught.value)

@@ -7,17 +7,16 @@ import ssl
 from pathlib import Path
 
 import pytest
-from certificates import authority, ours, serving
+from certificates import make_authority, make_server_context, shared_trust
 
-from archiver.aws.clients import Limits as ClientLimits
-from archiver.aws.clients import open_clients
+from archiver.aws.clients import ClientLimits, open_clients
 from archiver.aws.sqs import SqsNotifier
-from archiver.errors import ConfigurationFault, Interrupted, Temporary
-from archiver.http.exchange import Request
+from archiver.errors import ConfigurationError, TransferInterrupted, TransientError
+from archiver.http.exchange import HttpRequest
 from archiver.http.parse import Head
-from archiver.http.pool import HttpPool, Limits, Origin
-from http_client.peer import Peer, meeting
-from http_client.scripted_server import answer, canned
+from archiver.http.pool import HttpPool, HttpTimeouts, Origin
+from http_client.scripted_server import make_response, serve_scripts
+from http_client.tls_peer import TlsPeer, serve_tls_peer
 
 BODY = bytes(range(256)) * 8192
 
@@ -27,20 +26,22 @@ def anything(_: Head) -> None:
 
 
 async def fetch(port: int, bundle: str | None, into: bytearray, times: int = 1, host: str = "127.0.0.1") -> None:
-    pool = HttpPool(Limits(), bundle)
+    pool = HttpPool(HttpTimeouts(), bundle)
     try:
         for _ in range(times):
             view = memoryview(into)
-            request = Request("GET", b"GET / HTTP/1.1\r\n\r\n", [view[:1000], view[1000:]], anything)
+            request = HttpRequest("GET", b"GET / HTTP/1.1\r\n\r\n", [view[:1000], view[1000:]], anything)
             await pool.request(Origin(tls=True, host=host, port=port), request)
     finally:
         await pool.close()
 
 
 async def test_body_arrives_whole_through_tls_and_the_connection_is_kept(tmp_path: Path) -> None:
-    issuer, bundle = authority(tmp_path, "ours")
+    issuer, bundle = make_authority(tmp_path, "ours")
     into = bytearray(len(BODY))
-    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, "127.0.0.1", issuer)) as server:
+    async with serve_scripts(
+        [make_response("200 OK", BODY)], tls=make_server_context(tmp_path, "127.0.0.1", issuer)
+    ) as server:
         await fetch(server.port, bundle, into, times=3)
         assert server.connections == 1
     assert into == BODY
@@ -48,7 +49,7 @@ async def test_body_arrives_whole_through_tls_and_the_connection_is_kept(tmp_pat
 
 async def test_part_goes_out_whole_through_tls_again_and_again(tmp_path: Path) -> None:
     """The TLS transport of asyncio, told to buffer nothing, pauses an empty buffer and never resumes it."""
-    issuer, bundle = authority(tmp_path, "ours")
+    issuer, bundle = make_authority(tmp_path, "ours")
     part = BODY * 4
     taken: list[bytes] = []
 
@@ -57,16 +58,16 @@ async def test_part_goes_out_whole_through_tls_again_and_again(tmp_path: Path) -
             while True:
                 await reader.readuntil(b"\r\n\r\n")
                 taken.append(await reader.readexactly(len(part)))
-                writer.write(answer("200 OK"))
+                writer.write(make_response("200 OK"))
         writer.close()
 
-    server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=serving(tmp_path, "127.0.0.1", issuer))
-    pool = HttpPool(Limits(stall=5), bundle)
+    server = await asyncio.start_server(take, "127.0.0.1", 0, ssl=make_server_context(tmp_path, "127.0.0.1", issuer))
+    pool = HttpPool(HttpTimeouts(stall=5), bundle)
     origin = Origin(tls=True, host="127.0.0.1", port=server.sockets[0].getsockname()[1])
     head = b"PUT / HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % len(part)
     async with server:
         for _ in range(3):
-            request = Request("PUT", head, None, anything, memoryview(part))
+            request = HttpRequest("PUT", head, None, anything, memoryview(part))
             assert (await pool.request(origin, request)).head.status == 200
         await pool.close()
 
@@ -74,9 +75,11 @@ async def test_part_goes_out_whole_through_tls_again_and_again(tmp_path: Path) -
 
 
 async def test_certificate_is_held_against_the_name_that_was_asked_for(tmp_path: Path) -> None:
-    issuer, bundle = authority(tmp_path, "ours")
+    issuer, bundle = make_authority(tmp_path, "ours")
     into = bytearray(len(BODY))
-    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, "localhost", issuer)) as server:
+    async with serve_scripts(
+        [make_response("200 OK", BODY)], tls=make_server_context(tmp_path, "localhost", issuer)
+    ) as server:
         await fetch(server.port, bundle, into, host="localhost")
     assert into == BODY
 
@@ -85,11 +88,13 @@ async def test_certificate_is_held_against_the_name_that_was_asked_for(tmp_path:
 async def test_wrong_host_or_unknown_authority_is_refused_before_a_byte_is_sent(
     tmp_path: Path, host: str, trusted: str
 ) -> None:
-    issuer, bundle = authority(tmp_path, "ours")
+    issuer, bundle = make_authority(tmp_path, "ours")
     if trusted != "ours":
-        _, bundle = authority(tmp_path, trusted)
-    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, host, issuer)) as server:
-        with pytest.raises(ConfigurationFault, match=r"127\.0\.0\.1: certificate refused: .*AWS_"):
+        _, bundle = make_authority(tmp_path, trusted)
+    async with serve_scripts(
+        [make_response("200 OK", BODY)], tls=make_server_context(tmp_path, host, issuer)
+    ) as server:
+        with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1: certificate refused: .*AWS_"):
             await fetch(server.port, bundle, bytearray(len(BODY)))
         assert server.requests == []
 
@@ -98,12 +103,12 @@ DAY = dt.timedelta(days=1)
 
 
 async def test_the_sdks_clients_refuse_it_in_the_same_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, theirs = authority(tmp_path, "theirs")
-    async with canned([answer("200 OK", b"{}")]) as server:
+    _, theirs = make_authority(tmp_path, "theirs")
+    async with serve_scripts([make_response("200 OK", b"{}")]) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         monkeypatch.setenv("AWS_CA_BUNDLE", theirs)
         async with open_clients(ClientLimits()) as clients:
-            with pytest.raises(ConfigurationFault, match=r"127\.0\.0\.1: certificate refused: .*AWS_CA_BUNDLE"):
+            with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1: certificate refused: .*AWS_CA_BUNDLE"):
                 await SqsNotifier(clients.sqs_control, f"{server.url}/q").check()
         assert server.requests == []
 
@@ -119,7 +124,7 @@ async def test_tls_that_fails_for_another_reason_may_work_later(monkeypatch: pyt
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         async with open_clients(ClientLimits()) as clients:
-            with pytest.raises(Temporary, match="SSLError"):
+            with pytest.raises(TransientError, match="SSLError"):
                 await SqsNotifier(clients.sqs_control, f"{url}/q").check()
 
 
@@ -131,40 +136,44 @@ async def test_tls_that_fails_for_another_reason_may_work_later(monkeypatch: pyt
 async def test_certificate_out_of_its_time_is_refused(
     tmp_path: Path, valid: tuple[dt.timedelta, dt.timedelta], told: str
 ) -> None:
-    issuer, bundle = authority(tmp_path, "ours")
-    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, "127.0.0.1", issuer, valid=valid)) as server:
-        with pytest.raises(ConfigurationFault, match=told):
+    issuer, bundle = make_authority(tmp_path, "ours")
+    async with serve_scripts(
+        [make_response("200 OK", BODY)], tls=make_server_context(tmp_path, "127.0.0.1", issuer, valid=valid)
+    ) as server:
+        with pytest.raises(ConfigurationError, match=told):
             await fetch(server.port, bundle, bytearray(len(BODY)))
         assert server.requests == []
 
 
 async def test_handshake_that_hangs_is_given_up_after_the_time_for_connecting() -> None:
-    async def hang(peer: Peer) -> None:
+    async def hang(peer: TlsPeer) -> None:
         await peer.until_client_closes()
 
-    async with meeting(hang) as origin:
-        pool = HttpPool(Limits(connect=0.1), ours().bundle)
-        with pytest.raises(Interrupted, match=r"127\.0\.0\.1: TimeoutError"):
-            await pool.request(origin, Request("GET", b"GET / HTTP/1.1\r\n\r\n", (), anything))
+    async with serve_tls_peer(hang) as origin:
+        pool = HttpPool(HttpTimeouts(connect=0.1), shared_trust().bundle)
+        with pytest.raises(TransferInterrupted, match=r"127\.0\.0\.1: TimeoutError"):
+            await pool.request(origin, HttpRequest("GET", b"GET / HTTP/1.1\r\n\r\n", (), anything))
         await pool.close()
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=str)
 async def test_server_may_speak_one_version_alone(tmp_path: Path, version: ssl.TLSVersion) -> None:
-    issuer, bundle = authority(tmp_path, "ours")
-    context = serving(tmp_path, "127.0.0.1", issuer)
+    issuer, bundle = make_authority(tmp_path, "ours")
+    context = make_server_context(tmp_path, "127.0.0.1", issuer)
     context.minimum_version = context.maximum_version = version
     into = bytearray(len(BODY))
-    async with canned([answer("200 OK", BODY)], tls=context) as server:
+    async with serve_scripts([make_response("200 OK", BODY)], tls=context) as server:
         await fetch(server.port, bundle, into, times=2)
         assert server.connections == 1
     assert into == BODY
 
 
 async def test_system_store_does_not_know_a_private_authority(tmp_path: Path) -> None:
-    issuer, _ = authority(tmp_path, "ours")
-    async with canned([answer("200 OK", BODY)], tls=serving(tmp_path, "127.0.0.1", issuer)) as server:
-        with pytest.raises(ConfigurationFault, match="set AWS_CA_BUNDLE"):
+    issuer, _ = make_authority(tmp_path, "ours")
+    async with serve_scripts(
+        [make_response("200 OK", BODY)], tls=make_server_context(tmp_path, "127.0.0.1", issuer)
+    ) as server:
+        with pytest.raises(ConfigurationError, match="set AWS_CA_BUNDLE"):
             await fetch(server.port, None, bytearray(len(BODY)))
 
 
@@ -175,10 +184,10 @@ async def test_server_that_does_not_speak_tls_is_an_interruption(tmp_path: Path)
 
     server = await asyncio.start_server(babble, "127.0.0.1", 0)
     async with server:
-        with pytest.raises(Interrupted, match="no connection"):
+        with pytest.raises(TransferInterrupted, match="no connection"):
             await fetch(server.sockets[0].getsockname()[1], None, bytearray(1))
 
 
 async def test_certificate_file_that_is_not_there_is_ours_to_mend() -> None:
-    with pytest.raises(ConfigurationFault, match="bundle"):
+    with pytest.raises(ConfigurationError, match="bundle"):
         await fetch(1, "/no/such/bundle.pem", bytearray(1))

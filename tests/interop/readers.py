@@ -26,23 +26,23 @@ BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class ExpectedMember:
     """What a reader should find of one member, where its bytes are too many to hold."""
 
     size: int
     crc32: int
 
 
-Expected = Mapping[str, bytes | Fact]
+Expected = Mapping[str, bytes | ExpectedMember]
 Reader = Callable[[Mapping[Path, Expected]], None]
 
 
-def judge(path: Path, expected: Expected) -> None:
+def assert_readable(path: Path, expected: Expected) -> None:
     """Assert that every reader finds the members *expected* (name to content), in order, in the zip at *path*."""
-    judge_all({path: expected})
+    assert_all_readable({path: expected})
 
 
-def judge_all(archives: Mapping[Path, Expected]) -> None:
+def assert_all_readable(archives: Mapping[Path, Expected]) -> None:
     """Judge many archives: Java starts once for all of them."""
     python(archives)
     missing = []
@@ -57,10 +57,12 @@ def judge_all(archives: Mapping[Path, Expected]) -> None:
         pytest.skip(f"the other readers agreed; not installed: {', '.join(missing)}")
 
 
-def facts(expected: Expected) -> list[tuple[str, int, int]]:
+def member_facts(expected: Expected) -> list[tuple[str, int, int]]:
     """Name, size and CRC-32 of each member, in order."""
     return [
-        (name, content.size, content.crc32) if isinstance(content, Fact) else (name, len(content), crc32(content))
+        (name, content.size, content.crc32)
+        if isinstance(content, ExpectedMember)
+        else (name, len(content), crc32(content))
         for name, content in expected.items()
     ]
 
@@ -77,38 +79,38 @@ def python(archives: Mapping[Path, Expected]) -> None:
                         crc, size = crc32(block, crc), size + len(block)
                 assert (size, crc) == (info.file_size, info.CRC)
                 found.append((info.filename, size, crc))
-            assert found == facts(expected)
+            assert found == member_facts(expected)
 
 
 def unzip(archives: Mapping[Path, Expected]) -> None:
     """`unzip -t` tests every member; a warning makes it exit with 1."""
     for path, expected in archives.items():
-        tested = re.findall(r"^ +testing: .* OK$", run("unzip", "-t", path), re.MULTILINE)
+        tested = re.findall(r"^ +testing: .* OK$", run_reader("unzip", "-t", path), re.MULTILINE)
         assert len(tested) == len(expected)
 
 
 def seven_zip(archives: Mapping[Path, Expected]) -> None:
     """`7z t` compares local headers with the directory as well, and counts files and bytes."""
     for path, expected in archives.items():
-        said = run("7z", "t", path)
+        said = run_reader("7z", "t", path)
         assert "Everything is Ok" in said
         assert "WARNING" not in said.upper()
-        listing = run("7z", "l", "-slt", "-ba", "-sccUTF-8", path)
+        listing = run_reader("7z", "l", "-slt", "-ba", "-sccUTF-8", path)
         assert re.findall(r"^Path = (.*)$", listing, re.MULTILINE) == list(expected)
         sizes = re.findall(r"^Size = (\d+)$", listing, re.MULTILINE)
         crcs = re.findall(r"^CRC = (\w*)$", listing, re.MULTILINE)
         assert [(int(size), int(crc or "0", 16)) for size, crc in zip(sizes, crcs, strict=True)] == [
-            (size, crc) for _, size, crc in facts(expected)
+            (size, crc) for _, size, crc in member_facts(expected)
         ]
 
 
 def bsdtar(archives: Mapping[Path, Expected]) -> None:
     """`libarchive` has one reader for files and another for pipes; extracting compares sizes and CRC-32."""
     for path, expected in archives.items():
-        assert names_of(run("bsdtar", "-tf", path)) == list(expected)
-        assert names_of(run("bsdtar", "-tf", "-", piped=path)) == list(expected)
-        run("bsdtar", "-xOf", path, keep=False)
-        run("bsdtar", "-xOf", "-", piped=path, keep=False)
+        assert names_of(run_reader("bsdtar", "-tf", path)) == list(expected)
+        assert names_of(run_reader("bsdtar", "-tf", "-", piped=path)) == list(expected)
+        run_reader("bsdtar", "-xOf", path, keep=False)
+        run_reader("bsdtar", "-xOf", "-", piped=path, keep=False)
 
 
 def names_of(listing: str) -> list[str]:
@@ -124,7 +126,7 @@ def names_of(listing: str) -> list[str]:
 def jar(archives: Mapping[Path, Expected]) -> None:
     """`jar tf` checks the directory as Java's `ZipFile` does: it refuses zip64 fields that nothing asks for."""
     for path, expected in archives.items():
-        assert run("jar", "tf", path).splitlines() == list(expected)
+        assert run_reader("jar", "tf", path).splitlines() == list(expected)
 
 
 def java(archives: Mapping[Path, Expected]) -> None:
@@ -132,9 +134,9 @@ def java(archives: Mapping[Path, Expected]) -> None:
     expected = [
         line
         for path, members in archives.items()
-        for line in (str(path), *(f"\t{size}\t{crc}\t{name}" for name, size, crc in facts(members)))
+        for line in (str(path), *(f"\t{size}\t{crc}\t{name}" for name, size, crc in member_facts(members)))
     ]
-    assert run("java", STREAMING, *archives).splitlines() == expected
+    assert run_reader("java", STREAMING, *archives).splitlines() == expected
 
 
 READERS: dict[str, tuple[str, Reader]] = {
@@ -146,7 +148,7 @@ READERS: dict[str, tuple[str, Reader]] = {
 }
 
 
-def run(*command: str | Path, piped: Path | None = None, keep: bool = True) -> str:
+def run_reader(*command: str | Path, piped: Path | None = None, keep: bool = True) -> str:
     """What *command* prints; it must exit with 0 and complain of nothing. *piped* comes through a real pipe."""
     output = subprocess.PIPE if keep else subprocess.DEVNULL
     feed = subprocess.Popen(["cat", piped], stdout=subprocess.PIPE) if piped else None

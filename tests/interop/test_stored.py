@@ -6,8 +6,17 @@ from random import Random
 from zipfile import BadZipFile
 
 import pytest
-from core.assembly import assemble
-from interop.readers import BLOCK, Expected, Fact, judge, judge_all, python, run, write
+from core.reference_assembler import assemble
+from interop.readers import (
+    BLOCK,
+    Expected,
+    ExpectedMember,
+    assert_all_readable,
+    assert_readable,
+    python,
+    run_reader,
+    write,
+)
 from isal.isal_zlib import crc32, crc32_combine
 
 from archiver.core.layout import MIB, Layout
@@ -33,7 +42,7 @@ def test_every_reader_opens_what_users_really_send(tmp_path: Path) -> None:
         ".hidden/.file": b"dots",
         "a.b/c": b"",
     }
-    judge_all({
+    assert_all_readable({
         zipped(tmp_path / "photos.zip", photos): photos,
         zipped(tmp_path / "tiny parts.zip", photos, part_size=1000): photos,
         zipped(tmp_path / "words.zip", words): words,
@@ -48,26 +57,26 @@ def test_every_reader_opens_an_archive_inside_an_archive(tmp_path: Path) -> None
     """A stored zip within holds records of its own, which a reader that searches for them would trip over."""
     inner = zipped(tmp_path / "inner.zip", {"inner/a": b"1", "inner/b": b"2"}).read_bytes()
     contents = {"first.zip": inner, "plain": b"PK\5\6" * 30, "last.zip": inner}
-    judge(zipped(tmp_path / "outer.zip", contents), contents)
+    assert_readable(zipped(tmp_path / "outer.zip", contents), contents)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [0xFFFE, 0xFFFF, 0x1_0000])
 def test_every_reader_opens_archives_around_65535_members(tmp_path: Path, count: int) -> None:
     contents = {f"{index // 1000}/{index}.txt": b"%d" % index for index in range(count)}
-    judge(zipped(tmp_path / "many.zip", contents), contents)
+    assert_readable(zipped(tmp_path / "many.zip", contents), contents)
 
 
 def test_a_name_of_a_hundred_folders_is_no_trouble(tmp_path: Path) -> None:
     contents = {"/".join(["folder"] * 100) + "/" + "é" * 100: b"deep"}
-    judge(zipped(tmp_path / "deep.zip", contents), contents)
+    assert_readable(zipped(tmp_path / "deep.zip", contents), contents)
 
 
 @pytest.mark.parametrize("tool", ["unzip", "bsdtar"])
 def test_extracted_files_have_the_exact_second_and_plain_permissions(tmp_path: Path, tool: str) -> None:
     path = zipped(tmp_path / "a.zip", {"folder/a.jpg": b"1"})
     options = {"unzip": ("-q", path, "-d", tmp_path), "bsdtar": ("-xf", path, "-C", tmp_path)}
-    run(tool, *options[tool])
+    run_reader(tool, *options[tool])
     status = (tmp_path / "folder/a.jpg").stat()
     assert status.st_mtime == WHEN.timestamp()
     assert status.st_mode & 0o777 == 0o644
@@ -83,7 +92,7 @@ def test_readers_notice_one_wrong_bit(tmp_path: Path) -> None:
         python({path: contents})
     for command in ("unzip -t", "7z t", "bsdtar -xOf"):
         with pytest.raises(AssertionError):
-            run(*command.split(), path)
+            run_reader(*command.split(), path)
 
 
 def zeros(size: int) -> int:
@@ -107,7 +116,7 @@ def sparse(path: Path, sizes: dict[str, int]) -> Expected:
         file.seek(layout.directory_offset)
         file.writelines(layout.directory(crcs))
     assert path.stat().st_size == layout.length
-    return {name: Fact(size, crc) for (name, size), crc in zip(sizes.items(), crcs, strict=True)}
+    return {name: ExpectedMember(size, crc) for (name, size), crc in zip(sizes.items(), crcs, strict=True)}
 
 
 # A member of exactly 0xFFFFFFFF bytes stands last: where one follows beyond 4 GiB, unzip 6.0 takes the true size before
@@ -122,5 +131,5 @@ AROUND_FOUR_GIB: list[dict[str, int]] = [
 @pytest.mark.parametrize("sizes", AROUND_FOUR_GIB, ids=["below and at", "above"])
 def test_every_reader_opens_archives_around_four_gib(tmp_path: Path, sizes: dict[str, int]) -> None:
     path = tmp_path / "large.zip"
-    judge(path, sparse(path, sizes))
+    assert_readable(path, sparse(path, sizes))
     path.unlink()

@@ -7,55 +7,55 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fakes import MemoryNotifier
+from fakes import FakeNotifier
 from structlog.testing import capture_logs
 
-from archiver.core.draft import Rules
+from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList
-from archiver.errors import ConfigurationFault, LeaseLost, Temporary
+from archiver.errors import ConfigurationError, LeaseLost, TransientError
 from archiver.jobs import progress as report
-from archiver.jobs.identity import Identity
-from archiver.jobs.progress import reported
-from archiver.ports import Message, Note
+from archiver.jobs.identity import JobIdentity
+from archiver.jobs.progress import reporting_progress
+from archiver.ports import Message, OutgoingMessage
 from archiver.stages.progress import Progress
 
-RULES = Rules("source", "archives", AllowList("archives"))
+RULES = ArchiveRules("source", "archives", AllowList("archives"))
 BODY = json.dumps({"job_id": "j", "files": [{"source": "a"}], "metadata": {"k": "v"}})
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds are too long for a test."""
-    monkeypatch.setattr(report, "EVERY", 0.01)
-    monkeypatch.setattr(report, "PATIENCE", 0.02)
+    monkeypatch.setattr(report, "EVENT_INTERVAL", 0.01)
+    monkeypatch.setattr(report, "SEND_TIMEOUT", 0.02)
 
 
-def job() -> Identity:
-    return Identity.of(Message("m", BODY, "r", 0.0, 1, datetime.now(UTC)), RULES, "arn")
+def job() -> JobIdentity:
+    return JobIdentity.of(Message("m", BODY, "r", 0.0, 1, datetime.now(UTC)), RULES, "arn")
 
 
-def told(notifier: MemoryNotifier) -> list[dict[str, Any]]:
+def sent_bodies(notifier: FakeNotifier) -> list[dict[str, Any]]:
     return [json.loads(note.body) for note in notifier.sent]
 
 
-async def until(condition: Callable[[], object]) -> None:
+async def wait_until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not condition():
             await asyncio.sleep(0.001)
 
 
 async def test_a_job_is_accepted_and_then_building_as_it_moves() -> None:
-    notifier, progress = MemoryNotifier(), Progress()
+    notifier, progress = FakeNotifier(), Progress()
 
-    async with reported(notifier, job(), progress, lambda: None):
-        await until(lambda: len(notifier.sent) == 1)
+    async with reporting_progress(notifier, job(), progress, lambda: None):
+        await wait_until(lambda: len(notifier.sent) == 1)
         progress.files_planned, progress.bytes_planned = 2, 10
-        await until(lambda: len(notifier.sent) == 2)
-        assert told(notifier)[-1]["progress"]["files_planned"] == 2
+        await wait_until(lambda: len(notifier.sent) == 2)
+        assert sent_bodies(notifier)[-1]["progress"]["files_planned"] == 2
         progress.files, progress.bytes = 1, 4
-        await until(lambda: len(notifier.sent) == 3)
+        await wait_until(lambda: len(notifier.sent) == 3)
 
-    events = told(notifier)
+    events = sent_bodies(notifier)
     assert [event["status"] for event in events] == ["accepted", "building", "building"]
     assert {json.dumps([event["job_id"], event["metadata"]]) for event in events} == {'["j", {"k": "v"}]'}
     assert events[-1]["progress"] == {"files": 1, "files_planned": 2, "bytes": 4, "bytes_planned": 10}
@@ -63,21 +63,21 @@ async def test_a_job_is_accepted_and_then_building_as_it_moves() -> None:
 
 
 async def test_nothing_is_said_twice_while_nothing_moves() -> None:
-    notifier, progress = MemoryNotifier(), Progress(0, 0, 1, 1)
+    notifier, progress = FakeNotifier(), Progress(0, 0, 1, 1)
 
-    async with reported(notifier, job(), progress, lambda: None):
-        await until(lambda: len(notifier.sent) == 1)
+    async with reporting_progress(notifier, job(), progress, lambda: None):
+        await wait_until(lambda: len(notifier.sent) == 1)
         await asyncio.sleep(0.05)
 
-    assert [event["status"] for event in told(notifier)] == ["accepted"]
+    assert [event["status"] for event in sent_bodies(notifier)] == ["accepted"]
 
 
 async def test_events_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the pause between them: with an endless one, there is no second event however much moves."""
-    monkeypatch.setattr(report, "EVERY", 3600.0)
-    notifier, progress = MemoryNotifier(), Progress(0, 0, 100, 100)
+    monkeypatch.setattr(report, "EVENT_INTERVAL", 3600.0)
+    notifier, progress = FakeNotifier(), Progress(0, 0, 100, 100)
 
-    async with reported(notifier, job(), progress, lambda: None):
+    async with reporting_progress(notifier, job(), progress, lambda: None):
         for n in range(50):
             progress.files = n
             await asyncio.sleep(0.001)
@@ -86,10 +86,10 @@ async def test_events_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_nothing_is_said_after_the_block() -> None:
-    notifier, progress = MemoryNotifier(), Progress(0, 0, 100, 100)
+    notifier, progress = FakeNotifier(), Progress(0, 0, 100, 100)
 
-    async with reported(notifier, job(), progress, lambda: None):
-        await until(lambda: notifier.sent)
+    async with reporting_progress(notifier, job(), progress, lambda: None):
+        await wait_until(lambda: notifier.sent)
     said = len(notifier.sent)
     progress.files = 50
     await asyncio.sleep(0.05)
@@ -99,17 +99,17 @@ async def test_nothing_is_said_after_the_block() -> None:
 
 
 async def test_nobody_is_told_where_nobody_asked() -> None:
-    async with reported(None, job(), Progress(), lambda: None):
+    async with reporting_progress(None, job(), Progress(), lambda: None):
         assert not any(task.get_name().startswith("progress.") for task in asyncio.all_tasks())
 
 
-@pytest.mark.parametrize("error", [Temporary("500"), ConfigurationFault("gone")])
+@pytest.mark.parametrize("error", [TransientError("500"), ConfigurationError("gone")])
 async def test_a_queue_that_takes_no_events_is_said_once_and_harms_nobody(error: Exception) -> None:
-    notifier, progress = MemoryNotifier(), Progress(0, 0, 100, 100)
+    notifier, progress = FakeNotifier(), Progress(0, 0, 100, 100)
     notifier.faults.plan("send", error, times=3)
 
     with capture_logs() as logs:
-        async with reported(notifier, job(), progress, lambda: None):
+        async with reporting_progress(notifier, job(), progress, lambda: None):
             for n in range(1, 50):
                 progress.files = n
                 await asyncio.sleep(0.002)
@@ -118,31 +118,31 @@ async def test_a_queue_that_takes_no_events_is_said_once_and_harms_nobody(error:
     assert notifier.sent  # tried again, and better
 
 
-class Hanging(MemoryNotifier):
+class Hanging(FakeNotifier):
     """Takes a message and never answers."""
 
-    async def send(self, note: Note) -> None:
+    async def send(self, note: OutgoingMessage) -> None:
         await asyncio.Event().wait()
 
 
 async def test_a_queue_that_hangs_holds_nobody_up() -> None:
     began = False
     async with asyncio.timeout(5):
-        async with reported(Hanging(), job(), Progress(0, 0, 1, 1), lambda: None):
+        async with reporting_progress(Hanging(), job(), Progress(0, 0, 1, 1), lambda: None):
             await asyncio.sleep(0)
             began = True
     assert began
 
 
 async def test_with_the_lease_gone_nothing_more_is_said() -> None:
-    notifier, progress, lost = MemoryNotifier(), Progress(0, 0, 100, 100), False
+    notifier, progress, lost = FakeNotifier(), Progress(0, 0, 100, 100), False
 
     def confirm() -> None:
         if lost:
             raise LeaseLost("gone")
 
-    async with reported(notifier, job(), progress, confirm):
-        await until(lambda: notifier.sent)
+    async with reporting_progress(notifier, job(), progress, confirm):
+        await wait_until(lambda: notifier.sent)
         lost = True
         progress.files = 5
         await asyncio.sleep(0.05)
@@ -152,12 +152,12 @@ async def test_with_the_lease_gone_nothing_more_is_said() -> None:
 
 async def test_a_job_that_fails_or_is_cancelled_leaves_no_task_behind() -> None:
     with pytest.raises(ZeroDivisionError):
-        async with reported(Hanging(), job(), Progress(), lambda: None):
+        async with reporting_progress(Hanging(), job(), Progress(), lambda: None):
             await asyncio.sleep(0)
             raise ZeroDivisionError
 
     async def watched() -> None:
-        async with reported(Hanging(), job(), Progress(), lambda: None):
+        async with reporting_progress(Hanging(), job(), Progress(), lambda: None):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(watched())
@@ -174,14 +174,14 @@ async def test_the_last_event_is_over_before_the_block_is_left() -> None:
     ended: list[str] = []
 
     class Slow(Hanging):
-        async def send(self, note: Note) -> None:
+        async def send(self, note: OutgoingMessage) -> None:
             try:
                 await asyncio.sleep(60)
             finally:
                 await asyncio.sleep(0.01)
                 ended.append("event")
 
-    async with reported(Slow(), job(), Progress(), lambda: None):
+    async with reporting_progress(Slow(), job(), Progress(), lambda: None):
         await asyncio.sleep(0.005)
     ended.append("block")
 

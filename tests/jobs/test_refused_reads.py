@@ -5,129 +5,129 @@ from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
-from worker.fake_service import Scene
+from worker.pipeline_env import PipelineEnv
 
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
 from archiver.errors import (
     ArchiverError,
     Code,
-    ConfigurationFault,
+    ConfigurationError,
     CredentialsRefused,
     Rejected,
     SourceChanged,
     SourceUnavailable,
-    Temporary,
+    TransientError,
 )
 from archiver.ports import StoredArchive
 from archiver.stages import retry, upload
-from archiver.stages.judge import PROBE
+from archiver.stages.judge import CREDENTIALS_PROBE_KEY
 
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No waits between tries, and no more of them than have to be."""
-    monkeypatch.setattr(retry, "CAP", 0.0)
-    monkeypatch.setattr(retry, "SECONDS", 0.0)
-    monkeypatch.setattr(upload, "UPLOAD_SECONDS", 0.0)
-    monkeypatch.setattr(upload, "PART_SECONDS", 0.0)
+    monkeypatch.setattr(retry, "BACKOFF_CAP", 0.0)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(upload, "UPLOAD_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(upload, "PART_RETRY_SECONDS", 0.0)
 
 
 async def test_an_object_that_keeps_changing_rejects_the_job_and_is_named() -> None:
-    scene = Scene()
-    scene.put(**{f"{name}_jpg": name.encode() for name in "abc"})
+    env = PipelineEnv()
+    env.put(**{f"{name}_jpg": name.encode() for name in "abc"})
     versions = iter(range(100))
 
     def change(location: Location, _offset: int) -> None:
         if location.key == "b.jpg":
-            scene.stage.s3.put("source", "b.jpg", b"%d" % next(versions))
+            env.stage.s3.put("source", "b.jpg", b"%d" % next(versions))
             raise SourceChanged("412")
 
-    scene.stage.reader.on_read = change
+    env.stage.reader.on_read = change
     with capture_logs() as lines, pytest.raises(Rejected) as caught:
-        await scene.run("a.jpg", "b.jpg", "c.jpg")
+        await env.run("a.jpg", "b.jpg", "c.jpg")
 
     assert caught.value.code == "source_changed"
     assert "s3://source/b.jpg" in caught.value.message
     assert [(one.source, one.code) for one in caught.value.sources] == [("b.jpg", "source_changed")]
     again = [line for line in lines if line["event"] == "job.planned_again"]
     assert [line["source"] for line in again] == ["s3://source/b.jpg"] * 4
-    assert scene.stage.store.pending == {}
+    assert env.stage.store.pending == {}
 
 
 async def test_etags_that_are_rewritten_on_the_way_are_told_as_that() -> None:
     """HEAD gives the very ETag that reads are refused for: no change."""
-    scene = Scene()
-    scene.put(a_jpg=b"a", b_jpg=b"b")
-    head = scene.stage.reader.head
+    env = PipelineEnv()
+    env.put(a_jpg=b"a", b_jpg=b"b")
+    head = env.stage.reader.head
 
     async def weak(location: Location) -> ObjectInfo:
         info = await head(location)
         return replace(info, etag=f"W/{info.etag}")
 
-    scene.stage.reader.head = weak  # type: ignore[method-assign]
+    env.stage.reader.head = weak  # type: ignore[method-assign]
     with pytest.raises(Rejected, match="rewrites ETags") as caught:
-        await scene.run("a.jpg", "b.jpg")
+        await env.run("a.jpg", "b.jpg")
 
     assert caught.value.code == "source_changed"
     assert 'W/"' in caught.value.message
     assert len(caught.value.sources) >= 1
 
 
-def denied_to_reads(scene: Scene, total: int, *places: int) -> list[str]:
+def denied_to_reads(env: PipelineEnv, total: int, *places: int) -> list[str]:
     """*total* objects in the source bucket, of which HEAD answers and GET denies those at *places*; all keys."""
     keys = [f"{number}.jpg" for number in range(total)]
     for place, key in enumerate(keys):
-        location = scene.stage.s3.put("source", key, b"%d" % place)
+        location = env.stage.s3.put("source", key, b"%d" % place)
         if place in places:
-            scene.stage.s3.spoil(location, "source_denied", unseen=True)
+            env.stage.s3.make_unavailable(location, "source_denied", head_succeeds=True)
     return keys
 
 
 @pytest.mark.parametrize("compression", ["store", "deflate"])
 async def test_objects_that_only_reads_are_denied_are_all_listed_in_one_rejection(compression: str) -> None:
     """Half of a hundred objects; one build comes upon the first, and the others are found before another one begins."""
-    scene = Scene()
-    keys = denied_to_reads(scene, 100, *range(0, 100, 2))
+    env = PipelineEnv()
+    keys = denied_to_reads(env, 100, *range(0, 100, 2))
 
     with pytest.raises(Rejected) as caught:
-        await scene.run(*keys, compression=compression)
+        await env.run(*keys, compression=compression)
 
     assert caught.value.code == "source_denied"
     assert [one.source for one in caught.value.sources] == keys[::2]
-    assert scene.stage.reader.faults.calls["head"] == 150  # those that were refused are not asked for again
-    assert len([location for location in scene.stage.s3.blobs if location.bucket == "archives"]) == 0
-    assert scene.stage.store.pending == {}
+    assert env.stage.reader.faults.calls["head"] == 150  # those that were refused are not asked for again
+    assert len([location for location in env.stage.s3.objects if location.bucket == "archives"]) == 0
+    assert env.stage.store.pending == {}
 
 
 async def test_objects_that_only_reads_are_denied_can_be_skipped() -> None:
-    scene = Scene()
-    keys = denied_to_reads(scene, 50, 7, 31)
+    env = PipelineEnv()
+    keys = denied_to_reads(env, 50, 7, 31)
 
-    done = await scene.run(*keys, on_missing="skip")
+    done = await env.run(*keys, on_missing="skip")
 
     assert done.status == "partial"
-    assert scene.answer["missing"] == [{"source": f"{place}.jpg", "code": "source_denied"} for place in (7, 31)]
-    assert scene.archive()["_MISSING.txt"] == b"7.jpg\tsource_denied\n31.jpg\tsource_denied\n"
-    assert len(scene.archive()) == 49
+    assert env.answer["missing"] == [{"source": f"{place}.jpg", "code": "source_denied"} for place in (7, 31)]
+    assert env.archive()["_MISSING.txt"] == b"7.jpg\tsource_denied\n31.jpg\tsource_denied\n"
+    assert len(env.archive()) == 49
 
 
 async def test_an_object_that_sleeps_by_the_time_that_it_is_read_is_archived() -> None:
-    scene = Scene()
-    keys = denied_to_reads(scene, 3)
-    scene.stage.s3.spoil(Location("source", "1.jpg"), "source_archived", unseen=True)
+    env = PipelineEnv()
+    keys = denied_to_reads(env, 3)
+    env.stage.s3.make_unavailable(Location("source", "1.jpg"), "source_archived", head_succeeds=True)
 
     with pytest.raises(Rejected) as caught:
-        await scene.run(*keys)
+        await env.run(*keys)
 
     assert [(one.source, one.code) for one in caught.value.sources] == [("1.jpg", "source_archived")]
 
 
 async def test_reads_that_are_refused_one_after_the_other_end_the_job() -> None:
     """Each answers when it is asked for a byte, and is refused in the next build: no build for each of them."""
-    scene = Scene()
-    keys = denied_to_reads(scene, 40)
-    read = scene.stage.reader.read
+    env = PipelineEnv()
+    keys = denied_to_reads(env, 40)
+    read = env.stage.reader.read
     refused: set[Location] = set()
 
     async def refuse(location: Location, etag: str, start: int, into: Any) -> None:
@@ -136,220 +136,220 @@ async def test_reads_that_are_refused_one_after_the_other_end_the_job() -> None:
             raise SourceUnavailable("source_denied", "S3 answered 403")
         await read(location, etag, start, into)
 
-    scene.stage.reader.read = refuse  # type: ignore[method-assign]
+    env.stage.reader.read = refuse  # type: ignore[method-assign]
     for key in keys:
-        scene.stage.s3.put("source", key, b"more than a byte")
-    scene.stage.limiter.limit = 1.0
+        env.stage.s3.put("source", key, b"more than a byte")
+    env.stage.limiter.limit = 1.0
     with pytest.raises(Rejected, match="one after the other"):
-        await scene.run(*keys, on_missing="skip")
+        await env.run(*keys, on_missing="skip")
 
-    assert scene.stage.store.events == []
+    assert env.stage.store.events == []
 
 
 async def test_a_role_that_may_look_and_not_read_is_our_own_fault_first() -> None:
     """HEAD needs no key to decrypt an object: it proves nothing of what may be read."""
-    scene = Scene()
-    keys = denied_to_reads(scene, 3, 0, 1, 2)
+    env = PipelineEnv()
+    keys = denied_to_reads(env, 3, 0, 1, 2)
 
-    with pytest.raises(Temporary) as caught:
-        await scene.run(*keys)
-    assert caught.value.rest == 60
+    with pytest.raises(TransientError) as caught:
+        await env.run(*keys)
+    assert caught.value.receive_pause == 60
     assert caught.value.rejection is not None
     assert len(caught.value.rejection.sources) == 3
 
-    scene.put(z_jpg=b"z")
-    await scene.run("z.jpg")
+    env.put(z_jpg=b"z")
+    await env.run("z.jpg")
     with pytest.raises(Rejected, match="source_denied"):
-        await scene.run(*keys)
+        await env.run(*keys)
 
 
 async def test_one_object_that_can_be_read_shows_that_the_others_are_denied_to_this_request() -> None:
-    scene = Scene()
-    keys = denied_to_reads(scene, 3, 1, 2)
+    env = PipelineEnv()
+    keys = denied_to_reads(env, 3, 1, 2)
 
     with pytest.raises(Rejected, match="source_denied"):
-        await scene.run(*keys)
+        await env.run(*keys)
     with pytest.raises(Rejected, match="source_denied"):  # a byte of the first one came
-        await scene.run(*keys[1:])
+        await env.run(*keys[1:])
 
 
-def refuses_credentials(scene: Scene, bucket: str, *verbs: str) -> None:
+def refuses_credentials(env: PipelineEnv, bucket: str, *verbs: str) -> None:
     """*verbs* of the reader are refused with `InvalidToken` by *bucket*."""
     for verb in verbs:
-        call = getattr(scene.stage.reader, verb)
+        call = getattr(env.stage.reader, verb)
 
         async def refused(location: Location, *more: Any, call: Any = call) -> Any:
             if location.bucket == bucket:
                 raise CredentialsRefused("S3 refuses our credentials: InvalidToken", "InvalidToken")
             return await call(location, *more)
 
-        setattr(scene.stage.reader, verb, refused)
+        setattr(env.stage.reader, verb, refused)
 
 
 @pytest.mark.parametrize("verb", ["head", "read"])
 async def test_a_source_that_refuses_credentials_which_work_elsewhere_is_denied(verb: str) -> None:
-    scene = Scene()
-    scene.put(a_jpg=b"a")
+    env = PipelineEnv()
+    env.put(a_jpg=b"a")
     for key in "xy":
-        scene.stage.s3.put("abroad", key, b"x")
-    refuses_credentials(scene, "abroad", verb)
+        env.stage.s3.put("abroad", key, b"x")
+    refuses_credentials(env, "abroad", verb)
 
     with pytest.raises(Rejected) as caught:
-        await scene.run("a.jpg", "s3://abroad/x", "s3://abroad/y")
+        await env.run("a.jpg", "s3://abroad/x", "s3://abroad/y")
     assert caught.value.code == "source_denied"
     assert "InvalidToken" in caught.value.message
     assert [one.source for one in caught.value.sources] == ["s3://abroad/x", "s3://abroad/y"]
 
-    await scene.run("a.jpg", "s3://abroad/x", on_missing="skip")
-    assert scene.answer["status"] == "partial"
+    await env.run("a.jpg", "s3://abroad/x", on_missing="skip")
+    assert env.answer["status"] == "partial"
 
 
 @pytest.mark.parametrize("verb", ["head", "read"])
-@pytest.mark.parametrize("code", ["ConfigurationFault", "Temporary"])
+@pytest.mark.parametrize("code", ["ConfigurationError", "TransientError"])
 async def test_credentials_that_the_destination_does_not_take_either_are_ours_to_mend(verb: str, code: str) -> None:
-    scene = Scene()
-    scene.put(a_jpg=b"a")
-    refuses_credentials(scene, "source", verb)
-    error = ConfigurationFault("InvalidToken") if code == "ConfigurationFault" else Temporary("no connection")
-    find = scene.stage.store.find
+    env = PipelineEnv()
+    env.put(a_jpg=b"a")
+    refuses_credentials(env, "source", verb)
+    error = ConfigurationError("InvalidToken") if code == "ConfigurationError" else TransientError("no connection")
+    find = env.stage.store.find
 
     async def asked(key: str) -> StoredArchive | None:
-        if key == PROBE:
+        if key == CREDENTIALS_PROBE_KEY:
             raise error
         return await find(key)
 
-    scene.stage.store.find = asked  # type: ignore[method-assign]
-    with pytest.raises(ConfigurationFault):
-        await scene.run("a.jpg")
+    env.stage.store.find = asked  # type: ignore[method-assign]
+    with pytest.raises(ConfigurationError):
+        await env.run("a.jpg")
 
 
 async def test_refused_credentials_of_the_destination_itself_are_never_a_sources() -> None:
-    scene = Scene()
-    scene.put(a_jpg=b"a")
-    scene.stage.store.faults.plan("put", CredentialsRefused("S3 refuses our credentials: InvalidToken"))
+    env = PipelineEnv()
+    env.put(a_jpg=b"a")
+    env.stage.store.faults.plan("put", CredentialsRefused("S3 refuses our credentials: InvalidToken"))
 
-    with pytest.raises(ConfigurationFault):
-        await scene.run("a.jpg")
+    with pytest.raises(ConfigurationError):
+        await env.run("a.jpg")
 
 
 @pytest.mark.parametrize(
-    ("trouble", "expected"), [("source_denied", ConfigurationFault), ("source_archived", Temporary)]
+    ("trouble", "expected"), [("source_denied", ConfigurationError), ("source_archived", TransientError)]
 )
 async def test_an_archive_that_may_not_be_read_back_is_no_verdict_on_the_request(
     trouble: Code, expected: type[ArchiverError]
 ) -> None:
     """Refused by our own bucket, it is ours to mend."""
-    scene = Scene()
-    scene.put(a_jpg=b"a")
-    await scene.run("a.jpg", "gone", on_missing="skip", job_id="j")
-    scene.stage.s3.spoil(scene.at, trouble, unseen=True)
+    env = PipelineEnv()
+    env.put(a_jpg=b"a")
+    await env.run("a.jpg", "gone", on_missing="skip", job_id="j")
+    env.stage.s3.make_unavailable(env.at, trouble, head_succeeds=True)
 
     with pytest.raises(expected):
-        await scene.run("a.jpg", "gone", on_missing="skip", job_id="j")
+        await env.run("a.jpg", "gone", on_missing="skip", job_id="j")
 
 
 async def test_a_bucket_in_which_everything_is_denied_from_the_start_is_our_own_fault_first() -> None:
     """A role without its policy must not reject every job; once something was readable, a denial is the request's."""
-    scene = Scene()
-    scene.put(a_jpg=b"a", b_jpg=b"b")
-    scene.stage.s3.spoil(Location("source", "a.jpg"), "source_denied")
+    env = PipelineEnv()
+    env.put(a_jpg=b"a", b_jpg=b"b")
+    env.stage.s3.make_unavailable(Location("source", "a.jpg"), "source_denied")
 
-    with pytest.raises(Temporary) as caught:
-        await scene.run("a.jpg")
-    assert caught.value.rest == 60
+    with pytest.raises(TransientError) as caught:
+        await env.run("a.jpg")
+    assert caught.value.receive_pause == 60
     assert caught.value.rejection is not None
     assert caught.value.rejection.code == "source_denied"
 
-    await scene.run("b.jpg")
+    await env.run("b.jpg")
     with pytest.raises(Rejected, match="source_denied"):
-        await scene.run("a.jpg")
+        await env.run("a.jpg")
 
 
 @pytest.mark.parametrize("unseen", [False, True], ids=["all", "reads"])
-async def test_a_role_that_lost_its_policy_is_our_own_fault_whatever_it_could_read_before(unseen: bool) -> None:
+async def test_a_role_that_lost_its_policy_is_our_own_fault_whatever_it_could_read_before(head_succeeds: bool) -> None:
     """The job is held: no message is rejected for a bad deploy, however many have been answered before."""
-    scene = Scene()
-    scene.put(a_jpg=b"a", b_jpg=b"b", c_jpg=b"c")
-    await scene.run("a.jpg")
+    env = PipelineEnv()
+    env.put(a_jpg=b"a", b_jpg=b"b", c_jpg=b"c")
+    await env.run("a.jpg")
     for key in ("a.jpg", "b.jpg", "c.jpg"):
-        scene.stage.s3.spoil(Location("source", key), "source_denied", unseen=unseen)
+        env.stage.s3.make_unavailable(Location("source", key), "source_denied", head_succeeds=head_succeeds)
 
-    with pytest.raises(ConfigurationFault, match=r"b\.jpg, and for s3://source/a\.jpg, which was read before"):
-        await scene.run("b.jpg", "c.jpg")
+    with pytest.raises(ConfigurationError, match=r"b\.jpg, and for s3://source/a\.jpg, which was read before"):
+        await env.run("b.jpg", "c.jpg")
 
 
 async def test_an_object_that_is_denied_by_itself_holds_up_nothing() -> None:
     """Also one that was read before: what else was read is asked, and answers."""
-    scene = Scene()
-    scene.put(a_jpg=b"a", b_jpg=b"b")
-    await scene.run("a.jpg")
-    await scene.run("b.jpg")
-    scene.stage.s3.spoil(Location("source", "b.jpg"), "source_denied")
+    env = PipelineEnv()
+    env.put(a_jpg=b"a", b_jpg=b"b")
+    await env.run("a.jpg")
+    await env.run("b.jpg")
+    env.stage.s3.make_unavailable(Location("source", "b.jpg"), "source_denied")
 
     with pytest.raises(Rejected, match="source_denied"):
-        await scene.run("b.jpg")
+        await env.run("b.jpg")
 
 
 async def test_a_denied_object_beside_one_that_can_be_read_is_the_requests_whatever_became_of_others() -> None:
     """Without leave to list, S3 calls what was deleted since it was read denied, too."""
-    scene = Scene()
-    scene.put(a_jpg=b"a", b_jpg=b"b", c_jpg=b"c")
-    await scene.run("a.jpg")
+    env = PipelineEnv()
+    env.put(a_jpg=b"a", b_jpg=b"b", c_jpg=b"c")
+    await env.run("a.jpg")
     for key in ("a.jpg", "b.jpg"):
-        scene.stage.s3.spoil(Location("source", key), "source_denied")
+        env.stage.s3.make_unavailable(Location("source", key), "source_denied")
 
-    done = await scene.run("b.jpg", "c.jpg", on_missing="skip")
+    done = await env.run("b.jpg", "c.jpg", on_missing="skip")
 
     assert done.status == "partial"
 
 
 async def test_all_that_was_read_before_is_asked_until_one_can_be_read() -> None:
-    scene = Scene()
+    env = PipelineEnv()
     keys = [f"{number}.jpg" for number in range(6)]
     for key in keys:
-        scene.stage.s3.put("source", key, key.encode())
-        await scene.run(key)
+        env.stage.s3.put("source", key, key.encode())
+        await env.run(key)
     for key in keys[1:]:
-        scene.stage.s3.spoil(Location("source", key), "source_denied")
-    scene.stage.s3.spoil(scene.stage.s3.put("source", "x", b"x"), "source_denied")
+        env.stage.s3.make_unavailable(Location("source", key), "source_denied")
+    env.stage.s3.make_unavailable(env.stage.s3.put("source", "x", b"x"), "source_denied")
 
     with pytest.raises(Rejected, match="source_denied"):
-        await scene.run("x")
+        await env.run("x")
 
 
 async def test_where_nothing_else_was_ever_read_a_denial_is_tried_again_first() -> None:
-    scene = Scene()
-    scene.put(a_jpg=b"a")
-    await scene.run("a.jpg")
-    scene.stage.s3.spoil(Location("source", "a.jpg"), "source_denied")
+    env = PipelineEnv()
+    env.put(a_jpg=b"a")
+    await env.run("a.jpg")
+    env.stage.s3.make_unavailable(Location("source", "a.jpg"), "source_denied")
 
-    with pytest.raises(Temporary) as caught:
-        await scene.run("a.jpg")
+    with pytest.raises(TransientError) as caught:
+        await env.run("a.jpg")
 
     assert caught.value.rejection is not None
 
 
 @pytest.mark.parametrize("known", ["gone", "archived", "changed"])
 async def test_what_was_read_before_and_is_no_more_what_it_was_accuses_nobody(known: str) -> None:
-    scene = Scene()
-    scene.put(a_jpg=b"a", b_jpg=b"b")
-    await scene.run("a.jpg")
+    env = PipelineEnv()
+    env.put(a_jpg=b"a", b_jpg=b"b")
+    await env.run("a.jpg")
     before = Location("source", "a.jpg")
     if known == "gone":
-        del scene.stage.s3.blobs[before]
+        del env.stage.s3.objects[before]
     elif known == "changed":
-        scene.put(a_jpg=b"another")
+        env.put(a_jpg=b"another")
     else:
-        scene.stage.s3.spoil(before, "source_archived", unseen=True)
-    scene.stage.s3.spoil(Location("source", "b.jpg"), "source_denied")
+        env.stage.s3.make_unavailable(before, "source_archived", head_succeeds=True)
+    env.stage.s3.make_unavailable(Location("source", "b.jpg"), "source_denied")
 
     with pytest.raises(Rejected, match="source_denied"):
-        await scene.run("b.jpg")
+        await env.run("b.jpg")
 
 
 async def test_a_denial_in_another_bucket_is_the_requests_at_once() -> None:
-    scene = Scene()
-    scene.stage.s3.spoil(scene.stage.s3.put("other", "x", b""), "source_denied")
+    env = PipelineEnv()
+    env.stage.s3.make_unavailable(env.stage.s3.put("other", "x", b""), "source_denied")
 
     with pytest.raises(Rejected, match="source_denied"):
-        await scene.run("s3://other/x")
+        await env.run("s3://other/x")

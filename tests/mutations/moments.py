@@ -13,31 +13,31 @@ MOMENTS = (
     Mutant(
         "a renewed lease counts from the answer",
         "archiver/worker/lease.py",
-        "self._renewed, self._held_for, self.refused = before, float(seconds), False",
-        "self._renewed, self._held_for, self.refused = self._clock(), float(seconds), False",
+        "self._renewed_at, self._term, self.renewal_refused = before, float(seconds), False",
+        "self._renewed_at, self._term, self.renewal_refused = self._clock(), float(seconds), False",
         ("tests/worker/test_lease.py",),
     ),
     Mutant(
         "a renewed lease is believed for the queue's visibility, whatever was asked for",
         "archiver/worker/lease.py",
-        "self._renewed, self._held_for, self.refused = before, float(seconds), False",
-        "self._renewed, self._held_for, self.refused = before, float(self._visibility), False",
+        "self._renewed_at, self._term, self.renewal_refused = before, float(seconds), False",
+        "self._renewed_at, self._term, self.renewal_refused = before, float(self._visibility), False",
         ("tests/worker/test_lease.py",),
     ),
     Mutant(
         "the margin is measured after the renewal",
         "archiver/worker/lease.py",
-        "                self._least = min(self._least, self._left())\n"
-        "                self._renewed, self._held_for, self.refused = before, float(seconds), False\n",
-        "                self._renewed, self._held_for, self.refused = before, float(seconds), False\n"
-        "                self._least = min(self._least, self._left())\n",
+        "                self._min_margin = min(self._min_margin, self._margin_left())\n"
+        "                self._renewed_at, self._term, self.renewal_refused = before, float(seconds), False\n",
+        "                self._renewed_at, self._term, self.renewal_refused = before, float(seconds), False\n"
+        "                self._min_margin = min(self._min_margin, self._margin_left())\n",
         ("tests/worker/test_lease.py",),
     ),
     Mutant(
         "one renewal may outlast the lease",
         "archiver/worker/lease.py",
-        "asyncio.timeout(min(self._visibility * ATTEMPT, self.lost_at - before))",
-        "asyncio.timeout(self._visibility * ATTEMPT)",
+        "asyncio.timeout(min(self._visibility * RENEWAL_TIMEOUT_FRACTION, self.expires_at - before))",
+        "asyncio.timeout(self._visibility * RENEWAL_TIMEOUT_FRACTION)",
         ("tests/worker/test_lease.py",),
     ),
     Mutant(
@@ -50,8 +50,8 @@ MOMENTS = (
     Mutant(
         "the end of a job is settled without a look at the lease",
         "archiver/worker/settle.py",
-        "        lease.confirm()\n        if ending.back is not None:",
-        "        if ending.back is not None:",
+        "        lease.confirm()\n        if job_end.release_delay is not None:",
+        "        if job_end.release_delay is not None:",
         ("tests/worker/test_settle.py",),
     ),
     Mutant(
@@ -72,15 +72,15 @@ MOMENTS = (
     Mutant(
         "progress of a read does not renew its patience",
         "archiver/stages/fetch.py",
-        "            self.since, self._in_a_row = now, 0\n",
-        "            self._in_a_row = 0\n",
+        "            self.stalled_since, self._stalled_failures = now, 0\n",
+        "            self._stalled_failures = 0\n",
         ("tests/stages/test_fetch.py", "tests/stages/test_patience.py"),
     ),
     Mutant(
         "every failure of a read renews its patience",
         "archiver/stages/fetch.py",
-        "        if anew:\n            self.since, self._in_a_row = now, 0\n",
-        "        self.since = now\n        if anew:\n            self._in_a_row = 0\n",
+        "        if restarted:\n            self.stalled_since, self._stalled_failures = now, 0\n",
+        "        self.stalled_since = now\n        if restarted:\n            self._stalled_failures = 0\n",
         ("tests/stages/test_fetch.py", "tests/stages/test_patience.py"),
     ),
     Mutant(
@@ -93,18 +93,19 @@ MOMENTS = (
     Mutant(
         "output counts as written before it is",
         "archiver/telemetry/stdout.py",
-        "            self._put(line)  # without the lock: it may take for ever\n            with self._changed:\n"
+        "            self._write_blocking(line)  # without the lock: it may take for ever\n"
+        "            with self._changed:\n"
         "                self._waiting -= len(line)\n",
         "            with self._changed:\n                self._waiting -= len(line)\n"
         "                self._changed.notify_all()\n"
-        "            self._put(line)\n            with self._changed:\n",
+        "            self._write_blocking(line)\n            with self._changed:\n",
         ("tests/telemetry/test_stdout.py",),
     ),
     Mutant(
         "a dead letter is deleted before it is sent back",
         "archiver/aws/dead_letters.py",
-        "        reject = held.reject\n        fifo",
-        "        reject = held.reject\n        await self.drop(held)\n        fifo",
+        "        dead_letter = received.dead_letter\n        fifo",
+        "        dead_letter = received.dead_letter\n        await self.drop(received)\n        fifo",
         ("tests/aws/test_preflight.py",),
     ),
     Mutant(
@@ -118,8 +119,9 @@ MOMENTS = (
     Mutant(
         "a part that is being sent counts as stalled however much goes out",
         "archiver/http/connection.py",
-        "            piece, self._unsent = self._unsent[:SLICE], self._unsent[SLICE:]\n            self._ticks = 0\n",
-        "            piece, self._unsent = self._unsent[:SLICE], self._unsent[SLICE:]\n",
+        "            piece, self._unsent = self._unsent[:WRITE_SLICE_BYTES], self._unsent[WRITE_SLICE_BYTES:]\n"
+        "            self._ticks = 0\n",
+        "            piece, self._unsent = self._unsent[:WRITE_SLICE_BYTES], self._unsent[WRITE_SLICE_BYTES:]\n",
         ("tests/http_client/test_clock.py",),
     ),
     Mutant(
@@ -132,7 +134,7 @@ MOMENTS = (
     Mutant(
         "protection is renewed a whole renewal after a failure",
         "archiver/worker/protection.py",
-        "        if self._failures:\n            return pause(self._failures)\n",
+        "        if self._failures:\n            return configuration_retry_delay(self._failures)\n",
         "",
         ("tests/worker/test_protection.py",),
     ),

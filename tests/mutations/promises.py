@@ -6,8 +6,9 @@ PROMISES = (
     Mutant(
         "the message is deleted before the answer",
         "archiver/worker/settle.py",
-        "            done = await self._attempt(message, lease)\n",
-        "            await self._source.delete(message)\n            done = await self._attempt(message, lease)\n",
+        "            done = await self._run_with_time_limit(message, lease)\n",
+        "            await self._source.delete(message)\n"
+        "            done = await self._run_with_time_limit(message, lease)\n",
         ("tests/worker/test_settle.py", "tests/faults/test_answers.py"),
     ),
     Mutant(
@@ -62,7 +63,7 @@ PROMISES = (
     Mutant(
         "bytes with another CRC-32 than the store's are published",
         "archiver/stages/assemble.py",
-        "if expected is None or _total(crcs, views) == expected:",
+        "if expected is None or _combine_view_crcs(crcs, views) == expected:",
         "if True:",
         ("tests/stages/test_assemble.py",),
     ),

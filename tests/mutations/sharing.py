@@ -20,14 +20,14 @@ SHARING = (
     Mutant(
         "an answer that was begun is asked for again",
         "archiver/http/connection.py",
-        "if self._state is State.HEAD and self.served and not self._moved:",
-        "if self._state is State.HEAD and self.served:",
+        "if self._state is State.HEAD and self.responses and not self._bytes_received:",
+        "if self._state is State.HEAD and self.responses:",
         ("tests/http_client/test_pool.py",),
     ),
     Mutant(
         "a read that was granted and cancelled at once keeps its place",
         "archiver/stages/limiter.py",
-        "                self._leave()  # granted in the same moment: pass it on",
+        "                self._release()  # granted in the same moment: pass it on",
         "                pass",
         ("tests/stages/test_limiter.py",),
     ),
@@ -41,15 +41,15 @@ SHARING = (
     Mutant(
         "a limit that was raised admits nobody",
         "archiver/stages/limiter.py",
-        "self.limit + 1.0 / self.limit)\n            self._admit()",
+        "self.limit + 1.0 / self.limit)\n            self._admit_waiters()",
         "self.limit + 1.0 / self.limit)",
         ("tests/stages/test_limiter.py", "tests/stages/test_fetch.py"),
     ),
     Mutant(
         "a read that is tried again goes beyond the limit",
         "archiver/stages/fetch.py",
-        "                async with self._limiter:\n                    result = await once(run.received)",
-        "                if True:\n                    result = await once(run.received)",
+        "                async with self._limiter:\n                    result = await attempt(run.received)",
+        "                if True:\n                    result = await attempt(run.received)",
         ("tests/stages/test_fetch.py",),
     ),
     Mutant(
@@ -62,21 +62,21 @@ SHARING = (
     Mutant(
         "a large reservation that is cancelled leaves smaller ones waiting",
         "archiver/stages/budget.py",
-        "                self._grant()  # the next one may fit",
+        "                self._grant_waiters()  # the next one may fit",
         "",
         ("tests/stages/test_budget.py",),
     ),
     Mutant(
         "extra buffers are taken from those who wait for a reservation",
         "archiver/stages/budget.py",
-        "if self._reservations or self.used + size > self.total:",
+        "if self._waiters or self.used + size > self.total:",
         "if self.used + size > self.total:",
         ("tests/stages/test_budget.py",),
     ),
     Mutant(
         "a job that begins overtakes those who wait for their share",
         "archiver/stages/budget.py",
-        "if not self._reservations and self.used + size <= self.total:",
+        "if not self._waiters and self.used + size <= self.total:",
         "if self.used + size <= self.total:",
         ("tests/stages/test_budget.py",),
     ),
@@ -90,14 +90,14 @@ SHARING = (
     Mutant(
         "buffers beyond the guaranteed ones are not given back at the end",
         "archiver/stages/budget.py",
-        "        for _ in range(extra):\n            self.budget.give_extra(self._counted)",
+        "        for _ in range(extra):\n            self.budget.release_extra(self._charged_size)",
         "        del extra",
         ("tests/stages/test_budget.py",),
     ),
     Mutant(
         "a job ends while its last progress event is on its way",
         "archiver/jobs/progress.py",
-        "        while not telling.done():\n            try:\n                await asyncio.wait([telling])\n"
+        "        while not sender.done():\n            try:\n                await asyncio.wait([sender])\n"
         "            except asyncio.CancelledError as again:\n                cancelled = again\n",
         "",
         ("tests/jobs/test_progress.py",),
@@ -119,14 +119,14 @@ SHARING = (
     Mutant(
         "a cancelled upload is left behind when it is cancelled again",
         "archiver/stages/upload.py",
-        "        while not undoing.done():  # bounded by its tries; a cancellation goes on afterwards\n",
-        "        if not undoing.done():\n",
+        "        while not aborting.done():  # bounded by its tries; a cancellation goes on afterwards\n",
+        "        if not aborting.done():\n",
         ("tests/stages/test_upload.py",),
     ),
     Mutant(
         "parts that are sent at once begin an upload each",
         "archiver/stages/upload.py",
-        "        async with self._beginning:\n            if self._multipart is None:",
+        "        async with self._create_lock:\n            if self._multipart is None:",
         "        if True:\n            if self._multipart is None:",
         ("tests/stages/test_upload.py",),
     ),
@@ -147,26 +147,27 @@ SHARING = (
     Mutant(
         "a worker that may take no more starts what its last poll brought",
         "archiver/worker/loop.py",
-        "if stop.is_set() or self._gate.closed:",
+        "if stop.is_set() or self._gate.draining:",
         "if stop.is_set():",
         ("tests/worker/test_loop.py",),
     ),
     Mutant(
         "a buffer is used again while its part is still being sent",
         "archiver/stages/assemble.py",
-        "        async with self._slots:\n"
+        "        async with self._upload_slots:\n"
         "            await self._upload.part(number + 1, view[:size], self._part_crcs[number])\n"
-        "        del self._parts[number]\n        self._share.give(view)\n",
-        "        del self._parts[number]\n        self._share.give(view)\n        async with self._slots:\n"
+        "        del self._parts[number]\n        self._reservation.release(view)\n",
+        "        del self._parts[number]\n        self._reservation.release(view)\n"
+        "        async with self._upload_slots:\n"
         "            await self._upload.part(number + 1, view[:size], self._part_crcs[number])\n",
         ("tests/stages/test_assemble.py",),
     ),
     Mutant(
         "a job held by a fault keeps the gate shut when it is cancelled",
         "archiver/worker/settle.py",
-        "        finally:\n            if attempt:\n                self._gate.release()\n",
-        "        except ArchiverError:\n            self._gate.release()\n            raise\n"
-        "        else:\n            if attempt:\n                self._gate.release()\n",
+        "        finally:\n            if attempt:\n                self._gate.resume_receiving()\n",
+        "        except ArchiverError:\n            self._gate.resume_receiving()\n            raise\n"
+        "        else:\n            if attempt:\n                self._gate.resume_receiving()\n",
         ("tests/worker/test_settle.py",),
     ),
     Mutant(
@@ -179,7 +180,7 @@ SHARING = (
     Mutant(
         "a job whose message could not be deleted keeps the gate shut",
         "archiver/worker/settle.py",
-        "        finally:\n            if refusals:\n                self._gate.release()\n",
+        "        finally:\n            if refusals:\n                self._gate.resume_receiving()\n",
         "        finally:\n            if refusals:\n",
         ("tests/worker/test_settle.py",),
     ),
@@ -193,8 +194,8 @@ SHARING = (
     Mutant(
         "a place that works again lets go of the gate twice",
         "archiver/worker/breaker.py",
-        "        if state.open:\n            state.open = False\n            self._gate.release()\n",
-        "        if True:\n            state.open = False\n            self._gate.release()\n",
+        "        if state.open:\n            state.open = False\n            self._gate.resume_receiving()\n",
+        "        if True:\n            state.open = False\n            self._gate.resume_receiving()\n",
         ("tests/worker/test_breaker.py",),
     ),
     Mutant(

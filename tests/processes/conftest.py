@@ -4,30 +4,30 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
-from emulator import Aws
+from emulator import EmulatedAws
 from faults.emulator import Emulator
-from faults.stage import Setting, Stage
+from faults.scenario import Scenario, ScenarioConfig
 
-from .worker_env import Scene
+from .worker_env import WorkerEnv
 
 
 @pytest.fixture(scope="session")
-def emulated(_emulator: Aws) -> Aws:
+def emulated(_emulator: EmulatedAws) -> EmulatedAws:
     """The emulated AWS, for fixtures of any scope; workers are told by their settings where it is."""
     return _emulator
 
 
 @pytest.fixture(scope="module")
-def shared(emulated: Aws) -> Iterator[Scene]:
+def shared(emulated: EmulatedAws) -> Iterator[WorkerEnv]:
     """One scene for the tests of a module."""
-    with Scene(emulated) as scene:
-        yield scene
+    with WorkerEnv(emulated) as worker_env:
+        yield worker_env
 
 
 @pytest.fixture
-def scene(emulated: Aws) -> Iterator[Scene]:
-    with Scene(emulated) as scene:
-        yield scene
+def worker_env(emulated: EmulatedAws) -> Iterator[WorkerEnv]:
+    with WorkerEnv(emulated) as worker_env:
+        yield worker_env
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def plain(emulator: Emulator) -> str:
 
 
 @pytest.fixture
-def set_stage(emulator: Emulator) -> Iterator[Callable[..., Stage]]:
-    """Sets a stage of the given `Setting`."""
+def open_scenario(emulator: Emulator) -> Iterator[Callable[..., Scenario]]:
+    """Sets a stage of the given `ScenarioConfig`."""
     with ExitStack() as stack:
-        yield lambda **setting: stack.enter_context(Stage(emulator, Setting(**setting)))
+        yield lambda **config: stack.enter_context(Scenario(emulator, ScenarioConfig(**config)))

@@ -19,12 +19,12 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from certificates import ours
+from certificates import shared_trust
+from faults.http_streams import BLOCK, Answer, ProtocolError, Request, blocks, header, read_request, response_head
 from faults.operations import Call, call_of, error_xml
-from faults.wire import BLOCK, Answer, ProtocolError, Request, blocks, head_of_answer, header, read_request
 from isal import isal_zlib
 
-from .stored_upload import Part, Upload, Whole
+from .stored_upload import JoinedParts, StoredPart, StoredUpload
 
 PATTERN = random.Random(4711).randbytes(1024 * 1024 - 3)  # no power of two: bytes that are out of place show
 MODIFIED = "Sun, 06 Nov 2022 08:49:37 GMT"
@@ -41,18 +41,18 @@ def content(key: str, size: int, start: int = 0) -> list[memoryview]:
     return pieces
 
 
-class BigObjects:
+class GeneratedS3:
     """
-    `with BigObjects({key: size}) as s3`: an S3 at `s3.endpoint`, in a thread of its own, of any buckets at all. Objects
-    are answered after *delay* seconds. *most*: the connections that there were at one time.
+    `with GeneratedS3({key: size}) as s3`: an S3 at `s3.endpoint`, in a thread of its own, of any buckets at all.
+    Objects are answered after *delay* seconds. *max_connections*: the connections that there were at one time.
     """
 
     def __init__(self, sizes: Mapping[str, int], *, delay: float = 0.0) -> None:
-        self.most = 0
+        self.max_connections = 0
         self._delay = delay
         self._open = 0
-        self.archives: dict[str, Upload] = {}
-        self.uploads: dict[str, Upload] = {}
+        self.archives: dict[str, StoredUpload] = {}
+        self.uploads: dict[str, StoredUpload] = {}
         self._sizes = sizes
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
         self._end = 0
@@ -62,7 +62,7 @@ class BigObjects:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, limit=4 * BLOCK, ssl=ours().serving)
+        starting = asyncio.start_server(self._serve, "127.0.0.1", 0, limit=4 * BLOCK, ssl=shared_trust().server_context)
         self._server = asyncio.run_coroutine_threadsafe(starting, self._loop).result()
         self.endpoint = f"https://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
@@ -86,11 +86,11 @@ class BigObjects:
 
     def archive(self, key: str) -> io.BufferedReader:
         """The archive at *key*, to be read."""
-        return io.BufferedReader(Whole(self._file.fileno(), self.archives[key].in_order), 1024 * 1024)
+        return io.BufferedReader(JoinedParts(self._file.fileno(), self.archives[key].in_order), 1024 * 1024)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._open += 1
-        self.most = max(self.most, self._open)
+        self.max_connections = max(self.max_connections, self._open)
         with suppress(ConnectionError, ProtocolError):
             while (request := await read_request(reader)) is not None:
                 await self._reply(call_of(request), request, reader, writer)
@@ -107,7 +107,7 @@ class BigObjects:
             return
         answer = await self._answer(call, request, reader)
         length = [] if call.op == "HeadObject" else [("Content-Length", str(len(answer.body)))]
-        writer.write(head_of_answer(Answer(answer.status, [*answer.headers, *length])) + answer.body)
+        writer.write(response_head(Answer(answer.status, [*answer.headers, *length])) + answer.body)
         await writer.drain()
 
     async def _get(self, call: Call, request: Request, writer: asyncio.StreamWriter) -> None:
@@ -120,7 +120,7 @@ class BigObjects:
             ("Content-Range", f"bytes {start}-{end}/{self._sizes[key]}"),
             ("ETag", _etag(key)),
         ]
-        writer.write(head_of_answer(Answer(206, headers)))
+        writer.write(response_head(Answer(206, headers)))
         for piece in content(key, end + 1 - start, start):
             writer.write(piece)
             await writer.drain()
@@ -137,7 +137,7 @@ class BigObjects:
                 answer = self._head(call.key or "")
             case "CreateMultipartUpload":
                 upload_id = f"upload-{next(self._numbers)}"
-                self.uploads[upload_id] = Upload(call.key or "", dict(request.headers))
+                self.uploads[upload_id] = StoredUpload(call.key or "", dict(request.headers))
                 answer = _xml(f"<InitiateMultipartUploadResult><UploadId>{upload_id}</UploadId>")
             case "CompleteMultipartUpload":
                 answer = self._complete(call, request, body)
@@ -151,8 +151,8 @@ class BigObjects:
 
     def _head(self, key: str) -> Answer:
         if key in self._sizes:
-            return Answer(200, [*_described(key, self._sizes[key]), ("Content-Type", "image/jpeg")])
-        return Answer(200, _described(key, self.archives[key].size)) if key in self.archives else Answer(404)
+            return Answer(200, [*_object_headers(key, self._sizes[key]), ("Content-Type", "image/jpeg")])
+        return Answer(200, _object_headers(key, self.archives[key].size)) if key in self.archives else Answer(404)
 
     async def _put(self, call: Call, request: Request, reader: asyncio.StreamReader) -> Answer:
         size = int(header(request.headers, "content-length") or "")
@@ -161,10 +161,10 @@ class BigObjects:
         async for block in blocks(reader, request.headers):
             crc32 = isal_zlib.crc32(block, crc32)
             at += os.pwrite(self._file.fileno(), block, at)
-        if crc32 != _told_crc32(request):
+        if crc32 != _claimed_crc32(request):
             return Answer(400, body=error_xml("BadDigest", "another CRC-32"))
-        upload = self.uploads[call.upload] if call.upload else Upload(call.key or "", dict(request.headers))
-        upload.parts[call.part or 1] = Part(offset, size, crc32)
+        upload = self.uploads[call.upload] if call.upload else StoredUpload(call.key or "", dict(request.headers))
+        upload.parts[call.part or 1] = StoredPart(offset, size, crc32)
         if not call.upload:
             self.archives[upload.key] = upload
         told = header(request.headers, "x-amz-checksum-crc32") or ""
@@ -174,7 +174,7 @@ class BigObjects:
         upload = self.uploads[call.upload or ""]
         numbers = [int(number) for number in re.findall(rb"<PartNumber>(\d+)</PartNumber>", body)]
         size = int(header(request.headers, "x-amz-mp-object-size") or "-1")
-        problem = upload.problem(size, _told_crc32(request), numbers)
+        problem = upload.problem(size, _claimed_crc32(request), numbers)
         if upload.key in self.archives or header(request.headers, "if-none-match") != "*":
             problem = "PreconditionFailed"
         if problem:
@@ -183,7 +183,7 @@ class BigObjects:
         return _xml(f"<CompleteMultipartUploadResult><ETag>{_etag(upload.key)}</ETag>")
 
 
-def _described(key: str, size: int) -> list[tuple[str, str]]:
+def _object_headers(key: str, size: int) -> list[tuple[str, str]]:
     return [("Content-Length", str(size)), ("ETag", _etag(key)), ("Last-Modified", MODIFIED)]
 
 
@@ -191,7 +191,7 @@ def _etag(text: str) -> str:
     return f'"{hashlib.md5(text.encode()).hexdigest()}"'
 
 
-def _told_crc32(request: Request) -> int | None:
+def _claimed_crc32(request: Request) -> int | None:
     told = header(request.headers, "x-amz-checksum-crc32")
     return int.from_bytes(base64.b64decode(told)) if told else None
 

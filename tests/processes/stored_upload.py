@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from isal import isal_zlib
 
-MIN_PART = 5 * 1024 * 1024
+MIN_PART_BYTES = 5 * 1024 * 1024
 
 
-class Part(NamedTuple):
+class StoredPart(NamedTuple):
     """*size* bytes at *offset* of the file."""
 
     offset: int
@@ -22,15 +22,15 @@ class Part(NamedTuple):
 
 
 @dataclass
-class Upload:
+class StoredUpload:
     """A multipart upload, or a finished archive. *headers* came with its beginning."""
 
     key: str
     headers: dict[str, str]
-    parts: dict[int, Part] = field(default_factory=dict)
+    parts: dict[int, StoredPart] = field(default_factory=dict)
 
     @property
-    def in_order(self) -> list[Part]:
+    def in_order(self) -> list[StoredPart]:
         return [self.parts[number] for number in sorted(self.parts)]
 
     @property
@@ -48,17 +48,17 @@ class Upload:
         """Why this upload can't be completed as it is asked; empty where it can."""
         if numbers != sorted(self.parts):
             return "InvalidPart"
-        if any(part.size < MIN_PART for part in self.in_order[:-1]):
+        if any(part.size < MIN_PART_BYTES for part in self.in_order[:-1]):
             return "EntityTooSmall"
         if size != self.size:
             return "InvalidRequest"
         return "" if crc32 == self.crc32() else "BadDigest"
 
 
-class Whole(io.RawIOBase):
+class JoinedParts(io.RawIOBase):
     """*parts* of the file *fd* as one file that can only be read."""
 
-    def __init__(self, fd: int, parts: Sequence[Part]) -> None:
+    def __init__(self, fd: int, parts: Sequence[StoredPart]) -> None:
         self._fd = fd
         self._parts = parts
         self._starts = [0, *accumulate(part.size for part in parts)]

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pytest
-from emulator import Aws
-from faults.worker import until
+from emulator import EmulatedAws
+from faults.worker_process import wait_until
 
-from .generated_s3 import BigObjects, content
-from .worker_env import Scene
-from .worker_process import MIB
+from .archiver_process import MIB
+from .generated_s3 import GeneratedS3, content
+from .worker_env import WorkerEnv
 
 pytestmark = pytest.mark.fresh
 
@@ -22,21 +22,21 @@ PATIENCE = 400.0  # seconds
 
 
 @contextmanager
-def archived(aws: Aws, sizes: Mapping[str, int]) -> Iterator[tuple[BigObjects, str, int]]:
+def archived(aws: EmulatedAws, sizes: Mapping[str, int]) -> Iterator[tuple[GeneratedS3, str, int]]:
     """One archive of the objects *sizes*, in their order: where it is kept, its key, and the worker's peak memory."""
-    with BigObjects(sizes) as s3, Scene(aws) as scene:
-        worker = scene.worker(AWS_ENDPOINT_URL_S3=s3.endpoint)
-        scene.ask(*sizes)
-        until(lambda: any(worker.events("job.done")) or not worker.running, "a big archive", PATIENCE)
+    with GeneratedS3(sizes) as s3, WorkerEnv(aws) as worker_env:
+        worker = worker_env.worker(AWS_ENDPOINT_URL_S3=s3.endpoint)
+        worker_env.send_request(*sizes)
+        wait_until(lambda: any(worker.events("job.done")) or not worker.running, "a big archive", PATIENCE)
         done = worker.wait_for("job.done")
         size, peak = done["bytes"] / MIB, worker.peak_memory() / MIB
         print(f"{done['files']} files, {size:.0f} MiB in {done['seconds']} s: peak memory {peak:.0f} MiB")
-        assert scene.answer()["archive"]["size"] == s3.archives[done["key"]].size == done["bytes"]
+        assert worker_env.answer()["archive"]["size"] == s3.archives[done["key"]].size == done["bytes"]
         assert s3.uploads == {}
         yield s3, done["key"], worker.peak_memory()
 
 
-def check(s3: BigObjects, key: str, sizes: Mapping[str, int]) -> None:
+def check(s3: GeneratedS3, key: str, sizes: Mapping[str, int]) -> None:
     """Read the archive to its end, and compare each member with its object."""
     with s3.archive(key) as whole, zipfile.ZipFile(whole) as archive:
         assert archive.namelist() == list(sizes)
@@ -47,7 +47,7 @@ def check(s3: BigObjects, key: str, sizes: Mapping[str, int]) -> None:
 
 
 @pytest.mark.slow
-def test_archive_of_more_than_a_gibibyte_takes_no_more_memory_than_a_small_one(emulated: Aws) -> None:
+def test_archive_of_more_than_a_gibibyte_takes_no_more_memory_than_a_small_one(emulated: EmulatedAws) -> None:
     sizes = {f"{n}.mov": 400 * MIB + n for n in range(3)}
 
     with archived(emulated, sizes) as (s3, key, peak):
@@ -55,7 +55,7 @@ def test_archive_of_more_than_a_gibibyte_takes_no_more_memory_than_a_small_one(e
         check(s3, key, sizes)
 
 
-def test_archive_of_three_thousand_small_objects_takes_no_more_memory_than_a_small_one(emulated: Aws) -> None:
+def test_archive_of_three_thousand_small_objects_takes_no_more_memory_than_a_small_one(emulated: EmulatedAws) -> None:
     sizes = {f"{n:04}.jpg": 20_000 + n for n in range(3000)}
 
     with archived(emulated, sizes) as (s3, key, peak):
@@ -64,7 +64,7 @@ def test_archive_of_three_thousand_small_objects_takes_no_more_memory_than_a_sma
 
 
 @pytest.mark.slow
-def test_archive_of_more_than_four_gibibytes_can_be_read_by_strangers(emulated: Aws) -> None:
+def test_archive_of_more_than_four_gibibytes_can_be_read_by_strangers(emulated: EmulatedAws) -> None:
     """Both kinds of reader: zipfile goes by the central directory, bsdtar by the local headers, as from a pipe."""
     sizes = {"film.mov": 4 * GIB + 200 * MIB + 1, "poster.jpg": 5000}
 

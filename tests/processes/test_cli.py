@@ -8,7 +8,7 @@ import pytest
 
 from archiver import __version__
 
-from .worker_process import command
+from .archiver_process import run_command
 
 COMMANDS = {
     "run",
@@ -28,14 +28,14 @@ COMMANDS = {
 
 @pytest.mark.fresh
 def test_version_is_told_on_one_line() -> None:
-    ended = command("--version")
+    ended = run_command("--version")
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"archiver {__version__}\n", "")
 
 
 @pytest.mark.fresh
 def test_help_names_every_command() -> None:
-    ended = command("--help")
+    ended = run_command("--help")
 
     assert ended.returncode == 0
     assert set(ended.stdout.split()) >= COMMANDS
@@ -43,7 +43,7 @@ def test_help_names_every_command() -> None:
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_help_of_every_command_has_an_example(name: str) -> None:
-    ended = command(name, "--help")
+    ended = run_command(name, "--help")
 
     assert ended.returncode == 0
     assert f"archiver {name}" in ended.stdout.partition("Usage:")[2]
@@ -52,7 +52,7 @@ def test_help_of_every_command_has_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["list", "show", "redrive", "drop"])
 def test_help_of_every_dlq_command_has_an_example(name: str) -> None:
-    assert f"Example: archiver dlq {name}" in command("dlq", name, "--help").stdout
+    assert f"Example: archiver dlq {name}" in run_command("dlq", name, "--help").stdout
 
 
 def test_version_and_help_import_nothing_heavy() -> None:
@@ -65,14 +65,14 @@ def test_version_and_help_import_nothing_heavy() -> None:
 
 
 def test_completion_is_there_for_the_shell() -> None:
-    ended = command("--show-completion", "bash", env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
+    ended = run_command("--show-completion", "bash", env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
 
     assert ended.returncode == 0
     assert "_ARCHIVER_COMPLETE" in ended.stdout or "complete" in ended.stdout
 
 
 def test_schema_is_json_and_tells_what_a_request_and_each_answer_must_hold() -> None:
-    ended = command("schema")
+    ended = run_command("schema")
 
     schema = json.loads(ended.stdout)
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -87,7 +87,7 @@ def test_schema_is_json_and_tells_what_a_request_and_each_answer_must_hold() -> 
 @pytest.mark.parametrize("arguments", [(), ("run",)], ids=["no command", "run"])
 def test_worker_is_run_by_its_command_and_by_none(arguments: tuple[str, ...]) -> None:
     """It complains of its settings: so it is the worker that was asked for."""
-    ended = command(*arguments)
+    ended = run_command(*arguments)
 
     assert ended.returncode == 2
     assert [line.partition(":")[0] for line in ended.stderr.splitlines()] == [
@@ -97,7 +97,7 @@ def test_worker_is_run_by_its_command_and_by_none(arguments: tuple[str, ...]) ->
 
 
 def test_unknown_command_is_refused_with_the_usage() -> None:
-    ended = command("fly")
+    ended = run_command("fly")
 
     assert ended.returncode == 2
     assert "Traceback" not in ended.stderr

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from emulator import Aws
+from emulator import EmulatedAws
 
-from .worker_env import Scene
+from .worker_env import WorkerEnv
 
 MOST = 1024 * 1024  # bytes in a message
 ROW = "Row"  # the attribute that names a row, wherever its message goes
@@ -105,7 +105,7 @@ CORPUS = {
 class Verdicts:
     """What became of the rows: *dead* letters and failure answers, each by its row."""
 
-    scene: Scene
+    worker_env: WorkerEnv
     dead: dict[str, dict[str, Any]]
     failures: dict[str, dict[str, Any]]
 
@@ -115,22 +115,25 @@ def row(code: str, name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def verdicts(emulated: Aws) -> Iterator[Verdicts]:
+def verdicts(emulated: EmulatedAws) -> Iterator[Verdicts]:
     """One worker gets all the rows."""
-    with Scene(emulated) as scene:
+    with WorkerEnv(emulated) as worker_env:
         for key in ("good.jpg", "more/good.jpg", "more/GOOD.jpg"):
-            scene.put(key)
-        scene.put("asleep.jpg", StorageClass="GLACIER")
-        scene.put("deep.jpg", StorageClass="DEEP_ARCHIVE")
-        scene.worker(MAX_CONCURRENT_JOBS="8")
+            worker_env.put(key)
+        worker_env.put("asleep.jpg", StorageClass="GLACIER")
+        worker_env.put("deep.jpg", StorageClass="DEEP_ARCHIVE")
+        worker_env.worker(MAX_CONCURRENT_JOBS="8")
         for (code, name), body in CORPUS.items():
-            scene.send(body, {ROW: row(code, name)})
-        scene.settled()
+            worker_env.send(body, {ROW: row(code, name)})
+        worker_env.wait_until_empty()
         dead, failures = (
-            {message["MessageAttributes"][ROW]["StringValue"]: message for message in scene.take(queue, len(CORPUS))}
-            for queue in (scene.dead, scene.failures)
+            {
+                message["MessageAttributes"][ROW]["StringValue"]: message
+                for message in worker_env.receive(queue, len(CORPUS))
+            }
+            for queue in (worker_env.dead, worker_env.failures)
         )
-        yield Verdicts(scene, dead, failures)
+        yield Verdicts(worker_env, dead, failures)
 
 
 @pytest.mark.parametrize(("code", "name"), CORPUS, ids=[row(*key) for key in CORPUS])
@@ -155,10 +158,10 @@ def test_bad_body_gets_a_failure_answer_that_says_why(verdicts: Verdicts, code: 
 
 def test_body_as_large_as_a_message_can_be_is_a_dead_letter_without_room_for_the_reason(verdicts: Verdicts) -> None:
     """The body has priority over all attributes; the failure answer says why."""
-    scene = verdicts.scene
-    scene.send("[" * MOST)
+    worker_env = verdicts.worker_env
+    worker_env.send("[" * MOST)
 
-    (letter,), (failure,) = scene.take(scene.dead), scene.take(scene.failures)
+    (letter,), (failure,) = worker_env.receive(worker_env.dead), worker_env.receive(worker_env.failures)
 
     assert letter["Body"] == "[" * MOST
     assert "MessageAttributes" not in letter
@@ -166,13 +169,13 @@ def test_body_as_large_as_a_message_can_be_is_a_dead_letter_without_room_for_the
 
 
 def test_after_all_of_them_the_same_worker_does_a_good_job(verdicts: Verdicts) -> None:
-    scene = verdicts.scene
-    assert scene.archive_keys() == []
-    assert scene.waiting(scene.answers) == 0
+    worker_env = verdicts.worker_env
+    assert worker_env.archive_keys() == []
+    assert worker_env.queue_depth(worker_env.answers) == 0
 
-    scene.ask("good.jpg")
-    answer = scene.answer()
+    worker_env.send_request("good.jpg")
+    answer = worker_env.answer()
 
-    assert scene.archive(answer["archive"]["key"]) == {"good.jpg": b"a photo"}
-    assert not list(scene.workers[0].events("worker.defect"))
-    assert not list(scene.workers[0].events("job.defect"))
+    assert worker_env.archive(answer["archive"]["key"]) == {"good.jpg": b"a photo"}
+    assert not list(worker_env.workers[0].events("worker.defect"))
+    assert not list(worker_env.workers[0].events("job.defect"))

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from faults.worker import PATIENCE, until
-from zygote import inherited
+from faults.worker_process import WAIT_TIMEOUT, wait_until
+from zygote import inherited_environment
 
 SETTINGS = {
     "SQS_SOURCE_QUEUE": "requests",
@@ -21,7 +21,7 @@ SETTINGS = {
 
 def start(arguments: Sequence[str]) -> "subprocess.Popen[str]":
     # Not measured: coverage has a handler of its own, which would be taken for ours.
-    kept = {k: v for k, v in inherited().items() if not k.startswith("COV")}
+    kept = {k: v for k, v in inherited_environment().items() if not k.startswith("COV")}
     return subprocess.Popen(
         arguments, env={**kept, **SETTINGS}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -51,9 +51,9 @@ def test_a_worker_that_is_stopped_while_it_is_imported_ends_with_code_0(
     number: signal.Signals, arguments: list[str]
 ) -> None:
     with start([sys.executable, "-m", "archiver", *arguments]) as worker:
-        until(lambda: handles(worker.pid, signal.SIGTERM), "the first handler")
+        wait_until(lambda: handles(worker.pid, signal.SIGTERM), "the first handler")
         worker.send_signal(number)
-        output, _ = worker.communicate(timeout=PATIENCE)
+        output, _ = worker.communicate(timeout=WAIT_TIMEOUT)
 
     assert worker.returncode == 0
     assert "worker.starting" not in output
@@ -63,9 +63,9 @@ def test_a_worker_that_is_stopped_while_it_is_imported_ends_with_code_0(
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_command_that_is_stopped_while_it_is_imported_ends_without_a_word(number: signal.Signals) -> None:
     with start([sys.executable, "-m", "archiver", "plan", "--file", "a.jpg"]) as command:
-        until(lambda: handles(command.pid, signal.SIGTERM), "the first handler")
+        wait_until(lambda: handles(command.pid, signal.SIGTERM), "the first handler")
         command.send_signal(number)
-        output, _ = command.communicate(timeout=PATIENCE)
+        output, _ = command.communicate(timeout=WAIT_TIMEOUT)
 
     assert (command.returncode, output) == (130, "")
 
@@ -78,11 +78,11 @@ def test_process_1_hears_the_signal_too() -> None:
     first = [unshare, "--pid", "--fork", "--kill-child", sys.executable, "-m", "archiver", "run"]
     with start(first) as outer:
         children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
-        until(lambda: bool(children.read_text().split()), "process 1")
+        wait_until(lambda: bool(children.read_text().split()), "process 1")
         pid = int(children.read_text().split()[0])
-        until(lambda: handles(pid, signal.SIGTERM), "the first handler")
+        wait_until(lambda: handles(pid, signal.SIGTERM), "the first handler")
         os.kill(pid, signal.SIGTERM)
-        output, _ = outer.communicate(timeout=PATIENCE)
+        output, _ = outer.communicate(timeout=WAIT_TIMEOUT)
 
     assert outer.returncode == 0
     assert "worker.starting" not in output

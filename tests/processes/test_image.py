@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.worker import until
+from faults.worker_process import wait_until
 
-from .worker_env import Scene
+from .worker_env import WorkerEnv
 
 ROOT = Path(__file__).parents[2]
 USER = "10001"
@@ -128,23 +128,26 @@ def namespaced(command: list[str]) -> list[str]:
     ]
 
 
-def test_as_process_1_of_a_user_that_is_not_root_it_takes_the_signal(image: Path, scene: Scene) -> None:
+def test_as_process_1_of_a_user_that_is_not_root_it_takes_the_signal(image: Path, worker_env: WorkerEnv) -> None:
     """The kernel hands process 1 no signal that it has no handler for: one that is merely not ignored would not do."""
     if subprocess.run(namespaced(["true"]), capture_output=True, check=False).returncode != 0:
         assert "CI" not in os.environ, "needs unshare (Debian's util-linux), and user namespaces allowed"
         pytest.skip("needs unshare, and user namespaces allowed")
     told = dict(steps(1))
     assert (told["USER"], told["ENTRYPOINT"], told["CMD"]) == (USER, '["archiver"]', '["run"]')
-    settings = {"PATH": f"{image}/bin:/usr/bin:/bin", **scene.settings(HEARTBEAT_FILE="/dev/shm/archiver.image-test")}
+    settings = {
+        "PATH": f"{image}/bin:/usr/bin:/bin",
+        **worker_env.settings(HEARTBEAT_FILE="/dev/shm/archiver.image-test"),
+    }
     command = ["env", "-i", *(f"{name}={value}" for name, value in settings.items()), "archiver", "run"]
-    scene.put("a.jpg")
+    worker_env.put("a.jpg")
 
     with subprocess.Popen(namespaced(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         try:
             assert process.stdout is not None
-            until(lambda: process.stdout is not None and "worker.ready" in process.stdout.readline(), "a worker")
-            scene.ask("a.jpg")
-            scene.answer()
+            wait_until(lambda: process.stdout is not None and "worker.ready" in process.stdout.readline(), "a worker")
+            worker_env.send_request("a.jpg")
+            worker_env.answer()
             worker = worker_of(process.pid)
             assert Path(f"/proc/{worker}/uid_map").read_text().split()[0] == USER
             assert re.search(r"^NSpid:.*\t1$", Path(f"/proc/{worker}/status").read_text(), re.MULTILINE)

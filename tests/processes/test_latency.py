@@ -4,33 +4,35 @@ from collections.abc import Callable
 from io import BytesIO
 from zipfile import ZipFile
 
-from faults.stage import MIB, Stage
+from faults.scenario import MIB, Scenario
 from shaping import Shaper
 
 PART = 5 * MIB
 S3 = ("HeadObject", "GetObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
 
 
-def test_archive_of_many_parts_is_made_at_one_go_and_its_lease_is_kept(set_stage: Callable[..., Stage]) -> None:
+def test_archive_of_many_parts_is_made_at_one_go_and_its_lease_is_kept(open_scenario: Callable[..., Scenario]) -> None:
     """No time-out and no window of ours takes latency for a fault: nothing is asked for twice."""
-    stage = set_stage(visibility=9)
+    scenario = open_scenario(visibility=9)
     sizes = [20 * MIB, 20 * MIB, 8 * MIB, *[20_000] * 60]  # four seconds at the least, renewed every three
-    with Shaper(stage.proxy.listen("worker")) as shaper:
-        worker = stage.worker(AWS_ENDPOINT_URL=shaper.endpoint)
-        sources = stage.photos(*sizes)
-        job = stage.ask(sources)
-        stage.wait_deleted()
-        stage.finish()
+    with Shaper(scenario.proxy.listen("worker")) as shaper:
+        worker = scenario.worker(AWS_ENDPOINT_URL=shaper.endpoint)
+        sources = scenario.put_objects(*sizes)
+        job = scenario.send_request(sources)
+        scenario.wait_deleted()
+        scenario.finish()
 
     keys = {job.key, *(source.key for source in sources)}
-    calls = [call for call in stage.history.of(*S3, client="worker") if call.call.key in keys]  # but those of the start
+    calls = [
+        call for call in scenario.history.select(*S3, client="worker") if call.call.key in keys
+    ]  # but those of the start
     assert [(call.op, call.call.key) for call in calls if not call.ok] == [("HeadObject", job.key)]  # not there yet
     asked = [(call.op, call.call.key, call.call.part, call.facts.get("range")) for call in calls]
     assert sorted(set(asked), key=str) == sorted(asked, key=str)
-    assert len(stage.history.of("UploadPart")) == -(-sum(sizes) // PART)
-    assert len(stage.history.of("ChangeMessageVisibility")) > 0
+    assert len(scenario.history.select("UploadPart")) == -(-sum(sizes) // PART)
+    assert len(scenario.history.select("ChangeMessageVisibility")) > 0
     assert len(list(worker.events("job.received"))) == 1
-    with ZipFile(BytesIO(stage.archive(job))) as archive:
+    with ZipFile(BytesIO(scenario.archive(job))) as archive:
         assert [member.file_size for member in archive.infolist()] == sizes
         assert archive.testzip() is None
     assert min(shaper.up.carried, shaper.down.carried) > sum(sizes)

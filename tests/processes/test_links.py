@@ -7,22 +7,24 @@ import pytest
 from aws.test_presigned import read
 from aws.test_signed_urls import KEY, opened, pem
 
-from .worker_env import Scene
-from .worker_process import command
+from .archiver_process import run_command
+from .worker_env import WorkerEnv
 
 SIGNED = {"CLOUDFRONT_KEY_ID": "K1", "S3_FILE_PREFIX": "Ferien & Fotos #1"}
 
 
 @pytest.mark.parametrize("held", ["text", "file"])
-def test_the_answer_holds_a_signed_link_and_until_when_it_works(scene: Scene, held: str, tmp_path: Path) -> None:
+def test_the_answer_holds_a_signed_link_and_until_when_it_works(
+    worker_env: WorkerEnv, held: str, tmp_path: Path
+) -> None:
     """F8"""
     (tmp_path / "key.pem").write_text(pem(KEY))
     key = pem(KEY) if held == "text" else str(tmp_path / "key.pem")
-    scene.put("a.jpg")
-    worker = scene.worker(**SIGNED, CLOUDFRONT_PRIVATE_KEY=key, LINK_EXPIRES_IN="3600")
-    scene.ask("a.jpg")
+    worker_env.put("a.jpg")
+    worker = worker_env.worker(**SIGNED, CLOUDFRONT_PRIVATE_KEY=key, LINK_EXPIRES_IN="3600")
+    worker_env.send_request("a.jpg")
 
-    answer = scene.answer()
+    answer = worker_env.answer()
 
     url = answer["substitutions"]["archiver_URL"]
     assert opened(url, KEY, 0).endswith("/Ferien%20%26%20Fotos%20%231.zip")
@@ -31,20 +33,20 @@ def test_the_answer_holds_a_signed_link_and_until_when_it_works(scene: Scene, he
     assert "PRIVATE" not in worker.log
 
 
-def test_answers_of_unsigned_links_are_as_they_were(scene: Scene) -> None:
-    scene.put("a.jpg")
-    scene.worker()
-    scene.ask("a.jpg")
+def test_answers_of_unsigned_links_are_as_they_were(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    worker_env.worker()
+    worker_env.send_request("a.jpg")
 
-    assert "expires_at" not in scene.answer()
+    assert "expires_at" not in worker_env.answer()
 
 
-def test_a_presigned_link_opens_the_archive_and_says_until_when(scene: Scene) -> None:
-    scene.put("a.jpg")
-    worker = scene.worker(LINKS="presigned", ARCHIVE_BASE_URL="", LINK_EXPIRES_IN="3600")
-    scene.ask("a.jpg")
+def test_a_presigned_link_opens_the_archive_and_says_until_when(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    worker = worker_env.worker(LINKS="presigned", ARCHIVE_BASE_URL="", LINK_EXPIRES_IN="3600")
+    worker_env.send_request("a.jpg")
 
-    answer = scene.answer()
+    answer = worker_env.answer()
 
     assert len(read(answer["substitutions"]["archiver_URL"])) == answer["archive"]["size"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer["expires_at"])
@@ -68,9 +70,9 @@ def test_a_presigned_link_opens_the_archive_and_says_until_when(scene: Scene) ->
         ({"LINKS": "presigned"}, "CLOUDFRONT_KEY_ID: contradicts LINKS=presigned"),
     ],
 )
-def test_a_key_that_cannot_sign_stops_the_start(scene: Scene, settings: dict[str, str], problem: str) -> None:
+def test_a_key_that_cannot_sign_stops_the_start(worker_env: WorkerEnv, settings: dict[str, str], problem: str) -> None:
     """F7"""
-    ended = command("run", env=scene.settings(**SIGNED | settings))
+    ended = run_command("run", env=worker_env.settings(**SIGNED | settings))
 
     assert ended.returncode == 2
     assert any(line.startswith(problem) for line in ended.stderr.splitlines()), ended.stderr

@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from archiver.telemetry.logs import LIBRARIES, configure_logs
+from archiver.telemetry.logs import LIBRARY_LOGGERS, configure_logs
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def stream() -> Iterator[io.StringIO]:
     """Where the lines go; logging is as it was when the test is over."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in LIBRARIES}
+    levels = {name: logging.getLogger(name).level for name in LIBRARY_LOGGERS}
     yield io.StringIO()
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -75,7 +75,7 @@ def test_debug_lines_show_when_asked_for(stream: io.StringIO, debug: bool, expec
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == expected
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("library", LIBRARY_LOGGERS)
 def test_debug_lines_of_libraries_never_show(stream: io.StringIO, library: str) -> None:
     """They hold bodies, receipt handles and signatures."""
     configure_logs(debug=True, stream=stream)

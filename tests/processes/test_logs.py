@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import pytest
 from faults.rules import Status
-from faults.stage import Stage
-from faults.worker import WorkerProcess
+from faults.scenario import Scenario
+from faults.worker_process import WorkerProcess
 
-from .worker_env import Scene
-from .worker_process import Worker
+from .archiver_process import Worker
+from .worker_env import WorkerEnv
 
 CANARY = "canary-in-the-coal-mine"
 ENDS = {"job.done", "job.rejected", "job.retried", "job.returned", "job.lease_lost", "job.rejection_failed"}
@@ -32,16 +32,16 @@ def stopped(worker: WorkerProcess) -> None:
 
 
 @pytest.fixture(scope="module")
-def written(shared: Scene) -> Written:
+def written(shared: WorkerEnv) -> Written:
     shared.put("a.jpg", b"a" * 1000)
     shared.put("b.jpg", b"b" * 500)
     worker = shared.worker()
     messages = {
-        "done": shared.ask("a.jpg", "b.jpg", job_id="good"),
-        "rejected": shared.ask("never-was.jpg", job_id="bad"),
+        "done": shared.send_request("a.jpg", "b.jpg", job_id="good"),
+        "rejected": shared.send_request("never-was.jpg", job_id="bad"),
         "broken": shared.send('{"files": '),
     }
-    shared.settled()
+    shared.wait_until_empty()
     stopped(worker)
     (key,) = shared.archive_keys()
     return Written(worker, messages, len(shared.aws.s3.get_object(Bucket=shared.archives, Key=key)["Body"].read()))
@@ -72,26 +72,28 @@ def test_one_line_says_how_a_job_ended(written: Written) -> None:
     assert (broken["message"], broken["code"]) == ("job.rejected", "invalid_json")
 
 
-def test_debug_lines_hold_no_body_no_receipt_handle_no_signature_and_no_secret(set_stage: Callable[..., Stage]) -> None:
+def test_debug_lines_hold_no_body_no_receipt_handle_no_signature_and_no_secret(
+    open_scenario: Callable[..., Scenario],
+) -> None:
     """The checker looks for the stage's own secrets and receipt handles, too."""
-    stage = set_stage()
-    stage.break_(Status(500, "InternalError"), "GetObject")
-    worker = stage.worker(DEBUG="1")
-    stage.ask(stage.photos(1000), job_id="good", archive_name=CANARY)
-    stage.send([{"source": "never-was.jpg"}], None, job_id="bad", archive_name=CANARY)
-    stage.wait_deleted()
+    scenario = open_scenario()
+    scenario.inject(Status(500, "InternalError"), "GetObject")
+    worker = scenario.worker(DEBUG="1")
+    scenario.send_request(scenario.put_objects(1000), job_id="good", archive_name=CANARY)
+    scenario.send([{"source": "never-was.jpg"}], None, job_id="bad", archive_name=CANARY)
+    scenario.wait_deleted()
     stopped(worker)
 
-    assert worker.wait_for("read.again")["level"] == "debug"
+    assert worker.wait_for("read.retried")["level"] == "debug"
     for secret in (CANARY, "Signature", "AWS4-HMAC-SHA256", "AKIDEXAMPLE"):
         assert secret not in worker.log
     # Receipt handles are longer than this, ids and digests are shorter.
     assert not re.search(r"[A-Za-z0-9+/=]{100}", worker.log)
-    stage.finish()
+    scenario.finish()
 
 
-def test_dev_mode_writes_lines_for_people(scene: Scene) -> None:
-    worker = scene.worker(DEV_MODE="1")
+def test_dev_mode_writes_lines_for_people(worker_env: WorkerEnv) -> None:
+    worker = worker_env.worker(DEV_MODE="1")
     stopped(worker)
 
     assert worker.output

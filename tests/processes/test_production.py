@@ -6,12 +6,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 
-from faults.worker import until
+from faults.worker_process import wait_until
 from prometheus_client.parser import text_string_to_metric_families
 from telemetry.test_emf import Series, metrics
 
-from .worker_env import Scene
-from .worker_process import Worker, command
+from .archiver_process import Worker, run_command
+from .worker_env import WorkerEnv
 
 
 def get(worker: Worker, path: str) -> tuple[int, str]:
@@ -28,13 +28,13 @@ def total(values: Sequence[Mapping[Series, float]], name: str, **dimensions: str
     return sum(value.get(series, 0) for value in values)
 
 
-def test_metrics_tell_how_jobs_ended(scene: Scene) -> None:
-    scene.put("a.jpg", b"a" * 1000)
-    worker = scene.worker(METRICS="emf", SERVICE_NAME="zips")
-    scene.ask("a.jpg")
-    scene.ask("gone.jpg")
-    scene.answer()
-    until(lambda: "job.rejected" in worker.log, "a rejection")
+def test_metrics_tell_how_jobs_ended(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg", b"a" * 1000)
+    worker = worker_env.worker(METRICS="emf", SERVICE_NAME="zips")
+    worker_env.send_request("a.jpg")
+    worker_env.send_request("gone.jpg")
+    worker_env.answer()
+    wait_until(lambda: "job.rejected" in worker.log, "a rejection")
     worker.terminate()
     assert worker.exit_code() == 0
 
@@ -48,23 +48,23 @@ def test_metrics_tell_how_jobs_ended(scene: Scene) -> None:
     assert total(told[-1:], "OpenParts") == 0
 
 
-def test_without_the_setting_there_are_no_metrics(scene: Scene) -> None:
-    scene.put("a.jpg")
-    worker = scene.worker()
-    scene.ask("a.jpg")
-    scene.answer()
+def test_without_the_setting_there_are_no_metrics(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    worker = worker_env.worker()
+    worker_env.send_request("a.jpg")
+    worker_env.answer()
     worker.terminate()
 
     assert worker.exit_code() == 0
     assert "_aws" not in worker.log and "health.listening" not in worker.log
 
 
-def test_a_worker_is_ready_and_shows_its_numbers(scene: Scene) -> None:
-    scene.put("a.jpg")
-    worker = scene.worker(HEALTH_PORT="0")
-    scene.ask("a.jpg")
-    scene.answer()
-    until(lambda: "archiver_jobs_total{" in get(worker, "/metrics")[1], "the job to be counted")
+def test_a_worker_is_ready_and_shows_its_numbers(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    worker = worker_env.worker(HEALTH_PORT="0")
+    worker_env.send_request("a.jpg")
+    worker_env.answer()
+    wait_until(lambda: "archiver_jobs_total{" in get(worker, "/metrics")[1], "the job to be counted")
 
     assert get(worker, "/health/live") == get(worker, "/health/ready") == (200, "ok\n")
     status, page = get(worker, "/metrics")
@@ -78,39 +78,39 @@ def test_a_worker_is_ready_and_shows_its_numbers(scene: Scene) -> None:
     assert samples["archiver_memory_bytes", None] > 20 * 1024 * 1024
 
 
-def test_a_worker_that_cannot_receive_is_not_ready_and_one_that_stops_neither(scene: Scene) -> None:
-    worker = scene.worker(HEALTH_PORT="0", SQS_WAIT_SECONDS="10")
-    scene.aws.sqs.delete_queue(QueueUrl=scene.source)
-    until(lambda: "worker.receive_failed" in worker.log or "worker.paused" in worker.log, "a failed receive")
+def test_a_worker_that_cannot_receive_is_not_ready_and_one_that_stops_neither(worker_env: WorkerEnv) -> None:
+    worker = worker_env.worker(HEALTH_PORT="0", SQS_WAIT_SECONDS="10")
+    worker_env.aws.sqs.delete_queue(QueueUrl=worker_env.source)
+    wait_until(lambda: "worker.receive_failed" in worker.log or "worker.paused" in worker.log, "a failed receive")
 
     assert get(worker, "/health/ready") == (503, "receiving from SQS fails: the log says why\n")
     assert get(worker, "/health/live") == (200, "ok\n")
     assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
 
 
-def test_a_worker_whose_destination_is_gone_holds_its_job_and_is_not_ready(scene: Scene) -> None:
-    scene.put("a.jpg")
-    worker = scene.worker(HEALTH_PORT="0")
-    scene.aws.s3.delete_bucket(Bucket=scene.archives)
-    scene.ask("a.jpg")
-    until(lambda: "worker.paused" in worker.log, "a job that is held")
+def test_a_worker_whose_destination_is_gone_holds_its_job_and_is_not_ready(worker_env: WorkerEnv) -> None:
+    worker_env.put("a.jpg")
+    worker = worker_env.worker(HEALTH_PORT="0")
+    worker_env.aws.s3.delete_bucket(Bucket=worker_env.archives)
+    worker_env.send_request("a.jpg")
+    wait_until(lambda: "worker.paused" in worker.log, "a job that is held")
 
     assert get(worker, "/health/ready") == (503, "jobs are held: the log says why (worker.paused)\n")
     assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
 
 
-def test_a_port_that_is_taken_stops_the_start(scene: Scene) -> None:
+def test_a_port_that_is_taken_stops_the_start(worker_env: WorkerEnv) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        ended = command("run", env=scene.settings(HEALTH_PORT=port))
+        ended = run_command("run", env=worker_env.settings(HEALTH_PORT=port))
 
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"HEALTH_PORT: can't listen on 127.0.0.1:{port}: ")
     assert "Traceback" not in ended.stderr
 
 
-def test_an_address_that_is_not_ours_stops_the_start(scene: Scene) -> None:
-    ended = command("run", env=scene.settings(HEALTH_PORT="0", HEALTH_HOST="no.such.host.invalid"))
+def test_an_address_that_is_not_ours_stops_the_start(worker_env: WorkerEnv) -> None:
+    ended = run_command("run", env=worker_env.settings(HEALTH_PORT="0", HEALTH_HOST="no.such.host.invalid"))
 
     assert ended.returncode == 2
     assert ended.stderr.startswith("HEALTH_PORT: can't listen on no.such.host.invalid:0: ")

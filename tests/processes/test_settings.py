@@ -5,9 +5,9 @@ from typing import Literal, get_args, get_origin
 
 import pytest
 
-from archiver.app import rules_of
-from archiver.core.setting_errors import Should, _types, misread
-from archiver.settings import Environment, SettingsError, _names, load_settings
+from archiver.app import archive_rules
+from archiver.core.setting_errors import Expected, _types, describe_invalid
+from archiver.settings import Environment, SettingsError, _variable_names, load_settings
 
 LEAST = {"SQS_SOURCE_QUEUE": "requests", "S3_DESTINATION_BUCKET": "archives"}
 
@@ -91,7 +91,7 @@ def test_every_setting_is_read_from_its_variable() -> None:
     assert settings.key_secret is not None and settings.key_secret.get_secret_value() == "hush"
     assert (settings.max_concurrent_jobs, settings.memory_budget_mib, settings.wait_seconds) == (9, 15, 20)
     assert (settings.max_files, settings.max_archive_bytes) == (5000, 100 << 30)
-    assert (rules_of(settings).max_files, rules_of(settings).max_bytes) == (5000, 100 << 30)
+    assert (archive_rules(settings).max_files, archive_rules(settings).max_bytes) == (5000, 100 << 30)
     assert (settings.grace_seconds, settings.base_url) == (2.5, "https://cdn.example/zips/")
     assert settings.debug and settings.dev_mode
 
@@ -183,7 +183,7 @@ def bad_values() -> list[tuple[str, str, str]]:
     """For every setting that can be misread: its variable, a value that it does not take, and what to say."""
     found = []
     for field in Environment.model_fields.values():
-        name, kinds = _names(field.validation_alias)[0], list(_types(field.annotation))
+        name, kinds = _variable_names(field.validation_alias)[0], list(_types(field.annotation))
         least = next((one.ge for one in field.metadata if hasattr(one, "ge")), None)
         most = next((one.le for one in field.metadata if hasattr(one, "le")), None)
         if bool in kinds:
@@ -196,7 +196,7 @@ def bad_values() -> list[tuple[str, str, str]]:
             found += [(name, value, number) for value in values]
         elif literals := [one for one in kinds if get_origin(one) is Literal]:
             found += [(name, "other", choice) for choice in get_args(literals[0])]
-        elif any(isinstance(one, Should) for one in kinds):
+        elif any(isinstance(one, Expected) for one in kinds):
             found += [(name, "../ x/", "should be"), (name, "x\n/" * 500, "should be")]
     return found
 
@@ -230,7 +230,7 @@ def test_sentences_of_settings(name: str, value: str, sentence: str) -> None:
 
 
 def test_a_secret_is_never_repeated() -> None:
-    assert "hush" not in misread(Environment.model_fields["key_secret"], "hush")
+    assert "hush" not in describe_invalid(Environment.model_fields["key_secret"], "hush")
 
 
 def test_all_problems_are_told_at_once() -> None:

@@ -5,27 +5,27 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from faults.rules import Do
-from faults.stage import MIB, Stage
-from faults.worker import PATIENCE, until
+from faults.rules import SideEffect
+from faults.scenario import MIB, Scenario
+from faults.worker_process import WAIT_TIMEOUT, wait_until
 
 pytestmark = pytest.mark.fresh
 
-SetStage = Callable[..., Stage]
+OpenScenario = Callable[..., Scenario]
 
 
-def held(stage: Stage, op: str) -> threading.Event:
+def held(scenario: Scenario, op: str) -> threading.Event:
     """Hold a worker's first call of *op* until the event that is returned is set."""
     go_on = threading.Event()
-    stage.break_(Do(before_it=lambda: go_on.wait(PATIENCE)), op)
+    scenario.inject(SideEffect(before_it=lambda: go_on.wait(WAIT_TIMEOUT)), op)
     return go_on
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_idle_worker_ends_when_its_long_poll_does(set_stage: SetStage, number: signal.Signals) -> None:
-    stage = set_stage()
-    worker = stage.worker()
-    stage.wait_call("ReceiveMessage")
+def test_idle_worker_ends_when_its_long_poll_does(open_scenario: OpenScenario, number: signal.Signals) -> None:
+    scenario = open_scenario()
+    worker = scenario.worker()
+    scenario.wait_call("ReceiveMessage")
 
     worker.send(number)
 
@@ -40,13 +40,13 @@ def test_idle_worker_ends_when_its_long_poll_does(set_stage: SetStage, number: s
     ids=["SIGTERM", "SIGINT", "a second and a third signal"],
 )
 def test_running_job_is_finished_and_answered_and_nothing_else_is_begun(
-    set_stage: SetStage, signals: list[signal.Signals]
+    open_scenario: OpenScenario, signals: list[signal.Signals]
 ) -> None:
-    stage = set_stage()
-    go_on = held(stage, "GetObject")
-    job = stage.ask(stage.photos(1000, 2000))
-    worker = stage.worker(MAX_CONCURRENT_JOBS="1")
-    stage.wait_call("GetObject")
+    scenario = open_scenario()
+    go_on = held(scenario, "GetObject")
+    job = scenario.send_request(scenario.put_objects(1000, 2000))
+    worker = scenario.worker(MAX_CONCURRENT_JOBS="1")
+    scenario.wait_call("GetObject")
 
     worker.send(signals[0])
     assert worker.wait_for("worker.stopping")["jobs"] == 1
@@ -55,45 +55,50 @@ def test_running_job_is_finished_and_answered_and_nothing_else_is_begun(
     go_on.set()
 
     assert worker.exit_code() == 0
-    assert [answer["status"] for answer in stage.answers(job)] == ["succeeded"]
-    stage.finish()
+    assert [answer["status"] for answer in scenario.answers(job)] == ["succeeded"]
+    scenario.finish()
 
 
-def test_job_that_outlasts_the_grace_period_is_undone_and_its_message_comes_back_soon(set_stage: SetStage) -> None:
-    stage = set_stage()
-    go_on = held(stage, "UploadPart")
-    job = stage.ask(stage.photos(6 * MIB, 6 * MIB))
-    worker = stage.worker(SHUTDOWN_GRACE_SECONDS="0")
-    stage.wait_call("UploadPart")
+def test_job_that_outlasts_the_grace_period_is_undone_and_its_message_comes_back_soon(
+    open_scenario: OpenScenario,
+) -> None:
+    scenario = open_scenario()
+    go_on = held(scenario, "UploadPart")
+    job = scenario.send_request(scenario.put_objects(6 * MIB, 6 * MIB))
+    worker = scenario.worker(SHUTDOWN_GRACE_SECONDS="0")
+    scenario.wait_call("UploadPart")
 
     worker.terminate()
 
     assert worker.exit_code() == 0
     go_on.set()
     assert worker.wait_for("job.returned")["delay"] == 2
-    assert stage.answers(job) == []
-    until(lambda: not stage.direct.s3.list_multipart_uploads(Bucket=stage.archives).get("Uploads"), "the upload's end")
-    stage.worker("next")
-    stage.wait_deleted()
-    assert len(stage.answers(job)) == 1
-    stage.finish()
+    assert scenario.answers(job) == []
+    wait_until(
+        lambda: not scenario.direct.s3.list_multipart_uploads(Bucket=scenario.archives).get("Uploads"),
+        "the upload's end",
+    )
+    scenario.worker("next")
+    scenario.wait_deleted()
+    assert len(scenario.answers(job)) == 1
+    scenario.finish()
 
 
-def test_message_that_comes_when_the_worker_is_stopping_goes_back_at_once(set_stage: SetStage) -> None:
+def test_message_that_comes_when_the_worker_is_stopping_goes_back_at_once(open_scenario: OpenScenario) -> None:
     """The long poll is left to return: cancelled, it could take along a message that nobody would see for a while."""
-    stage = set_stage()
-    worker = stage.worker(SQS_WAIT_SECONDS="10")
-    stage.wait_call("ReceiveMessage")
+    scenario = open_scenario()
+    worker = scenario.worker(SQS_WAIT_SECONDS="10")
+    scenario.wait_call("ReceiveMessage")
     worker.terminate()
     worker.wait_for("worker.stopping")
 
-    job = stage.ask(stage.photos(1000))
+    job = scenario.send_request(scenario.put_objects(1000))
 
     assert worker.exit_code() == 0
     returned = worker.wait_for("job.returned")
     assert (returned["message_id"], returned["delay"]) == (job.message, 0)
     assert not list(worker.events("job.received"))
-    assert not stage.history.of("GetObject")
-    stage.worker("next")
-    stage.wait_deleted()
-    stage.finish()
+    assert not scenario.history.select("GetObject")
+    scenario.worker("next")
+    scenario.wait_deleted()
+    scenario.finish()

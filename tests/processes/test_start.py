@@ -6,8 +6,8 @@ from subprocess import CompletedProcess
 import pytest
 from emulator import REGION
 
-from .worker_env import Scene
-from .worker_process import Worker, command
+from .archiver_process import Worker, run_command
+from .worker_env import WorkerEnv
 
 pytestmark = pytest.mark.fresh
 
@@ -34,16 +34,16 @@ def test_all_bad_settings_are_told_at_once_each_on_one_line_by_its_variable() ->
         "DEV_MODE": "2",
         "S3_ALLOWED_SOURCES": "photos/a",
     }
-    ended = command("run", env=bad)
+    ended = run_command("run", env=bad)
 
     assert sorted(complaints(ended)) == sorted([*bad, "SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET"])
     assert ended.stdout == ""
 
 
-def test_every_queue_and_bucket_that_does_not_exist_is_named(scene: Scene) -> None:
-    ended = command(
+def test_every_queue_and_bucket_that_does_not_exist_is_named(worker_env: WorkerEnv) -> None:
+    ended = run_command(
         "run",
-        env=scene.settings(
+        env=worker_env.settings(
             SQS_SOURCE_QUEUE="no-such-requests",
             SQS_DESTINATION_QUEUE="no-such-answers",
             SQS_FAILURE_QUEUE="no-such-failures",
@@ -64,11 +64,13 @@ def test_every_queue_and_bucket_that_does_not_exist_is_named(scene: Scene) -> No
 
 
 @pytest.mark.parametrize("form", ["name", "URL", "ARN"])
-def test_source_queue_that_does_not_exist_is_named_in_whatever_form_it_is_given(scene: Scene, form: str) -> None:
-    url = scene.source + "-gone"
-    given = {"name": url.rpartition("/")[2], "URL": url, "ARN": scene.aws.arn(url)}[form]
+def test_source_queue_that_does_not_exist_is_named_in_whatever_form_it_is_given(
+    worker_env: WorkerEnv, form: str
+) -> None:
+    url = worker_env.source + "-gone"
+    given = {"name": url.rpartition("/")[2], "URL": url, "ARN": worker_env.aws.arn(url)}[form]
 
-    ended = command("run", env=scene.settings(SQS_SOURCE_QUEUE=given))
+    ended = run_command("run", env=worker_env.settings(SQS_SOURCE_QUEUE=given))
 
     assert complaints(ended) == ["SQS_SOURCE_QUEUE"]
 
@@ -84,22 +86,22 @@ def test_source_queue_that_does_not_exist_is_named_in_whatever_form_it_is_given(
     ],
     ids=["no region", "odd region", "unknown profile", "endpoint without scheme", "endpoint with an impossible port"],
 )
-def test_aws_variables_of_no_use_are_named(scene: Scene, other: dict[str, str], variable: str) -> None:
-    assert complaints(command("run", env=scene.settings(**other))) == [variable]
+def test_aws_variables_of_no_use_are_named(worker_env: WorkerEnv, other: dict[str, str], variable: str) -> None:
+    assert complaints(run_command("run", env=worker_env.settings(**other))) == [variable]
 
 
-def test_default_region_is_read_where_aws_region_is_not_set(scene: Scene) -> None:
-    worker = scene.worker(AWS_REGION="", AWS_DEFAULT_REGION=REGION)
+def test_default_region_is_read_where_aws_region_is_not_set(worker_env: WorkerEnv) -> None:
+    worker = worker_env.worker(AWS_REGION="", AWS_DEFAULT_REGION=REGION)
 
     worker.terminate()
 
     assert worker.exit_code() == 0
 
 
-def test_without_credentials_the_worker_says_so_and_waits_for_them_until_it_is_stopped(scene: Scene) -> None:
+def test_without_credentials_the_worker_says_so_and_waits_for_them_until_it_is_stopped(worker_env: WorkerEnv) -> None:
     """They may come: a role is attached late, a metadata service is slow. The message that waits is nobody's fault."""
-    worker = Worker("worker", scene.settings(**dict.fromkeys(CREDENTIALS, "")))
-    scene.workers.append(worker)
+    worker = Worker("worker", worker_env.settings(**dict.fromkeys(CREDENTIALS, "")))
+    worker_env.workers.append(worker)
 
     paused = worker.wait_for("worker.paused")
     worker.terminate()
@@ -110,11 +112,11 @@ def test_without_credentials_the_worker_says_so_and_waits_for_them_until_it_is_s
     assert "Traceback" not in worker.log
 
 
-def test_an_agent_that_does_not_listen_yet_is_waited_for(scene: Scene) -> None:
+def test_an_agent_that_does_not_listen_yet_is_waited_for(worker_env: WorkerEnv) -> None:
     """A pod's agent may come after the pod: that is no setting that can't work, after which systemd starts no more."""
     agent = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": "http://127.0.0.1:9/creds"}
-    worker = Worker("worker", scene.settings(**dict.fromkeys(CREDENTIALS, ""), **agent))
-    scene.workers.append(worker)
+    worker = Worker("worker", worker_env.settings(**dict.fromkeys(CREDENTIALS, ""), **agent))
+    worker_env.workers.append(worker)
 
     paused = worker.wait_for("worker.paused")
     worker.terminate()
@@ -123,11 +125,11 @@ def test_an_agent_that_does_not_listen_yet_is_waited_for(scene: Scene) -> None:
     assert paused["reason"].startswith("credentials can't be had: container-role")
 
 
-def test_signal_is_heard_while_endpoints_take_connections_and_say_nothing(scene: Scene) -> None:
+def test_signal_is_heard_while_endpoints_take_connections_and_say_nothing(worker_env: WorkerEnv) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        worker = Worker("worker", scene.settings(AWS_ENDPOINT_URL=endpoint))
-        scene.workers.append(worker)
+        worker = Worker("worker", worker_env.settings(AWS_ENDPOINT_URL=endpoint))
+        worker_env.workers.append(worker)
         with silent.accept()[0]:  # the first check has begun
             worker.terminate()
             worker.wait_for("worker.stopped")
@@ -135,15 +137,15 @@ def test_signal_is_heard_while_endpoints_take_connections_and_say_nothing(scene:
             assert worker.exit_code() == 0
 
 
-def test_queues_that_contradict_each_other_stop_the_start(scene: Scene) -> None:
-    ended = command("run", env=scene.settings(SQS_FAILURE_QUEUE=scene.aws.arn(scene.source)))
+def test_queues_that_contradict_each_other_stop_the_start(worker_env: WorkerEnv) -> None:
+    ended = run_command("run", env=worker_env.settings(SQS_FAILURE_QUEUE=worker_env.aws.arn(worker_env.source)))
 
     assert complaints(ended) == ["SQS_FAILURE_QUEUE"]
     assert "the source queue" in ended.stderr
 
 
-def test_risky_settings_are_warned_of_at_start(scene: Scene) -> None:
-    worker = scene.worker(ARCHIVE_KEY_SECRET="", ARCHIVE_BASE_URL="", S3_ALLOWED_SOURCES="")
+def test_risky_settings_are_warned_of_at_start(worker_env: WorkerEnv) -> None:
+    worker = worker_env.worker(ARCHIVE_KEY_SECRET="", ARCHIVE_BASE_URL="", S3_ALLOWED_SOURCES="")
 
     warned = {line["message"]: line["effect"] for line in worker.lines if line["level"] == "warning"}
 
@@ -153,17 +155,17 @@ def test_risky_settings_are_warned_of_at_start(scene: Scene) -> None:
     assert "S3_ALLOWED_SOURCES" in warned["settings.no_allowed_sources"]
 
 
-def test_usual_start_warns_of_nothing(shared: Scene) -> None:
+def test_usual_start_warns_of_nothing(shared: WorkerEnv) -> None:
     worker = shared.worker()
 
     assert [line["message"] for line in worker.lines] == ["worker.starting", "worker.ready"]
 
 
-def test_a_queue_that_hides_messages_for_less_than_two_seconds_stops_the_start(scene: Scene) -> None:
+def test_a_queue_that_hides_messages_for_less_than_two_seconds_stops_the_start(worker_env: WorkerEnv) -> None:
     """No lease could be kept on it: every message would be lost unstarted, and end in the dead-letter queue."""
-    queue = scene.aws.queue({"VisibilityTimeout": "1"})
+    queue = worker_env.aws.queue({"VisibilityTimeout": "1"})
 
-    ended = command("run", env=scene.settings(SQS_SOURCE_QUEUE=queue))
+    ended = run_command("run", env=worker_env.settings(SQS_SOURCE_QUEUE=queue))
 
     assert complaints(ended) == ["SQS_SOURCE_QUEUE"]
     assert "VisibilityTimeout is 1 s" in ended.stderr

@@ -8,19 +8,21 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from emulator import REGION, Aws
-from faults.worker import until
+from emulator import REGION, EmulatedAws
+from faults.worker_process import wait_until
 
-from .worker_process import NO_AWS, Worker
+from .archiver_process import NO_AWS, Worker
 
 
-class Scene:
+class WorkerEnv:
     """
     `with Scene(aws) as scene`: on leaving, its workers are gone. *fifo*: all queues are FIFO queues;
     *dead_letters*: the source queue has a redrive policy; *visibility* in seconds.
     """
 
-    def __init__(self, aws: Aws, *, fifo: bool = False, dead_letters: bool = True, visibility: int = 30) -> None:
+    def __init__(
+        self, aws: EmulatedAws, *, fifo: bool = False, dead_letters: bool = True, visibility: int = 30
+    ) -> None:
         self.aws = aws
         self.fifo = fifo
         self.sources, self.archives = aws.bucket(), aws.bucket()
@@ -66,14 +68,14 @@ class Scene:
         """Start a worker; return when it says that it is ready."""
         worker = Worker(f"worker-{len(self.workers)}", self.settings(**settings))
         self.workers.append(worker)
-        until(lambda: "worker.ready" in worker.log or not worker.running, "a worker to be ready")
+        wait_until(lambda: "worker.ready" in worker.log or not worker.running, "a worker to be ready")
         assert worker.running, worker.log
         return worker
 
     def put(self, key: str, body: bytes = b"a photo", **how: Any) -> None:
         self.aws.s3.put_object(Bucket=self.sources, Key=key, Body=body, **how)
 
-    def ask(self, *sources: str, attributes: Mapping[str, str] | None = None, **request: Any) -> str:
+    def send_request(self, *sources: str, attributes: Mapping[str, str] | None = None, **request: Any) -> str:
         """Send a request for *sources*, or whatever *request* says; the message's id."""
         body = {"files": [{"source": source} for source in sources], **request}
         return self.send(json.dumps(body), attributes)
@@ -85,7 +87,7 @@ class Scene:
         sent = self.aws.sqs.send_message(QueueUrl=self.source, MessageBody=body, MessageAttributes=wired, **ids)
         return str(sent["MessageId"])
 
-    def take(self, queue: str, count: int = 1) -> list[dict[str, Any]]:
+    def receive(self, queue: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait for *count* messages of *queue*, and take them out; no more than these may have come with them."""
         found: list[dict[str, Any]] = []
 
@@ -93,7 +95,7 @@ class Scene:
             found.extend(self.aws.all_messages(queue))
             return len(found) >= count
 
-        until(enough, f"{count} messages in {queue}")
+        wait_until(enough, f"{count} messages in {queue}")
         assert len(found) == count
         for message in found:
             self.aws.sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
@@ -101,19 +103,19 @@ class Scene:
 
     def answer(self) -> dict[str, Any]:
         """The one answer that is there, or will be soon."""
-        (message,) = self.take(self.answers)
+        (message,) = self.receive(self.answers)
         body: dict[str, Any] = json.loads(message["Body"])
         return body
 
-    def waiting(self, queue: str) -> int:
+    def queue_depth(self, queue: str) -> int:
         """Messages in *queue*, visible or not."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         told = self.aws.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]
         return sum(int(told[name]) for name in names)
 
-    def settled(self) -> None:
+    def wait_until_empty(self) -> None:
         """Wait until the source queue is empty."""
-        until(lambda: self.waiting(self.source) == 0, "the source queue to be empty")
+        wait_until(lambda: self.queue_depth(self.source) == 0, "the source queue to be empty")
 
     def archive(self, key: str) -> dict[str, bytes]:
         """The members of the archive at *key*, by their paths."""

@@ -10,8 +10,8 @@ import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import Client
 
-from archiver.local.bodies import BLOCK, Bodies, Stored
-from archiver.local.embedded import _stored, embedded_aws
+from archiver.local.bodies import BLOCK_SIZE, BodyMiddleware, StoredObject
+from archiver.local.embedded import _find_object, embedded_aws
 
 BODY = bytes(range(256)) * 40_000  # 10 MB and a bit, of which no two neighbouring bytes are equal
 KEY = "a b/Ü+%41.bin"
@@ -68,7 +68,7 @@ def asked(app: Any, path: str, headers: dict[str, str]) -> tuple[int, dict[str, 
 RANGES = [
     "bytes=0-0",
     "bytes=5-1048576",
-    f"bytes=1048575-{2 * BLOCK}",
+    f"bytes=1048575-{2 * BLOCK_SIZE}",
     "bytes=-7",
     "bytes=9999990-",
     "bytes=0-99999999",
@@ -80,7 +80,7 @@ ODD = ["bytes=99999999-", "bytes=7-3", "bytes=a-b", "bytes=0-1,3-4", "bytes=-0",
 def test_a_range_is_answered_as_by_moto(s3: Any, range_: str | None) -> None:
     headers = SIGNED | ({"Range": range_} if range_ else {})
 
-    ours = asked(Bodies(moto(), _stored), PATH, headers)
+    ours = asked(BodyMiddleware(moto(), _find_object), PATH, headers)
 
     assert ours == asked(moto(), PATH, headers)
     if range_ in RANGES:
@@ -114,7 +114,7 @@ def test_every_other_read_is_too(s3: Any, path: str, headers: dict[str, str]) ->
     etag = s3.head_object(Bucket="source-images", Key=KEY)["ETag"]
     sent = {name: value.replace("{etag}", etag) for name, value in headers.items()}
 
-    assert asked(Bodies(moto(), _stored), path, sent) == asked(moto(), path, sent)
+    assert asked(BodyMiddleware(moto(), _find_object), path, sent) == asked(moto(), path, sent)
 
 
 def test_a_range_costs_no_more_memory_than_its_own_bytes(s3: Any) -> None:
@@ -131,28 +131,30 @@ def test_a_range_costs_no_more_memory_than_its_own_bytes(s3: Any) -> None:
             tracemalloc.stop()
 
     assert peak(moto()) > len(BODY)
-    assert peak(Bodies(moto(), _stored)) < len(BODY) / 5
+    assert peak(BodyMiddleware(moto(), _find_object)) < len(BODY) / 5
 
 
 def test_an_object_that_is_replaced_between_two_looks_is_motos_to_answer(s3: Any) -> None:
     s3.put_object(Bucket="source-images", Key="old", Body=b"old")
-    old = _stored("source-images", "old")
+    old = _find_object("source-images", "old")
     s3.put_object(Bucket="source-images", Key="old", Body=b"new")
 
-    assert asked(Bodies(moto(), lambda *_: cast("Stored", old)), "/source-images/old", SIGNED)[2] == b"new"
+    assert (
+        asked(BodyMiddleware(moto(), lambda *_: cast("StoredObject", old)), "/source-images/old", SIGNED)[2] == b"new"
+    )
 
 
 def test_many_may_read_one_object_at_once(s3: Any) -> None:
     """Its file has one position: a block of one reader is never another's."""
-    stored = cast("Stored", _stored("source-images", KEY))
-    app = Bodies(moto(), lambda *_: stored)
+    stored = cast("StoredObject", _find_object("source-images", KEY))
+    app = BodyMiddleware(moto(), lambda *_: stored)
     one, two = (Client(app).get(PATH, headers=SIGNED | {"Range": f"bytes={n}-"}).iter_encoded() for n in (0, 100))
     parts: dict[int, bytes] = {0: b"", 1: b""}
     for first, second in zip(one, two, strict=False):
         parts[0] += first
         parts[1] += second
 
-    assert BODY.startswith(parts[0]) and len(parts[0]) > BLOCK
+    assert BODY.startswith(parts[0]) and len(parts[0]) > BLOCK_SIZE
     assert BODY[100:].startswith(parts[1])
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from archiver.local.demo import DemoError, Picture, take_round
+from archiver.local.demo import DemoError, Picture, run_round
 from archiver.local.embedded import ACCOUNT, LocalError, embedded_aws, local_environment
 from archiver.local.run import send_command
-from archiver.local.samples import sample
+from archiver.local.samples import read_sample
 
 # What a person's shell may hold, and what must not lead the worker astray. Port 1 answers nobody.
 ASTRAY = {"AWS_PROFILE": "production", "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
@@ -56,7 +56,7 @@ def test_embedded_aws_holds_what_the_readme_names() -> None:
         urls = {sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in ("input-queue", "output-queue")}
         attributes = sqs.get_queue_attributes(QueueUrl=aws.queue_url("input-queue"), AttributeNames=["RedrivePolicy"])
 
-    assert picture == sample("source.jpg")
+    assert picture == read_sample("source.jpg")
     assert urls == {f"{aws.endpoint}/{ACCOUNT}/{name}" for name in ("input-queue", "output-queue")}
     assert json.loads(attributes["Attributes"]["RedrivePolicy"])["maxReceiveCount"] == 5
 
@@ -129,13 +129,13 @@ async def test_demo_fails_where_the_archive_is_another_one() -> None:
     twins = [Picture("a/x.png", "album", b"one"), Picture("b/x.png", "album", b"two")]
 
     with embedded_aws() as aws, pytest.raises(DemoError, match="list of 2 is another one"):
-        await take_round(aws, twins)
+        await run_round(aws, twins)
 
 
 async def test_demo_fails_where_the_answer_is_a_failure() -> None:
     """Failures come back on the queue that the demo watches."""
     with embedded_aws() as aws, pytest.raises(DemoError, match=r'"status": "failed".*"name_unsafe"'):
-        await take_round(aws, [Picture("x.png", "..", b"one")])
+        await run_round(aws, [Picture("x.png", "..", b"one")])
 
 
 def test_readme_shows_the_command_that_is_printed() -> None:
@@ -249,6 +249,8 @@ def test_local_workflow_works_with_the_command_that_is_printed(end: signal.Signa
     assert send_command(f"http://localhost:{port}") in printed
     assert answer["metadata"] == {"user_email": "user@example.com"}
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
-        assert {name: archive.read(name) for name in archive.namelist()} == {"album_1/source.jpg": sample("source.jpg")}
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            "album_1/source.jpg": read_sample("source.jpg")
+        }
     assert process.returncode == 0
     assert "Traceback" not in printed + rest

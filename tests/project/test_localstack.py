@@ -19,7 +19,7 @@ import yaml
 from project.awslocal import installed
 
 from archiver.local import embedded
-from archiver.local.samples import sample
+from archiver.local.samples import read_sample
 from archiver.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +95,7 @@ def test_both_samples_are_one_picture() -> None:
     """One file for LocalStack, one in the package: the same JPEG."""
     picture = (ROOT / "localstack" / "source.jpg").read_bytes()
 
-    assert picture == sample("source.jpg")
+    assert picture == read_sample("source.jpg")
     assert picture[:3] == b"\xff\xd8\xff"
 
 
@@ -169,7 +169,7 @@ def test_script_creates_queues_buckets_and_the_sample_and_can_run_twice(
             "maxReceiveCount": embedded.MAX_RECEIVES,
         },
         "buckets": ["source-images", "zip-storage"],
-        "sample": sample("source.jpg"),
+        "sample": read_sample("source.jpg"),
     }
 
     shell = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from archiver.local.demo import DemoError, check, pictures
-from archiver.local.samples import PICTURES, drawn, sample
+from archiver.local.samples import PICTURES, draw_picture, read_sample
 
 
 def zipped(files: Mapping[str, bytes]) -> bytes:
@@ -26,7 +26,7 @@ def test_shipped_pictures_are_small_and_what_their_names_say(name: str) -> None:
     """Real files, each below 60 KB."""
     start = b"\xff\xd8\xff" if name.endswith(".jpg") else b"\x89PNG\r\n\x1a\n"
 
-    content = sample(name)
+    content = read_sample(name)
 
     assert content.startswith(start)
     assert len(content) < 60_000
@@ -34,13 +34,13 @@ def test_shipped_pictures_are_small_and_what_their_names_say(name: str) -> None:
 
 def test_drawn_pictures_differ_and_are_the_same_at_every_call() -> None:
     """Two hundred numbers, two hundred pictures."""
-    assert len({drawn(number) for number in range(200)}) == 200
-    assert drawn(7) == drawn(7)
+    assert len({draw_picture(number) for number in range(200)}) == 200
+    assert draw_picture(7) == draw_picture(7)
 
 
 def test_drawn_picture_is_a_png_that_a_strict_reader_takes() -> None:
     """Chunk by chunk: lengths, CRCs, order, and as many pixels as the header says."""
-    rest, chunks = drawn(3)[8:], []
+    rest, chunks = draw_picture(3)[8:], []
     while rest:
         (length,) = struct.unpack(">I", rest[:4])
         kind, data = rest[4:8], rest[8 : 8 + length]

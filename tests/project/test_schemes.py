@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from certificates import ours
+from certificates import shared_trust
 from faults.proxy import FaultProxy
-from faults.setting import Setting
+from faults.scenario_config import ScenarioConfig
 
 ROOT = Path(__file__).parents[2]
 PLAIN = re.compile(
@@ -30,6 +30,6 @@ def test_every_file_that_speaks_plain_http_is_listed_with_its_reason() -> None:
 
 
 def test_a_worker_on_a_stage_speaks_tls_where_nothing_else_is_said() -> None:
-    assert Setting().tls
-    with FaultProxy(("127.0.0.1", 1), serving=ours().serving) as proxy:
+    assert ScenarioConfig().tls
+    with FaultProxy(("127.0.0.1", 1), serving=shared_trust().server_context) as proxy:
         assert proxy.listen("worker").startswith("https://")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.stages.budget import MOST_IDLE, SMALLEST, Budget, mapped
+from archiver.stages.budget import MAX_IDLE_MAPPINGS, MIN_MAPPING_BYTES, BufferPool, mapping_size
 
 MIB = 1024 * 1024
 UNIT = 5 * MIB  # only mapped: no page of it is touched
@@ -13,20 +13,20 @@ UNIT = 5 * MIB  # only mapped: no page of it is touched
 
 async def test_a_share_beyond_the_total_is_refused_at_once() -> None:
     with pytest.raises(ValueError, match="do not fit"):
-        async with Budget(100 * UNIT).share(51 * UNIT, 2):
+        async with BufferPool(100 * UNIT).reservation(51 * UNIT, 2):
             pass
 
 
 async def test_reservations_are_whole_and_in_order_of_asking() -> None:
     """A small late one does not overtake a large early one: it would never have its turn."""
-    budget, order = Budget(100 * UNIT), list[str]()
+    budget, order = BufferPool(100 * UNIT), list[str]()
 
     async def job(name: str, size: int, count: int) -> None:
-        async with budget.share(size, count):
+        async with budget.reservation(size, count):
             order.append(name)
             await asyncio.sleep(0)
 
-    async with budget.share(30 * UNIT, 2):
+    async with budget.reservation(30 * UNIT, 2):
         jobs = [asyncio.create_task(job("large", 30 * UNIT, 3)), asyncio.create_task(job("small", UNIT, 1))]
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -38,29 +38,29 @@ async def test_reservations_are_whole_and_in_order_of_asking() -> None:
 
 
 async def test_extra_buffers_are_taken_only_while_nobody_waits_for_a_reservation() -> None:
-    budget = Budget(100 * UNIT)
-    async with budget.share(10 * UNIT, 2) as share:
-        held = [await share.take() for _ in range(4)]
+    budget = BufferPool(100 * UNIT)
+    async with budget.reservation(10 * UNIT, 2) as reservation:
+        held = [await reservation.acquire() for _ in range(4)]
         assert budget.used == 40 * UNIT
-        waiting = asyncio.create_task(budget.share(70 * UNIT, 1).__aenter__())
+        waiting = asyncio.create_task(budget.reservation(70 * UNIT, 1).__aenter__())
         await asyncio.sleep(0)
-        fifth = asyncio.create_task(share.take())
+        fifth = asyncio.create_task(reservation.acquire())
         await asyncio.sleep(0)
         assert not fifth.done()
-        share.give(held.pop())
+        reservation.release(held.pop())
         await asyncio.sleep(0)
         assert waiting.done(), "the buffer that came back lets the other job begin"
-        share.give(held.pop())
-        share.give(held.pop())
+        reservation.release(held.pop())
+        reservation.release(held.pop())
         assert len(await fifth) == 10 * UNIT
 
 
 async def test_a_cancelled_reservation_leaves_its_place_to_the_next() -> None:
-    budget = Budget(100 * UNIT)
-    async with budget.share(60 * UNIT, 1):
-        first = asyncio.create_task(budget.share(90 * UNIT, 1).__aenter__())
+    budget = BufferPool(100 * UNIT)
+    async with budget.reservation(60 * UNIT, 1):
+        first = asyncio.create_task(budget.reservation(90 * UNIT, 1).__aenter__())
         await asyncio.sleep(0)
-        second = asyncio.create_task(budget.share(40 * UNIT, 1).__aenter__())
+        second = asyncio.create_task(budget.reservation(40 * UNIT, 1).__aenter__())
         await asyncio.sleep(0)
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
@@ -70,9 +70,9 @@ async def test_a_cancelled_reservation_leaves_its_place_to_the_next() -> None:
 
 
 async def test_a_reservation_cancelled_in_the_moment_it_is_granted_is_given_back() -> None:
-    budget = Budget(100 * UNIT)
-    async with budget.share(100 * UNIT, 1):
-        waiting = asyncio.create_task(budget.share(100 * UNIT, 1).__aenter__())
+    budget = BufferPool(100 * UNIT)
+    async with budget.reservation(100 * UNIT, 1):
+        waiting = asyncio.create_task(budget.reservation(100 * UNIT, 1).__aenter__())
         await asyncio.sleep(0)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
@@ -82,24 +82,24 @@ async def test_a_reservation_cancelled_in_the_moment_it_is_granted_is_given_back
 
 async def test_memory_is_used_again_and_idle_memory_counts() -> None:
     """What is kept for the next user never adds to what is in use beyond the total."""
-    budget = Budget(100 * UNIT)
-    async with budget.share(50 * UNIT, 2) as share:
-        first, second = await share.take(), await share.take()
+    budget = BufferPool(100 * UNIT)
+    async with budget.reservation(50 * UNIT, 2) as reservation:
+        first, second = await reservation.acquire(), await reservation.acquire()
         memory = {id(first.obj), id(second.obj)}
-        share.give(first)
-        share.give(second)
-    async with budget.share(50 * UNIT, 1) as share:
-        assert id((await share.take()).obj) in memory
-    async with budget.share(70 * UNIT, 1) as share:
-        await share.take()
+        reservation.release(first)
+        reservation.release(second)
+    async with budget.reservation(50 * UNIT, 1) as reservation:
+        assert id((await reservation.acquire()).obj) in memory
+    async with budget.reservation(70 * UNIT, 1) as reservation:
+        await reservation.acquire()
         assert sum(len(idle) for idle in budget._idle) <= 30 * UNIT
 
 
 async def test_what_a_job_still_holds_at_its_end_comes_back() -> None:
-    budget = Budget(100 * UNIT)
-    async with budget.share(10 * UNIT, 1) as share:
+    budget = BufferPool(100 * UNIT)
+    async with budget.reservation(10 * UNIT, 1) as reservation:
         for _ in range(3):
-            await share.take()
+            await reservation.acquire()
 
     assert budget.used == 0
 
@@ -107,10 +107,10 @@ async def test_what_a_job_still_holds_at_its_end_comes_back() -> None:
 @pytest.mark.parametrize("holder_first", [True, False])
 async def test_jobs_that_are_cancelled_together_give_back_without_an_error(holder_first: bool) -> None:
     """One holds its share, the other waits for one: whichever is told first."""
-    budget = Budget(100 * UNIT)
+    budget = BufferPool(100 * UNIT)
 
     async def job() -> None:
-        async with budget.share(100 * UNIT, 1):
+        async with budget.reservation(100 * UNIT, 1):
             await asyncio.sleep(60)
 
     tasks = [asyncio.create_task(job()) for _ in range(3)]
@@ -121,7 +121,7 @@ async def test_jobs_that_are_cancelled_together_give_back_without_an_error(holde
 
     assert {type(result) for result in results} == {asyncio.CancelledError}
     assert budget.used == 0
-    async with budget.share(100 * UNIT, 1):
+    async with budget.reservation(100 * UNIT, 1):
         pass
 
 
@@ -136,57 +136,60 @@ def mappings() -> tuple[int, int]:
 
 
 def test_sizes_are_few_and_never_too_small() -> None:
-    sizes = {mapped(size) for size in range(1, 64 * MIB, 997)}
+    sizes = {mapping_size(size) for size in range(1, 64 * MIB, 997)}
 
-    assert sizes == {SMALLEST << shift for shift in range(7)} | {count * MIB for count in range(5, 65)}
-    assert all(mapped(size) >= size for size in (1, SMALLEST, SMALLEST + 1, 4 * MIB, 4 * MIB + 1, 8 * MIB, 5 << 30))
+    assert sizes == {MIN_MAPPING_BYTES << shift for shift in range(7)} | {count * MIB for count in range(5, 65)}
+    assert all(
+        mapping_size(size) >= size
+        for size in (1, MIN_MAPPING_BYTES, MIN_MAPPING_BYTES + 1, 4 * MIB, 4 * MIB + 1, 8 * MIB, 5 << 30)
+    )
 
 
 @pytest.mark.parametrize("total", [15 * MIB, 20 * MIB, 64 * MIB])
 def test_three_buffers_of_any_part_fit(total: int) -> None:
-    budget = Budget(total)
+    budget = BufferPool(total)
 
     for size in range(1, total // 3 + 1, 4099):
-        assert size <= budget.counted(size) <= total // 3
+        assert size <= budget.charged_size(size) <= total // 3
 
 
 async def test_archives_of_a_thousand_lengths_leave_few_mappings_within_the_total() -> None:
     """Each used to leave one of its own, until the kernel gave no more."""
     before = mappings()
-    budget = Budget(64 * MIB)
+    budget = BufferPool(64 * MIB)
     for number in range(1000):
-        async with budget.share(1 + number * 4999, 1) as share:
-            await share.take()
+        async with budget.reservation(1 + number * 4999, 1) as reservation:
+            await reservation.acquire()
         count, size = mappings()
-        assert 0 < count - before[0] <= MOST_IDLE
+        assert 0 < count - before[0] <= MAX_IDLE_MAPPINGS
         assert size - before[1] <= budget.total
 
 
 async def test_many_jobs_at_once_map_no_more_than_the_total_and_fill_it_with_few_mappings() -> None:
     before = mappings()
-    budget = Budget(16 * MIB)
+    budget = BufferPool(16 * MIB)
 
     async def job(size: int) -> None:
-        async with budget.share(size, 2) as share:
-            held = [await share.take() for _ in range(2)]
+        async with budget.reservation(size, 2) as reservation:
+            held = [await reservation.acquire() for _ in range(2)]
             await asyncio.sleep(0)
             count, mapped_now = mappings()
             assert mapped_now - before[1] <= budget.total
-            assert count - before[0] <= budget.total // SMALLEST + MOST_IDLE
+            assert count - before[0] <= budget.total // MIN_MAPPING_BYTES + MAX_IDLE_MAPPINGS
             for view in held:
-                share.give(view)
+                reservation.release(view)
 
     for size in (100, 70_000, 300_000, 100, 2 * MIB):
         await asyncio.gather(*(job(size + number) for number in range(150)))
 
     assert budget.used == 0
-    assert len(budget._idle) <= MOST_IDLE
+    assert len(budget._idle) <= MAX_IDLE_MAPPINGS
 
 
 async def test_a_buffer_has_the_length_that_was_asked_for_whatever_is_mapped() -> None:
-    budget = Budget(15 * MIB)
-    async with budget.share(100_001, 2) as share:
-        view = await share.take()
+    budget = BufferPool(15 * MIB)
+    async with budget.reservation(100_001, 2) as reservation:
+        view = await reservation.acquire()
 
         assert len(view) == 100_001
-        assert budget.used == 2 * mapped(100_001)
+        assert budget.used == 2 * mapping_size(100_001)

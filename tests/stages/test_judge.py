@@ -3,10 +3,10 @@
 import asyncio
 
 import pytest
-from fakes import MemoryS3, MemoryStore
+from fakes import FakeS3, FakeStore
 
 from archiver.core.locations import Location
-from archiver.errors import ConfigurationFault, CredentialsRefused, Temporary
+from archiver.errors import ConfigurationError, CredentialsRefused, TransientError
 from archiver.ports import ObjectStore, StoredArchive
 from archiver.stages.judge import Judge
 
@@ -20,16 +20,16 @@ def refusal() -> CredentialsRefused:
 
 
 async def test_a_source_that_refuses_what_the_destination_takes_is_denied() -> None:
-    verdict = await Judge(MemoryStore(MemoryS3())).verdict(refusal())
+    verdict = await Judge(FakeStore(FakeS3())).verdict(refusal())
 
     assert verdict.code == "source_denied"
     assert "InvalidToken" in verdict.detail
     assert verdict.location == ABROAD
 
 
-@pytest.mark.parametrize("error", [ConfigurationFault("InvalidToken"), Temporary("no connection")])
+@pytest.mark.parametrize("error", [ConfigurationError("InvalidToken"), TransientError("no connection")])
 async def test_where_the_destination_refuses_too_or_cannot_be_asked_it_is_ours_to_mend(error: Exception) -> None:
-    store = MemoryStore(MemoryS3())
+    store = FakeStore(FakeS3())
     store.faults.plan("find", error)
     refused = refusal()
 
@@ -46,7 +46,7 @@ async def test_where_there_is_no_destination_to_ask_it_is_ours_to_mend() -> None
 
 async def test_one_look_serves_all_who_wait_for_it() -> None:
     """The first look began before the others asked: they share the second."""
-    store = MemoryStore(MemoryS3())
+    store = FakeStore(FakeS3())
     judge = Judge(store)
 
     verdicts = await asyncio.gather(*(judge.verdict(refusal()) for _ in range(100)))
@@ -57,17 +57,17 @@ async def test_one_look_serves_all_who_wait_for_it() -> None:
 
 async def test_a_look_from_before_the_refusal_proves_nothing() -> None:
     """Keys that are withdrawn would else reject every message, for as long as an old look is believed."""
-    store = MemoryStore(MemoryS3())
+    store = FakeStore(FakeS3())
     judge = Judge(store)
     await judge.verdict(refusal())
-    store.faults.plan("find", ConfigurationFault("InvalidAccessKeyId"), times=0)
+    store.faults.plan("find", ConfigurationError("InvalidAccessKeyId"), times=0)
 
     with pytest.raises(CredentialsRefused):
         await judge.verdict(refusal())
 
 
 async def test_a_look_that_is_under_way_when_the_refusal_comes_proves_nothing_either() -> None:
-    store = MemoryStore(MemoryS3())
+    store = FakeStore(FakeS3())
     find = store.find
     looking, go_on = asyncio.Event(), asyncio.Event()
 
@@ -83,7 +83,7 @@ async def test_a_look_that_is_under_way_when_the_refusal_comes_proves_nothing_ei
     first = asyncio.create_task(judge.verdict(refusal()))
     await looking.wait()
     store.find = find  # type: ignore[method-assign]
-    store.faults.plan("find", ConfigurationFault("InvalidAccessKeyId"), times=0)
+    store.faults.plan("find", ConfigurationError("InvalidAccessKeyId"), times=0)
     second = asyncio.create_task(judge.verdict(refusal()))
     await asyncio.sleep(0)
     go_on.set()

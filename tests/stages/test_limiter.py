@@ -2,14 +2,14 @@
 
 import asyncio
 
-from fakes import HandClock
+from fakes import ManualClock
 
-from archiver.stages.limiter import Limiter
+from archiver.stages.limiter import AdaptiveLimiter
 
 
 async def test_the_limit_halves_once_for_a_burst_and_comes_back_step_by_step() -> None:
-    clock = HandClock()
-    limiter = Limiter(16, calm=1.0, clock=clock)
+    clock = ManualClock()
+    limiter = AdaptiveLimiter(16, decrease_interval=1.0, clock=clock)
     for _ in range(10):
         limiter.throttled()
     assert limiter.limit == 8
@@ -26,7 +26,7 @@ async def test_the_limit_halves_once_for_a_burst_and_comes_back_step_by_step() -
 
 
 async def test_no_more_than_the_limit_hold_it_and_waiters_come_in_order() -> None:
-    limiter, order, running, most = Limiter(2), list[int](), 0, 0
+    limiter, order, running, most = AdaptiveLimiter(2), list[int](), 0, 0
 
     async def hold(number: int) -> None:
         nonlocal running, most
@@ -46,7 +46,7 @@ async def test_no_more_than_the_limit_hold_it_and_waiters_come_in_order() -> Non
 
 async def test_a_waiter_that_is_cancelled_leaves_no_gap() -> None:
     """Also in the very moment that it is let in."""
-    limiter = Limiter(1)
+    limiter = AdaptiveLimiter(1)
     async with limiter:
         gone, granted = asyncio.create_task(limiter.__aenter__()), asyncio.create_task(limiter.__aenter__())
         await asyncio.sleep(0)
@@ -62,7 +62,7 @@ async def test_a_waiter_that_is_cancelled_leaves_no_gap() -> None:
 
 async def test_holders_and_waiters_that_are_cancelled_together_leave_no_gap_and_no_error() -> None:
     """A whole job is cancelled in one pass, readers that hold the limit before those that wait for it."""
-    limiter = Limiter(2)
+    limiter = AdaptiveLimiter(2)
 
     async def hold() -> None:
         async with limiter:

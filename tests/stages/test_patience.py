@@ -3,26 +3,26 @@
 from collections.abc import Sequence
 
 import pytest
-from fakes import HandClock
+from fakes import ManualClock
 
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
-from archiver.errors import Interrupted, Temporary
-from archiver.stages.fetch import Fetcher, Patience, _Run
-from stages.builders import Stage
+from archiver.errors import TransferInterrupted, TransientError
+from archiver.stages.fetch import Fetcher, RetryPolicy, _RetryState
+from stages.builders import StageEnv
 from stages.test_fetch import pinned, views
 
 
 class Away:
     """A network that is away for *seconds* of a hand clock; each try takes *each* of them and says *error*."""
 
-    def __init__(self, seconds: float, each: float, error: Interrupted) -> None:
-        self.clock = HandClock()
+    def __init__(self, seconds: float, each: float, error: TransferInterrupted) -> None:
+        self.clock = ManualClock()
         self.back_at = self.clock() + seconds
         self.each, self.error = each, error
-        self.stage = Stage()
+        self.stage = StageEnv()
         self.source = pinned(self.stage, b"x" * 10)
-        patience = Patience(base=0.0, cap=0.0)  # the times are those of every worker
+        patience = RetryPolicy(base=0.0, cap=0.0)  # the times are those of every worker
         self.fetcher = Fetcher(self, self.stage.limiter, patience, self.clock)
         self.tries = 0
 
@@ -40,14 +40,14 @@ class Away:
         await self.fetcher.read(self.source, 0, views(10)[1])
 
 
-REFUSED, SLOW_DOWN = Interrupted("ConnectionRefusedError"), Interrupted("SlowDown", throttled=True)
+REFUSED, SLOW_DOWN = TransferInterrupted("ConnectionRefusedError"), TransferInterrupted("SlowDown", throttled=True)
 
 
 @pytest.mark.parametrize(
     ("seconds", "each", "error"),
-    [(59, 2, REFUSED), (180, 30, Interrupted("no answer in time")), (290, 5, SLOW_DOWN)],
+    [(59, 2, REFUSED), (180, 30, TransferInterrupted("no answer in time")), (290, 5, SLOW_DOWN)],
 )
-async def test_what_is_away_for_a_while_ends_no_read(seconds: float, each: float, error: Interrupted) -> None:
+async def test_what_is_away_for_a_while_ends_no_read(seconds: float, each: float, error: TransferInterrupted) -> None:
     """Connections that are refused at once, for a minute; answers that do not come; throttling, for five minutes."""
     away = Away(seconds, each, error)
     await away.fetch()
@@ -55,14 +55,15 @@ async def test_what_is_away_for_a_while_ends_no_read(seconds: float, each: float
 
 
 @pytest.mark.parametrize(
-    ("each", "error", "within"), [(2, REFUSED, 64), (30, Interrupted("no answer in time"), 270), (5, SLOW_DOWN, 310)]
+    ("each", "error", "within"),
+    [(2, REFUSED, 64), (30, TransferInterrupted("no answer in time"), 270), (5, SLOW_DOWN, 310)],
 )
 async def test_what_is_away_for_longer_is_given_up_in_a_bounded_time(
-    each: float, error: Interrupted, within: float
+    each: float, error: TransferInterrupted, within: float
 ) -> None:
     away = Away(10_000, each, error)
     began = away.clock()
-    with pytest.raises(Temporary, match="s without progress"):
+    with pytest.raises(TransientError, match="s without progress"):
         await away.fetch()
     assert away.clock() - began <= within
 
@@ -70,8 +71,8 @@ async def test_what_is_away_for_longer_is_given_up_in_a_bounded_time(
 async def test_a_read_that_was_held_through_an_outage_has_all_its_time_afterwards() -> None:
     """All workers resume at once, and are throttled: that is not the end of a read that has waited for an hour."""
     away = Away(60, 5, SLOW_DOWN)
-    held = Interrupted("SlowDown", throttled=True)
-    held.waited = True
+    held = TransferInterrupted("SlowDown", throttled=True)
+    held.was_paused = True
     answers = iter([REFUSED, held])
 
     async def hold(location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
@@ -106,9 +107,9 @@ async def test_one_failure_after_minutes_of_throttling_is_the_first_of_its_kind(
 
 async def test_waits_end_when_the_time_is_up_and_a_last_try_is_made_then() -> None:
     """A wait of 20 s drawn in the last second would end a read that a try in time could save."""
-    clock = HandClock()
+    clock = ManualClock()
     began = clock()
-    run = _Run(Patience(tries=2, base=1e6, cap=1e6), clock)
-    while (wait := run.failed(REFUSED)) is not None:
+    run = _RetryState(RetryPolicy(tries=2, base=1e6, cap=1e6), clock)
+    while (wait := run.next_wait(REFUSED)) is not None:
         clock.advance(wait)
     assert clock() - began == pytest.approx(60)

@@ -3,18 +3,18 @@
 import pytest
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo, Pinned
-from archiver.errors import ConfigurationFault, CredentialsRefused, SourceUnavailable, Temporary
+from archiver.core.plan import ObjectInfo, ObjectVersion
+from archiver.errors import ConfigurationError, CredentialsRefused, SourceUnavailable, TransientError
 from archiver.stages.judge import Judge
-from archiver.stages.resolve import probe, resolve
-from stages.builders import Stage
+from archiver.stages.resolve import head_objects, probe_objects
+from stages.builders import StageEnv
 
 
 async def test_one_named_twice_is_asked_for_once_and_what_is_missing_is_an_answer() -> None:
-    stage = Stage()
+    stage = StageEnv()
     there, gone = stage.s3.put("source", "a", b"a"), Location("source", "gone")
 
-    found = await resolve([there, gone, there], stage.fetcher, Judge(None))
+    found = await head_objects([there, gone, there], stage.fetcher, Judge(None))
 
     assert isinstance(found[there], ObjectInfo)
     assert isinstance(found[gone], SourceUnavailable)
@@ -22,16 +22,16 @@ async def test_one_named_twice_is_asked_for_once_and_what_is_missing_is_an_answe
 
 
 async def test_a_probe_reads_one_byte_of_each_version_and_tells_what_may_not_be_read() -> None:
-    stage = Stage()
+    stage = StageEnv()
     pins = {}
     for key in ("read", "denied", "changed", "gone"):
         location = stage.s3.put("source", key, key.encode())
-        pins[key] = Pinned(location, stage.s3.blobs[location].etag)
-    stage.s3.spoil(pins["denied"].location, "source_denied", unseen=True)
+        pins[key] = ObjectVersion(location, stage.s3.objects[location].etag)
+    stage.s3.make_unavailable(pins["denied"].location, "source_denied", head_succeeds=True)
     stage.s3.put("source", "changed", b"other")
-    del stage.s3.blobs[pins["gone"].location]
+    del stage.s3.objects[pins["gone"].location]
 
-    answers = await probe(pins.values(), stage.fetcher, Judge(None))
+    answers = await probe_objects(pins.values(), stage.fetcher, Judge(None))
 
     assert isinstance(answers.pop(pins["denied"]), SourceUnavailable)
     assert answers == {pins["read"]: True, pins["changed"]: False, pins["gone"]: False}
@@ -39,16 +39,18 @@ async def test_a_probe_reads_one_byte_of_each_version_and_tells_what_may_not_be_
 
 
 async def test_nothing_to_ask_for_is_no_error() -> None:
-    assert await resolve([], Stage().fetcher, Judge(None)) == {}
+    assert await head_objects([], StageEnv().fetcher, Judge(None)) == {}
 
 
-@pytest.mark.parametrize("error", [Temporary("500"), CredentialsRefused("InvalidToken"), ConfigurationFault("no keys")])
+@pytest.mark.parametrize(
+    "error", [TransientError("500"), CredentialsRefused("InvalidToken"), ConfigurationError("no keys")]
+)
 async def test_what_is_no_verdict_on_an_object_ends_the_asking(error: Exception) -> None:
-    stage = Stage()
+    stage = StageEnv()
     location = stage.s3.put("source", "a", b"a")
     stage.reader.faults.plan("head", error, times=0)
 
     with pytest.raises(type(error)) as caught:
-        await resolve([location], stage.fetcher, Judge(None))
+        await head_objects([location], stage.fetcher, Judge(None))
 
     assert caught.value is error

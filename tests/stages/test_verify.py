@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from archiver.core.zip_parser import UnreadableError
 from archiver.stages import verify as module
-from archiver.stages.budget import Budget
+from archiver.stages.budget import BufferPool
 from archiver.stages.checksums import crc32
 from archiver.stages.deflate import deflate as compress
 from archiver.stages.progress import Progress
-from archiver.stages.upload import uploading
-from archiver.stages.verify import Report, verify
-from stages.builders import TARGET, Stage, contents, noise
+from archiver.stages.upload import open_upload
+from archiver.stages.verify import VerificationReport, verify
+from stages.builders import TARGET, StageEnv, random_bytes, read_zip
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Held:
         into[:] = self.data[start : start + len(into)]
 
 
-def judged(data: bytes, *, deep: bool, stored: int | None = None) -> Report:
+def judged(data: bytes, *, deep: bool, stored: int | None = None) -> VerificationReport:
     return asyncio.run(verify(Held(data), stored, deep=deep, progress=Progress()))
 
 
@@ -50,12 +50,12 @@ def ours(deflate: bool = False) -> bytes:
     """An archive of this project."""
 
     async def build() -> bytes:
-        stage = Stage()
-        bodies = [noise(700), b"", b"text " * 500, noise(3000, 1)]
+        stage = StageEnv()
+        bodies = [random_bytes(700), b"", b"text " * 500, random_bytes(3000, 1)]
         members = [stage.member(f"dir/{n}.bin", body, deflate=deflate) for n, body in enumerate(bodies)]
         if deflate:
-            budget = Budget(15 << 20)
-            async with uploading(stage.store, TARGET, lambda: None) as upload:
+            budget = BufferPool(15 << 20)
+            async with open_upload(stage.store, TARGET, lambda: None) as upload:
                 await compress(members, budget, stage.fetcher, upload, stage.progress)
         else:
             await stage.assemble(members, 1000)
@@ -94,7 +94,7 @@ def test_ours_are_whole_when_every_member_is_read(archive: bytes) -> None:
 
     assert (report.problems, report.unchecked) == ([], [])
     assert (progress.files, progress.bytes) == (4, len(archive))
-    assert report.unpacked == sum(len(body) for body in contents(archive).values())
+    assert report.unpacked == sum(len(body) for body in read_zip(archive).values())
 
 
 def test_what_was_not_checked_is_said() -> None:
@@ -135,7 +135,7 @@ def test_a_wrong_bit_in_a_body_or_a_crc_is_found_without_the_store(data: st.Data
     broken = bytearray(archive)
     broken[at] ^= 1 << data.draw(st.integers(0, 7))
 
-    assert found(bytes(broken), deep=True, stored=None) or contents(bytes(broken)) == contents(archive)
+    assert found(bytes(broken), deep=True, stored=None) or read_zip(bytes(broken)) == read_zip(archive)
 
 
 @given(st.integers(0, len(OURS) * 8 - 1))
@@ -172,7 +172,7 @@ def test_bodies_that_changed_places_are_each_found() -> None:
 
 @pytest.mark.parametrize("window", [1, 7, 1000])
 def test_windows_may_end_anywhere(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WINDOW", window)
+    monkeypatch.setattr(module, "WINDOW_BYTES", window)
     archive = COMPRESSED if window > 1 else OURS
 
     assert judged(archive, deep=True, stored=crc32(archive)).problems == []
@@ -192,13 +192,13 @@ def test_a_member_that_claims_more_than_it_unpacks_to_is_found() -> None:
 def test_members_of_any_unpacked_size_are_whole(extra: int) -> None:
     """The inflater may have taken in all that there is while some of what it comes to is still to be had."""
     packer = zlib.compressobj(6, wbits=-15)
-    data = packer.compress(bytes(module.INFLATED + extra)) + packer.flush()
+    data = packer.compress(bytes(module.INFLATE_BLOCK_BYTES + extra)) + packer.flush()
     for piece in (len(data), 100):
-        check = module._Check(8, module.INFLATED + extra)
+        check = module._MemberDigest(8, module.INFLATE_BLOCK_BYTES + extra)
         for at in range(0, len(data), piece):
             check.add(data[at : at + piece])
 
-        assert (check.trouble, check.ended, check.size) == ("", True, module.INFLATED + extra)
+        assert (check.problem, check.ended, check.size) == ("", True, module.INFLATE_BLOCK_BYTES + extra)
 
 
 @pytest.mark.slow
@@ -209,22 +209,22 @@ def test_every_size_around_what_is_inflated_at_once_is_whole() -> None:
 
 def test_a_bomb_is_not_taken_apart_beyond_what_it_claims_to_be() -> None:
     packer = zlib.compressobj(9, wbits=-15)
-    check = module._Check(8, 10)
+    check = module._MemberDigest(8, 10)
 
-    check.add(packer.compress(bytes(100 * module.INFLATED)) + packer.flush())
+    check.add(packer.compress(bytes(100 * module.INFLATE_BLOCK_BYTES)) + packer.flush())
 
-    assert check.trouble == "has more than the 10 bytes that it should have"
-    assert check.size <= module.INFLATED
+    assert check.problem == "has more than the 10 bytes that it should have"
+    assert check.size <= module.INFLATE_BLOCK_BYTES
 
 
 @pytest.mark.parametrize("more", [b"x", b"\0" * 5000])
 def test_what_follows_a_members_compressed_data_is_found(more: bytes) -> None:
     packer = zlib.compressobj(9, wbits=-15)
-    check = module._Check(8, module.INFLATED)
+    check = module._MemberDigest(8, module.INFLATE_BLOCK_BYTES)
 
-    check.add(packer.compress(bytes(module.INFLATED)) + packer.flush() + more)
+    check.add(packer.compress(bytes(module.INFLATE_BLOCK_BYTES)) + packer.flush() + more)
 
-    assert check.trouble == "something follows its compressed data"
+    assert check.problem == "something follows its compressed data"
 
 
 @given(st.data())
@@ -274,14 +274,16 @@ def test_archives_of_other_programs_are_whole_and_found_broken(program: str, tmp
     tree = tmp_path / "tree" / "ünter"
     tree.mkdir(parents=True)
     (tree / "text.txt").write_bytes(b"words and words " * 2000)
-    (tree / "noise.bin").write_bytes(noise(100_000))
+    (tree / "noise.bin").write_bytes(random_bytes(100_000))
     (tree / "empty").touch()
     subprocess.run(WRITERS[program], cwd=tmp_path, check=True, capture_output=True)
     data = (tmp_path / "out.zip").read_bytes()
 
     whole = judged(data, deep=True)
     middle = bytearray(data)
-    middle[data.index(noise(100_000)[500:520]) if noise(100_000)[500:520] in data else len(data) // 2] ^= 4
+    middle[
+        data.index(random_bytes(100_000)[500:520]) if random_bytes(100_000)[500:520] in data else len(data) // 2
+    ] ^= 4
 
     assert (whole.problems, whole.unchecked) == ([], [])
     assert whole.members >= 3

@@ -6,11 +6,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from archiver.ports import Ended
-from archiver.telemetry.emf import Emf, job_line, standing_lines
-from archiver.telemetry.metrics import UNITS, Standing
+from archiver.ports import JobResult
+from archiver.telemetry.emf import Emf, job_line, process_lines
+from archiver.telemetry.metrics import UNITS, ProcessSnapshot
 
-from .numbers import DONE, LOST, REJECTED, RETRIED, STANDING
+from .samples import DONE, LOST, REJECTED, RETRIED, STANDING
 
 # "Specification: Embedded metric format", section "Schema": written down from there.
 TEXT = {"type": "string", "minLength": 1, "maxLength": 1024}
@@ -100,7 +100,7 @@ def test_a_job_is_counted_for_the_service_and_by_outcome() -> None:
 
 
 @pytest.mark.parametrize("job", [REJECTED, RETRIED])
-def test_rejections_and_retries_are_counted_by_code(job: Ended) -> None:
+def test_rejections_and_retries_are_counted_by_code(job: JobResult) -> None:
     made = metrics(job_line("zips", job, 1_000))
 
     assert made["Jobs", of(Outcome=job.outcome, Code=job.code)] == 1
@@ -112,7 +112,7 @@ def test_a_lease_that_was_lost_is_counted() -> None:
 
 
 def test_the_process_is_told_as_it_stands() -> None:
-    process, *resumed = standing_lines("zips", STANDING, {"throttled": 2, "interrupted": 0}, 1_000)
+    process, *resumed = process_lines("zips", STANDING, {"throttled": 2, "interrupted": 0}, 1_000)
 
     assert metrics(process) == {
         ("Running", of()): 2,
@@ -125,18 +125,18 @@ def test_the_process_is_told_as_it_stands() -> None:
 
 
 def test_every_metric_is_emitted_and_none_has_no_unit() -> None:
-    lines = [job_line("zips", DONE, 1), *standing_lines("zips", STANDING, STANDING.resumes, 1)]
+    lines = [job_line("zips", DONE, 1), *process_lines("zips", STANDING, STANDING.resumes, 1)]
 
     assert {name for line in lines for name, _ in metrics(line)} == set(UNITS)
 
 
 def test_resumed_reads_are_told_once() -> None:
     lines: list[str] = []
-    standing = Standing(resumes={"throttled": 3})
-    emf = Emf("zips", lines.append, lambda: standing)
-    emf.tell()
-    standing = Standing(resumes={"throttled": 4})
-    emf.tell()
+    snapshot = ProcessSnapshot(resumes={"throttled": 3})
+    emf = Emf("zips", lines.append, lambda: snapshot)
+    emf.write_process_lines()
+    snapshot = ProcessSnapshot(resumes={"throttled": 4})
+    emf.write_process_lines()
 
     told = [json.loads(line)["Resumes"] for line in lines if "Code" not in line]
     assert told == [3, 1]
@@ -144,7 +144,7 @@ def test_resumed_reads_are_told_once() -> None:
 
 def test_a_line_is_one_line() -> None:
     lines: list[str] = []
-    Emf("zips\n", lines.append, Standing).ended(DONE)
+    Emf("zips\n", lines.append, ProcessSnapshot).ended(DONE)
 
     (line,) = lines
     assert line.endswith("\n") and line.count("\n") == 1

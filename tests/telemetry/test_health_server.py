@@ -10,13 +10,13 @@ from aiohttp import ClientSession
 from structlog.testing import capture_logs
 
 from archiver.settings import SettingsError
-from archiver.telemetry.health_server import served
+from archiver.telemetry.health_server import open_health_server
 
 
 class Asked:
     """What is wrong with the worker, and where it can be asked."""
 
-    trouble: str | None = None
+    problem: str | None = None
     port = 0
 
 
@@ -24,7 +24,7 @@ class Asked:
 async def serving() -> AsyncIterator[Asked]:
     asked = Asked()
     with capture_logs() as logs:
-        async with served("127.0.0.1", 0, lambda: asked.trouble, lambda: b"archiver_paused 0.0\n"):
+        async with open_health_server("127.0.0.1", 0, lambda: asked.problem, lambda: b"archiver_paused 0.0\n"):
             asked.port = logs[0]["port"]
             yield asked
 
@@ -37,7 +37,7 @@ async def get(asked: Asked, path: str, method: str = "GET") -> tuple[int, str, s
 async def test_a_worker_in_trouble_lives_and_is_not_ready_and_says_why() -> None:
     async with serving() as asked:
         assert (await get(asked, "/health/ready"))[::2] == (200, "ok\n")
-        asked.trouble = "the worker is stopping"
+        asked.problem = "the worker is stopping"
         assert (await get(asked, "/health/ready"))[::2] == (503, "the worker is stopping\n")
         assert (await get(asked, "/health/live"))[::2] == (200, "ok\n")
 
@@ -80,5 +80,5 @@ async def test_a_port_that_is_taken_stops_the_start_with_a_sentence() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=rf"^HEALTH_PORT: can't listen on 127\.0\.0\.1:{port}: .*in use"):
-            async with served("127.0.0.1", port, lambda: None, lambda: b""):
+            async with open_health_server("127.0.0.1", port, lambda: None, lambda: b""):
                 pass

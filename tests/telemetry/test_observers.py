@@ -5,86 +5,88 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fakes import MemoryReader, MemoryS3
+from fakes import FakeReader, FakeS3
 from structlog.testing import capture_logs
 
 from archiver.aws.ecs import open_agent
 from archiver.settings import load_settings
-from archiver.stages.budget import Budget
+from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
-from archiver.stages.limiter import Limiter
+from archiver.stages.limiter import AdaptiveLimiter
 from archiver.telemetry import metrics as numbers
-from archiver.telemetry.observers import Watch, Watched, watched
-from archiver.worker.gate import Gate
-from archiver.worker.heartbeat import Pulse
+from archiver.telemetry.observers import Monitor, MonitoredParts, monitoring
+from archiver.worker.gate import ReceiveGate
+from archiver.worker.heartbeat import Heartbeat
 
 SETTINGS = load_settings({"SQS_SOURCE_QUEUE": "in", "S3_DESTINATION_BUCKET": "archives"})
 
 
 @pytest.fixture
-def parts() -> Watched:
-    fetcher = Fetcher(MemoryReader(MemoryS3()), Limiter(4))
-    return Watched(Pulse(), Gate(), Budget(1 << 20), fetcher, asyncio.Event())
+def parts() -> MonitoredParts:
+    fetcher = Fetcher(FakeReader(FakeS3()), AdaptiveLimiter(4))
+    return MonitoredParts(Heartbeat(), ReceiveGate(), BufferPool(1 << 20), fetcher, asyncio.Event())
 
 
-def trouble(watch: Watch) -> str | None:
-    return watch.trouble
+def problem(watch: Monitor) -> str | None:
+    return watch.problem
 
 
-async def test_readiness_follows_the_workers_life(parts: Watched) -> None:
-    watch = Watch(parts)
-    assert trouble(watch) == "the worker is starting"
-    watch.started()
-    assert trouble(watch) is None
-    parts.pulse.failed()
-    assert trouble(watch) == "receiving from SQS fails: the log says why"
-    parts.gate.hold()
-    assert trouble(watch) == "jobs are held: the log says why (worker.paused)"
-    parts.gate.release()
-    parts.pulse.received()
-    assert trouble(watch) is None
+async def test_readiness_follows_the_workers_life(parts: MonitoredParts) -> None:
+    watch = Monitor(parts)
+    assert problem(watch) == "the worker is starting"
+    watch.mark_started()
+    assert problem(watch) is None
+    parts.heartbeat.failed()
+    assert problem(watch) == "receiving from SQS fails: the log says why"
+    parts.gate.pause_receiving()
+    assert problem(watch) == "jobs are held: the log says why (worker.paused)"
+    parts.gate.resume_receiving()
+    parts.heartbeat.received()
+    assert problem(watch) is None
     parts.stop.set()
-    assert trouble(watch) == "the worker is stopping"
+    assert problem(watch) == "the worker is stopping"
 
 
-async def test_draining_stops_the_worker_when_its_last_job_has_ended(parts: Watched) -> None:
-    watch = Watch(parts)
-    watch.started()
-    watch.busy(2)
+async def test_draining_stops_the_worker_when_its_last_job_has_ended(parts: MonitoredParts) -> None:
+    watch = Monitor(parts)
+    watch.mark_started()
+    watch.on_running_changed(2)
     watch.drain()
-    assert (watch.trouble, parts.gate.closed) == ("the worker is stopping", True)
-    watch.busy(1)
+    assert (watch.problem, parts.gate.draining) == ("the worker is stopping", True)
+    watch.on_running_changed(1)
     assert not parts.stop.is_set()
-    watch.busy(0)
+    watch.on_running_changed(0)
     assert parts.stop.is_set()
 
 
-async def test_draining_an_idle_worker_stops_it_at_once(parts: Watched) -> None:
-    Watch(parts).drain()
+async def test_draining_an_idle_worker_stops_it_at_once(parts: MonitoredParts) -> None:
+    Monitor(parts).drain()
 
     assert parts.stop.is_set()
 
 
-async def test_an_onlooker_that_fails_is_told_of_and_the_worker_goes_on(parts: Watched) -> None:
-    class Failing(Pulse):
-        async def keep(self, file: Path | None) -> None:
+async def test_an_onlooker_that_fails_is_told_of_and_the_worker_goes_on(parts: MonitoredParts) -> None:
+    class Failing(Heartbeat):
+        async def run(self, file: Path | None) -> None:
             raise RuntimeError("a defect")
 
-    parts = replace(parts, pulse=Failing())
+    parts = replace(parts, heartbeat=Failing())
     with capture_logs() as logs:
-        async with watched(SETTINGS, parts, str, open_agent):
+        async with monitoring(SETTINGS, parts, str, open_agent):
             await asyncio.sleep(0.01)
 
-    assert [(line["event"], line["reason"]) for line in logs] == [("worker.defect", "pulse: RuntimeError('a defect')")]
+    assert [(line["event"], line["reason"]) for line in logs] == [
+        ("worker.defect", "heartbeat: RuntimeError('a defect')")
+    ]
 
 
-async def test_metrics_are_told_a_last_time_at_the_end(parts: Watched) -> None:
+async def test_metrics_are_told_a_last_time_at_the_end(parts: MonitoredParts) -> None:
     lines: list[str] = []
-    async with watched(SETTINGS.model_copy(update={"metrics": "emf"}), parts, lines.append, open_agent):
+    async with monitoring(SETTINGS.model_copy(update={"metrics": "emf"}), parts, lines.append, open_agent):
         await asyncio.sleep(0)  # it has begun
 
     assert len(lines) == 1 and '"Memory":' in lines[0]
 
 
 def test_memory_is_what_the_kernel_says() -> None:
-    assert 10 * (1 << 20) < numbers.resident() < 10 * (1 << 30)
+    assert 10 * (1 << 20) < numbers.resident_bytes() < 10 * (1 << 30)

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from archiver.telemetry.metrics import UNITS
 from archiver.telemetry.prometheus import Prometheus
 
-from .numbers import DONE, LOST, REJECTED, RETRIED, STANDING
+from .samples import DONE, LOST, REJECTED, RETRIED, STANDING
 
 SAME = {
     "Jobs": "archiver_jobs_total",

@@ -12,7 +12,7 @@ from time import sleep
 
 import pytest
 
-from archiver.telemetry.stdout import Outlet
+from archiver.telemetry.stdout import NonBlockingWriter
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def pipe() -> Iterator[tuple[int, int]]:
             os.close(fd)
 
 
-def ended(outlet: Outlet, reading: int, writing: int) -> list[str]:
+def ended(outlet: NonBlockingWriter, reading: int, writing: int) -> list[str]:
     """All lines, by somebody who begins to read only now."""
     read: list[str] = []
 
@@ -41,7 +41,7 @@ def ended(outlet: Outlet, reading: int, writing: int) -> list[str]:
 
 
 def test_a_line_is_out_when_write_returns(pipe: tuple[int, int]) -> None:
-    outlet = Outlet(pipe[1])
+    outlet = NonBlockingWriter(pipe[1])
     outlet.write("a line\n")
 
     assert os.read(pipe[0], 100) == b"a line\n"
@@ -49,7 +49,7 @@ def test_a_line_is_out_when_write_returns(pipe: tuple[int, int]) -> None:
 
 
 def test_what_does_not_fit_into_the_pipe_comes_later_and_in_order(pipe: tuple[int, int]) -> None:
-    outlet = Outlet(pipe[1])
+    outlet = NonBlockingWriter(pipe[1])
     lines = [f"{number} {'x' * 1000}" for number in range(1000)] + ["y" * 200_000, "the last"]
     for line in lines:
         outlet.write(f"{line}\n")
@@ -59,7 +59,7 @@ def test_what_does_not_fit_into_the_pipe_comes_later_and_in_order(pipe: tuple[in
 
 
 def test_when_too_much_waits_lines_are_dropped_and_counted(pipe: tuple[int, int]) -> None:
-    outlet = Outlet(pipe[1], most=100_000)
+    outlet = NonBlockingWriter(pipe[1], most=100_000)
     for number in range(1000):
         outlet.write(f"{number} {'x' * 1000}\n")
     read = ended(outlet, *pipe)
@@ -72,7 +72,7 @@ def test_when_too_much_waits_lines_are_dropped_and_counted(pipe: tuple[int, int]
 
 
 def test_a_gap_ends_when_half_is_written_and_not_before(pipe: tuple[int, int]) -> None:
-    outlet = Outlet(pipe[1], most=100_000)
+    outlet = NonBlockingWriter(pipe[1], most=100_000)
     for number in range(1000):
         outlet.write(f"{number} {'x' * 1000}\n")
     begin = os.read(pipe[0], 20_000).decode()
@@ -86,7 +86,7 @@ def test_a_gap_ends_when_half_is_written_and_not_before(pipe: tuple[int, int]) -
 
 
 def test_after_a_gap_lines_are_taken_again_and_the_gap_is_told_between(pipe: tuple[int, int]) -> None:
-    outlet = Outlet(pipe[1], most=100_000)
+    outlet = NonBlockingWriter(pipe[1], most=100_000)
     for number in range(1000):
         outlet.write(f"{number} {'x' * 1000}\n")
     with os.fdopen(os.dup(pipe[0]), encoding="utf-8") as file:
@@ -102,7 +102,7 @@ def test_after_a_gap_lines_are_taken_again_and_the_gap_is_told_between(pipe: tup
 
 
 def test_a_line_longer_than_all_that_may_wait_is_written(pipe: tuple[int, int]) -> None:
-    outlet = Outlet(pipe[1], most=1000)
+    outlet = NonBlockingWriter(pipe[1], most=1000)
     outlet.write("x" * 200_000 + "\n")
 
     assert [len(line) for line in ended(outlet, *pipe)] == [200_000]
@@ -116,7 +116,7 @@ def test_the_end_waits_until_the_last_line_is_written(pipe: tuple[int, int]) -> 
         while True:
             os.write(writing, b"x" * 4096)
     os.set_blocking(writing, True)
-    outlet, read = Outlet(writing), list[bytes]()
+    outlet, read = NonBlockingWriter(writing), list[bytes]()
     outlet.write("the last\n")
     sleep(0.05)  # the thread has it in its hand
 
@@ -132,7 +132,7 @@ def test_the_end_waits_until_the_last_line_is_written(pipe: tuple[int, int]) -> 
 
 
 def test_the_end_waits_for_nobody_who_does_not_read(pipe: tuple[int, int]) -> None:
-    outlet = Outlet(pipe[1])
+    outlet = NonBlockingWriter(pipe[1])
     outlet.write("x" * 1_000_000)
     outlet.finish(0.1)
 
@@ -142,7 +142,7 @@ def test_the_end_waits_for_nobody_who_does_not_read(pipe: tuple[int, int]) -> No
 
 
 def test_a_reader_who_is_gone_is_no_error(pipe: tuple[int, int]) -> None:
-    outlet = Outlet(pipe[1])
+    outlet = NonBlockingWriter(pipe[1])
     os.close(pipe[0])
     outlet.write("a line\n")
     outlet.write("x" * 10_000)
@@ -151,7 +151,7 @@ def test_a_reader_who_is_gone_is_no_error(pipe: tuple[int, int]) -> None:
 
 def test_a_pipe_that_does_not_want_to_wait_gets_everything(pipe: tuple[int, int]) -> None:
     os.set_blocking(pipe[1], False)
-    outlet = Outlet(pipe[1])
+    outlet = NonBlockingWriter(pipe[1])
     outlet.write("x" * 1_000_000 + "\n")
     read = ended(outlet, *pipe)
 
@@ -160,14 +160,14 @@ def test_a_pipe_that_does_not_want_to_wait_gets_everything(pipe: tuple[int, int]
 
 def test_a_file_is_written_at_once(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as file:
-        outlet = Outlet(file.fileno())
+        outlet = NonBlockingWriter(file.fileno())
         outlet.write("x" * 100_000)
         assert file.tell() == 100_000
     assert outlet.writable() and outlet.fileno() >= 0
 
 
 def test_characters_that_can_not_be_written_are_escaped(pipe: tuple[int, int]) -> None:
-    Outlet(pipe[1]).write("\ud800 é\n")
+    NonBlockingWriter(pipe[1]).write("\ud800 é\n")
 
     assert os.read(pipe[0], 100) == b"\\ud800 \xc3\xa9\n"
 

@@ -5,9 +5,9 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from fakes import HandClock
+from fakes import ManualClock
 
-from archiver.errors import ConfigurationFault, LeaseLost, Temporary
+from archiver.errors import ConfigurationError, LeaseLost, TransientError
 from archiver.ports import Message
 from archiver.worker.lease import Lease
 
@@ -53,7 +53,7 @@ async def test_a_lease_is_renewed_while_its_block_runs_and_not_after() -> None:
 
 async def test_a_renewed_lease_counts_from_before_the_call_that_renewed_it() -> None:
     """SQS hides the message from the moment at which it took the call, however late its answer comes."""
-    clock, renewed = HandClock(1000.0), asyncio.Event()
+    clock, renewed = ManualClock(1000.0), asyncio.Event()
 
     async def hide(_message: Message, _seconds: int) -> None:
         clock.advance(5.0)
@@ -63,22 +63,22 @@ async def test_a_renewed_lease_counts_from_before_the_call_that_renewed_it() -> 
         await renewed.wait()
         await asyncio.sleep(0)
 
-        assert lease.lost_at == 1000.0 + 0.8 * 30
+        assert lease.expires_at == 1000.0 + 0.8 * 30
 
 
 async def test_the_last_renewal_asks_for_what_is_left_and_is_believed_for_no_longer() -> None:
     """Of the twelve hours (a hundred seconds here), less the second that SQS may be ahead of us."""
-    clock, asked = HandClock(1000.0), asyncio.Queue[int]()
+    clock, asked = ManualClock(1000.0), asyncio.Queue[int]()
 
     async def hide(_message: Message, seconds: int) -> None:
         asked.put_nowait(seconds)
 
-    async with Lease(message(924.5), 30, hide, clock=clock, longest=100) as lease:
-        lease._renewed = 985.0  # by the renewals before this one
+    async with Lease(message(924.5), 30, hide, clock=clock, max_seconds=100) as lease:
+        lease._renewed_at = 985.0  # by the renewals before this one
         assert await asked.get() == 23
         await asyncio.sleep(0)
 
-        assert lease.lost_at == 1000.0 + 0.8 * 23
+        assert lease.expires_at == 1000.0 + 0.8 * 23
 
 
 async def test_a_renewal_that_hangs_outlasts_no_lease() -> None:
@@ -93,7 +93,7 @@ async def test_a_renewal_that_hangs_outlasts_no_lease() -> None:
 
 
 async def test_the_margin_is_what_was_left_when_the_renewals_answer_came() -> None:
-    clock, renewed = HandClock(1000.0), asyncio.Event()
+    clock, renewed = ManualClock(1000.0), asyncio.Event()
 
     async def hide(_message: Message, _seconds: int) -> None:
         clock.advance(6.0)
@@ -106,7 +106,7 @@ async def test_the_margin_is_what_was_left_when_the_renewals_answer_came() -> No
     assert lease.margin == pytest.approx((989.0 + 24 - 1006.0) / 30)
 
 
-@pytest.mark.parametrize("error", [Temporary("500"), ConfigurationFault("expired")])
+@pytest.mark.parametrize("error", [TransientError("500"), ConfigurationError("expired")])
 async def test_one_failed_renewal_is_tried_again_in_time(error: Exception) -> None:
     hides = Hides(error)
     async with Lease(message(), VISIBILITY, hides) as lease:
@@ -119,7 +119,7 @@ async def test_one_failed_renewal_is_tried_again_in_time(error: Exception) -> No
 async def test_a_lease_that_cannot_be_renewed_is_lost_before_its_deadline_and_cancels_the_job() -> None:
     """At 80 % of the visibility, counted from before the receive: nobody else can have the message yet."""
     begun = time.monotonic()
-    hides = Hides(*[Temporary("500")] * 1000)
+    hides = Hides(*[TransientError("500")] * 1000)
     cancelled_at = 0.0
 
     with pytest.raises(LeaseLost, match="not renewed"):
@@ -166,7 +166,7 @@ async def test_a_frozen_process_finds_its_lease_lost_when_it_wakes_up() -> None:
             lease.confirm()
         with pytest.raises(LeaseLost):
             lease.confirm()
-        lease._lost = None  # the block ends here for the test's sake
+        lease._lost_reason = None  # the block ends here for the test's sake
 
 
 async def test_a_renewal_under_way_is_awaited_before_the_block_is_left() -> None:
@@ -229,8 +229,8 @@ async def test_no_renewal_goes_beyond_the_twelve_hours() -> None:
     begun = now - 97.5
 
     with pytest.raises(LeaseLost, match="12 hours"):
-        async with Lease(message(begun), VISIBILITY, hides, longest=100) as lease:
-            lease._renewed = now
+        async with Lease(message(begun), VISIBILITY, hides, max_seconds=100) as lease:
+            lease._renewed_at = now
             await asyncio.sleep(60)
 
     assert set(hides.calls) == {1}
@@ -239,8 +239,8 @@ async def test_no_renewal_goes_beyond_the_twelve_hours() -> None:
 async def test_the_time_for_the_work_ends_before_the_time_for_the_message() -> None:
     """So that a rejection can still be sent under the lease."""
     now = 0.0
-    async with Lease(message(0.0), 30, Hides(), clock=lambda: now, longest=1000) as lease:
-        assert lease.time_left == 940
+    async with Lease(message(0.0), 30, Hides(), clock=lambda: now, max_seconds=1000) as lease:
+        assert lease.job_time_left == 940
 
 
 async def test_a_queue_that_hides_its_messages_for_hours_leaves_time_for_the_work() -> None:
@@ -248,4 +248,4 @@ async def test_a_queue_that_hides_its_messages_for_hours_leaves_time_for_the_wor
     now = 0.0
     for visibility in (6 * 3600, 12 * 3600):
         async with Lease(message(0.0), visibility, Hides(), clock=lambda: now) as lease:
-            assert lease.time_left == 43_200 * 3 / 4
+            assert lease.job_time_left == 43_200 * 3 / 4

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from faults.cluster import PREFIX, Cluster, Task
-from hurried import run
+from instant_loop import run_instantly
 
-from archiver.aws.ecs import understand
+from archiver.aws.ecs import raise_for_response
 from archiver.aws.ecs_service import is_replaced
 from archiver.worker.protection import Protection
 
@@ -28,10 +28,10 @@ class Worker:
 
     async def protect(self, minutes: int) -> None:
         wanted = {"ProtectionEnabled": True, "ExpiresInMinutes": minutes}
-        understand(200, self.service.cluster.answer(self.task.arn, wanted), enabled=True)
+        raise_for_response(200, self.service.cluster.answer(self.task.arn, wanted), enabled=True)
 
     async def release(self) -> None:
-        understand(200, self.service.cluster.answer(self.task.arn, {"ProtectionEnabled": False}), enabled=False)
+        raise_for_response(200, self.service.cluster.answer(self.task.arn, {"ProtectionEnabled": False}), enabled=False)
 
     async def replaced(self) -> bool:
         return is_replaced(self.task.revision, self.service.cluster.described())
@@ -45,7 +45,7 @@ class Worker:
         self.running.cancel()
 
     async def work(self) -> None:
-        keeper = asyncio.create_task(self.protection.keep())
+        keeper = asyncio.create_task(self.protection.run())
         try:
             await asyncio.gather(self.slot(0.0), self.slot(0.5))
             self.service.drained.append(self.task.revision)
@@ -62,11 +62,11 @@ class Worker:
                 continue
             number, seconds = job
             self.jobs.add(number)
-            self.protection.busy(len(self.jobs))
+            self.protection.on_running_changed(len(self.jobs))
             await asyncio.sleep(seconds)
             self.service.done.append(number)
             self.jobs.discard(number)
-            self.protection.busy(len(self.jobs))
+            self.protection.on_running_changed(len(self.jobs))
 
 
 class Service:
@@ -126,7 +126,7 @@ def test_a_deployment_of_a_service_that_is_never_idle_ends_and_costs_no_job(seco
         assert service.stopped == [], "no task was stopped at work, old or new"
         await service.end()
 
-    run(day())
+    run_instantly(day())
 
 
 def test_scaling_in_from_ten_tasks_to_three_costs_no_job_and_leaves_three() -> None:
@@ -146,7 +146,7 @@ def test_scaling_in_from_ten_tasks_to_three_costs_no_job_and_leaves_three() -> N
         assert (len(service.cluster.tasks), service.drained, service.protected()) == (3, [], 0)
         await service.end()
 
-    run(day())
+    run_instantly(day())
 
 
 def test_a_trickle_of_jobs_does_not_keep_too_many_tasks() -> None:
@@ -163,7 +163,7 @@ def test_a_trickle_of_jobs_does_not_keep_too_many_tasks() -> None:
         assert [jobs for _, jobs in service.stopped] == [0] * 4
         await service.end()
 
-    run(day())
+    run_instantly(day())
 
 
 class Trickle:
@@ -197,4 +197,4 @@ def test_a_new_revision_that_does_not_come_up_drains_no_old_task() -> None:
         assert (len(service.cluster.tasks), service.drained, service.stopped) == (4, [], [])
         await service.end()
 
-    run(day())
+    run_instantly(day())

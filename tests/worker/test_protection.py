@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from hurried import run
+from instant_loop import run_instantly
 from structlog.testing import capture_logs
 
-from archiver.errors import Temporary
+from archiver.errors import TransientError
 from archiver.worker import protection as module
-from archiver.worker.protection import Protection, ProtectionRefused, Terms
+from archiver.worker.protection import Protection, ProtectionConfig, ProtectionRefused
 
-QUICK = Terms(minutes=10, longest=10, idle=0.02, minute=0.004)  # a period of 40 ms
+QUICK = ProtectionConfig(minutes=10, max_minutes=10, idle_seconds=0.02, minute_seconds=0.004)  # a period of 40 ms
 
 
 class Orchestrator:
@@ -53,10 +53,12 @@ class Orchestrator:
 
 
 @asynccontextmanager
-async def keeping(orchestrator: Orchestrator, terms: Terms = QUICK) -> AsyncIterator[tuple[Protection, asyncio.Event]]:
+async def keeping(
+    orchestrator: Orchestrator, terms: ProtectionConfig = QUICK
+) -> AsyncIterator[tuple[Protection, asyncio.Event]]:
     refused = asyncio.Event()
     protection = Protection(orchestrator, refused.set, terms)
-    task = asyncio.create_task(protection.keep())
+    task = asyncio.create_task(protection.run())
     try:
         yield protection, refused
     finally:
@@ -67,24 +69,24 @@ async def keeping(orchestrator: Orchestrator, terms: Terms = QUICK) -> AsyncIter
 async def test_nothing_is_asked_while_nothing_runs() -> None:
     orchestrator = Orchestrator()
     async with keeping(orchestrator) as (protection, _):
-        protection.busy(0)
+        protection.on_running_changed(0)
         await asyncio.sleep(0.05)
 
     assert orchestrator.asked == []
 
 
 async def test_a_job_is_protected_and_the_task_released_after_the_last_one() -> None:
-    orchestrator, slow = Orchestrator(), Terms(minutes=10, idle=0.02)
+    orchestrator, slow = Orchestrator(), ProtectionConfig(minutes=10, idle_seconds=0.02)
     async with keeping(orchestrator, slow) as (protection, _):
-        protection.busy(1)
+        protection.on_running_changed(1)
         await orchestrator.until("protect for 10")
-        protection.busy(2)
-        protection.busy(1)
+        protection.on_running_changed(2)
+        protection.on_running_changed(1)
         await asyncio.sleep(0.05)
         assert orchestrator.asked == ["protect for 10"]
-        protection.busy(0)
+        protection.on_running_changed(0)
         await orchestrator.until("protect for 10", "release")
-        protection.busy(1)
+        protection.on_running_changed(1)
         await orchestrator.until("protect for 10", "release", "protect for 10")
 
 
@@ -92,7 +94,7 @@ async def test_a_long_job_is_protected_again_and_again() -> None:
     """G7"""
     orchestrator = Orchestrator()
     async with keeping(orchestrator) as (protection, _):
-        protection.busy(1)
+        protection.on_running_changed(1)
         await orchestrator.until_asked(4)
 
     assert set(orchestrator.asked) == {"protect for 10"}
@@ -100,7 +102,7 @@ async def test_a_long_job_is_protected_again_and_again() -> None:
 
 def test_protection_is_renewed_long_before_it_ends() -> None:
     """G7"""
-    assert 0 < Terms().renewal <= Terms().minutes * 60 / 5
+    assert 0 < ProtectionConfig().renewal_seconds <= ProtectionConfig().minutes * 60 / 5
 
 
 @pytest.mark.parametrize(
@@ -108,16 +110,16 @@ def test_protection_is_renewed_long_before_it_ends() -> None:
 )
 def test_a_job_that_takes_long_is_protected_for_longer(worked: float, minutes: int) -> None:
     """G7: twice what it has taken; ECS takes 2,880 minutes at the most."""
-    assert Terms().wanted(worked * 60) == minutes
+    assert ProtectionConfig().minutes_for(worked * 60) == minutes
 
 
 async def test_short_jobs_one_after_the_other_share_one_protection() -> None:
-    orchestrator, patient = Orchestrator(), Terms(minutes=10, idle=30)
+    orchestrator, patient = Orchestrator(), ProtectionConfig(minutes=10, idle_seconds=30)
     async with keeping(orchestrator, patient) as (protection, _):
         for _ in range(5):
-            protection.busy(1)
+            protection.on_running_changed(1)
             await asyncio.sleep(0.01)
-            protection.busy(0)
+            protection.on_running_changed(0)
             await asyncio.sleep(0.01)
 
     assert orchestrator.asked == ["protect for 10"]
@@ -131,7 +133,7 @@ async def test_a_refusal_is_told_once_and_jobs_go_on_while_it_is_asked_again() -
     orchestrator = Orchestrator(BLOCKED, BLOCKED, BLOCKED)
     with capture_logs() as logs:
         async with keeping(orchestrator) as (protection, drained):
-            protection.busy(1)
+            protection.on_running_changed(1)
             await orchestrator.until_asked(5)
             assert not drained.is_set()
 
@@ -140,9 +142,12 @@ async def test_a_refusal_is_told_once_and_jobs_go_on_while_it_is_asked_again() -
 
 async def test_a_refused_renewal_leaves_the_protection_that_stands_until_the_first_moment_without_a_job() -> None:
     """G6: so that scaling in can go on; short jobs would renew it for ever."""
-    orchestrator, patient = Orchestrator(), Terms(renew_every=1, idle=3600, minute=0.01)
+    orchestrator, patient = (
+        Orchestrator(),
+        ProtectionConfig(renew_every_minutes=1, idle_seconds=3600, minute_seconds=0.01),
+    )
     async with keeping(orchestrator, patient) as (protection, drained):
-        protection.busy(1)
+        protection.on_running_changed(1)
         await orchestrator.until_asked(1)
         orchestrator.answers = [BLOCKED] * 1000
         await orchestrator.until_asked(3)
@@ -150,7 +155,7 @@ async def test_a_refused_renewal_leaves_the_protection_that_stands_until_the_fir
         orchestrator.answers = []
         orchestrator.answers = [BLOCKED]
         await orchestrator.until_asked(len(orchestrator.asked) + 1)
-        protection.busy(0)
+        protection.on_running_changed(0)
         async with asyncio.timeout(10), orchestrator.told:
             await orchestrator.told.wait_for(lambda: orchestrator.asked[-1] == "release")
 
@@ -160,10 +165,10 @@ async def test_a_refused_renewal_leaves_the_protection_that_stands_until_the_fir
 async def test_a_task_that_is_replaced_drains_once_and_stays_protected_until_its_jobs_have_ended() -> None:
     """G6: seen twice, so that a revision that is about to fail drains nobody."""
     orchestrator = Orchestrator()
-    orchestrator.seen = [True, False, Temporary("no answer"), True, True, True]
+    orchestrator.seen = [True, False, TransientError("no answer"), True, True, True]
     with capture_logs() as logs:
         async with keeping(orchestrator) as (protection, drained):
-            protection.busy(1)
+            protection.on_running_changed(1)
             await asyncio.wait_for(drained.wait(), 10)
             asked = len(orchestrator.asked)
             await orchestrator.until_asked(asked + 3)
@@ -174,10 +179,10 @@ async def test_a_task_that_is_replaced_drains_once_and_stays_protected_until_its
 
 
 async def test_a_failure_is_told_once_and_tried_again() -> None:
-    orchestrator = Orchestrator(Temporary("no answer"))
+    orchestrator = Orchestrator(TransientError("no answer"))
     with capture_logs() as logs:
         async with keeping(orchestrator) as (protection, refused):
-            protection.busy(1)
+            protection.on_running_changed(1)
             await orchestrator.until_asked(2)  # after the first pause
             assert not refused.is_set()
             await asyncio.sleep(0)
@@ -188,33 +193,33 @@ async def test_a_failure_is_told_once_and_tried_again() -> None:
 async def test_a_failure_is_tried_again_after_a_pause_and_not_after_a_whole_period(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "pause", lambda _: 0.01)
-    orchestrator = Orchestrator(Temporary("no answer"))
-    async with keeping(orchestrator, Terms(minutes=10)) as (protection, _):
-        protection.busy(1)
+    monkeypatch.setattr(module, "configuration_retry_delay", lambda _: 0.01)
+    orchestrator = Orchestrator(TransientError("no answer"))
+    async with keeping(orchestrator, ProtectionConfig(minutes=10)) as (protection, _):
+        protection.on_running_changed(1)
         await orchestrator.until_asked(2)
 
 
 async def test_a_task_that_was_never_protected_is_not_released() -> None:
-    orchestrator = Orchestrator(Temporary("no answer"))
+    orchestrator = Orchestrator(TransientError("no answer"))
     async with keeping(orchestrator) as (protection, _):
-        protection.busy(1)
+        protection.on_running_changed(1)
         await orchestrator.until_asked(1)
-        protection.busy(0)
+        protection.on_running_changed(0)
         await asyncio.sleep(0.1)
 
     assert orchestrator.asked == ["protect for 10"]
 
 
 async def test_a_release_that_fails_is_no_trouble() -> None:
-    orchestrator, terms = Orchestrator(), Terms(minutes=10, idle=0.01)
+    orchestrator, terms = Orchestrator(), ProtectionConfig(minutes=10, idle_seconds=0.01)
     async with keeping(orchestrator, terms) as (protection, refused):
-        protection.busy(1)
+        protection.on_running_changed(1)
         await orchestrator.until_asked(1)
-        orchestrator.answers = [Temporary("no answer")]
-        protection.busy(0)
+        orchestrator.answers = [TransientError("no answer")]
+        protection.on_running_changed(0)
         await orchestrator.until("protect for 10", "release")
-        protection.busy(1)
+        protection.on_running_changed(1)
         await orchestrator.until_asked(3)
 
     assert not refused.is_set()
@@ -225,13 +230,13 @@ def test_a_release_that_fails_is_tried_until_it_is_done() -> None:
 
     async def day() -> None:
         orchestrator = Orchestrator()
-        async with keeping(orchestrator, Terms()) as (protection, _):
-            protection.busy(1)
+        async with keeping(orchestrator, ProtectionConfig()) as (protection, _):
+            protection.on_running_changed(1)
             await asyncio.sleep(60)
-            orchestrator.answers = [Temporary("no answer"), BLOCKED]
-            protection.busy(0)
+            orchestrator.answers = [TransientError("no answer"), BLOCKED]
+            protection.on_running_changed(0)
             await asyncio.sleep(60)
 
         assert orchestrator.asked == ["protect for 60", "release", "release", "release"]
 
-    run(day())
+    run_instantly(day())

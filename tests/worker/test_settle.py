@@ -6,38 +6,38 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from fakes import MemoryObserver, MemoryQueue
+from fakes import FakeObserver, FakeQueue
 from structlog.testing import capture_logs
 
-from archiver.errors import ConfigurationFault, LeaseLost, Rejected, Temporary
-from archiver.ports import Done, Message, QueueFacts, Rejection
+from archiver.errors import ConfigurationError, LeaseLost, Rejected, TransientError
+from archiver.ports import JobSuccess, Message, QueueFacts, Rejection
 from archiver.worker import settle
-from archiver.worker.gate import Gate
+from archiver.worker.gate import ReceiveGate
 from archiver.worker.settle import Settler
 
-DONE = Done("succeeded", 3, 100, "key", reused=False)
+DONE = JobSuccess("succeeded", 3, 100, "key", reused=False)
 
 
 @dataclass
 class ScriptedJob:
     """A Job that does *acts*, one a run; the last one again and again. Rejections go to *queue*."""
 
-    queue: MemoryQueue
-    acts: list[Done | Exception | Callable[[], Awaitable[Done]]]
+    queue: FakeQueue
+    acts: list[JobSuccess | Exception | Callable[[], Awaitable[JobSuccess]]]
     rejecting: list[Exception] = field(default_factory=list)
     answering: list[Exception] = field(default_factory=list)
     runs: int = 0
     answered: int = 0
 
-    def identify(self, message: Message) -> str | None:
+    def read_job_id(self, message: Message) -> str | None:
         return "job"
 
-    async def run(self, message: Message, confirm: Callable[[], None]) -> Done:
+    async def run(self, message: Message, confirm: Callable[[], None]) -> JobSuccess:
         self.runs += 1
         act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
         if isinstance(act, Exception):
             raise act
-        return act if isinstance(act, Done) else await act()
+        return act if isinstance(act, JobSuccess) else await act()
 
     async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
         confirm()
@@ -45,7 +45,7 @@ class ScriptedJob:
             raise self.rejecting.pop(0)
         await self.queue.reject(message, Rejection(rejection.code, rejection.message, "g", "d"))
 
-    async def answer_rejection(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+    async def send_failure(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
         confirm()
         if self.answering:
             raise self.answering.pop(0)
@@ -53,13 +53,15 @@ class ScriptedJob:
 
 
 @dataclass
-class Scene:
-    queue: MemoryQueue
-    dead: MemoryQueue
-    gate: Gate
-    observer: MemoryObserver = field(default_factory=MemoryObserver)
+class SettleEnv:
+    queue: FakeQueue
+    dead: FakeQueue
+    gate: ReceiveGate
+    observer: FakeObserver = field(default_factory=FakeObserver)
 
-    async def settle(self, *acts: Done | Exception | Callable[[], Awaitable[Done]], **kwargs: object) -> ScriptedJob:
+    async def settle(
+        self, *acts: JobSuccess | Exception | Callable[[], Awaitable[JobSuccess]], **kwargs: object
+    ) -> ScriptedJob:
         job = ScriptedJob(self.queue, list(acts))
         job.rejecting = list(kwargs.pop("rejecting", []))  # type: ignore[call-overload]
         job.answering = list(kwargs.pop("answering", []))  # type: ignore[call-overload]
@@ -71,21 +73,21 @@ class Scene:
 
     async def again(self, job: ScriptedJob) -> None:
         """The message that was given back is received once more."""
-        self.queue.show()
+        self.queue.make_visible()
         (message,) = await self.queue.receive(1)
         await Settler(self.queue, self.queue.facts, job, self.gate, self.observer).handle(message)
 
 
 @pytest.fixture
-def scene() -> Scene:
-    dead = MemoryQueue()
+def env() -> SettleEnv:
+    dead = FakeQueue()
     facts = QueueFacts("arn", visibility=30, max_receives=3, dead_letter_arn="dead")
-    return Scene(MemoryQueue(facts, dead_letters=dead), dead, Gate())
+    return SettleEnv(FakeQueue(facts, dead_letters=dead), dead, ReceiveGate())
 
 
 @pytest.fixture(autouse=True)
 def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, object]]]:
-    monkeypatch.setattr(settle, "pause", lambda attempt: 0.01 * attempt)
+    monkeypatch.setattr(settle, "configuration_retry_delay", lambda attempt: 0.01 * attempt)
     with capture_logs() as captured:
         yield captured  # type: ignore[misc]
 
@@ -94,285 +96,287 @@ def events(logs: list[dict[str, object]]) -> list[object]:
     return [line["event"] for line in logs]
 
 
-async def test_a_done_job_deletes_its_message_and_says_what_it_did(scene: Scene, logs: list[dict[str, object]]) -> None:
-    await scene.settle(DONE)
+async def test_a_done_job_deletes_its_message_and_says_what_it_did(
+    env: SettleEnv, logs: list[dict[str, object]]
+) -> None:
+    await env.settle(DONE)
 
-    assert scene.queue.messages == []
+    assert env.queue.messages == []
     assert events(logs) == ["job.received", "job.done"]
     assert {"files": 3, "bytes": 100, "status": "succeeded"}.items() <= logs[-1].items()
 
 
-async def test_a_failed_delete_is_no_failed_job(scene: Scene, logs: list[dict[str, object]]) -> None:
+async def test_a_failed_delete_is_no_failed_job(env: SettleEnv, logs: list[dict[str, object]]) -> None:
     """The message comes again, and the archive is found there."""
-    scene.queue.faults.plan("delete", Temporary("500"), times=0)
+    env.queue.faults.plan("delete", TransientError("500"), times=0)
 
-    await scene.settle(DONE)
+    await env.settle(DONE)
 
-    assert len(scene.queue.messages) == 1
+    assert len(env.queue.messages) == 1
     assert events(logs)[-2:] == ["job.done", "job.delete_failed"]
 
 
-async def test_a_rejection_goes_to_the_dead_letter_queue_and_deletes(scene: Scene) -> None:
-    await scene.settle(Rejected("too_large", "huge"))
+async def test_a_rejection_goes_to_the_dead_letter_queue_and_deletes(env: SettleEnv) -> None:
+    await env.settle(Rejected("too_large", "huge"))
 
-    assert scene.queue.messages == []
-    assert scene.dead.messages[0].attributes["ErrorCode"].value == "too_large"
+    assert env.queue.messages == []
+    assert env.dead.messages[0].attributes["ErrorCode"].value == "too_large"
 
 
-async def test_a_rejection_that_cannot_be_sent_keeps_the_message(scene: Scene, logs: list[dict[str, object]]) -> None:
-    await scene.settle(Rejected("too_large", "huge"), rejecting=[Temporary("no dead-letter queue")])
+async def test_a_rejection_that_cannot_be_sent_keeps_the_message(env: SettleEnv, logs: list[dict[str, object]]) -> None:
+    await env.settle(Rejected("too_large", "huge"), rejecting=[TransientError("no dead-letter queue")])
 
-    assert len(scene.queue.messages) == 1
+    assert len(env.queue.messages) == 1
     assert events(logs)[-1] == "job.rejection_failed"
-    assert scene.queue.hidden[-1][1] >= 1
+    assert env.queue.hidden[-1][1] >= 1
 
 
 async def test_a_temporary_failure_gives_the_message_back_for_a_while(
-    scene: Scene, logs: list[dict[str, object]]
+    env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     """Never for 0 seconds: that would be a hot loop."""
-    await scene.settle(Temporary("throttled"))
+    await env.settle(TransientError("throttled"))
 
     assert events(logs)[-1] == "job.retried"
-    assert 1 <= scene.queue.hidden[-1][1] <= 4
+    assert 1 <= env.queue.hidden[-1][1] <= 4
 
 
 @pytest.mark.parametrize(
     ("error", "code"),
     [
-        (Temporary("throttled"), "retries_exhausted"),
-        (Temporary("denied", rejection=Rejected("source_denied", "all")), "source_denied"),
+        (TransientError("throttled"), "retries_exhausted"),
+        (TransientError("denied", rejection=Rejected("source_denied", "all")), "source_denied"),
     ],
 )
 async def test_the_last_receive_that_the_redrive_policy_allows_ends_in_a_rejection(
-    scene: Scene, error: Temporary, code: str
+    env: SettleEnv, error: TransientError, code: str
 ) -> None:
-    scene.queue.facts = QueueFacts("arn", visibility=30, max_receives=1, dead_letter_arn="dead")
+    env.queue.facts = QueueFacts("arn", visibility=30, max_receives=1, dead_letter_arn="dead")
 
-    await scene.settle(error)
+    await env.settle(error)
 
-    assert scene.dead.messages[0].attributes["ErrorCode"].value == code
+    assert env.dead.messages[0].attributes["ErrorCode"].value == code
 
 
-async def test_a_defect_of_ours_is_tried_once_more_and_then_rejected(scene: Scene) -> None:
+async def test_a_defect_of_ours_is_tried_once_more_and_then_rejected(env: SettleEnv) -> None:
     """A defect of one moment is none of the request; and it never ends the worker."""
-    job = await scene.settle(ZeroDivisionError("ours"))
-    assert scene.dead.messages == []
+    job = await env.settle(ZeroDivisionError("ours"))
+    assert env.dead.messages == []
 
-    await scene.again(job)
+    await env.again(job)
 
-    assert scene.dead.messages[0].attributes["ErrorCode"].value == "internal"
+    assert env.dead.messages[0].attributes["ErrorCode"].value == "internal"
 
 
-async def test_a_defect_on_the_only_receive_that_is_allowed_is_rejected_as_that(scene: Scene) -> None:
-    scene.queue.facts = QueueFacts("arn", visibility=30, max_receives=1, dead_letter_arn="dead")
+async def test_a_defect_on_the_only_receive_that_is_allowed_is_rejected_as_that(env: SettleEnv) -> None:
+    env.queue.facts = QueueFacts("arn", visibility=30, max_receives=1, dead_letter_arn="dead")
 
-    await scene.settle(ZeroDivisionError("ours"))
+    await env.settle(ZeroDivisionError("ours"))
 
-    assert scene.dead.messages[0].attributes["ErrorCode"].value == "internal"
+    assert env.dead.messages[0].attributes["ErrorCode"].value == "internal"
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("can't start new thread")])
 async def test_memory_and_threads_that_run_out_are_no_fault_of_the_message(
-    scene: Scene, logs: list[dict[str, object]], error: Exception
+    env: SettleEnv, logs: list[dict[str, object]], error: Exception
 ) -> None:
-    job = await scene.settle(error)
-    await scene.again(job)
+    job = await env.settle(error)
+    await env.again(job)
 
     assert events(logs).count("job.retried") == 2
-    assert scene.dead.messages == []
+    assert env.dead.messages == []
 
 
-async def test_an_error_of_the_machine_is_temporary(scene: Scene, logs: list[dict[str, object]]) -> None:
+async def test_an_error_of_the_machine_is_temporary(env: SettleEnv, logs: list[dict[str, object]]) -> None:
     """No file descriptors left, say."""
-    await scene.settle(OSError(24, "Too many open files"))
+    await env.settle(OSError(24, "Too many open files"))
 
     assert events(logs)[-1] == "job.retried"
 
 
 async def test_a_configuration_fault_holds_the_message_and_shuts_the_gate_until_it_is_mended(
-    scene: Scene, logs: list[dict[str, object]]
+    env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     """Not given back: every receive counts towards the dead-letter queue."""
     shut: list[float | None] = []
 
-    async def look() -> Done:
-        shut.append(scene.gate.shut_for)
+    async def look() -> JobSuccess:
+        shut.append(env.gate.reopens_in)
         return DONE
 
-    job = await scene.settle(ConfigurationFault("denied"), ConfigurationFault("denied"), look)
+    job = await env.settle(ConfigurationError("denied"), ConfigurationError("denied"), look)
 
     assert job.runs == 3
     assert shut == [None]
-    assert scene.gate.shut_for == 0
-    assert scene.queue.messages == []
+    assert env.gate.reopens_in == 0
+    assert env.queue.messages == []
     assert events(logs) == ["job.received", "worker.paused", "worker.paused", "worker.resumed", "job.done"]
 
 
-async def test_a_configuration_fault_while_rejecting_is_held_too(scene: Scene) -> None:
+async def test_a_configuration_fault_while_rejecting_is_held_too(env: SettleEnv) -> None:
     """The failure queue is gone: the rejection waits, and is sent when it is back."""
-    await scene.settle(Rejected("too_large", "x"), rejecting=[ConfigurationFault("gone")])
+    await env.settle(Rejected("too_large", "x"), rejecting=[ConfigurationError("gone")])
 
-    assert len(scene.dead.messages) == 1
-    assert scene.queue.messages == []
+    assert len(env.dead.messages) == 1
+    assert env.queue.messages == []
 
 
-async def test_a_failure_queue_that_is_gone_is_waited_for_without_a_second_dead_letter(scene: Scene) -> None:
-    job = await scene.settle(Rejected("too_large", "x"), answering=[ConfigurationFault("gone")] * 2)
+async def test_a_failure_queue_that_is_gone_is_waited_for_without_a_second_dead_letter(env: SettleEnv) -> None:
+    job = await env.settle(Rejected("too_large", "x"), answering=[ConfigurationError("gone")] * 2)
 
-    assert len(scene.dead.messages) == 1
+    assert len(env.dead.messages) == 1
     assert job.answered == 1
-    assert scene.queue.messages == []
+    assert env.queue.messages == []
 
 
 async def test_a_delete_that_hangs_is_given_up_before_the_lease_ends(
-    scene: Scene, logs: list[dict[str, object]]
+    env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     """Begun again later, it might delete what is someone else's by then."""
-    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
-    scene.queue.faults.plan("delete", delay=60, times=0)
+    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.faults.plan("delete", delay=60, times=0)
 
-    await scene.settle(DONE)
+    await env.settle(DONE)
 
-    assert scene.queue.faults.calls["delete"] == 1
+    assert env.queue.faults.calls["delete"] == 1
     assert events(logs)[-1] == "job.delete_failed"
 
 
 @pytest.mark.parametrize("where", ["run", "reject"])
 async def test_a_fault_that_outlasts_the_twelve_hours_gives_the_message_back_for_fifteen_minutes(
-    scene: Scene, where: str
+    env: SettleEnv, where: str
 ) -> None:
     """Never rejected: a bad deploy must not empty the queue."""
-    fault = ConfigurationFault("denied")
+    fault = ConfigurationError("denied")
     if where == "run":
-        await scene.settle(fault, longest=0.07)
+        await env.settle(fault, max_seconds=0.07)
     else:
-        await scene.settle(Rejected("too_large", "x"), rejecting=[fault] * 100, longest=0.07)
+        await env.settle(Rejected("too_large", "x"), rejecting=[fault] * 100, max_seconds=0.07)
 
-    assert scene.queue.hidden[-1][1] == 900
-    assert scene.dead.messages == []
+    assert env.queue.hidden[-1][1] == 900
+    assert env.dead.messages == []
 
 
-async def test_a_job_that_nears_the_twelve_hours_is_rejected(scene: Scene) -> None:
+async def test_a_job_that_nears_the_twelve_hours_is_rejected(env: SettleEnv) -> None:
     """`time_limit`, while SQS still lets us keep the message."""
 
-    async def long() -> Done:
+    async def long() -> JobSuccess:
         await asyncio.sleep(60)
         return DONE
 
-    await scene.settle(long, longest=0.07)
+    await env.settle(long, max_seconds=0.07)
 
-    assert scene.dead.messages[0].attributes["ErrorCode"].value == "time_limit"
+    assert env.dead.messages[0].attributes["ErrorCode"].value == "time_limit"
 
 
-async def test_a_job_whose_time_ends_while_a_store_is_down_goes_back(scene: Scene) -> None:
+async def test_a_job_whose_time_ends_while_a_store_is_down_goes_back(env: SettleEnv) -> None:
     """Never rejected: the twelve hours were not the job's."""
-    scene.gate.hold()
+    env.gate.pause_receiving()
 
-    async def long() -> Done:
+    async def long() -> JobSuccess:
         await asyncio.sleep(60)
         return DONE
 
-    await scene.settle(long, longest=0.07)
+    await env.settle(long, max_seconds=0.07)
 
-    assert scene.queue.hidden[-1][1] == 900
-    assert scene.dead.messages == []
+    assert env.queue.hidden[-1][1] == 900
+    assert env.dead.messages == []
 
 
 async def test_a_delete_that_is_refused_holds_the_message_until_it_is_allowed(
-    scene: Scene, logs: list[dict[str, object]]
+    env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     """Done and answered, it would come again and again, until the redrive policy takes it."""
-    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
-    scene.queue.faults.plan("delete", ConfigurationFault("denied"), times=40)
+    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.faults.plan("delete", ConfigurationError("denied"), times=40)
     shut: list[float | None] = []
-    settled = scene.queue.hide
+    settled = env.queue.hide
 
     async def looked(message: Message, seconds: int) -> None:
-        shut.append(scene.gate.shut_for)
+        shut.append(env.gate.reopens_in)
         await settled(message, seconds)
 
-    scene.queue.hide = looked  # type: ignore[method-assign]
-    job = await scene.settle(DONE)
+    env.queue.hide = looked  # type: ignore[method-assign]
+    job = await env.settle(DONE)
 
     assert job.runs == 1
-    assert scene.queue.messages == []
+    assert env.queue.messages == []
     assert len(shut) > 1 and set(shut) == {None}  # renewed meanwhile, and nothing else received
-    assert scene.gate.shut_for == 0
+    assert env.gate.reopens_in == 0
     assert events(logs)[-1] == "worker.resumed"
 
 
-async def test_a_lease_that_sqs_does_not_let_us_renew_makes_the_worker_rest(scene: Scene) -> None:
-    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
-    scene.queue.faults.plan("hide", ConfigurationFault("denied"), times=0)
+async def test_a_lease_that_sqs_does_not_let_us_renew_makes_the_worker_rest(env: SettleEnv) -> None:
+    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.faults.plan("hide", ConfigurationError("denied"), times=0)
 
-    async def long() -> Done:
+    async def long() -> JobSuccess:
         await asyncio.sleep(60)
         return DONE
 
-    await scene.settle(long)
+    await env.settle(long)
 
-    assert scene.observer.seen[-1].outcome == "lease_lost"
-    assert (scene.gate.shut_for or 0) > 50
+    assert env.observer.seen[-1].outcome == "lease_lost"
+    assert (env.gate.reopens_in or 0) > 50
 
 
-async def test_a_time_out_of_the_jobs_own_is_temporary(scene: Scene, logs: list[dict[str, object]]) -> None:
-    await scene.settle(TimeoutError("inner"))
+async def test_a_time_out_of_the_jobs_own_is_temporary(env: SettleEnv, logs: list[dict[str, object]]) -> None:
+    await env.settle(TimeoutError("inner"))
 
     assert events(logs)[-1] == "job.retried"
 
 
-async def test_a_lost_lease_leaves_the_message_alone(scene: Scene, logs: list[dict[str, object]]) -> None:
-    await scene.settle(LeaseLost("stale"))
+async def test_a_lost_lease_leaves_the_message_alone(env: SettleEnv, logs: list[dict[str, object]]) -> None:
+    await env.settle(LeaseLost("stale"))
 
     assert events(logs)[-1] == "job.lease_lost"
-    assert scene.queue.hidden == []
-    assert len(scene.queue.messages) == 1
+    assert env.queue.hidden == []
+    assert len(env.queue.messages) == 1
 
 
-async def test_a_lease_lost_before_the_rejection_rejects_nothing(scene: Scene) -> None:
+async def test_a_lease_lost_before_the_rejection_rejects_nothing(env: SettleEnv) -> None:
     """The heartbeat finds it out while the job fails: nothing is sent."""
-    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
-    scene.queue.faults.plan("hide", LeaseLost("stale"), times=0)
+    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.faults.plan("hide", LeaseLost("stale"), times=0)
 
-    async def slow() -> Done:
+    async def slow() -> JobSuccess:
         try:
             await asyncio.sleep(60)
         finally:
             raise Rejected("too_large", "late")
 
-    await scene.settle(slow)
+    await env.settle(slow)
 
-    assert scene.dead.messages == []
+    assert env.dead.messages == []
 
 
 async def test_a_job_cancelled_by_a_shutdown_goes_back_after_a_short_delay(
-    scene: Scene, logs: list[dict[str, object]]
+    env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     begun = asyncio.Event()
 
-    async def long() -> Done:
+    async def long() -> JobSuccess:
         begun.set()
         await asyncio.sleep(60)
         return DONE
 
-    task = asyncio.create_task(scene.settle(long))
+    task = asyncio.create_task(env.settle(long))
     await begun.wait()
     task.cancel()
     await task
 
     assert events(logs)[-1] == "job.returned"
-    assert scene.queue.hidden[-1][1] == settle.SHORT_DELAY
+    assert env.queue.hidden[-1][1] == settle.SHUTDOWN_REDELIVERY_DELAY
 
 
 async def test_a_process_that_stood_still_asks_nothing_about_a_message_that_is_not_its_own_any_more(
-    scene: Scene, logs: list[dict[str, object]]
+    env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     """Frozen past its lease and then stopped: giving the message back would cut short what is someone else's."""
-    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
     begun = asyncio.Event()
 
-    async def frozen() -> Done:
+    async def frozen() -> JobSuccess:
         begun.set()
         try:
             await asyncio.sleep(60)
@@ -380,94 +384,94 @@ async def test_a_process_that_stood_still_asks_nothing_about_a_message_that_is_n
             time.sleep(1.0)  # noqa: ASYNC251 - nothing goes on meanwhile, the heartbeat neither
         return DONE
 
-    task = asyncio.create_task(scene.settle(frozen))
+    task = asyncio.create_task(env.settle(frozen))
     await begun.wait()
     task.cancel()
     await task
 
-    assert scene.queue.faults.calls["hide"] == 0
+    assert env.queue.faults.calls["hide"] == 0
     assert events(logs)[-1] == "job.return_failed"
 
 
 async def test_a_job_that_ends_after_its_lease_is_lost_and_not_done(
-    scene: Scene, logs: list[dict[str, object]]
+    env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
-    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
 
-    async def frozen() -> Done:
+    async def frozen() -> JobSuccess:
         time.sleep(1.0)  # noqa: ASYNC251 - nothing goes on meanwhile, the heartbeat neither
         return DONE
 
-    await scene.settle(frozen)
+    await env.settle(frozen)
 
     assert events(logs)[-1] == "job.lease_lost"
-    assert scene.queue.faults.calls["delete"] == 0
-    assert scene.observer.seen[-1].outcome == "lease_lost"
+    assert env.queue.faults.calls["delete"] == 0
+    assert env.observer.seen[-1].outcome == "lease_lost"
 
 
-async def test_a_message_that_came_too_late_goes_back_at_once(scene: Scene, logs: list[dict[str, object]]) -> None:
-    settler = Settler(scene.queue, scene.queue.facts, ScriptedJob(scene.queue, [DONE]), scene.gate, scene.observer)
-    scene.queue.put("body")
-    (message,) = await scene.queue.receive(1)
-    scene.queue.faults.plan("hide", Temporary("500"))
+async def test_a_message_that_came_too_late_goes_back_at_once(env: SettleEnv, logs: list[dict[str, object]]) -> None:
+    settler = Settler(env.queue, env.queue.facts, ScriptedJob(env.queue, [DONE]), env.gate, env.observer)
+    env.queue.put("body")
+    (message,) = await env.queue.receive(1)
+    env.queue.faults.plan("hide", TransientError("500"))
 
-    await settler.give_back_unstarted(message)
+    await settler.release_unstarted(message)
 
-    assert scene.queue.visible == [message.id]
+    assert env.queue.visible == [message.id]
     assert events(logs) == ["job.returned"]
 
 
 async def test_a_message_that_cannot_be_given_back_comes_back_by_itself(
-    scene: Scene, logs: list[dict[str, object]]
+    env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
-    scene.queue.faults.plan("hide", Temporary("500"), times=0)
+    env.queue.faults.plan("hide", TransientError("500"), times=0)
 
-    await scene.settle(Temporary("throttled"))
+    await env.settle(TransientError("throttled"))
 
     assert events(logs)[-1] == "job.return_failed"
 
 
-async def test_a_shorter_rest_does_not_end_a_longer_one(scene: Scene) -> None:
-    scene.gate.rest(60)
-    scene.gate.rest(1)
+async def test_a_shorter_rest_does_not_end_a_longer_one(env: SettleEnv) -> None:
+    env.gate.pause_for(60)
+    env.gate.pause_for(1)
 
-    shut_for = scene.gate.shut_for
-    assert shut_for is not None
-    assert shut_for > 50
+    reopens_in = env.gate.reopens_in
+    assert reopens_in is not None
+    assert reopens_in > 50
 
 
-async def test_a_job_that_is_cancelled_while_a_fault_holds_it_holds_nothing_any_more(scene: Scene) -> None:
+async def test_a_job_that_is_cancelled_while_a_fault_holds_it_holds_nothing_any_more(env: SettleEnv) -> None:
     failed = asyncio.Event()
 
-    async def fail() -> Done:
+    async def fail() -> JobSuccess:
         failed.set()
-        raise ConfigurationFault("denied")
+        raise ConfigurationError("denied")
 
-    task = asyncio.create_task(scene.settle(fail))
+    task = asyncio.create_task(env.settle(fail))
     await failed.wait()
     await asyncio.sleep(0)
-    assert scene.gate.held == 1
+    assert env.gate.pause_count == 1
     task.cancel()
     await task
 
-    assert scene.gate.held == 0
+    assert env.gate.pause_count == 0
 
 
-async def test_a_rest_shuts_the_gate_for_its_time(scene: Scene) -> None:
-    await scene.settle(Temporary("denied", rest=60))
+async def test_a_rest_shuts_the_gate_for_its_time(env: SettleEnv) -> None:
+    await env.settle(TransientError("denied", receive_pause=60))
 
-    shut_for = scene.gate.shut_for
-    assert shut_for is not None
-    assert 59 < shut_for <= 60
+    reopens_in = env.gate.reopens_in
+    assert reopens_in is not None
+    assert 59 < reopens_in <= 60
 
 
 async def test_a_failure_on_the_way_out_of_a_shutdown_rejects_nothing(
-    scene: Scene, logs: list[dict[str, object]]
+    env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     """A group of tasks that is failing already swallows the cancellation: what it raises is no verdict on the job."""
     begun = asyncio.Event()
 
-    async def failing() -> Done:
+    async def failing() -> JobSuccess:
         begun.set()
         try:
             await asyncio.sleep(60)
@@ -475,35 +479,35 @@ async def test_a_failure_on_the_way_out_of_a_shutdown_rejects_nothing(
             raise ValueError("late") from None
         return DONE
 
-    task = asyncio.create_task(scene.settle(failing))
+    task = asyncio.create_task(env.settle(failing))
     await begun.wait()
-    scene.gate.over = True
+    env.gate.grace_expired = True
     task.cancel()
     await task
 
-    assert scene.dead.messages == []
+    assert env.dead.messages == []
     assert events(logs)[-1] == "job.returned"
 
 
-async def test_a_message_is_not_given_back_after_the_lease(scene: Scene, logs: list[dict[str, object]]) -> None:
+async def test_a_message_is_not_given_back_after_the_lease(env: SettleEnv, logs: list[dict[str, object]]) -> None:
     """It would cut short what is someone else's by then."""
-    scene.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
-    scene.queue.faults.plan("hide", delay=60, times=0)
+    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.faults.plan("hide", delay=60, times=0)
 
-    await scene.settle(Temporary("throttled"))
+    await env.settle(TransientError("throttled"))
 
     assert events(logs)[-1] == "job.return_failed"
-    assert scene.queue.hidden == []
+    assert env.queue.hidden == []
 
 
-async def test_a_failure_inside_a_group_of_tasks_is_sorted_as_any_other(scene: Scene) -> None:
+async def test_a_failure_inside_a_group_of_tasks_is_sorted_as_any_other(env: SettleEnv) -> None:
     """A group that fails while it is waited for leaves its parent marked as cancelled, which nobody asked for."""
 
     async def part() -> None:
         await asyncio.sleep(0)
         raise Rejected("too_large", "x")
 
-    async def grouped() -> Done:
+    async def grouped() -> JobSuccess:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(part())
@@ -511,6 +515,6 @@ async def test_a_failure_inside_a_group_of_tasks_is_sorted_as_any_other(scene: S
             raise group.exceptions[0] from None
         return DONE
 
-    await scene.settle(grouped)
+    await env.settle(grouped)
 
-    assert scene.dead.messages[0].attributes["ErrorCode"].value == "too_large"
+    assert env.dead.messages[0].attributes["ErrorCode"].value == "too_large"

@@ -8,7 +8,7 @@ from archiver.core.layout import Layout
 from archiver.core.plan import Member
 
 
-def inline(members: list[Member]) -> list[bytes]:
+def inline_bodies(members: list[Member]) -> list[bytes]:
     """The bodies of members that bring their own."""
     return [member.content for member in members if isinstance(member.content, bytes)]
 
@@ -19,11 +19,11 @@ def assemble(layout: Layout, seed: int = 0) -> list[bytearray]:
 
     Reads come in a random order, headers after all of them.
     """
-    bodies = inline(list(layout.members))
+    bodies = inline_bodies(list(layout.members))
     parts = [bytearray(layout.part_length(part)) for part in range(layout.parts)]
     missing = [len(part) for part in parts]
 
-    def place(offset: int, data: bytes) -> None:
+    def put(offset: int, data: bytes) -> None:
         taken = 0
         for part, start, length in layout.split(offset, len(data)):
             assert start + length <= len(parts[part])
@@ -35,13 +35,13 @@ def assemble(layout: Layout, seed: int = 0) -> list[bytearray]:
     reads = list(layout.reads())
     Random(seed).shuffle(reads)
     for read in reads:
-        place(read.offset, bodies[read.member][read.start : read.start + read.length])
+        put(read.offset, bodies[read.member][read.start : read.start + read.length])
     crcs = array("I", map(crc32, bodies))
     for index, crc in enumerate(crcs):
-        place(layout.header_offset(index), layout.header_bytes(index, crc))
+        put(layout.header_offset(index), layout.header_bytes(index, crc))
     offset = layout.directory_offset
     for block in layout.directory(crcs):
-        place(offset, block)
+        put(offset, block)
         offset += len(block)
     assert offset == layout.length
     assert not any(missing)

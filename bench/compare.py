@@ -15,18 +15,18 @@ from pathlib import Path
 from statistics import median
 
 from check import Checker, WrongArchiveError
-from contenders import ALL, AbsentError, Contender, Run, Task, measure
-from loads import FULL, GROWTH, QUICK, Load
+from implementations import ALL, Implementation, Run, Task, UnavailableError, measure
 from server import LoadServer, NoTlsError, compile_c
 from table import OURS, as_json, print_table, spread
+from workloads import FULL, GROWTH, QUICK, Workload
 
 LATENCY_MS = 20  # to the first byte, as S3 has it
-MOST_GROWTH = 1.3  # of the cost of one member, from 2,000 to 20,000 of them
+MAX_GROWTH = 1.3  # of the cost of one member, from 2,000 to 20,000 of them
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    names = ",".join(contender.name for contender in ALL)
+    names = ",".join(implementation.name for implementation in ALL)
     parser.add_argument("--only", metavar="W1,W2", help="these loads (all: W1 to W5)")
     parser.add_argument("--peers", metavar="NAMES", default=names, help=f"these contenders ({names})")
     parser.add_argument("--runs", type=int, default=3, help="interleaved runs of each (3)")
@@ -44,7 +44,7 @@ def arguments() -> argparse.Namespace:
     return options
 
 
-def choose_loads(options: argparse.Namespace) -> list[Load]:
+def choose_loads(options: argparse.Namespace) -> list[Workload]:
     if options.cost:
         return list(GROWTH)
     loads = list(QUICK if options.quick else FULL)
@@ -55,60 +55,60 @@ def choose_loads(options: argparse.Namespace) -> list[Load]:
     return chosen
 
 
-def make_ready(options: argparse.Namespace) -> dict[Contender, list[str]]:
+def prepare_implementations(options: argparse.Namespace) -> dict[Implementation, list[str]]:
     """The contenders that can take part, with their commands. Of the others a line says why not."""
     ready = {}
-    for contender in ALL:
-        if contender.name not in ([OURS] if options.cost else options.peers.split(",")):
+    for implementation in ALL:
+        if implementation.name not in ([OURS] if options.cost else options.peers.split(",")):
             continue
-        if options.tls and not contender.speaks_tls:
-            print(f"  {contender.name:9} skipped: it does not speak TLS")
+        if options.tls and not implementation.speaks_tls:
+            print(f"  {implementation.name:9} skipped: it does not speak TLS")
             continue
         try:
-            ready[contender] = contender.prepare()
-            print(f"  {contender.name:9} {contender.about}")
-        except AbsentError as error:
-            print(f"  {contender.name:9} skipped: {error}")
+            ready[implementation] = implementation.prepare()
+            print(f"  {implementation.name:9} {implementation.about}")
+        except UnavailableError as error:
+            print(f"  {implementation.name:9} skipped: {error}")
     return ready
 
 
 class Bench:
     """One load server, and the contenders on it."""
 
-    def __init__(self, server: LoadServer, ready: dict[Contender, list[str]], runs: int) -> None:
+    def __init__(self, server: LoadServer, ready: dict[Implementation, list[str]], runs: int) -> None:
         self._server = server
         self._ready = ready
         self._runs = runs
         self._checker = Checker(server)
         self.failures: list[str] = []
 
-    def on(self, load: Load) -> dict[str, list[Run]]:
+    def on(self, load: Workload) -> dict[str, list[Run]]:
         """Interleaved, and each repetition begins with another contender. One that fails is left out from then on."""
-        results: dict[str, list[Run]] = {contender.name: [] for contender in self._ready}
-        taking_part = list(self._ready)
+        results: dict[str, list[Run]] = {implementation.name: [] for implementation in self._ready}
+        remaining = list(self._ready)
         for repetition in range(self._runs):
-            turn = repetition % max(1, len(taking_part))
-            for contender in taking_part[turn:] + taking_part[:turn]:
+            turn = repetition % max(1, len(remaining))
+            for implementation in remaining[turn:] + remaining[:turn]:
                 try:
-                    results[contender.name].append(self._run(contender, load))
+                    results[implementation.name].append(self._run(implementation, load))
                 except (RuntimeError, OSError, ValueError, WrongArchiveError) as error:
-                    self.failures.append(f"{contender.name} on {load.name}: {error}")
-                    taking_part.remove(contender)
-                    del results[contender.name]
+                    self.failures.append(f"{implementation.name} on {load.name}: {error}")
+                    remaining.remove(implementation)
+                    del results[implementation.name]
         return results
 
-    def _run(self, contender: Contender, load: Load) -> Run:
-        share = load.slow(warms_up=contender.warms_up) if contender.slow else load
-        task = Task(self._server.endpoint, share, load.bytes, f"{contender.name}-{load.name}")
+    def _run(self, implementation: Implementation, load: Workload) -> Run:
+        share = load.slow(warms_up=implementation.warms_up) if implementation.slow else load
+        task = Task(self._server.endpoint, share, load.bytes, f"{implementation.name}-{load.name}")
         busy, started = self._server.cpu_seconds(), time.perf_counter()
-        run, keys = measure(self._ready[contender], task, self._server.environment)
+        run, keys = measure(self._ready[implementation], task, self._server.environment)
         run = replace(run, server_busy=(self._server.cpu_seconds() - busy) / (run.wall_s * share.bytes / load.bytes))
         took = time.perf_counter() - started
         for key, numbers in zip(keys, share.split(), strict=True):
             names = [f"{share.name.lower()}/{index:06}.jpg" for index in numbers]
             self._checker.check(key, names, share.size)
         self._server.ask("/_reset")
-        print(f"  {load.name} {contender.name:9} {took:6.1f} s", file=sys.stderr)
+        print(f"  {load.name} {implementation.name:9} {took:6.1f} s", file=sys.stderr)
         return run
 
 
@@ -117,15 +117,15 @@ def print_cost(results: dict[str, dict[str, list[Run]]]) -> list[str]:
     few, many = GROWTH
     factor = many.count / few.count
     pairs = zip(results[few.name][OURS], results[many.name][OURS], strict=True)
-    grown = [more.work_cpu_s / less.work_cpu_s / factor for less, more in pairs]
-    print(f"\nCPU time of one member among {many.count:,}: × {spread(grown, 2)} of one among {few.count:,}.")
-    return [f"the cost of one member grew more than {MOST_GROWTH} times"] if median(grown) > MOST_GROWTH else []
+    growth = [more.work_cpu_s / less.work_cpu_s / factor for less, more in pairs]
+    print(f"\nCPU time of one member among {many.count:,}: × {spread(growth, 2)} of one among {few.count:,}.")
+    return [f"the cost of one member grew more than {MAX_GROWTH} times"] if median(growth) > MAX_GROWTH else []
 
 
-def bench(options: argparse.Namespace, loads: Sequence[Load]) -> list[str]:
+def bench(options: argparse.Namespace, loads: Sequence[Workload]) -> list[str]:
     compile_c(tls=options.tls)
     print("Contenders:")
-    ready = make_ready(options)
+    ready = prepare_implementations(options)
     declared = [*loads, *(load.slow() for load in loads if load.slow_size)]
     results = {}
     with LoadServer(declared, delay_ms=LATENCY_MS if options.latency else 0, tls=options.tls) as server:

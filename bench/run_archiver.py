@@ -1,7 +1,7 @@
 """
 The archiver itself: worker and pipeline as they are served, with default settings; only the queues are in memory.
 
-    ours.py ENDPOINT LOAD COUNT SIZE JOBS KEY_PREFIX
+    run_archiver.py ENDPOINT LOAD COUNT SIZE JOBS KEY_PREFIX
 
 All messages are there at once. Time runs from the first receive to the last delete.
 """
@@ -13,22 +13,22 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from loads import Load
+from workloads import Workload
 
-from archiver.app import READS_AT_ONCE, connected, links_of, rules_of
-from archiver.aws.clients import Limits
+from archiver.app import MAX_CONCURRENT_READS, archive_rules, build_links, open_aws
+from archiver.aws.clients import ClientLimits
 from archiver.aws.s3 import S3Store
 from archiver.jobs.archive import Builder
 from archiver.jobs.pipeline import Answers, Pipeline
-from archiver.ports import Attribute, Ended, Message, Note, QueueFacts, Rejection
+from archiver.ports import Attribute, JobResult, Message, OutgoingMessage, QueueFacts, Rejection
 from archiver.settings import load_settings
-from archiver.stages.budget import Budget
+from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
-from archiver.stages.limiter import Limiter
+from archiver.stages.limiter import AdaptiveLimiter
 from archiver.telemetry.logs import configure_logs
-from archiver.worker.gate import Gate
-from archiver.worker.heartbeat import Pulse
-from archiver.worker.loop import Pace, Worker
+from archiver.worker.gate import ReceiveGate
+from archiver.worker.heartbeat import Heartbeat
+from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.settle import Settler
 
 FACTS = QueueFacts(arn="arn:aws:sqs:us-east-1:000000000000:bench", visibility=60)
@@ -70,19 +70,19 @@ class Queues:
         self.failure = reason
         self.done.set()
 
-    def ended(self, job: Ended) -> None:
+    def ended(self, job: JobResult) -> None:
         """Who counts jobs counts none here."""
 
-    def room_for(self, attributes: Mapping[str, Attribute]) -> int:
+    def max_body_bytes(self, attributes: Mapping[str, Attribute]) -> int:
         del attributes
         return 1 << 20
 
-    async def send(self, note: Note) -> None:
+    async def send(self, note: OutgoingMessage) -> None:
         answer = json.loads(note.body)
         self.keys[answer["job_id"]] = answer["archive"]["key"]
 
 
-async def run(load: Load, prefix: str) -> dict[str, object]:
+async def run(load: Workload, prefix: str) -> dict[str, object]:
     settings = load_settings(
         {"SQS_SOURCE_QUEUE": "bench", "S3_SOURCE_BUCKET": "bench-source", "S3_DESTINATION_BUCKET": "bench-archives"}
     )
@@ -94,18 +94,18 @@ async def run(load: Load, prefix: str) -> dict[str, object]:
         )
         for job, numbers in zip(jobs, load.split(), strict=True)
     ]
-    queues, gate = Queues(requests), Gate()
-    limits = Limits(
+    queues, gate = Queues(requests), ReceiveGate()
+    limits = ClientLimits(
         wait_seconds=settings.wait_seconds,
         jobs=settings.max_concurrent_jobs,
     )
-    async with connected(limits) as (clients, reader):
-        rules, store = rules_of(settings), S3Store(clients, settings.destination_bucket)
+    async with open_aws(limits) as (clients, reader):
+        rules, store = archive_rules(settings), S3Store(clients, settings.destination_bucket)
         builder = Builder(
             rules,
-            fetcher=Fetcher(reader, Limiter(READS_AT_ONCE)),
+            fetcher=Fetcher(reader, AdaptiveLimiter(MAX_CONCURRENT_READS)),
             store=store,
-            budget=Budget(settings.memory_budget),
+            budget=BufferPool(settings.memory_budget),
         )
         pipeline = Pipeline(
             rules,
@@ -114,11 +114,11 @@ async def run(load: Load, prefix: str) -> dict[str, object]:
             store=store,
             source=queues,
             answers=Answers(success=queues),
-            links=links_of(settings),
+            links=build_links(settings),
         )
         settler = Settler(queues, FACTS, pipeline, gate, queues)
-        pace = Pace(settings.max_concurrent_jobs, settings.wait_seconds, 1)
-        worker = Worker(queues, settler, gate, pace, pulse=Pulse())
+        pace = WorkerLimits(settings.max_concurrent_jobs, settings.wait_seconds, 1)
+        worker = Worker(queues, settler, gate, pace, heartbeat=Heartbeat())
         wall, cpu = time.perf_counter(), time.process_time()
         await worker.run(queues.done)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
@@ -130,4 +130,4 @@ async def run(load: Load, prefix: str) -> dict[str, object]:
 if __name__ == "__main__":
     _endpoint, name, count, size, jobs, prefix = sys.argv[1:]
     configure_logs(stream=sys.stderr)
-    print(json.dumps(asyncio.run(run(Load(name, "", int(count), int(size), 0, int(jobs)), prefix))))
+    print(json.dumps(asyncio.run(run(Workload(name, "", int(count), int(size), 0, int(jobs)), prefix))))

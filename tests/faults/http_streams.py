@@ -40,14 +40,14 @@ def header(headers: Headers, name: str) -> str | None:
     return next((value for key, value in headers if key.lower() == name.lower()), None)
 
 
-def without(headers: Headers, *names: str) -> list[tuple[str, str]]:
+def without_headers(headers: Headers, *names: str) -> list[tuple[str, str]]:
     """*headers* but those named, in lower case, in *names*."""
     return [(key, value) for key, value in headers if key.lower() not in names]
 
 
-def replaced(headers: Headers, name: str, value: str | None) -> list[tuple[str, str]]:
+def replace_header(headers: Headers, name: str, value: str | None) -> list[tuple[str, str]]:
     """*headers* with one value for *name*, or none."""
-    kept = without(headers, name.lower())
+    kept = without_headers(headers, name.lower())
     return kept if value is None else [*kept, (name, value)]
 
 
@@ -75,7 +75,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
     return Request(method, rest.rpartition(" ")[0], head[1])
 
 
-async def read_answer(reader: asyncio.StreamReader) -> Answer:
+async def read_response(reader: asyncio.StreamReader) -> Answer:
     """The head of an answer, as an answer without its body. Interim answers (1xx) are passed over."""
     while True:
         head = await read_head(reader)
@@ -113,7 +113,7 @@ async def _exactly(reader: asyncio.StreamReader, size: int) -> Blocks:
         yield block
 
 
-async def gathered(source: Blocks) -> bytes:
+async def read_body(source: Blocks) -> bytes:
     """A whole body."""
     body = bytearray()
     async for block in source:
@@ -123,21 +123,21 @@ async def gathered(source: Blocks) -> bytes:
     return bytes(body)
 
 
-async def once(body: bytes) -> Blocks:
+async def in_blocks(body: bytes) -> Blocks:
     """*body* in blocks."""
     for start in range(0, len(body), BLOCK):
         yield body[start : start + BLOCK]
 
 
-def head_of_request(request: Request) -> bytes:
+def request_head(request: Request) -> bytes:
     """*request*'s head as it goes over the wire, with the length of its body, for a connection that closes after it."""
     hop = ("connection", "transfer-encoding", "content-length", "expect")
     length = len(request.body)
-    headers = [*without(request.headers, *hop), ("Content-Length", str(length)), ("Connection", "close")]
+    headers = [*without_headers(request.headers, *hop), ("Content-Length", str(length)), ("Connection", "close")]
     return _head(f"{request.method} {request.target} HTTP/1.1", headers)
 
 
-def head_of_answer(answer: Answer) -> bytes:
+def response_head(answer: Answer) -> bytes:
     """*answer*'s head as it goes over the wire."""
     try:
         reason = HTTPStatus(answer.status).phrase
@@ -151,7 +151,7 @@ def _head(first: str, headers: Headers) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-def aws_chunks_decoded(body: bytes) -> bytes:
+def decode_aws_chunks(body: bytes) -> bytes:
     """The content of a body in S3's `aws-chunked` coding: `size;extension CRLF data CRLF`, up to a size of nought."""
     content, at = bytearray(), 0
     while True:

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from faults.worker import PATIENCE, WorkerProcess
-from zygote import inherited, launch
+from faults.worker_process import WAIT_TIMEOUT, WorkerProcess
+from zygote import inherited_environment, launch
 
 MIB = 1024 * 1024
 NO_AWS = {
@@ -47,18 +47,18 @@ class Worker(WorkerProcess):
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (0 if forbidden else limit, limit))
 
 
-def command(
-    *arguments: str, env: Mapping[str, str] | None = None, seconds: float = PATIENCE
+def run_command(
+    *arguments: str, env: Mapping[str, str] | None = None, seconds: float = WAIT_TIMEOUT
 ) -> subprocess.CompletedProcess[str]:
     """Run `python -m archiver` to its end, in no environment but *env*, for *seconds* at the most."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        environment = {**inherited(), **(env or {})}
+        environment = {**inherited_environment(), **(env or {})}
         process = launch(arguments, environment, out=out.fileno(), err=err.fileno())
         try:
             code = process.wait(seconds)
         finally:
             process.kill()
-            process.wait(PATIENCE)
+            process.wait(WAIT_TIMEOUT)
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(arguments, code, out.read().decode(), err.read().decode())

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zygote import inherited, launch
+from zygote import inherited_environment, launch
 
-PATIENCE = 40.0  # seconds: how long a test waits for anything, at the most
+WAIT_TIMEOUT = 40.0  # seconds: how long a test waits for anything, at the most
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessFacts:
+class ProcessResources:
     """What a process holds: threads, open sockets, and memory in use, in bytes."""
 
     threads: int
@@ -26,7 +26,7 @@ class ProcessFacts:
     memory: int
 
 
-def grown(before: ProcessFacts, after: ProcessFacts, memory: int) -> list[str]:
+def exceeds_baseline(before: ProcessResources, after: ProcessResources, memory: int) -> list[str]:
     """Promise 10: threads and sockets are no more than *before*, memory no more than *memory* bytes above."""
     findings = [
         f"{kind} grew from {getattr(before, kind)} to {getattr(after, kind)}"
@@ -38,7 +38,7 @@ def grown(before: ProcessFacts, after: ProcessFacts, memory: int) -> list[str]:
     return findings
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE) -> None:
+def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT_TIMEOUT) -> None:
     """Return as soon as *condition* holds. Raises AssertionError after *seconds*."""
     end = time.monotonic() + seconds
     while not condition():
@@ -47,10 +47,10 @@ def until(condition: Callable[[], object], what: str, seconds: float = PATIENCE)
         time.sleep(0.02)
 
 
-def joined(thread: threading.Thread) -> None:
+def join_thread(thread: threading.Thread) -> None:
     """Return when *thread* has ended. Raises AssertionError where it does not: somebody still holds what it reads."""
-    thread.join(PATIENCE)
-    assert not thread.is_alive(), f"{thread.name} goes on after {PATIENCE} s"
+    thread.join(WAIT_TIMEOUT)
+    assert not thread.is_alive(), f"{thread.name} goes on after {WAIT_TIMEOUT} s"
 
 
 class WorkerProcess:
@@ -59,9 +59,9 @@ class WorkerProcess:
     def __init__(self, name: str, settings: Mapping[str, str]) -> None:
         self.name = name
         self.output: list[str] = []
-        self.told_to_end = False
+        self.terminating = False
         reading, writing = os.pipe()
-        self._process = launch(["run"], {**inherited(), **settings}, out=writing, err=writing)
+        self._process = launch(["run"], {**inherited_environment(), **settings}, out=writing, err=writing)
         os.close(writing)
         self._written = os.fdopen(reading, encoding="utf-8")
         self._may_read = threading.Event()
@@ -79,7 +79,7 @@ class WorkerProcess:
         self._may_read.clear()
         fcntl.fcntl(self._written, fcntl.F_SETPIPE_SZ, resource.getpagesize())
 
-    def read_on(self) -> None:
+    def resume_reading(self) -> None:
         """Read all that it has written meanwhile, and go on."""
         self._may_read.set()
 
@@ -101,9 +101,9 @@ class WorkerProcess:
             if isinstance(event, dict) and name in (None, event.get("message")):
                 yield event
 
-    def wait_for(self, event: str, seconds: float = PATIENCE) -> dict[str, Any]:
+    def wait_for(self, event: str, seconds: float = WAIT_TIMEOUT) -> dict[str, Any]:
         """The first log line of *event*, as soon as it is there."""
-        until(lambda: any(self.events(event)) or not self.running, f"{event} of {self.name}", seconds)
+        wait_until(lambda: any(self.events(event)) or not self.running, f"{event} of {self.name}", seconds)
         found = next(self.events(event), None)
         assert found is not None, f"{self.name} ended without {event}:\n{self.log}"
         return found
@@ -116,56 +116,56 @@ class WorkerProcess:
     def kill(self) -> None:
         """End it at once (SIGKILL), and return when it is gone."""
         self.send(signal.SIGKILL)
-        self._process.wait(PATIENCE)
+        self._process.wait(WAIT_TIMEOUT)
 
     def terminate(self) -> None:
         """Ask it to end (SIGTERM)."""
-        self.told_to_end = True
+        self.terminating = True
         self.send(signal.SIGTERM)
 
     def stop(self) -> None:
         """Let it stand still (SIGSTOP), and return when it does."""
         self.send(signal.SIGSTOP)
-        until(lambda: not self.running or self._state() == "T", f"{self.name} to stand still")
+        wait_until(lambda: not self.running or self._state() == "T", f"{self.name} to stand still")
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Let it go on (SIGCONT)."""
         self.send(signal.SIGCONT)
 
-    def freeze(self, seconds: float) -> None:
+    def suspend_for(self, seconds: float) -> None:
         """Let it stand still for *seconds* from now on."""
         self.stop()
-        thaw = threading.Timer(seconds, self.go_on)
+        thaw = threading.Timer(seconds, self.resume)
         thaw.daemon = True
         thaw.start()
 
-    def exit_code(self, seconds: float = PATIENCE) -> int:
+    def exit_code(self, seconds: float = WAIT_TIMEOUT) -> int:
         """Its exit code, when it has ended by itself and its last words are read."""
         code = self._process.wait(seconds)
-        joined(self._reader)
+        join_thread(self._reader)
         return code
 
     def close(self) -> None:
         """See to it that it is gone, whatever state it is in."""
         if self.running:
             self._process.kill()
-        self._process.wait(PATIENCE)
-        self.read_on()
-        joined(self._reader)
+        self._process.wait(WAIT_TIMEOUT)
+        self.resume_reading()
+        join_thread(self._reader)
         self._written.close()
 
-    def facts(self) -> ProcessFacts:
+    def facts(self) -> ProcessResources:
         """What it holds now."""
         links = (link.readlink() for link in Path(f"/proc/{self._process.pid}/fd").iterdir() if link.is_symlink())
         sockets = sum(str(target).startswith("socket:") for target in links)
-        return ProcessFacts(self._status("Threads"), sockets, self._status("VmRSS") * 1024)
+        return ProcessResources(self._status("Threads"), sockets, self._status("VmRSS") * 1024)
 
-    def wait_for_baseline(self, before: ProcessFacts, memory: int) -> None:
+    def wait_for_baseline(self, before: ProcessResources, memory: int) -> None:
         """Wait until it holds no more than *before*, but for *memory* bytes. Connections may be kept for a while."""
         try:
-            until(lambda: not grown(before, self.facts(), memory), "the baseline")
+            wait_until(lambda: not exceeds_baseline(before, self.facts(), memory), "the baseline")
         except AssertionError as error:
-            raise AssertionError("; ".join(grown(before, self.facts(), memory))) from error
+            raise AssertionError("; ".join(exceeds_baseline(before, self.facts(), memory))) from error
 
     def peak_memory(self) -> int:
         """The most that it has ever held, in bytes."""

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 
-class Hurried(selectors.DefaultSelector):
+class InstantSelector(selectors.DefaultSelector):
     now = 0.0
 
     def select(self, timeout: float | None = None) -> Any:
@@ -15,16 +15,16 @@ class Hurried(selectors.DefaultSelector):
         return super().select(0)
 
 
-class Loop(asyncio.SelectorEventLoop):
+class InstantLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
-        self.hurried = Hurried()
-        super().__init__(self.hurried)
+        self.selector = InstantSelector()
+        super().__init__(self.selector)
 
     def time(self) -> float:
-        return self.hurried.now
+        return self.selector.now
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
+def run_instantly(work: Coroutine[Any, Any, None]) -> None:
     """*work*, which may sleep as long as it likes and waits for nothing from outside."""
-    with asyncio.Runner(loop_factory=Loop) as runner:
+    with asyncio.Runner(loop_factory=InstantLoop) as runner:
         runner.run(work)

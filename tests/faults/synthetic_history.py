@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .checker import check
-from .evidence import CORRELATION, Evidence, Job, Remains, Source, World
-from .history import Exchange, History, Sighting
+from .history import Exchange, History, ObservedArchive
+from .observations import CORRELATION, FinalState, Job, Observations, Resources, Source
 from .operations import Call
 
 CONTENT = b"a photo, so to speak"
@@ -17,7 +17,7 @@ KEY = "ab12/download.zip"
 RECEIPT = "receipt-of-m1"
 SOURCE = Source("photos", "p/one.jpg")
 JOB = Job("m1", "t1", '{"files": [...]}', KEY, {"one.jpg": SOURCE})
-WORLD = World(
+WORLD = Resources(
     source_queue="in",
     answer_queue="out",
     failure_queue="failures",
@@ -34,7 +34,7 @@ WORLD = World(
 )
 
 
-def zipped(**members: bytes) -> bytes:
+def make_zip(**members: bytes) -> bytes:
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w") as archive:
         for path, content in members.items():
@@ -42,11 +42,11 @@ def zipped(**members: bytes) -> bytes:
     return made.getvalue()
 
 
-ARCHIVE = zipped(one_jpg=CONTENT)
+ARCHIVE = make_zip(one_jpg=CONTENT)
 
 
 @dataclass
-class Tale:
+class HistoryBuilder:
     """A history in the making, one call a second; its calls can be found again by their names."""
 
     history: History = field(default_factory=History)
@@ -75,40 +75,40 @@ class Tale:
     def written(self, body: bytes = ARCHIVE, **how: Any) -> Exchange:
         write = self.call("CompleteMultipartUpload", call={"bucket": "archives", "key": KEY, "upload": "u"}, **how)
         if write.committed is not None:
-            self.history.sightings.append(Sighting(write.began + 0.15, KEY, body))
+            self.history.observed_archives.append(ObservedArchive(write.began + 0.15, KEY, body))
         return write
 
     def answered(self, body: bytes = ARCHIVE, changes: dict[str, Any] | None = None, **how: Any) -> Exchange:
         archive = {"bucket": "archives", "key": KEY, "size": len(body), "files": 1, "crc32": f"{zlib.crc32(body):08x}"}
         said = {"status": "succeeded", "archive": archive | (changes or {}), "notification_id": "n1"}
-        return self.told("out", json.dumps(said), **how)
+        return self.sent("out", json.dumps(said), **how)
 
-    def told(self, queue: str, body: str, *, token: str = "t1", error: str | None = None, **how: Any) -> Exchange:
+    def sent(self, queue: str, body: str, *, token: str = "t1", error: str | None = None, **how: Any) -> Exchange:
         attributes = {CORRELATION: token} | ({"ErrorMessage": error} if error else {})
         return self.call("SendMessage", call={"queue": queue}, body=body, attributes=attributes, **how)
 
     def rejected(self, *, failure: bool = True, **how: Any) -> None:
-        self.told("in-dlq", JOB.body, **how)
+        self.sent("in-dlq", JOB.body, **how)
         if failure:
-            self.told("failures", json.dumps({"status": "failed", "error": {"code": "source_missing"}}), **how)
+            self.sent("failures", json.dumps({"status": "failed", "error": {"code": "source_missing"}}), **how)
 
     def deleted(self, receipt: str = RECEIPT, **how: Any) -> Exchange:
         return self.call("DeleteMessage", call={"queue": "in"}, message="m1", receipt=receipt, **how)
 
-    def evidence(self, job: Job = JOB, world: World = WORLD, **remains: Any) -> Evidence:
-        return Evidence(world, (job,), self.history, Remains(**remains))
+    def observations(self, job: Job = JOB, resources: Resources = WORLD, **final_state: Any) -> Observations:
+        return Observations(resources, (job,), self.history, FinalState(**final_state))
 
 
-def good() -> Tale:
-    tale = Tale()
-    tale.received()
-    tale.planned()
-    tale.renewed()
-    tale.written()
-    tale.answered()
-    tale.deleted()
-    return tale
+def valid_history() -> HistoryBuilder:
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned()
+    builder.renewed()
+    builder.written()
+    builder.answered()
+    builder.deleted()
+    return builder
 
 
-def broken(evidence: Evidence) -> set[str]:
-    return {finding.partition(":")[0] for finding in check(evidence)}
+def violations(observations: Observations) -> set[str]:
+    return {finding.partition(":")[0] for finding in check(observations)}

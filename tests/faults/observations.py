@@ -38,7 +38,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Resources:
     """
     Where everything is, by name. *versions*: every body that an object ever had, by bucket, key and ETag with quotes.
     *secrets* may be nowhere; *private* texts (of requests) in no log line and no error.
@@ -57,7 +57,7 @@ class World:
 
 
 @dataclass(frozen=True, slots=True)
-class Remains:
+class FinalState:
     """
     What is left when the dust has settled: how many messages are *waiting* in the source queue (visible, hidden or
     delayed), the ids of those in the dead-letter queue, the keys of unfinished uploads, and all that the workers wrote.
@@ -70,26 +70,26 @@ class Remains:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Observations:
     """All that the checker judges by."""
 
-    world: World
+    resources: Resources
     jobs: tuple[Job, ...]
     history: History
-    remains: Remains = Remains()
+    final_state: FinalState = FinalState()
 
     def writes(self, key: str) -> list[Exchange]:
         """The requests that make the archive at *key* appear, carried out or not."""
-        writing = self.history.of("PutObject", "CompleteMultipartUpload")
-        return [e for e in writing if e.call.bucket == self.world.archives and e.call.key == key]
+        writing = self.history.select("PutObject", "CompleteMultipartUpload")
+        return [e for e in writing if e.call.bucket == self.resources.archives and e.call.key == key]
 
     def successes(self, job: Job) -> list[Exchange]:
         """The success answers about *job* that were sent, accepted or not."""
-        return [e for e in self.sent_to(self.world.answer_queue, job) if said(e).get("status") in SUCCESSES]
+        return [e for e in self.sent_to(self.resources.answer_queue, job) if answer_body(e).get("status") in SUCCESSES]
 
     def failures(self, job: Job) -> list[Exchange]:
         """The failure answers about *job* that were sent, accepted or not."""
-        return [e for e in self.sent_to(self.world.failure_queue, job) if said(e).get("status") == "failed"]
+        return [e for e in self.sent_to(self.resources.failure_queue, job) if answer_body(e).get("status") == "failed"]
 
     def rejections(self, job: Job) -> list[Exchange]:
         """
@@ -97,26 +97,30 @@ class Evidence:
 
         A body that leaves no room for attributes has lost its token, and speaks for itself.
         """
-        letters = self.messages(self.world.dead_letters)
-        return [e for e in letters if e.facts["attributes"].get(CORRELATION, job.token) == job.token and _whole(e, job)]
+        letters = self.messages(self.resources.dead_letters)
+        return [
+            e
+            for e in letters
+            if e.facts["attributes"].get(CORRELATION, job.token) == job.token and _has_body_of(e, job)
+        ]
 
     def deletes(self, job: Job) -> list[Exchange]:
         """The requests to delete *job*'s message, carried out or not."""
-        return [e for e in self.history.of("DeleteMessage") if e.facts.get("message") == job.message]
+        return [e for e in self.history.select("DeleteMessage") if e.facts.get("message") == job.message]
 
     def sent_to(self, queue: str | None, job: Job) -> list[Exchange]:
         return [e for e in self.messages(queue) if e.facts["attributes"].get(CORRELATION) == job.token]
 
     def messages(self, queue: str | None) -> Iterator[Exchange]:
         """What the workers sent to *queue*."""
-        return (e for e in self.history.of("SendMessage") if queue is not None and e.call.queue == queue)
+        return (e for e in self.history.select("SendMessage") if queue is not None and e.call.queue == queue)
 
 
-def _whole(letter: Exchange, job: Job) -> bool:
+def _has_body_of(letter: Exchange, job: Job) -> bool:
     return bool(letter.facts["body"] == job.body)
 
 
-def said(exchange: Exchange) -> dict[str, Any]:
+def answer_body(exchange: Exchange) -> dict[str, Any]:
     """The body of an answer, parsed; empty where it is no JSON object."""
     try:
         parsed = json.loads(exchange.facts.get("body", ""))
@@ -125,6 +129,6 @@ def said(exchange: Exchange) -> dict[str, Any]:
     return parsed if isinstance(parsed, dict) else {}
 
 
-def carried_out(exchanges: list[Exchange], by: float | None = None) -> list[Exchange]:
+def executed(exchanges: list[Exchange], by: float | None = None) -> list[Exchange]:
     """Those of *exchanges* that were carried out, before the moment *by* where one is given."""
     return [e for e in exchanges if e.committed is not None and (by is None or e.committed <= by)]

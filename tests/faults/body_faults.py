@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
+from .http_streams import Blocks
 from .rules import Action, CutError
-from .wire import Blocks
 
 
 async def _until(source: Blocks, count: int) -> Blocks:
@@ -23,19 +23,19 @@ class Truncate(Action):
 
     after_bytes: int
 
-    async def outflow(self, source: Blocks) -> Blocks:
+    async def response_body(self, source: Blocks) -> Blocks:
         async for block in _until(source, self.after_bytes):
             yield block
         raise CutError(reset=False)
 
 
 @dataclass
-class Tear(Action):
+class CloseWithoutNotify(Action):
     """After *after* bytes of the body the connection ends below TLS: a FIN that no close_notify came before."""
 
     after_bytes: int
 
-    async def outflow(self, source: Blocks) -> Blocks:
+    async def response_body(self, source: Blocks) -> Blocks:
         async for block in _until(source, self.after_bytes):
             yield block
         raise CutError(torn=True)
@@ -47,7 +47,7 @@ class Reset(Action):
 
     after_bytes: int
 
-    async def outflow(self, source: Blocks) -> Blocks:
+    async def response_body(self, source: Blocks) -> Blocks:
         async for block in _until(source, self.after_bytes):
             yield block
         raise CutError(reset=True)
@@ -60,7 +60,7 @@ class StallBody(Action):
     after_bytes: int
     seconds: float = 3600
 
-    async def outflow(self, source: Blocks) -> Blocks:
+    async def response_body(self, source: Blocks) -> Blocks:
         async for block in _until(source, self.after_bytes):
             yield block
         await asyncio.sleep(self.seconds)
@@ -74,7 +74,7 @@ class Slice(Action):
     size: int
     pause: float
 
-    async def outflow(self, source: Blocks) -> Blocks:
+    async def response_body(self, source: Blocks) -> Blocks:
         async for block in source:
             for start in range(0, len(block), self.size):
                 yield block[start : start + self.size]
@@ -88,10 +88,10 @@ class Bandwidth(Action):
     rate: int
     upward: bool = False
 
-    def intake(self, source: Blocks) -> Blocks:
+    def request_body(self, source: Blocks) -> Blocks:
         return self._slowed(source) if self.upward else source
 
-    def outflow(self, source: Blocks) -> Blocks:
+    def response_body(self, source: Blocks) -> Blocks:
         return source if self.upward else self._slowed(source)
 
     async def _slowed(self, source: Blocks) -> Blocks:
@@ -106,7 +106,7 @@ class Corrupt(Action):
 
     offset: int
 
-    async def outflow(self, source: Blocks) -> Blocks:
+    async def response_body(self, source: Blocks) -> Blocks:
         at = 0
         async for block in source:
             inside = self.offset - at

@@ -12,7 +12,7 @@ BODY = bytes(range(256)) * 1024
 
 
 @dataclass(frozen=True)
-class Bench:
+class ProxyHarness:
     """A proxy with one client behind it and one object in front of it."""
 
     proxy: FaultProxy
@@ -29,4 +29,4 @@ class Bench:
         return body
 
     def last(self, op: str) -> Exchange:
-        return self.proxy.history.of(op)[-1]
+        return self.proxy.history.select(op)[-1]

@@ -3,34 +3,34 @@
 import unicodedata
 from collections.abc import Sequence
 
-WINDOWS = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
+WINDOWS_RESERVED = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
     f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"
 }
 
 
-def broken_by(path: str) -> list[str]:
+def violations(path: str) -> list[str]:
     """Name every rule that *path* breaks; an empty list for a good one."""
     broken = [] if unicodedata.is_normalized("NFC", path) else ["is not NFC"]
     if len(path.encode(errors="surrogatepass")) > 4096:
         broken.append("is too long")
     for part in path.split("/"):
-        broken += _broken_by_part(part)
+        broken += _component_violations(part)
     return broken
 
 
-def _broken_by_part(part: str) -> list[str]:
+def _component_violations(part: str) -> list[str]:
     rules = {
         "empty or dots": part in {"", ".", ".."},
         "more than 255 bytes": len(part.encode(errors="surrogatepass")) > 255,
         "white space at an end": part != part.strip(),
         "a dot at the end": part.endswith("."),
-        "reserved": part.partition(".")[0].rstrip().lower() in WINDOWS,
-        "a forbidden character": any(forbidden(char) for char in part),
+        "reserved": part.partition(".")[0].rstrip().lower() in WINDOWS_RESERVED,
+        "a forbidden character": any(is_forbidden(char) for char in part),
     }
     return [rule for rule, is_broken in rules.items() if is_broken]
 
 
-def forbidden(char: str) -> bool:
+def is_forbidden(char: str) -> bool:
     """Tell whether no path may hold *char*."""
     if char in '\\:<>"|?*/':
         return True
@@ -39,7 +39,7 @@ def forbidden(char: str) -> bool:
     return unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and char not in "\u200c\u200d"
 
 
-def clashes(paths: Sequence[str]) -> list[str]:
+def conflicts(paths: Sequence[str]) -> list[str]:
     """Name the paths that a file system may take for one, and the files where another path needs a folder."""
     keys = [unicodedata.normalize("NFC", path).casefold() for path in paths]
     folders = {key[:place] for key in keys for place, char in enumerate(key) if char == "/"}

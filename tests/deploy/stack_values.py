@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import AliasChoices
 
-from .template import EVERYTHING, REQUIRED, SIGNED, Whole
+from .template import EVERYTHING, REQUIRED, SIGNED, BothStacks
 
 GIVEN = {"required": REQUIRED, "signed": REQUIRED | SIGNED, "everything": EVERYTHING}
 DAY = 24 * 3600
@@ -14,7 +14,7 @@ each = pytest.mark.parametrize("given", GIVEN.values(), ids=GIVEN)
 
 
 def container(given: dict[str, str]) -> dict[str, Any]:
-    (made,) = Whole(given).resources["TaskDefinition"]["ContainerDefinitions"]
+    (made,) = BothStacks(given).resources["TaskDefinition"]["ContainerDefinitions"]
     return dict(made)
 
 

@@ -13,37 +13,37 @@ from functools import reduce
 
 from isal.isal_zlib import crc32_combine
 
-from .facts import WRITES, attribute_values, checksum, parts_of
+from .fields import WRITES, attribute_values, checksum, listed_parts
 from .history import Exchange
+from .http_streams import Answer, Request, header
 from .operations import Call, refusal
-from .wire import Answer, Request, header
 
 REFUSED_CHARACTER = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 MAX_ATTRIBUTES = 10
 
 
 @dataclass
-class _Upload:
+class _UploadState:
     parts: dict[int, tuple[int, int]] = field(default_factory=dict)  # number: (size, crc32)
     ended: bool = False
 
 
 @dataclass
-class _Lease:
+class _ReceiptState:
     receipt: str
     until: float
     deleted: bool = False
 
 
-class Strict:
+class AwsRules:
     """Remembers receipts and parts as they pass, and refuses what AWS would refuse."""
 
     def __init__(self) -> None:
-        self._uploads: dict[str, _Upload] = {}
-        self._leases: dict[str, _Lease] = {}
+        self._uploads: dict[str, _UploadState] = {}
+        self._leases: dict[str, _ReceiptState] = {}
         self._messages: dict[str, str] = {}  # receipt: message id
 
-    def recognise(self, exchange: Exchange) -> None:
+    def identify_receipt(self, exchange: Exchange) -> None:
         """Note which message a receipt belongs to; one that never passed here belongs to none."""
         receipt = exchange.facts.get("receipt")
         if receipt in self._messages:
@@ -68,9 +68,9 @@ class Strict:
         """Take note of what was carried out."""
         call, facts = exchange.call, exchange.facts
         if call.op == "UploadPart" and call.upload and call.part:
-            self._uploads.setdefault(call.upload, _Upload()).parts[call.part] = (facts["size"], facts["crc32"])
+            self._uploads.setdefault(call.upload, _UploadState()).parts[call.part] = (facts["size"], facts["crc32"])
         elif call.op in ("CompleteMultipartUpload", "AbortMultipartUpload") and call.upload:
-            self._uploads.setdefault(call.upload, _Upload()).ended = True
+            self._uploads.setdefault(call.upload, _UploadState()).ended = True
         elif call.op == "ReceiveMessage":
             self._learn_receipts(exchange)
         elif call.op == "ChangeMessageVisibility" and facts.get("message"):
@@ -83,19 +83,19 @@ class Strict:
         until = time.monotonic() + exchange.facts.get("visibility", float("inf"))
         for message in exchange.facts["messages"]:
             self._messages[message["receipt"]] = message["id"]
-            self._leases[message["id"]] = _Lease(message["receipt"], until)
+            self._leases[message["id"]] = _ReceiptState(message["receipt"], until)
 
     def _refuse_write(self, exchange: Exchange, request: Request) -> Answer | None:
         call, claimed = exchange.call, checksum(request)
         if claimed is not None and claimed != exchange.facts["crc32"]:
             return refusal(call, 400, "BadDigest", "The CRC32 you specified did not match the calculated checksum.")
-        if call.upload and self._uploads.get(call.upload, _Upload()).ended:
+        if call.upload and self._uploads.get(call.upload, _UploadState()).ended:
             return refusal(call, 404, "NoSuchUpload", "The specified multipart upload does not exist.")
         return None
 
     def _refuse_complete(self, call: Call, request: Request) -> Answer | None:
-        sent = self._uploads.get(call.upload or "", _Upload()).parts
-        numbers = [number for number, _ in parts_of(request.body)]
+        sent = self._uploads.get(call.upload or "", _UploadState()).parts
+        numbers = [number for number, _ in listed_parts(request.body)]
         if numbers != sorted(set(numbers)):
             return refusal(call, 400, "InvalidPartOrder", "The list of parts was not in ascending order.")
         if not all(number in sent for number in numbers):

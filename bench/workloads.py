@@ -8,7 +8,7 @@ GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class Workload:
     """*count* objects of *size* bytes, in *jobs* archives at once; slow peers read *slow_count* of them."""
 
     name: str
@@ -24,7 +24,7 @@ class Load:
     def bytes(self) -> int:
         return self.count * self.size
 
-    def slow(self, *, warms_up: bool = False) -> "Load":
+    def slow(self, *, warms_up: bool = False) -> "Workload":
         """
         The share of the slow peers. Where single objects are too large for them, smaller ones. Who compiles as it runs
         *warms_up* over thousands of objects: it gets *warm_count* where there is one, or it would look too slow.
@@ -47,20 +47,20 @@ class Load:
 
 
 FULL = (
-    Load("W1", "10,000 × 20 KB", 10_000, 20_000, 1_000, warm_count=4_000),
-    Load("W2", "500 × 5 MB", 500, 5_000_000, 200),
-    Load("W3", "4 × 1 GiB", 4, GIB, 4, slow_size=256 * MIB),
-    Load("W4", "1 × 4 GiB", 1, 4 * GIB, 1, slow_size=GIB),
-    Load("W5", "20 jobs of 500 × 20 KB at once", 10_000, 20_000, 1_000, jobs=20, warm_count=4_000),
+    Workload("W1", "10,000 × 20 KB", 10_000, 20_000, 1_000, warm_count=4_000),
+    Workload("W2", "500 × 5 MB", 500, 5_000_000, 200),
+    Workload("W3", "4 × 1 GiB", 4, GIB, 4, slow_size=256 * MIB),
+    Workload("W4", "1 × 4 GiB", 1, 4 * GIB, 1, slow_size=GIB),
+    Workload("W5", "20 jobs of 500 × 20 KB at once", 10_000, 20_000, 1_000, jobs=20, warm_count=4_000),
 )
 
 QUICK = (
-    Load("W1", "2,000 × 20 KB", 2_000, 20_000, 300, warm_count=1_000),
-    Load("W2", "60 × 5 MB", 60, 5_000_000, 20),
-    Load("W3", "4 × 64 MiB", 4, 64 * MIB, 1),
-    Load("W4", "1 × 256 MiB", 1, 256 * MIB, 1, slow_size=64 * MIB),
-    Load("W5", "20 jobs of 100 × 20 KB at once", 2_000, 20_000, 300, jobs=20, warm_count=1_000),
+    Workload("W1", "2,000 × 20 KB", 2_000, 20_000, 300, warm_count=1_000),
+    Workload("W2", "60 × 5 MB", 60, 5_000_000, 20),
+    Workload("W3", "4 × 64 MiB", 4, 64 * MIB, 1),
+    Workload("W4", "1 × 256 MiB", 1, 256 * MIB, 1, slow_size=64 * MIB),
+    Workload("W5", "20 jobs of 100 × 20 KB at once", 2_000, 20_000, 300, jobs=20, warm_count=1_000),
 )
 
 # Cost must not grow with the number of members: ten times as many, ten times the time.
-GROWTH = (Load("G1", "2,000 × 4 KB", 2_000, 4_000, 0), Load("G2", "20,000 × 4 KB", 20_000, 4_000, 0))
+GROWTH = (Workload("G1", "2,000 × 4 KB", 2_000, 4_000, 0), Workload("G2", "20,000 × 4 KB", 20_000, 4_000, 0))

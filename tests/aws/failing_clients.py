@@ -15,7 +15,7 @@ def client_error(code: str, status: int = 400, **more: str) -> ClientError:
     return ClientError(told, "Operation")
 
 
-class Refusing:
+class FailingClient:
     """Every call raises *error*, but for those that *answers* has."""
 
     meta = SimpleNamespace(region_name="eu-west-1")
@@ -32,14 +32,14 @@ class Refusing:
 
         return call
 
-    def get_paginator(self, _name: str) -> "Refusing":
+    def get_paginator(self, _name: str) -> "FailingClient":
         return self
 
     async def paginate(self, **_: object) -> AsyncIterator[Any]:
         yield await self.page()
 
 
-def refusing(error: BaseException, **answers: Any) -> Clients:
+def make_failing_clients(error: BaseException, **answers: Any) -> Clients:
     """Clients for every role that refuse with *error*."""
-    one: Any = Refusing(error, **answers)
+    one: Any = FailingClient(error, **answers)
     return Clients(one, one, one, one, one, one, one)

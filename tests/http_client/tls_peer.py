@@ -7,21 +7,21 @@ from contextlib import asynccontextmanager, suppress
 from itertools import pairwise
 from typing import TypeVar
 
-from certificates import ours
+from certificates import shared_trust
 
 from archiver.http.pool import Origin
 
 T = TypeVar("T")
-PASSES = 4  # turns of the loop in which the client, in the same loop, reads what was written
+LOOP_PASSES = 4  # turns of the loop in which the client, in the same loop, reads what was written
 
 
-class Peer:
+class TlsPeer:
     """A server's end. What is to be sent goes out in pieces that end after *cuts* bytes, each read before the next."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
         self._reader, self._writer = reader, writer
-        self._came, self._going = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._came, self._going, server_side=True)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.cuts: Iterable[int] = ()
 
     async def accept(self) -> None:
@@ -44,7 +44,7 @@ class Peer:
             self.tls.unwrap()
         await self.send()
 
-    def hang_up(self) -> None:
+    def send_fin(self) -> None:
         """Send FIN, without close_notify where it was not sent before."""
         self._writer.close()
 
@@ -52,12 +52,12 @@ class Peer:
         await self._reader.read()
 
     async def send(self) -> None:
-        data = self._going.read()
+        data = self._outgoing.read()
         ends = sorted({0, *(cut for cut in self.cuts if cut < len(data)), len(data)})
         for start, end in pairwise(ends):
             self._writer.write(data[start:end])
             await self._writer.drain()
-            for _ in range(PASSES):
+            for _ in range(LOOP_PASSES):
                 await asyncio.sleep(0)
 
     async def _do(self, act: Callable[[], T]) -> T:
@@ -69,15 +69,15 @@ class Peer:
                 data = await self._reader.read(65536)
                 if not data:
                     raise ConnectionResetError from None
-                self._came.write(data)
+                self._incoming.write(data)
             else:
                 await self.send()
                 return result
 
 
 @asynccontextmanager
-async def meeting(
-    act: Callable[[Peer], Awaitable[None]], context: ssl.SSLContext | None = None
+async def serve_tls_peer(
+    act: Callable[[TlsPeer], Awaitable[None]], context: ssl.SSLContext | None = None
 ) -> AsyncIterator[Origin]:
     """A server whose connections are *act*'s, from before the handshake on; they have ended at the end."""
     running: set[asyncio.Task[None] | None] = set()
@@ -85,7 +85,7 @@ async def meeting(
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         running.add(asyncio.current_task())
         with suppress(OSError, ssl.SSLError):
-            await act(Peer(reader, writer, context or ours().serving))
+            await act(TlsPeer(reader, writer, context or shared_trust().server_context))
             await reader.read()
         writer.close()
         with suppress(OSError):

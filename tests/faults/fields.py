@@ -9,14 +9,14 @@ from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from .http_streams import Answer, Request, decode_aws_chunks, header
 from .operations import Call
-from .wire import Answer, Request, aws_chunks_decoded, header
 
 WRITES = frozenset({"PutObject", "UploadPart"})
 META = "x-amz-meta-"
 
 
-def facts_of_request(call: Call, request: Request) -> dict[str, Any]:
+def request_fields(call: Call, request: Request) -> dict[str, Any]:
     """What is asked. Sizes in bytes; *crc32* as a number; *receipt* and *body* word for word."""
     named = ("range", "if-match", "if-none-match")
     facts: dict[str, Any] = {
@@ -43,7 +43,7 @@ def facts_of_request(call: Call, request: Request) -> dict[str, Any]:
     return facts
 
 
-def facts_of_answer(call: Call, answer: Answer) -> dict[str, Any]:
+def response_fields(call: Call, answer: Answer) -> dict[str, Any]:
     """What was answered. The body of a GetObject is not looked at."""
     if call.op in ("HeadObject", "GetObject"):
         return {"etag": header(answer.headers, "etag"), "length": header(answer.headers, "content-length")}
@@ -54,8 +54,8 @@ def facts_of_answer(call: Call, answer: Answer) -> dict[str, Any]:
 
 
 _IN_THE_BODY: dict[str, Callable[[bytes], dict[str, Any]]] = {
-    "CreateMultipartUpload": lambda body: {"upload": text_of(body, "UploadId")},
-    "CompleteMultipartUpload": lambda body: {"etag": text_of(body, "ETag")},
+    "CreateMultipartUpload": lambda body: {"upload": element_text(body, "UploadId")},
+    "CompleteMultipartUpload": lambda body: {"etag": element_text(body, "ETag")},
     "ReceiveMessage": lambda body: {"messages": [_received(m) for m in json.loads(body).get("Messages") or []]},
     "SendMessage": lambda body: {"message": json.loads(body)["MessageId"]},
 }
@@ -74,7 +74,7 @@ def _received(message: dict[str, Any]) -> dict[str, Any]:
 def content(request: Request) -> bytes:
     """The body as S3 would keep it: without the `aws-chunked` coding of signed or checksummed streams."""
     if "aws-chunked" in (header(request.headers, "content-encoding") or ""):
-        return aws_chunks_decoded(request.body)
+        return decode_aws_chunks(request.body)
     return request.body
 
 
@@ -92,12 +92,12 @@ def attribute_values(attributes: dict[str, Any]) -> dict[str, str]:
     return {name: str(value.get("StringValue", value.get("BinaryValue", ""))) for name, value in attributes.items()}
 
 
-def text_of(document: bytes, tag: str) -> str | None:
+def element_text(document: bytes, tag: str) -> str | None:
     """The text of the first element called *tag*, whatever its namespace."""
     return next((element.text for element in ET.fromstring(document).iter() if _local(element.tag) == tag), None)
 
 
-def parts_of(document: bytes) -> list[tuple[int, str]]:
+def listed_parts(document: bytes) -> list[tuple[int, str]]:
     """The numbers and ETags (without quotes) that a CompleteMultipartUpload lists."""
     found = [element for element in ET.fromstring(document).iter() if _local(element.tag) == "Part"]
     rows = ({_local(child.tag): (child.text or "") for child in part} for part in found)

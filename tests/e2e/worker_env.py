@@ -12,15 +12,15 @@ from typing import Any, Self
 
 import boto3
 from botocore.config import Config
-from faults.worker import until
-from processes.worker_process import NO_AWS, Worker
+from faults.worker_process import wait_until
+from processes.archiver_process import NO_AWS, Worker
 
 from .servers import LOCALSTACK
 
 MIB = 1024 * 1024
 
 
-def client(service: str, environ: Mapping[str, str]) -> Any:
+def make_client(service: str, environ: Mapping[str, str]) -> Any:
     """A plain client, to arrange and to look."""
     endpoint = environ.get(f"AWS_ENDPOINT_URL_{service.upper()}", environ["AWS_ENDPOINT_URL"])
     return boto3.client(
@@ -34,14 +34,14 @@ def client(service: str, environ: Mapping[str, str]) -> Any:
     )
 
 
-class Scene:
+class WorkerEnv:
     """
     `with Scene(environ) as scene`: buckets and queues of its own; *environ* is a worker's environment, of which the
     names are replaced. On leaving, its workers are gone.
     """
 
     def __init__(self, environ: Mapping[str, str], *, visibility: int = 30) -> None:
-        self.s3, self.sqs = client("s3", environ), client("sqs", environ)
+        self.s3, self.sqs = make_client("s3", environ), make_client("sqs", environ)
         name = f"t{uuid.uuid4().hex[:10]}"
         self.sources, self.archives = f"{name}-sources", f"{name}-archives"
         for bucket in (self.sources, self.archives):
@@ -85,14 +85,14 @@ class Scene:
         """Start a worker; return when it says that it is ready."""
         worker = Worker(f"worker-{len(self.workers)}", {**self.environ, **settings})
         self.workers.append(worker)
-        until(lambda: "worker.ready" in worker.log or not worker.running, "a worker to be ready")
+        wait_until(lambda: "worker.ready" in worker.log or not worker.running, "a worker to be ready")
         assert worker.running, worker.log
         return worker
 
     def put(self, key: str, body: bytes) -> None:
         self.s3.put_object(Bucket=self.sources, Key=key, Body=body)
 
-    def ask(self, *sources: str, **request: Any) -> None:
+    def send_request(self, *sources: str, **request: Any) -> None:
         body = {"files": [{"source": source} for source in sources], **request}
         self.sqs.send_message(QueueUrl=self.source, MessageBody=json.dumps(body))
 
@@ -107,10 +107,10 @@ class Scene:
                 found.append(json.loads(message["Body"]))
             return bool(found)
 
-        until(came, "an answer", seconds=90)
+        wait_until(came, "an answer", seconds=90)
         return found[0]
 
-    def waiting(self, queue: str) -> int:
+    def queue_depth(self, queue: str) -> int:
         """Messages in *queue*, visible or not."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         told = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names)["Attributes"]

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from loads import Load
 from server import BUILD, HERE
+from workloads import Workload
 
 GO_VERSION = "1.27.3"
-LONGEST_RUN = 300  # seconds
+MAX_RUN_SECONDS = 300  # seconds
 
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -31,12 +31,12 @@ ENVIRONMENT = {
 }
 
 
-class AbsentError(Exception):
+class UnavailableError(Exception):
     """This contender can't be had here."""
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Implementation:
     """*prepare* returns the command; *slow* ones get a share of each load, a larger one who *warms_up*."""
 
     name: str
@@ -64,17 +64,17 @@ class Run:
 
 
 def _ours() -> list[str]:
-    return [sys.executable, str(HERE / "ours.py")]
+    return [sys.executable, str(HERE / "run_archiver.py")]
 
 
 def _boto3() -> list[str]:
     if find_spec("boto3") is None:
-        raise AbsentError("boto3 is not installed")
+        raise UnavailableError("boto3 is not installed")
     return [sys.executable, str(HERE / "peers" / "boto3_naive.py")]
 
 
-def _floor() -> list[str]:
-    return [str(BUILD / "floor")]
+def _lower_bound() -> list[str]:
+    return [str(BUILD / "lower_bound")]
 
 
 def _command(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -84,13 +84,13 @@ def _command(command: list[str], folder: Path, environment: Mapping[str, str] | 
         )
     except (OSError, subprocess.SubprocessError) as error:
         last = (getattr(error, "stderr", b"") or b"").decode(errors="replace").strip().splitlines()[-1:]
-        raise AbsentError(f"{Path(command[0]).name} failed: {(last or [str(error)])[0]}") from error
+        raise UnavailableError(f"{Path(command[0]).name} failed: {(last or [str(error)])[0]}") from error
 
 
 def _node() -> list[str]:
     node, npm = shutil.which("node"), shutil.which("npm")
     if not node or not npm:
-        raise AbsentError("there is no Node (with npm) on this machine")
+        raise UnavailableError("there is no Node (with npm) on this machine")
     source, folder = HERE / "peers" / "node", BUILD / "node"
     folder.mkdir(exist_ok=True)
     shutil.copy(source / "peer.mjs", folder)
@@ -100,7 +100,7 @@ def _node() -> list[str]:
         shutil.copy(wanted, folder / "package.json")
         try:
             _command([npm, "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"], folder)
-        except AbsentError:
+        except UnavailableError:
             installed.unlink()
             raise
     return [node, str(folder / "peer.mjs")]
@@ -121,13 +121,15 @@ def _go() -> list[str]:
 
 
 ALL = (
-    Contender("archiver", "this project: the worker and its pipeline, default settings, queues in memory", _ours),
-    Contender("boto3", "naive: get_object one by one, zipfile in memory, upload_fileobj", _boto3, slow=True),
-    Contender(
+    Implementation("archiver", "this project: the worker and its pipeline, default settings, queues in memory", _ours),
+    Implementation("boto3", "naive: get_object one by one, zipfile in memory, upload_fileobj", _boto3, slow=True),
+    Implementation(
         "node", "good Node: AWS SDK, read ahead, zip-stream (store), lib-storage", _node, slow=True, warms_up=True
     ),
-    Contender("go", "hand-written Go: net/http, read ahead, archive/zip CreateRaw, 4 parts at once", _go),
-    Contender("floor", "C, one thread: receive, CRC, send; no retries, no signatures", _floor, speaks_tls=False),
+    Implementation("go", "hand-written Go: net/http, read ahead, archive/zip CreateRaw, 4 parts at once", _go),
+    Implementation(
+        "floor", "C, one thread: receive, CRC, send; no retries, no signatures", _lower_bound, speaks_tls=False
+    ),
 )
 
 
@@ -136,7 +138,7 @@ class Task:
     """*share* of the load is archived, where *whole_bytes* is the load itself, under keys that begin with *prefix*."""
 
     endpoint: str
-    share: Load
+    share: Workload
     whole_bytes: int
     prefix: str
 
@@ -150,21 +152,23 @@ def measure(command: list[str], task: Task, environment: Mapping[str, str]) -> t
     """
     share = task.share
     arguments = [task.endpoint, share.name.lower(), str(share.count), str(share.size), str(share.jobs), task.prefix]
-    with tempfile.NamedTemporaryFile("r") as report, tempfile.TemporaryFile("w+", errors="replace") as complaints:
+    with tempfile.NamedTemporaryFile("r") as report, tempfile.TemporaryFile("w+", errors="replace") as stderr_file:
         done = subprocess.run(
             [str(BUILD / "timed"), report.name, *command, *arguments],
             env={**ENVIRONMENT, "AWS_ENDPOINT_URL": task.endpoint, **environment},
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr_file,
             check=True,
-            timeout=LONGEST_RUN,
+            timeout=MAX_RUN_SECONDS,
         )
         cpu, rss_kib, status = report.read().split()
         if status != "0":
-            complaints.seek(0)
-            text = complaints.read().strip()
+            stderr_file.seek(0)
+            text = stderr_file.read().strip()
             raise RuntimeError(f"exit status {status}: {text if len(text) < 1000 else f'{text[:500]} … {text[-500:]}'}")
-    told = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     factor = task.whole_bytes / share.bytes
-    cpu_s = float(cpu) + told["cpu_s"] * (factor - 1)
-    return Run(told["wall_s"] * factor, cpu_s, told["cpu_s"] * factor, int(rss_kib) / 1024, share.bytes), told["keys"]
+    cpu_s = float(cpu) + result["cpu_s"] * (factor - 1)
+    return Run(result["wall_s"] * factor, cpu_s, result["cpu_s"] * factor, int(rss_kib) / 1024, share.bytes), result[
+        "keys"
+    ]

@@ -10,31 +10,31 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
-from certificates import ours
+from certificates import shared_trust
 
 from .checker import check
 from .emulator import REGION, Clients, Emulator, clients
-from .evidence import CORRELATION, Evidence, Job, Remains, Source, World, carried_out, said
-from .history import STAGE, Exchange, History
+from .history import SCENARIO_CLIENT, Exchange, History
+from .observations import CORRELATION, FinalState, Job, Observations, Resources, Source, answer_body, executed
 from .proxy import FaultProxy
 from .rules import Action, Rule
-from .setting import ACCESS_SECRET, KEY_SECRET, MIB, PRIVATE, SESSION_TOKEN, Setting, content
-from .worker import PATIENCE, WorkerProcess, until
+from .scenario_config import ACCESS_SECRET, KEY_SECRET, MIB, PRIVATE, SESSION_TOKEN, ScenarioConfig, content
+from .worker_process import WAIT_TIMEOUT, WorkerProcess, wait_until
 
-__all__ = ["MIB", "Setting", "Stage"]
+__all__ = ["MIB", "Scenario", "ScenarioConfig"]
 
-LONGEST_LINE = 800  # characters of one call in a story
+MAX_LINE_CHARS = 800  # characters of one call in a story
 
 
-class Stage:
+class Scenario:
     """Everything of one scenario has names of its own, so that scenarios can share an emulator."""
 
-    def __init__(self, emulator: Emulator, setting: Setting) -> None:
+    def __init__(self, emulator: Emulator, config: ScenarioConfig) -> None:
         name = f"f{uuid.uuid4().hex[:12]}"
-        self.setting = setting
+        self.config = config
         self.sources, self.archives = f"{name}-sources", f"{name}-archives"
-        serving = ours().serving if setting.tls else None
-        self.proxy = FaultProxy(emulator.address, watched=self.archives, serving=serving)
+        serving = shared_trust().server_context if config.tls else None
+        self.proxy = FaultProxy(emulator.address, observed_bucket=self.archives, serving=serving)
         self.direct = clients(emulator.plain)
         self.workers: list[WorkerProcess] = []
         self.jobs: list[Job] = []
@@ -44,7 +44,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         self.proxy.__enter__()
-        self.own: Clients = clients(self.proxy.listen(STAGE))
+        self.own: Clients = clients(self.proxy.listen(SCENARIO_CLIENT))
         for bucket in (self.sources, self.archives):
             self.direct.s3.create_bucket(Bucket=bucket)
         self._make_queues()
@@ -63,12 +63,12 @@ class Stage:
     def _make_queues(self) -> None:
         for role in ("in-dlq", "out", "failures"):
             self._urls[role] = self.own.sqs.create_queue(QueueName=self._queues[role])["QueueUrl"]
-        attributes = {"VisibilityTimeout": str(self.setting.visibility)}
-        if self.setting.max_receives is not None:
-            policy = {"deadLetterTargetArn": self.arn("in-dlq"), "maxReceiveCount": self.setting.max_receives}
+        attributes = {"VisibilityTimeout": str(self.config.visibility)}
+        if self.config.max_receives is not None:
+            policy = {"deadLetterTargetArn": self.arn("in-dlq"), "maxReceiveCount": self.config.max_receives}
             attributes["RedrivePolicy"] = json.dumps(policy)
-        made = self.own.sqs.create_queue(QueueName=self._queues["in"], Attributes=attributes)
-        self._urls["in"] = made["QueueUrl"]
+        created = self.own.sqs.create_queue(QueueName=self._queues["in"], Attributes=attributes)
+        self._urls["in"] = created["QueueUrl"]
 
     @property
     def history(self) -> History:
@@ -86,7 +86,7 @@ class Stage:
         """Which of the four queues is called *queue*."""
         return next(role for role, name in self._queues.items() if name == queue)
 
-    def break_(self, action: Action, op: str | None = None, **where: Any) -> Rule:
+    def inject(self, action: Action, op: str | None = None, **where: Any) -> Rule:
         """From now on, have *action* befall the calls that match (see `Rule`)."""
         return self.proxy.add(Rule(action, op=op, **where))
 
@@ -95,22 +95,22 @@ class Stage:
         url: str = self.direct.sqs.get_queue_url(QueueName=self._queues[role])["QueueUrl"]
         return url
 
-    def mend(self) -> None:
+    def clear_faults(self) -> None:
         """From now on, have nothing go wrong any more."""
         self.proxy.rules.clear()
 
     def put(self, key: str, body: bytes, bucket: str | None = None, **how: Any) -> Source:
         """Put an object for workers to read, in place of one that may be there."""
         bucket = bucket or self.sources
-        made = self.direct.s3.put_object(Bucket=bucket, Key=key, Body=body, **how)
-        self._versions[bucket, key, made["ETag"]] = body
+        created = self.direct.s3.put_object(Bucket=bucket, Key=key, Body=body, **how)
+        self._versions[bucket, key, created["ETag"]] = body
         return Source(bucket, key)
 
-    def photos(self, *sizes: int) -> list[Source]:
+    def put_objects(self, *sizes: int) -> list[Source]:
         """Objects of these sizes in bytes, each of other content."""
         return [self.put(f"shoot/{n}.jpg", content(size, seed=n)) for n, size in enumerate(sizes, 1)]
 
-    def ask(self, sources: Sequence[Source], **request: Any) -> Job:
+    def send_request(self, sources: Sequence[Source], **request: Any) -> Job:
         """Send a request for *sources* in one folder, all of which are to be in the archive."""
         members = {f"album/{PurePosixPath(source.key).name}": source for source in sources}
         return self.send([{"source": str(s.key), "destination": "album"} for s in sources], members, **request)
@@ -136,11 +136,11 @@ class Stage:
         found: list[dict[str, Any]] = self.own.sqs.receive_message(QueueUrl=self.url("in"), **how).get("Messages", [])
         return found
 
-    def show(self, job: Job) -> None:
+    def make_visible(self, job: Job) -> None:
         """Make *job*'s message visible behind everyone's back, so that it is delivered again."""
         receipts = (
             message["receipt"]
-            for call in self.history.of("ReceiveMessage")
+            for call in self.history.select("ReceiveMessage")
             for message in call.facts.get("messages", ())
             if message["id"] == job.message
         )
@@ -160,7 +160,7 @@ class Stage:
 
     def worker(self, name: str = "worker", **settings: str) -> WorkerProcess:
         """Start a worker, and go on while it starts."""
-        environment = self.setting.environment(self._queues, self.sources, self.archives)
+        environment = self.config.environment(self._queues, self.sources, self.archives)
         endpoint = {"AWS_ENDPOINT_URL": self.proxy.listen(name)}
         worker = WorkerProcess(name, environment | endpoint | settings)
         self.workers.append(worker)
@@ -168,27 +168,27 @@ class Stage:
 
     def ended(self, job: Job) -> bool:
         """Whether *job*'s message was deleted."""
-        return bool(carried_out(self.view.deletes(job)))
+        return bool(executed(self.view.deletes(job)))
 
-    def wait_deleted(self, *jobs: Job, seconds: float = PATIENCE) -> None:
+    def wait_deleted(self, *jobs: Job, seconds: float = WAIT_TIMEOUT) -> None:
         """Wait until the messages of *jobs*, or of all, are deleted."""
         wanted = jobs or tuple(self.jobs)
-        until(lambda: all(self.ended(job) for job in wanted), "the messages' end", seconds)
+        wait_until(lambda: all(self.ended(job) for job in wanted), "the messages' end", seconds)
 
-    def wait_call(self, op: str, count: int = 1, seconds: float = PATIENCE) -> Exchange:
+    def wait_call(self, op: str, count: int = 1, seconds: float = WAIT_TIMEOUT) -> Exchange:
         """The *count*-th call of *op*, as soon as a worker has begun it."""
-        until(lambda: len(self.history.of(op)) >= count, f"call {count} of {op}", seconds)
-        return self.history.of(op)[count - 1]
+        wait_until(lambda: len(self.history.select(op)) >= count, f"call {count} of {op}", seconds)
+        return self.history.select(op)[count - 1]
 
     def answers(self, job: Job) -> list[dict[str, Any]]:
         """The success answers about *job* that were accepted."""
-        return [said(answer) for answer in carried_out(self.view.successes(job))]
+        return [answer_body(answer) for answer in executed(self.view.successes(job))]
 
     def failure(self, job: Job) -> dict[str, Any]:
         """The error of the one failure answer about *job*; its code stands on the dead letter, too."""
-        (answer,) = carried_out(self.view.failures(job))
-        (letter,) = carried_out(self.view.rejections(job))
-        error: dict[str, Any] = said(answer)["error"]
+        (answer,) = executed(self.view.failures(job))
+        (letter,) = executed(self.view.rejections(job))
+        error: dict[str, Any] = answer_body(answer)["error"]
         assert letter.facts["attributes"]["ErrorCode"] == error["code"]
         assert letter.facts["body"] == job.body
         return error
@@ -199,42 +199,44 @@ class Stage:
         return body
 
     @property
-    def view(self) -> Evidence:
+    def view(self) -> Observations:
         """What has passed so far, without what remains."""
         names = self._queues
-        world = World(
+        resources = Resources(
             source_queue=names["in"],
-            answer_queue=names["out"] if self.setting.answers else None,
-            failure_queue=names["failures"] if self.setting.failures else None,
+            answer_queue=names["out"] if self.config.answers else None,
+            failure_queue=names["failures"] if self.config.failures else None,
             dead_letters=names["in-dlq"],
             archives=self.archives,
             allowed=frozenset({self.sources, self.archives}),
-            visibility=self.setting.visibility,
+            visibility=self.config.visibility,
             versions=self._versions,
             secrets=(ACCESS_SECRET, SESSION_TOKEN, KEY_SECRET),
             private=(PRIVATE,),
         )
-        return Evidence(world, tuple(self.jobs), self.history)
+        return Observations(resources, tuple(self.jobs), self.history)
 
     def finish(self) -> None:
         """Stop the workers (SIGTERM, exit code 0), and see that every promise was kept."""
         for worker in self.workers:
-            if worker.running and not worker.told_to_end:
+            if worker.running and not worker.terminating:
                 worker.terminate()
-            if worker.told_to_end:
+            if worker.terminating:
                 code = worker.exit_code()
                 assert code == 0, f"{worker.name} ended with {code}"
-        findings = check(replace(self.view, remains=self._remains()))
+        findings = check(replace(self.view, final_state=self._final_state()))
         assert not findings, "\n".join(findings)
 
-    def _remains(self) -> Remains:
+    def _final_state(self) -> FinalState:
         counted = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
         delayed = "ApproximateNumberOfMessagesDelayed"
         asked = [*counted, delayed]
-        had = self.direct.sqs.get_queue_attributes(QueueUrl=self.direct_url("in"), AttributeNames=asked)["Attributes"]
+        counts = self.direct.sqs.get_queue_attributes(QueueUrl=self.direct_url("in"), AttributeNames=asked)[
+            "Attributes"
+        ]
         uploads = self.direct.s3.list_multipart_uploads(Bucket=self.archives).get("Uploads", [])
-        return Remains(
-            waiting=sum(int(had[name]) for name in asked),
+        return FinalState(
+            waiting=sum(int(counts[name]) for name in asked),
             dead=tuple(message["MessageId"] for message in self.dead_letters()),
             uploads=tuple(upload["Key"] for upload in uploads),
             logs="\n".join(worker.log for worker in self.workers),
@@ -248,8 +250,8 @@ class Stage:
         )
         return found
 
-    def story(self) -> str:
+    def dump(self) -> str:
         """The history and the logs, for whoever has to find out what happened."""
         logs = (f"--- {worker.name}\n{worker.log}" for worker in self.workers)
-        calls = (line[:LONGEST_LINE] for line in self.history.lines())
+        calls = (line[:MAX_LINE_CHARS] for line in self.history.lines())
         return "\n".join(("--- history", *calls, *logs))

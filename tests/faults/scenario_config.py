@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from certificates import ours
+from certificates import shared_trust
 
 from .emulator import REGION
 
@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ScenarioConfig:
     """
     How the stage is set. *visibility* in seconds; *max_receives* None: no redrive policy, and no dead-letter queue;
     *answers*, *failures*: there is a queue for answers, for failure answers; *allowed*: S3_ALLOWED_SOURCES, with
@@ -38,7 +38,7 @@ class Setting:
             "AWS_SECRET_ACCESS_KEY": ACCESS_SECRET,
             "AWS_SESSION_TOKEN": SESSION_TOKEN,
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CA_BUNDLE": ours().bundle,
+            "AWS_CA_BUNDLE": shared_trust().bundle,
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
             "SQS_SOURCE_QUEUE": queues["in"],

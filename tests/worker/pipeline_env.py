@@ -4,36 +4,36 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes import MemoryNotifier, MemoryQueue
+from fakes import FakeNotifier, FakeQueue
 
-from archiver.core.draft import Rules
+from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList, Location, PlainLinks
 from archiver.jobs.archive import Builder
 from archiver.jobs.pipeline import Answers, Pipeline
-from archiver.ports import Attribute, Done, Message, QueueFacts
-from stages.builders import Stage, contents
+from archiver.ports import Attribute, JobSuccess, Message, QueueFacts
+from stages.builders import StageEnv, read_zip
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:source"
 
 
-RULES = Rules("source", "archives", AllowList("archives"), "store")
+RULES = ArchiveRules("source", "archives", AllowList("archives"), "store")
 
 
 @dataclass
-class Scene:
+class PipelineEnv:
     """A pipeline on the twins; the source bucket is `source`, the archives' `archives`."""
 
-    stage: Stage = field(default_factory=lambda: Stage(total=15 << 20))
+    stage: StageEnv = field(default_factory=lambda: StageEnv(total=15 << 20))
     compression: str = "store"
-    answers: MemoryNotifier | None = field(default_factory=MemoryNotifier)
-    failures: MemoryNotifier = field(default_factory=MemoryNotifier)
-    watcher: MemoryNotifier | None = None
-    dead: MemoryQueue = field(default_factory=MemoryQueue)
+    answers: FakeNotifier | None = field(default_factory=FakeNotifier)
+    failures: FakeNotifier = field(default_factory=FakeNotifier)
+    watcher: FakeNotifier | None = None
+    dead: FakeQueue = field(default_factory=FakeQueue)
     said: int = 0
-    rules: Rules = RULES
+    rules: ArchiveRules = RULES
 
     def __post_init__(self) -> None:
-        self.queue = MemoryQueue(QueueFacts(ARN, visibility=30, max_receives=5), dead_letters=self.dead)
+        self.queue = FakeQueue(QueueFacts(ARN, visibility=30, max_receives=5), dead_letters=self.dead)
         self.pipeline = self.make()
 
     def make(self) -> Pipeline:
@@ -57,7 +57,7 @@ class Scene:
         self.queue.put(json.dumps(request), attributes)
         return (await self.queue.receive(1))[0]
 
-    async def run(self, *keys: str, **request: Any) -> Done:
+    async def run(self, *keys: str, **request: Any) -> JobSuccess:
         files = request.pop("files", None) or [{"source": key} for key in keys]
         message = await self.message(files=files, **request)
         return await self.pipeline.run(message, lambda: None)
@@ -68,8 +68,8 @@ class Scene:
         return dict(json.loads(self.answers.sent[-1].body))
 
     def archive(self) -> dict[str, bytes]:
-        return contents(self.stage.s3.blobs[self.at].data)
+        return read_zip(self.stage.s3.objects[self.at].data)
 
     @property
     def at(self) -> Location:
-        return next(location for location in self.stage.s3.blobs if location.bucket == "archives")
+        return next(location for location in self.stage.s3.objects if location.bucket == "archives")

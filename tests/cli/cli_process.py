@@ -16,16 +16,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from faults.stage import Stage
-from faults.worker import PATIENCE, joined, until
-from zygote import inherited
+from faults.scenario import Scenario
+from faults.worker_process import WAIT_TIMEOUT, join_thread, wait_until
+from zygote import inherited_environment
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOR = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38;)[0-9;]*m")
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 
 
-class Running:
+class CliProcess:
     """
     `with Running(arguments, env) as command`: `python -m archiver` and *arguments*, or *program* and arguments.
     *terminal*: standard error is a terminal of so many columns (standard output never is one). *largest_file* in bytes.
@@ -45,7 +45,7 @@ class Running:
             fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, terminal, 0, 0))
         self.process = subprocess.Popen(
             [sys.executable, *program, *arguments],
-            env={**inherited(), "TERM": "xterm-256color", **env},
+            env={**inherited_environment(), "TERM": "xterm-256color", **env},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=follower,
@@ -66,7 +66,7 @@ class Running:
         if self.process.poll() is None:
             self.process.kill()
         self.process.communicate()
-        joined(self._reader)
+        join_thread(self._reader)
         os.close(self._leader)
         if error is not None:
             error.add_note(f"--- standard error\n{self.errors}")
@@ -94,9 +94,9 @@ class Running:
         self.process.stdin.write(f"{line}\n".encode())
         self.process.stdin.flush()
 
-    def until_seen(self, text: str) -> None:
+    def wait_for_text(self, text: str) -> None:
         """Wait until *text* stands in one of the frames."""
-        until(lambda: any(text in frame for frame in self.frames), f"{text!r} on standard error")
+        wait_until(lambda: any(text in frame for frame in self.frames), f"{text!r} on standard error")
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""
@@ -104,15 +104,15 @@ class Running:
 
     def end(self) -> tuple[int, str]:
         """Its exit code and what it wrote to standard output, when it has ended by itself."""
-        output, _ = self.process.communicate(timeout=PATIENCE)
-        joined(self._reader)
+        output, _ = self.process.communicate(timeout=WAIT_TIMEOUT)
+        join_thread(self._reader)
         return self.process.returncode, output.decode()
 
 
-def environment(stage: Stage, **other: str) -> dict[str, str]:
-    """What a worker on *stage* is told, for a command behind the same proxy."""
-    told = stage.setting.environment(stage._queues, stage.sources, stage.archives)
-    return {**told, "AWS_ENDPOINT_URL": stage.proxy.listen("command"), **other}
+def cli_environment(scenario: Scenario, **other: str) -> dict[str, str]:
+    """What a worker on *scenario* is told, for a command behind the same proxy."""
+    told = scenario.config.environment(scenario._queues, scenario.sources, scenario.archives)
+    return {**told, "AWS_ENDPOINT_URL": scenario.proxy.listen("command"), **other}
 
 
 def partial_files(folder: Path) -> list[str]:

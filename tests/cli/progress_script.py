@@ -4,15 +4,15 @@ import asyncio
 import logging
 import sys
 
-from archiver.cli.console import Problem
-from archiver.cli.progress_bar import shown
-from archiver.cli.runner import carry_out
+from archiver.cli.console import CommandError
+from archiver.cli.progress_bar import show_progress
+from archiver.cli.runner import run_async
 from archiver.stages.progress import Progress
 
 
 async def main() -> None:
     counts = Progress()
-    async with shown(sys.argv[1], counts, every=0.01):
+    async with show_progress(sys.argv[1], counts, every=0.01):
         while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
             if line == "!":
                 logging.getLogger("moving").warning("something to know")
@@ -21,7 +21,7 @@ async def main() -> None:
 
 
 try:
-    carry_out(main)
-except Problem as problem:
-    problem.tell()
+    run_async(main)
+except CommandError as problem:
+    problem.report()
     sys.exit(problem.code)
