@@ -1,4 +1,4 @@
-"""The composition root: settings become a running worker. The only place that knows every concrete class."""
+"""The composition root: builds a running worker from the settings. The doors build what their source needs."""
 
 import asyncio
 import sys
@@ -14,12 +14,12 @@ from archiver.aws.s3 import S3Store
 from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.session import Network, open_network
-from archiver.aws.sqs import SqsNotifier
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import PROBE_KEY, AllowList, Location, PlainLinks
-from archiver.doors.start import Means, as_settings_errors, check_reachable, open_source, open_with_credentials
-from archiver.jobs.archive import Builder
-from archiver.jobs.pipeline import Answers, Pipeline
+from archiver.doors.door import Surroundings, open_door
+from archiver.doors.start import as_settings_errors, check_reachable, open_with_credentials
+from archiver.jobs.archive import ArchiveWork
+from archiver.jobs.pipeline import Pipeline
 from archiver.ports import Links
 from archiver.settings import Environment, Settings, SettingsError
 from archiver.stages.budget import BufferPool
@@ -28,7 +28,7 @@ from archiver.stages.limiter import AdaptiveLimiter
 from archiver.telemetry.observers import MonitoredParts, monitoring
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.gate import ReceiveGate
-from archiver.worker.guarded import GuardedNotifier, GuardedReader, GuardedSource, GuardedStore, SourceProbes
+from archiver.worker.guarded import GuardedReader, GuardedStore, SourceProbes
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.protection import Protector
@@ -41,57 +41,66 @@ MAX_CONCURRENT_READS = 128  # of the whole worker
 
 async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], object] | None = None) -> int:
     """
-    Work until *stop* is set; the process's exit code, 0 after a clean stop. Metrics that are lines go to *write*
+    Work until *stop* is set, and return the process's exit code: 0 after a clean stop. Lines of metrics go to *write*
     (standard output unless given).
 
-    Raises SettingsError where a queue or bucket that the settings name definitely does not exist, and where the `AWS_*`
-    variables are of no use.
+    Raises SettingsError if a queue or bucket of the settings definitely does not exist, or the `AWS_*` variables are
+    unusable.
     """
     log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
     _log_insecure_settings(settings)
-    limits = ClientLimits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
     heartbeat, gate, budget = Heartbeat(), ReceiveGate(), BufferPool(settings.memory_budget)
     breakers = CircuitBreakers(gate)
     async with open_reader(settings) as (network, reader), open_links(settings, network.session) as links:
-        fetcher = Fetcher(
-            GuardedReader(reader, _source_probes(settings, reader), breakers), AdaptiveLimiter(MAX_CONCURRENT_READS)
-        )
+        guarded_reader = GuardedReader(reader, _source_probes(settings, reader), breakers)
+        fetcher = Fetcher(guarded_reader, AdaptiveLimiter(MAX_CONCURRENT_READS))
         parts = MonitoredParts(heartbeat, gate, budget, fetcher, stop)
         async with (
             monitoring(settings, parts, write or sys.stdout.write, _ecs_agent) as monitor,
-            AsyncExitStack() as stack,
+            _open_clients(settings, network, heartbeat, stop) as clients,
         ):
-            clients = await open_with_credentials(
-                lambda: stack.enter_async_context(open_clients(limits, network)), heartbeat, stop
-            )
-            queues = _queues(settings, clients) if clients else {}
-            source = await open_source(settings, Means(clients, queues, reader), heartbeat, stop) if clients else None
-            if clients is None or source is None:
+            surroundings = clients and Surroundings(clients, reader, breakers, heartbeat)
+            door = await open_door(settings, surroundings, stop) if surroundings else None
+            if clients is None or door is None:
                 log.info("worker.stopped")
                 return 0
-            rules = archive_rules(settings)
             store = GuardedStore(S3Store(clients, settings.destination_bucket), breakers)
+            rules = archive_rules(settings)
+            work = ArchiveWork(rules, fetcher=fetcher, store=store, budget=budget)
             pipeline = Pipeline(
                 rules,
-                Builder(rules, fetcher=fetcher, store=store, budget=budget),
-                queue_arn=source.facts.arn,
+                {"archive": work},
+                source_id=door.source.facts.id,
                 store=store,
-                source=GuardedSource(source, breakers),
-                answers=_answers(queues, breakers),
+                dead_letters=door.dead_letters,
+                answers=door.answers,
                 links=links,
             )
             worker = Worker(
-                source,
-                Settler(source, source.facts, pipeline, gate, monitor),
+                door.source,
+                Settler(door.source, pipeline, gate, monitor),
                 gate,
                 WorkerLimits(settings.max_concurrent_jobs, settings.wait_seconds, settings.grace_seconds),
                 heartbeat=heartbeat,
                 on_running_changed=monitor.on_running_changed,
             )
             monitor.mark_started()
-            log.info("worker.ready", visibility=source.facts.visibility, max_receives=source.facts.max_receives)
+            facts = door.source.facts
+            log.info("worker.ready", visibility=facts.visibility, max_receives=facts.max_receives)
             await worker.run(stop)
     return 0
+
+
+@asynccontextmanager
+async def _open_clients(
+    settings: Settings, network: Network, heartbeat: Heartbeat, stop: asyncio.Event
+) -> AsyncIterator[Clients | None]:
+    """The AWS clients, once there are credentials; None: *stop* was set meanwhile. Raises SettingsError."""
+    limits = ClientLimits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
+    async with AsyncExitStack() as stack:
+        yield await open_with_credentials(
+            lambda: stack.enter_async_context(open_clients(limits, network)), heartbeat, stop
+        )
 
 
 def _ecs_agent(uri: str) -> AbstractAsyncContextManager[Protector]:
@@ -105,26 +114,6 @@ def _source_probes(settings: Settings, reader: S3Reader) -> SourceProbes:
     allowed = AllowList.parse(settings.allowed_sources, settings.destination_bucket)
     at_large = Location(settings.destination_bucket, PROBE_KEY)
     return SourceProbes(bucket, allowed.probe(bucket) if bucket else None, lambda: check_reachable(reader, at_large))
-
-
-def _answers(queues: dict[str, SqsNotifier | None], breakers: CircuitBreakers) -> Answers:
-    """Jobs wait for the queues of answers; nobody waits for the one that is told of progress."""
-    success, failure = (
-        queue and GuardedNotifier(queue, name, breakers)
-        for name, queue in queues.items()
-        if name in ("SQS_DESTINATION_QUEUE", "SQS_FAILURE_QUEUE")
-    )
-    return Answers(success, failure, queues["PROGRESS_QUEUE"])
-
-
-def _queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | None]:
-    """The queues that are sent to, by the setting that names them."""
-    named = {
-        "SQS_DESTINATION_QUEUE": settings.destination_queue,
-        "SQS_FAILURE_QUEUE": settings.failure_queue,
-        "PROGRESS_QUEUE": settings.progress_queue,
-    }
-    return {name: SqsNotifier(clients.sqs_control, queue) if queue else None for name, queue in named.items()}
 
 
 @asynccontextmanager

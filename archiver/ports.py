@@ -1,9 +1,13 @@
 """
-The seams. Each is a Protocol of at most four verbs; each has a whole in-memory twin in `tests/fakes/`,
-and one contract test (`tests/contract/`) that runs on the twin and on the real adapter.
+The ports: what the worker needs of the world outside.
+
+Each is a Protocol of at most four verbs. Each has a complete in-memory fake in `tests/fakes/`, and one contract test in
+`tests/contract/` that runs on the fake and on the real adapter.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -25,8 +29,9 @@ class Attribute:
 @dataclass(frozen=True, slots=True)
 class Message:
     """
-    One received message. *received_at* is the monotonic clock before the call that brought it, in seconds:
-    its invisibility can't have begun earlier. *receive_count* counts this receive too.
+    One received message. *received_at* is the monotonic clock, in seconds, before the call that returned the message:
+    its visibility timeout can't have started earlier. *receive_count* includes this receive. *gone* is set by sources
+    that learn at once that a message belongs to another consumer (a closed connection); None if a source can't.
     """
 
     id: str
@@ -38,43 +43,52 @@ class Message:
     first_received: str = ""
     group: str | None = None
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    gone: asyncio.Event | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """What the source queue says of itself. *visibility* in seconds; *max_receives* None without a redrive policy."""
+    """
+    Properties of a source. *id* is stable text that becomes part of archive keys (for SQS, the queue's ARN).
+    *visibility*: seconds that one receive or extension holds a message. *longest*: seconds that a message can be held
+    in total, `math.inf` if there is no limit. *max_receives*: None if the source does not limit them.
+    """
 
-    arn: str
+    id: str
     visibility: int
+    longest: float
     max_receives: int | None = None
-    dead_letter_arn: str | None = None
 
 
 class MessageSource(Protocol):
-    """The queue that jobs come from."""
+    """Where jobs come from."""
+
+    @property
+    def facts(self) -> QueueFacts:
+        """Properties of the source, read when it was opened."""
 
     async def receive(self, limit: int) -> list[Message]:
         """Wait for up to *limit* (1 to 10) messages; an empty list after the wait. Raises TransientError."""
 
-    async def hide(self, message: Message, seconds: int) -> None:
+    async def extend(self, message: Message, seconds: int) -> None:
         """
-        Keep *message* invisible for *seconds* from now (0: give it back). Raises TransientError; LeaseLost on a stale
-        receipt.
+        Hold *message* for *seconds* from now. Raises TransientError; ConfigurationError if the source refuses the call;
+        LeaseLost on a stale receipt.
+        """
+
+    async def release(self, message: Message, delay: int) -> None:
+        """
+        Return *message* to the source, for redelivery after *delay* seconds or as near to that as the source can.
+        Raises as `extend` does.
         """
 
     async def delete(self, message: Message) -> None:
-        """End *message*. Raises TransientError; LeaseLost on a stale receipt."""
-
-    async def reject(self, message: Message, rejection: "Rejection") -> None:
-        """
-        Send the untouched body to the dead-letter queue, with the reason. Raises TransientError; Undeliverable where
-        there is none that takes it.
-        """
+        """Remove *message* for good. Raises as `extend` does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Why a message goes to the dead-letter queue, and the ids that a FIFO queue wants."""
+    """Why a message is dead-lettered, and the ids that a FIFO queue requires."""
 
     code: str
     message: str
@@ -82,27 +96,40 @@ class Rejection:
     deduplication_id: str
 
 
+class DeadLetters(Protocol):
+    """Where rejected messages are kept, with the reason."""
+
+    async def put(self, message: Message, rejection: Rejection) -> None:
+        """
+        Store the unchanged body of *message* and the reason. Raises TransientError; Undeliverable if no dead-letter
+        queue accepts it.
+        """
+
+
 class ObjectReader(Protocol):
-    """Reads objects, wherever they are. One attempt a call: patience is the caller's."""
+    """Reads objects. Each call is one attempt; retries are the caller's."""
 
     async def head(self, location: Location) -> ObjectInfo:
-        """Raises SourceUnavailable (missing, denied, archived), TransferInterrupted, CredentialsRefused."""
+        """
+        Return the object's size, ETag and times. Raises SourceUnavailable (missing, denied, archived),
+        TransferInterrupted, CredentialsRefused.
+        """
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         """
-        Fill the views of *into*, one after the other, with the object's bytes from *start* on.
+        Fill the views of *into*, in order, with the object's bytes from offset *start* on.
 
-        Raises TransferInterrupted with the number of good bytes received so far; SourceChanged where the object is gone
-        or has another ETag; SourceUnavailable where it may not be read, whatever HEAD says; CredentialsRefused.
+        Raises TransferInterrupted with the number of valid bytes received; SourceChanged if the object is gone or has
+        another ETag; SourceUnavailable if it may not be read, even though HEAD succeeded; CredentialsRefused.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
     """
-    Where an archive goes and what stands beside it. *metadata* is ASCII; *disposition* a Content-Disposition. All
-    parts but the last are of *part_size* bytes; an archive that is not longer is put at once. *message_id* is that of
-    the message which asks for it ("": nobody's, as from the command line).
+    Where an archive is stored, and its object metadata. *metadata* is ASCII, *disposition* a Content-Disposition
+    header. Every part but the last has *part_size* bytes; a shorter archive is one PutObject. *message_id*: the message
+    that asks for the archive; "" if none does (command line).
     """
 
     key: str
@@ -114,7 +141,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class StoredArchive:
-    """A finished archive as the store tells it."""
+    """A finished archive, as the store describes it."""
 
     size: int
     etag: str
@@ -123,49 +150,49 @@ class StoredArchive:
 
 
 class MultipartUpload(Protocol):
-    """An archive on its way. Nobody sees it before `complete`."""
+    """An archive being uploaded. It is visible only after `complete`."""
 
     async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         """
-        Send part *number* (from 1). *body* must not change until this returns. Raises ArchiveExists where the upload
-        is gone. Raises TransientError, ConfigurationError.
+        Send part *number* (from 1). *body* must not change until this returns. Raises ArchiveExists if the upload no
+        longer exists; TransientError, ConfigurationError.
         """
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         """
-        Make the archive appear, *size* bytes, whole; say what stands there now. Raises ArchiveExists, TransientError
-        (outcome unknown), ConfigurationError.
+        Publish the archive of *size* bytes and return the stored object. Raises ArchiveExists, TransientError (the
+        outcome is unknown), ConfigurationError.
         """
 
     async def abort(self) -> None:
-        """Leave nothing behind. Raises TransientError."""
+        """Abort the upload and delete its parts. Raises TransientError."""
 
 
 class ObjectStore(Protocol):
-    """The bucket that archives go to."""
+    """The bucket that archives are stored in."""
 
     async def find(self, key: str) -> StoredArchive | None:
         """
-        What stands at *key*, None where nothing does (or where we may not know). Raises TransientError,
+        Return the object at *key*; None if there is none, or if its existence may not be known. Raises TransientError,
         ConfigurationError.
         """
 
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
         """
-        Write a whole archive at once, unless the key is taken; say what stands there now. Raises ArchiveExists,
-        TransientError (unknown), ConfigurationError.
+        Store a complete archive in one request, unless the key exists, and return the stored object. Raises
+        ArchiveExists, TransientError (the outcome is unknown), ConfigurationError.
         """
 
     async def create_upload(self, target: Target) -> MultipartUpload:
         """Begin a multipart upload. Raises TransientError, ConfigurationError."""
 
     async def abort_uploads(self, key: str, before: datetime | None = None) -> None:
-        """Abort every multipart upload of *key*, or only those begun *before* a moment. Raises TransientError."""
+        """Abort all multipart uploads of *key*, or those begun *before* a time. Raises TransientError."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """One answer to send. *group* and *id* serve FIFO queues (group id, deduplication id)."""
+    """One answer or event to send. *group* and *id* are the group id and deduplication id of FIFO queues."""
 
     body: str
     id: str
@@ -174,27 +201,25 @@ class OutgoingMessage:
 
 
 class Links(Protocol):
-    """How archives are linked to."""
+    """Makes download links."""
 
     async def link(self, key: str) -> Link:
-        """
-        The link to the archive at *key*. Raises TransientError, ConfigurationError where there is none to be had now.
-        """
+        """Return the link to the archive at *key*. Raises TransientError, ConfigurationError."""
 
 
 class Notifier(Protocol):
-    """Where answers go."""
+    """One receiver of answers."""
 
     def max_body_bytes(self, attributes: Mapping[str, Attribute]) -> int:
-        """Bytes of UTF-8 that a body may have beside *attributes*."""
+        """Return the maximum size of a body, in bytes of UTF-8, if *attributes* are sent with it."""
 
     async def send(self, note: OutgoingMessage) -> None:
-        """Return once the answer was accepted. Raises TransientError, ConfigurationError."""
+        """Send *note*; return once it was accepted. Raises TransientError, ConfigurationError."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSuccess:
-    """How a job ended well."""
+    """What a successful job made. *size* in bytes; *reused*: the archive existed before."""
 
     status: str
     files: int
@@ -209,8 +234,8 @@ JobOutcome = Literal["done", "rejected", "retried", "returned", "lease_lost"]
 @dataclass(frozen=True, slots=True)
 class JobResult:
     """
-    How a job ended. *code* says why it was rejected or retried. *seconds* from its receipt on, *queued* before that.
-    *margin*: the smallest fraction of the visibility that was left of its lease, 0 to 1.
+    How a job ended. *code*: why it was rejected or retried. *seconds*: since its receive; *queued*: seconds before it.
+    *margin*: the smallest fraction of the visibility timeout that its lease ever had left, 0 to 1.
     """
 
     outcome: JobOutcome
@@ -223,28 +248,38 @@ class JobResult:
 
 
 class Observer(Protocol):
-    """Whoever counts jobs. It must neither wait nor raise."""
+    """Counts jobs. It must neither wait nor raise."""
 
     def ended(self, job: JobResult) -> None:
-        """One job ended, or its message was given up."""
+        """Record that a job ended."""
+
+
+class Hold(Protocol):
+    """A job's claim on its message, and on one of the worker's slots."""
+
+    def confirm(self) -> None:
+        """Raise LeaseLost unless the message is certainly still held. Called before every externally visible write."""
+
+    def parked(self) -> AbstractAsyncContextManager[None]:
+        """
+        Wait without a slot: in the block, the lease is renewed and another job may use the slot. Leaving the block
+        waits for a free slot. On shutdown, a parked job is cancelled at once.
+        """
 
 
 class Job(Protocol):
-    """What is done for a message. The worker knows no more of it than this."""
+    """What is done for a message. The worker depends on nothing else of it."""
 
     def read_job_id(self, message: Message) -> str | None:
-        """The request's `job_id`, where its body can be read."""
+        """The request's `job_id`; None if its body can't be read."""
 
-    async def run(self, message: Message, confirm: Callable[[], None]) -> JobSuccess:
-        """Do the job and answer. Raises any ArchiverError."""
+    async def run(self, message: Message, hold: Hold) -> JobSuccess:
+        """Do the job and send the answer. Raises any ArchiverError."""
 
-    async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+    async def reject(self, message: Message, rejection: Rejected, hold: Hold) -> None:
         """
-        Send *message* to the dead-letter queue. Raises TransientError (Undeliverable: there is none that takes it),
-        LeaseLost.
+        Dead-letter *message*. Raises TransientError (Undeliverable: no dead-letter queue accepts it), LeaseLost.
         """
 
-    async def send_failure(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
-        """
-        Tell whoever wants to know that the job was rejected. Raises TransientError, ConfigurationError, LeaseLost.
-        """
+    async def send_failure(self, message: Message, rejection: Rejected, hold: Hold) -> None:
+        """Send the failure answer. Raises TransientError, ConfigurationError, LeaseLost."""

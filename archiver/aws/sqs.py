@@ -1,4 +1,4 @@
-"""SQS: the queue that jobs come from, the dead-letter queue behind it, and the queues that answers go to."""
+"""SQS: the source queue, its dead-letter queue, and the queues that answers are sent to."""
 
 import json
 import time
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from archiver.aws.clients import Clients
 
 MAX_MESSAGE_BYTES = 1024 * 1024
+MAX_IN_FLIGHT_SECONDS = 43_200  # that SQS keeps a message in flight, counted from its receive
 _ARN_PARTS = 6
 _SYSTEM_ATTRIBUTES: tuple["MessageSystemAttributeNameType", ...] = (
     "ApproximateFirstReceiveTimestamp",
@@ -30,8 +31,8 @@ _SYSTEM_ATTRIBUTES: tuple["MessageSystemAttributeNameType", ...] = (
 )
 
 _QUEUE_ERRORS = error_map(ResourceNotFound, NO_QUEUE) | error_map(ConfigurationError, DENIED)
-# InvalidParameterValue: the message was deleted or is visible again, or its twelve hours are over.
-# SQS's own sentence about it quotes the receipt handle.
+# InvalidParameterValue: the message was deleted or is visible again, or its twelve hours have passed. SQS's own text is
+# not used: it quotes the receipt handle.
 _STALE_RECEIPT_ERRORS = error_map(
     lambda _: LeaseLost("SQS refuses the receipt"),
     {
@@ -42,7 +43,7 @@ _STALE_RECEIPT_ERRORS = error_map(
         "ReceiptHandleIsInvalid",
     },
 )
-# About what is sent, not about the queue: its size (the queue's limit may have been lowered, or a proxy has one), or
+# Caused by the message, not by the queue: its size (the queue's limit may have been lowered, or a proxy has one) or its
 # characters.
 _UNSENDABLE_ERRORS = error_map(
     Undeliverable,
@@ -65,9 +66,10 @@ async def resolve_queue(
     on_refusal: ErrorFactory = ConfigurationError,
 ) -> str:
     """
-    The URL of the queue that *text* names: a name, an ARN (of this account or another), or the URL itself.
-    Raises ResourceNotFound where SQS knows no such queue, ConfigurationError where it won't say, TransientError.
-    *mapping* and *on_refusal* say otherwise.
+    Return the URL of a queue. *text* is its name, its ARN (of any account) or its URL.
+
+    Raises ResourceNotFound if SQS knows no such queue, ConfigurationError if it refuses the call, TransientError;
+    *mapping* and *on_refusal* change these.
     """
     if "://" in text:
         return text
@@ -83,9 +85,8 @@ async def resolve_queue(
 
 class QueueSender:
     """
-    A queue to send to, named by *queue* (name, URL or ARN) and looked up when first needed. `limit` is its own size
-    limit in bytes once `check` has asked, `arn` its ARN. *mapping* and *on_refusal* sort the errors, as in
-    `map_errors`.
+    A queue to send to. *queue* is its name, URL or ARN; it is resolved on first use. After `check`, `limit` is the
+    queue's size limit in bytes, and `arn` its ARN. *mapping* and *on_refusal* map errors, as in `map_errors`.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class QueueSender:
 
     async def check(self) -> None:
         """
-        Ask whether the queue is there, and for its limit. Raises ResourceNotFound, ConfigurationError, TransientError.
+        Check that the queue exists, and read its limit. Raises ResourceNotFound, ConfigurationError, TransientError.
         """
         url = await self._resolve_url()
         with map_errors(f"GetQueueAttributes {self._queue}", self._mapping, self._on_refusal):
@@ -118,10 +119,10 @@ class QueueSender:
 
     async def send(self, body: str, attributes: Mapping[str, Attribute], group: str, deduplication_id: str) -> None:
         """
-        Send one message; *group* and *deduplication_id* only to a FIFO queue. Raises as `check` does, and Undeliverable
-        where the queue does not take this one; its limit is read anew then.
+        Send one message; *group* and *deduplication_id* are used for FIFO queues. Raises as `check` does, and
+        Undeliverable if the queue does not accept this message; its limit is read again then.
         """
-        fifo = self._queue.endswith(".fifo")  # SQS knows them by this ending, too
+        fifo = self._queue.endswith(".fifo")  # SQS requires this suffix
         ids: dict[str, Any] = {"MessageGroupId": group, "MessageDeduplicationId": deduplication_id} if fifo else {}
         url = await self._resolve_url()
         try:
@@ -136,7 +137,7 @@ class QueueSender:
 
     @property
     def url(self) -> str | None:
-        """Its URL, once it was looked up."""
+        """Its URL, once it was resolved."""
         return self._url
 
     async def _resolve_url(self) -> str:
@@ -147,8 +148,8 @@ class QueueSender:
 
 class SqsNotifier:
     """
-    The Notifier on one queue. `check` at start finds a queue that is not there and reads its size limit;
-    without it the limit is SQS's own, and the queue is looked up with the first answer.
+    A Notifier that sends to one queue. `check` at startup finds a queue that does not exist, and reads its size limit.
+    Without it, the limit is SQS's own, and the queue is resolved with the first answer.
     """
 
     def __init__(self, client: "SQSClient", queue: str) -> None:
@@ -157,37 +158,56 @@ class SqsNotifier:
 
     @property
     def arn(self) -> str | None:
-        """The queue's ARN, once `check` was told it."""
+        """The queue's ARN, once `check` has read it."""
         return self._sender.arn
 
     @property
     def url(self) -> str | None:
-        """The queue's URL, once it was looked up."""
+        """The queue's URL, once it was resolved."""
         return self._sender.url
 
     def max_body_bytes(self, attributes: Mapping[str, Attribute]) -> int:
-        """Bytes left for a body of UTF-8 beside *attributes*."""
+        """Return the bytes of UTF-8 left for a body next to *attributes*."""
         return (self._sender.limit or MAX_MESSAGE_BYTES) - attributes_size(valid_attributes(attributes))
 
     async def send(self, note: OutgoingMessage) -> None:
-        """Attributes that SQS would refuse, and those beyond ten, are left out."""
+        """Send *note* without the attributes that SQS would refuse, and those beyond ten."""
         await self._sender.send(note.body, valid_attributes(note.attributes), note.group, note.id)
 
 
-class SqsSource:
-    """The MessageSource on one queue. `facts` is what the queue said of itself at start."""
+class SqsDeadLetters:
+    """
+    The DeadLetters of a source queue. *arn*: its dead-letter queue, None if it has none; then, and if the queue is gone
+    or denied, `put` raises Undeliverable: the message stays, and the redrive policy handles it.
+    """
 
-    def __init__(self, clients: "Clients", url: str, facts: QueueFacts, wait_seconds: int) -> None:
+    def __init__(self, client: "SQSClient", arn: str | None) -> None:
+        self.arn = arn
+        self._sender = arn and QueueSender(client, arn, error_map(Undeliverable, NO_QUEUE | DENIED), Undeliverable)
+
+    async def put(self, message: Message, rejection: Rejection) -> None:
+        queue = self._sender
+        if not queue:
+            raise Undeliverable("the source queue has no dead-letter queue")
+        if queue.limit is None:
+            with suppress(TransientError):  # without permission to ask, SQS's own limit counts
+                await queue.check()
+        room = (queue.limit or MAX_MESSAGE_BYTES) - len(message.body.encode())
+        attributes = with_error_attributes(message.attributes, rejection.code, rejection.message, room, message.id)
+        await queue.send(message.body, attributes, rejection.group, rejection.deduplication_id)
+
+
+class SqsSource:
+    """A MessageSource on one queue. `facts` and `dead_letters` come from the queue's attributes, read at startup."""
+
+    def __init__(
+        self, clients: "Clients", url: str, facts: QueueFacts, wait_seconds: int, dead_letter_arn: str | None = None
+    ) -> None:
         self.url = url
-        self.facts = facts
+        self.dead_letters = SqsDeadLetters(clients.sqs_control, dead_letter_arn)
+        self._facts = facts
         self._clients = clients
         self._wait_seconds = wait_seconds
-        self._dead_letter_sender: QueueSender | None = None
-        if facts.dead_letter_arn:
-            # Gone or denied, it is no fault to pause for: the message stays, and the redrive policy takes it.
-            self._dead_letter_sender = QueueSender(
-                clients.sqs_control, facts.dead_letter_arn, error_map(Undeliverable, NO_QUEUE | DENIED), Undeliverable
-            )
 
     @classmethod
     async def open(cls, clients: "Clients", queue: str, wait_seconds: int) -> Self:
@@ -197,14 +217,19 @@ class SqsSource:
             response = await clients.sqs_control.get_queue_attributes(
                 QueueUrl=url, AttributeNames=["QueueArn", "VisibilityTimeout", "RedrivePolicy"]
             )
-        source = cls(clients, url, _facts(response.get("Attributes", {})), wait_seconds)
+        facts, dead_letter_arn = _read_facts(response.get("Attributes", {}))
+        source = cls(clients, url, facts, wait_seconds, dead_letter_arn)
         await source.check()
         return source
 
+    @property
+    def facts(self) -> QueueFacts:
+        return self._facts
+
     async def check(self) -> None:
         """
-        Ask for what a lease and its end need, with a receipt that is none: who may not do it is refused before SQS
-        looks at the receipt. Raises ConfigurationError.
+        Check the permissions that a lease needs, with an invalid receipt: SQS checks permissions before the receipt.
+        Raises ConfigurationError.
         """
         client = self._clients.sqs_control
         for operation, call in (
@@ -220,7 +245,7 @@ class SqsSource:
             response = await self._clients.sqs_receive.receive_message(
                 QueueUrl=self.url,
                 MaxNumberOfMessages=limit,
-                # The lease counts from before the poll: one that is longer than half of it would bring lost messages.
+                # The lease counts from before the poll: a poll longer than half of it would return expired leases.
                 WaitTimeSeconds=min(self._wait_seconds, max(1, self.facts.visibility // 2)),
                 VisibilityTimeout=self.facts.visibility,
                 MessageAttributeNames=["All"],
@@ -228,7 +253,13 @@ class SqsSource:
             )
         return [_message(one, received_at) for one in response.get("Messages", [])]
 
-    async def hide(self, message: Message, seconds: int) -> None:
+    async def extend(self, message: Message, seconds: int) -> None:
+        await self._change_visibility(message, seconds)
+
+    async def release(self, message: Message, delay: int) -> None:
+        await self._change_visibility(message, delay)
+
+    async def _change_visibility(self, message: Message, seconds: int) -> None:
         with map_errors("ChangeMessageVisibility", _STALE_RECEIPT_ERRORS, ConfigurationError):
             await self._clients.sqs_lease.change_message_visibility(
                 QueueUrl=self.url, ReceiptHandle=message.receipt, VisibilityTimeout=seconds
@@ -238,26 +269,17 @@ class SqsSource:
         with map_errors("DeleteMessage", _STALE_RECEIPT_ERRORS, ConfigurationError):
             await self._clients.sqs_control.delete_message(QueueUrl=self.url, ReceiptHandle=message.receipt)
 
-    async def reject(self, message: Message, rejection: Rejection) -> None:
-        queue = self._dead_letter_sender
-        if queue is None:
-            raise Undeliverable("the source queue has no dead-letter queue")
-        if queue.limit is None:
-            with suppress(TransientError):  # who may not ask goes by SQS's own limit
-                await queue.check()
-        room = (queue.limit or MAX_MESSAGE_BYTES) - len(message.body.encode())
-        attributes = with_error_attributes(message.attributes, rejection.code, rejection.message, room, message.id)
-        await queue.send(message.body, attributes, rejection.group, rejection.deduplication_id)
 
-
-def _facts(attributes: "Mapping[QueueAttributeNameType, str]") -> QueueFacts:
+def _read_facts(attributes: "Mapping[QueueAttributeNameType, str]") -> tuple[QueueFacts, str | None]:
+    """Return a queue's facts, and the ARN of its dead-letter queue."""
     redrive: dict[str, Any] = json.loads(attributes.get("RedrivePolicy") or "{}")
-    return QueueFacts(
-        arn=attributes["QueueArn"],
+    facts = QueueFacts(
+        id=attributes["QueueArn"],
         visibility=int(attributes["VisibilityTimeout"]),
+        longest=MAX_IN_FLIGHT_SECONDS,
         max_receives=int(redrive["maxReceiveCount"]) if "maxReceiveCount" in redrive else None,
-        dead_letter_arn=redrive.get("deadLetterTargetArn"),
     )
+    return facts, redrive.get("deadLetterTargetArn")
 
 
 def _message(raw: "MessageTypeDef", received_at: float) -> Message:

@@ -46,8 +46,8 @@ def load_request(body: str, *needs: str) -> BuildRequest:
     Rejected, SettingsError.
     """
     from archiver.app import archive_rules
+    from archiver.core.dialects.native import parse_request
     from archiver.core.draft import draft_archive
-    from archiver.core.messages import parse_request
     from archiver.settings import load_environment, require_settings
 
     settings = load_environment(environment())
@@ -62,9 +62,9 @@ def check_request(body: str, settings: "Environment") -> None:
     the worker would reject it.
     """
     from archiver.app import archive_rules
+    from archiver.core.dialects.native import parse_request
     from archiver.core.draft import draft_archive
     from archiver.core.locations import AllowList
-    from archiver.core.messages import parse_request
     from archiver.errors import Rejected
 
     rules = archive_rules(settings)
@@ -99,8 +99,8 @@ def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]
     without that, if anything is. Raises SettingsError, and Rejected for what is no request at all.
     """
     from archiver.app import archive_rules
+    from archiver.core.dialects.native import parse_request
     from archiver.core.draft import draft_archive
-    from archiver.core.messages import parse_request
     from archiver.errors import Rejected
     from archiver.settings import load_environment
 

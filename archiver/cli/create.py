@@ -198,11 +198,12 @@ async def _build(
 ) -> "BuildResult":
     from archiver.cli.progress_bar import show_progress
     from archiver.core.locations import content_disposition
-    from archiver.jobs.archive import Builder
+    from archiver.jobs.archive import ArchiveWork
+    from archiver.jobs.work import Unleased
     from archiver.ports import Target
     from archiver.stages.progress import Progress
 
-    builder = Builder(
+    work = ArchiveWork(
         build_request.rules,
         fetcher=resources.fetcher,
         store=store,
@@ -214,7 +215,7 @@ async def _build(
     )
     progress = Progress()
     async with show_progress("archive", progress):
-        return await builder.build(build_request.draft, Target(key, disposition), lambda: None, progress)
+        return await work.build(build_request.draft, Target(key, disposition), Unleased(), progress)
 
 
 async def _abort_leftover_uploads(build_request: "BuildRequest", store: "ObjectStore", key: str) -> None:

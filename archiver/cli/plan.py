@@ -150,7 +150,7 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
     from archiver.cli.progress_bar import show_progress
     from archiver.core.estimate import estimate
     from archiver.errors import Rejected
-    from archiver.jobs.archive import Builder, run_offloaded_if_large
+    from archiver.jobs.archive import ArchiveWork, run_offloaded_if_large
     from archiver.stages.progress import Progress
 
     with rejections_as_errors(as_json=as_json):
@@ -159,9 +159,9 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
             raise rejection_error(*rejections, as_json=as_json)
         async with open_resources(build_request.settings) as resources, show_progress("plan", Progress()):
             store = S3Store(resources.clients, build_request.rules.destination_bucket)  # which a plan does not come to
-            builder = Builder(build_request.rules, fetcher=resources.fetcher, store=store, budget=resources.budget)
+            work = ArchiveWork(build_request.rules, fetcher=resources.fetcher, store=store, budget=resources.budget)
             try:
-                plan = await builder.plan(build_request.draft)
+                plan = await work.plan(build_request.draft)
             except Rejected as rejected:
                 rejections.append(rejected)
             if rejections:

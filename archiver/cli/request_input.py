@@ -59,7 +59,7 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
 
     Raises Problem, with what to change, and where.
     """
-    from archiver.core.messages import parse_request
+    from archiver.core.dialects.native import parse_request
     from archiver.core.strict_json import dump
     from archiver.errors import Rejected
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from archiver.core.messages import job_id_of
+from archiver.core.dialects import dialect_of
 
 NO_CODE = "(no code)"
 """Stands for the code of messages that SQS moved by itself, after too many receives."""
@@ -40,7 +40,7 @@ class DeadLetter:
             sent_at=datetime.fromtimestamp(int(system.get("SentTimestamp", 0)) / 1000, UTC),
             code=code,
             reason=reason,
-            job_id=job_id_of(message["Body"]),
+            job_id=dialect_of(message["Body"]).read_job_id(message["Body"]),
             group=system.get("MessageGroupId"),
             attributes=attributes,
             original_id=attributes.get("MessageId", {}).get("StringValue"),

@@ -1,4 +1,4 @@
-"""The wire shapes: the request that comes in, the answers that go out."""
+"""Requests and what their answers say, whatever JSON they are written in (`archiver.core.dialects`)."""
 
 import hashlib
 from collections.abc import Sequence
@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from archiver.core import strict_json as jsontext
-from archiver.core.mistakes import reject_mistakes
-from archiver.core.problems import Problems, join_problems
-from archiver.errors import Rejected, SourceProblem
+from archiver.errors import SourceProblem
 
 OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
 Status = Literal["succeeded", "partial", "failed"]
 Stage = Literal["accepted", "building"]
+Kind = Literal["archive"]
 
 MAX_JOB_ID_LENGTH = 128
 
@@ -74,7 +72,7 @@ class File(_Model):
         return given
 
 
-_PLACEHOLDER_FILE = File(source="-")  # for a file that is not one; its request is refused
+PLACEHOLDER_FILE = File(source="-")  # for a file that is not one; its request is refused
 
 
 def _require_files(files: tuple[File, ...]) -> tuple[File, ...]:
@@ -98,38 +96,10 @@ class Request(_Model):
     compression: Compression | None = None
     progress: bool = False
 
-
-def parse_request(body: str) -> Request:
-    """
-    Read a message's body.
-
-    Raises Rejected `invalid_json`, or `invalid_request` with up to `PROBLEMS_TOLD` problems, each with its JSON path.
-    """
-    data = jsontext.load(body)
-    reject_mistakes(data)
-    problems = Problems()
-    files = data.get("files")
-    if isinstance(files, list) and files:
-        _read_files(files, problems)
-    try:
-        request = Request.model_validate(data)
-    except ValidationError as error:
-        problems.add(error)
-    if problems.count:
-        raise Rejected("invalid_request", join_problems(problems.listed, problems.count))
-    return request
-
-
-def _read_files(files: list[Any], problems: Problems) -> None:
-    """
-    Make a File of each, in place and one by one: all at once, pydantic would note a problem for each of half a million.
-    """
-    for index, file in enumerate(files):
-        try:
-            files[index] = File.model_validate(file)
-        except ValidationError as error:
-            problems.add(error, ("files", index))
-            files[index] = _PLACEHOLDER_FILE
+    @property
+    def kind(self) -> Kind:
+        """Which kind of work the request asks for."""
+        return "archive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,32 +109,6 @@ class EchoedFields:
     metadata: dict[str, Any] | None = None
     job_id: str | None = None
     message_id: str | None = None  # SQS's own, which the body does not know
-
-
-def envelope(body: str) -> EchoedFields:
-    """Read what can be repeated of a body that `parse_request` refused. Never raises; None stands for unreadable."""
-    data = jsontext.load_lenient(body)
-    if not isinstance(data, dict):
-        return EchoedFields()
-    metadata = data.get("metadata")
-    return EchoedFields(
-        metadata if isinstance(metadata, dict) and jsontext.is_serializable(metadata) else None, _job_id(data)
-    )
-
-
-def job_id_of(body: str) -> str | None:
-    """The `job_id` of `envelope` alone, in less time."""
-    data = jsontext.load_lenient(body)
-    return _job_id(data) if isinstance(data, dict) else None
-
-
-def _job_id(data: dict[str, Any]) -> str | None:
-    job_id = data.get("job_id")
-    return job_id if isinstance(job_id, str) and _is_job_id(job_id) else None
-
-
-def _is_job_id(text: str) -> bool:
-    return 1 <= len(text) <= MAX_JOB_ID_LENGTH and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
 class ProgressCounts(Protocol):
@@ -209,75 +153,13 @@ class Link:
 class Success:
     """All that the answer to a finished job says."""
 
-    envelope: EchoedFields
+    echoed: EchoedFields
     link: Link
     archive: Archive
     status: Literal["succeeded", "partial"]
     missing: Sequence[SourceProblem]
     renamed: Sequence[Renamed]
     notification_id: str
-
-
-def success_answer(success: Success, limit: int) -> str:
-    """Write the answer to a finished job in *limit* bytes of UTF-8; `jsontext.dump_truncated` says what gives way."""
-    archive = success.archive
-    missing = _source_entries(success.missing)
-    renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
-    answer: dict[str, Any] = {
-        "metadata": success.envelope.metadata,
-        "substitutions": {"archiver_URL": success.link.url},
-        "job_id": success.envelope.job_id,
-        "message_id": success.envelope.message_id,
-        "status": success.status,
-        "archive": {
-            "bucket": archive.bucket,
-            "key": archive.key,
-            "size": archive.size,
-            "files": archive.files,
-            "etag": archive.etag.strip('"'),
-            "crc32": archive.crc32,
-        },
-        "missing": missing,
-        "renamed": renamed,
-        "notification_id": success.notification_id,
-    }
-    if success.link.expires_at is not None:
-        answer["expires_at"] = f"{success.link.expires_at:%Y-%m-%dT%H:%M:%SZ}"
-    return jsontext.dump_truncated(answer, {"renamed": renamed, "missing": missing}, limit)
-
-
-def failure_answer(envelope: EchoedFields, rejected: Rejected, limit: int) -> str:
-    """Write the answer to a job that can't be done, in *limit* bytes of UTF-8, as `success_answer` does."""
-    sources = _source_entries(rejected.sources)
-    answer: dict[str, Any] = {
-        "metadata": envelope.metadata,
-        "job_id": envelope.job_id,
-        "message_id": envelope.message_id,
-        "status": "failed",
-        "error": {"code": rejected.code, "message": rejected.message, "sources": sources},
-    }
-    return jsontext.dump_truncated(answer, {"error.sources": sources}, limit)
-
-
-def progress_event(envelope: EchoedFields, stage: Stage, progress: ProgressCounts, limit: int) -> str:
-    """Write how a job goes, in *limit* bytes of UTF-8, as `success_answer` does."""
-    event: dict[str, Any] = {
-        "metadata": envelope.metadata,
-        "job_id": envelope.job_id,
-        "message_id": envelope.message_id,
-        "status": stage,
-        "progress": {
-            "files": progress.files,
-            "files_planned": progress.files_planned,
-            "bytes": progress.bytes,
-            "bytes_planned": progress.bytes_planned,
-        },
-    }
-    return jsontext.dump_truncated(event, {}, limit)
-
-
-def _source_entries(problems: Sequence[SourceProblem]) -> list[dict[str, str]]:
-    return [{"source": problem.source, "code": problem.code} for problem in problems]
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:

@@ -1,10 +1,9 @@
 """
-What is looked at before the first message: that the queues and buckets of the settings are there, and don't contradict
-each other.
+Startup checks: the queues and buckets of the settings exist, and do not conflict.
 
-What definitely does not exist stops the start, all of it told at once; what can't be told now is a warning, but for
-the source queue's attributes: without them nothing can be received. The checks run side by side, and are given up
-after `CHECKS_TIMEOUT` seconds, or when the worker is told to stop.
+A queue or bucket that definitely does not exist stops the worker; all of them are reported at once. A check that can't
+be answered now is a warning. The source queue's attributes are required: without them nothing can be received. The
+checks run concurrently and end after `CHECKS_TIMEOUT` seconds, or when the worker is stopped.
 """
 
 import asyncio
@@ -35,20 +34,20 @@ MIN_VISIBILITY = 2  # seconds
 CHECKS_TIMEOUT = 20.0  # seconds for all checks together
 
 ResourceCheck = tuple[str, str, Callable[[], Awaitable[None]]]
-"""The setting that names a thing, what kind of thing it is, and how to look for it."""
+"""The setting that names a resource, the kind of resource, and the check that it exists."""
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
+class StartupResources:
     """
-    What is looked with: *queues* are those that are sent to, by the setting that names them; *longest*: seconds for all
+    What the checks use. *queues*: the queues for answers, by the setting that names them; *timeout*: seconds for all
     checks together.
     """
 
     clients: Clients
     queues: dict[str, SqsNotifier | None]
     reader: ObjectReader
-    longest: float = CHECKS_TIMEOUT
+    timeout: float = CHECKS_TIMEOUT
 
 
 async def open_with_credentials(
@@ -58,8 +57,8 @@ async def open_with_credentials(
     pauses: Callable[[int], float] = configuration_retry_delay,
 ) -> T | None:
     """
-    The clients, once credentials can be had; None: stopped meanwhile. A provider that is not there yet is waited for,
-    *pauses* tells how many seconds after each try.
+    Return what *connect* returns, retried until there are credentials; None: stopped meanwhile. *pauses* returns the
+    seconds to wait after an attempt.
 
     Raises SettingsError.
     """
@@ -77,7 +76,7 @@ async def open_with_credentials(
 
 @contextmanager
 def as_settings_errors() -> Iterator[None]:
-    """`AWS_*` variables of no use become a SettingsError. CredentialsError stays: it is none of theirs."""
+    """Turn errors about `AWS_*` variables into SettingsError. CredentialsError passes through."""
     try:
         yield
     except CredentialsError:
@@ -86,29 +85,31 @@ def as_settings_errors() -> Iterator[None]:
         raise SettingsError([str(fault)]) from None
 
 
-async def open_source(settings: Settings, means: Means, heartbeat: Heartbeat, stop: asyncio.Event) -> SqsSource | None:
+async def check_and_open_source(
+    settings: Settings, resources: StartupResources, heartbeat: Heartbeat, stop: asyncio.Event
+) -> SqsSource | None:
     """
-    The source queue, once all that the settings name was looked for; None: stopped meanwhile.
+    Run all checks and open the source queue; None: stopped meanwhile.
 
     Raises SettingsError.
     """
-    problems = await run_until_stopped(_run_checks(_resource_checks(settings, means), means.longest), stop)
+    problems = await run_until_stopped(_run_checks(_resource_checks(settings, resources), resources.timeout), stop)
     if problems is None:
         return None
     source = None
     try:
-        source = await _open_source(settings, means.clients, heartbeat, stop, keep_trying=not problems)
+        source = await _open_source(settings, resources.clients, heartbeat, stop, keep_trying=not problems)
     except ResourceNotFound as error:
         problems.insert(0, f"SQS_SOURCE_QUEUE: this queue does not exist: {error}")
     if source is not None:
-        problems += queue_conflicts(source, means.queues)
+        problems += queue_conflicts(source, resources.queues)
     if problems:
         raise SettingsError(problems)
     return source
 
 
 async def run_until_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
-    """What *work* returns; None where *stop* was set before: it is cancelled then, and awaited."""
+    """Return what *work* returns. If *stop* is set first, cancel it, wait for its end, and return None."""
     task = asyncio.create_task(work, name="start")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -120,12 +121,12 @@ async def run_until_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -
     return None if task.cancelled() else task.result()
 
 
-async def _run_checks(checks: list[ResourceCheck], longest: float) -> list[str]:
-    """Run *checks* side by side; what does not exist, a sentence each in their order. The rest is logged."""
+async def _run_checks(checks: list[ResourceCheck], seconds: float) -> list[str]:
+    """Run *checks* concurrently. Return a sentence for each resource that does not exist; log other failures."""
     tasks = [asyncio.create_task(_run_check(check), name=f"check-{check[0]}") for check in checks]
     try:
         if tasks:
-            await asyncio.wait(tasks, timeout=longest)
+            await asyncio.wait(tasks, timeout=seconds)
     finally:
         late = [task for task in tasks if not task.done()]
         for task in late:
@@ -133,7 +134,7 @@ async def _run_checks(checks: list[ResourceCheck], longest: float) -> list[str]:
         await asyncio.gather(*tasks, return_exceptions=True)
     for (name, *_), task in zip(checks, tasks, strict=True):
         if task in late:
-            log.warning("start.unchecked", setting=name, reason=f"no answer within {longest:g} s")
+            log.warning("start.unchecked", setting=name, reason=f"no answer within {seconds:g} s")
     return [found for task in tasks if task not in late and (found := task.result())]
 
 
@@ -148,22 +149,22 @@ async def _run_check(check: ResourceCheck) -> str | None:
     return None
 
 
-def _resource_checks(settings: Settings, means: Means) -> list[ResourceCheck]:
+def _resource_checks(settings: Settings, resources: StartupResources) -> list[ResourceCheck]:
     checks: list[ResourceCheck] = []
     for name, bucket in (
         ("S3_DESTINATION_BUCKET", settings.destination_bucket),
         ("S3_SOURCE_BUCKET", settings.source_bucket),
     ):
         if bucket:
-            checks.append((name, "bucket", lambda bucket=bucket: check_bucket(means.clients.s3_control, bucket)))  # type: ignore[misc]
+            checks.append((name, "bucket", lambda bucket=bucket: check_bucket(resources.clients.s3_control, bucket)))  # type: ignore[misc]
     for name, place in probe_locations(settings):
-        checks.append((name, "object", lambda place=place: check_reachable(means.reader, place)))  # type: ignore[misc]
-    checks += [(name, "queue", queue.check) for name, queue in means.queues.items() if queue is not None]
+        checks.append((name, "object", lambda place=place: check_reachable(resources.reader, place)))  # type: ignore[misc]
+    checks += [(name, "queue", queue.check) for name, queue in resources.queues.items() if queue is not None]
     return checks
 
 
 def probe_locations(settings: Settings) -> list[tuple[str, Location]]:
-    """Where our own client asks once whether S3 can be reached, by the setting that names the bucket."""
+    """Return the keys that test whether S3 can be reached, with the setting that names the bucket."""
     destination = settings.destination_bucket
     locations = [("S3_DESTINATION_BUCKET", Location(destination, PROBE_KEY))]
     source = settings.source_bucket
@@ -173,30 +174,30 @@ def probe_locations(settings: Settings) -> list[tuple[str, Location]]:
 
 async def check_reachable(reader: ObjectReader, place: Location) -> None:
     """
-    Return where *place* was asked for and S3 answered, whatever it said of the object. Raises TransientError (no proxy,
-    no address, no connection, no trust), ConfigurationError.
+    Return once S3 has responded to a HEAD of *place*, with whatever status. Raises TransientError (proxy, DNS,
+    connection or certificate), ConfigurationError.
     """
     try:
         await reader.head(place)
     except SourceUnavailable:
         return
     except TransientError as error:
-        raise TransientError(f"objects can't be asked for: {error}") from error
+        raise TransientError(f"objects can't be requested: {error}") from error
 
 
 def queue_conflicts(source: SqsSource, queues: dict[str, SqsNotifier | None]) -> list[str]:
-    """Queues that can't be what the settings make of them, a sentence each."""
-    facts, problems = source.facts, []
-    if facts.dead_letter_arn == facts.arn:
+    """Return a sentence for each queue that can't have the role that the settings give it."""
+    source_arn, dead_letter_arn, problems = source.facts.id, source.dead_letters.arn, []
+    if dead_letter_arn == source_arn:
         problems.append("SQS_SOURCE_QUEUE: its RedrivePolicy names the queue itself: name a dead-letter queue there")
     for name, queue in queues.items():
         if queue is None:
             continue
-        # Who may not ask for the ARN may well know the URL.
-        arn = facts.arn if queue.url == source.url else queue.arn
-        clash = find_queue_conflict(arn, facts.arn, facts.dead_letter_arn)
-        if clash is not None:
-            problems.append(f"{name}: {clash}: what is sent there is no request: name another queue, or unset it")
+        # Without permission to read the ARN, the URL may be known.
+        arn = source_arn if queue.url == source.url else queue.arn
+        conflict = find_queue_conflict(arn, source_arn, dead_letter_arn)
+        if conflict is not None:
+            problems.append(f"{name}: {conflict}: answers sent there are no requests: name another queue, or unset it")
     return problems
 
 
@@ -227,7 +228,7 @@ async def _open_source(
 
 
 async def _log_and_pause(reason: str, seconds: float, stop: asyncio.Event) -> None:
-    """Say why nothing is received, and wait for *seconds*, or until *stop*."""
+    """Log why nothing is received, and wait for *seconds*, or until *stop*."""
     log.error("worker.paused", reason=reason, retry_in=seconds)
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
@@ -235,10 +236,10 @@ async def _log_and_pause(reason: str, seconds: float, stop: asyncio.Event) -> No
 
 
 def check_visibility(seconds: int) -> None:
-    """Raises SettingsError where no lease can be kept in *seconds*."""
+    """Raise SettingsError if a visibility timeout of *seconds* is too short for a lease."""
     if seconds < MIN_VISIBILITY:
         problem = (
             f"SQS_SOURCE_QUEUE: the queue's VisibilityTimeout is {seconds} s; "
-            f"it needs {MIN_VISIBILITY} at least, and 30 or more is wise"
+            f"the minimum is {MIN_VISIBILITY}, and 30 or more is recommended"
         )
         raise SettingsError([problem])

@@ -1,5 +1,5 @@
 """
-One draft becomes one archive: the one that is there already, or a new one.
+Archives: the work that turns a request's files into one zip, or finds the zip of an earlier delivery.
 
     request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload
 """
@@ -13,9 +13,10 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from archiver.core.archive_metadata import ArchiveMetadata, MissingFileRange, from_s3_metadata, to_s3_metadata
-from archiver.core.draft import ArchiveRules, Draft
+from archiver.core.draft import ArchiveRules, Draft, draft_archive
 from archiver.core.layout import Layout
-from archiver.core.locations import Location
+from archiver.core.locations import Location, content_disposition
+from archiver.core.messages import Archive, Request
 from archiver.core.missing_report import parse_missing
 from archiver.core.plan import (
     ArchiveSummary,
@@ -39,7 +40,9 @@ from archiver.errors import (
     SourceUnavailable,
     TransientError,
 )
-from archiver.ports import ObjectStore, StoredArchive, Target
+from archiver.jobs.identity import JobIdentity
+from archiver.jobs.work import Result
+from archiver.ports import Hold, ObjectStore, StoredArchive, Target
 from archiver.stages.assemble import assemble
 from archiver.stages.budget import BufferPool
 from archiver.stages.deflate import compressed_part_size, deflate
@@ -60,17 +63,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """An archive that is there. *reused*: it was there before."""
+    """A finished archive. *reused*: it existed before."""
 
     stored: StoredArchive
     outcome: ArchiveSummary
     reused: bool
 
 
-class Builder:
+@dataclass(frozen=True, slots=True)
+class ArchiveOrder:
+    """One archive to make, and where."""
+
+    draft: Draft
+    target: Target
+
+
+class ArchiveWork:
     """
-    Makes archives out of drafts. One for the process; it keeps nothing of a job but the names of some objects that were
-    read well. *shares_credentials*: *store* is asked with the credentials that the sources are read with.
+    Makes archives. One for the process; of finished jobs it keeps only the names of some objects that could be read.
+    *shares_credentials*: *store* uses the credentials that sources are read with.
     """
 
     def __init__(
@@ -89,10 +100,30 @@ class Builder:
         self._judge = Judge(store if shares_credentials else None)
         self._rights = ReadAccess(rules.source_bucket, fetcher)
 
-    async def build(self, draft: Draft, target: Target, confirm: Callable[[], None], progress: Progress) -> BuildResult:
+    def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
+        """Raises Rejected."""
+        disposition = content_disposition(request.archive_name, self._rules.file_prefix, job.message.sent_at)
+        target = Target(job.key, disposition, message_id=job.message.id)
+        return ArchiveOrder(draft_archive(request, self._rules), target)
+
+    async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:
+        """Raises as `build` does."""
+        built = await self.build(order.draft, order.target, hold, progress)
+        stored, outcome = built.stored, built.outcome
+        archive = Archive(
+            bucket=self._rules.destination_bucket,
+            key=order.target.key,
+            size=stored.size,
+            files=outcome.files,
+            etag=stored.etag,
+            crc32=None if stored.crc32 is None else f"{stored.crc32:08x}",
+        )
+        return Result(outcome.status, archive, outcome.missing, outcome.renamed, built.reused)
+
+    async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult:
         """
-        Make the archive of *draft* stand at *target*, whose `metadata` and `part_size` are decided here. *confirm* is
-        called right before it appears, and raises LeaseLost where it must not.
+        Make the archive of *draft* at *target*, whose `metadata` and `part_size` are decided here. *hold* is confirmed
+        right before the archive is published.
 
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
@@ -104,7 +135,7 @@ class Builder:
             plan = await self._plan(draft, history)
             progress.begin(plan.members)
             try:
-                stored = await self._build(plan, target, confirm, progress)
+                stored = await self._build(plan, target, hold, progress)
             except (SourceUnavailable, CredentialsRefused) as error:
                 verdicts = await self._verdicts(plan, error)
                 log.info("job.planned_again", reason=str(error), source=str(error.location), refused=len(verdicts))
@@ -118,10 +149,10 @@ class Builder:
             else:
                 self._rights.record_readable(versions_read(plan))
                 return BuildResult(stored, plan.outcome, reused=False)
-        raise TransientError("the archive's key was taken each time, and nothing stands there")
+        raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
 
     async def plan(self, draft: Draft) -> Plan:
-        """Ask for every object of *draft*, and settle what goes into its archive. Raises as `build` does."""
+        """HEAD every object of *draft*, and decide what its archive contains. Raises as `build` does."""
         return await self._plan(draft, ReplanState(draft))
 
     async def _plan(self, draft: Draft, history: ReplanState) -> Plan:
@@ -155,9 +186,7 @@ class Builder:
                 verdicts[version.location] = answer
         return verdicts
 
-    async def _build(
-        self, plan: Plan, target: Target, confirm: Callable[[], None], progress: Progress
-    ) -> StoredArchive:
+    async def _build(self, plan: Plan, target: Target, hold: Hold, progress: Progress) -> StoredArchive:
         """
         Stored archives have an address for every byte and are assembled in any order; compressed ones flow in order.
         """
@@ -177,7 +206,7 @@ class Builder:
         )
         part_size = compressed_part_size(plan.members, max_part_size) if layout is None else layout.part_size
         target = replace(target, metadata=to_s3_metadata(archive_metadata), part_size=part_size)
-        async with open_upload(self._store, target, confirm) as upload:
+        async with open_upload(self._store, target, hold) as upload:
             if layout is None:
                 return await deflate(plan.members, self._budget, self._fetcher, upload, progress)
             return await assemble(layout, self._budget, self._fetcher, upload, progress)

@@ -1,4 +1,4 @@
-"""Who a job is: the names of its archive and its answers, the same for every delivery of its message."""
+"""A job's identity: the names of its archive and its answers, the same for every delivery of its message."""
 
 import hashlib
 from collections.abc import Callable
@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Self
 
+from archiver.core.dialects import Dialect, dialect_of
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import archive_digest, archive_key
-from archiver.core.messages import EchoedFields, Stage, Status, envelope, notification_id
+from archiver.core.messages import EchoedFields, Stage, Status, notification_id
 from archiver.errors import Rejected
 from archiver.ports import Message, Notifier, OutgoingMessage, Rejection
 
@@ -17,29 +18,31 @@ MIN_BODY_BYTES = 4096  # bytes, for an answer without its lists
 
 @dataclass(frozen=True, slots=True)
 class JobIdentity:
-    """One job: its *digest* names the archive, whatever delivery brought the message."""
+    """One job. *digest* names its archive; *dialect* is the one that its request is written in."""
 
     digest: str
     key: str
-    envelope: EchoedFields
+    echoed: EchoedFields
     message: Message
+    dialect: Dialect
 
     @classmethod
-    def of(cls, message: Message, rules: ArchiveRules, queue_arn: str) -> Self:
-        """The identity of the job that *message* asks for, whether or not its body is a good request."""
-        fields = replace(envelope(message.body), message_id=message.id)
-        digest = archive_digest(rules.key_secret, queue_arn, fields.job_id, message.id)
-        return cls(digest, archive_key(digest, rules.file_prefix), fields, message)
+    def of(cls, message: Message, rules: ArchiveRules, source_id: str) -> Self:
+        """The identity of the job that *message*, from the source *source_id*, asks for; its body may be invalid."""
+        dialect = dialect_of(message.body)
+        echoed = replace(dialect.read_echoed_fields(message.body), message_id=message.id)
+        digest = archive_digest(rules.key_secret, source_id, echoed.job_id, message.id)
+        return cls(digest, archive_key(digest, rules.file_prefix), echoed, message, dialect)
 
     def answer(self, status: Status, notifier: Notifier, write: Callable[[int], str]) -> OutgoingMessage:
         """
-        An answer about this job, the same for every delivery of the message. *write* makes its body of so many bytes
-        at the most; attributes that leave hardly any room for it are left out.
+        Make an answer about this job, the same for every delivery of the message. *write* makes a body of at most so
+        many bytes; attributes that leave less than `MIN_BODY_BYTES` for it are dropped.
         """
         return self._outgoing(notifier, write, self.answer_id(status))
 
     def event(self, stage: Stage, notifier: Notifier, write: Callable[[int], str]) -> OutgoingMessage:
-        """Word of how this job goes: never the same one twice."""
+        """Make a progress event. Its deduplication id is unique: two events are never the same."""
         return self._outgoing(
             notifier, write, hashlib.sha256(f"{self.digest}\n{stage}\n{token_hex(8)}".encode()).hexdigest()
         )
@@ -55,8 +58,8 @@ class JobIdentity:
         return notification_id(self.digest, self.message.id, status)
 
     def rejection(self, rejected: Rejected) -> Rejection:
-        """What goes beside the message into the dead-letter queue."""
-        # Not the same after a redrive, which begins the count anew: SQS would drop that copy as one that it knows.
+        """Make the reason that is dead-lettered with the message."""
+        # A redrive resets the receive count; with the same id as before it, SQS would drop the copy as a duplicate.
         deduplication_key = f"{self.answer_id('failed')}\n{self.message.first_received}"
         group = self.message.group or self.digest
         return Rejection(rejected.code, rejected.message, group, hashlib.sha256(deduplication_key.encode()).hexdigest())

@@ -1,181 +1,164 @@
 """
-One message becomes one archive and one answer.
+One message becomes one result and its answers.
 
-    message ─▶ request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload ─▶ notify
+    message ─▶ request ─▶ work (plan ─▶ fetch ─▶ zip ─▶ upload) ─▶ answer
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
 
-from archiver.core.draft import ArchiveRules, Draft, draft_archive
-from archiver.core.locations import content_disposition
-from archiver.core.messages import (
-    Archive,
-    Request,
-    Status,
-    Success,
-    failure_answer,
-    job_id_of,
-    parse_request,
-    success_answer,
+from archiver.core.dialects import dialect_of
+from archiver.core.draft import ArchiveRules
+from archiver.core.messages import Kind, Request, Status, Success
+from archiver.errors import (
+    ArchiverError,
+    ConfigurationError,
+    LeaseLost,
+    Rejected,
+    TransientError,
+    Undeliverable,
 )
-from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, Rejected, TransientError
-from archiver.jobs.archive import Builder, BuildResult, run_offloaded_if_large
+from archiver.jobs.answers import Answers, Fanout
+from archiver.jobs.archive import run_offloaded_if_large
 from archiver.jobs.identity import JobIdentity
 from archiver.jobs.progress import reporting_progress
-from archiver.ports import JobSuccess, Links, Message, MessageSource, Notifier, ObjectStore, OutgoingMessage, Target
+from archiver.jobs.work import Result, Work
+from archiver.ports import DeadLetters, Hold, JobSuccess, Links, Message, Notifier, ObjectStore
 from archiver.stages.progress import Progress
 from archiver.stages.retry import retry_transient
 
 log = structlog.get_logger(__name__)
 
-MIN_ABANDONED_AGE = timedelta(hours=13)  # SQS keeps a message in flight for twelve
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """Where answers go; None: nowhere. *progress* is told how each job goes, and its answer too."""
-
-    success: Notifier | None = None
-    failure: Notifier | None = None
-    progress: Notifier | None = None
+MIN_ABANDONED_AGE = timedelta(hours=13)  # SQS holds a message for 12 hours at most
 
 
 class Pipeline:
-    """The job that the worker does for each message. One for the process; it keeps nothing of a job."""
+    """
+    The job that the worker runs for each message. One for the process; it keeps no state of a job. *works*: one for
+    each kind of request; *source_id*: the source's `QueueFacts.id`; *dead_letters*: None if the source has none.
+    """
 
     def __init__(
         self,
         rules: ArchiveRules,
-        builder: Builder,
+        works: Mapping[Kind, Work[Any]],
         *,
-        queue_arn: str,
+        source_id: str,
         store: ObjectStore,
-        source: MessageSource,
+        dead_letters: DeadLetters | None,
         answers: Answers,
         links: Links,
     ) -> None:
         self._rules = rules
-        self._builder = builder
-        self._queue_arn = queue_arn
+        self._works = works
+        self._source_id = source_id
         self._store = store
-        self._source = source
+        self._dead_letters = dead_letters
         self._answers = answers
         self._links = links
 
-    async def run(self, message: Message, confirm: Callable[[], None]) -> JobSuccess:
-        """
-        From the message to its answer. *confirm* raises LeaseLost once the message may be someone else's.
-
-        Raises any ArchiverError.
-        """
+    async def run(self, message: Message, hold: Hold) -> JobSuccess:
+        """Do what *message* asks for, and send the answer. Raises any ArchiverError."""
         job = self._identity(message)
-        request, draft = await run_offloaded_if_large(len(message.body) // 100, self._read, message.body)
-        disposition = content_disposition(request.archive_name, self._rules.file_prefix, message.sent_at)
-        target, progress = Target(job.key, disposition, message_id=message.id), Progress()
+        request, order = await run_offloaded_if_large(len(message.body) // 100, self._read, job)
+        progress = Progress()
 
-        async with reporting_progress(self._progress_notifier(request), job, progress, confirm):
-            built = await self._builder.build(draft, target, confirm, progress)
+        async with reporting_progress(self._progress_notifier(request), job, progress, hold):
+            result = await self._works[request.kind].do(order, hold, progress)
 
-        await self._send_success(job, built, confirm)
-        await self._abort_leftover_uploads(job.key)  # the archive is there: no upload of its key has any business left
-        return JobSuccess(built.outcome.status, built.outcome.files, built.stored.size, job.key, built.reused)
+        await self._send_success(job, result, hold)
+        await self._abort_leftover_uploads(job.key)  # the archive exists: no other upload of its key is needed
+        archive = result.archive
+        return JobSuccess(result.status, archive.files, archive.size, archive.key, result.reused)
 
-    def _read(self, body: str) -> tuple[Request, Draft]:
-        request = parse_request(body)
-        # The draft has all that is needed of the files: 70,000 of them, held twice for the whole job, take 30 MiB.
-        return request.model_copy(update={"files": ()}), draft_archive(request, self._rules)
+    def _read(self, job: JobIdentity) -> tuple[Request, Any]:
+        request = job.dialect.parse_request(job.message.body)
+        order = self._works[request.kind].prepare(request, job)
+        return request.model_copy(update={"files": ()}), order
 
     def _progress_notifier(self, request: Request) -> Notifier | None:
-        """Who is told how the job goes: nobody, unless the settings or the request want it."""
-        return self._answers.progress or (self._answers.success if request.progress else None)
+        """Return who gets this job's progress events: none, unless the settings or the request ask for them."""
+        if self._answers.progress is None and request.progress and self._answers.success:
+            return self._answers.success.notifiers[0]
+        return self._answers.progress
 
-    async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
-        rejected = self._identity(message).rejection(rejection)
+    async def reject(self, message: Message, rejection: Rejected, hold: Hold) -> None:
+        """
+        Dead-letter *message*. If its source has no dead letters, the failure answer is the record.
 
-        async def send() -> None:
-            confirm()
-            await self._source.reject(message, rejected)
+        Raises TransientError (Undeliverable: there is no place for the record), LeaseLost.
+        """
+        dead_letters = self._dead_letters
+        if dead_letters is None:
+            if not self._answers.failure:
+                raise Undeliverable("the source has no dead letters, and no failure queue is set")
+            return
+        reason = self._identity(message).rejection(rejection)
 
-        await retry_transient(send)
+        async def put() -> None:
+            hold.confirm()
+            await dead_letters.put(message, reason)
 
-    async def send_failure(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+        await retry_transient(put)
+
+    async def send_failure(self, message: Message, rejection: Rejected, hold: Hold) -> None:
         job = self._identity(message)
         await self._answer(
             job,
             "failed",
             self._answers.failure,
-            lambda room: failure_answer(job.envelope, rejection, room),
-            confirm,
+            lambda limit: job.dialect.failure_answer(job.echoed, rejection, limit),
+            hold,
         )
-        # Another message of the same job may be building right now: only what is older than any lease is nobody's.
+        # Another message of the same job may be running now: only uploads older than any lease are abandoned.
         await self._abort_leftover_uploads(job.key, datetime.now(UTC) - MIN_ABANDONED_AGE)
 
     def read_job_id(self, message: Message) -> str | None:
-        return job_id_of(message.body)
+        return dialect_of(message.body).read_job_id(message.body)
 
     def _identity(self, message: Message) -> JobIdentity:
-        return JobIdentity.of(message, self._rules, self._queue_arn)
+        return JobIdentity.of(message, self._rules, self._source_id)
 
-    # Afterwards
-
-    async def _send_success(self, job: JobIdentity, built: BuildResult, confirm: Callable[[], None]) -> None:
-        if self._answers.success is None:
+    async def _send_success(self, job: JobIdentity, result: Result, hold: Hold) -> None:
+        if not self._answers.success:
             log.info("answer.skipped", reason="SQS_DESTINATION_QUEUE is not set")
-        stored, outcome = built.stored, built.outcome
         success = Success(
-            envelope=job.envelope,
+            echoed=job.echoed,
             link=await self._links.link(job.key),
-            archive=Archive(
-                bucket=self._rules.destination_bucket,
-                key=job.key,
-                size=stored.size,
-                files=outcome.files,
-                etag=stored.etag,
-                crc32=None if stored.crc32 is None else f"{stored.crc32:08x}",
-            ),
-            status=outcome.status,
-            missing=outcome.missing,
-            renamed=outcome.renamed,
-            notification_id=job.answer_id(outcome.status),
+            archive=result.archive,
+            status=result.status,
+            missing=result.missing,
+            renamed=result.renamed,
+            notification_id=job.answer_id(result.status),
         )
         await self._answer(
-            job, outcome.status, self._answers.success, lambda room: success_answer(success, room), confirm
+            job,
+            result.status,
+            self._answers.success,
+            lambda limit: job.dialect.success_answer(success, limit),
+            hold,
         )
 
     async def _answer(
-        self,
-        job: JobIdentity,
-        status: Status,
-        notifier: Notifier | None,
-        write: Callable[[int], str],
-        confirm: Callable[[], None],
+        self, job: JobIdentity, status: Status, fanout: Fanout, write: Callable[[int], str], hold: Hold
     ) -> None:
-        """Send the answer to *notifier*, whatever it takes; and to whom progress is told, if that goes well."""
-        if notifier is not None:
-            await self._send(notifier, job.answer(status, notifier, write), confirm)
-        progress_notifier = self._answers.progress
-        if progress_notifier is None or progress_notifier is notifier:
+        """Send the answer to *fanout*, and to the progress notifier as far as possible."""
+        await fanout.send(lambda notifier: job.answer(status, notifier, write), hold)
+        progress = self._answers.progress
+        if progress is None or progress in fanout.notifiers:
             return
         try:
-            await self._send(progress_notifier, job.answer(status, progress_notifier, write), confirm)
+            await Fanout(progress).send(lambda notifier: job.answer(status, notifier, write), hold)
         except LeaseLost:
             raise
-        except ArchiverError as error:  # who watches is told as far as can be; the job does not depend on it
+        except ArchiverError as error:  # best effort: the job does not depend on it
             log.warning("progress.unsent", reason=str(error), status=status)
 
-    async def _send(self, notifier: Notifier, note: OutgoingMessage, confirm: Callable[[], None]) -> None:
-        async def send() -> None:
-            confirm()
-            await notifier.send(note)
-
-        await retry_transient(send)
-
     async def _abort_leftover_uploads(self, key: str, before: datetime | None = None) -> None:
-        """Abort uploads of *key* that were left behind. A failure here is no failure of the job."""
+        """Abort uploads of *key* that were left behind. A failure here does not fail the job."""
         try:
             await self._store.abort_uploads(key, before)
         except (TransientError, ConfigurationError) as error:

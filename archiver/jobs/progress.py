@@ -1,19 +1,20 @@
 """
-How a job goes, told while it goes: `accepted`, then `building` with what is done of how much.
+Progress events: `accepted`, then `building` with the files and bytes that are done and planned.
 
-Whoever wants to know is told as far as can be: a queue that does not take these events delays no job and fails none.
+Events are best effort: a queue that does not accept them neither delays nor fails a job.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 
-from archiver.core.messages import Stage, progress_event
+from archiver.core.messages import Stage
 from archiver.errors import ConfigurationError, LeaseLost, TransientError
 from archiver.jobs.identity import JobIdentity
-from archiver.ports import Notifier
+from archiver.ports import Hold, Notifier
 from archiver.stages.progress import Progress
 
 log = structlog.get_logger(__name__)
@@ -24,16 +25,16 @@ SEND_TIMEOUT = 5.0  # seconds for sending one
 
 @asynccontextmanager
 async def reporting_progress(
-    notifier: Notifier | None, job: JobIdentity, progress: Progress, confirm: Callable[[], None]
+    notifier: Notifier | None, job: JobIdentity, progress: Progress, hold: Hold
 ) -> AsyncIterator[None]:
     """
-    Tell *notifier* (None: nobody) how far *progress* is while the block runs. After the block nothing more is said, so
-    that the answer comes last.
+    Send *progress* to *notifier* (None: to none) while the block runs. No event is sent after the block, so that the
+    answer is the last message.
     """
     if notifier is None:
         yield
         return
-    sender = asyncio.create_task(_send_events(notifier, job, progress, confirm), name=f"progress.{job.message.id}")
+    sender = asyncio.create_task(_send_events(notifier, job, progress, hold), name=f"progress.{job.message.id}")
     try:
         yield
     finally:
@@ -48,16 +49,17 @@ async def reporting_progress(
             raise cancelled
 
 
-async def _send_events(notifier: Notifier, job: JobIdentity, progress: Progress, confirm: Callable[[], None]) -> None:
+async def _send_events(notifier: Notifier, job: JobIdentity, progress: Progress, hold: Hold) -> None:
     last_sent: tuple[int, int, int] | None = None
     stage: Stage = "accepted"
     failed = False
     while True:
         now = (progress.files, progress.bytes, progress.files_planned)
         if stage == "accepted" or (progress.files_planned and now != last_sent):
-            note = job.event(stage, notifier, lambda room: progress_event(job.envelope, stage, progress, room))  # noqa: B023
+            write = partial(job.dialect.progress_event, job.echoed, stage, progress)
+            note = job.event(stage, notifier, write)
             try:
-                confirm()
+                hold.confirm()
                 async with asyncio.timeout(SEND_TIMEOUT):
                     await notifier.send(note)
             except LeaseLost:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from archiver.errors import ArchiveExists, TransientError
-from archiver.ports import MultipartUpload, ObjectStore, StoredArchive, Target
+from archiver.ports import Hold, MultipartUpload, ObjectStore, StoredArchive, Target
 from archiver.stages.retry import MIN_ATTEMPTS, Attempts, retry_transient
 
 log = structlog.get_logger(__name__)
@@ -26,10 +26,10 @@ PART_RETRY_SECONDS = 300.0  # as long as reads are throttled: behind one part st
 class ArchiveUpload:
     """One archive on its way to the store. Made by `open_upload`."""
 
-    def __init__(self, store: ObjectStore, target: Target, confirm: Callable[[], None]) -> None:
+    def __init__(self, store: ObjectStore, target: Target, hold: Hold) -> None:
         self._store = store
         self._target = target
-        self._confirm = confirm
+        self._hold = hold
         self._multipart: MultipartUpload | None = None
         self._create_lock = asyncio.Lock()
 
@@ -62,7 +62,7 @@ class ArchiveUpload:
     async def _publish(self, write: Callable[[], Awaitable[StoredArchive]], size: int) -> StoredArchive:
         run = Attempts(MIN_ATTEMPTS, UPLOAD_RETRY_SECONDS)
         while True:
-            self._confirm()  # as late as can be: nothing may appear once the lease is lost
+            self._hold.confirm()  # as late as can be: nothing may appear once the lease is lost
             try:
                 return await write()
             except ArchiveExists:  # or our own write, whose answer was lost, standing in its own way
@@ -96,12 +96,12 @@ class ArchiveUpload:
 
 
 @asynccontextmanager
-async def open_upload(store: ObjectStore, target: Target, confirm: Callable[[], None]) -> AsyncIterator[ArchiveUpload]:
+async def open_upload(store: ObjectStore, target: Target, hold: Hold) -> AsyncIterator[ArchiveUpload]:
     """
     An Upload that is aborted unless it was completed, whatever ends the block, cancellation included.
-    *confirm* is called right before the archive appears and raises LeaseLost where we may not write any more.
+    *hold* is confirmed right before the archive is published.
     """
-    upload = ArchiveUpload(store, target, confirm)
+    upload = ArchiveUpload(store, target, hold)
     try:
         yield upload
     finally:

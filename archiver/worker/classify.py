@@ -1,38 +1,40 @@
-"""What an error of a job means to the worker: a verdict on the message, or a moment that may pass."""
+"""Classifies the errors of jobs: final for the message, or worth a retry."""
 
 import structlog
 
+from archiver.core.durations import format_seconds
 from archiver.errors import ArchiverError, Rejected, TransferInterrupted, TransientError
 
 log = structlog.get_logger(__name__)
 
 
-def classify_error(error: Exception, *, expired: bool, first_delivery: bool) -> ArchiverError:
+def classify_error(error: Exception, *, expired: bool, longest: float, first_delivery: bool) -> ArchiverError:
     """
-    What *error* of a job means to the worker. *expired*: the time for the whole job is over; *first_delivery*: so far,
-    the message was received only once.
+    Return the ArchiverError that *error* of a job counts as. *expired*: the job's time limit has passed; *longest*: the
+    seconds that the source holds a message; *first_delivery*: the message was received once only.
     """
     if isinstance(error, ArchiverError):
         return error
     if isinstance(error, TimeoutError) and expired:
-        return Rejected("time_limit", "the job did not end within the 12 hours that SQS allows")
-    if isinstance(error, OSError | MemoryError) or _is_thread_exhaustion(
-        error
-    ):  # sockets, file descriptors: it may pass
+        return Rejected(
+            "time_limit", f"the job did not end within the {format_seconds(longest)} that its source allows"
+        )
+    # Sockets, file descriptors, memory, threads: other jobs may return them.
+    if isinstance(error, OSError | MemoryError) or _is_thread_exhaustion(error):
         return TransientError(f"{type(error).__name__}: {error}")
     log.error("job.defect", exc_info=error)
     rejection = Rejected("internal", f"a defect in the archiver: {type(error).__name__}")
-    # A defect of one moment is none of the request: the second time is the one that counts.
+    # A bug that depends on timing is not the fault of the request: it counts when it happens twice.
     return TransientError(rejection.message, rejection=rejection) if first_delivery else rejection
 
 
 def _is_thread_exhaustion(error: Exception) -> bool:
-    """Whether the system had no thread for us (`threading` raises RuntimeError, and asyncio lets it through)."""
+    """Whether no thread could be started: `threading` raises RuntimeError, and asyncio passes it on."""
     return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
 
 
 def retry_code(error: TransientError) -> str:
-    """What kind of trouble a message was given back for, in a word that can be counted."""
+    """Return why a message is retried, in one word for metrics."""
     if error.rejection is not None:
         return error.rejection.code
     if isinstance(error, TransferInterrupted):

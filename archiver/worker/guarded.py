@@ -1,5 +1,7 @@
 """
-The seams to stores and queues, each call of which goes through `CircuitBreakers`: while a place is down, calls wait.
+Ports behind circuit breakers: while a store or queue is down, calls to it wait.
+
+A message source has none: its calls are bounded by the lease, and by the loop that receives.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +11,8 @@ from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
 from archiver.ports import (
     Attribute,
+    DeadLetters,
     Message,
-    MessageSource,
     MultipartUpload,
     Notifier,
     ObjectReader,
@@ -29,7 +31,7 @@ OTHER_BUCKETS = "the buckets of requests"
 
 class GuardedStore:
     """
-    An ObjectStore. What tidies up (`abort`, `abort_uploads`) is never held: it runs while a job is on its way out.
+    An ObjectStore. Clean-up (`abort`, `abort_uploads`) never waits: it runs while a job is ending.
     """
 
     def __init__(self, inner: ObjectStore, breakers: CircuitBreakers) -> None:
@@ -64,9 +66,9 @@ class _GuardedUpload:
 @dataclass(frozen=True, slots=True)
 class SourceProbes:
     """
-    *bucket*: the operator's own, None where there is none. *probe*: a location in it that may be asked for, whether or
-    not an object is there. *other_buckets* asks the store at large: other buckets are named by requests, and what is
-    wrong with one of them alone is no reason to hold anything.
+    *bucket*: the source bucket of the settings, or None. *probe*: a key in it that may be requested, whether or not the
+    object exists. *other_buckets* tests the store as a whole: other buckets are named by requests, and a problem with
+    one of them must not pause the worker.
     """
 
     bucket: str | None
@@ -114,19 +116,13 @@ class GuardedNotifier:
         await self._breakers.call(self._place, lambda: self._inner.send(note))
 
 
-class GuardedSource:
-    """
-    A MessageSource. Its dead-letter queue is a queue as any other; the rest is bounded by the lease, and by the loop
-    that receives.
-    """
+class GuardedDeadLetters:
+    """A DeadLetters."""
 
-    def __init__(self, inner: MessageSource, breakers: CircuitBreakers) -> None:
+    def __init__(self, inner: DeadLetters, breakers: CircuitBreakers) -> None:
         self._inner = inner
         self._breakers = breakers
-        self.receive = inner.receive
-        self.hide = inner.hide
-        self.delete = inner.delete
 
-    async def reject(self, message: Message, rejection: Rejection) -> None:
+    async def put(self, message: Message, rejection: Rejection) -> None:
         place = Place("the dead-letter queue", "send")
-        await self._breakers.call(place, lambda: self._inner.reject(message, rejection))
+        await self._breakers.call(place, lambda: self._inner.put(message, rejection))

@@ -1,10 +1,11 @@
 """
-The lease: a message stays ours while we keep it invisible, and the job ends before that can lapse.
+The lease: the message's visibility timeout is extended while its job runs, and the job ends before it can lapse.
 
-All times are fractions of the queue's visibility, since queues of two seconds exist. A lease runs from *before* the
-call that began it: renewed at a third of the visibility, tried again quickly on failure, and given up as lost at 80 %
-of it, while the message is certainly still invisible to others. The clock is monotonic: a frozen process that wakes
-up late finds its lease lost.
+All times are fractions of the visibility timeout, since queues with 2 seconds exist. A lease counts from *before* the
+call that started or renewed it. It is renewed at a third of the visibility timeout, retried quickly after a failure,
+and expires at 80 % of it, while the message is certainly still hidden from other consumers. The clock is monotonic: a
+process that was suspended finds its lease expired. A source that knows at once that a message is lost sets
+`Message.gone`; the lease expires then.
 """
 
 import asyncio
@@ -17,16 +18,18 @@ from typing import Self
 
 import structlog
 
+from archiver.core.durations import format_seconds
 from archiver.errors import ConfigurationError, LeaseLost, TransientError
-from archiver.ports import Message
+from archiver.ports import Message, QueueFacts
 
 log = structlog.get_logger(__name__)
 
-CONFIRM: ContextVar[Callable[[], None]] = ContextVar("CONFIRM", default=lambda: None)
-"""`confirm` of the lease that the current task, or the one that began it, works under."""
+GONE = "the source redelivered the message: the connection that brought it was closed"
 
-MAX_IN_FLIGHT_SECONDS = 43_200  # seconds that SQS keeps a message in flight, counted from its receive
-RENEWAL_FRACTION = 1 / 3  # of the visibility
+CONFIRM: ContextVar[Callable[[], None]] = ContextVar("CONFIRM", default=lambda: None)
+"""`confirm` of the lease that the current task, or the task that started it, runs under."""
+
+RENEWAL_FRACTION = 1 / 3  # of the visibility timeout
 EXPIRY_FRACTION = 0.8
 RENEWAL_TIMEOUT_FRACTION = 0.15  # how long one renewal may take
 RETRY_PAUSE_FRACTION = 0.05  # pause between failed renewals
@@ -34,41 +37,40 @@ RETRY_PAUSE_FRACTION = 0.05  # pause between failed renewals
 
 class Lease:
     """
-    `async with Lease(...)`: the block runs while the message is ours. A lost lease cancels the block, and leaving it
-    raises LeaseLost. The heartbeat has ended, its last call answered or timed out, when the block is left. While the
-    message is still ours, it can be entered again.
+    `async with Lease(...)`: the block runs while the message is held. A lost lease cancels the block, and leaving it
+    raises LeaseLost. When the block is left, no renewal is in flight. A lease that is not lost can be entered again.
     """
 
     def __init__(
         self,
         message: Message,
-        visibility: int,
-        hide: Callable[[Message, int], Awaitable[None]],
+        facts: QueueFacts,
+        extend: Callable[[Message, int], Awaitable[None]],
         *,
         clock: Callable[[], float] = monotonic,
-        max_seconds: float = MAX_IN_FLIGHT_SECONDS,
     ) -> None:
         self._message = message
-        self._visibility = visibility
-        self._hide = hide
+        self._visibility = facts.visibility
+        self._longest = facts.longest
+        self._extend = extend
         self._clock = clock
-        self._max_seconds = max_seconds
         self._received_at = message.received_at
         self._renewed_at = message.received_at
-        self._term = float(visibility)
-        self.renewal_refused = False  # the last renewal: SQS does not let us
+        self._term = float(facts.visibility)
+        self.renewal_refused = False  # by the source, at the last renewal: permissions
         self._lost_reason: str | None = None
         self._min_margin = 1.0
         self._stop = asyncio.Event()
         self._job: asyncio.Task[object] | None = None
         self._heartbeat: asyncio.Task[None] | None = None
+        self._gone_watch: asyncio.Task[None] | None = None
 
     @property
     def job_time_left(self) -> float:
         """
-        Seconds until the work must end, so that its rejection can still be sent while SQS lets us keep the message.
+        Seconds until the job must end, so that its rejection can still be sent while the source holds the message.
         """
-        return self._received_at + self._max_seconds - min(2 * self._visibility, self._max_seconds / 4) - self._clock()
+        return self._received_at + self._longest - min(2 * self._visibility, self._longest / 4) - self._clock()
 
     @property
     def expires_at(self) -> float:
@@ -76,12 +78,12 @@ class Lease:
 
     @property
     def expires_in(self) -> float:
-        """Seconds until the lease is lost, unless it is renewed."""
+        """Seconds until the lease expires, unless it is renewed."""
         return max(0.0, self.expires_at - self._clock())
 
     @property
     def margin(self) -> float:
-        """The smallest fraction of the visibility that was ever left before the lease would have been lost."""
+        """The smallest fraction of the visibility timeout that was ever left before expiry."""
         return max(0.0, min(self._min_margin, self._margin_left()))
 
     def _margin_left(self) -> float:
@@ -89,8 +91,10 @@ class Lease:
 
     def confirm(self) -> None:
         """
-        Raise LeaseLost unless the message is certainly still ours. Called right before everything that others see.
+        Raise LeaseLost unless the message is certainly still held. Called before every externally visible write.
         """
+        if self._lost_reason is None and self._is_gone():
+            self._lost_reason = GONE
         if self._lost_reason is None and self._clock() >= self.expires_at:
             self._lost_reason = "not renewed in time"
         if self._lost_reason is not None:
@@ -99,19 +103,24 @@ class Lease:
     async def __aenter__(self) -> Self:
         self._job = asyncio.current_task()
         self._stop.clear()
-        CONFIRM.set(self.confirm)  # for this task and those that it begins: each job is a task of its own
+        CONFIRM.set(self.confirm)  # for this task and those that it starts: each job has a task of its own
         self._heartbeat = asyncio.create_task(self._renew_loop(), name=f"lease.{self._message.id}")
+        if self._message.gone is not None:
+            watch = self._expire_when_gone(self._message.gone)
+            self._gone_watch = asyncio.create_task(watch, name=f"lease.gone.{self._message.id}")
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
+        if self._gone_watch is not None:
+            self._gone_watch.cancel()
         if self._heartbeat is None:
             return
         cancelled = None
         while not self._heartbeat.done():
-            # A renewal under way must have ended: landing later, it would undo the delay of a message given back.
+            # A renewal in flight must have ended: if it arrived later, it would undo the delay of a released message.
             try:
                 await asyncio.wait([self._heartbeat])
             except asyncio.CancelledError as again:
@@ -123,6 +132,14 @@ class Lease:
         if cancelled is not None and error is None:
             raise cancelled
 
+    def _is_gone(self) -> bool:
+        return self._message.gone is not None and self._message.gone.is_set()
+
+    async def _expire_when_gone(self, gone: asyncio.Event) -> None:
+        await gone.wait()
+        self._lost_reason = self._lost_reason or GONE
+        self._expire()
+
     async def _renew_loop(self) -> None:
         while not self._stop.is_set():
             await self._sleep(max(0.0, self._renewed_at + self._visibility * RENEWAL_FRACTION - self._clock()))
@@ -133,16 +150,16 @@ class Lease:
                 return
 
     async def _renew(self) -> bool:
-        """Renew, trying again until it works or the lease is lost. False: it is lost."""
+        """Renew, with retries until the lease expires. False: it is lost."""
         while self._clock() < self.expires_at:
             before = self._clock()
-            seconds = min(self._visibility, int(self._received_at + self._max_seconds - before) - 1)
+            seconds = int(min(self._visibility, self._received_at + self._longest - before - 1))
             if seconds < 1:
-                self._lost_reason = "SQS keeps no message in flight for longer than 12 hours"
+                self._lost_reason = f"the source holds no message for longer than {format_seconds(self._longest)}"
                 return False
             try:
                 async with asyncio.timeout(min(self._visibility * RENEWAL_TIMEOUT_FRACTION, self.expires_at - before)):
-                    await self._hide(self._message, seconds)
+                    await self._extend(self._message, seconds)
             except LeaseLost as error:
                 self._lost_reason = str(error)
                 return False

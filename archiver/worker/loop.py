@@ -1,4 +1,4 @@
-"""Receive into free slots, run jobs side by side, stop without losing one."""
+"""The receive loop: receives into free slots, runs jobs concurrently, and drains on shutdown."""
 
 import asyncio
 import random
@@ -14,6 +14,7 @@ from archiver.ports import Message, MessageSource
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.settle import Settler
+from archiver.worker.slots import MAX_PARKED_JOBS, Slots
 
 log = structlog.get_logger(__name__)
 
@@ -24,16 +25,18 @@ POLL_MARGIN_SECONDS = 10.0  # seconds beyond the long poll's own wait before a s
 @dataclass(frozen=True, slots=True)
 class WorkerLimits:
     """
-    *max_jobs* jobs at once; *wait* is the long poll's length and *grace* what running jobs get at the end, in seconds.
+    *max_jobs* concurrent jobs, and *max_parked* more that wait without a slot. *wait*: seconds of one long poll;
+    *grace*: seconds that running jobs get at shutdown.
     """
 
     max_jobs: int
     wait: float
     grace: float
+    max_parked: int = MAX_PARKED_JOBS
 
 
 class Worker:
-    """*on_running_changed* is told how many jobs run, whenever that changes."""
+    """*on_running_changed* is called with the number of working jobs (parked ones not counted) when that changes."""
 
     def __init__(
         self,
@@ -48,15 +51,15 @@ class Worker:
         self._source = source
         self._settler = settler
         self._gate = gate
-        self._max_jobs = limits.max_jobs
         self._wait = limits.wait
         self._grace = limits.grace
         self._heartbeat = heartbeat
         self._on_running_changed = on_running_changed
+        self._slots = Slots(limits.max_jobs, self._on_slots_changed, max_parked=limits.max_parked)
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until *stop* is set, then drain: returns once every message was settled or given back."""
+        """Work until *stop* is set, then drain: return when every message was settled or released."""
         polling = asyncio.create_task(self._poll(stop), name="worker.poll")
         stopping = asyncio.create_task(stop.wait(), name="worker.stop")
         stopping.add_done_callback(lambda _: self._gate.changed.set())
@@ -69,20 +72,21 @@ class Worker:
             log.info("worker.stopped")
 
     async def _drain(self, polling: asyncio.Task[None]) -> None:
-        """The long poll in flight and the jobs end side by side, each by a deadline of its own."""
+        """End the long poll in flight and the jobs concurrently, each with its own deadline."""
         async with asyncio.TaskGroup() as ends:
             ends.create_task(self._end_poll(polling), name="worker.end_poll")
             ends.create_task(self._end_jobs(), name="worker.end_jobs")
         with suppress(asyncio.CancelledError):
-            await polling  # a defect in the loop is the process's to report
+            await polling  # an error in the loop ends the process
 
     async def _end_poll(self, polling: asyncio.Task[None]) -> None:
-        # It is left to return: cancelled, it would hide the messages that it brings.
+        # It is not cancelled at once: messages that it returns would stay hidden for their visibility timeout.
         await asyncio.wait([polling], timeout=self._wait + POLL_MARGIN_SECONDS)
         polling.cancel()
         await asyncio.wait([polling])
 
     async def _end_jobs(self) -> None:
+        self._slots.drain()
         if self._running:
             await asyncio.wait(self._running, timeout=self._grace)
         self._gate.grace_expired = True
@@ -97,7 +101,7 @@ class Worker:
             if not await self._wait_for_capacity(stop):
                 return
             try:
-                messages = await self._source.receive(min(self._max_jobs - len(self._running), MAX_BATCH))
+                messages = await self._source.receive(min(self._slots.free, MAX_BATCH))
             except (TransientError, ConfigurationError) as error:
                 failures += 1
                 self._heartbeat.failed()
@@ -110,10 +114,10 @@ class Worker:
             await self._start_jobs(messages, stop)
 
     async def _wait_for_capacity(self, stop: asyncio.Event) -> bool:
-        """Wait for a free slot and an open gate; False: the worker is to stop."""
+        """Wait for a free slot and an open gate. Return False if the worker is to stop."""
         while not stop.is_set():
             reopens_in = self._gate.reopens_in
-            if reopens_in == 0 and len(self._running) < self._max_jobs:
+            if reopens_in == 0 and self._slots.free:
                 return True
             self._gate.changed.clear()
             with suppress(TimeoutError):
@@ -128,15 +132,18 @@ class Worker:
                     returns.create_task(self._settler.release_unstarted(message), name=f"return.{message.id}")
             return
         for message in messages:
-            job = asyncio.create_task(self._settler.handle(message), name=f"job.{message.id}")
+            job = asyncio.create_task(self._settler.handle(message, self._slots), name=f"job.{message.id}")
             self._running.add(job)
             job.add_done_callback(self._on_job_done)
-            self._on_running_changed(len(self._running))
+            self._slots.acquire()
+
+    def _on_slots_changed(self, working: int) -> None:
+        self._gate.changed.set()
+        self._on_running_changed(working)
 
     def _on_job_done(self, job: asyncio.Task[None]) -> None:
         self._running.discard(job)
-        self._gate.changed.set()
-        self._on_running_changed(len(self._running))
+        self._slots.release()
         if not job.cancelled() and (error := job.exception()) is not None:
             log.error("worker.defect", reason=repr(error), exc_info=error)
 

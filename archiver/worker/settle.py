@@ -1,14 +1,14 @@
 """
-One message, from its receipt to its end, told truthfully.
+Runs one job and settles its message.
 
-    the job ends with            the message                                                        log event
-    done                         deleted, after the answer was accepted                             job.done
-    Rejected                     to the dead-letter queue with the reason; failure answer; deleted  job.rejected
-    TransientError                    back, after a delay that grows with its receives, at most 900 s    job.retried
-    ConfigurationError           kept: lease renewed, tried again in place, nothing else received   worker.paused
-    (a store or queue is down    the same: its calls wait, in `archiver.worker.breaker`              worker.paused)
-    shutdown                     back with a short delay                                            job.returned
-    LeaseLost                    untouched: it is someone else's by now                             job.lease_lost
+    the job ends with            the message                                                         log event
+    success                      deleted, after the answer was accepted                              job.done
+    Rejected                     dead-lettered with the reason; failure answer; deleted              job.rejected
+    TransientError               released, with a delay that grows with its receives (max. 900 s)    job.retried
+    ConfigurationError           held: lease renewed, job retried in place, nothing else received    worker.paused
+    (a store or queue is down    held: calls wait in `archiver.worker.breaker`                       worker.paused)
+    shutdown                     released with a short delay                                         job.returned
+    LeaseLost                    untouched: another consumer has it, or will                         job.lease_lost
 """
 
 import asyncio
@@ -24,25 +24,25 @@ from structlog.contextvars import bound_contextvars
 
 from archiver.core.backoff import MAX_REDELIVERY_DELAY, configuration_retry_delay, redelivery_delay
 from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, Rejected, TransientError
-from archiver.ports import Job, JobOutcome, JobResult, JobSuccess, Message, MessageSource, Observer, QueueFacts
+from archiver.ports import Hold, Job, JobOutcome, JobResult, JobSuccess, Message, MessageSource, Observer
 from archiver.stages.retry import retry_transient
 from archiver.worker.classify import classify_error, retry_code
 from archiver.worker.gate import ReceiveGate
-from archiver.worker.lease import MAX_IN_FLIGHT_SECONDS, Lease
+from archiver.worker.hold import JobHold
+from archiver.worker.lease import Lease
+from archiver.worker.slots import Slots
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-REFUSED_PAUSE_SECONDS = 60.0  # seconds without a receive, where SQS does not let us keep what we received
-SHUTDOWN_REDELIVERY_DELAY = (
-    2  # seconds; a message that a shutdown returned: soon, but not into the hands of the next worker to stop
-)
+REFUSED_PAUSE_SECONDS = 60.0  # without a receive, after the source refused to extend a message
+SHUTDOWN_REDELIVERY_DELAY = 2  # seconds; not 0, or a worker that is stopping too might receive it
 
 
 @dataclass(frozen=True, slots=True)
 class _JobEnd:
     """
-    How a job ended. *release_delay*: seconds for which its message goes back; None: it is deleted, or not ours any
+    How a job ended. *release_delay*: seconds until its message is redelivered; None: it is deleted, or not held any
     more.
     """
 
@@ -54,34 +54,35 @@ class _JobEnd:
 
 
 class Settler:
-    """Runs one job under its lease, and settles its message by the table above."""
+    """Runs one job under its lease, and settles its message as the table above says."""
 
     def __init__(
         self,
         source: MessageSource,
-        facts: QueueFacts,
         job: Job,
         gate: ReceiveGate,
         observer: Observer,
-        *,
-        max_seconds: float = MAX_IN_FLIGHT_SECONDS,
     ) -> None:
         self._source = source
         self._observer = observer
-        self._facts = facts
+        self._facts = source.facts
         self._job = job
         self._gate = gate
-        self._max_seconds = max_seconds
 
-    async def handle(self, message: Message) -> None:
-        """Raises nothing but CancelledError's kin: whatever happens to one message, the worker goes on."""
+    async def handle(self, message: Message, slots: Slots) -> None:
+        """
+        Run the job of *message* in the current task, which holds one of *slots*, and settle the message.
+
+        Never raises `Exception`: a failed job does not stop the worker.
+        """
         with bound_contextvars(message_id=message.id, job_id=self._job.read_job_id(message)):
             log.info("job.received", receive_count=message.receive_count)
-            lease = Lease(message, self._facts.visibility, self._source.hide, max_seconds=self._max_seconds)
+            lease = Lease(message, self._facts, self._source.extend)
+            hold = JobHold(lease, slots)
             queued = max(0.0, (datetime.now(UTC) - message.sent_at).total_seconds())
             try:
                 async with lease:
-                    job_end = await self._run_job(message, lease)
+                    job_end = await self._run_job(message, lease, hold)
                 await self._settle(message, job_end, lease)
             except LeaseLost as lost:
                 log.warning("job.lease_lost", reason=str(lost))
@@ -89,7 +90,7 @@ class Settler:
                 if lease.renewal_refused:
                     self._gate.pause_for(REFUSED_PAUSE_SECONDS)
             except asyncio.CancelledError:
-                # At shutdown, when the grace period is over. What was begun is undone by now.
+                # Shutdown: the grace period is over, or the job was parked. Its upload was aborted.
                 if await self._release(message, SHUTDOWN_REDELIVERY_DELAY, lease):
                     log.info("job.returned", delay=SHUTDOWN_REDELIVERY_DELAY, reason="shutdown")
                 job_end = _JobEnd("returned")
@@ -106,17 +107,17 @@ class Settler:
             )
 
     async def release_unstarted(self, message: Message) -> None:
-        """For a message that came when the worker was already stopping."""
+        """Release a message that was received while the worker was stopping."""
         with bound_contextvars(message_id=message.id, job_id=self._job.read_job_id(message)):
             if await self._release(message, 0):
                 log.info("job.returned", delay=0, reason="shutdown before it started")
 
-    async def _run_job(self, message: Message, lease: Lease) -> _JobEnd:
+    async def _run_job(self, message: Message, lease: Lease, hold: Hold) -> _JobEnd:
         begun = monotonic()
         try:
-            done = await self._run_with_time_limit(message, lease)
+            done = await self._run_with_time_limit(message, lease, hold)
         except Rejected as rejection:
-            return await self._reject(message, rejection, lease)
+            return await self._reject(message, rejection, lease, hold)
         except _PauseLimitReached as error:
             log.warning(
                 "job.retried", reason=str(error), delay=MAX_REDELIVERY_DELAY, receive_count=message.receive_count
@@ -128,7 +129,7 @@ class Settler:
                 last = error.rejection or Rejected(
                     "retries_exhausted", f"failed {message.receive_count} times, at last with: {error}"
                 )
-                return await self._reject(message, last, lease)
+                return await self._reject(message, last, lease, hold)
             return self._retry(message, error)
         log.info(
             "job.done",
@@ -146,43 +147,45 @@ class Settler:
         log.warning("job.retried", reason=str(error), delay=delay, receive_count=message.receive_count)
         return _JobEnd("retried", retry_code(error), release_delay=delay)
 
-    async def _run_with_time_limit(self, message: Message, lease: Lease) -> JobSuccess:
+    async def _run_with_time_limit(self, message: Message, lease: Lease, hold: Hold) -> JobSuccess:
         """
-        The job itself, held in place through configuration faults; a defect of ours is a rejection, not the worker's
-        end.
+        Run the job, and again while a configuration error lasts. Any other exception becomes an ArchiverError.
         """
 
         async def run() -> JobSuccess:
             try:
                 async with asyncio.timeout(lease.job_time_left) as limit:
-                    return await self._job.run(message, lease.confirm)
+                    return await self._job.run(message, hold)
             except Exception as error:
                 if self._gate.grace_expired:
-                    # A group of tasks that was failing already swallows the cancellation: what it raises is no verdict.
+                    # A task group that was failing already swallows the cancellation: ignore its error.
                     raise asyncio.CancelledError from error
                 if isinstance(error, TimeoutError) and limit.expired() and self._gate.pause_count:
                     raise _PauseLimitReached("a store or queue was down when the job's time was over") from error
-                classified = classify_error(error, expired=limit.expired(), first_delivery=message.receive_count <= 1)
+                classified = classify_error(
+                    error,
+                    expired=limit.expired(),
+                    longest=self._facts.longest,
+                    first_delivery=message.receive_count <= 1,
+                )
                 if classified is error:
                     raise
                 raise classified from error
 
         return await self._retry_while_misconfigured(run, lease)
 
-    async def _reject(self, message: Message, rejection: Rejected, lease: Lease) -> _JobEnd:
+    async def _reject(self, message: Message, rejection: Rejected, lease: Lease, hold: Hold) -> _JobEnd:
         fields = {"code": rejection.code, "reason": rejection.message, "sources": len(rejection.sources)}
 
         try:
-            # Two steps, each held by itself: trying the second one again must not send a second dead letter.
-            await self._retry_while_misconfigured(lambda: self._job.reject(message, rejection, lease.confirm), lease)
-            await self._retry_while_misconfigured(
-                lambda: self._job.send_failure(message, rejection, lease.confirm), lease
-            )
+            # Two steps, each retried by itself: a retry of the second must not send a second dead letter.
+            await self._retry_while_misconfigured(lambda: self._job.reject(message, rejection, hold), lease)
+            await self._retry_while_misconfigured(lambda: self._job.send_failure(message, rejection, hold), lease)
         except _PauseLimitReached as error:
             log.error("job.rejection_failed", **fields, failure=str(error), delay=MAX_REDELIVERY_DELAY)
             return _JobEnd("retried", "dead_letter_queue", release_delay=MAX_REDELIVERY_DELAY)
         except TransientError as error:
-            # The message stays, and the queue's own redrive policy takes it in the end.
+            # The message is released; after its last receive, the queue's redrive policy dead-letters it.
             delay = redelivery_delay(message.receive_count, random.uniform)
             log.error("job.rejection_failed", **fields, failure=str(error), delay=delay)
             return _JobEnd("retried", "dead_letter_queue", release_delay=delay)
@@ -190,7 +193,7 @@ class Settler:
         return _JobEnd("rejected", rejection.code)
 
     async def _retry_while_misconfigured(self, step: Callable[[], Awaitable[T]], lease: Lease) -> T:
-        """Do *step*, again and again while it is our configuration that is at fault, and receive nothing meanwhile."""
+        """Run *step*, and again while it raises ConfigurationError. Receiving is paused meanwhile."""
         attempt = 0
         try:
             while True:
@@ -212,8 +215,8 @@ class Settler:
 
     async def _settle(self, message: Message, job_end: _JobEnd, lease: Lease) -> None:
         """
-        Give back or delete *message*. Where SQS refuses the delete, that is ours to mend: the lease goes on between two
-        tries, as in `_retry_while_misconfigured`.
+        Release or delete *message*. If the source refuses the delete (permissions), retry as in
+        `_retry_while_misconfigured`; the lease is renewed between two attempts.
         """
         refusals = 0
         try:
@@ -237,8 +240,8 @@ class Settler:
 
     async def _settle_once(self, message: Message, job_end: _JobEnd, lease: Lease) -> None:
         """
-        The heartbeat is over: what is still to be done has the time that is left of the lease, and no more. Raises
-        ConfigurationError where SQS refuses to delete.
+        Release or delete *message* in the time that is left of the lease, which is no longer renewed. Raises
+        ConfigurationError if the source refuses the delete.
         """
         lease.confirm()
         if job_end.release_delay is not None:
@@ -255,26 +258,29 @@ class Settler:
         except ConfigurationError:
             raise
         except (ArchiverError, TimeoutError) as error:
-            # The job is done all the same: the message comes again, and the archive is found there.
+            # The job is done: when the message is redelivered, its archive is found.
             log.warning("job.delete_failed", reason=str(error) or "no answer in time")
 
-    async def _release(self, message: Message, seconds: int, lease: Lease | None = None) -> bool:
-        """Whether it worked. With a *lease*, only in its time: later, it would cut short what is someone else's."""
+    async def _release(self, message: Message, delay: int, lease: Lease | None = None) -> bool:
+        """
+        Release *message*, and return whether that worked. With a *lease*, only while it lasts: later, the call could
+        shorten the visibility timeout of another consumer.
+        """
 
-        async def hide() -> None:
+        async def release() -> None:
             if lease is not None:
                 lease.confirm()
-            await self._source.hide(message, seconds)
+            await self._source.release(message, delay)
 
         try:
             async with asyncio.timeout(None if lease is None else lease.expires_in):
-                await retry_transient(hide, tries=3, seconds=0)
+                await retry_transient(release, tries=3, seconds=0)
         except (ArchiverError, TimeoutError) as error:
-            # It comes back when its visibility ends.
+            # It is redelivered when its visibility timeout ends.
             log.warning("job.return_failed", reason=str(error) or "no answer in time")
             return False
         return True
 
 
 class _PauseLimitReached(ArchiverError):
-    """A configuration fault outlasted the time for which a message can be held."""
+    """A configuration error lasted longer than the message can be held."""

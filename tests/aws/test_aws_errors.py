@@ -29,7 +29,7 @@ from archiver.errors import (
 from archiver.ports import Message, OutgoingMessage, QueueFacts, Rejection, Target
 
 DEAD = "arn:aws:sqs:eu-west-1:123456789012:dead"
-FACTS = QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", 30, 3, DEAD)
+FACTS = QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", 30, 43_200, 3)
 MESSAGE = Message("id", "{}", "receipt", 0.0, 1, datetime.now(UTC))
 REJECTION = Rejection("internal", "so", "group", "dedup")
 TARGET = Target("a.zip", "attachment", {})
@@ -38,7 +38,7 @@ Call = Callable[[Clients], Awaitable[object]]
 
 
 def source(clients: Clients) -> SqsSource:
-    return SqsSource(clients, "http://queue", FACTS, 1)
+    return SqsSource(clients, "http://queue", FACTS, 1, DEAD)
 
 
 def upload(clients: Clients) -> S3Upload:
@@ -49,9 +49,10 @@ CALLS: dict[str, Call] = {
     "resolve": lambda clients: resolve_queue(clients.sqs_control, "jobs"),
     "open": lambda clients: SqsSource.open(clients, "jobs", 1),
     "receive": lambda clients: source(clients).receive(1),
-    "hide": lambda clients: source(clients).hide(MESSAGE, 1),
+    "extend": lambda clients: source(clients).extend(MESSAGE, 1),
+    "release": lambda clients: source(clients).release(MESSAGE, 1),
     "delete": lambda clients: source(clients).delete(MESSAGE),
-    "reject": lambda clients: source(clients).reject(MESSAGE, REJECTION),
+    "reject": lambda clients: source(clients).dead_letters.put(MESSAGE, REJECTION),
     "send": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").send(OutgoingMessage("{}", "id", "group")),
     "check": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").check(),
     "bucket": lambda clients: check_bucket(clients.s3_control, "archives"),
@@ -70,16 +71,22 @@ SORTED: list[tuple[str, str, type[ArchiverError]]] = [
     ("receive", "OverLimit", TransientError),
     ("receive", "AccessDenied", TransientError),
     ("receive", GONE_QUEUE, TransientError),
-    ("hide", "ReceiptHandleIsInvalid", LeaseLost),
-    ("hide", "InvalidParameterValue", LeaseLost),
-    ("hide", "AWS.SimpleQueueService.MessageNotInflight", LeaseLost),
-    ("hide", "RequestThrottled", TransientError),
+    ("extend", "ReceiptHandleIsInvalid", LeaseLost),
+    ("release", "ReceiptHandleIsInvalid", LeaseLost),
+    ("extend", "InvalidParameterValue", LeaseLost),
+    ("release", "InvalidParameterValue", LeaseLost),
+    ("extend", "AWS.SimpleQueueService.MessageNotInflight", LeaseLost),
+    ("release", "AWS.SimpleQueueService.MessageNotInflight", LeaseLost),
+    ("extend", "RequestThrottled", TransientError),
+    ("release", "RequestThrottled", TransientError),
     ("delete", "ReceiptHandleIsInvalid", LeaseLost),
     ("delete", "InvalidParameterValue", LeaseLost),
     ("delete", "AccessDenied", ConfigurationError),
     ("delete", "KmsAccessDenied", ConfigurationError),
-    ("hide", "AccessDeniedException", ConfigurationError),
-    ("hide", "InternalError", TransientError),
+    ("extend", "AccessDeniedException", ConfigurationError),
+    ("release", "AccessDeniedException", ConfigurationError),
+    ("extend", "InternalError", TransientError),
+    ("release", "InternalError", TransientError),
     ("reject", GONE_QUEUE, Undeliverable),
     ("reject", "AccessDenied", Undeliverable),
     ("reject", "KmsDisabled", Undeliverable),

@@ -59,7 +59,7 @@ async def test_a_fifo_source_tells_its_groups_and_rejects_into_a_fifo_queue(aws:
     source = await SqsSource.open(clients, url, 1)
 
     [message] = await source.receive(1)
-    await source.reject(message, REJECTION)
+    await source.dead_letters.put(message, REJECTION)
 
     assert message.group == "tenant"
     [rejected] = aws.all_messages(dead)
@@ -86,7 +86,7 @@ async def test_a_dead_letter_queue_with_a_smaller_limit_gets_a_shorter_reason(
     aws.sqs.send_message(QueueUrl=url, MessageBody=body)
 
     [message] = await source.receive(1)
-    await source.reject(message, REJECTION)
+    await source.dead_letters.put(message, REJECTION)
 
     [rejected] = aws.all_messages(dead)
     reason = {name: told["StringValue"] for name, told in rejected["MessageAttributes"].items()}
@@ -105,7 +105,7 @@ async def test_a_dead_letter_queue_that_is_gone_leaves_the_message_to_the_redriv
     aws.sqs.send_message(QueueUrl=url, MessageBody="{}")
     [message] = await source.receive(1)
     with pytest.raises(TransientError):
-        await source.reject(message, REJECTION)
+        await source.dead_letters.put(message, REJECTION)
 
 
 async def test_an_answer_queue_with_a_smaller_limit_leaves_less_room(aws: EmulatedAws, clients: Clients) -> None:

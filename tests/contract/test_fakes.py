@@ -59,7 +59,7 @@ async def test_the_gauge_knows_how_many_bytes_were_alive_at_once() -> None:
 
 async def test_a_message_that_was_received_too_often_goes_to_the_dead_letter_queue() -> None:
     clock, dead = ManualClock(), FakeQueue()
-    queue = FakeQueue(QueueFacts("arn", visibility=10, max_receives=2), dead_letters=dead, clock=clock)
+    queue = FakeQueue(QueueFacts("arn", 10, 43_200, 2), dead_letters=dead, clock=clock)
     queue.put("{}")
     for count in (1, 2):
         [message] = await queue.receive(1)

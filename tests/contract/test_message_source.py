@@ -1,4 +1,4 @@
-"""The law of MessageSource, on the twin and on SQS."""
+"""The contract of MessageSource and DeadLetters, on the fake and on SQS."""
 
 import asyncio
 import json
@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 from emulator import EmulatedAws
-from fakes import FakeQueue, ManualClock
+from fakes import FakeDeadLetters, FakeQueue, ManualClock
 
 from archiver.aws.clients import Clients
 from archiver.aws.sqs import SqsSource
 from archiver.errors import LeaseLost, TransientError
-from archiver.ports import Attribute, Message, MessageSource, QueueFacts, Rejection
+from archiver.ports import Attribute, DeadLetters, Message, MessageSource, QueueFacts, Rejection
 
 MIB = 1024 * 1024
 VISIBILITY = 2
@@ -27,12 +27,12 @@ TRACE = {"traceparent": Attribute("String", "00-ab-cd-01"), "Count": Attribute("
 @dataclass
 class Harness:
     """
-    A source on its clock, how to send to its queue, what its dead-letter queue holds (bodies and attributes),
-    and how to let seconds pass.
+    A source on its clock, its dead letters, how to send to its queue, what its dead-letter queue holds (bodies and
+    attributes), and how to let seconds pass.
     """
 
     source: MessageSource
-    facts: QueueFacts
+    dead_letters: DeadLetters
     send: Callable[[str, Mapping[str, Attribute]], object]
     rejected: Callable[[], list[tuple[str, Mapping[str, Attribute]]]]
     clock: Callable[[], float]
@@ -42,7 +42,7 @@ class Harness:
 def on_fake(*, dead_letters: bool = True) -> Harness:
     clock = ManualClock()
     dead = FakeQueue()
-    facts = QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", VISIBILITY, 3, "arn:aws:sqs:eu-west-1:1:dead")
+    facts = QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", VISIBILITY, 43_200, 3)
     queue = FakeQueue(facts, dead_letters=dead if dead_letters else None, clock=clock)
 
     async def let_pass(seconds: float) -> None:
@@ -50,7 +50,7 @@ def on_fake(*, dead_letters: bool = True) -> Harness:
 
     return Harness(
         source=queue,
-        facts=facts,
+        dead_letters=FakeDeadLetters(dead if dead_letters else None),
         send=queue.put,
         rejected=lambda: [(message.body, message.attributes) for message in dead.messages],
         clock=clock,
@@ -66,7 +66,7 @@ async def on_sqs(aws: EmulatedAws, clients: Clients, *, dead_letters: bool = Tru
     source = await SqsSource.open(clients, aws.arn(url), wait_seconds=1)
     return Harness(
         source=source,
-        facts=source.facts,
+        dead_letters=source.dead_letters,
         send=lambda body, attributes: aws.sqs.send_message(
             QueueUrl=url, MessageBody=body, MessageAttributes=told(attributes)
         ),
@@ -151,7 +151,7 @@ async def test_a_received_message_is_hidden_until_it_is_given_back_and_then_coun
     harness.send("{}", {})
     first = await one(harness)
     assert await harness.source.receive(10) == []
-    await harness.source.hide(first, 0)
+    await harness.source.release(first, 0)
     second = await one(harness)
     assert (second.id, second.receive_count, second.first_received) == (first.id, 2, first.first_received)
     assert second.receipt != first.receipt
@@ -167,9 +167,18 @@ async def test_a_message_that_nobody_hides_comes_back_after_the_visibility_timeo
 async def test_a_hidden_message_stays_away_beyond_the_visibility_timeout(harness: Harness) -> None:
     harness.send("{}", {})
     message = await one(harness)
-    await harness.source.hide(message, 60)
+    await harness.source.extend(message, 60)
     await harness.let_pass(VISIBILITY + 0.3)
     assert await harness.source.receive(10) == []
+
+
+async def test_a_released_message_comes_back_after_its_delay(harness: Harness) -> None:
+    harness.send("{}", {})
+    first = await one(harness)
+    await harness.source.release(first, 1)
+    assert await harness.source.receive(10) == []
+    await harness.let_pass(1.3)
+    assert (await one(harness)).receive_count == 2
 
 
 async def test_a_deleted_message_never_comes_back(harness: Harness) -> None:
@@ -187,9 +196,9 @@ on_the_fake = pytest.mark.parametrize("build", ["fake"], indirect=True)
 async def test_a_message_that_was_given_back_can_not_be_hidden_any_more(harness: Harness) -> None:
     harness.send("{}", {})
     message = await one(harness)
-    await harness.source.hide(message, 0)
+    await harness.source.release(message, 0)
     with pytest.raises(LeaseLost):
-        await harness.source.hide(message, 10)
+        await harness.source.extend(message, 10)
 
 
 @on_the_fake
@@ -199,7 +208,7 @@ async def test_the_receipt_of_an_earlier_receive_is_a_lost_lease(harness: Harnes
     await harness.let_pass(VISIBILITY + 0.3)
     await one(harness)
     with pytest.raises(LeaseLost):
-        await harness.source.hide(first, 10)
+        await harness.source.extend(first, 10)
     with pytest.raises(LeaseLost):
         await harness.source.delete(first)
 
@@ -208,7 +217,7 @@ async def test_a_receipt_that_never_was_is_a_lost_lease(harness: Harness) -> Non
     harness.send("{}", {})
     message = replace(await one(harness), receipt="nonsense")
     with pytest.raises(LeaseLost):
-        await harness.source.hide(message, 10)
+        await harness.source.extend(message, 10)
     with pytest.raises(LeaseLost):
         await harness.source.delete(message)
 
@@ -216,13 +225,13 @@ async def test_a_receipt_that_never_was_is_a_lost_lease(harness: Harness) -> Non
 async def test_no_message_can_be_hidden_for_more_than_twelve_hours(harness: Harness) -> None:
     harness.send("{}", {})
     with pytest.raises(LeaseLost):
-        await harness.source.hide(await one(harness), 43_201)
+        await harness.source.extend(await one(harness), 43_201)
 
 
 async def test_a_rejected_message_keeps_its_body_and_attributes_and_tells_its_reason(harness: Harness) -> None:
     harness.send('{"a": "ü"}', TRACE)
     message = await one(harness)
-    await harness.source.reject(message, REJECTION)
+    await harness.dead_letters.put(message, REJECTION)
     told = {"ErrorCode": "invalid_json", "ErrorMessage": "not JSON: line 1", "MessageId": message.id}
     reason = {name: Attribute("String", text) for name, text in told.items()}
     assert harness.rejected() == [('{"a": "ü"}', {**TRACE, **reason})]
@@ -230,7 +239,7 @@ async def test_a_rejected_message_keeps_its_body_and_attributes_and_tells_its_re
 
 async def test_the_reason_displaces_other_attributes_beyond_ten(harness: Harness) -> None:
     harness.send("{}", {f"a{number}": Attribute("String", "x") for number in range(10)})
-    await harness.source.reject(await one(harness), REJECTION)
+    await harness.dead_letters.put(await one(harness), REJECTION)
     [(_, attributes)] = harness.rejected()
     assert len(attributes) == 10
     assert attributes["ErrorCode"].value == "invalid_json"
@@ -240,7 +249,7 @@ async def test_the_reason_displaces_other_attributes_beyond_ten(harness: Harness
 async def test_a_body_of_the_largest_size_is_rejected_whole(harness: Harness) -> None:
     body = "x" * MIB
     harness.send(body, {})
-    await harness.source.reject(await one(harness), REJECTION)
+    await harness.dead_letters.put(await one(harness), REJECTION)
     assert [text == body for text, _ in harness.rejected()] == [True]
 
 
@@ -254,12 +263,11 @@ async def test_without_a_dead_letter_queue_a_rejection_has_to_wait(build: Build)
     harness.send("{}", {})
     message = await one(harness)
     with pytest.raises(TransientError, match="no dead-letter queue"):
-        await harness.source.reject(message, REJECTION)
-    await harness.source.hide(message, 0)
+        await harness.dead_letters.put(message, REJECTION)
+    await harness.source.release(message, 0)
 
 
 async def test_the_queue_tells_its_visibility_and_redrive_policy(harness: Harness) -> None:
-    assert harness.facts.visibility == VISIBILITY
-    assert harness.facts.max_receives == 3
-    assert harness.facts.dead_letter_arn
-    assert harness.facts.arn.startswith("arn:aws:sqs:")
+    facts = harness.source.facts
+    assert (facts.visibility, facts.longest, facts.max_receives) == (VISIBILITY, 43_200, 3)
+    assert facts.id.startswith("arn:aws:sqs:")

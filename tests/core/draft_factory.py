@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
+from archiver.core.dialects.native import parse_request
 from archiver.core.draft import ArchiveRules, Draft, draft_archive
 from archiver.core.locations import AllowList
-from archiver.core.messages import parse_request
 
 RULES = ArchiveRules("photos", "archives", AllowList.parse(None, "archives"))
 

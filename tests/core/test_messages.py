@@ -10,6 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.core.dialects.native import (
+    failure_answer,
+    parse_request,
+    read_echoed_fields,
+    read_job_id,
+    success_answer,
+)
 from archiver.core.messages import (
     Archive,
     EchoedFields,
@@ -18,12 +25,7 @@ from archiver.core.messages import (
     Renamed,
     Request,
     Success,
-    envelope,
-    failure_answer,
-    job_id_of,
     notification_id,
-    parse_request,
-    success_answer,
 )
 from archiver.core.schema import json_schema
 from archiver.errors import Code, Rejected, SourceProblem
@@ -185,23 +187,23 @@ def test_a_body_that_is_not_json_is_invalid_json() -> None:
 def test_an_answer_repeats_what_can_be_read_of_a_body_and_reading_never_raises(
     body: str, expected: EchoedFields
 ) -> None:
-    assert envelope(body) == expected
-    assert job_id_of(body) == expected.job_id
+    assert read_echoed_fields(body) == expected
+    assert read_job_id(body) == expected.job_id
 
 
 @given(st.one_of(st.none(), st.text(max_size=130)), st.one_of(st.none(), st.dictionaries(st.text(), st.floats())))
-def test_the_envelope_of_a_good_request_says_what_the_request_says(job_id: str | None, metadata: Any) -> None:
+def test_the_echoed_fields_of_a_good_request_say_what_the_request_says(job_id: str | None, metadata: Any) -> None:
     body = json.dumps({"files": [{"source": "a"}], "job_id": job_id, "metadata": metadata})
     try:
         request = parse_request(body)
     except Rejected:
-        assert envelope(body) != EchoedFields(metadata or {}, job_id)
+        assert read_echoed_fields(body) != EchoedFields(metadata or {}, job_id)
         return
-    assert envelope(body) == EchoedFields(request.metadata, request.job_id)
+    assert read_echoed_fields(body) == EchoedFields(request.metadata, request.job_id)
 
 
 SUCCESS = Success(
-    envelope=EchoedFields({"key": "value"}, "order-4711", "5458d323"),
+    echoed=EchoedFields({"key": "value"}, "order-4711", "5458d323"),
     link=Link("https://d111.cloudfront.net/3f/download.zip"),
     archive=Archive("zip-storage", "3f/download.zip", 150214, 3, '"abc-1"', "00c0ffee"),
     status="succeeded",
@@ -245,7 +247,7 @@ def test_the_answer_to_a_rejected_job_is_that_of_the_contract() -> None:
 def test_an_answer_too_large_for_a_message_loses_renames_first_then_sources_and_says_so() -> None:
     many = Success(
         **{
-            **{name: getattr(SUCCESS, name) for name in ("envelope", "link", "archive", "notification_id")},
+            **{name: getattr(SUCCESS, name) for name in ("echoed", "link", "archive", "notification_id")},
             "status": "partial",
             "missing": [SourceProblem(f"p/{number}", "source_missing") for number in range(100)],
             "renamed": [Renamed(f"r/{number}", "a", "b") for number in range(100)],

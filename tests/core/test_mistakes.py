@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 import pytest
 
-from archiver.core.messages import parse_request
+from archiver.core.dialects.native import parse_request
 from archiver.errors import Rejected
 
 REQUEST = {"job_id": "j", "files": [{"source": "a.txt"}]}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.core.messages import parse_request
+from archiver.core.dialects.native import parse_request
 from archiver.core.schema import json_schema
 
 from .blocks import PAGES, ROOT, Block, every_block

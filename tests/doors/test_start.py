@@ -17,9 +17,9 @@ from archiver.aws.error_mapping import CredentialsError
 from archiver.aws.sqs import SqsNotifier
 from archiver.core.locations import Location
 from archiver.doors.start import (
-    Means,
+    StartupResources,
+    check_and_open_source,
     check_reachable,
-    open_source,
     open_with_credentials,
     probe_locations,
     run_until_stopped,
@@ -27,6 +27,8 @@ from archiver.doors.start import (
 from archiver.errors import ConfigurationError, SourceUnavailable, TransferInterrupted
 from archiver.settings import Settings, SettingsError, load_settings
 from archiver.worker.heartbeat import Heartbeat
+
+MISSING = SourceUnavailable("source_missing", "")
 
 
 def settings(source: str = "jobs", **more: str) -> Settings:
@@ -81,9 +83,11 @@ async def test_queue_that_is_sent_to_is_neither_source_nor_dead_letter_queue_in_
     queues = redriving(aws)
     url = queues[told.endswith("dead-letter queue")]
     given = {"name": url.rpartition("/")[2], "URL": url, "ARN": aws.arn(url)}[spelling]
-    means = Means(clients, outlets(clients, **{variable: given}), Reader(SourceUnavailable("source_missing", "")))
+    resources = StartupResources(
+        clients, outlets(clients, **{variable: given}), Reader(SourceUnavailable("source_missing", ""))
+    )
     with pytest.raises(SettingsError) as caught:
-        await open_source(settings(queues[0]), means, Heartbeat(), asyncio.Event())
+        await check_and_open_source(settings(queues[0]), resources, Heartbeat(), asyncio.Event())
     assert any(problem.startswith(f"{variable}: {told}: ") for problem in caught.value.problems)
 
 
@@ -91,26 +95,26 @@ async def test_queue_whose_arn_may_not_be_asked_for_is_known_by_its_url(aws: Emu
     source = aws.queue()
     denied = make_failing_clients(client_error("AccessDenied", 403), get_queue_url={"QueueUrl": source})
     queues: dict[str, SqsNotifier | None] = {"SQS_FAILURE_QUEUE": SqsNotifier(denied.sqs_control, "jobs")}
-    means = Means(clients, queues, Reader(SourceUnavailable("source_missing", "")))
+    resources = StartupResources(clients, queues, Reader(MISSING))
     with pytest.raises(SettingsError, match="SQS_FAILURE_QUEUE: the source queue"):
-        await open_source(settings(source), means, Heartbeat(), asyncio.Event())
+        await check_and_open_source(settings(source), resources, Heartbeat(), asyncio.Event())
 
 
 async def test_redrive_policy_that_names_the_queue_itself_stops_the_start(aws: EmulatedAws, clients: Clients) -> None:
     source = aws.queue()
     itself = f'{{"deadLetterTargetArn":"{aws.arn(source)}","maxReceiveCount":"3"}}'
     aws.sqs.set_queue_attributes(QueueUrl=source, Attributes={"RedrivePolicy": itself})
-    means = Means(clients, {"SQS_FAILURE_QUEUE": None}, Reader(SourceUnavailable("source_missing", "")))
+    resources = StartupResources(clients, {"SQS_FAILURE_QUEUE": None}, Reader(MISSING))
     with pytest.raises(SettingsError, match="RedrivePolicy names the queue itself"):
-        await open_source(settings(source), means, Heartbeat(), asyncio.Event())
+        await check_and_open_source(settings(source), resources, Heartbeat(), asyncio.Event())
 
 
 async def test_queues_of_their_own_are_fine(aws: EmulatedAws, clients: Clients) -> None:
     source, _ = redriving(aws)
     queues = outlets(clients, SQS_DESTINATION_QUEUE=aws.queue(), SQS_FAILURE_QUEUE=aws.queue())
-    means = Means(clients, queues, Reader(SourceUnavailable("source_missing", "")))
+    resources = StartupResources(clients, queues, Reader(MISSING))
     given = settings(source, S3_DESTINATION_BUCKET=aws.bucket())
-    assert await open_source(given, means, Heartbeat(), asyncio.Event()) is not None
+    assert await check_and_open_source(given, resources, Heartbeat(), asyncio.Event()) is not None
 
 
 @pytest.mark.parametrize(
@@ -122,7 +126,10 @@ async def test_store_that_our_own_client_does_not_reach_is_warned_of_before_any_
     reader = Reader(error)
     given = settings(aws.queue(), S3_DESTINATION_BUCKET=aws.bucket(), S3_SOURCE_BUCKET=aws.bucket())
     async with logged() as lines:
-        assert await open_source(given, Means(clients, {}, reader), Heartbeat(), asyncio.Event()) is not None
+        assert (
+            await check_and_open_source(given, StartupResources(clients, {}, reader), Heartbeat(), asyncio.Event())
+            is not None
+        )
     warned = {line["setting"]: line["reason"] for line in lines if line["event"] == "start.unchecked"}
     assert warned.keys() == {"S3_DESTINATION_BUCKET", "S3_SOURCE_BUCKET"}
     assert all(str(error) in reason for reason in warned.values())
@@ -145,7 +152,9 @@ async def test_checks_that_hang_are_given_up_together_and_named(aws: EmulatedAws
     given = settings(aws.queue(), S3_DESTINATION_BUCKET=aws.bucket(), S3_SOURCE_BUCKET=aws.bucket())
     async with logged() as lines:
         assert (
-            await open_source(given, Means(clients, {}, Reader(None), longest=0.2), Heartbeat(), asyncio.Event())
+            await check_and_open_source(
+                given, StartupResources(clients, {}, Reader(None), timeout=0.2), Heartbeat(), asyncio.Event()
+            )
             is not None
         )
     late = [line["setting"] for line in lines if line["event"] == "start.unchecked" and "no answer" in line["reason"]]
@@ -154,8 +163,8 @@ async def test_checks_that_hang_are_given_up_together_and_named(aws: EmulatedAws
 
 async def test_signal_to_stop_is_heard_while_checks_hang(aws: EmulatedAws, clients: Clients) -> None:
     stop, reader = asyncio.Event(), Reader(None)
-    means = Means(clients, {}, reader)
-    opening = asyncio.create_task(open_source(settings(aws.queue()), means, Heartbeat(), stop))
+    resources = StartupResources(clients, {}, reader)
+    opening = asyncio.create_task(check_and_open_source(settings(aws.queue()), resources, Heartbeat(), stop))
     while not reader.asked:
         await asyncio.sleep(0.01)
     stop.set()
@@ -177,8 +186,8 @@ async def test_signal_to_stop_is_heard_while_the_source_queue_hangs(aws: Emulate
             return call
 
     one: Any = Hanging()
-    means = Means(Clients(one, one, one, one, one, one, one), {}, FakeReader(FakeS3()))
-    opening = asyncio.create_task(open_source(settings(), means, Heartbeat(), stop))
+    resources = StartupResources(Clients(one, one, one, one, one, one, one), {}, FakeReader(FakeS3()))
+    opening = asyncio.create_task(check_and_open_source(settings(), resources, Heartbeat(), stop))
     await begun.wait()
     stop.set()
     assert await opening is None

@@ -7,11 +7,14 @@ real adapters.
 """
 
 from fakes.faults import Faults, InFlightGauge, ManualClock
+from fakes.holds import FakeHold
 from fakes.objects import FakeReader, FakeS3, StoredObject
-from fakes.queues import FakeNotifier, FakeObserver, FakeQueue
+from fakes.queues import FakeDeadLetters, FakeNotifier, FakeObserver, FakeQueue
 from fakes.store import FakeStore, FakeUpload
 
 __all__ = [
+    "FakeDeadLetters",
+    "FakeHold",
     "FakeNotifier",
     "FakeObserver",
     "FakeQueue",

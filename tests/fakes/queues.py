@@ -1,4 +1,4 @@
-"""SQS in memory: the queue that jobs come from, and the one that answers go to."""
+"""SQS in memory: the source queue, its dead letters, and the queue that answers are sent to."""
 
 import asyncio
 import itertools
@@ -43,10 +43,11 @@ class FakeQueue:
         clock: Clock = time.monotonic,
         wait_seconds: float = 0.01,
     ) -> None:
-        self.facts = facts or QueueFacts(arn="arn:aws:sqs:eu-west-1:123456789012:source", visibility=30)
+        self.facts = facts or QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", 30, MAX_IN_FLIGHT_SECONDS)
         self.dead_letters = dead_letters
         self.faults = Faults()
-        self.hidden: list[tuple[str, int]] = []
+        self.extended: list[tuple[str, int]] = []
+        self.released: list[tuple[str, int]] = []
         self.deleted: list[str] = []
         self._clock = clock
         self._wait_seconds = wait_seconds
@@ -84,13 +85,21 @@ class FakeQueue:
             self._redrive()
             return [self._hand_out(self._queue[name], received_at) for name in self.visible[:limit]]
 
-    async def hide(self, message: Message, seconds: int) -> None:
-        async with self.faults("hide"):
-            queued = self._in_flight(message)
-            if self._clock() + seconds > queued.received_at + MAX_IN_FLIGHT_SECONDS:
-                raise LeaseLost("a message can be hidden for twelve hours in all")
-            queued.visible_at = self._clock() + seconds
-            self.hidden.append((message.id, seconds))
+    async def extend(self, message: Message, seconds: int) -> None:
+        async with self.faults("extend"):
+            self._hide(message, seconds)
+            self.extended.append((message.id, seconds))
+
+    async def release(self, message: Message, delay: int) -> None:
+        async with self.faults("release"):
+            self._hide(message, delay)
+            self.released.append((message.id, delay))
+
+    def _hide(self, message: Message, seconds: int) -> None:
+        queued = self._in_flight(message)
+        if self._clock() + seconds > queued.received_at + MAX_IN_FLIGHT_SECONDS:
+            raise LeaseLost("the message can't be held for so long")
+        queued.visible_at = self._clock() + seconds
 
     async def delete(self, message: Message) -> None:
         async with self.faults("delete"):
@@ -98,14 +107,6 @@ class FakeQueue:
                 self._in_flight(message)
                 del self._queue[message.id]
                 self.deleted.append(message.id)
-
-    async def reject(self, message: Message, rejection: Rejection) -> None:
-        async with self.faults("reject"):
-            if self.dead_letters is None:
-                raise Undeliverable("the source queue has no dead-letter queue")
-            room = MAX_MESSAGE_BYTES - len(message.body.encode())
-            attributes = with_error_attributes(message.attributes, rejection.code, rejection.message, room, message.id)
-            self.dead_letters.put(message.body, attributes, rejection.group)
 
     def _redrive(self) -> None:
         max_receives = self.facts.max_receives
@@ -133,6 +134,22 @@ class FakeQueue:
         if queued is None or queued.message.receipt != message.receipt or queued.visible_at <= self._clock():
             raise LeaseLost("the receipt is stale")
         return queued
+
+
+class FakeDeadLetters:
+    """A DeadLetters: puts into *queue*; None: the source queue has no dead-letter queue."""
+
+    def __init__(self, queue: FakeQueue | None) -> None:
+        self.faults = Faults()
+        self._queue = queue
+
+    async def put(self, message: Message, rejection: Rejection) -> None:
+        async with self.faults("put"):
+            if self._queue is None:
+                raise Undeliverable("the source queue has no dead-letter queue")
+            room = MAX_MESSAGE_BYTES - len(message.body.encode())
+            attributes = with_error_attributes(message.attributes, rejection.code, rejection.message, room, message.id)
+            self._queue.put(message.body, attributes, rejection.group)
 
 
 class FakeObserver:

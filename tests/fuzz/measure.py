@@ -17,19 +17,21 @@ from pathlib import Path
 
 import structlog
 from fakes.objects import FakeReader, FakeS3
-from fakes.queues import FakeNotifier, FakeQueue
+from fakes.queues import FakeDeadLetters, FakeNotifier, FakeQueue
 from fakes.store import FakeStore
 
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList, PlainLinks
-from archiver.jobs.archive import Builder
-from archiver.jobs.pipeline import Answers, Pipeline
+from archiver.jobs.answers import Answers, Fanout
+from archiver.jobs.archive import ArchiveWork
+from archiver.jobs.pipeline import Pipeline
 from archiver.ports import JobResult, QueueFacts
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import AdaptiveLimiter
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.settle import Settler
+from archiver.worker.slots import Slots
 from fuzz.shapes import SHAPES
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -100,26 +102,28 @@ async def measure(shape: str, size: int) -> Cost:
     s3 = FakeS3()
     s3.put("source", "a", b"")
     store, dead, answers = FakeStore(s3), FakeQueue(), FakeNotifier()
-    queue = FakeQueue(QueueFacts("arn", visibility=3600, max_receives=1), dead_letters=dead)
+    queue = FakeQueue(QueueFacts("arn", 3600, 43_200, 1), dead_letters=dead)
     rules = ArchiveRules("source", "archives", AllowList("archives"))
-    builder = Builder(
+    work = ArchiveWork(
         rules, fetcher=Fetcher(FakeReader(s3), AdaptiveLimiter(128)), store=store, budget=BufferPool(64 * MIB)
     )
     pipeline = Pipeline(
         rules,
-        builder,
-        queue_arn="arn",
+        {"archive": work},
+        source_id="arn",
         store=store,
-        source=queue,
-        answers=Answers(answers, answers),
+        dead_letters=FakeDeadLetters(dead),
+        answers=Answers(Fanout(answers), Fanout(answers)),
         links=PlainLinks(None, "archives"),
     )
-    settler = Settler(queue, queue.facts, pipeline, ReceiveGate(), last)
+    settler = Settler(queue, pipeline, ReceiveGate(), last)
 
     async def handle(body: str) -> None:
         queue.put(body)
         (message,) = await queue.receive(1)
-        await settler.handle(message)
+        slots = Slots(1, lambda _: None)
+        slots.acquire()
+        await settler.handle(message, slots)
 
     await handle('{"files":[{"source":"a"}]}')  # whatever is loaded late is loaded now
     await handle('{"files":[{"source":"b"}]}')

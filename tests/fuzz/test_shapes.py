@@ -8,9 +8,9 @@ from typing import get_args
 import pytest
 import structlog
 
+from archiver.core.dialects.native import failure_answer, parse_request, read_echoed_fields
 from archiver.core.draft import ArchiveRules, draft_archive
 from archiver.core.locations import AllowList
-from archiver.core.messages import envelope, failure_answer, parse_request
 from archiver.core.plan import summarize
 from archiver.errors import Code, Rejected
 from fuzz.measure import LARGEST, MIB, cost_of, line_of, measure
@@ -68,7 +68,7 @@ def steps_of(body: str) -> int:
 
 
 def read(body: str) -> None:
-    told = envelope(body)
+    told = read_echoed_fields(body)
     try:
         draft = draft_archive(parse_request(body), ArchiveRules("source", "archives", AllowList("archives")))
     except Rejected as rejected:

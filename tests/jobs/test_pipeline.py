@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from fakes import FakeNotifier
+from fakes import FakeHold, FakeNotifier
 from worker.pipeline_env import RULES, PipelineEnv
 
 from archiver.core.draft import ArchiveRules
@@ -113,10 +113,10 @@ async def test_a_message_that_comes_back_after_a_deploy_is_answered_from_its_arc
     env = PipelineEnv()
     env.put(a_jpg=b"aa", b_jpg=b"bb")
     message = await env.message(files=[{"source": "a.jpg"}, {"source": "b.jpg"}])
-    first = await env.pipeline.run(message, lambda: None)
+    first = await env.pipeline.run(message, FakeHold())
 
     env.rules = CHANGED
-    again = await env.make().run(message, lambda: None)
+    again = await env.make().run(message, FakeHold())
 
     assert again == replace(first, reused=True)
 
@@ -138,14 +138,14 @@ async def test_the_same_message_is_never_another_request_whatever_a_release_make
     env = PipelineEnv()
     env.put(a_jpg=b"a")
     message = await env.message(files=[{"source": "a.jpg"}], job_id="j")
-    await env.pipeline.run(message, lambda: None)
+    await env.pipeline.run(message, FakeHold())
     blob = env.stage.s3.objects[env.at]
     assert blob.metadata["archiver-message"] == message.id
     env.stage.s3.objects[env.at] = replace(blob, metadata={**blob.metadata, "archiver-request": "of an older release"})
 
-    assert (await env.pipeline.run(message, lambda: None)).reused
+    assert (await env.pipeline.run(message, FakeHold())).reused
     with pytest.raises(Rejected, match="job_conflict"):
-        await env.pipeline.run(replace(message, id="another"), lambda: None)
+        await env.pipeline.run(replace(message, id="another"), FakeHold())
 
 
 @pytest.mark.parametrize(
@@ -208,11 +208,11 @@ async def test_a_worker_that_was_overtaken_answers_from_the_others_archive() -> 
 
     async def overtaken(*args: Any) -> StoredArchive:
         env.stage.store.put = put  # type: ignore[method-assign]
-        await env.pipeline.run(message, lambda: None)
+        await env.pipeline.run(message, FakeHold())
         return await put(*args)
 
     env.stage.store.put = overtaken  # type: ignore[assignment,method-assign]
-    done = await env.pipeline.run(message, lambda: None)
+    done = await env.pipeline.run(message, FakeHold())
 
     assert done.reused
     assert env.answers is not None
@@ -262,7 +262,7 @@ async def test_no_answer_is_sent_once_the_lease_is_lost() -> None:
             raise LeaseLost("late")
 
     with pytest.raises(LeaseLost):
-        await env.pipeline.run(message, confirm)
+        await env.pipeline.run(message, FakeHold(confirm))
 
     assert env.answers is not None
     assert env.answers.sent == []
@@ -287,12 +287,12 @@ async def test_a_rejected_message_leaves_the_running_upload_of_another_of_its_jo
     key = env.pipeline._identity(message).key
     await env.stage.store.create_upload(Target(key, ""))
 
-    await env.pipeline.send_failure(message, Rejected("invalid_request", "empty"), lambda: None)
+    await env.pipeline.send_failure(message, Rejected("invalid_request", "empty"), FakeHold())
     assert len(env.stage.store.pending) == 1
 
     (pending,) = env.stage.store.pending.values()
     pending.created_at -= timedelta(hours=14)  # no lease is that old
-    await env.pipeline.send_failure(message, Rejected("invalid_request", "empty"), lambda: None)
+    await env.pipeline.send_failure(message, Rejected("invalid_request", "empty"), FakeHold())
     assert env.stage.store.pending == {}
 
 
@@ -311,8 +311,8 @@ async def test_a_rejection_reaches_the_dead_letter_queue_and_the_failure_queue()
     rejected = Rejected("invalid_request", "empty")
     env.queue.faults.plan("reject", TransientError("500"), times=2)
 
-    await env.pipeline.reject(message, rejected, lambda: None)
-    await env.pipeline.send_failure(message, rejected, lambda: None)
+    await env.pipeline.reject(message, rejected, FakeHold())
+    await env.pipeline.send_failure(message, rejected, FakeHold())
 
     assert env.dead.messages[0].body == message.body
     assert env.dead.messages[0].attributes["ErrorCode"].value == "invalid_request"
@@ -326,7 +326,7 @@ async def test_a_rejection_reaches_the_dead_letter_queue_and_the_failure_queue()
 
     for step in (env.pipeline.reject, env.pipeline.send_failure):
         with pytest.raises(LeaseLost):
-            await step(message, rejected, lost)
+            await step(message, rejected, FakeHold(lost))
     assert len(env.dead.messages) == len(env.failures.sent) == 1
 
 
@@ -366,7 +366,7 @@ async def test_attributes_that_leave_no_room_for_the_answer_are_left_out() -> No
     message = await env.message(files=[{"source": "a.jpg"}])
     message = replace(message, attributes={"big": Attribute("String", "x" * 9_000)})
 
-    await env.pipeline.run(message, lambda: None)
+    await env.pipeline.run(message, FakeHold())
 
     assert env.answers is not None
     assert env.answers.sent[0].attributes == {}
@@ -415,11 +415,11 @@ async def test_whoever_watches_is_told_of_a_rejection_too_and_need_not_listen() 
     message = await env.message(files=[{"source": "gone.jpg"}], job_id="j")
     rejection = Rejected("source_missing", "gone")
 
-    await env.pipeline.send_failure(message, rejection, lambda: None)
+    await env.pipeline.send_failure(message, rejection, FakeHold())
     assert env.watcher is not None
     assert [json.loads(note.body)["status"] for note in env.watcher.sent] == ["failed"]
     env.watcher.faults.plan("send", TransientError("500"), times=0)
-    await env.pipeline.send_failure(message, rejection, lambda: None)
+    await env.pipeline.send_failure(message, rejection, FakeHold())
 
     assert len(env.failures.sent) == 2
     assert len(env.watcher.sent) == 1
@@ -436,7 +436,7 @@ async def test_a_lease_that_is_lost_before_the_watcher_hears_the_answer_ends_the
             raise LeaseLost("late")
 
     with pytest.raises(LeaseLost):
-        await env.pipeline.run(message, confirm)
+        await env.pipeline.run(message, FakeHold(confirm))
 
     assert env.watcher is not None
     assert "succeeded" not in [json.loads(note.body)["status"] for note in env.watcher.sent]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from fakes import FakeNotifier
+from fakes import FakeHold, FakeNotifier
 from structlog.testing import capture_logs
 
 from archiver.core.draft import ArchiveRules
@@ -47,7 +47,7 @@ async def wait_until(condition: Callable[[], object]) -> None:
 async def test_a_job_is_accepted_and_then_building_as_it_moves() -> None:
     notifier, progress = FakeNotifier(), Progress()
 
-    async with reporting_progress(notifier, job(), progress, lambda: None):
+    async with reporting_progress(notifier, job(), progress, FakeHold()):
         await wait_until(lambda: len(notifier.sent) == 1)
         progress.files_planned, progress.bytes_planned = 2, 10
         await wait_until(lambda: len(notifier.sent) == 2)
@@ -65,7 +65,7 @@ async def test_a_job_is_accepted_and_then_building_as_it_moves() -> None:
 async def test_nothing_is_said_twice_while_nothing_moves() -> None:
     notifier, progress = FakeNotifier(), Progress(0, 0, 1, 1)
 
-    async with reporting_progress(notifier, job(), progress, lambda: None):
+    async with reporting_progress(notifier, job(), progress, FakeHold()):
         await wait_until(lambda: len(notifier.sent) == 1)
         await asyncio.sleep(0.05)
 
@@ -77,7 +77,7 @@ async def test_events_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(report, "EVENT_INTERVAL", 3600.0)
     notifier, progress = FakeNotifier(), Progress(0, 0, 100, 100)
 
-    async with reporting_progress(notifier, job(), progress, lambda: None):
+    async with reporting_progress(notifier, job(), progress, FakeHold()):
         for n in range(50):
             progress.files = n
             await asyncio.sleep(0.001)
@@ -88,7 +88,7 @@ async def test_events_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> No
 async def test_nothing_is_said_after_the_block() -> None:
     notifier, progress = FakeNotifier(), Progress(0, 0, 100, 100)
 
-    async with reporting_progress(notifier, job(), progress, lambda: None):
+    async with reporting_progress(notifier, job(), progress, FakeHold()):
         await wait_until(lambda: notifier.sent)
     said = len(notifier.sent)
     progress.files = 50
@@ -99,7 +99,7 @@ async def test_nothing_is_said_after_the_block() -> None:
 
 
 async def test_nobody_is_told_where_nobody_asked() -> None:
-    async with reporting_progress(None, job(), Progress(), lambda: None):
+    async with reporting_progress(None, job(), Progress(), FakeHold()):
         assert not any(task.get_name().startswith("progress.") for task in asyncio.all_tasks())
 
 
@@ -109,7 +109,7 @@ async def test_a_queue_that_takes_no_events_is_said_once_and_harms_nobody(error:
     notifier.faults.plan("send", error, times=3)
 
     with capture_logs() as logs:
-        async with reporting_progress(notifier, job(), progress, lambda: None):
+        async with reporting_progress(notifier, job(), progress, FakeHold()):
             for n in range(1, 50):
                 progress.files = n
                 await asyncio.sleep(0.002)
@@ -128,7 +128,7 @@ class Hanging(FakeNotifier):
 async def test_a_queue_that_hangs_holds_nobody_up() -> None:
     began = False
     async with asyncio.timeout(5):
-        async with reporting_progress(Hanging(), job(), Progress(0, 0, 1, 1), lambda: None):
+        async with reporting_progress(Hanging(), job(), Progress(0, 0, 1, 1), FakeHold()):
             await asyncio.sleep(0)
             began = True
     assert began
@@ -141,7 +141,7 @@ async def test_with_the_lease_gone_nothing_more_is_said() -> None:
         if lost:
             raise LeaseLost("gone")
 
-    async with reporting_progress(notifier, job(), progress, confirm):
+    async with reporting_progress(notifier, job(), progress, FakeHold(confirm)):
         await wait_until(lambda: notifier.sent)
         lost = True
         progress.files = 5
@@ -152,12 +152,12 @@ async def test_with_the_lease_gone_nothing_more_is_said() -> None:
 
 async def test_a_job_that_fails_or_is_cancelled_leaves_no_task_behind() -> None:
     with pytest.raises(ZeroDivisionError):
-        async with reporting_progress(Hanging(), job(), Progress(), lambda: None):
+        async with reporting_progress(Hanging(), job(), Progress(), FakeHold()):
             await asyncio.sleep(0)
             raise ZeroDivisionError
 
     async def watched() -> None:
-        async with reporting_progress(Hanging(), job(), Progress(), lambda: None):
+        async with reporting_progress(Hanging(), job(), Progress(), FakeHold()):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(watched())
@@ -181,7 +181,7 @@ async def test_the_last_event_is_over_before_the_block_is_left() -> None:
                 await asyncio.sleep(0.01)
                 ended.append("event")
 
-    async with reporting_progress(Slow(), job(), Progress(), lambda: None):
+    async with reporting_progress(Slow(), job(), Progress(), FakeHold()):
         await asyncio.sleep(0.005)
     ended.append("block")
 

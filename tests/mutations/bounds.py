@@ -6,8 +6,8 @@ BOUNDS = (
     Mutant(
         "the last renewals ask for a second too much",
         "archiver/worker/lease.py",
-        "int(self._received_at + self._max_seconds - before) - 1)",
-        "int(self._received_at + self._max_seconds - before))",
+        "self._received_at + self._longest - before - 1))",
+        "self._received_at + self._longest - before))",
         ("tests/worker/test_lease.py",),
     ),
     Mutant(

@@ -25,6 +25,20 @@ MOMENTS = (
         ("tests/worker/test_lease.py",),
     ),
     Mutant(
+        "a job works on for a message that its source knows to be gone",
+        "archiver/worker/lease.py",
+        "        self._lost_reason = self._lost_reason or GONE\n        self._expire()\n",
+        "        self._lost_reason = self._lost_reason or GONE\n",
+        ("tests/worker/test_lease.py",),
+    ),
+    Mutant(
+        "a message that is gone is confirmed until the event loop has noticed",
+        "archiver/worker/lease.py",
+        "        if self._lost_reason is None and self._is_gone():\n            self._lost_reason = GONE\n",
+        "",
+        ("tests/worker/test_lease.py",),
+    ),
+    Mutant(
         "the margin is measured after the renewal",
         "archiver/worker/lease.py",
         "                self._min_margin = min(self._min_margin, self._margin_left())\n"
@@ -43,8 +57,8 @@ MOMENTS = (
     Mutant(
         "a message is given back without a look at the lease",
         "archiver/worker/settle.py",
-        "            if lease is not None:\n                lease.confirm()\n            await self._source.hide",
-        "            await self._source.hide",
+        "            if lease is not None:\n                lease.confirm()\n            await self._source.release",
+        "            await self._source.release",
         ("tests/worker/test_settle.py",),
     ),
     Mutant(

@@ -6,9 +6,9 @@ PROMISES = (
     Mutant(
         "the message is deleted before the answer",
         "archiver/worker/settle.py",
-        "            done = await self._run_with_time_limit(message, lease)\n",
+        "            done = await self._run_with_time_limit(message, lease, hold)\n",
         "            await self._source.delete(message)\n"
-        "            done = await self._run_with_time_limit(message, lease)\n",
+        "            done = await self._run_with_time_limit(message, lease, hold)\n",
         ("tests/worker/test_settle.py", "tests/faults/test_answers.py"),
     ),
     Mutant(
@@ -49,15 +49,15 @@ PROMISES = (
     Mutant(
         "archives appear without a look at the lease",
         "archiver/stages/upload.py",
-        "            self._confirm()  #",
+        "            self._hold.confirm()  #",
         "            pass  #",
         ("tests/stages/test_upload.py",),
     ),
     Mutant(
         "answers are sent without a look at the lease",
-        "archiver/jobs/pipeline.py",
-        "            confirm()\n            await notifier.send(note)",
-        "            await notifier.send(note)",
+        "archiver/jobs/answers.py",
+        "        hold.confirm()\n        await notifier.send(note)",
+        "        await notifier.send(note)",
         ("tests/jobs/test_pipeline.py",),
     ),
     Mutant(

@@ -105,15 +105,15 @@ SHARING = (
     Mutant(
         "progress is told of a job that may be someone else's",
         "archiver/jobs/progress.py",
-        "            try:\n                confirm()\n",
+        "            try:\n                hold.confirm()\n",
         "            try:\n",
         ("tests/jobs/test_progress.py",),
     ),
     Mutant(
         "a watcher's answer outlives the lease",
         "archiver/jobs/pipeline.py",
-        "        except LeaseLost:\n            raise\n        except ArchiverError as error:  # who watches",
-        "        except ArchiverError as error:  # who watches",
+        "        except LeaseLost:\n            raise\n        except ArchiverError as error:  # best effort",
+        "        except ArchiverError as error:  # best effort",
         ("tests/jobs/test_pipeline.py",),
     ),
     Mutant(
@@ -138,9 +138,30 @@ SHARING = (
         ("tests/stages/test_upload.py",),
     ),
     Mutant(
+        "a parked job keeps its slot",
+        "archiver/worker/slots.py",
+        "        self._parked.add(job)\n        self.release()\n",
+        "        self._parked.add(job)\n        self.working -= 1\n",
+        ("tests/worker/test_slots.py",),
+    ),
+    Mutant(
+        "parked jobs have their grace period at shutdown",
+        "archiver/worker/loop.py",
+        "        self._slots.drain()\n",
+        "",
+        ("tests/worker/test_slots.py",),
+    ),
+    Mutant(
+        "a notifier that has accepted is sent the answer again when another fails",
+        "archiver/jobs/answers.py",
+        "        sends = (_send_to(notifier, write, hold) for notifier in self.notifiers)\n",
+        "        sends = (_send_to(notifier, write, hold) for notifier in (*self.notifiers, self.notifiers[0]))\n",
+        ("tests/jobs/test_answers.py",),
+    ),
+    Mutant(
         "a job that ends frees no slot",
         "archiver/worker/loop.py",
-        "        self._running.discard(job)\n        self._gate.changed.set()\n",
+        "        self._running.discard(job)\n        self._slots.release()\n",
         "        self._running.discard(job)\n",
         ("tests/worker/test_loop.py",),
     ),
@@ -155,11 +176,11 @@ SHARING = (
         "a buffer is used again while its part is still being sent",
         "archiver/stages/assemble.py",
         "        async with self._upload_slots:\n"
-        "            await self._upload.part(number + 1, view[:size], self._part_crcs[number])\n"
+        "            await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])\n"
         "        del self._parts[number]\n        self._reservation.release(view)\n",
         "        del self._parts[number]\n        self._reservation.release(view)\n"
         "        async with self._upload_slots:\n"
-        "            await self._upload.part(number + 1, view[:size], self._part_crcs[number])\n",
+        "            await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])\n",
         ("tests/stages/test_assemble.py",),
     ),
     Mutant(

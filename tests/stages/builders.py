@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fakes import FakeReader, FakeS3, FakeStore
+from fakes import FakeHold, FakeReader, FakeS3, FakeStore
 
 from archiver.core.layout import Layout
 from archiver.core.plan import Member, ObjectVersion
@@ -53,7 +53,7 @@ class StageEnv:
         )
 
     async def assemble(self, members: Sequence[Member], part_size: int, target: Target = TARGET) -> StoredArchive:
-        async with open_upload(self.store, target, lambda: None) as upload:
+        async with open_upload(self.store, target, FakeHold()) as upload:
             return await assemble(Layout(members, part_size), self.budget, self.fetcher, upload, self.progress)
 
     def archive(self, key: str = TARGET.key) -> bytes:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 
 import pytest
+from fakes import FakeHold
 
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ConfigurationError, LeaseLost, TransientError
@@ -27,7 +28,7 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def send(stage: StageEnv, parts: int = 2) -> None:
-    async with open_upload(stage.store, TARGET, lambda: None) as upload:
+    async with open_upload(stage.store, TARGET, FakeHold()) as upload:
         for number in range(1, parts + 1):
             await upload.upload_part(number, PART, crc32(PART))
         await upload.complete(100 * parts, crc32(b"p" * 100 * parts))
@@ -35,7 +36,7 @@ async def send(stage: StageEnv, parts: int = 2) -> None:
 
 async def test_parts_that_are_sent_at_once_begin_one_upload() -> None:
     stage = StageEnv()
-    async with open_upload(stage.store, TARGET, lambda: None) as upload:
+    async with open_upload(stage.store, TARGET, FakeHold()) as upload:
         await asyncio.gather(*(upload.upload_part(number, PART, crc32(PART)) for number in range(1, 9)))
         await upload.complete(800, crc32(b"p" * 800))
 
@@ -44,7 +45,7 @@ async def test_parts_that_are_sent_at_once_begin_one_upload() -> None:
 
 
 async def test_completing_without_a_part_is_a_defect() -> None:
-    async with open_upload(StageEnv().store, TARGET, lambda: None) as upload:
+    async with open_upload(StageEnv().store, TARGET, FakeHold()) as upload:
         with pytest.raises(ValueError):
             await upload.complete(0, 0)
 
@@ -67,7 +68,7 @@ async def test_a_lost_answer_to_the_last_write_is_settled_by_looking(verb: str) 
     stage.store.faults.plan(verb, TransientError("connection lost"), after=True)
 
     if verb == "put":
-        async with open_upload(stage.store, TARGET, lambda: None) as upload:
+        async with open_upload(stage.store, TARGET, FakeHold()) as upload:
             stored = await upload.put(PART, crc32(PART))
         assert stored.size == 100
     else:
@@ -124,7 +125,7 @@ async def test_nothing_appears_once_the_lease_is_lost() -> None:
             raise LeaseLost("late")
 
     with pytest.raises(LeaseLost):
-        async with open_upload(stage.store, TARGET, confirm) as upload:
+        async with open_upload(stage.store, TARGET, FakeHold(confirm)) as upload:
             await upload.put(PART, crc32(PART))
 
     assert stage.store.faults.calls["put"] == 2
@@ -147,7 +148,7 @@ async def test_an_abort_goes_on_when_its_job_is_cancelled_again() -> None:
     stage.store.faults.plan("abort", delay=0.05)
 
     async def job() -> None:
-        async with open_upload(stage.store, TARGET, lambda: None) as upload:
+        async with open_upload(stage.store, TARGET, FakeHold()) as upload:
             await upload.upload_part(1, PART, crc32(PART))
             await asyncio.sleep(60)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from fakes import FakeHold
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -55,7 +56,7 @@ def ours(deflate: bool = False) -> bytes:
         members = [stage.member(f"dir/{n}.bin", body, deflate=deflate) for n, body in enumerate(bodies)]
         if deflate:
             budget = BufferPool(15 << 20)
-            async with open_upload(stage.store, TARGET, lambda: None) as upload:
+            async with open_upload(stage.store, TARGET, FakeHold()) as upload:
                 await compress(members, budget, stage.fetcher, upload, stage.progress)
         else:
             await stage.assemble(members, 1000)

@@ -4,12 +4,13 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes import FakeNotifier, FakeQueue
+from fakes import FakeDeadLetters, FakeHold, FakeNotifier, FakeQueue
 
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList, Location, PlainLinks
-from archiver.jobs.archive import Builder
-from archiver.jobs.pipeline import Answers, Pipeline
+from archiver.jobs.answers import Answers, Fanout
+from archiver.jobs.archive import ArchiveWork
+from archiver.jobs.pipeline import Pipeline
 from archiver.ports import Attribute, JobSuccess, Message, QueueFacts
 from stages.builders import StageEnv, read_zip
 
@@ -33,18 +34,20 @@ class PipelineEnv:
     rules: ArchiveRules = RULES
 
     def __post_init__(self) -> None:
-        self.queue = FakeQueue(QueueFacts(ARN, visibility=30, max_receives=5), dead_letters=self.dead)
+        self.queue = FakeQueue(QueueFacts(ARN, 30, 43_200, 5), dead_letters=self.dead)
         self.pipeline = self.make()
 
     def make(self) -> Pipeline:
         rules, stage = self.rules, self.stage
         return Pipeline(
             rules,
-            Builder(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget),
-            queue_arn=ARN,
+            {"archive": ArchiveWork(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget)},
+            source_id=ARN,
             store=stage.store,
-            source=self.queue,
-            answers=Answers(self.answers, self.failures, self.watcher),
+            dead_letters=FakeDeadLetters(self.queue.dead_letters),
+            answers=Answers(
+                Fanout() if self.answers is None else Fanout(self.answers), Fanout(self.failures), self.watcher
+            ),
             links=PlainLinks("https://links.example/", "archives"),
         )
 
@@ -60,7 +63,7 @@ class PipelineEnv:
     async def run(self, *keys: str, **request: Any) -> JobSuccess:
         files = request.pop("files", None) or [{"source": key} for key in keys]
         message = await self.message(files=files, **request)
-        return await self.pipeline.run(message, lambda: None)
+        return await self.pipeline.run(message, FakeHold())
 
     @property
     def answer(self) -> dict[str, Any]:

@@ -1,14 +1,16 @@
 """The lease: renewed in time, lost before it lapses, and over when the block is left."""
 
 import asyncio
+import math
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 from fakes import ManualClock
 
 from archiver.errors import ConfigurationError, LeaseLost, TransientError
-from archiver.ports import Message
+from archiver.ports import Message, QueueFacts
 from archiver.worker.lease import Lease
 
 VISIBILITY = 1  # second: SQS knows no shorter one
@@ -17,6 +19,10 @@ VISIBILITY = 1  # second: SQS knows no shorter one
 def message(received_at: float | None = None) -> Message:
     at = time.monotonic() if received_at is None else received_at
     return Message("id", "{}", "receipt", at, 1, datetime.now(UTC))
+
+
+def facts(visibility: int, longest: float = 43_200) -> QueueFacts:
+    return QueueFacts("queue", visibility, longest)
 
 
 class Hides:
@@ -41,7 +47,7 @@ class Hides:
 
 async def test_a_lease_is_renewed_while_its_block_runs_and_not_after() -> None:
     hides = Hides()
-    async with Lease(message(), VISIBILITY, hides) as lease:
+    async with Lease(message(), facts(VISIBILITY), hides) as lease:
         await asyncio.sleep(1.2)
         lease.confirm()
     count = len(hides.calls)
@@ -59,7 +65,7 @@ async def test_a_renewed_lease_counts_from_before_the_call_that_renewed_it() -> 
         clock.advance(5.0)
         renewed.set()
 
-    async with Lease(message(989.0), 30, hide, clock=clock) as lease:
+    async with Lease(message(989.0), facts(30), hide, clock=clock) as lease:
         await renewed.wait()
         await asyncio.sleep(0)
 
@@ -73,7 +79,7 @@ async def test_the_last_renewal_asks_for_what_is_left_and_is_believed_for_no_lon
     async def hide(_message: Message, seconds: int) -> None:
         asked.put_nowait(seconds)
 
-    async with Lease(message(924.5), 30, hide, clock=clock, max_seconds=100) as lease:
+    async with Lease(message(924.5), facts(30, 100), hide, clock=clock) as lease:
         lease._renewed_at = 985.0  # by the renewals before this one
         assert await asked.get() == 23
         await asyncio.sleep(0)
@@ -86,7 +92,7 @@ async def test_a_renewal_that_hangs_outlasts_no_lease() -> None:
     begun = time.monotonic()
 
     with pytest.raises(LeaseLost):
-        async with Lease(message(begun - 23.9), 30, Hides(delay=60)):
+        async with Lease(message(begun - 23.9), facts(30), Hides(delay=60)):
             await asyncio.sleep(60)
 
     assert time.monotonic() - begun < 30 * 0.15
@@ -99,7 +105,7 @@ async def test_the_margin_is_what_was_left_when_the_renewals_answer_came() -> No
         clock.advance(6.0)
         renewed.set()
 
-    async with Lease(message(989.0), 30, hide, clock=clock) as lease:
+    async with Lease(message(989.0), facts(30), hide, clock=clock) as lease:
         await renewed.wait()
         await asyncio.sleep(0)
 
@@ -109,7 +115,7 @@ async def test_the_margin_is_what_was_left_when_the_renewals_answer_came() -> No
 @pytest.mark.parametrize("error", [TransientError("500"), ConfigurationError("expired")])
 async def test_one_failed_renewal_is_tried_again_in_time(error: Exception) -> None:
     hides = Hides(error)
-    async with Lease(message(), VISIBILITY, hides) as lease:
+    async with Lease(message(), facts(VISIBILITY), hides) as lease:
         await asyncio.sleep(1.0)
         lease.confirm()
 
@@ -123,7 +129,7 @@ async def test_a_lease_that_cannot_be_renewed_is_lost_before_its_deadline_and_ca
     cancelled_at = 0.0
 
     with pytest.raises(LeaseLost, match="not renewed"):
-        async with Lease(message(begun), VISIBILITY, hides):
+        async with Lease(message(begun), facts(VISIBILITY), hides):
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -138,7 +144,7 @@ async def test_renewals_that_hang_are_given_up_in_time() -> None:
     begun = time.monotonic()
 
     with pytest.raises(LeaseLost):
-        async with Lease(message(begun), VISIBILITY, Hides(delay=60)):
+        async with Lease(message(begun), facts(VISIBILITY), Hides(delay=60)):
             await asyncio.sleep(60)
 
     assert time.monotonic() - begun < VISIBILITY
@@ -148,7 +154,7 @@ async def test_a_stale_receipt_loses_the_lease_at_once() -> None:
     hides = Hides(LeaseLost("ReceiptHandleIsInvalid"))
 
     with pytest.raises(LeaseLost, match="ReceiptHandleIsInvalid"):
-        async with Lease(message(), VISIBILITY, hides):
+        async with Lease(message(), facts(VISIBILITY), hides):
             await asyncio.sleep(60)
 
     assert len(hides.calls) == 1
@@ -157,7 +163,7 @@ async def test_a_stale_receipt_loses_the_lease_at_once() -> None:
 async def test_a_frozen_process_finds_its_lease_lost_when_it_wakes_up() -> None:
     """`confirm` looks at the clock, not at what the heartbeat has found out so far."""
     now = 100.0
-    async with Lease(message(100.0), 30, Hides(), clock=lambda: now) as lease:
+    async with Lease(message(100.0), facts(30), Hides(), clock=lambda: now) as lease:
         now += 23.9
         lease.confirm()
         now = 124.0
@@ -172,7 +178,7 @@ async def test_a_frozen_process_finds_its_lease_lost_when_it_wakes_up() -> None:
 async def test_a_renewal_under_way_is_awaited_before_the_block_is_left() -> None:
     """Landing after the message was given back, it would undo the delay."""
     hides = Hides(delay=0.1)
-    async with Lease(message(time.monotonic() - 0.4), VISIBILITY, hides):
+    async with Lease(message(time.monotonic() - 0.4), facts(VISIBILITY), hides):
         while not hides.running:
             await asyncio.sleep(0)
 
@@ -184,7 +190,7 @@ async def test_a_renewal_under_way_is_awaited_when_the_job_is_cancelled_too() ->
     hides = Hides(delay=0.1)
 
     async def job() -> None:
-        async with Lease(message(time.monotonic() - 0.4), VISIBILITY, hides):
+        async with Lease(message(time.monotonic() - 0.4), facts(VISIBILITY), hides):
             await asyncio.sleep(60)
 
     task = asyncio.create_task(job())
@@ -203,7 +209,7 @@ async def test_a_cancellation_that_comes_while_the_heartbeat_ends_is_not_swallow
     hides = Hides(delay=0.1)
 
     async def job() -> None:
-        async with Lease(message(time.monotonic() - 0.4), VISIBILITY, hides):
+        async with Lease(message(time.monotonic() - 0.4), facts(VISIBILITY), hides):
             while not hides.running:
                 await asyncio.sleep(0)
 
@@ -219,7 +225,7 @@ async def test_a_cancellation_that_comes_while_the_heartbeat_ends_is_not_swallow
 
 async def test_the_jobs_own_error_comes_through() -> None:
     with pytest.raises(KeyError):
-        async with Lease(message(), VISIBILITY, Hides()):
+        async with Lease(message(), facts(VISIBILITY), Hides()):
             raise KeyError
 
 
@@ -228,8 +234,8 @@ async def test_no_renewal_goes_beyond_the_twelve_hours() -> None:
     hides, now = Hides(), time.monotonic()
     begun = now - 97.5
 
-    with pytest.raises(LeaseLost, match="12 hours"):
-        async with Lease(message(begun), VISIBILITY, hides, max_seconds=100) as lease:
+    with pytest.raises(LeaseLost, match="100 seconds"):
+        async with Lease(message(begun), facts(VISIBILITY, 100), hides) as lease:
             lease._renewed_at = now
             await asyncio.sleep(60)
 
@@ -239,7 +245,7 @@ async def test_no_renewal_goes_beyond_the_twelve_hours() -> None:
 async def test_the_time_for_the_work_ends_before_the_time_for_the_message() -> None:
     """So that a rejection can still be sent under the lease."""
     now = 0.0
-    async with Lease(message(0.0), 30, Hides(), clock=lambda: now, max_seconds=1000) as lease:
+    async with Lease(message(0.0), facts(30, 1000), Hides(), clock=lambda: now) as lease:
         assert lease.job_time_left == 940
 
 
@@ -247,5 +253,40 @@ async def test_a_queue_that_hides_its_messages_for_hours_leaves_time_for_the_wor
     """Twice a visibility of six hours is all that SQS allows: nothing could ever be done."""
     now = 0.0
     for visibility in (6 * 3600, 12 * 3600):
-        async with Lease(message(0.0), visibility, Hides(), clock=lambda: now) as lease:
+        async with Lease(message(0.0), facts(visibility), Hides(), clock=lambda: now) as lease:
             assert lease.job_time_left == 43_200 * 3 / 4
+
+
+async def test_a_message_that_its_source_knows_to_be_gone_ends_the_job_at_once() -> None:
+    """A closed connection: another consumer has the message within milliseconds, long before a renewal."""
+    gone = asyncio.Event()
+    taken = replace(message(), gone=gone)
+    began = time.monotonic()
+
+    with pytest.raises(LeaseLost, match="closed"):
+        async with Lease(taken, facts(3600), Hides()):
+            asyncio.get_running_loop().call_later(0.01, gone.set)
+            await asyncio.sleep(60)
+
+    assert time.monotonic() - began < 5
+
+
+async def test_a_message_that_is_gone_is_never_confirmed() -> None:
+    """Asked before the event loop has had a turn: nothing may be written then."""
+    gone = asyncio.Event()
+    taken = replace(message(), gone=gone)
+
+    with pytest.raises(LeaseLost):
+        async with Lease(taken, facts(30), Hides()) as lease:
+            lease.confirm()
+            gone.set()
+            lease.confirm()
+
+
+async def test_a_source_without_a_limit_holds_messages_for_ever() -> None:
+    hides, now = Hides(), time.monotonic()
+    async with Lease(message(now - 1e9), facts(VISIBILITY, math.inf), hides) as lease:
+        lease._renewed_at = now
+        await asyncio.sleep(0.5)
+        assert lease.job_time_left == math.inf
+    assert set(hides.calls) == {VISIBILITY}

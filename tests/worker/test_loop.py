@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeObserver, FakeQueue
 
 from archiver.errors import ConfigurationError, Rejected, TransientError
-from archiver.ports import JobSuccess, Message, QueueFacts
+from archiver.ports import Hold, JobSuccess, Message, QueueFacts
 from archiver.worker import loop as module
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
@@ -30,7 +30,7 @@ class SlowJob:
     def read_job_id(self, message: Message) -> str | None:
         return None
 
-    async def run(self, message: Message, confirm: Callable[[], None]) -> JobSuccess:
+    async def run(self, message: Message, hold: Hold) -> JobSuccess:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
@@ -40,10 +40,10 @@ class SlowJob:
         self.done += 1
         return DONE
 
-    async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+    async def reject(self, message: Message, rejection: Rejected, hold: Hold) -> None:
         raise NotImplementedError
 
-    async def send_failure(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
+    async def send_failure(self, message: Message, rejection: Rejected, hold: Hold) -> None:
         raise NotImplementedError
 
 
@@ -51,7 +51,7 @@ class SlowJob:
 class WorkerLoopEnv:
     slots: int = 3
     grace: float = 5.0
-    queue: FakeQueue = field(default_factory=lambda: FakeQueue(QueueFacts("arn", visibility=30)))
+    queue: FakeQueue = field(default_factory=lambda: FakeQueue(QueueFacts("arn", 30, 43_200)))
     job: SlowJob = field(default_factory=SlowJob)
     gate: ReceiveGate = field(default_factory=ReceiveGate)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,7 +60,7 @@ class WorkerLoopEnv:
     busy: list[int] = field(default_factory=list)
 
     def start(self) -> asyncio.Task[None]:
-        settler = Settler(self.queue, self.queue.facts, self.job, self.gate, self.observer)
+        settler = Settler(self.queue, self.job, self.gate, self.observer)
         pace = WorkerLimits(self.slots, self.queue._wait_seconds, self.grace)
         worker = Worker(
             self.queue, settler, self.gate, pace, heartbeat=self.heartbeat, on_running_changed=self.busy.append
@@ -124,12 +124,12 @@ async def test_a_job_that_outlasts_the_grace_period_is_cancelled_and_given_back(
     env.stop.set()
     await work
 
-    assert env.queue.hidden == [(env.queue.messages[0].id, 2)]
+    assert env.queue.released == [(env.queue.messages[0].id, 2)]
 
 
 async def test_the_grace_period_begins_with_the_stop_and_not_with_the_end_of_the_last_poll() -> None:
     """Here the poll takes longer than the grace: when it returns, there is no time left for any job."""
-    env = WorkerLoopEnv(grace=0.1, queue=FakeQueue(QueueFacts("arn", visibility=30)))
+    env = WorkerLoopEnv(grace=0.1, queue=FakeQueue(QueueFacts("arn", 30, 43_200)))
     env.queue.faults.plan("receive", delay=0.6, nth=2)
     env.queue.put("x")
     work = env.start()
@@ -140,23 +140,23 @@ async def test_the_grace_period_begins_with_the_stop_and_not_with_the_end_of_the
     await work
 
     assert env.job.done == 0
-    assert env.queue.hidden == [(env.queue.messages[0].id, 2)]
+    assert env.queue.released == [(env.queue.messages[0].id, 2)]
 
 
 async def test_what_the_last_poll_brings_to_a_worker_that_may_take_no_more_goes_back_at_once() -> None:
     """Refused protection: what runs goes on, and nothing else is begun."""
-    env = WorkerLoopEnv(queue=FakeQueue(QueueFacts("arn", visibility=30)))
+    env = WorkerLoopEnv(queue=FakeQueue(QueueFacts("arn", 30, 43_200)))
     env.queue.faults.plan("receive", delay=0.05)
     work = env.start()
     await until(lambda: env.queue.faults.calls["receive"] == 1)
     env.gate.draining = True
     env.queue.put("late")
-    await until(lambda: bool(env.queue.hidden))
+    await until(lambda: bool(env.queue.released))
     env.stop.set()
     await work
 
     assert env.job.most == 0
-    assert env.queue.hidden == [(env.queue.messages[0].id, 0)]
+    assert env.queue.released == [(env.queue.messages[0].id, 0)]
 
 
 async def test_failures_to_receive_are_counted_anew_after_each_success(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ async def test_failures_to_receive_are_counted_anew_after_each_success(monkeypat
 
 async def test_what_a_long_poll_brings_to_a_stopping_worker_goes_back_at_once() -> None:
     """A cancelled poll would hide it for a whole visibility time-out."""
-    env = WorkerLoopEnv(queue=FakeQueue(QueueFacts("arn", visibility=30), wait_seconds=0.1))
+    env = WorkerLoopEnv(queue=FakeQueue(QueueFacts("arn", 30, 43_200), wait_seconds=0.1))
     work = env.start()
     await until(lambda: env.queue.faults.calls["receive"] == 1)
     env.stop.set()
@@ -190,7 +190,7 @@ async def test_what_a_long_poll_brings_to_a_stopping_worker_goes_back_at_once() 
     await work
 
     assert env.job.most == 0
-    assert env.queue.hidden == [(env.queue.messages[0].id, 0)]
+    assert env.queue.released == [(env.queue.messages[0].id, 0)]
     assert env.queue.visible
 
 

@@ -3,17 +3,19 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 import pytest
-from fakes import FakeObserver, FakeQueue
+from fakes import FakeDeadLetters, FakeObserver, FakeQueue
 from structlog.testing import capture_logs
 
 from archiver.errors import ConfigurationError, LeaseLost, Rejected, TransientError
-from archiver.ports import JobSuccess, Message, QueueFacts, Rejection
+from archiver.ports import Hold, JobSuccess, Message, QueueFacts, Rejection
 from archiver.worker import settle
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.settle import Settler
+from archiver.worker.slots import Slots
 
 DONE = JobSuccess("succeeded", 3, 100, "key", reused=False)
 
@@ -32,24 +34,36 @@ class ScriptedJob:
     def read_job_id(self, message: Message) -> str | None:
         return "job"
 
-    async def run(self, message: Message, confirm: Callable[[], None]) -> JobSuccess:
+    async def run(self, message: Message, hold: Hold) -> JobSuccess:
         self.runs += 1
         act = self.acts.pop(0) if len(self.acts) > 1 else self.acts[0]
         if isinstance(act, Exception):
             raise act
         return act if isinstance(act, JobSuccess) else await act()
 
-    async def reject(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
-        confirm()
+    async def reject(self, message: Message, rejection: Rejected, hold: Hold) -> None:
+        hold.confirm()
         if self.rejecting:
             raise self.rejecting.pop(0)
-        await self.queue.reject(message, Rejection(rejection.code, rejection.message, "g", "d"))
+        await FakeDeadLetters(self.queue.dead_letters).put(
+            message, Rejection(rejection.code, rejection.message, "g", "d")
+        )
 
-    async def send_failure(self, message: Message, rejection: Rejected, confirm: Callable[[], None]) -> None:
-        confirm()
+    async def send_failure(self, message: Message, rejection: Rejected, hold: Hold) -> None:
+        hold.confirm()
         if self.answering:
             raise self.answering.pop(0)
         self.answered += 1
+
+
+TWELVE_HOURS = 43_200
+
+
+def busy_slots() -> Slots:
+    """The one slot of a worker, taken."""
+    slots = Slots(1, lambda _: None)
+    slots.acquire()
+    return slots
 
 
 @dataclass
@@ -65,23 +79,25 @@ class SettleEnv:
         job = ScriptedJob(self.queue, list(acts))
         job.rejecting = list(kwargs.pop("rejecting", []))  # type: ignore[call-overload]
         job.answering = list(kwargs.pop("answering", []))  # type: ignore[call-overload]
-        settler = Settler(self.queue, self.queue.facts, job, self.gate, self.observer, **kwargs)  # type: ignore[arg-type]
+        if "longest" in kwargs:
+            self.queue.facts = replace(self.queue.facts, longest=cast("float", kwargs["longest"]))
+        settler = Settler(self.queue, job, self.gate, self.observer)
         self.queue.put("body")
         (message,) = await self.queue.receive(1)
-        await settler.handle(message)
+        await settler.handle(message, busy_slots())
         return job
 
     async def again(self, job: ScriptedJob) -> None:
         """The message that was given back is received once more."""
         self.queue.make_visible()
         (message,) = await self.queue.receive(1)
-        await Settler(self.queue, self.queue.facts, job, self.gate, self.observer).handle(message)
+        await Settler(self.queue, job, self.gate, self.observer).handle(message, busy_slots())
 
 
 @pytest.fixture
 def env() -> SettleEnv:
     dead = FakeQueue()
-    facts = QueueFacts("arn", visibility=30, max_receives=3, dead_letter_arn="dead")
+    facts = QueueFacts("arn", 30, TWELVE_HOURS, 3)
     return SettleEnv(FakeQueue(facts, dead_letters=dead), dead, ReceiveGate())
 
 
@@ -128,7 +144,7 @@ async def test_a_rejection_that_cannot_be_sent_keeps_the_message(env: SettleEnv,
 
     assert len(env.queue.messages) == 1
     assert events(logs)[-1] == "job.rejection_failed"
-    assert env.queue.hidden[-1][1] >= 1
+    assert env.queue.released[-1][1] >= 1
 
 
 async def test_a_temporary_failure_gives_the_message_back_for_a_while(
@@ -138,7 +154,7 @@ async def test_a_temporary_failure_gives_the_message_back_for_a_while(
     await env.settle(TransientError("throttled"))
 
     assert events(logs)[-1] == "job.retried"
-    assert 1 <= env.queue.hidden[-1][1] <= 4
+    assert 1 <= env.queue.released[-1][1] <= 4
 
 
 @pytest.mark.parametrize(
@@ -151,7 +167,7 @@ async def test_a_temporary_failure_gives_the_message_back_for_a_while(
 async def test_the_last_receive_that_the_redrive_policy_allows_ends_in_a_rejection(
     env: SettleEnv, error: TransientError, code: str
 ) -> None:
-    env.queue.facts = QueueFacts("arn", visibility=30, max_receives=1, dead_letter_arn="dead")
+    env.queue.facts = QueueFacts("arn", 30, TWELVE_HOURS, 1)
 
     await env.settle(error)
 
@@ -169,7 +185,7 @@ async def test_a_defect_of_ours_is_tried_once_more_and_then_rejected(env: Settle
 
 
 async def test_a_defect_on_the_only_receive_that_is_allowed_is_rejected_as_that(env: SettleEnv) -> None:
-    env.queue.facts = QueueFacts("arn", visibility=30, max_receives=1, dead_letter_arn="dead")
+    env.queue.facts = QueueFacts("arn", 30, TWELVE_HOURS, 1)
 
     await env.settle(ZeroDivisionError("ours"))
 
@@ -233,7 +249,7 @@ async def test_a_delete_that_hangs_is_given_up_before_the_lease_ends(
     env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     """Begun again later, it might delete what is someone else's by then."""
-    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.facts = QueueFacts("arn", 1, TWELVE_HOURS, 3)
     env.queue.faults.plan("delete", delay=60, times=0)
 
     await env.settle(DONE)
@@ -249,11 +265,11 @@ async def test_a_fault_that_outlasts_the_twelve_hours_gives_the_message_back_for
     """Never rejected: a bad deploy must not empty the queue."""
     fault = ConfigurationError("denied")
     if where == "run":
-        await env.settle(fault, max_seconds=0.07)
+        await env.settle(fault, longest=0.07)
     else:
-        await env.settle(Rejected("too_large", "x"), rejecting=[fault] * 100, max_seconds=0.07)
+        await env.settle(Rejected("too_large", "x"), rejecting=[fault] * 100, longest=0.07)
 
-    assert env.queue.hidden[-1][1] == 900
+    assert env.queue.released[-1][1] == 900
     assert env.dead.messages == []
 
 
@@ -264,7 +280,7 @@ async def test_a_job_that_nears_the_twelve_hours_is_rejected(env: SettleEnv) -> 
         await asyncio.sleep(60)
         return DONE
 
-    await env.settle(long, max_seconds=0.07)
+    await env.settle(long, longest=0.07)
 
     assert env.dead.messages[0].attributes["ErrorCode"].value == "time_limit"
 
@@ -277,9 +293,9 @@ async def test_a_job_whose_time_ends_while_a_store_is_down_goes_back(env: Settle
         await asyncio.sleep(60)
         return DONE
 
-    await env.settle(long, max_seconds=0.07)
+    await env.settle(long, longest=0.07)
 
-    assert env.queue.hidden[-1][1] == 900
+    assert env.queue.released[-1][1] == 900
     assert env.dead.messages == []
 
 
@@ -287,16 +303,16 @@ async def test_a_delete_that_is_refused_holds_the_message_until_it_is_allowed(
     env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     """Done and answered, it would come again and again, until the redrive policy takes it."""
-    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.facts = QueueFacts("arn", 1, TWELVE_HOURS, 3)
     env.queue.faults.plan("delete", ConfigurationError("denied"), times=40)
     shut: list[float | None] = []
-    settled = env.queue.hide
+    extend = env.queue.extend
 
     async def looked(message: Message, seconds: int) -> None:
         shut.append(env.gate.reopens_in)
-        await settled(message, seconds)
+        await extend(message, seconds)
 
-    env.queue.hide = looked  # type: ignore[method-assign]
+    env.queue.extend = looked  # type: ignore[method-assign]
     job = await env.settle(DONE)
 
     assert job.runs == 1
@@ -307,8 +323,8 @@ async def test_a_delete_that_is_refused_holds_the_message_until_it_is_allowed(
 
 
 async def test_a_lease_that_sqs_does_not_let_us_renew_makes_the_worker_rest(env: SettleEnv) -> None:
-    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
-    env.queue.faults.plan("hide", ConfigurationError("denied"), times=0)
+    env.queue.facts = QueueFacts("arn", 1, TWELVE_HOURS, 3)
+    env.queue.faults.plan("extend", ConfigurationError("denied"), times=0)
 
     async def long() -> JobSuccess:
         await asyncio.sleep(60)
@@ -330,14 +346,14 @@ async def test_a_lost_lease_leaves_the_message_alone(env: SettleEnv, logs: list[
     await env.settle(LeaseLost("stale"))
 
     assert events(logs)[-1] == "job.lease_lost"
-    assert env.queue.hidden == []
+    assert env.queue.released == []
     assert len(env.queue.messages) == 1
 
 
 async def test_a_lease_lost_before_the_rejection_rejects_nothing(env: SettleEnv) -> None:
     """The heartbeat finds it out while the job fails: nothing is sent."""
-    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
-    env.queue.faults.plan("hide", LeaseLost("stale"), times=0)
+    env.queue.facts = QueueFacts("arn", 1, TWELVE_HOURS, 3)
+    env.queue.faults.plan("extend", LeaseLost("stale"), times=0)
 
     async def slow() -> JobSuccess:
         try:
@@ -366,14 +382,14 @@ async def test_a_job_cancelled_by_a_shutdown_goes_back_after_a_short_delay(
     await task
 
     assert events(logs)[-1] == "job.returned"
-    assert env.queue.hidden[-1][1] == settle.SHUTDOWN_REDELIVERY_DELAY
+    assert env.queue.released[-1][1] == settle.SHUTDOWN_REDELIVERY_DELAY
 
 
 async def test_a_process_that_stood_still_asks_nothing_about_a_message_that_is_not_its_own_any_more(
     env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
     """Frozen past its lease and then stopped: giving the message back would cut short what is someone else's."""
-    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.facts = QueueFacts("arn", 1, TWELVE_HOURS, 3)
     begun = asyncio.Event()
 
     async def frozen() -> JobSuccess:
@@ -389,14 +405,14 @@ async def test_a_process_that_stood_still_asks_nothing_about_a_message_that_is_n
     task.cancel()
     await task
 
-    assert env.queue.faults.calls["hide"] == 0
+    assert env.queue.faults.calls["extend"] == env.queue.faults.calls["release"] == 0
     assert events(logs)[-1] == "job.return_failed"
 
 
 async def test_a_job_that_ends_after_its_lease_is_lost_and_not_done(
     env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
-    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
+    env.queue.facts = QueueFacts("arn", 1, TWELVE_HOURS, 3)
 
     async def frozen() -> JobSuccess:
         time.sleep(1.0)  # noqa: ASYNC251 - nothing goes on meanwhile, the heartbeat neither
@@ -410,10 +426,10 @@ async def test_a_job_that_ends_after_its_lease_is_lost_and_not_done(
 
 
 async def test_a_message_that_came_too_late_goes_back_at_once(env: SettleEnv, logs: list[dict[str, object]]) -> None:
-    settler = Settler(env.queue, env.queue.facts, ScriptedJob(env.queue, [DONE]), env.gate, env.observer)
+    settler = Settler(env.queue, ScriptedJob(env.queue, [DONE]), env.gate, env.observer)
     env.queue.put("body")
     (message,) = await env.queue.receive(1)
-    env.queue.faults.plan("hide", TransientError("500"))
+    env.queue.faults.plan("release", TransientError("500"))
 
     await settler.release_unstarted(message)
 
@@ -424,7 +440,7 @@ async def test_a_message_that_came_too_late_goes_back_at_once(env: SettleEnv, lo
 async def test_a_message_that_cannot_be_given_back_comes_back_by_itself(
     env: SettleEnv, logs: list[dict[str, object]]
 ) -> None:
-    env.queue.faults.plan("hide", TransientError("500"), times=0)
+    env.queue.faults.plan("release", TransientError("500"), times=0)
 
     await env.settle(TransientError("throttled"))
 
@@ -491,13 +507,13 @@ async def test_a_failure_on_the_way_out_of_a_shutdown_rejects_nothing(
 
 async def test_a_message_is_not_given_back_after_the_lease(env: SettleEnv, logs: list[dict[str, object]]) -> None:
     """It would cut short what is someone else's by then."""
-    env.queue.facts = QueueFacts("arn", visibility=1, max_receives=3, dead_letter_arn="dead")
-    env.queue.faults.plan("hide", delay=60, times=0)
+    env.queue.facts = QueueFacts("arn", 1, TWELVE_HOURS, 3)
+    env.queue.faults.plan("release", delay=60, times=0)
 
     await env.settle(TransientError("throttled"))
 
     assert events(logs)[-1] == "job.return_failed"
-    assert env.queue.hidden == []
+    assert env.queue.released == []
 
 
 async def test_a_failure_inside_a_group_of_tasks_is_sorted_as_any_other(env: SettleEnv) -> None:

@@ -1,0 +1,38 @@
+"""
+Dialects: the languages that requests and answers are written in.
+
+A request is answered in the dialect in which it came. Any dialect may come through any door.
+"""
+
+from typing import Protocol
+
+from archiver.core.dialects import native
+from archiver.core.messages import EchoedFields, ProgressCounts, Request, Stage, Success
+from archiver.errors import Rejected
+
+
+class Dialect(Protocol):
+    """Reads requests and writes answers. A module of this package is one."""
+
+    def parse_request(self, body: str) -> Request:
+        """Read a request. Raises Rejected (`invalid_json`, `invalid_request`)."""
+
+    def read_echoed_fields(self, body: str) -> EchoedFields:
+        """Read the fields that answers repeat, also of a body that is no request. Never raises."""
+
+    def read_job_id(self, body: str) -> str | None:
+        """Read the job id alone. Never raises."""
+
+    def success_answer(self, success: Success, limit: int) -> str:
+        """Write the answer to a finished job in *limit* bytes of UTF-8."""
+
+    def failure_answer(self, echoed: EchoedFields, rejected: Rejected, limit: int) -> str:
+        """Write the answer to a rejected job in *limit* bytes of UTF-8."""
+
+    def progress_event(self, echoed: EchoedFields, stage: Stage, progress: ProgressCounts, limit: int) -> str:
+        """Write a progress event in *limit* bytes of UTF-8."""
+
+
+def dialect_of(_body: str) -> Dialect:
+    """Return the dialect of a message's body. There is one so far; others will be recognised by their fields."""
+    return native

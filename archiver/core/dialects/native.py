@@ -1,0 +1,144 @@
+"""The JSON of docs/message.md: the request, its answers and its progress events."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from archiver.core import strict_json
+from archiver.core.messages import (
+    MAX_JOB_ID_LENGTH,
+    PLACEHOLDER_FILE,
+    EchoedFields,
+    File,
+    ProgressCounts,
+    Request,
+    Stage,
+    Success,
+)
+from archiver.core.mistakes import reject_mistakes
+from archiver.core.problems import Problems, join_problems
+from archiver.errors import Rejected, SourceProblem
+
+
+def parse_request(body: str) -> Request:
+    """
+    Read a message's body.
+
+    Raises Rejected: `invalid_json`, or `invalid_request` with up to `MAX_PROBLEMS_LISTED` problems, each with its JSON
+    path.
+    """
+    data = strict_json.load(body)
+    reject_mistakes(data)
+    problems = Problems()
+    files = data.get("files")
+    if isinstance(files, list) and files:
+        _read_files(files, problems)
+    try:
+        request = Request.model_validate(data)
+    except ValidationError as error:
+        problems.add(error)
+    if problems.count:
+        raise Rejected("invalid_request", join_problems(problems.listed, problems.count))
+    return request
+
+
+def _read_files(files: list[Any], problems: Problems) -> None:
+    """
+    Replace each item by a File, one by one: validated together, pydantic would keep a problem for each of half a
+    million.
+    """
+    for index, file in enumerate(files):
+        try:
+            files[index] = File.model_validate(file)
+        except ValidationError as error:
+            problems.add(error, ("files", index))
+            files[index] = PLACEHOLDER_FILE
+
+
+def read_echoed_fields(body: str) -> EchoedFields:
+    """Read the fields that answers repeat, also of a body that is no request. Never raises; None: unreadable."""
+    data = strict_json.load_lenient(body)
+    if not isinstance(data, dict):
+        return EchoedFields()
+    metadata = data.get("metadata")
+    return EchoedFields(
+        metadata if isinstance(metadata, dict) and strict_json.is_serializable(metadata) else None, _job_id(data)
+    )
+
+
+def read_job_id(body: str) -> str | None:
+    """Read the `job_id` alone, in less time than `read_echoed_fields`."""
+    data = strict_json.load_lenient(body)
+    return _job_id(data) if isinstance(data, dict) else None
+
+
+def _job_id(data: dict[str, Any]) -> str | None:
+    job_id = data.get("job_id")
+    return job_id if isinstance(job_id, str) and _is_job_id(job_id) else None
+
+
+def _is_job_id(text: str) -> bool:
+    return 1 <= len(text) <= MAX_JOB_ID_LENGTH and not any("\ud800" <= char <= "\udfff" for char in text)
+
+
+def success_answer(success: Success, limit: int) -> str:
+    """Write the answer to a finished job in *limit* bytes of UTF-8; `dump_truncated` shortens its lists to fit."""
+    archive = success.archive
+    missing = _source_entries(success.missing)
+    renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
+    answer: dict[str, Any] = {
+        "metadata": success.echoed.metadata,
+        "substitutions": {"archiver_URL": success.link.url},
+        "job_id": success.echoed.job_id,
+        "message_id": success.echoed.message_id,
+        "status": success.status,
+        "archive": {
+            "bucket": archive.bucket,
+            "key": archive.key,
+            "size": archive.size,
+            "files": archive.files,
+            "etag": archive.etag.strip('"'),
+            "crc32": archive.crc32,
+        },
+        "missing": missing,
+        "renamed": renamed,
+        "notification_id": success.notification_id,
+    }
+    if success.link.expires_at is not None:
+        answer["expires_at"] = f"{success.link.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    return strict_json.dump_truncated(answer, {"renamed": renamed, "missing": missing}, limit)
+
+
+def failure_answer(echoed: EchoedFields, rejected: Rejected, limit: int) -> str:
+    """Write the answer to a rejected job in *limit* bytes of UTF-8, as `success_answer` does."""
+    sources = _source_entries(rejected.sources)
+    answer: dict[str, Any] = {
+        "metadata": echoed.metadata,
+        "job_id": echoed.job_id,
+        "message_id": echoed.message_id,
+        "status": "failed",
+        "error": {"code": rejected.code, "message": rejected.message, "sources": sources},
+    }
+    return strict_json.dump_truncated(answer, {"error.sources": sources}, limit)
+
+
+def progress_event(echoed: EchoedFields, stage: Stage, progress: ProgressCounts, limit: int) -> str:
+    """Write a progress event in *limit* bytes of UTF-8."""
+    event: dict[str, Any] = {
+        "metadata": echoed.metadata,
+        "job_id": echoed.job_id,
+        "message_id": echoed.message_id,
+        "status": stage,
+        "progress": {
+            "files": progress.files,
+            "files_planned": progress.files_planned,
+            "bytes": progress.bytes,
+            "bytes_planned": progress.bytes_planned,
+        },
+    }
+    return strict_json.dump_truncated(event, {}, limit)
+
+
+def _source_entries(problems: Sequence[SourceProblem]) -> list[dict[str, str]]:
+    return [{"source": problem.source, "code": problem.code} for problem in problems]

@@ -1,0 +1,42 @@
+"""The SQS door: a source queue with its dead-letter queue, and queues for answers."""
+
+import asyncio
+
+from archiver.aws.clients import Clients
+from archiver.aws.sqs import SqsNotifier
+from archiver.doors.door import Door, Surroundings
+from archiver.doors.start import StartupResources, check_and_open_source
+from archiver.jobs.answers import Answers, Fanout
+from archiver.settings import Settings
+from archiver.worker.breaker import CircuitBreakers
+from archiver.worker.guarded import GuardedDeadLetters, GuardedNotifier
+
+
+async def open_sqs_door(settings: Settings, surroundings: Surroundings, stop: asyncio.Event) -> Door | None:
+    """Check the queues and buckets of *settings*, and open the queues. None: stopped. Raises SettingsError."""
+    queues = _answer_queues(settings, surroundings.clients)
+    resources = StartupResources(surroundings.clients, queues, surroundings.reader)
+    source = await check_and_open_source(settings, resources, surroundings.heartbeat, stop)
+    if source is None:
+        return None
+    dead_letters = GuardedDeadLetters(source.dead_letters, surroundings.breakers)
+    return Door(source, dead_letters, _answers(queues, surroundings.breakers))
+
+
+def _answer_queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | None]:
+    """The queues that are sent to, by the setting that names them."""
+    named = {
+        "SQS_DESTINATION_QUEUE": settings.destination_queue,
+        "SQS_FAILURE_QUEUE": settings.failure_queue,
+        "PROGRESS_QUEUE": settings.progress_queue,
+    }
+    return {name: SqsNotifier(clients.sqs_control, queue) if queue else None for name, queue in named.items()}
+
+
+def _answers(queues: dict[str, SqsNotifier | None], breakers: CircuitBreakers) -> Answers:
+    """Answers wait while their queue is down; progress events do not."""
+    success, failure = (
+        Fanout() if (queue := queues[name]) is None else Fanout(GuardedNotifier(queue, name, breakers))
+        for name in ("SQS_DESTINATION_QUEUE", "SQS_FAILURE_QUEUE")
+    )
+    return Answers(success, failure, queues["PROGRESS_QUEUE"])
