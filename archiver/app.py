@@ -16,11 +16,11 @@ from archiver.aws.s3_read import S3Reader
 from archiver.aws.session import Network, open_network
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import PROBE_KEY, AllowList, Location, PlainLinks
-from archiver.doors.door import Surroundings, open_door
+from archiver.doors.door import Door, Surroundings, open_door
 from archiver.doors.start import as_settings_errors, check_reachable, open_with_credentials
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.pipeline import Pipeline
-from archiver.ports import Links
+from archiver.ports import Links, ObjectStore
 from archiver.settings import Environment, Settings, SettingsError
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
@@ -65,17 +65,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
                 log.info("worker.stopped")
                 return 0
             store = GuardedStore(S3Store(clients, settings.destination_bucket), breakers)
-            rules = archive_rules(settings)
-            work = ArchiveWork(rules, fetcher=fetcher, store=store, budget=budget)
-            pipeline = Pipeline(
-                rules,
-                {"archive": work},
-                source_id=door.source.facts.id,
-                store=store,
-                dead_letters=door.dead_letters,
-                answers=door.answers,
-                links=links,
-            )
+            pipeline = _pipeline(settings, door, store, fetcher=fetcher, budget=budget, links=links)
             worker = Worker(
                 door.source,
                 Settler(door.source, pipeline, gate, monitor),
@@ -101,6 +91,21 @@ async def _open_clients(
         yield await open_with_credentials(
             lambda: stack.enter_async_context(open_clients(limits, network)), heartbeat, stop
         )
+
+
+def _pipeline(
+    settings: Settings, door: Door, store: ObjectStore, *, fetcher: Fetcher, budget: BufferPool, links: Links
+) -> Pipeline:
+    rules = archive_rules(settings)
+    return Pipeline(
+        rules,
+        {"archive": ArchiveWork(rules, fetcher=fetcher, store=store, budget=budget)},
+        source_id=door.source.facts.id,
+        store=store,
+        dead_letters=door.dead_letters,
+        answers=door.answers,
+        links=links,
+    )
 
 
 def _ecs_agent(uri: str) -> AbstractAsyncContextManager[Protector]:

@@ -1,0 +1,94 @@
+"""What is off costs nothing: a worker imports the modules that its settings use, and no others."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from .worker_env import WorkerEnv
+
+if TYPE_CHECKING:
+    from emulator import EmulatedAws
+
+# Runs a worker until it is ready, stops it, and prints the modules that were imported.
+RUN = """
+import asyncio, os, sys
+import structlog
+from archiver.app import serve
+from archiver.settings import load_settings
+
+async def main():
+    stop = asyncio.Event()
+    def until_ready(_logger, _method, event):
+        if event["event"] == "worker.ready":
+            stop.set()
+        raise structlog.DropEvent
+    structlog.configure(processors=[until_ready])
+    await serve(load_settings(dict(os.environ)), stop)
+
+asyncio.run(main())
+print(*sys.modules)
+"""
+
+OPTIONAL = {
+    "archiver.aws.ecs",
+    "archiver.aws.ecs_service",
+    "archiver.aws.presigned",
+    "archiver.aws.signed_urls",
+    "archiver.telemetry.health_server",
+    "archiver.telemetry.prometheus",
+}
+"""Modules that only a setting brings in."""
+
+
+def imported(env: WorkerEnv, **settings: str) -> set[str]:
+    ended = subprocess.run(
+        [sys.executable, "-c", RUN],
+        env={**os.environ, **env.settings(**settings)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return set(ended.stdout.split())
+
+
+def test_a_worker_imports_the_door_that_its_settings_name_and_nothing_optional(aws: "EmulatedAws") -> None:
+    with WorkerEnv(aws) as env:
+        modules = imported(env)
+    ours = {name for name in modules if name.startswith("archiver.")}
+
+    assert {name for name in ours if name.startswith("archiver.doors")} == {
+        "archiver.doors",
+        "archiver.doors.door",
+        "archiver.doors.sqs",
+        "archiver.doors.start",
+    }
+    assert all(find_spec(name) for name in OPTIONAL)
+    assert ours & OPTIONAL == set()
+    assert not {name for name in ours if name.startswith(("archiver.local", "archiver.cli"))}
+    assert not {name for name in modules if name.partition(".")[0] in {"moto", "typer", "cryptography", "aiohttp.web"}}
+    assert {name.partition(".")[2].partition(".")[0] for name in ours} == {
+        "app",
+        "aws",
+        "core",
+        "doors",
+        "errors",
+        "http",
+        "jobs",
+        "ports",
+        "settings",
+        "stages",
+        "telemetry",
+        "worker",
+    }
+
+
+def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws") -> None:
+    """Else the test above would hold for names that do not exist."""
+    with WorkerEnv(aws) as env:
+        modules = imported(env, HEALTH_PORT="0", LINKS="presigned", ARCHIVE_BASE_URL="")
+
+    assert {"archiver.telemetry.health_server", "archiver.telemetry.prometheus", "archiver.aws.presigned"} <= modules
