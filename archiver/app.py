@@ -41,14 +41,11 @@ MAX_CONCURRENT_READS = 128  # of the whole worker
 
 async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], object] | None = None) -> int:
     """
-    Work until *stop* is set, and return the process's exit code: 0 after a clean stop. Lines of metrics go to *write*
-    (standard output unless given).
+    Work until *stop* is set; return the exit code. Metric lines go to *write* (standard output unless given).
 
-    Raises SettingsError if a queue or bucket of the settings definitely does not exist, or the `AWS_*` variables are
-    unusable.
+    Raises SettingsError if a queue or bucket does not exist, or the `AWS_*` variables are unusable.
     """
-    log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
-    _log_insecure_settings(settings)
+    _log_settings(settings)
     heartbeat, gate, budget = Heartbeat(), ReceiveGate(), BufferPool(settings.memory_budget)
     breakers = CircuitBreakers(gate)
     async with open_reader(settings) as (network, reader), open_links(settings, network.session) as links:
@@ -59,8 +56,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             monitoring(settings, parts, write or sys.stdout.write, _ecs_agent) as monitor,
             _open_clients(settings, network, heartbeat, stop) as clients,
         ):
-            surroundings = clients and Surroundings(clients, reader, breakers, heartbeat)
-            door = await open_door(settings, surroundings, stop) if surroundings else None
+            door = clients and await open_door(settings, Surroundings(clients, reader, breakers, heartbeat), stop)
             if clients is None or door is None:
                 log.info("worker.stopped")
                 return 0
@@ -219,7 +215,9 @@ def build_links(settings: Environment) -> Links:
         raise SettingsError([f"CLOUDFRONT_PRIVATE_KEY: {problem}"]) from None
 
 
-def _log_insecure_settings(settings: Settings) -> None:
+def _log_settings(settings: Settings) -> None:
+    """Log what the worker works on, and warn of settings that are insecure."""
+    log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
     if settings.key_secret is None:
         log.warning(
             "settings.no_key_secret", effect="who knows a job_id can compute its archive's key; set ARCHIVE_KEY_SECRET"
