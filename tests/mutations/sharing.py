@@ -155,11 +155,11 @@ SHARING = (
         "a buffer is used again while its part is still being sent",
         "archiver/stages/assemble.py",
         "        async with self._upload_slots:\n"
-        "            await self._upload.part(number + 1, view[:size], self._part_crcs[number])\n"
+        "            await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])\n"
         "        del self._parts[number]\n        self._reservation.release(view)\n",
         "        del self._parts[number]\n        self._reservation.release(view)\n"
         "        async with self._upload_slots:\n"
-        "            await self._upload.part(number + 1, view[:size], self._part_crcs[number])\n",
+        "            await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])\n",
         ("tests/stages/test_assemble.py",),
     ),
     Mutant(
