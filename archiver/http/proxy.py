@@ -180,7 +180,7 @@ def read_proxy(variable: str, url: str) -> Proxy:
         parts = urlsplit(f"//{rest}")
         port = parts.port or DEFAULT_PORTS.get(scheme.lower(), 0)
     except ValueError:
-        raise ConfigurationError(f"{variable}: its port is invalid: write http://HOST:PORT") from None
+        raise ConfigurationError(f"{variable}: it has no valid port: write http://HOST:PORT") from None
     if scheme.lower() not in DEFAULT_PORTS:
         message = (
             f"{variable}: proxies of the kind {scheme[:20]!a} are not supported: write http://HOST:PORT, or unset it"

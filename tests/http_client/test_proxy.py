@@ -245,7 +245,7 @@ def test_without_a_proxy_for_the_scheme_there_is_none(environ: dict[str, str], m
     ("url", "told"),
     [
         ("socks5://me:secret@a:1", "'socks5'"),
-        ("http://me:secret@a:port", "no port"),
+        ("http://me:secret@a:port", "no valid port"),
         ("http://me:secret@:1", "no host"),
     ],
 )
