@@ -174,7 +174,7 @@ def test_characters_that_can_not_be_written_are_escaped(pipe: tuple[int, int]) -
 
 @pytest.mark.parametrize(("closed", "told"), [("", "out"), (">&-", "err"), (">&- 2>&-", "")])
 def test_a_process_without_standard_output_writes_to_what_it_has(closed: str, told: str) -> None:
-    code = "from archiver.telemetry.stdout import standard_output as o; out = o(); out.write('a line\\n'); out.finish()"
+    code = "from archiver.telemetry.stdout import open_stdout as o; out = o(); out.write('a line\\n'); out.finish()"
     ran = subprocess.run(
         ["bash", "-c", f'exec "$0" -c "$1" {closed}', sys.executable, code], capture_output=True, text=True, check=False
     )
