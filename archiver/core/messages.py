@@ -1,4 +1,4 @@
-"""The wire shapes: the request that comes in, the answers that go out."""
+"""The message formats: the incoming request, the outgoing answers and progress events."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ Stage = Literal["accepted", "building"]
 MAX_JOB_ID_LENGTH = 128
 
 MAX_TEXT_LENGTH = 4096
-"""Characters of a `destination`, `name` or `archive_name`: a path in the zip has at most as many bytes."""
+"""Maximum characters of a `destination`, `name` or `archive_name`; also the maximum bytes of a path in the zip."""
 
 
 def _check_length(text: str) -> str:
-    """As `max_length`, which would refuse half a surrogate pair before the path rules can."""
+    """Check the length. `max_length` would refuse half a surrogate pair before the path rules can."""
     if len(text) > MAX_TEXT_LENGTH:
         raise ValueError(f"should have at most {MAX_TEXT_LENGTH} characters")
     return text
@@ -37,7 +37,7 @@ _JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH)]
 
 
 class _Model(BaseModel):
-    """Frozen and strict: a number is not text. Fields that we don't know are ignored, and null is absent."""
+    """Frozen and strict: a number is not text. Unknown fields are ignored; null counts as absent."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
@@ -49,9 +49,9 @@ class _Model(BaseModel):
 
 class File(_Model):
     """
-    One object and its place in the archive.
+    One object and its path in the archive.
 
-    *source* is a key or an `s3://` URI. An empty *destination* or *name* is the same as none.
+    *source*: a key or an `s3://` URI. An empty *destination* or *name* counts as absent.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -61,31 +61,31 @@ class File(_Model):
     @model_validator(mode="before")
     @classmethod
     def _normalize_destination(cls, data: object) -> object:
-        """Take `directory` for `destination`; refuse two answers to one question."""
+        """Accept `directory` as another name of `destination`. Refuse contradictory fields."""
         if not isinstance(data, dict) or not ("directory" in data or "name" in data):
             return data
         given = {**data, "name": None if data.get("name") == "" else data.get("name")}
         directory, destination = given.pop("directory", None), given.get("destination")
         if directory is not None and destination is not None and directory != destination:
-            raise ValueError("has both destination and directory, which are one field with two names")
+            raise ValueError("has both destination and directory, which are two names of the same field")
         given["destination"] = directory if destination is None else destination
         if given["destination"] not in (None, "") and given["name"] is not None:
-            raise ValueError("has both destination and name: name is the whole path")
+            raise ValueError("has both destination and name: name is the complete path")
         return given
 
 
-_PLACEHOLDER_FILE = File(source="-")  # for a file that is not one; its request is refused
+_PLACEHOLDER_FILE = File(source="-")  # replaces an invalid file; its request is rejected
 
 
 def _require_files(files: tuple[File, ...]) -> tuple[File, ...]:
-    """Refuse an empty list. (`min_length` would count the valid ones only, and so call a list of bad files empty.)"""
+    """Refuse an empty list. `min_length` counts only valid items and would report a list of invalid files as empty."""
     if not files:
         raise ValueError("should not be empty")
     return files
 
 
 class Request(_Model):
-    """What a message asks for. *compression* None: as the settings say."""
+    """The request in a message. *compression* None: the setting's value."""
 
     files: Annotated[
         tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_require_files)
@@ -101,9 +101,9 @@ class Request(_Model):
 
 def parse_request(body: str) -> Request:
     """
-    Read a message's body.
+    Parse a message's body.
 
-    Raises Rejected `invalid_json`, or `invalid_request` with up to `PROBLEMS_TOLD` problems, each with its JSON path.
+    Raises Rejected `invalid_json`, or `invalid_request` with up to `MAX_PROBLEMS_LISTED` problems and their JSON paths.
     """
     data = jsontext.load(body)
     reject_mistakes(data)
@@ -122,7 +122,7 @@ def parse_request(body: str) -> Request:
 
 def _read_files(files: list[Any], problems: Problems) -> None:
     """
-    Make a File of each, in place and one by one: all at once, pydantic would note a problem for each of half a million.
+    Replace each item by a `File`, one by one: pydantic would keep a problem for each of half a million items.
     """
     for index, file in enumerate(files):
         try:
@@ -134,15 +134,15 @@ def _read_files(files: list[Any], problems: Problems) -> None:
 
 @dataclass(frozen=True, slots=True)
 class EchoedFields:
-    """What an answer repeats of its request."""
+    """The fields of a request that its answers repeat."""
 
     metadata: dict[str, Any] | None = None
     job_id: str | None = None
-    message_id: str | None = None  # SQS's own, which the body does not know
+    message_id: str | None = None  # from SQS, not from the body
 
 
 def envelope(body: str) -> EchoedFields:
-    """Read what can be repeated of a body that `parse_request` refused. Never raises; None stands for unreadable."""
+    """Read the echoed fields from a body that `parse_request` refused. Never raises; an unreadable field is None."""
     data = jsontext.load_lenient(body)
     if not isinstance(data, dict):
         return EchoedFields()
@@ -153,7 +153,7 @@ def envelope(body: str) -> EchoedFields:
 
 
 def job_id_of(body: str) -> str | None:
-    """The `job_id` of `envelope` alone, in less time."""
+    """Return only the `job_id` that `envelope` would return, in less time."""
     data = jsontext.load_lenient(body)
     return _job_id(data) if isinstance(data, dict) else None
 
@@ -168,7 +168,7 @@ def _is_job_id(text: str) -> bool:
 
 
 class ProgressCounts(Protocol):
-    """How far an archive is: *files* and *bytes* done, of how many; nothing is planned yet where those are 0."""
+    """*files* and *bytes* done, and the planned numbers, which are 0 until the archive is planned."""
 
     files: int
     bytes: int
@@ -178,7 +178,7 @@ class ProgressCounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A finished archive. *size* in bytes, *etag* as the store writes it, *crc32* as 8 hex digits where it has one."""
+    """A finished archive. *size* in bytes; *etag* as the store returns it; *crc32*: 8 hex digits, None if unknown."""
 
     bucket: str
     key: str
@@ -190,7 +190,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """A file that is not called in the archive what it was asked (or derived) to be."""
+    """A file whose path in the archive differs from the requested (or derived) path."""
 
     source: str
     from_: str
@@ -199,7 +199,7 @@ class Renamed:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a person clicks on. *expires_at*: in UTC; None where it works as long as the archive is there."""
+    """The link to an archive. *expires_at*: in UTC; None if it works until the archive is deleted."""
 
     url: str
     expires_at: datetime | None = None
@@ -207,7 +207,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """All that the answer to a finished job says."""
+    """The content of the answer to a finished job."""
 
     envelope: EchoedFields
     link: Link
@@ -219,7 +219,7 @@ class Success:
 
 
 def success_answer(success: Success, limit: int) -> str:
-    """Write the answer to a finished job in *limit* bytes of UTF-8; `jsontext.dump_truncated` says what gives way."""
+    """Return the answer to a finished job, at most *limit* bytes of UTF-8; truncated as in `dump_truncated`."""
     archive = success.archive
     missing = _source_entries(success.missing)
     renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
@@ -247,7 +247,7 @@ def success_answer(success: Success, limit: int) -> str:
 
 
 def failure_answer(envelope: EchoedFields, rejected: Rejected, limit: int) -> str:
-    """Write the answer to a job that can't be done, in *limit* bytes of UTF-8, as `success_answer` does."""
+    """Return the answer to a rejected job, at most *limit* bytes of UTF-8, as `success_answer` does."""
     sources = _source_entries(rejected.sources)
     answer: dict[str, Any] = {
         "metadata": envelope.metadata,
@@ -260,7 +260,7 @@ def failure_answer(envelope: EchoedFields, rejected: Rejected, limit: int) -> st
 
 
 def progress_event(envelope: EchoedFields, stage: Stage, progress: ProgressCounts, limit: int) -> str:
-    """Write how a job goes, in *limit* bytes of UTF-8, as `success_answer` does."""
+    """Return a progress event, at most *limit* bytes of UTF-8, as `success_answer` does."""
     event: dict[str, Any] = {
         "metadata": envelope.metadata,
         "job_id": envelope.job_id,
@@ -281,5 +281,5 @@ def _source_entries(problems: Sequence[SourceProblem]) -> list[dict[str, str]]:
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:
-    """Name one answer: 64 hex digits, the same for every delivery of the message *message_id*."""
+    """Return the id of an answer: 64 hex digits, equal for each delivery of the message *message_id*."""
     return hashlib.sha256(f"{digest}\n{message_id}\n{status}".encode()).hexdigest()
