@@ -1,20 +1,20 @@
 """
-What can go wrong, sorted by what the worker does about it.
+The exceptions of the service, classified by what the worker does about them.
 
     ArchiverError
-    ├── Rejected             trying again can't help: dead-letter queue, failure answer, delete
-    ├── TransientError            may pass: the message goes back for a while
-    │   ├── TransferInterrupted      one read or call broke off; says how far it came and whether we were throttled
-    │   └── Answered         the other side is well, and does not take this one thing as it is
-    │       └── Undeliverable  no queue takes the message: it stays, and the redrive policy has it in the end
-    ├── ConfigurationError   ours to mend: keep the message, pause, try again in place
-    │   └── CredentialsRefused  by a source: ours to mend only where the destination refuses them, too
-    ├── LeaseLost            the message may be someone else's by now: write nothing more
-    ├── SourceUnavailable    one object can't be had (missing, denied, archived): the plan collects these
-    ├── SourceChanged        an object is no longer what was planned: plan again
-    └── ArchiveExists        someone finished this archive first: answer from what is there
+    ├── Rejected                  permanent: dead-letter queue, failure answer, delete
+    ├── TransientError            may pass: release the message with a delay
+    │   ├── TransferInterrupted   a read or call broke off; holds the bytes received and whether it was throttled
+    │   └── RequestRefused        the server works, but refuses this one request
+    │       └── Undeliverable     no queue accepts the message: it stays; finally the redrive policy moves it
+    ├── ConfigurationError        the operator must act: keep the message, pause, retry in place
+    │   └── CredentialsRefused    by a source: a configuration error only if the destination refuses them too
+    ├── LeaseLost                 another consumer may have the message: write nothing more
+    ├── SourceUnavailable         one object is missing, denied or archived: the plan collects these
+    ├── SourceChanged             an object is no longer the planned version: replan
+    └── ArchiveExists             the archive was finished by another attempt: answer from the existing archive
 
-Nothing above `archiver.aws` ever sees an error of a library.
+`archiver.aws` maps the errors of libraries to these; no other package sees a library's error.
 """
 
 from collections.abc import Sequence
@@ -49,11 +49,11 @@ class SourceProblem:
 
 
 class ArchiverError(Exception):
-    """The root of every error that this service raises on purpose."""
+    """Base class of all errors that this service raises deliberately."""
 
 
 class Rejected(ArchiverError):
-    """A request that can never succeed as it stands."""
+    """The request can never succeed unchanged. *sources* lists the objects that caused it."""
 
     def __init__(self, code: Code, message: str, sources: Sequence[SourceProblem] = ()) -> None:
         super().__init__(f"{code}: {message}")
@@ -64,9 +64,9 @@ class Rejected(ArchiverError):
 
 class TransientError(ArchiverError):
     """
-    Something failed that may work later. *rejection*: what to say where no later is left (else `retries_exhausted`);
-    *receive_pause*: seconds for which nothing should be received. *was_paused*: the call had been held, as its place
-    was down: what had failed before, and how long ago, says nothing of it.
+    A failure that may pass. *rejection*: the rejection to use if no receive is left (default `retries_exhausted`).
+    *receive_pause*: seconds for which the worker should not receive. *was_paused*: the call had been paused because
+    its endpoint was down, so earlier failures and their age say nothing about it.
     """
 
     def __init__(self, reason: str, *, rejection: Rejected | None = None, receive_pause: float = 0.0) -> None:
@@ -78,8 +78,8 @@ class TransientError(ArchiverError):
 
 class TransferInterrupted(TransientError):
     """
-    One call broke off. *received* bytes of what was asked had arrived, in order, and are good.
-    *throttled*: the other side asked us to slow down.
+    A read or call broke off. The first *received* bytes of the body arrived in order and are valid.
+    *throttled*: the server asked for a lower request rate.
     """
 
     def __init__(self, reason: str, *, received: int = 0, throttled: bool = False) -> None:
@@ -89,21 +89,21 @@ class TransferInterrupted(TransientError):
 
 
 class RequestRefused(TransientError):
-    """What was asked is refused for its own sake (its bytes, its size): no outage, however often it comes."""
+    """The server refuses this one request for its content or size. Never counted as an outage, however often."""
 
 
 class Undeliverable(RequestRefused):
-    """A queue does not take this message; or there is no dead-letter queue, or it is gone or refuses us."""
+    """A queue refuses this message; or the dead-letter queue does not exist or denies access."""
 
 
 class ConfigurationError(ArchiverError):
-    """Credentials, the destination bucket or an answer queue are refused or gone: no message's fault."""
+    """Credentials, destination bucket or answer queue are refused or missing. No message caused it."""
 
 
 class CredentialsRefused(ConfigurationError):
     """
-    A source refuses our credentials, clock or region; *code* is the store's own. *location*: the object that was asked
-    for, as soon as it is known.
+    A source refuses our credentials, clock or region. *code*: the store's own error code. *location*: the requested
+    object, set once it is known.
     """
 
     def __init__(self, reason: str, code: str = "") -> None:
@@ -113,11 +113,11 @@ class CredentialsRefused(ConfigurationError):
 
 
 class LeaseLost(ArchiverError):
-    """The message's invisibility could not be kept."""
+    """The message's visibility timeout could not be extended."""
 
 
 class SourceUnavailable(ArchiverError):
-    """One object can't be had; *code* says why. *location*: the object, as soon as it is known."""
+    """One object can't be read; *code* says why. *location*: the object, set once it is known."""
 
     def __init__(self, code: Code, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
@@ -128,8 +128,7 @@ class SourceUnavailable(ArchiverError):
 
 class SourceChanged(ArchiverError):
     """
-    An object is not the one that was planned any more. *gone*: it was not found. *location*: the object, as soon as it
-    is known.
+    An object is no longer the planned version. *gone*: it was not found. *location*: the object, set once it is known.
     """
 
     def __init__(self, detail: str, *, gone: bool = False) -> None:
@@ -143,11 +142,11 @@ class SourceChanged(ArchiverError):
 
 
 class ArchiveExists(ArchiverError):
-    """The archive's key is taken: a finished archive is never overwritten."""
+    """The archive's key already exists. A finished archive is never overwritten."""
 
 
 def root_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first cause of a group: one failure ends a job, and the others are what its cancellations brought about."""
+    """Return the first leaf of *group*: one failure ends a job; the others result from the cancellations it causes."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

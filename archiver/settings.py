@@ -1,4 +1,4 @@
-"""Every setting, read once from the environment, checked together, frozen."""
+"""All settings: read once from the environment, validated together, immutable."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal, TypeVar, cast
@@ -48,7 +48,7 @@ Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$"), Expected("t
 
 
 class SettingsError(Exception):
-    """The environment can't be used as it is. *problems*: one line each, beginning with the variable's name."""
+    """The environment is invalid. *problems*: one line for each problem, starting with the variable's name."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -63,8 +63,8 @@ _DESTINATION_BUCKET_DESCRIPTION = "bucket of the archives"
 
 class Environment(BaseSettings):
     """
-    What the environment says, for commands that need only some of it. Field descriptions are the text of the settings
-    table in the documentation.
+    Settings for commands that need only some of them: all are optional. The field descriptions are the text of the
+    settings table in the documentation.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True)
@@ -81,10 +81,10 @@ class Environment(BaseSettings):
     progress_queue: Text | None = Field(
         None,
         validation_alias="PROGRESS_QUEUE",
-        description="queue that is told how each job goes: accepted, building, and the answer",
+        description="queue for the progress of every job: accepted, building, and the answer",
     )
     source_bucket: BucketName | None = Field(
-        None, validation_alias="S3_SOURCE_BUCKET", description="bucket of bare keys"
+        None, validation_alias="S3_SOURCE_BUCKET", description="bucket of sources that are plain keys"
     )
     allowed_sources: Text | None = Field(
         None,
@@ -95,10 +95,10 @@ class Environment(BaseSettings):
         None, validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION
     )
     file_prefix: FilePrefix = Field(
-        "download", validation_alias="S3_FILE_PREFIX", description="first word of the archive's file name"
+        "download", validation_alias="S3_FILE_PREFIX", description="start of the archive's default file name"
     )
     key_secret: SecretStr | None = Field(
-        None, validation_alias="ARCHIVE_KEY_SECRET", description="key of the digest in archive keys"
+        None, validation_alias="ARCHIVE_KEY_SECRET", description="HMAC key of the digest in archive keys"
     )
     compression: Literal["store", "deflate", "auto"] = Field(
         "store", validation_alias="S3_COMPRESSION", description="default of `compression`: store, deflate or auto"
@@ -106,22 +106,22 @@ class Environment(BaseSettings):
     archive_sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
         None,
         validation_alias="S3_ARCHIVE_SSE",
-        description="encryption that archives are written with: AES256, aws:kms or aws:kms:dsse; unset: the bucket's",
+        description="server-side encryption of archives: AES256, aws:kms or aws:kms:dsse; unset: the bucket's default",
     )
     archive_kms_key: Text | None = Field(
         None,
         validation_alias="S3_ARCHIVE_KMS_KEY_ID",
-        description="the KMS key of archives (an ARN, where it is another account's); unset: the account's own for S3",
+        description="KMS key of archives (an ARN if another account owns it); unset: the AWS managed key for S3",
     )
     archive_bucket_key: bool = Field(
         False,
         validation_alias="S3_ARCHIVE_BUCKET_KEY",
-        description="encrypt archives under a bucket key: fewer calls to KMS",
+        description="encrypt archives with an S3 bucket key: fewer calls to KMS",
     )
     request_payer: Literal["requester"] | None = Field(
         None,
         validation_alias="S3_REQUEST_PAYER",
-        description="`requester`: this account pays for reads from buckets whose owners want that",
+        description="`requester`: this account pays for reads from requester-pays buckets",
     )
     bucket_owner: Account | None = Field(
         None, validation_alias="S3_EXPECTED_BUCKET_OWNER", description="account that must own S3_DESTINATION_BUCKET"
@@ -136,30 +136,30 @@ class Environment(BaseSettings):
         None,
         ge=1,
         validation_alias="MAX_ARCHIVE_BYTES",
-        description="bytes that the objects of one request may have together, uncompressed; more are `too_large`",
+        description="total uncompressed bytes of the objects of one request; more are `too_large`",
     )
     max_concurrent_jobs: int = Field(
-        4, ge=1, le=1000, validation_alias="MAX_CONCURRENT_JOBS", description="jobs at once in one worker"
+        4, ge=1, le=1000, validation_alias="MAX_CONCURRENT_JOBS", description="concurrent jobs in one worker"
     )
     memory_budget_mib: int = Field(
         64,
         ge=15,
         validation_alias="MEMORY_BUDGET_MIB",
-        description="all bodies in flight, whatever the jobs and sizes (at least 15: three parts of 5 MiB)",
+        description="memory for all object bodies in flight, shared by all jobs (at least 15: three parts of 5 MiB)",
     )
     wait_seconds: int = Field(
         5,
         ge=1,
         le=20,
         validation_alias="SQS_WAIT_SECONDS",
-        description="long poll, 1 to 20; also how long an idle worker takes to stop",
+        description="seconds of a long poll, 1 to 20; also how long an idle worker takes to stop",
     )
     grace_seconds: float = Field(
         90,
         ge=0,
         allow_inf_nan=False,
         validation_alias="SHUTDOWN_GRACE_SECONDS",
-        description="for running jobs after SIGTERM; keep it below the container's stop time-out",
+        description="seconds that running jobs have after SIGTERM; keep it below the container's stop timeout",
     )
     base_url: BaseUrl | None = Field(
         None, validation_alias="ARCHIVE_BASE_URL", description="base of the links; without it links are `s3://` URIs"
@@ -167,68 +167,68 @@ class Environment(BaseSettings):
     cloudfront_key_id: Text | None = Field(
         None,
         validation_alias="CLOUDFRONT_KEY_ID",
-        description="id of the CloudFront public key that links are signed for; without it links are not signed",
+        description="id of the CloudFront public key for signed links; without it links are not signed",
     )
     cloudfront_private_key: SecretStr | None = Field(
         None,
         validation_alias="CLOUDFRONT_PRIVATE_KEY",
-        description="the RSA private key to it: PEM text, or the path of a file that holds it",
+        description="RSA private key of that public key: PEM text, or the path of a file that contains it",
     )
     links: Literal["presigned"] | None = Field(
         None,
         validation_alias="LINKS",
-        description="`presigned`: links are signed for S3 itself with the worker's own credentials, and die with them",
+        description="`presigned`: S3 links signed with the worker's credentials; they expire with these credentials",
     )
     link_expires_in: int = Field(
         7 * 24 * 3600,
         ge=60,
         le=366 * 24 * 3600,
         validation_alias="LINK_EXPIRES_IN",
-        description="seconds for which a signed link works, from its answer on; a presigned one for 604800 at most",
+        description="seconds for which a signed link works after its answer; at most 604800 for a presigned link",
     )
     heartbeat_file: Text | None = Field(
         None,
         validation_alias="HEARTBEAT_FILE",
-        description="file that the worker touches while it is well: what `archiver health` looks at",
+        description="file that a healthy worker touches; `archiver health` checks it",
     )
     metrics: Literal["emf"] | None = Field(
         None,
         validation_alias="METRICS",
-        description="`emf`: metrics as lines in CloudWatch's embedded metric format, among the log lines",
+        description="`emf`: write metrics to the log as lines in CloudWatch's embedded metric format",
     )
     service_name: Text = Field(
         "archiver",
         validation_alias="SERVICE_NAME",
-        description="what metrics call this service: their dimension `Service`",
+        description="value of the dimension `Service` of all metrics",
     )
     health_port: int | None = Field(
         None,
         ge=0,
         le=65535,
         validation_alias="HEALTH_PORT",
-        description="port of `/health/live`, `/health/ready` and `/metrics`; 0 takes a free one and logs it",
+        description="port of `/health/live`, `/health/ready` and `/metrics`; 0 chooses a free port and logs it",
     )
     health_host: Text = Field(
         "127.0.0.1",
         validation_alias="HEALTH_HOST",
-        description="address that HEALTH_PORT listens on; `0.0.0.0` where others are to ask (let only those reach it)",
+        description="address that HEALTH_PORT listens on; `0.0.0.0` for other hosts (restrict which can connect)",
     )
     ecs_agent_uri: BaseUrl | None = Field(
         None,
         validation_alias="ECS_AGENT_URI",
-        description="set by ECS: where protection from scaling in is asked for while jobs run",
+        description="set by ECS: endpoint of the agent that turns on scale-in protection while jobs run",
     )
     debug: bool = Field(False, validation_alias=AliasChoices("DEBUG", "APP_DEBUG"), description="debug log level")
     dev_mode: bool = Field(False, validation_alias="DEV_MODE", description="console log lines instead of JSON")
 
     @property
     def memory_budget(self) -> int:
-        """In bytes."""
+        """The memory for object bodies, in bytes."""
         return self.memory_budget_mib * MIB
 
 
 class Settings(Environment):
-    """All that a worker needs."""
+    """The settings of a worker: `SQS_SOURCE_QUEUE` and `S3_DESTINATION_BUCKET` are required."""
 
     source_queue: Text = Field(validation_alias=_SOURCE_QUEUE, description=_SOURCE_QUEUE_DESCRIPTION)
     destination_bucket: BucketName = Field(
@@ -241,22 +241,22 @@ E = TypeVar("E", bound=Environment)
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """
-    Read *environ* for a worker. An empty variable counts as unset.
+    Read the settings of a worker from *environ*. An empty variable counts as unset.
 
-    Raises SettingsError with every problem at once.
+    Raises SettingsError with all problems.
     """
     return _load(Settings, environ)
 
 
 def load_environment(environ: Mapping[str, str]) -> Environment:
     """
-    Read *environ* for a command that asks for what it needs itself, with `require_settings`. Raises SettingsError.
+    Read *environ* for a command, which checks the settings it needs with `require_settings`. Raises SettingsError.
     """
     return _load(Environment, environ)
 
 
 def require_settings(environment: Environment, *names: str) -> None:
-    """Raises SettingsError for those of the variables *names* that are not set."""
+    """Check that the variables *names* are set. Raises SettingsError that lists all that are not."""
     fields = {
         _variable_names(field.validation_alias)[0]: (name, field) for name, field in Environment.model_fields.items()
     }
@@ -268,7 +268,7 @@ def require_settings(environment: Environment, *names: str) -> None:
 def _load(model: type[E], environ: Mapping[str, str]) -> E:
     class Given(model):  # type: ignore[valid-type, misc]
         @classmethod
-        def settings_customise_sources(  # the signature is pydantic-settings'
+        def settings_customise_sources(  # the signature is defined by pydantic-settings
             cls,
             settings_cls: type[BaseSettings],  # noqa: ARG003
             init_settings: PydanticBaseSettingsSource,  # noqa: ARG003

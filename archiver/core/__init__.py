@@ -1,1 +1,1 @@
-"""Decides. Takes data, returns data: never awaits, never does I/O."""
+"""Pure functions and data: never awaits, never does I/O."""

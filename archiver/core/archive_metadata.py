@@ -1,4 +1,4 @@
-"""What stands beside an archive: S3 object metadata, written and read back."""
+"""The S3 object metadata of an archive: written and read back."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _STATUSES: dict[str, Literal["succeeded", "partial"]] = {"succeeded": "succeeded
 
 @dataclass(frozen=True, slots=True)
 class MissingFileRange:
-    """Where the bytes of `_MISSING.txt` lie in the archive. *offset* None: only the end records tell."""
+    """The bytes of `_MISSING.txt` in the archive. *offset* None: it must be derived from the end records."""
 
     offset: int | None
     length: int
@@ -23,8 +23,8 @@ class MissingFileRange:
 @dataclass(frozen=True, slots=True)
 class ArchiveMetadata:
     """
-    The object metadata of an archive. *request* is the hash of what was asked, *token* names the upload that wrote it,
-    *files* counts members without `_MISSING.txt`, *message* is the id of the message that asked ("": none did).
+    The object metadata of an archive. *request*: hash of the request. *token*: identifies the upload that wrote it.
+    *files*: number of members without `_MISSING.txt`. *message*: id of the message that requested it ("": none).
     """
 
     request: str
@@ -36,14 +36,14 @@ class ArchiveMetadata:
 
     def matches_request(self, request: str, message: str) -> bool:
         """
-        Tell whether this is the archive of the request with the hash *request*, or of *message* itself: the same
-        message is never another request, whatever a new release makes of its body.
+        Return whether this archive was made for the request with the hash *request*, or for the same *message*. The
+        same message is always the same request, even if a new release hashes its body differently.
         """
         return self.request == request or (message != "" and self.message == message)
 
 
 def to_s3_metadata(archive_metadata: ArchiveMetadata) -> dict[str, str]:
-    """Write S3 metadata: ASCII, without the `x-amz-meta-` of each name."""
+    """Return the S3 metadata: ASCII, names without `x-amz-meta-`."""
     metadata = {
         _REQUEST: archive_metadata.request,
         _TOKEN: archive_metadata.token,
@@ -59,7 +59,7 @@ def to_s3_metadata(archive_metadata: ArchiveMetadata) -> dict[str, str]:
 
 
 def from_s3_metadata(metadata: Mapping[str, str]) -> ArchiveMetadata | None:
-    """Read what `to_s3_metadata` wrote; None where the object is not an archive of this service."""
+    """Parse the result of `to_s3_metadata`. None if the object is not an archive of this service."""
     request, token = metadata.get(_REQUEST), metadata.get(_TOKEN)
     files = re.fullmatch("[0-9]{1,18}", metadata.get(_FILES, ""))
     status = _STATUSES.get(metadata.get(_OUTCOME, ""))

@@ -1,10 +1,9 @@
-"""What is worth compressing: text is; media and archives are compressed already, and the unknown is taken for such."""
+"""Decide which files to compress: text; not media, archives or unknown types, which are usually compressed already."""
 
 import posixpath
 
-_GENERIC_TYPES = frozenset(
-    {"", "application/octet-stream", "binary/octet-stream"}
-)  # what S3 says of unlabelled objects
+# The content types of S3 objects that were stored without one.
+_GENERIC_TYPES = frozenset({"", "application/octet-stream", "binary/octet-stream"})
 
 _TEXT_SUBTYPES = "json xml javascript x-javascript ecmascript x-ndjson sql rtf postscript yaml x-yaml toml x-sh"
 _COMPRESSIBLE_TYPES = frozenset(f"application/{kind}" for kind in _TEXT_SUBTYPES.split()) | {
@@ -22,7 +21,7 @@ _COMPRESSIBLE_EXTENSIONS = frozenset(f".{suffix}" for suffix in _SUFFIXES.split(
 
 
 def is_compressible(content_type: str, path: str) -> bool:
-    """Tell whether `compression: auto` deflates a file: by its type, by extension where the type says nothing."""
+    """Return whether `compression: auto` deflates a file: by content type, or by extension if the type is generic."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind in _GENERIC_TYPES:
         return posixpath.splitext(path)[1].lower() in _COMPRESSIBLE_EXTENSIONS

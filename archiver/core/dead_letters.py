@@ -1,4 +1,4 @@
-"""What lies in a dead-letter queue, sorted: why each message was rejected, and which of them are meant."""
+"""Messages of a dead-letter queue: why each was rejected, filters, and groups by error code."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from typing import Any, Self
 from archiver.core.dialects import dialect_of
 
 NO_CODE = "(no code)"
-"""Stands for the code of messages that SQS moved by itself, after too many receives."""
+"""The code of messages that SQS itself moved, after too many receives."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message of a dead-letter queue. *attributes* are the message's own, as SQS tells them."""
+    """One message of a dead-letter queue. *attributes*: its message attributes, in the format of ReceiveMessage."""
 
     id: str
     body: str
@@ -23,17 +23,17 @@ class DeadLetter:
     job_id: str | None
     group: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    original_id: str | None = None  # of the message when it was sent; a worker sends it here anew
+    original_id: str | None = None  # its id in the source queue: a message gets a new id in the dead-letter queue
 
     @classmethod
     def of(cls, message: Mapping[str, Any]) -> Self:
-        """Read what ReceiveMessage brought."""
+        """Parse a message from ReceiveMessage."""
         attributes = message.get("MessageAttributes", {})
         system = message.get("Attributes", {})
         code = attributes.get("ErrorCode", {}).get("StringValue", NO_CODE)
         reason = attributes.get("ErrorMessage", {}).get("StringValue", "")
         if code == NO_CODE:
-            reason = "moved here by SQS itself, after more receives than its redrive policy allows"
+            reason = "moved here by SQS, after more receives than the redrive policy allows"
         return cls(
             id=message["MessageId"],
             body=message["Body"],
@@ -49,7 +49,7 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterFilter:
-    """Which messages are meant: those that fit each of the given. Nothing given: all of them."""
+    """Selects the messages that match every given field; all messages if none is given."""
 
     code: str | None = None
     job_id: str | None = None
@@ -69,7 +69,7 @@ class DeadLetterFilter:
 
 @dataclass(frozen=True, slots=True)
 class CodeGroup:
-    """The messages of one code: how many, since when, and some of their jobs."""
+    """The messages with one code: their number, the oldest one's time, and some of their jobs."""
 
     code: str
     count: int
@@ -82,7 +82,7 @@ MAX_JOBS_SHOWN = 3  # jobs of one group
 
 
 def group_by_code(rejects: Sequence[DeadLetter]) -> list[CodeGroup]:
-    """By code, the most frequent first."""
+    """Group *rejects* by code, the most frequent code first."""
     by_code: dict[str, list[DeadLetter]] = {}
     for reject in rejects:
         by_code.setdefault(reject.code, []).append(reject)

@@ -1,4 +1,4 @@
-"""The request alone decides which objects go into an archive, and under which names."""
+"""Determine an archive's objects and paths from the request alone, before S3 is called."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ from archiver.errors import Code, Rejected, SourceProblem
 
 T = TypeVar("T")
 
-_HASHED_OPTIONS = ("on_missing", "on_duplicate", "compression")  # of what "the same request" means, beside its files
+_HASHED_OPTIONS = ("on_missing", "on_duplicate", "compression")  # the options that, with `files`, identify a request
 
 FOLDER_MARKER_PROBLEM = (
     "names a folder: its key ends in /. A prefix is not expanded: list the objects under it, "
@@ -33,8 +33,8 @@ FOLDER_MARKER_PROBLEM = (
 @dataclass(frozen=True, slots=True)
 class ArchiveRules:
     """
-    What of the settings bears on what goes into an archive and where it goes. *compression* is for requests that name
-    none; *key_secret* None: keys of archives can be guessed; *max_files*, *max_bytes* (of all bodies) None: no bound.
+    Settings that determine an archive's content and key. *compression*: for requests that do not set it. *key_secret*
+    None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit.
     """
 
     source_bucket: str | None
@@ -49,7 +49,7 @@ class ArchiveRules:
 
 @dataclass(frozen=True, slots=True)
 class DraftFile:
-    """One file of a request: *source* as the request writes it, where that lies, and its final *path* in the zip."""
+    """One file of a request: its *source* as written in the request, the object, and its final *path* in the zip."""
 
     source: str
     location: Location
@@ -59,9 +59,9 @@ class DraftFile:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """
-    An archive as far as the request alone decides it. *files* does not hold *unusable* sources, left out under
-    `on_missing: skip` before S3 is asked, nor *skipped* files, left out under `on_duplicate: skip`. *request_hash* is
-    64 hex digits that are equal for "the same request".
+    The part of a plan that follows from the request alone. *files* excludes *unusable* sources, which
+    `on_missing: skip` omits before S3 is called, and *skipped* files, which `on_duplicate: skip` omits.
+    *request_hash*: 64 hex digits that identify the request.
     """
 
     files: tuple[DraftFile, ...]
@@ -75,16 +75,16 @@ class Draft:
 
 def draft_archive(request: Request, rules: ArchiveRules) -> Draft:
     """
-    Settle all that can be settled without asking S3.
+    Resolve the sources and paths of *request*, without calling S3.
 
-    Raises Rejected: `invalid_request`, `source_not_allowed`, `name_unsafe` or `name_conflict`, with all such files.
+    Raises Rejected: `invalid_request`, `source_not_allowed`, `name_unsafe` or `name_conflict`. It lists all such files.
     """
     files = request.files
     locations = _map_files(files, "source", lambda file, _: parse_source(file.source, rules.source_bucket))
     _check_allowed(files, locations, rules.allowed)
     fails = request.on_missing == "fail"
     names = _map_files(files, "", lambda file, index: _path_or_reject(file, locations[index].key, fails=fails))
-    # One text names one object: where it can't be had for one file, it can't for the others.
+    # Equal sources are the same object: if one is unusable for one file, it is for the others.
     unusable = {file.source for file, name in zip(files, names, strict=True) if name is None}
     requested = [
         None if name is None or file.source in unusable else name for file, name in zip(files, names, strict=True)
@@ -113,7 +113,7 @@ def draft_archive(request: Request, rules: ArchiveRules) -> Draft:
 
 
 def _path_or_reject(file: File, key: str, *, fails: bool) -> ArchivePath | None:
-    """None for a folder's marker; where it *fails* the request, that raises Rejected."""
+    """Resolve the file's path; None for a folder marker. With *fails*, a folder marker raises Rejected."""
     name = resolve_path(key, file.destination, file.name)
     if name is None and fails:
         raise Rejected("invalid_request", FOLDER_MARKER_PROBLEM)
@@ -121,11 +121,14 @@ def _path_or_reject(file: File, key: str, *, fails: bool) -> ArchivePath | None:
 
 
 def _map_files(files: Sequence[File], field_name: str, decide: Callable[[File, int], T]) -> list[T]:
-    """Decide on each file. Raises Rejected for all that were refused: for `invalid_request`, where that is among it."""
+    """
+    Call *decide* for each file. If calls raise Rejected, raises one Rejected that lists all files with the same code:
+    `invalid_request` if it occurred, else the first code.
+    """
     dotted = f".{field_name}" if field_name else ""
     results: list[T] = []
     refused: dict[Code, list[int]] = {}
-    problems: dict[Code, list[str]] = {}  # no exceptions: each would keep its traceback
+    problems: dict[Code, list[str]] = {}  # texts, because exceptions would keep their tracebacks in memory
     for index, file in enumerate(files):
         try:
             results.append(decide(file, index))
@@ -143,7 +146,7 @@ def _check_allowed(files: Sequence[File], locations: Sequence[Location], allowed
     outside = [index for index, location in enumerate(locations) if not allowed.allows(location)]
     if outside:
         problems = [
-            f"$.files[{index}].source {str(locations[index])[:200]} is outside of what requests may name here"
+            f"$.files[{index}].source {str(locations[index])[:200]} is outside the allowed sources"
             for index in outside[:MAX_PROBLEMS_LISTED]
         ]
         _reject("source_not_allowed", files, outside, problems)
@@ -152,14 +155,14 @@ def _check_allowed(files: Sequence[File], locations: Sequence[Location], allowed
 def _resolve_conflicts(
     files: Sequence[File], requested: Sequence[ArchivePath | None], on_duplicate: OnDuplicate
 ) -> list[str | None]:
-    """Give each file its final path, or None where it has no name or is skipped. Raises Rejected `name_conflict`."""
+    """Return each file's final path; None if it has no path or is skipped. Raises Rejected `name_conflict`."""
     paths = [None if name is None else name.path for name in requested]
     wanted = {index: path for index, path in enumerate(paths) if path is not None}
     indices, named = list(wanted), list(wanted.values())
     losers = [indices[loser] for loser in find_conflicts(named)]
     if losers and on_duplicate == "fail":
         problems = [
-            f"$.files[{index}] needs {wanted[index][:200]}, which another file takes, or a folder"
+            f"$.files[{index}] has the path {wanted[index][:200]}, which another file or a folder uses"
             for index in losers[:MAX_PROBLEMS_LISTED]
         ]
         _reject("name_conflict", files, losers, problems)
@@ -170,15 +173,15 @@ def _resolve_conflicts(
 
 
 def _reject(code: Code, files: Sequence[File], refused: Sequence[int], problems: Sequence[str]) -> NoReturn:
-    """Reject the request for the files whose indices are *refused*; the first of them are *problems* in full."""
+    """Raise Rejected for the files with the indices *refused*. *problems*: texts of the first ones."""
     sources = [SourceProblem(files[index].source, code) for index in refused]
     raise Rejected(code, join_problems(problems, len(refused)), sources)
 
 
 def _request_hash(request: Request) -> str:
     """
-    Of what the request says and nothing else: no setting, no default, no repair of a name, so that neither a deploy
-    nor a release makes a request another one. Null and an empty place are absent, and `directory` is `destination`.
+    Hash the request as written. Settings, defaults and repaired names are not included, so that a deployment or a
+    release does not change the hash. Null and empty text count as absent, and `directory` counts as `destination`.
     """
     options = {name: getattr(request, name) for name in _HASHED_OPTIONS if name in request.model_fields_set}
     digest = hashlib.sha256()

@@ -1,9 +1,9 @@
 """
-What a job will take, before anything is written: calls of AWS, parts, money and time.
+Estimate the AWS calls, parts, cost and time of a job before it runs.
 
-The counts follow from the plan and hold to the letter where nothing fails (a test compares them with the calls of real
-jobs); of a compressed archive they are the most that can be. Money and time are rough: prices are list prices, and
-time depends on what lies between the worker and S3.
+The counts follow from the plan. They are exact if nothing fails (a test compares them with the calls of real jobs);
+for a compressed archive they are upper bounds. Cost and time are approximate: prices are list prices, and time depends
+on the network between the worker and S3.
 """
 
 from collections import Counter
@@ -31,22 +31,20 @@ PRICES = {
 
 # docs/performance.md, one core without TLS: 2,800 small objects a second with two requests each, and 1 GB/s of large
 # ones. Compression alone was measured at 310 MB/s of text, on the same machine.
-SECONDS_PER_REQUEST = 1 / 5600  # for each request
-SECONDS_PER_BYTE = 1 / 1e9  # for each byte, in and out
-SECONDS_PER_DEFLATED_BYTE = 1 / 3e8  # for each byte that is compressed
+SECONDS_PER_REQUEST = 1 / 5600
+SECONDS_PER_BYTE = 1 / 1e9  # received and sent
+SECONDS_PER_DEFLATED_BYTE = 1 / 3e8
 MAX_CONCURRENT_READS = 128
 MAX_CONCURRENT_UPLOADS = 4
-READ_AHEAD_CHUNKS = 8  # read ahead for a compressed archive, each of an eighth of a part
-FIXED_ROUND_TRIPS = (
-    4  # one after the other, beside reads and parts: a look at the key, begin, complete, the last look for uploads
-)
+READ_AHEAD_CHUNKS = 8  # of a compressed archive, each an eighth of a part
+FIXED_ROUND_TRIPS = 4  # HEAD of the key, CreateMultipartUpload, CompleteMultipartUpload, ListMultipartUploads
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """
-    *size* in bytes; *exact*: it is the archive's to the byte, else it and all counts are upper bounds. *calls*: how
-    often each operation of S3 and SQS is called. *dollars* and *seconds* are rough.
+    *size* of the archive in bytes. *exact*: size and counts are exact, else they are upper bounds. *calls*: number of
+    calls of each S3 and SQS operation. *dollars* and *seconds* are approximate.
     """
 
     size: int
@@ -60,8 +58,8 @@ class Estimate:
 
 def estimate(plan: Plan, objects: int, budget: int, latency: float) -> Estimate:
     """
-    What *plan* takes, whose request names *objects* different objects; *budget* is the memory for bodies in bytes,
-    *latency* S3's seconds to the first byte. Raises Rejected (`too_large`).
+    Estimate the job of *plan*. *objects*: distinct objects of the request. *budget*: memory for bodies in bytes.
+    *latency*: S3's seconds to the first byte. Raises Rejected (`too_large`).
     """
     if plan.deflates:
         size = max_compressed_size(plan.members)
@@ -88,7 +86,7 @@ def estimate(plan: Plan, objects: int, budget: int, latency: float) -> Estimate:
 
 
 def _calls(objects: int, gets: int, parts: int) -> dict[str, int]:
-    """In the order in which they are made: one HEAD more than objects looks whether the archive is there already."""
+    """Count the calls, in call order. One more HEAD than *objects*: it checks whether the archive exists."""
     calls = Counter({"ReceiveMessage": 1, "HeadObject": objects + 1, "GetObject": gets})
     if parts == 1:
         calls["PutObject"] = 1
@@ -99,7 +97,7 @@ def _calls(objects: int, gets: int, parts: int) -> dict[str, int]:
 
 
 def _count_denied(plan: Plan) -> int:
-    """HEAD says no more than 403: a GET asks each of these objects why."""
+    """Count the denied objects: HEAD returns only 403, so each needs a GET to learn the error code."""
     return len({problem.source for problem in plan.outcome.missing if problem.code == "source_denied"})
 
 
@@ -108,18 +106,18 @@ def _count_chunks(member: Member, size: int) -> int:
 
 
 def _cpu_seconds(plan: Plan, requests: int) -> float:
-    """Seconds of one core."""
+    """Return the seconds of one core."""
     size = sum(member.size for member in plan.members)
     compressed = sum(member.size for member in plan.members if member.deflate)
     return requests * SECONDS_PER_REQUEST + size * SECONDS_PER_BYTE + compressed * SECONDS_PER_DEFLATED_BYTE
 
 
 def _count_round_trips(plan: Plan, objects: int, gets: int, parts: int, budget: int) -> int:
-    """How many answers of S3 are waited for, one after the other: those side by side count once."""
+    """Count the consecutive round trips to S3. Concurrent ones count once."""
     if plan.deflates:
         reading, sending = -(-gets // READ_AHEAD_CHUNKS), parts
     else:
-        # Bodies under way have to fit into the budget.
+        # The budget limits the number of bodies in flight.
         mean_size = max(1, sum(member.size for member in plan.members) // max(1, gets))
         reading = -(-gets // max(1, min(MAX_CONCURRENT_READS, budget // mean_size)))
         sending = -(-parts // MAX_CONCURRENT_UPLOADS)

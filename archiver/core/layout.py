@@ -1,10 +1,10 @@
 """
-The planned members give every byte of a stored archive its address, and cut the archive into parts.
+The address of every byte of a stored archive, and the archive's division into parts.
 
     [header][body][header][body]…[central directory][end records]
     |-------- part 0 --------|-------- part 1 --------|-- last --|
 
-S3's rules for parts live here, and nowhere else.
+S3's limits for parts are defined only here.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 
@@ -32,23 +32,22 @@ MAX_PART_SIZE = 5 * 1024 * MIB
 MAX_OBJECT_SIZE = MAX_PARTS * MAX_PART_SIZE  # 48.8 TiB
 
 DEFAULT_PART_SIZE = 8 * MIB
-BUFFERS_PER_JOB = 3  # a job holds three part buffers at least, so a part is at most a third of the memory budget
-DIRECTORY_BLOCK_SIZE = MIB // 4  # some 4,000 members: 15 ms of an event loop's time
+BUFFERS_PER_JOB = 3  # a job holds at least three part buffers, so a part is at most a third of the memory budget
+DIRECTORY_BLOCK_SIZE = MIB // 4  # about 4,000 members: blocks the event loop for 15 ms
 
 
 def part_size_for(length: int, max_part_size: int) -> int:
     """
-    Choose the size of all parts but the last of an archive of *length* bytes; *max_part_size* is what a buffer may
-    take.
+    Choose the part size for an archive of *length* bytes. *max_part_size*: maximum size of a buffer in bytes.
 
-    Usually 8 MiB, or *max_part_size* where that is less; as many whole MiB more as it takes to stay within 10,000
-    parts. An archive that fits in one part is one part, whatever its size.
+    Usually 8 MiB, or *max_part_size* if that is less. Large archives have larger parts, in whole MiB, to stay within
+    10,000 parts. An archive that fits in one part has one part.
 
-    Raises Rejected (`too_large`), naming the MEMORY_BUDGET_MIB that would do.
+    Raises Rejected (`too_large`) with the MEMORY_BUDGET_MIB that would be enough.
     """
     if length > MAX_OBJECT_SIZE:
         raise Rejected(
-            "too_large", f"the archive would take {length} bytes; S3 holds at most 48.8 TiB ({MAX_OBJECT_SIZE})"
+            "too_large", f"the archive would have {length} bytes; S3 allows at most 48.8 TiB ({MAX_OBJECT_SIZE})"
         )
     default = min(DEFAULT_PART_SIZE, max_part_size)
     if length <= default:
@@ -57,16 +56,16 @@ def part_size_for(length: int, max_part_size: int) -> int:
     if needed > max_part_size:
         raise Rejected(
             "too_large",
-            f"the archive would take {length} bytes, in parts of {needed // MIB} MiB at least; "
-            f"MEMORY_BUDGET_MIB={BUFFERS_PER_JOB * needed // MIB} would do",
+            f"the archive would have {length} bytes, in parts of at least {needed // MIB} MiB; "
+            f"MEMORY_BUDGET_MIB={BUFFERS_PER_JOB * needed // MIB} would be enough",
         )
     return max(needed, default)
 
 
 def max_compressed_size(members: Sequence[Member]) -> int:
     """
-    More bytes than an archive of *members* can take however they compress: incompressible data grows by 0.04 % at level
-    1; headers and extra fields are counted in full.
+    Return an upper bound of the compressed archive's size: incompressible data grows by 0.04 % at level 1. Headers and
+    extra fields are counted at full size.
     """
     return 98 + sum(
         member.size + (member.size >> 10) + 1024 + 2 * (len(member.path.encode()) + 120) for member in members
@@ -74,7 +73,7 @@ def max_compressed_size(members: Sequence[Member]) -> int:
 
 
 class ReadRange(NamedTuple):
-    """*length* bytes of the *member* with that index, from its byte *start* on, go to *offset* in the archive."""
+    """Read *length* bytes of the member with the index *member*, from *start*, to *offset* in the archive."""
 
     member: int
     start: int
@@ -83,7 +82,7 @@ class ReadRange(NamedTuple):
 
 
 class PartSlice(NamedTuple):
-    """*length* bytes of *part* (from 0: S3's number is one more), from its byte *start* on."""
+    """*length* bytes of *part*, from its byte *start*. Parts count from 0; S3's part number is one more."""
 
     part: int
     start: int
@@ -92,13 +91,13 @@ class PartSlice(NamedTuple):
 
 class Layout:
     """
-    Where every byte of the archive of *members* is. It does not change once it is built; all units are bytes.
+    The layout of the archive of *members*. Immutable; all units are bytes.
 
-    Every byte belongs to exactly one header, one body, or the directory (end records included): part *n* is complete
-    when `part_length(n)` bytes have been placed in it, in whatever order they came.
+    Every byte belongs to exactly one header, one body, or the directory (end records included). Part *n* is complete
+    when `part_length(n)` bytes were placed in it, in any order.
 
-    Memory: 8 bytes a member, and the members themselves. A body ends where the next header begins, so the headers'
-    offsets say it all; names are encoded again when they are written.
+    Memory: the members, and 8 bytes for each. A body ends where the next header begins, so only the headers' offsets
+    are stored. Names are encoded again when they are written.
     """
 
     __slots__ = ("_offsets", "length", "members", "part_size")
@@ -117,16 +116,16 @@ class Layout:
 
     @property
     def parts(self) -> int:
-        """How many parts there are; at least one."""
+        """Number of parts; at least one."""
         return -(-self.length // self.part_size)
 
     def part_length(self, part: int) -> int:
-        """All parts but the last are of one size."""
+        """Return the length of *part*. All parts but the last have the same length."""
         return min(self.part_size, self.length - part * self.part_size)
 
     @property
     def directory_offset(self) -> int:
-        """Where the central directory begins; it and the end records reach to the archive's end."""
+        """Offset of the central directory. It and the end records extend to the end of the archive."""
         return self._offsets[-1]
 
     def header_offset(self, member: int) -> int:
@@ -137,10 +136,10 @@ class Layout:
 
     def reads(self) -> Iterator[ReadRange]:
         """
-        What to read, in the archive's order. Empty bodies need no read.
+        Yield the ranges to read, in archive order. Empty bodies need no read.
 
-        A body that fits in a part is read at once, though it may straddle a cut: two requests for one small
-        object cost more than two places for one answer. A larger one is cut where the parts are.
+        A body that fits in a part is read in one request, even if it straddles a part boundary: two requests for a
+        small object cost more than two views for one response. A larger body is split at the part boundaries.
         """
         for index, member in enumerate(self.members):
             offset = self.body_offset(index)
@@ -153,7 +152,7 @@ class Layout:
                     start += length
 
     def split(self, offset: int, length: int) -> Iterator[PartSlice]:
-        """Cut *length* bytes at *offset* of the archive into the parts that they fall in, in order."""
+        """Split *length* bytes at *offset* of the archive at the part boundaries, in order."""
         part, start = divmod(offset, self.part_size)
         while length > 0:
             taken = min(length, self.part_size - start)
@@ -161,14 +160,14 @@ class Layout:
             part, start, length = part + 1, 0, length - taken
 
     def header_bytes(self, member: int, crc32: int) -> bytes:
-        """The local header, for `header_offset(member)`."""
+        """Return the local header, which goes to `header_offset(member)`."""
         planned = self.members[member]
         return local_header(planned.path.encode(), planned.size, planned.modified, crc32)
 
     def directory(self, crcs: Sequence[int]) -> Iterator[bytes]:
         """
-        What stands from `directory_offset` to the end, in order, in blocks of at most 256 KiB: the directory of a
-        million members is never in memory at once. *crcs* holds each member's CRC-32, by its index.
+        Yield the bytes from `directory_offset` to the end, in blocks of at most 256 KiB. So the directory of a million
+        members is never in memory at once. *crcs*: each member's CRC-32, by index.
         """
         block, directory_length = bytearray(), 0
         for index, (member, crc32) in enumerate(zip(self.members, crcs, strict=True)):
@@ -184,8 +183,8 @@ class Layout:
 
 
 def _member_offsets(members: Sequence[Member]) -> "tuple[array[int], int]":
-    """Where each header begins, with the directory's offset after the last, and how long the archive is."""
-    offsets = array("Q", [0]) * (len(members) + 1)  # at its full length at once: growing would take up to twice that
+    """Return the offset of each header, followed by the directory's offset; and the length of the archive."""
+    offsets = array("Q", [0]) * (len(members) + 1)  # allocated once: a growing array takes up to twice the memory
     offset = directory_length = 0
     for index, member in enumerate(members):
         name_length = len(member.path.encode())

@@ -20,11 +20,11 @@ Kind = Literal["archive"]
 MAX_JOB_ID_LENGTH = 128
 
 MAX_TEXT_LENGTH = 4096
-"""Characters of a `destination`, `name` or `archive_name`: a path in the zip has at most as many bytes."""
+"""Maximum characters of a `destination`, `name` or `archive_name`; also the maximum bytes of a path in the zip."""
 
 
 def _check_length(text: str) -> str:
-    """As `max_length`, which would refuse half a surrogate pair before the path rules can."""
+    """Check the length. `max_length` would refuse half a surrogate pair before the path rules can."""
     if len(text) > MAX_TEXT_LENGTH:
         raise ValueError(f"should have at most {MAX_TEXT_LENGTH} characters")
     return text
@@ -35,7 +35,7 @@ _JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH)]
 
 
 class _Model(BaseModel):
-    """Frozen and strict: a number is not text. Fields that we don't know are ignored, and null is absent."""
+    """Frozen and strict: a number is not text. Unknown fields are ignored; null counts as absent."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
@@ -47,9 +47,9 @@ class _Model(BaseModel):
 
 class File(_Model):
     """
-    One object and its place in the archive.
+    One object and its path in the archive.
 
-    *source* is a key or an `s3://` URI. An empty *destination* or *name* is the same as none.
+    *source*: a key or an `s3://` URI. An empty *destination* or *name* counts as absent.
     """
 
     source: Annotated[str, Field(min_length=1)]
@@ -59,31 +59,31 @@ class File(_Model):
     @model_validator(mode="before")
     @classmethod
     def _normalize_destination(cls, data: object) -> object:
-        """Take `directory` for `destination`; refuse two answers to one question."""
+        """Accept `directory` as another name of `destination`. Refuse contradictory fields."""
         if not isinstance(data, dict) or not ("directory" in data or "name" in data):
             return data
         given = {**data, "name": None if data.get("name") == "" else data.get("name")}
         directory, destination = given.pop("directory", None), given.get("destination")
         if directory is not None and destination is not None and directory != destination:
-            raise ValueError("has both destination and directory, which are one field with two names")
+            raise ValueError("has both destination and directory, which are two names of the same field")
         given["destination"] = directory if destination is None else destination
         if given["destination"] not in (None, "") and given["name"] is not None:
-            raise ValueError("has both destination and name: name is the whole path")
+            raise ValueError("has both destination and name: name is the complete path")
         return given
 
 
-PLACEHOLDER_FILE = File(source="-")  # for a file that is not one; its request is refused
+PLACEHOLDER_FILE = File(source="-")  # replaces an invalid file; its request is rejected
 
 
 def _require_files(files: tuple[File, ...]) -> tuple[File, ...]:
-    """Refuse an empty list. (`min_length` would count the valid ones only, and so call a list of bad files empty.)"""
+    """Refuse an empty list. `min_length` counts only valid items and would report a list of invalid files as empty."""
     if not files:
         raise ValueError("should not be empty")
     return files
 
 
 class Request(_Model):
-    """What a message asks for. *compression* None: as the settings say."""
+    """The request in a message. *compression* None: the setting's value."""
 
     files: Annotated[
         tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_require_files)
@@ -104,15 +104,15 @@ class Request(_Model):
 
 @dataclass(frozen=True, slots=True)
 class EchoedFields:
-    """What an answer repeats of its request."""
+    """The fields of a request that its answers repeat."""
 
     metadata: dict[str, Any] | None = None
     job_id: str | None = None
-    message_id: str | None = None  # SQS's own, which the body does not know
+    message_id: str | None = None  # from SQS, not from the body
 
 
 class ProgressCounts(Protocol):
-    """How far an archive is: *files* and *bytes* done, of how many; nothing is planned yet where those are 0."""
+    """*files* and *bytes* done, and the planned numbers, which are 0 until the archive is planned."""
 
     files: int
     bytes: int
@@ -122,7 +122,7 @@ class ProgressCounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A finished archive. *size* in bytes, *etag* as the store writes it, *crc32* as 8 hex digits where it has one."""
+    """A finished archive. *size* in bytes; *etag* as the store returns it; *crc32*: 8 hex digits, None if unknown."""
 
     bucket: str
     key: str
@@ -134,7 +134,7 @@ class Archive:
 
 @dataclass(frozen=True, slots=True)
 class Renamed:
-    """A file that is not called in the archive what it was asked (or derived) to be."""
+    """A file whose path in the archive differs from the requested (or derived) path."""
 
     source: str
     from_: str
@@ -143,7 +143,7 @@ class Renamed:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What a person clicks on. *expires_at*: in UTC; None where it works as long as the archive is there."""
+    """The link to an archive. *expires_at*: in UTC; None if it works until the archive is deleted."""
 
     url: str
     expires_at: datetime | None = None
@@ -151,7 +151,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """All that the answer to a finished job says."""
+    """The content of the answer to a finished job."""
 
     echoed: EchoedFields
     link: Link
@@ -163,5 +163,5 @@ class Success:
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:
-    """Name one answer: 64 hex digits, the same for every delivery of the message *message_id*."""
+    """Return the id of an answer: 64 hex digits, equal for each delivery of the message *message_id*."""
     return hashlib.sha256(f"{digest}\n{message_id}\n{status}".encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What an archive lacks, told inside it: `_MISSING.txt`, written and read back."""
+"""`_MISSING.txt`, the list of omitted files inside an archive: written and read back."""
 
 import re
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _CODES = frozenset(get_args(Code))
 
 
 def missing_text(problems: Sequence[SourceProblem]) -> bytes:
-    r"""Write one line for each problem: source, tab, code. In sources `\`, tab, line feed and return are escaped."""
+    r"""Return one line per problem: source, tab, code. In sources, `\`, tab, line feed and return are escaped."""
     lines = (
         re.sub(r"[\\\t\n\r]", lambda match: _ESCAPES[match[0]], each.source) + f"\t{each.code}\n" for each in problems
     )
@@ -22,10 +22,10 @@ def missing_text(problems: Sequence[SourceProblem]) -> bytes:
 
 
 def parse_missing(data: bytes) -> list[SourceProblem]:
-    """Read what `missing_text` wrote. Raises ValueError for anything else."""
+    """Parse the result of `missing_text`. Raises ValueError for anything else."""
     *lines, rest = data.decode().split("\n")
     if rest:
-        raise ValueError("the last line has no end")
+        raise ValueError("the last line has no line feed")
     return [_parse_line(line) for line in lines]
 
 

@@ -1,6 +1,6 @@
 """
-What lands on a queue of requests by mistake, known by its shape: the events of AWS, wrappers around a request, and text
-that is encoded once too often. Each gets a sentence that says what it is and what to do.
+Recognize messages that are sent to the source queue by mistake: AWS events, wrapped requests, and text that is encoded
+twice. Each gets a sentence that says what it is and how to fix it.
 """
 
 import re
@@ -11,21 +11,21 @@ from typing import Any
 from archiver.errors import Rejected
 
 MAX_INSPECTED = 4096
-"""Characters of a text that are looked at, and members of an object: a shape shows at the beginning."""
+"""Maximum characters of a text, and members of an object, that are inspected: the beginning is enough."""
 
-_POINTER_CLASSES = (  # class names that Amazon's extended clients write before a pointer to S3, old and new
+_POINTER_CLASSES = (  # class names before an S3 pointer of Amazon's SQS extended clients, old and new
     "com.amazon.sqs.javamessaging.MessageS3Pointer",
     "software.amazon.payloadoffloading.PayloadS3Pointer",
 )
 _SNS_TYPES = {"Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"}
 _LAMBDA = "is the event that Lambda gets from {}, not a message: send the request itself to the queue"
-_WRAPPED = "is a request wrapped in {}: send what is in there, without the wrapper"
+_WRAPPED = "is a request wrapped in {}: send its content, without the wrapper"
 
 JsonObject = dict[str, Any]
 
 
 def reject_mistakes(data: object) -> None:
-    """Raises Rejected `invalid_request`, saying what *data* is, where it can't have been meant for a request."""
+    """Raise Rejected `invalid_request`, with a description of *data*, if it is not a request."""
     if not isinstance(data, dict):
         raise Rejected("invalid_request", f"$ {_describe_value(data)}")
     if "files" not in data and (sentence := _describe_object(data)):
@@ -37,7 +37,7 @@ def _describe_object(data: JsonObject) -> str | None:
 
 
 def _describe_value(data: object) -> str:
-    """Say what *data* is, which is valid JSON but no object."""
+    """Describe *data*, which is valid JSON but not an object."""
     if isinstance(data, list):
         return _describe_list(data)
     if isinstance(data, str):
@@ -60,11 +60,11 @@ def _describe_list(data: list[Any]) -> str:
     first = data[0] if data else None
     if isinstance(first, str) and (first in _POINTER_CLASSES or first.endswith("S3Pointer")):
         return (
-            "is a pointer of an SQS extended client: the request lies in S3, and pointers are not followed; "
+            "is a pointer of an SQS extended client: the request is stored in S3, and pointers are not followed; "
             "send the request itself, in a message of up to 1 MiB"
         )
     if isinstance(first, dict) and "files" in first:
-        return "is a list of requests: send each in a message of its own"
+        return "is a list of requests: send each in its own message"
     return _should_be("a list")
 
 
@@ -72,7 +72,7 @@ def _s3_event(data: JsonObject) -> str | None:
     if data.get("Event") == "s3:TestEvent":
         return (
             "is the s3:TestEvent that S3 sends when a bucket's notifications are turned on: "
-            "the bucket sends its events to the queue of requests; give them a queue of their own"
+            "the bucket sends its events to the source queue; send them to another queue"
         )
     return None
 
@@ -84,8 +84,8 @@ def _records(data: JsonObject) -> str | None:
         return None
     if "s3" in record:
         return (
-            "is an S3 event notification: the bucket sends its events to the queue of requests; "
-            "give them a queue of their own, or send a request for what they name"
+            "is an S3 event notification: the bucket sends its events to the source queue; "
+            "send them to another queue, or send a request for the objects that they name"
         )
     if "Sns" in record:
         return _LAMBDA.format("SNS")
@@ -100,7 +100,7 @@ def _sns(data: JsonObject) -> str | None:
         return None
     return (
         f"is an SNS envelope (Type {data['Type']}): turn on raw message delivery in the topic's subscription, "
-        "so that the request comes without it"
+        "so that the request arrives without the envelope"
     )
 
 
@@ -118,7 +118,7 @@ def _gateway(data: JsonObject) -> str | None:
 
 def _sqs_call(data: JsonObject) -> str | None:
     if "MessageBody" in data or "ReceiptHandle" in data or "Messages" in data:
-        return "is what a call of the SQS API takes or gives: send the text of the message's body alone"
+        return "is the input or output of an SQS API call: send only the text of the message's body"
     return None
 
 
@@ -126,13 +126,13 @@ def _answer(data: JsonObject) -> str | None:
     is_answer = "substitutions" in data or ("status" in data and ("error" in data or "progress" in data))
     if not is_answer or "metadata" not in data:
         return None
-    return "is an answer of this service, not a request: an answer queue must not be the queue of requests"
+    return "is an answer of this service, not a request: an answer queue must not be the source queue"
 
 
 def _misspelt(data: JsonObject) -> str | None:
     for key in list(data)[:MAX_INSPECTED]:
         if key.lower() in {"files", "file"}:
-            return f"has {key!a} and no `files`: write `files`, in small letters, a list of objects"
+            return f"has {key!a} and no `files`: write `files`, in lower case, with a list of objects"
     if "source" in data or "Source" in data:
         return 'has a `source` and no `files`: write {"files": [{"source": "…"}]}'
     return None
@@ -170,15 +170,15 @@ _TEXT_SHAPES = tuple(
         (r"\Z", "it is blank"),
         (r"\{\s*u?'|\[\s*\{\s*u?'", "it has single quotes, as Python prints a dict: use json.dumps"),
         ("<", "it is XML or HTML"),
-        ("data:", "it is a data: URL: send what is in there as it is"),
-        ("%7B|%5B|%22", "it is URL-encoded: send it as it is"),
+        ("data:", "it is a data: URL: send its content without encoding"),
+        ("%7B|%5B|%22", "it is URL-encoded: send it without encoding"),
         (r"[a-z_][\w.\[\]%-]*=(?!=*\Z)", "it is a form (name=value): send a JSON object"),
     )
 )
 
 
 def describe_text(text: str) -> str | None:
-    """Say what *text*, which is not JSON, is where that is known; None where it is not."""
+    """Describe *text*, which is not JSON; None if it is not recognized."""
     begin = text[:MAX_INSPECTED].strip()
     known = (sentence for pattern, sentence in _TEXT_SHAPES if pattern.match(begin))
     return next(known, None) or _describe_base64(begin)

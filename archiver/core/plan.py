@@ -1,4 +1,4 @@
-"""The request and what S3 says of its objects become the exact members of the archive, in order."""
+"""Plan an archive: its exact members, in order, from the request and the HEAD responses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,17 +14,15 @@ from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
 from archiver.core.unique_paths import UniquePaths
 from archiver.errors import Rejected, SourceProblem
 
-MIN_MODIFIED = datetime(1980, 1, 1, tzinfo=UTC)  # DOS time begins here,
-MAX_MODIFIED = datetime(
-    2037, 12, 31, 23, 59, 58, tzinfo=UTC
-)  # and the 32-bit UNIX time of the extra field ends soon after
+MIN_MODIFIED = datetime(1980, 1, 1, tzinfo=UTC)  # DOS time starts here
+MAX_MODIFIED = datetime(2037, 12, 31, 23, 59, 58, tzinfo=UTC)  # the extra field's 32-bit UNIX time ends soon after
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """
-    What HEAD says of an object: *size* in bytes, the *etag* as the store writes it (quotes included),
-    *modified* in UTC, *crc32* of the whole object where the store keeps one.
+    The HEAD response of an object. *size* in bytes; *etag* as the store returns it, with quotes; *modified* in UTC;
+    *crc32* of the whole object, None if the store has none.
     """
 
     size: int
@@ -37,7 +35,7 @@ class ObjectInfo:
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """One version of one object: what reads are held to. *crc32* is the store's own, or None."""
+    """An object at one ETag, to which reads are pinned. *crc32*: the store's, or None."""
 
     location: Location
     etag: str
@@ -47,8 +45,8 @@ class ObjectVersion:
 @dataclass(frozen=True, slots=True)
 class Member:
     """
-    One file of the archive: its final *path*, *size* in bytes, *modified* (UTC, within 1980..2037), and its *content*:
-    an object to read, or the bytes themselves. *deflate*: compress it (else store it).
+    One file of the archive. *path*: final. *size* in bytes. *modified*: UTC, within 1980..2037. *content*: an object to
+    read, or the bytes themselves. *deflate*: compress it (else store it).
     """
 
     path: str
@@ -61,9 +59,9 @@ class Member:
 @dataclass(frozen=True, slots=True)
 class ArchiveSummary:
     """
-    What the answer says of an archive. *files* counts members without `_MISSING.txt`. *missing* holds folders' markers,
-    then what S3 would not give, then the skipped duplicates, each in the request's order; *renamed* only what is in the
-    archive.
+    The content of an archive, as the answer reports it. *files*: number of members without `_MISSING.txt`. *missing*:
+    folder markers, then unreadable objects, then skipped duplicates, each in request order. *renamed*: only files that
+    are in the archive.
     """
 
     status: Literal["succeeded", "partial"]
@@ -74,7 +72,7 @@ class ArchiveSummary:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The exact members, in order. *missing_text_length* in bytes where the last one is `_MISSING.txt`."""
+    """The exact members, in order. *missing_text_length*: bytes of `_MISSING.txt`, the last member, or None."""
 
     members: tuple[Member, ...]
     outcome: ArchiveSummary
@@ -83,19 +81,19 @@ class Plan:
 
     @property
     def deflates(self) -> bool:
-        """Whether any member is to be compressed, so that offsets are not known beforehand."""
+        """Whether any member is compressed, so that offsets are not known in advance."""
         return any(member.deflate for member in self.members)
 
 
 def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> Plan:
     """
-    Make the archive's members of *draft* and what S3 says of each of its files, in the same order.
+    Plan the archive of *draft*. *found*: the HEAD result of each of its files, in the same order.
 
-    Raises Rejected with the first problem's code where an object can't be had under `on_missing: fail`, or none can.
+    Raises Rejected with the first problem's code if an object can't be read under `on_missing: fail`, or if none can.
     """
     problems = {answer.source: answer for answer in reversed(found) if isinstance(answer, SourceProblem)}
-    # One text names one object: where it came or went between two looks at it, the later files share the verdict, as
-    # `_MISSING.txt`, from which the answer is rebuilt, knows files by their source only.
+    # Files with equal sources share the first problem, even if the object changed between two HEADs: `_MISSING.txt`,
+    # from which the answer is rebuilt, identifies files only by source.
     missing = (*draft.unusable, *(problems[file.source] for file in draft.files if file.source in problems))
     outcome = summarize(draft, missing)
     if missing and (draft.on_missing == "fail" or not outcome.files):
@@ -112,36 +110,36 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     ]
     text = missing_text(missing) if missing else None
     if text is not None:
-        # Stored whatever the request says: it is read back by its place in the archive.
+        # Always stored, never compressed: it is read back by its offset in the archive.
         path = UniquePaths(member.path for member in members).allocate(MISSING_NAME)
         members.append(Member(path, len(text), max(member.modified for member in members), text))
     return Plan(tuple(members), outcome, draft.request_hash, None if text is None else len(text))
 
 
 def check_count(draft: Draft, limit: int | None) -> None:
-    """Raises Rejected (`too_large`) where *draft* has more than *limit* files (None: no bound)."""
+    """Raise Rejected (`too_large`) if *draft* has more than *limit* files (None: no limit)."""
     count = len(draft.files) + len(draft.unusable)
     if limit is not None and count > limit:
-        raise Rejected("too_large", f"the request names {count:,} files; MAX_FILES is {limit:,} here")
+        raise Rejected("too_large", f"the request names {count:,} files; MAX_FILES is {limit:,}")
 
 
 def check_size(plan: Plan, limit: int | None) -> None:
     """
-    Raises Rejected (`too_large`) where the bodies of *plan* have more than *limit* bytes (None: no bound), before any
-    compression, which nobody can foresee.
+    Raise Rejected (`too_large`) if the bodies of *plan* have more than *limit* bytes together (None: no limit).
+    Uncompressed sizes count, because compressed sizes are not known in advance.
     """
     size = sum(member.size for member in plan.members)
     if limit is not None and size > limit:
         raise Rejected(
             "too_large",
-            f"the {plan.outcome.files:,} files have {size:,} bytes together; MAX_ARCHIVE_BYTES is {limit:,} here",
+            f"the {plan.outcome.files:,} files have {size:,} bytes together; MAX_ARCHIVE_BYTES is {limit:,}",
         )
 
 
 def summarize(draft: Draft, missing: Sequence[SourceProblem]) -> ArchiveSummary:
     """
-    Say what becomes of *draft* without the objects in *missing*: of an archive that is planned, and of one that was
-    finished before, whose `_MISSING.txt` tells *missing*.
+    Summarize the archive of *draft* without the objects in *missing*. Used for a new plan, and for an archive that was
+    finished before: then *missing* comes from its `_MISSING.txt`.
     """
     missing_sources = {problem.source for problem in missing}
     return ArchiveSummary(

@@ -1,9 +1,9 @@
 """
-The least privilege of a worker, of who asks it, and of who hears its answers: every action that is called, on what, and
-why; as data, and as an IAM policy.
+Least-privilege permissions of a worker, of senders, and of consumers of answers: each action, its resources, and the
+reason; as data and as an IAM policy.
 
-The lists are held against the calls that are made, by `tests/faults/test_policy.py` for a worker, and by
-`tests/docs/test_integrate.py` for the programs of docs/integrate.md: no more, no less.
+Tests check that the actions are exactly those that are called: `tests/faults/test_policy.py` for a worker, and
+`tests/docs/test_integrate.py` for the programs of docs/integrate.md.
 """
 
 import re
@@ -31,10 +31,10 @@ DESCRIBE_ACTIONS = ("ecs:DescribeTasks", "ecs:DescribeServices")
 @dataclass(frozen=True, slots=True)
 class WorkerResources:
     """
-    What a worker is set up with. Queues are ARNs; *send_to* are those that are sent to, the dead-letter queue among
-    them. *sources* are buckets and `bucket/prefix/`; none of them: every bucket may be named. *kms_keys* and
-    *source_keys* are ARNs; those only decrypt what is read. *tasks* is the ARN, or a pattern of it, of ECS tasks that
-    protect themselves while *on_ecs*.
+    The resources that a worker uses. Queues and KMS keys are ARNs. *send_to*: the queues that it sends to, including
+    the dead-letter queue. *sources*: buckets and `bucket/prefix/`; if empty, requests may name every bucket.
+    *source_keys* only decrypt sources. *tasks*: the ARN, or a pattern of it, of ECS tasks with scale-in protection,
+    if *on_ecs*.
     """
 
     source_queue: str
@@ -50,7 +50,7 @@ class WorkerResources:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement: *sid* names it, *why* says what breaks without it."""
+    """One statement of a policy. *sid*: its id. *why*: the reason, or what fails without it."""
 
     sid: str
     actions: tuple[str, ...]
@@ -59,12 +59,12 @@ class Statement:
 
 
 def worker_statements(worker: WorkerResources) -> list[Statement]:
-    """All that a worker with *worker* has to be allowed, and nothing else."""
+    """Return exactly the permissions that a worker with the resources *worker* needs."""
     objects, buckets = _sources(worker.partition, worker.sources)
     archives = bucket_arn(worker.destination_bucket, "*", worker.partition)
     destination = bucket_arn(worker.destination_bucket, partition=worker.partition)
     every = "" if worker.sources else " (every bucket, as none is named: S3_ALLOWED_SOURCES narrows it)"
-    read_why = f"what goes into archives{every}; and an archive that is there already is answered from itself"
+    read_why = f"reads sources{every}; and existing archives, to answer a repeated job from them"
     statements = [
         Statement(
             "ReceiveJobs", RECEIVE_ACTIONS + FIND_QUEUE_ACTIONS, (worker.source_queue,), "messages come from here"
@@ -87,7 +87,7 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
             "SweepUploads",
             LIST_UPLOADS_ACTIONS,
             (destination,),
-            "uploads that a killed worker left behind are looked for here",
+            "incomplete uploads of killed workers are listed here",
         ),
         Statement(
             "UseKeys", ENCRYPT_ACTIONS, _unique(worker.kms_keys), "buckets and queues are encrypted with these keys"
@@ -102,13 +102,13 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
             "ProtectTask",
             PROTECT_ACTIONS,
             (worker.tasks,) if worker.on_ecs else (),
-            "a task at work is not scaled away",
+            "tasks with running jobs get scale-in protection",
         ),
         Statement(
             "SeeDeployment",
             DESCRIBE_ACTIONS,
             _on_ecs(worker),
-            "a task that a deployment has replaced ends, however busy",
+            "a task detects that a deployment replaced it, and drains",
         ),
     ]
     return [statement for statement in statements if statement.resources]
@@ -118,8 +118,8 @@ def producer_statements(
     source_queue: str, destination_bucket: str | None = None, kms_keys: Sequence[str] = (), partition: str = "aws"
 ) -> list[Statement]:
     """
-    All that a program has to be allowed that asks for archives on *source_queue* (an ARN), and, where
-    *destination_bucket* is named, looks there whether one is made. *kms_keys*: as in Needs.
+    Return the permissions of a program that sends requests to *source_queue* (an ARN) and, if *destination_bucket* is
+    given, checks with HEAD whether an archive exists there. *kms_keys*: as in `WorkerResources`.
     """
     bucket, queue = destination_bucket, (source_queue,)
     archives, buckets = (
@@ -127,26 +127,26 @@ def producer_statements(
     )
     statements = [
         Statement("SendRequests", REQUEST_ACTIONS, queue, "requests go here"),
-        Statement("LookForArchives", ("s3:GetObject",), archives, "HEAD tells whether an archive is there"),
+        Statement("LookForArchives", ("s3:GetObject",), archives, "HEAD shows whether an archive exists"),
         Statement(
-            "TellMissingFromDenied", ("s3:ListBucket",), buckets, "without it HEAD answers 403 for what is not there"
+            "TellMissingFromDenied", ("s3:ListBucket",), buckets, "without it HEAD answers 403 for missing archives"
         ),
-        Statement("UseKeys", ENCRYPT_ACTIONS, _unique(kms_keys), "what is sent is encrypted with these keys"),
+        Statement("UseKeys", ENCRYPT_ACTIONS, _unique(kms_keys), "requests are encrypted with these keys"),
     ]
     return [statement for statement in statements if statement.resources]
 
 
 def consumer_statements(queues: Sequence[str], kms_keys: Sequence[str] = ()) -> list[Statement]:
-    """All that a program has to be allowed that hears answers on *queues* (ARNs)."""
+    """Return the permissions of a program that receives answers from *queues* (ARNs)."""
     statements = [
         Statement("HearAnswers", CONSUME_ACTIONS, _unique(queues), "answers, failures and progress come here"),
-        Statement("UseKeys", DECRYPT_ACTIONS, _unique(kms_keys), "what is received is encrypted with these keys"),
+        Statement("UseKeys", DECRYPT_ACTIONS, _unique(kms_keys), "answers are encrypted with these keys"),
     ]
     return [statement for statement in statements if statement.resources]
 
 
 def _sources(partition: str, sources: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The ARNs of the objects that *sources* cover, and of their buckets."""
+    """Return the ARNs of the objects that *sources* cover, and of their buckets."""
     if not sources:
         return [f"arn:{partition}:s3:::*"], [f"arn:{partition}:s3:::*"]
     each = [split_bucket(source) for source in sources]
@@ -163,7 +163,7 @@ def _literal(text: str) -> str:
 
 
 def _on_ecs(worker: WorkerResources) -> tuple[str, ...]:
-    """The tasks and the services of their cluster."""
+    """Return the ARNs of the tasks and of the services of their cluster."""
     return _unique((worker.tasks, worker.tasks.replace(":task/", ":service/"))) if worker.on_ecs else ()
 
 
@@ -172,7 +172,7 @@ def _unique(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def policy_document(statements: Sequence[Statement]) -> dict[str, Any]:
-    """*statements* as an IAM policy document."""
+    """Return *statements* as an IAM policy document."""
     return {
         "Version": "2012-10-17",
         "Statement": [
@@ -188,12 +188,12 @@ def policy_document(statements: Sequence[Statement]) -> dict[str, Any]:
 
 
 def permission_hint(action: str, resource: str) -> str:
-    """What to do where *action* on *resource* (an ARN) is refused."""
-    return f"allow {action} on {resource} to the role (archiver iam-policy prints all that it needs)"
+    """Return what to do if *action* on *resource* (an ARN) is denied."""
+    return f"allow {action} on {resource} for the role (archiver iam-policy prints all permissions that it needs)"
 
 
 def bucket_arn(bucket: str, key: str = "", partition: str = "aws") -> str:
-    """The ARN of *bucket* (or access point, which is one already), or with *key* (`*`, say) of its objects."""
+    """Return the ARN of *bucket* (a name, or the ARN of an access point); with *key* (such as `*`), of its objects."""
     if access_point(bucket) is not None:
         return f"{bucket}/object/{key}" if key else bucket
     return f"arn:{partition}:s3:::{bucket}/{key}" if key else f"arn:{partition}:s3:::{bucket}"
@@ -201,8 +201,8 @@ def bucket_arn(bucket: str, key: str = "", partition: str = "aws") -> str:
 
 def queue_arn(queue: str, region: str | None = None, account: str | None = None) -> str | None:
     """
-    The ARN of the *queue* that a setting names (name, URL or ARN), without asking anyone; None where *region* or
-    *account* would have to be known.
+    Return the ARN of *queue* (name, URL or ARN) without calling AWS. None if *region* or *account* is needed and
+    unknown.
     """
     if queue.startswith("arn:"):
         return queue

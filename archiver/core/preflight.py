@@ -1,4 +1,4 @@
-"""What a check-up found, and what to do about it: decided from what AWS told, without asking it."""
+"""Evaluate the AWS responses of `archiver check`: results, and what to fix."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,15 +9,15 @@ State = Literal["ok", "bad", "warning", "unknown"]
 
 MIN_VISIBILITY_TIMEOUT, RECOMMENDED_VISIBILITY_TIMEOUT = 2, 30  # seconds
 MIN_RECEIVE_COUNT = 3
-RECOMMENDED_RETENTION = 14 * 24 * 3600
+RECOMMENDED_RETENTION = 14 * 24 * 3600  # seconds
 MAX_SKEW_SECONDS, FATAL_SKEW_SECONDS = 30.0, 300.0  # seconds; S3 and SQS refuse requests that are 15 minutes off
 
-_OPTIONAL = ("credentials", "lifecycle")  # a store without STS; what the worker itself need not know
+_OPTIONAL = ("credentials", "lifecycle")  # some stores have no STS; the worker does not use the lifecycle rules
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line of the table: *what* was looked at, how it is, and the *remedy* where it should be otherwise."""
+    """The result of one check. *what* was checked, its *state*, details in *told*, and how to fix it in *remedy*."""
 
     what: str
     state: State
@@ -26,7 +26,7 @@ class CheckResult:
 
 
 def check_source_queue(attributes: Mapping[str, str]) -> list[CheckResult]:
-    """What the attributes of the source queue say: visibility and redrive policy."""
+    """Check the attributes of the source queue: visibility timeout and redrive policy."""
     seconds = int(attributes["VisibilityTimeout"])
     told = f"messages stay invisible for {seconds} s"
     remedy = f"set the queue's VisibilityTimeout to 120 (at least {RECOMMENDED_VISIBILITY_TIMEOUT})"
@@ -40,17 +40,17 @@ def check_source_queue(attributes: Mapping[str, str]) -> list[CheckResult]:
             CheckResult(
                 "redrive policy",
                 "bad",
-                "the source queue has none: what can't be done comes back for ever",
+                "the source queue has none: failing messages are redelivered until they expire",
                 "give it a RedrivePolicy with a dead-letter queue and a maxReceiveCount of 5",
             )
         )
         return findings
     if redrive["deadLetterTargetArn"] == attributes.get("QueueArn"):
-        told, remedy = "names the source queue itself", "give it a dead-letter queue of its own"
+        told, remedy = "names the source queue itself", "give it a separate dead-letter queue"
         return [*findings, CheckResult("redrive policy", "bad", told, remedy)]
     receives = int(redrive.get("maxReceiveCount", 0))
     few = receives < MIN_RECEIVE_COUNT
-    remedy = "set its maxReceiveCount to 5: each deploy and each lost worker takes one" if few else ""
+    remedy = "set its maxReceiveCount to 5: each deployment and each killed worker uses one receive" if few else ""
     told = f"{receives} receives, then {redrive['deadLetterTargetArn'].rpartition(':')[2]}"
     findings.append(CheckResult("redrive policy", "warning" if few else "ok", told, remedy))
     return findings
@@ -58,8 +58,8 @@ def check_source_queue(attributes: Mapping[str, str]) -> list[CheckResult]:
 
 def find_queue_conflict(arn: str | None, source: str | None, dead_letters: str | None) -> str | None:
     """
-    What the queue *arn*, which is sent to, is besides: the queue *source* that requests come from, or the one where
-    they go when they are rejected (ARNs, None where not known). None where it is neither.
+    Return a description if the queue *arn*, which the worker sends to, is also the source queue *source* or its
+    dead-letter queue *dead_letters*. None if it is neither. All are ARNs, None if unknown.
     """
     if arn is not None and arn == source:
         return "the source queue"
@@ -69,20 +69,20 @@ def find_queue_conflict(arn: str | None, source: str | None, dead_letters: str |
 
 
 def check_dead_letter_queue(attributes: Mapping[str, str]) -> CheckResult:
-    """What the attributes of the dead-letter queue say: how long messages stay in it."""
+    """Check the attributes of the dead-letter queue: the retention period."""
     days = int(attributes.get("MessageRetentionPeriod", 0)) / 86_400
     if days * 86_400 < RECOMMENDED_RETENTION:
-        remedy = "set its MessageRetentionPeriod to 1209600 (14 days): a message's age counts from its first sending"
+        remedy = "set its MessageRetentionPeriod to 1209600 (14 days): a message's age counts from its enqueue time"
         return CheckResult("dead-letter queue", "warning", f"keeps messages for {days:g} days", remedy)
     return CheckResult("dead-letter queue", "ok", f"keeps messages for {days:g} days")
 
 
 def check_clock_skew(skew: float) -> CheckResult:
-    """*skew*: seconds that this machine's clock is ahead of AWS's."""
+    """Check the clock. *skew*: seconds by which this machine's clock is ahead of AWS's."""
     told = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS"
     if abs(skew) >= FATAL_SKEW_SECONDS:
         return CheckResult(
-            "clock", "bad", told, "set this machine's clock (chrony or NTP): AWS refuses requests that are late"
+            "clock", "bad", told, "set this machine's clock (chrony or NTP): AWS refuses requests with a wrong time"
         )
     if abs(skew) >= MAX_SKEW_SECONDS:
         return CheckResult("clock", "warning", told, "set this machine's clock (chrony or NTP)")
@@ -90,33 +90,33 @@ def check_clock_skew(skew: float) -> CheckResult:
 
 
 def check_lifecycle(rules: Sequence[Mapping[str, Any]], bucket: str) -> CheckResult:
-    """Whether one of the bucket's lifecycle *rules* aborts incomplete multipart uploads."""
+    """Check whether one of the bucket's lifecycle *rules* aborts incomplete multipart uploads."""
     for rule in rules:
         days = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
         if days and rule.get("Status") == "Enabled":
-            return CheckResult("lifecycle", "ok", f"uploads that nobody ends are aborted after {days} days")
+            return CheckResult("lifecycle", "ok", f"incomplete uploads are aborted after {days} days")
     return CheckResult(
         "lifecycle",
         "warning",
-        f"no rule of {bucket} aborts incomplete uploads: what a killed worker leaves is paid for until its job ends",
+        f"no rule of {bucket} aborts incomplete uploads: a killed worker's parts cost money until its job ends",
         "add a lifecycle rule with AbortIncompleteMultipartUpload, DaysAfterInitiation 1",
     )
 
 
 def check_links(base_url: str | None) -> CheckResult:
-    """Whether links lead anywhere."""
+    """Check whether links are https URLs."""
     if base_url is None:
         return CheckResult("links", "warning", "are s3:// URIs", "set ARCHIVE_BASE_URL to the distribution's address")
     if not base_url.startswith(("https://", "http://localhost", "http://127.0.0.1")):
-        return CheckResult("links", "warning", f"begin with {base_url}", "use https:// where people click on them")
+        return CheckResult("links", "warning", f"begin with {base_url}", "use https:// if people open them")
     return CheckResult("links", "ok", f"begin with {base_url}")
 
 
 def has_unknown_results(findings: Sequence[CheckResult]) -> bool:
-    """Whether something could not be told that a worker needs: it may work later."""
+    """Return whether a check that a worker depends on has no result. It may have one later."""
     return any(finding.state == "unknown" and finding.what not in _OPTIONAL for finding in findings)
 
 
 def all_passed(findings: Sequence[CheckResult]) -> bool:
-    """Whether a worker can work: nothing is bad."""
+    """Return whether no check failed, so that a worker can run."""
     return all(finding.state != "bad" for finding in findings)

@@ -1,4 +1,4 @@
-"""What is wrong with a request, told in JSON's words: the first problems in full, the others counted."""
+"""Describe the problems of a request in JSON terms: the first ones in full, the others as a count."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 from pydantic import ValidationError
 
 MAX_PROBLEMS_LISTED = 20
-"""Problems that one rejection spells out; the rest is counted."""
+"""Maximum problems that one rejection describes; the others are only counted."""
 
 _SENTENCES = {
     "missing": "is required",
     "string_type": "should be text",
-    "string_unicode": "holds half of a surrogate pair, which is not text",
+    "string_unicode": "contains half of a surrogate pair, which is not text",
     "model_type": "should be an object",
     "dict_type": "should be an object",
     "tuple_type": "should be a list",
@@ -27,7 +27,7 @@ class Problems:
         self.count = 0
 
     def add(self, error: ValidationError, place: tuple[int | str, ...] = ()) -> None:
-        """Take in all that *error* says of what stands at *place*."""
+        """Add the problems of *error*, which concerns the value at the JSON path *place*."""
         self.count += error.error_count()
         if len(self.listed) < MAX_PROBLEMS_LISTED:
             self.listed += [
@@ -38,7 +38,7 @@ class Problems:
 
 def join_problems(listed: Sequence[str], count: int) -> str:
     """
-    Join the first `MAX_PROBLEMS_LISTED` of *count* problems, of which *listed* holds at least these; count the others.
+    Join the first `MAX_PROBLEMS_LISTED` of *listed*, and state how many of the *count* problems are not shown.
     """
     shown = "; ".join(listed[:MAX_PROBLEMS_LISTED])
     return shown if count <= MAX_PROBLEMS_LISTED else f"{shown}; and {count - MAX_PROBLEMS_LISTED} more"
@@ -49,6 +49,6 @@ def _json_path(where: tuple[int | str, ...]) -> str:
 
 
 def _sentence(problem: Any) -> str:
-    """Say what is wrong in JSON's words rather than Python's."""
+    """Describe *problem* in JSON terms instead of Python's."""
     known = _SENTENCES.get(problem["type"])
     return known or str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")

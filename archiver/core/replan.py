@@ -1,4 +1,4 @@
-"""What reads tell that HEAD did not, and whether planning an archive again is of any use."""
+"""Decide whether to replan an archive after a read contradicts its HEAD."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,21 +8,20 @@ from archiver.core.draft import Draft
 from archiver.core.plan import ObjectVersion, Plan
 from archiver.errors import Rejected, SourceChanged, SourceProblem, SourceUnavailable
 
-MAX_PLANS = 4  # times that objects which keep changing are planned anew, the first one included
-MAX_REFUSED_READS = 8  # builds that may end with a read that is refused, though all others were asked after each
+MAX_PLANS = 4  # plans of one job while objects keep changing, the first one included
+MAX_REFUSED_READS = 8  # builds that end with a refused read, although all objects are probed after each
 
 _ETAG_REWRITTEN = (
-    "the store gave this ETag twice, and would not read it either time: something between the archiver and the store "
-    "(a proxy that compresses, a CDN) rewrites ETags; have it leave them alone, or name the store itself in "
-    "AWS_ENDPOINT_URL_S3"
+    "the store returned this ETag twice and refused to read it both times: something between the archiver and the "
+    "store (a compressing proxy, a CDN) rewrites ETags; turn that off, or set AWS_ENDPOINT_URL_S3 to the store itself"
 )
 
 
 @dataclass(slots=True)
 class ReplanState:
     """
-    One job's history. *verdicts*: the objects that may not be read, by location; the next plan has them as such, and
-    they are not asked for again.
+    The history of one job. *verdicts*: the unreadable objects, by location. The next plan treats them as unreadable,
+    without a further request.
     """
 
     draft: Draft
@@ -34,17 +33,18 @@ class ReplanState:
 
     @property
     def over(self) -> bool:
-        """Nothing but other people's archives and changes stood in the way, and often enough."""
+        """Whether `MAX_PLANS` is reached: each plan failed because of a changed object or an archive of another job."""
         return self._plans >= MAX_PLANS
 
     def record_superseded(self) -> None:
-        """The archive's key was taken; what stands there is looked at first."""
+        """Record that the archive's key already existed. The caller checks that object before the next plan."""
         self._plans += 1
 
     def refused(self, verdicts: Mapping[object, SourceUnavailable]) -> None:
         """
-        A read was refused; *verdicts* are that object's and those of all others that may not be read. Raises Rejected
-        where reads are refused again and again that were allowed when all were asked.
+        Record a refused read. *verdicts*: the reasons for this object and for all others that probing found unreadable.
+
+        Raises Rejected after `MAX_REFUSED_READS` refused reads of objects that the probe before had found readable.
         """
         self.verdicts.update(verdicts)
         self._refusals += 1
@@ -54,14 +54,14 @@ class ReplanState:
                 for file in self.draft.files
                 if (verdict := self.verdicts.get(file.location)) is not None
             )
-            reads = f"{MAX_REFUSED_READS} reads were refused one after the other"
-            told = f"{reads}, of objects that could be read a moment before"
-            raise Rejected(problems[0].code, told, problems)
+            message = f"{MAX_REFUSED_READS} reads in a row were refused, of objects that were readable just before"
+            raise Rejected(problems[0].code, message, problems)
 
     def changed(self, error: SourceChanged, plan: Plan) -> None:
         """
-        An object of *plan* was not the planned one when it was read. Raises Rejected where objects keep changing,
-        and where it did not change at all.
+        Record that an object of *plan* was not the planned version when it was read.
+
+        Raises Rejected if objects keep changing, or if the store refuses the same version again.
         """
         self._plans += 1
         self._changes[error.location] = error.detail
@@ -77,8 +77,8 @@ class ReplanState:
                 raise self._rejected(f"{error} to the ETag {pinned.etag}: {_ETAG_REWRITTEN}")
         if self.over:
             others = len(self._changes) - 1
-            told = f", and {others} other objects before it" if others else ""
-            raise self._rejected(f"{error.location} changed each time that it was read{told}: {error.detail}")
+            before = f", and {others} other objects before it" if others else ""
+            raise self._rejected(f"{error.location} changed each time that it was read{before}: {error.detail}")
 
     def _rejected(self, message: str) -> Rejected:
         problems = {
@@ -90,13 +90,13 @@ class ReplanState:
 
 
 def version_at(plan: Plan, location: object) -> ObjectVersion | None:
-    """The version of the object at *location* that *plan* holds reads to."""
+    """Return the version of the object at *location* in *plan*; None if there is none."""
     contents = (member.content for member in plan.members)
     return next((one for one in contents if isinstance(one, ObjectVersion) and one.location == location), None)
 
 
 def versions_read(plan: Plan) -> list[ObjectVersion]:
-    """The objects that *plan* has bytes of, each once."""
+    """Return the object versions of which *plan* reads bytes, each once."""
     return list(
         dict.fromkeys(
             member.content for member in plan.members if isinstance(member.content, ObjectVersion) and member.size

@@ -1,4 +1,4 @@
-"""JSON schemas of what goes in and what comes out, for those who speak with the service."""
+"""JSON schemas of requests, answers and progress events, for senders and consumers."""
 
 from typing import Any, get_args
 
@@ -7,19 +7,19 @@ from archiver.errors import Code
 
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
-_METADATA = {"type": ["object", "null"], "description": "The request's own, untouched."}
+_METADATA = {"type": ["object", "null"], "description": "The `metadata` of the request, unchanged."}
 _JOB_ID = {"type": ["string", "null"]}
-_MESSAGE_ID = {"type": ["string", "null"], "description": "What SQS called the request's message when it was sent."}
+_MESSAGE_ID = {"type": ["string", "null"], "description": "The MessageId that SQS gave the request when it was sent."}
 _TRUNCATED = {
     "type": "object",
-    "description": "Only where the answer was too large for a message: the true length of each list that was cut, "
+    "description": "Only if the answer was too large for a message: the original length of each truncated list, "
     "and for `metadata`, which is null then, the bytes of its JSON.",
     "additionalProperties": _COUNT,
 }
 
 
 def json_schema() -> dict[str, Any]:
-    """Give the schemas (JSON Schema 2020-12) of `request`, `success`, `failure` and `progress`."""
+    """Return the schemas (JSON Schema 2020-12) of `request`, `success`, `failure` and `progress`."""
     return {"request": _request(), "success": _success(), "failure": _failure(), "progress": _progress()}
 
 
@@ -54,7 +54,7 @@ def _success() -> dict[str, Any]:
     answer["properties"]["expires_at"] = {
         "type": "string",
         "format": "date-time",
-        "description": "Only where links are signed: until when this one works.",
+        "description": "Only if links are signed: the time until which this link works.",
     }
     return answer
 

@@ -1,4 +1,4 @@
-"""What is wrong with a setting's text, in a sentence: what was given, and what would do. No library's words."""
+"""Describe an invalid setting: what was given and what is expected. No text of a library is shown."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,18 +7,18 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-MAX_SHOWN_CHARS = 60  # characters of what was given
+MAX_SHOWN_CHARS = 60  # characters of the given value
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Beside a type's constraints: what its text should be (*text*), to follow `should be`."""
+    """Annotation of a type: *text* describes its valid values, after the words `should be`."""
 
     text: str
 
 
 def describe_invalid(field: FieldInfo, value: str) -> str:
-    """What to say of *value*, which *field* does not take."""
+    """Return the sentence about *value*, which is invalid for *field*. Values of secrets are not shown."""
     return f"{_quoted(field, value)} should be {_expected(field)}"
 
 
@@ -55,7 +55,7 @@ def _range(field: FieldInfo) -> str:
 
 
 def _types(annotation: Any) -> Iterator[Any]:
-    """*annotation* and all that it is made of, `Annotated`'s extras among it."""
+    """Yield *annotation* and all its parts, including the metadata of `Annotated`."""
     yield annotation
     for part in get_args(annotation):
         yield from _types(part) if not isinstance(part, str) else ()

@@ -1,4 +1,4 @@
-"""The rules between settings, on the raw text of the environment: they hold even where single ones are wrong."""
+"""The rules between settings. They read the raw environment, so that they work even if single settings are invalid."""
 
 from collections.abc import Mapping
 
@@ -16,19 +16,19 @@ _ENCRYPTION_VARIABLES = (
 
 
 def find_contradictions(environ: Mapping[str, str]) -> list[str]:
-    """Settings that contradict or lack each other, a line each."""
+    """Return one line for each setting that contradicts another one or needs one that is not set."""
     return (
         _source_problems(environ) + _signing_problems(environ) + _link_problems(environ) + _encryption_problems(environ)
     )
 
 
 def _encryption_problems(environ: Mapping[str, str]) -> list[str]:
-    """A key is of use where KMS encrypts, an owner where the bucket is named."""
+    """A KMS key requires encryption with KMS; an expected owner requires the bucket's name."""
     given = {name: environ.get(name, "").strip() for name in _ENCRYPTION_VARIABLES}
     problems = []
     if not given["S3_ARCHIVE_SSE"].startswith("aws:kms"):
         problems = [
-            f"{name}: is of use beside S3_ARCHIVE_SSE=aws:kms alone: set that, or unset this"
+            f"{name}: has an effect only with S3_ARCHIVE_SSE=aws:kms: set that, or unset this"
             for name in ("S3_ARCHIVE_KMS_KEY_ID", "S3_ARCHIVE_BUCKET_KEY")
             if given[name].lower() not in _FALSE_TEXTS
         ]
@@ -38,20 +38,20 @@ def _encryption_problems(environ: Mapping[str, str]) -> list[str]:
 
 
 def _signing_problems(environ: Mapping[str, str]) -> list[str]:
-    """Signed links take two settings, and a base to sign."""
+    """Signed links need both key settings and a base URL."""
     key_id, key, base = (
         environ.get(name, "").strip() for name in ("CLOUDFRONT_KEY_ID", "CLOUDFRONT_PRIVATE_KEY", "ARCHIVE_BASE_URL")
     )
     if bool(key_id) != bool(key):
         absent, given = ("CLOUDFRONT_PRIVATE_KEY", "CLOUDFRONT_KEY_ID")[:: 1 if key_id else -1]
-        return [f"{absent}: is required where {given} is set: links are signed with both"]
+        return [f"{absent}: is required if {given} is set: links are signed with both"]
     if key_id and not base:
-        return ["ARCHIVE_BASE_URL: is required where links are signed: it is the distribution's address"]
+        return ["ARCHIVE_BASE_URL: is required if links are signed: it is the distribution's address"]
     return []
 
 
 def _link_problems(environ: Mapping[str, str]) -> list[str]:
-    """Presigned links are S3's own addresses, for seven days at the most ("Sharing objects with presigned URLs")."""
+    """Presigned links are S3 URLs that work for at most seven days ("Sharing objects with presigned URLs")."""
     if environ.get("LINKS", "").strip() != "presigned":
         return []
     problems = [
@@ -62,7 +62,7 @@ def _link_problems(environ: Mapping[str, str]) -> list[str]:
     seconds = environ.get("LINK_EXPIRES_IN", "").strip()
     if seconds.isdecimal() and int(seconds[:12]) > _MAX_PRESIGNED_SECONDS:
         problems.append(
-            f"LINK_EXPIRES_IN: {seconds} is more than S3 signs for: {_MAX_PRESIGNED_SECONDS} (7 days) at most"
+            f"LINK_EXPIRES_IN: {seconds} is too long for presigned links: at most {_MAX_PRESIGNED_SECONDS} (7 days)"
         )
     return problems
 
@@ -75,8 +75,8 @@ def _source_problems(environ: Mapping[str, str]) -> list[str]:
     if not allowed:
         if source and source == destination:
             problem = (
-                "S3_ALLOWED_SOURCES: is required where S3_SOURCE_BUCKET and S3_DESTINATION_BUCKET are one bucket: "
-                "say which prefixes requests may name"
+                "S3_ALLOWED_SOURCES: is required if S3_SOURCE_BUCKET and S3_DESTINATION_BUCKET are the same bucket: "
+                "list the prefixes that requests may name"
             )
             return [problem]
         return []

@@ -1,4 +1,4 @@
-"""JSON as this service reads and writes it: strictly in, and out in characters and sizes that SQS accepts."""
+"""JSON input and output: strict parsing; output limited to the characters and sizes that SQS accepts."""
 
 import gc
 import json
@@ -12,13 +12,13 @@ from archiver.core.mistakes import describe_text
 from archiver.errors import Rejected
 
 MAX_DEPTH = 100
-"""Levels of arrays and objects that a body may nest. Requests need three; the rest is room for `metadata`."""
+"""Maximum nesting of arrays and objects in a body. Requests need three levels; the others are for `metadata`."""
 
 _TOO_DEEP = f"the body nests deeper than {MAX_DEPTH} levels"
 
-_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # possessive: to go back would take 70 bytes for each escape
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"')  # possessive: backtracking would take 70 bytes for each escape
 _NON_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_DEPTH_DELTAS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")  # one level in, and out, as signed bytes
+_DEPTH_DELTAS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")  # +1 and -1 as signed bytes
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(", ", ": "))
 
@@ -29,10 +29,10 @@ _INVALID_CHARACTERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe
 
 def load(text: str) -> Any:
     """
-    Read one JSON value. Raises Rejected `invalid_json`.
+    Parse one JSON value. Raises Rejected `invalid_json`.
 
-    Stricter than `json.loads` where that accepts what other readers refuse or read differently: duplicate keys,
-    NaN and Infinity, numbers that overflow to infinity, and more than `MAX_DEPTH` levels.
+    Unlike `json.loads`, it refuses input that other parsers refuse or interpret differently: duplicate keys, NaN and
+    Infinity, numbers that overflow to infinity, and more than `MAX_DEPTH` levels.
     """
     try:
         with _gc_pause:
@@ -43,7 +43,7 @@ def load(text: str) -> Any:
         raise Rejected("invalid_json", f"the body is not JSON: {describe_text(text) or error}") from None
     except RecursionError:
         raise Rejected("invalid_json", _TOO_DEEP) from None
-    except ValueError as error:  # ours below, and int() beyond the interpreter's limit of digits
+    except ValueError as error:  # from the hooks below, and from int() beyond the interpreter's limit of digits
         reason = str(error).partition(";")[0]
         raise Rejected("invalid_json", f"the body is not strict JSON: {reason}") from None
     if _is_too_deep(text):
@@ -52,7 +52,7 @@ def load(text: str) -> Any:
 
 
 def load_lenient(text: str) -> Any:
-    """Read what can be read of a body that `load` refused: None where that is nothing. Never raises."""
+    """Parse a body that `load` may have refused, with `json.loads`; None if that fails too. Never raises."""
     try:
         with _gc_pause:
             return json.loads(text.removeprefix("\ufeff"))
@@ -62,8 +62,8 @@ def load_lenient(text: str) -> Any:
 
 class _GcPause:
     """
-    While anyone is inside, no cycles are looked for: JSON makes none, and looking at half a million new lists again and
-    again takes five times as long as reading them.
+    Turns off the cyclic garbage collector while any thread is in the block. JSON creates no cycles, and repeated
+    collections over half a million new lists take five times as long as parsing them.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ _gc_pause = _GcPause()
 
 def dump(value: object) -> str:
     r"""
-    Write *value* on one line, non-ASCII text as it is, but for the few characters that SQS refuses (`\uXXXX`).
+    Return *value* as JSON on one line. Non-ASCII text is not escaped, except the characters that SQS refuses.
 
     Raises ValueError for NaN and Infinity.
     """
@@ -99,16 +99,15 @@ def dump(value: object) -> str:
 
 def dump_truncated(answer: dict[str, Any], lists: dict[str, list[Any]], limit: int) -> str:
     """
-    Write *answer*, or as much of it as fits into *limit* bytes.
+    Return *answer* as JSON, truncated to *limit* bytes.
 
-    What does not fit gives way in this order: the ends of *lists*, one list after the other; then `metadata`
-    becomes null and the lists are cut anew. `truncated` then says what is incomplete: the true length of each cut list,
-    and of `metadata` the bytes of its JSON. The rest is always written, however small *limit* is.
+    First the ends of *lists* are removed, one list after the other. If that is not enough, `metadata` becomes null and
+    the lists are truncated anew. `truncated` then contains the original length of each truncated list, and for
+    `metadata` the bytes of its JSON. All other fields are always written, even if they exceed *limit*.
     """
     lengths = {name: len(items) for name, items in lists.items()}
-    oversized = {
-        name: lengths[name] for name, items in lists.items() if _truncate_list(items, limit)
-    }  # too long by itself
+    # The lists that exceed the limit on their own.
+    oversized = {name: lengths[name] for name, items in lists.items() if _truncate_list(items, limit)}
     original = {name: list(items) for name, items in lists.items()}
     text = _truncate_lists(answer, lists, limit, oversized)
     if byte_length(text) > limit and answer["metadata"] is not None:
@@ -121,7 +120,7 @@ def dump_truncated(answer: dict[str, Any], lists: dict[str, list[Any]], limit: i
 
 
 def _truncate_lists(answer: dict[str, Any], lists: dict[str, list[Any]], limit: int, incomplete: dict[str, int]) -> str:
-    """Shorten one list after the other until *answer* fits. *incomplete*: what is incomplete already."""
+    """Truncate one list after the other until *answer* fits. *incomplete*: the entries of `truncated` so far."""
     if incomplete:
         answer["truncated"] = dict(incomplete)
     text = dump(answer)
@@ -138,7 +137,8 @@ def _truncate_lists(answer: dict[str, Any], lists: dict[str, list[Any]], limit: 
 
 def _truncate_list(items: list[Any], remaining: int) -> bool:
     """
-    Shorten *items* to the longest beginning that takes *remaining* bytes, commas included. Tell whether they were cut.
+    Truncate *items* to the longest prefix of at most *remaining* bytes, separators included. Return whether any item
+    was removed.
     """
     for count, item in enumerate(items):
         remaining -= byte_length(dump(item)) + (2 if count else 0)
@@ -149,7 +149,7 @@ def _truncate_list(items: list[Any], remaining: int) -> bool:
 
 
 def is_serializable(value: object) -> bool:
-    """Tell whether `dump` can write *value*, and `load` would read it."""
+    """Return whether `dump` can write *value* and `load` accepts the result."""
     try:
         text = json.dumps(value, allow_nan=False)
     except (ValueError, RecursionError):
@@ -158,17 +158,17 @@ def is_serializable(value: object) -> bool:
 
 
 def escape_invalid_characters(text: str) -> str:
-    r"""Write the characters that SQS refuses as `\uXXXX`, as JSON does. Inside JSON they stand in strings only."""
+    r"""Escape the characters that SQS refuses as `\uXXXX`, as in JSON. In a JSON text they occur only in strings."""
     return _INVALID_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def byte_length(text: str) -> int:
-    """UTF-8 length of *text*, which is free of lone surrogates."""
+    """Return the UTF-8 length of *text*, which contains no lone surrogates."""
     return len(text) if text.isascii() else len(text.encode())
 
 
 def _is_too_deep(text: str) -> bool:
-    """Tell whether *text*, which is JSON, nests deeper than `MAX_DEPTH`."""
+    """Return whether *text*, which is JSON, nests deeper than `MAX_DEPTH`."""
     steps = _STRING.sub("", text).encode("ascii", "ignore").translate(_DEPTH_DELTAS, _NON_BRACKETS)
     return max(accumulate(array("b", steps)), default=0) > MAX_DEPTH
 
@@ -177,14 +177,14 @@ def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     made = dict(pairs)
     if len(made) < len(pairs):
         seen: set[str] = set()
-        # The first key that comes a second time: add() returns None.
+        # The first key that occurs a second time: add() returns None.
         duplicate = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"the key {ascii(duplicate[:80])[:80]} stands twice in one object")
+        raise ValueError(f"the key {ascii(duplicate[:80])[:80]} occurs twice in one object")
     return made
 
 
 def _reject_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _parse_finite_float(text: str) -> float:

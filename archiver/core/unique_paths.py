@@ -1,4 +1,4 @@
-"""All names of one zip: no two that a file system may take for one, and no file where another needs a folder."""
+"""Unique paths in one zip: no two that a file system treats as equal, and no file where another path needs a folder."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -6,17 +6,16 @@ from itertools import groupby
 
 from archiver.core.paths import MAX_COMPONENT_BYTES, NUMBER_SUFFIX_BYTES, nfc, split_extension, truncate_utf8
 
-_KEY_SEPARATOR = (
-    "\0"  # stands for `/` in keys, so that all that lies below `a` sorts directly behind `a`; paths hold no NUL
-)
+# Replaces `/` in keys, so that all paths below `a` sort directly after `a`; paths contain no NUL.
+_KEY_SEPARATOR = "\0"
 
 
 def find_conflicts(paths: Sequence[str]) -> list[int]:
     """
-    Find the paths that must give way, as ascending indices into *paths* (NFC): each but the first of equal ones, and
-    each file where another path needs a folder, wherever it stands. Paths are equal after NFC and case folding.
+    Return the ascending indices of conflicting *paths* (NFC): all but the first of equal paths, and each file where
+    another path, at any position, needs a folder. Paths are compared after NFC and case folding.
 
-    It sorts once, as a set of all folders could be far larger than the request: 4 KiB can name 2,000 of them.
+    Uses one sort. A set of all folders could be far larger than the request: a path of 4 KiB has up to 2,000 folders.
     """
     keys = [_casefold_key(path) for path in paths]
     groups = [list(group) for _, group in groupby(sorted(range(len(keys)), key=keys.__getitem__), keys.__getitem__)]
@@ -28,7 +27,7 @@ def find_conflicts(paths: Sequence[str]) -> list[int]:
 
 
 class UniquePaths:
-    """The paths of one zip; finds free ones beside them in constant time each, but for the search in a sorted list."""
+    """The paths of one zip. Allocates further ones in constant time each, plus a binary search."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._taken = {_casefold_key(path) for path in paths}
@@ -37,18 +36,18 @@ class UniquePaths:
 
     def allocate(self, path: str) -> str:
         """
-        Take *path* where it is free, else the first free one of `photo (2).jpg`, `photo (3).jpg`, …
+        Reserve and return *path* if it is free, else the first free one of `photo (2).jpg`, `photo (3).jpg`, …
 
-        What was asked for wins over what is made up: all asked paths are taken from the start. A long name is cut to
-        make room for the number, always for the largest, as then no two cut names can meet at different numbers
-        and try the same ones again and again.
+        All requested paths are reserved from the start, so that a numbered path never displaces a requested one. A long
+        name is truncated by the length of the largest number. So two truncated names with different numbers can't
+        collide, and no number is tried twice.
         """
         if self._reserve(_casefold_key(path)):
             return path
         folder, slash, part = path.rpartition("/")
         stem, extension = split_extension(part)
         head = folder + slash + truncate_utf8(stem, MAX_COMPONENT_BYTES - NUMBER_SUFFIX_BYTES - len(extension.encode()))
-        # Nothing composes across the blank and the brackets: the key of the whole is that of its pieces.
+        # No character composes across the space and the parentheses: the key of the path is the keys of its pieces.
         head_key, extension_key = _casefold_key(head), _casefold_key(extension)
         number = self._next.get((head_key, extension_key), 2)
         while not self._reserve(f"{head_key} ({number}){extension_key}"):
@@ -57,7 +56,7 @@ class UniquePaths:
         return f"{head} ({number}){extension}"
 
     def _reserve(self, key: str) -> bool:
-        """Take *key*, unless it is a file's or a folder's already."""
+        """Reserve *key*. Return False if a file or a folder has it already."""
         if key in self._taken:
             return False
         child_prefix = key + _KEY_SEPARATOR
@@ -69,6 +68,6 @@ class UniquePaths:
 
 
 def _casefold_key(path: str) -> str:
-    # NFC once more, as folding may undo it: `ΰ` becomes three characters, and `Ϋ́`, its capital, two.
+    # NFC again, because case folding may undo it: `ΰ` becomes three characters, and `Ϋ́`, its capital, two.
     folded = path.lower() if path.isascii() else nfc(path.casefold())
     return folded.replace("/", _KEY_SEPARATOR)

@@ -1,11 +1,10 @@
-"""A zip's last bytes, read back: how many members it has, and where its central directory begins."""
+"""Read the end records of a zip: number of members, and offset of the central directory."""
 
 from struct import Struct
 from typing import NamedTuple
 
-TAIL_LENGTH = (
-    98  # bytes: zip64 end record, its locator, end record (APPNOTE 4.3.14 to 4.3.16), as every writer here leaves them
-)
+# Bytes of zip64 end record, its locator and end record (APPNOTE 4.3.14 to 4.3.16), as both writers here write them.
+TAIL_LENGTH = 98
 
 _END64 = Struct("<4sQ2H2I4Q")
 _LOCATOR = Struct("<4sIQI")
@@ -13,7 +12,7 @@ _END = Struct("<4s4H2IH")
 
 
 class EndRecord(NamedTuple):
-    """*members*: entries of the central directory, which begins at *directory_offset* in bytes."""
+    """*members*: number of entries of the central directory. *directory_offset* in bytes."""
 
     members: int
     directory_offset: int
@@ -21,7 +20,7 @@ class EndRecord(NamedTuple):
 
 def read_end_record(tail: bytes) -> EndRecord | None:
     """
-    Read the last `TAIL_LENGTH` bytes of an archive (all of a shorter one); None where they are not the end of a zip.
+    Parse the last `TAIL_LENGTH` bytes of an archive (all of a shorter one). None if they are not the end of a zip.
     """
     if len(tail) < _END.size:
         return None

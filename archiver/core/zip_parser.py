@@ -1,7 +1,7 @@
 """
-A zip's own account of itself: end records, central directory, local headers; read, and held against each other.
+Parse the records of a zip (end records, central directory, local headers), and compare them with each other.
 
-For archives of any program. Sections are APPNOTE.TXT 6.3.10's. All sizes and offsets are in bytes.
+For archives of any program. Section numbers refer to APPNOTE.TXT 6.3.10. All sizes and offsets are in bytes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,9 @@ from archiver.core.plan import MAX_MODIFIED, MIN_MODIFIED
 from archiver.core.zip_records import COUNT_LIMIT, SIZE_LIMIT, local_header
 
 MAX_END_LENGTH = 22 + 65_535 + 20 + 56  # end record with the longest comment, zip64 locator and record
-MIN_ENTRY_LENGTH, MAX_ENTRY_LENGTH = (
-    46,
-    46 + 3 * 65_535,
-)  # of the directory: with no and the longest name, extra, comment
-MAX_MEMBERS, MAX_DIRECTORY_LENGTH = 2_000_000, 512 * 1024 * 1024  # members and bytes that are judged: they take memory
+MIN_ENTRY_LENGTH = 46  # in the directory, without name, extra field and comment
+MAX_ENTRY_LENGTH = 46 + 3 * 65_535  # with the longest name, extra field and comment
+MAX_MEMBERS, MAX_DIRECTORY_LENGTH = 2_000_000, 512 * 1024 * 1024  # members and bytes; limits, because they take memory
 LOCAL_HEADER_FIXED_LENGTH = 30  # a local header without its name and extra field
 STORED, DEFLATED = 0, 8
 ENCRYPTED, DATA_DESCRIPTOR = 1 << 0, 1 << 3  # flags (4.4.4)
@@ -30,14 +28,14 @@ _LOCAL = Struct("<4s5H3I2H")
 
 
 class UnreadableError(Exception):
-    """The bytes are not a zip that can be judged; the message is a sentence about what they are."""
+    """The bytes are not a zip that can be verified. The message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
     """
-    Where the central directory is: *offset* (as it really lies) and *length*, how many *members* it has.
-    *prefix_length*: how far everything lies behind where the records say (something stands before the zip).
+    The central directory: real *offset*, *length*, and number of *members*. *prefix_length*: bytes before the zip, by
+    which all real offsets exceed the recorded ones.
     """
 
     offset: int
@@ -48,7 +46,7 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One member as the directory tells it. *offset* is where its local header really lies."""
+    """One member, as described by the directory. *offset*: the real offset of its local header."""
 
     path: str
     name: bytes
@@ -63,7 +61,7 @@ class Entry:
 
 def find_directory(tail: bytes, size: int) -> Directory:
     """
-    Read the end records out of *tail*, the last bytes (`MAX_END_LENGTH` of them, or all) of an archive of *size* bytes.
+    Parse the end records in *tail*, the last `MAX_END_LENGTH` bytes (or all) of an archive of *size* bytes.
 
     Raises UnreadableError.
     """
@@ -76,26 +74,26 @@ def find_directory(tail: bytes, size: int) -> Directory:
         record = at - _LOCATOR.size - _END64.size
         if record < 0 or tail[record : record + 4] != b"PK\6\6":
             raise UnreadableError(
-                f"the zip64 end record is not where it should be ({offset64}): the archive is damaged"
+                f"there is no zip64 end record at the recorded offset ({offset64}): the archive is damaged"
             )
         _, _, _, _, disk, _, disk_members, members, length, offset = _END64.unpack_from(tail, record)
         if disks > 1:
             raise UnreadableError("the archive is split into several files: put them together first")
     elif COUNT_LIMIT in (members, disk_members) or SIZE_LIMIT in (length, offset):
-        raise UnreadableError("the archive needs zip64 end records, and has none: it is damaged")
+        raise UnreadableError("the archive needs zip64 end records and has none: it is damaged")
     if disk or disk_members != members:
         raise UnreadableError("the archive is split into several files: put them together first")
     prefix_length = end - length - offset
     if prefix_length < 0:
         raise UnreadableError(
-            f"the central directory would begin {-prefix_length} bytes before its place: the archive is cut"
+            f"{-prefix_length} bytes are missing before the central directory: the archive is incomplete"
         )
     if not MIN_ENTRY_LENGTH * members <= length <= MAX_ENTRY_LENGTH * members:
         raise UnreadableError(f"a central directory of {length:,} bytes can't hold {members:,} members: it is damaged")
     if members > MAX_MEMBERS or length > MAX_DIRECTORY_LENGTH:
         raise UnreadableError(
             f"the central directory claims {members:,} members in {length:,} bytes; at most {MAX_MEMBERS:,} in "
-            f"{MAX_DIRECTORY_LENGTH:,} can be judged"
+            f"{MAX_DIRECTORY_LENGTH:,} can be verified"
         )
     return Directory(offset + prefix_length, length, members, prefix_length)
 
@@ -105,23 +103,22 @@ def _find_end_record(tail: bytes) -> int:
     while (at := tail.rfind(b"PK\5\6", 0, at)) >= 0:
         if at + _END.size <= len(tail) and at + _END.size + unpack_from("<H", tail, at + 20)[0] == len(tail):
             return at
-    raise UnreadableError("no zip ends like this: it is cut short, or no zip at all")
+    raise UnreadableError("there is no zip end record: the file is incomplete, or not a zip")
 
 
 class DirectoryParser:
     """
-    The members out of a central directory that comes in blocks, in its order. *prefix_length*: how far everything lies
-    behind where the records say. Its memory is one block and one member.
+    Incremental parser of a central directory. *prefix_length*: as in `Directory`. Memory: one block and one entry.
     """
 
     def __init__(self, prefix_length: int) -> None:
         self._prefix_length = prefix_length
         self._count = 0
-        self._buffer_offset = 0  # of what is left, in the directory
+        self._buffer_offset = 0  # offset of the buffer in the directory
         self._buffer = b""
 
     def feed(self, block: bytes) -> list[Entry]:
-        """The members that end in *block*. Raises UnreadableError where the directory is damaged."""
+        """Return the members whose entries end in *block*. Raises UnreadableError if the directory is damaged."""
         data, at, ended = self._buffer + block, 0, list[Entry]()
         while (found := self._entry(data, at)) is not None:
             entry, length = found
@@ -129,19 +126,19 @@ class DirectoryParser:
             at += length
         self._count += len(ended)
         if self._count > MAX_MEMBERS:
-            raise UnreadableError(f"the central directory has more than the {MAX_MEMBERS:,} members that can be judged")
+            raise UnreadableError(f"the central directory has more than {MAX_MEMBERS:,} members, the limit")
         self._buffer_offset, self._buffer = self._buffer_offset + at, data[at:]
         return ended
 
     def end(self) -> None:
-        """No block follows. Raises UnreadableError where one would have to."""
+        """End the directory. Raises UnreadableError if its last entry is incomplete."""
         if self._buffer:
             raise UnreadableError(
-                f"the central directory is damaged at its byte {self._buffer_offset}: it ends in a member"
+                f"the central directory is damaged at its byte {self._buffer_offset}: it ends within an entry"
             )
 
     def _entry(self, data: bytes, at: int) -> tuple[Entry, int] | None:
-        """The member at *at* of *data*, and how long its record is; None where it does not end there."""
+        """Parse the entry at offset *at* of *data*. Return the member and its entry's length; None if incomplete."""
         if not b"PK\1\2".startswith(data[at : at + 4]):
             raise UnreadableError(f"the central directory is damaged at its byte {self._buffer_offset + at}")
         if at + _CENTRAL.size > len(data):
@@ -172,7 +169,7 @@ def _extra_fields(extra: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _zip64_values(extra: bytes, *values: int) -> list[int]:
-    """*values* with those that stand in the zip64 field (4.5.3), in its order: size, packed size, offset."""
+    """Replace those of *values* that are in the zip64 field (4.5.3). Its order is size, compressed size, offset."""
     field = next((data for kind, data in _extra_fields(extra) if kind == 0x0001), b"")
     field_offsets = iter(range(0, len(field) - 7, 8))
     found = []
@@ -183,7 +180,7 @@ def _zip64_values(extra: bytes, *values: int) -> list[int]:
 
 
 def _parse_timestamp(extra: bytes) -> datetime | None:
-    """The extended timestamp, which our own archives have, within the years that they have."""
+    """Return the extended timestamp that this service's archives have, if it is in their range of years."""
     for kind, data in _extra_fields(extra):
         if kind == 0x5455 and len(data) == 5 and data[0] == 1:  # noqa: PLR2004 - "UT", with the mtime alone
             modified = datetime.fromtimestamp(unpack_from("<i", data, 1)[0], UTC)
@@ -192,7 +189,7 @@ def _parse_timestamp(extra: bytes) -> datetime | None:
 
 
 def find_structure_problems(found: Sequence[Entry], directory: Directory) -> list[str]:
-    """What is wrong with the members' places, sizes and names; one sentence each."""
+    """Return the problems with the members' offsets, sizes and names, one sentence each."""
     problems = []
     if len(found) != directory.members:
         problems.append(f"the end record counts {directory.members} members, the directory has {len(found)}")
@@ -200,12 +197,12 @@ def find_structure_problems(found: Sequence[Entry], directory: Directory) -> lis
     end = directory.prefix_length
     for entry in sorted(found, key=lambda entry: entry.offset):
         if entry.path in seen:
-            problems.append(f"{entry.path}: stands in the directory twice")
+            problems.append(f"{entry.path}: is in the directory twice")
         seen.add(entry.path)
         if entry.path.startswith("/") or ".." in entry.path.split("/") or "\\" in entry.path:
-            problems.append(f"{entry.path}: leads out of the folder that it is unpacked in")
+            problems.append(f"{entry.path}: leads out of the folder in which the archive is unpacked")
         if entry.offset < end:
-            problems.append(f"{entry.path}: lies over the member before it")
+            problems.append(f"{entry.path}: overlaps the previous member")
         if entry.method == STORED and entry.compressed_size != entry.size and not entry.flags & ENCRYPTED:
             problems.append(
                 f"{entry.path}: is stored, but its two sizes differ: {entry.compressed_size} and {entry.size}"
@@ -218,10 +215,10 @@ def find_structure_problems(found: Sequence[Entry], directory: Directory) -> lis
 
 def expected_segments(found: Sequence[Entry], directory: Directory) -> "list[tuple[bytes, int, int]] | None":
     """
-    All before the directory, in order, as (local header, CRC-32 of the body, its size), where the directory says it
-    all: in archives of stored members as this project writes them. None elsewhere.
+    Return all members in order, as (local header, CRC-32 of the body, its size), rebuilt from the directory. This is
+    possible for archives of stored members as this service writes them. None for all other archives.
 
-    With them the CRC-32 of the whole archive can be told without reading a body: header for header, body for body.
+    From these, the CRC-32 of the whole archive is computed without reading a body.
     """
     segments: list[tuple[bytes, int, int]] = []
     at = 0
@@ -236,16 +233,16 @@ def expected_segments(found: Sequence[Entry], directory: Directory) -> "list[tup
 
 @dataclass(frozen=True, slots=True)
 class LocalHeaderCheck:
-    """A local header: how long it is with name and extra field, and what of the directory it contradicts."""
+    """A local header: its *length* with name and extra field, and its contradictions to the directory."""
 
     length: int
     problems: tuple[str, ...]
 
 
 def check_local_header(header: bytes, entry: Entry) -> LocalHeaderCheck:
-    """Hold *header*, the first bytes of a member with name and extra field, against its *entry*."""
+    """Compare *header*, a local header with name and extra field, with the directory's *entry*."""
     if len(header) < LOCAL_HEADER_FIXED_LENGTH or not header.startswith(b"PK\3\4"):
-        return LocalHeaderCheck(0, ("no local header stands where the directory says",))
+        return LocalHeaderCheck(0, ("there is no local header at the offset in the directory",))
     _, _, flags, method, _, _, crc, compressed_size, size, name_length, extra_length = _LOCAL.unpack_from(header)
     name, extra = (
         header[LOCAL_HEADER_FIXED_LENGTH : LOCAL_HEADER_FIXED_LENGTH + name_length],
@@ -257,15 +254,15 @@ def check_local_header(header: bytes, entry: Entry) -> LocalHeaderCheck:
         comparisons += [
             ("CRC-32", crc, entry.crc32),
             ("size", size, entry.size),
-            ("packed size", compressed_size, entry.compressed_size),
+            ("compressed size", compressed_size, entry.compressed_size),
         ]
     wrong = tuple(
-        f"its local header has another {what} than the directory" for what, one, other in comparisons if one != other
+        f"its local header and the directory differ in the {what}" for what, one, other in comparisons if one != other
     )
     return LocalHeaderCheck(LOCAL_HEADER_FIXED_LENGTH + name_length + extra_length, wrong)
 
 
 def read_local_header_length(header: bytes) -> int:
-    """How long a local header is, by its first `LOCAL_HEADER_FIXED_LENGTH` bytes."""
+    """Return the length of a local header from its first `LOCAL_HEADER_FIXED_LENGTH` bytes."""
     name_length, extra_length = unpack_from("<2H", header, 26)
     return int(LOCAL_HEADER_FIXED_LENGTH + name_length + extra_length)

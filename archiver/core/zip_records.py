@@ -1,19 +1,18 @@
 """
-The bytes around the bodies of a stored zip: local headers, central directory entries, end records.
+Write the records of a stored zip: local headers, central directory entries, end records.
 
-Everything follows PKWARE's APPNOTE.TXT 6.3.10; sections are cited where a rule comes from them. Members are stored
-(method 0), with true sizes and CRC-32 in both headers and no data descriptor, so that readers which see the archive
-as a stream can trust what stands before each body. zip64 (4.5.3) appears only in the records that need it: streaming
-readers refuse a zip64 field that no size asks for.
+The format follows PKWARE's APPNOTE.TXT 6.3.10; section numbers refer to it. Members are stored (method 0), with true
+sizes and CRC-32 in both headers and without data descriptor, so that streaming readers can rely on the local headers.
+zip64 (4.5.3) is used only in the records that need it: streaming readers refuse an unnecessary zip64 field.
 
-Every length depends on names, sizes, offsets and counts alone, never on a CRC: addresses are known before any body is.
-All sizes and offsets are in bytes. *name* is UTF-8, at most 65,535 bytes; *modified* is aware, within 1980..2037.
+Every length depends only on names, sizes, offsets and counts, never on a CRC: addresses are known before any body is
+read. All sizes and offsets are in bytes. *name*: UTF-8, at most 65,535 bytes. *modified*: aware, within 1980..2037.
 """
 
 from datetime import UTC, datetime
 from struct import Struct
 
-# The largest values mean "look in the zip64 field" (4.4.1.4), so they are not themselves available.
+# The maximum values mean "see the zip64 field" (4.4.1.4), so they are not valid values themselves.
 SIZE_LIMIT = 0xFFFF_FFFF
 COUNT_LIMIT = 0xFFFF
 
@@ -22,19 +21,19 @@ _CENTRAL = Struct("<4s6H3I5H2I")  # 4.3.12
 _END64 = Struct("<4sQ2H2I4Q")  # 4.3.14
 _LOCATOR = Struct("<4sIQI")  # 4.3.15
 _END = Struct("<4s4H2IH")  # 4.3.16
-_TIMESTAMP = Struct("<2sHBi")  # Info-ZIP's extended timestamp ("UT"): the same in both headers with only mtime in it
+_TIMESTAMP = Struct("<2sHBi")  # Info-ZIP's extended timestamp ("UT"): equal in both headers if it has only the mtime
 
 _VERSION = 20  # 4.4.3.2: folders in names
 _VERSION_64 = 45  # 4.4.3.2: zip64
-_MADE_BY = 3 << 8 | _VERSION_64  # 4.4.2: UNIX, so that the mode below is believed
-_UTF8 = 1 << 11  # 4.4.4, bit 11: the name is UTF-8, whatever it holds
+_MADE_BY = 3 << 8 | _VERSION_64  # 4.4.2: UNIX, so that readers use the mode below
+_UTF8 = 1 << 11  # 4.4.4, bit 11: the name is UTF-8; always set
 _STORED = 0  # 4.4.5
-_MODE = 0o100644 << 16  # 4.4.15, in UNIX's way: a regular file, rw-r--r--
+_MODE = 0o100644 << 16  # 4.4.15, in UNIX format: a regular file, rw-r--r--
 _MTIME_ONLY = 1
 
 
 def local_header(name: bytes, size: int, modified: datetime, crc32: int) -> bytes:
-    """The record before a body (4.3.7); `local_header_length` bytes long."""
+    """Return a local header (4.3.7); its length is `local_header_length`."""
     extra = b""
     version, size_field = _VERSION, size
     if size >= SIZE_LIMIT:
@@ -48,12 +47,12 @@ def local_header(name: bytes, size: int, modified: datetime, crc32: int) -> byte
 
 
 def local_header_length(name_length: int, size: int) -> int:
-    """How long the local header of a member of *size* bytes is."""
+    """Return the length of the local header of a member of *size* bytes."""
     return _LOCAL.size + name_length + _TIMESTAMP.size + (20 if size >= SIZE_LIMIT else 0)
 
 
 def central_entry(name: bytes, size: int, modified: datetime, crc32: int, offset: int) -> bytes:
-    """A member's record in the central directory (4.3.12). *offset* is where its local header begins."""
+    """Return a central directory entry (4.3.12). *offset*: of the member's local header."""
     values: tuple[int, ...] = ()
     if size >= SIZE_LIMIT:
         values = (size, size)
@@ -71,13 +70,13 @@ def central_entry(name: bytes, size: int, modified: datetime, crc32: int, offset
 
 
 def central_entry_length(name_length: int, size: int, offset: int) -> int:
-    """How long the directory's record of a member is."""
+    """Return the length of a central directory entry."""
     zip64 = (16 if size >= SIZE_LIMIT else 0) + (8 if offset >= SIZE_LIMIT else 0)
     return _CENTRAL.size + name_length + _TIMESTAMP.size + (4 + zip64 if zip64 else 0)
 
 
 def end_records(count: int, directory_length: int, directory_offset: int) -> bytes:
-    """What follows the central directory of *count* members: where it is, in zip64 too where that takes it."""
+    """Return the end records for a central directory of *count* members, with the zip64 records if needed."""
     end = _END.pack(
         b"PK\5\6", 0, 0, min(count, COUNT_LIMIT), min(count, COUNT_LIMIT),
         min(directory_length, SIZE_LIMIT), min(directory_offset, SIZE_LIMIT), 0,
@@ -85,14 +84,14 @@ def end_records(count: int, directory_length: int, directory_offset: int) -> byt
     if not _needs_zip64_end(count, directory_length, directory_offset):
         return end
     end64 = _END64.pack(
-        b"PK\6\6", _END64.size - 12,  # 4.3.14.1: its own first 12 bytes are not counted
+        b"PK\6\6", _END64.size - 12,  # 4.3.14.1: without the first 12 bytes
         _MADE_BY, _VERSION_64, 0, 0, count, count, directory_length, directory_offset,
     )  # fmt: skip
     return end64 + _LOCATOR.pack(b"PK\6\7", 0, directory_offset + directory_length, 1) + end
 
 
 def end_records_length(count: int, directory_length: int, directory_offset: int) -> int:
-    """How long the end records are."""
+    """Return the length of the end records."""
     zip64 = _needs_zip64_end(count, directory_length, directory_offset)
     return _END.size + (_END64.size + _LOCATOR.size if zip64 else 0)
 
@@ -102,16 +101,16 @@ def _needs_zip64_end(count: int, directory_length: int, directory_offset: int) -
 
 
 def _zip64(*values: int) -> bytes:
-    """The zip64 extra field (4.5.3): only the values that did not fit, in the order of their fields."""
+    """Return the zip64 extra field (4.5.3): only the values that do not fit, in the order of their fields."""
     return Struct(f"<2H{len(values)}Q").pack(0x0001, 8 * len(values), *values)
 
 
 def _timestamp(modified: datetime) -> bytes:
-    """Seconds since 1970, UTC, rounded down: what DOS times can't say. 32 signed bits last until January 2038."""
+    """Return the extended timestamp: seconds since 1970 in UTC, rounded down, which 32 bits hold until January 2038."""
     return _TIMESTAMP.pack(b"UT", 5, _MTIME_ONLY, int(modified.timestamp()))
 
 
 def _dos_time_and_date(modified: datetime) -> tuple[int, int]:
-    """The time and date fields (4.4.6), in UTC, since they name no zone; in steps of two seconds, rounded down."""
+    """Return the time and date fields (4.4.6): UTC, since they have no zone; rounded down to two seconds."""
     at = modified.astimezone(UTC)
     return at.hour << 11 | at.minute << 5 | at.second >> 1, (at.year - 1980) << 9 | at.month << 5 | at.day

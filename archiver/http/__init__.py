@@ -1,1 +1,1 @@
-"""An HTTP/1.1 client for bodies that go straight into buffers. It knows nothing of AWS."""
+"""An HTTP/1.1 client that receives bodies directly into the caller's buffers. It contains nothing specific to AWS."""

@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection: a request at a time, bodies received where they belong and sent from where they are."""
+"""One HTTP/1.1 connection: one request at a time. Bodies are received into and sent from the caller's memory."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,24 +11,24 @@ from archiver.http.parse import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, Head, Prot
 from archiver.http.sink import Sink
 
 MAX_HEAD = 32 * 1024
-"""Bytes of an answer's head; also how much of a small answer arrives in one system call and is copied once."""
+"""Bytes of a response head; also the most of a small response that one system call receives and that is copied once."""
 
 MAX_ERROR_BODY = 64 * 1024
 
 WRITE_SLICE_BYTES = 128 * 1024
 """
-Bytes that one write hands over. What the socket does not take at once stays in the transport, as a copy (Python 3.11)
-or as a reference to the caller's memory (3.12 and newer): no more than this, and `abort` drops it.
+Bytes of one write to the transport. Bytes that the socket does not accept at once stay in the transport, as a copy
+(Python 3.11) or as a reference to the caller's memory (3.12 and newer): at most this many, and `abort` drops them.
 """
 
 
 class State(Enum):
-    """What a connection is about."""
+    """What a connection is doing."""
 
     IDLE = "idle"
     HEAD = "head"
     BODY = "body"  # of known length
-    STREAM = "stream"  # chunked, or an error's body until the connection closes
+    STREAM = "stream"  # chunked, or the body of an error response until the connection closes
     CLOSED = "dead"
 
 
@@ -37,8 +37,8 @@ _EMPTY_SINK = Sink(())
 
 class Connection(asyncio.BufferedProtocol):
     """
-    Owned by a pool, which tells it the time by `tick`. Every error ends the connection at once, and from then on
-    nothing is written into the caller's views.
+    Owned by a pool, which calls `tick` as its clock. Every error closes the connection at once; after that, nothing is
+    written into the caller's views.
     """
 
     def __init__(self, on_lost: Callable[["Connection"], None]) -> None:
@@ -52,7 +52,7 @@ class Connection(asyncio.BufferedProtocol):
         self._state = State.CLOSED
         self._ticks = self._window_ticks = 0
         self._last_received = self._window_start_bytes = 0
-        self._paused = False  # the socket takes no more for now
+        self._paused = False  # the transport's write buffer is full
         self._reset(State.IDLE)
 
     def _reset(self, state: State) -> None:
@@ -63,24 +63,25 @@ class Connection(asyncio.BufferedProtocol):
         self._sink = _EMPTY_SINK
         self._error_body: bytearray | None = None
         self._chunks: ChunkedDecoder | None = None
-        self._body_complete = False  # the sink takes all of the body: the connection can be kept
+        self._body_complete = False  # the sink has space for the whole body: the connection can be kept
         self._head_bytes = 0  # bytes of an unfinished head in the scratch buffer
-        self._bytes_received = 0  # bytes of this answer so far
+        self._bytes_received = 0  # of this response
         self._unsent = memoryview(b"")
         self._ticks = self._window_ticks = self._last_received = self._window_start_bytes = 0
 
     @property
     def usable(self) -> bool:
-        """Can take a request."""
+        """Whether a request can be sent."""
         return self._state is State.IDLE and self._transport is not None and not self._transport.is_closing()
 
     async def exchange(self, request: HttpRequest) -> HttpResponse:
         """
-        Send *request* and return its answer; the connection is `usable` afterwards, or lost.
+        Send *request* and return its response. Afterwards the connection is `usable`, or closed.
 
-        Raises StaleConnectionError, TransferInterrupted, and whatever *check* raises. Who cancels this must `abort`.
+        Raises StaleConnectionError, TransferInterrupted, and the errors of the request's *check*. A caller that cancels
+        this must call `abort`.
         """
-        assert self._transport is not None  # noqa: S101 - the pool hands out connected ones
+        assert self._transport is not None  # noqa: S101 - the pool returns only connected ones
         waiter: asyncio.Future[HttpResponse] = self._loop.create_future()
         self._reset(State.HEAD)
         self._request, self._waiter = request, waiter
@@ -90,7 +91,7 @@ class Connection(asyncio.BufferedProtocol):
         return await waiter
 
     def _send(self) -> None:
-        """Hand over as much of the request's body as the socket takes."""
+        """Write as much of the request's body as the transport accepts."""
         while self._unsent and not self._paused and self._transport is not None:
             piece, self._unsent = self._unsent[:WRITE_SLICE_BYTES], self._unsent[WRITE_SLICE_BYTES:]
             self._ticks = 0
@@ -98,25 +99,25 @@ class Connection(asyncio.BufferedProtocol):
 
     def _all_sent(self) -> bool:
         """
-        Whether the request has left the process's memory. After an early answer it may not have: the rest would go out
-        later, from a buffer that is another job's by then, and before the next request.
+        Whether the whole request was passed to the kernel. After an early response it may not be: the rest would be
+        sent later, before the next request, from a buffer that another job uses by then.
         """
         return not self._unsent and self._transport is not None and not self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
-        """Close at once; forget the caller's views, those in the transport included."""
+        """Close at once and release the caller's views, including those in the transport."""
         self._reset(State.CLOSED)
         if self._transport is not None:
             self._transport.abort()
 
     def end(self, reason: str) -> None:
-        """Close at once; a running request is interrupted by *reason*."""
+        """Close at once. A running request raises TransferInterrupted with *reason*."""
         self._interrupt(reason)
 
     def tick(self, timeouts: TickTimeouts) -> None:
         """
-        One tick has passed. Time is counted in ticks, so a loop that was held up blames nobody: what had arrived
-        meanwhile is read before the next tick.
+        Count one tick and check the timeouts. Time is counted in ticks, so that a blocked event loop causes no timeout:
+        data that arrived in the meantime is read before the next tick.
         """
         self._ticks += 1
         if self._state is State.IDLE:
@@ -124,9 +125,9 @@ class Connection(asyncio.BufferedProtocol):
                 self.abort()
         elif self._state is State.HEAD:
             if self._unsent and self._ticks > timeouts.stall:
-                self._interrupt("the other side takes no more of the body")
+                self._interrupt("the server stopped reading the body")
             elif self._ticks > timeouts.response:
-                self._interrupt("no answer in time")
+                self._interrupt("no response in time")
         elif self._state is not State.CLOSED:
             self._check_body_progress(timeouts)
 
@@ -138,14 +139,14 @@ class Connection(asyncio.BufferedProtocol):
             self._interrupt("the body stalled")
         elif self._window_ticks > timeouts.window:
             if self._bytes_received - self._window_start_bytes < timeouts.window_bytes:
-                self._interrupt("the body came too slowly")
+                self._interrupt("the body arrived too slowly")
             self._window_start_bytes, self._window_ticks = self._bytes_received, 0
 
-    # What asyncio calls
+    # Callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        # Not 0: asyncio's TLS transport pauses at `size >= high`, at an empty buffer, too: then nobody resumes it.
+        # Not 0: asyncio's TLS transport pauses at `size >= high`, so also at an empty buffer, and would never resume.
         self._transport.set_write_buffer_limits(high=1)
 
     def pause_writing(self) -> None:
@@ -156,7 +157,7 @@ class Connection(asyncio.BufferedProtocol):
         self._send()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        # In a body never more than the body: what follows it is no business of the caller's views.
+        # In a body, never more than its length: bytes that follow it must not reach the caller's views.
         return self._sink.free_space() if self._state is State.BODY else self._scratch_view[self._head_bytes :]
 
     def buffer_updated(self, count: int) -> None:
@@ -172,11 +173,11 @@ class Connection(asyncio.BufferedProtocol):
             elif self._state is State.STREAM:
                 self._stream(self._scratch_view[:count])
             else:
-                self.abort()  # nobody asked: a late error, or an answer longer than it said
+                self.abort()  # no request is running: a late error, or a response longer than its declared length
         except ProtocolError as error:
-            self._sink.filled = 0  # such a server's word is worth nothing, its bytes neither
+            self._sink.filled = 0  # none of the bytes from such a server can be trusted
             self._interrupt(str(error))
-        except Exception as error:  # noqa: BLE001 - raised by `check`; it belongs to the caller, not to the loop
+        except Exception as error:  # noqa: BLE001 - raised by `check`; passed to the caller, not to the event loop
             self._fail(error)
 
     def eof_received(self) -> None:
@@ -194,21 +195,21 @@ class Connection(asyncio.BufferedProtocol):
         if not self.lost.done():
             self.lost.set_result(None)
 
-    # How an answer is taken in
+    # Receiving a response
 
     def _read_head(self, count: int) -> None:
         while self._state is State.HEAD:
             end = self._scratch.find(b"\r\n\r\n", max(0, self._head_bytes - count - 3), self._head_bytes) + 4
-            if end < 4:  # noqa: PLR2004 - find() said -1
+            if end < 4:  # noqa: PLR2004 - find() returned -1
                 if self._head_bytes == MAX_HEAD:
-                    raise ProtocolError("answer head too long")
+                    raise ProtocolError("response head too long")
                 return
             head = parse_head(bytes(self._scratch_view[:end]))
             if head.status >= 200:  # noqa: PLR2004
                 self._begin_body(head, self._scratch_view[end : self._head_bytes])
             elif head.status == 101:  # noqa: PLR2004
-                raise ProtocolError("protocol switched unasked")
-            else:  # an interim answer: the real one follows
+                raise ProtocolError("the server switched protocols without a request for it")
+            else:  # an interim response: the final one follows
                 self._head_bytes = count = self._head_bytes - end
                 self._scratch_view[:count] = bytes(self._scratch_view[end : end + count])
 
@@ -223,7 +224,7 @@ class Connection(asyncio.BufferedProtocol):
             request.check(head)
             sink = Sink(request.into)
             if length not in (CHUNKED, sink.capacity):
-                raise ProtocolError("a body of another length than was asked for")
+                raise ProtocolError("the body's length differs from the requested length")
         else:
             self._error_body = bytearray(min(length, MAX_ERROR_BODY) if length >= 0 else MAX_ERROR_BODY)
             sink = Sink((memoryview(self._error_body),))
@@ -234,7 +235,7 @@ class Connection(asyncio.BufferedProtocol):
             self._body_complete = length == sink.capacity
             self._state = State.BODY
             if len(rest) > length:
-                raise ProtocolError("body longer than promised")
+                raise ProtocolError("body longer than declared")
             if sink.filled == sink.capacity:
                 self._finish()
             return
@@ -246,8 +247,8 @@ class Connection(asyncio.BufferedProtocol):
         for piece in (data,) if self._chunks is None else self._chunks.feed(data):
             if self._sink.put(piece) < len(piece):
                 if self._error_body is None:
-                    raise ProtocolError("body longer than was asked for")
-                self._finish()  # enough of an error; the connection goes
+                    raise ProtocolError("body longer than requested")
+                self._finish()  # the error body is long enough; the connection is closed
                 return
         if self._chunks is not None and self._chunks.done:
             self._finish()
@@ -255,7 +256,7 @@ class Connection(asyncio.BufferedProtocol):
     def _finish(self) -> None:
         head, waiter, sink = cast("Head", self._head), self._waiter, self._sink
         if self._error_body is None and sink.filled < sink.capacity:
-            raise ProtocolError("body shorter than was asked for")
+            raise ProtocolError("body shorter than requested")
         body = b"" if self._error_body is None else bytes(self._error_body[: sink.filled])
         reusable = self._body_complete if self._chunks is None else self._chunks.done
         self.responses += 1

@@ -1,16 +1,16 @@
-"""Dates as HTTP servers write them (RFC 9110, section 5.6.7), and as some servers do; no I/O."""
+"""Parse HTTP dates (RFC 9110, section 5.6.7), and the other forms that some servers send; no I/O."""
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-_MAX_CHARS = 64  # characters; no date has more
+_MAX_CHARS = 64  # no date is longer
 
 
 def http_date(text: str) -> datetime | None:
     """
-    The moment that *text* names, in UTC; None where it names none.
+    Return the time that *text* represents, in UTC; None if it is not a date.
 
-    IMF-fixdate (`Sun, 06 Nov 1994 08:49:37 GMT`), the forms of RFC 850 and of asctime, zones as numbers, ISO 8601.
+    Accepts IMF-fixdate (`Sun, 06 Nov 1994 08:49:37 GMT`), the RFC 850 and asctime forms, numeric zones, and ISO 8601.
     """
     if not text or len(text) > _MAX_CHARS:
         return None

@@ -1,4 +1,4 @@
-"""Names become connected sockets: the resolver's order, address families in turn (RFC 8305), failures remembered."""
+"""Resolve host names and connect: alternating address families (RFC 8305), failed addresses last."""
 
 import asyncio
 import socket
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 STAGGER = 0.25
-"""Seconds that one address has for itself before the next is tried beside it (RFC 8305, section 5)."""
+"""Seconds between the starts of two concurrent connection attempts (RFC 8305, section 5)."""
 
 FAILURE_MEMORY_SECONDS = 60.0
 _MAX_NAMES = 256
@@ -15,11 +15,11 @@ _MAX_FAILURES = 1024
 _MAX_ATTEMPTS = 16
 
 Resolve = Callable[[str, int], Awaitable[Sequence[tuple[Any, ...]]]]
-"""What `getaddrinfo` does: (family, type, protocol, canonical name, socket address) for each address."""
+"""As `getaddrinfo`: returns (family, type, protocol, canonical name, socket address) for each address."""
 
 
 class Address(NamedTuple):
-    """Where a socket can be connected to: *at* as the socket module takes it."""
+    """An address to connect to. *at*: the socket address, in the format of the socket module."""
 
     family: int
     at: tuple[Any, ...]
@@ -39,8 +39,9 @@ async def _getaddrinfo(host: str, port: int) -> Sequence[tuple[Any, ...]]:
 
 class DnsCache:
     """
-    Addresses of hosts: asked for once for all who wait, kept for *keep* seconds. While the resolver fails, or says
-    nothing for *timeout* seconds, the last addresses are used on. What failed is tried last for *remember* seconds.
+    Caches the addresses of hosts for *keep* seconds. Concurrent callers share one lookup. While the resolver fails, or
+    does not answer for *timeout* seconds, the last known addresses stay in use. An address that failed is tried last
+    for *remember* seconds.
     """
 
     def __init__(
@@ -59,8 +60,9 @@ class DnsCache:
 
     async def addresses(self, host: str, port: int) -> list[Address]:
         """
-        At least one address, in the order in which to try them. Within a family each has its turn; the families
-        alternate, the resolver's first one first (RFC 8305, section 4); what failed lately comes last.
+        Return at least one address, in the order in which to try them. The families alternate, starting with the
+        resolver's first (RFC 8305, section 4). Within a family the addresses rotate with each call. Addresses that
+        failed recently come last.
 
         Raises OSError, UnicodeError.
         """
@@ -79,26 +81,26 @@ class DnsCache:
                 found = await self._resolve(host, port)
             name.addresses = list(dict.fromkeys(Address(entry[0], entry[4]) for entry in found))
         except OSError:
-            if not name.addresses:  # else yesterday's truth is better than none
+            if not name.addresses:  # else the last known addresses are used
                 raise
         name.expires = asyncio.get_running_loop().time() + self._ttl
 
     def failed(self, address: Address) -> None:
-        """Try *address* last for a while."""
+        """Record a failure of *address*: it is tried last for a while."""
         now = asyncio.get_running_loop().time()
-        self._failures.pop(address, None)  # so that the latest stands last
+        self._failures.pop(address, None)  # so that the dict is ordered by the latest failure
         if len(self._failures) >= _MAX_FAILURES:
             self._failures = {at: until for at, until in self._failures.items() if until > now}
         self._failures[address] = now + self._failure_memory
 
     def _sort_by_failure(self, addresses: Sequence[Address]) -> list[Address]:
-        """Those that did not fail lately, then those that did, the earliest failure first."""
+        """Return those that did not fail recently, then those that did, the earliest failure first."""
         now = asyncio.get_running_loop().time()
         return sorted(addresses, key=lambda at: until if (until := self._failures.get(at, 0.0)) > now else 0.0)
 
 
 def _interleave_families(addresses: Iterable[Address], turn: int) -> list[Address]:
-    """*addresses* with the families alternating, each family turned by *turn*."""
+    """Return *addresses* with alternating families, each family rotated by *turn*."""
     families: dict[int, list[Address]] = {}
     for address in addresses:
         families.setdefault(address.family, []).append(address)
@@ -108,7 +110,7 @@ def _interleave_families(addresses: Iterable[Address], turn: int) -> list[Addres
 
 
 class Dialer:
-    """Connects to the first of several addresses that answers. Each is given *timeout* seconds."""
+    """Connects to the first of several addresses that accepts. Each attempt has *timeout* seconds."""
 
     def __init__(self, names: DnsCache, timeout: float, stagger: float = STAGGER) -> None:
         self._names = names
@@ -117,13 +119,13 @@ class Dialer:
 
     async def dial(self, addresses: Sequence[Address]) -> tuple[socket.socket, Address]:
         """
-        A connected socket, and where it leads. Another address is tried whenever one fails, and every *stagger*
-        seconds; the first to connect wins. Those that had been tried before it and are silent count as failed.
+        Return a connected socket and its address. The next address is tried whenever one fails, and after each
+        *stagger* seconds. The first to connect is used. Earlier attempts without a result count as failed.
 
-        Raises OSError, the last address's, where none connects.
+        Raises OSError (the last failure) if no address connects.
         """
         pending = list(addresses[:_MAX_ATTEMPTS])
-        running: dict[asyncio.Task[socket.socket], Address] = {}  # the earliest begun first
+        running: dict[asyncio.Task[socket.socket], Address] = {}  # in order of start
         problem: BaseException = ConnectionError("no address")
         try:
             while pending or running:
@@ -146,7 +148,7 @@ class Dialer:
         raise problem
 
     def _mark_silent_as_failed(self, running: Mapping["asyncio.Task[socket.socket]", Address], winner: object) -> None:
-        """What was begun before *winner* and is silent still is tried last from now on."""
+        """Record a failure of each address whose attempt began before *winner* and has no result yet."""
         for task, address in running.items():
             if task is winner:
                 return
@@ -166,7 +168,7 @@ class Dialer:
 
 
 async def _cancel_attempts(running: Iterable["asyncio.Task[socket.socket]"]) -> None:
-    """End all attempts; close those that succeeded in the last moment."""
+    """Cancel all attempts. Close the sockets of those that succeeded in the same moment."""
     tasks = list(running)
     for task in tasks:
         task.cancel()

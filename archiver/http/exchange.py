@@ -1,4 +1,4 @@
-"""What goes over a connection: a request, and its answer or none."""
+"""Request and response of one HTTP exchange."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from archiver.http.parse import Head
 
 @dataclass(frozen=True, slots=True)
 class TickTimeouts:
-    """How many ticks of the pool's clock each state may last, and how many bytes a window of a body must bring."""
+    """Maximum ticks of the pool's clock in each state. *window_bytes*: minimum bytes of a body in each window."""
 
     response: int
     stall: int
@@ -20,9 +20,9 @@ class TickTimeouts:
 
 class HttpRequest(NamedTuple):
     """
-    *head*: request line and headers, whole; *body* follows it, and must not change before the answer. A success's
-    body must fill *into* exactly (nothing, for HEAD); None: it is kept like an error's. *check* sees its head before a
-    byte of its body is placed, and refuses it by raising an error of this service.
+    *head*: the complete request line and headers. *body* must not change before the response. *into*: the body of a
+    successful response must fill it exactly (it is empty for HEAD); None: the body is returned, as an error's is.
+    *check* gets the response head before any byte of the body is placed; it raises an error of this service to refuse.
     """
 
     method: str
@@ -34,11 +34,11 @@ class HttpRequest(NamedTuple):
 
 @dataclass(slots=True)
 class HttpResponse:
-    """The *head*, and the *body* of an error (its first 64 KiB); of a success where it was not wanted elsewhere."""
+    """*body*: the first 64 KiB, if the response is an error or the request's *into* is None."""
 
     head: Head
     body: bytes = b""
 
 
 class StaleConnectionError(Exception):
-    """A kept connection was closed by the other side before the answer's first byte."""
+    """The server closed a kept connection before the first byte of the response."""

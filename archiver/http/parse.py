@@ -1,4 +1,4 @@
-"""What an HTTP/1.1 server may send us, taken apart: strict, bounded, no I/O (RFC 9110, RFC 9112)."""
+"""Parser for HTTP/1.1 responses: strict, with bounded memory, no I/O (RFC 9110, RFC 9112)."""
 
 import re
 from collections.abc import Iterator
@@ -9,44 +9,45 @@ CHUNKED = -1
 UNTIL_CLOSE = -2
 
 MAX_LINE = 4096
-"""Bytes of one chunk-size line, and of all trailers together."""
+"""Maximum bytes of one chunk-size line, and of all trailers together."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5]\d\d)(?: .*)?")
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[^\r\n\0]*)?")
 
-# What decides about the length or the identity of a body may be said once only.
+# Fields that determine the length or the identity of a body may occur only once.
 _NON_REPEATABLE = frozenset({b"content-length", b"transfer-encoding", b"content-range", b"etag"})
 
 
 class ProtocolError(Exception):
-    """The server broke the protocol: nothing more on this connection can be trusted."""
+    """The server violated the protocol: no further byte of this connection can be trusted."""
 
 
 @dataclass(slots=True)
 class Head:
-    """Status line and header fields; names in lower case, repeated fields joined by commas."""
+    """Status and header fields; names in lower case, repeated fields joined by commas."""
 
     status: int
     fields: dict[bytes, bytes]
     keep_alive: bool
 
     def text(self, name: bytes) -> str:
-        """The field *name* (lower case) as text, empty where it is absent."""
+        """Return the field *name* (lower case) as text; empty if it is absent."""
         return self.fields.get(name, b"").decode("latin-1")
 
 
 def parse_head(block: bytes) -> Head:
     """
-    Parse *block*, which ends with its empty line.
+    Parse *block*, a head with its final empty line.
 
-    Refuses folded lines, bare CR or LF, NUL, names that are no tokens, and repeated fields that frame the body.
+    Raises ProtocolError for folded lines, bare CR or LF, NUL, names that are not tokens, and repeated fields that
+    determine the body.
     """
     status, *lines = block[:-4].split(b"\r\n")
     match = _STATUS_LINE.fullmatch(status)
     ends = len(lines) + 2
     if match is None or block.count(b"\r") != ends or block.count(b"\n") != ends or b"\0" in block:
-        raise ProtocolError("malformed answer head")
+        raise ProtocolError("malformed response head")
     fields: dict[bytes, bytes] = {}
     for line in lines:
         raw, colon, value = line.partition(b":")
@@ -62,7 +63,7 @@ def parse_head(block: bytes) -> Head:
     return Head(int(match[2]), fields, keep_alive)
 
 
-@lru_cache(maxsize=1024)  # servers say the same names again and again
+@lru_cache(maxsize=1024)  # servers send the same names in each response
 def _field_name(raw: bytes, colon: bytes) -> bytes:
     if not colon or not _TOKEN.fullmatch(raw):
         raise ProtocolError("malformed header field")
@@ -70,13 +71,13 @@ def _field_name(raw: bytes, colon: bytes) -> bytes:
 
 
 def body_length(method: str, head: Head) -> int:
-    """The length of the answer's body in bytes, or CHUNKED, or UNTIL_CLOSE (RFC 9112, section 6.3)."""
+    """Return the length of the response body in bytes, or CHUNKED, or UNTIL_CLOSE (RFC 9112, section 6.3)."""
     if method == "HEAD" or head.status in (204, 304):
         return 0
     length = head.fields.get(b"content-length")
     coding = head.fields.get(b"transfer-encoding")
     if coding is not None:
-        # Both at once is how answers are smuggled past each other; no other coding was asked for.
+        # Both fields at once allow response smuggling. No other coding was requested.
         if coding.lower() != b"chunked" or length is not None:
             raise ProtocolError("unusable Transfer-Encoding")
         return CHUNKED
@@ -88,24 +89,24 @@ def body_length(method: str, head: Head) -> int:
 
 
 class ChunkedDecoder:
-    """The chunked coding, decoded piece by piece. Extensions and trailers are read over."""
+    """Incremental decoder of the chunked coding. Extensions and trailers are skipped."""
 
     __slots__ = ("_after_data", "_last", "_left", "_line", "_trailers", "done")
 
     def __init__(self) -> None:
         self.done = False
         self._left = 0  # bytes of the current chunk still to come
-        self._after_data = False  # the empty line behind a chunk's data is due
+        self._after_data = False  # the empty line after a chunk's data is expected
         self._last = False  # the chunk of size 0 has been seen: trailers follow
         self._line = b""  # the beginning of a line whose end has not arrived
         self._trailers = 0
 
     def feed(self, data: memoryview) -> Iterator[memoryview]:
-        """Take *data* as it came; yield the pieces of it that are body, without copying them."""
+        """Decode *data*, the next bytes received. Yield the pieces of it that are body, without copying them."""
         offset = 0
         while offset < len(data):
             if self.done:
-                raise ProtocolError("body longer than promised")
+                raise ProtocolError("body longer than declared")
             if self._left:
                 piece = data[offset : offset + self._left]
                 offset += len(piece)
@@ -137,7 +138,7 @@ class ChunkedDecoder:
             self.done = not line
         elif self._after_data:
             if line:
-                raise ProtocolError("chunk longer than promised")
+                raise ProtocolError("chunk longer than declared")
             self._after_data = False
         else:
             match = _CHUNK_SIZE.fullmatch(line)

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 client for reads: kept connections, bodies received into their final place, one clock for all."""
+"""HTTP/1.1 connection pool: keep-alive, bodies received directly into the caller's buffers, one clock for timeouts."""
 
 import asyncio
 import math
@@ -19,7 +19,7 @@ _MAX_CONNECT_ATTEMPTS = 3
 
 
 class Origin(NamedTuple):
-    """Where connections go; those to one origin are interchangeable."""
+    """Scheme, host and port of a server. Connections to the same origin are interchangeable."""
 
     tls: bool
     host: str
@@ -29,11 +29,15 @@ class Origin(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class HttpTimeouts:
     """
-    Seconds, where nothing else is said. *connect*: looking up a name, connecting to each of its addresses, and again
-    TLS (at most three times); *tunnel*: a proxy's answer and TLS behind it; *response*: from the request to the end of
-    the answer's head; *stall*: a body without a byte; every *window* of a body must bring *window_bytes*; *idle*: what
-    is kept for later; *connections*: how many there are, in use or kept, unless more are in use; *dns_ttl*: how long
-    addresses are kept.
+    Timeouts in seconds, and limits.
+
+    - *connect*: for the name lookup, for the connection to each address, and for TLS (at most three attempts).
+    - *tunnel*: for a proxy's response to CONNECT, and TLS through it.
+    - *response*: from the request to the end of the response head.
+    - *stall*: without a byte of the body. Each *window* of a body must also bring *window_bytes* bytes.
+    - *idle*: for a kept connection.
+    - *connections*: maximum of kept and used connections together; kept ones are closed to stay within it.
+    - *dns_ttl*: for which addresses are cached.
     """
 
     connect: float = 4.0
@@ -48,11 +52,11 @@ class HttpTimeouts:
 
     @property
     def tick(self) -> float:
-        """The period of the clock: a quarter of the shortest time that it measures, at most a second."""
+        """The period of the clock in seconds: a quarter of the shortest timeout, at most 1."""
         return min(1.0, min(self.response, self.stall, self.window, self.idle) / 4)
 
     def in_ticks(self) -> TickTimeouts:
-        """The same in ticks."""
+        """Convert to ticks."""
         response, stall, window, idle = (
             math.ceil(seconds / self.tick) for seconds in (self.response, self.stall, self.window, self.idle)
         )
@@ -62,9 +66,10 @@ class HttpTimeouts:
 @lru_cache(maxsize=8)
 def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     """
-    What TLS servers are held against: the certificates in the file *ca_bundle*, or the system's. Raises OSError.
+    Create a TLS context that trusts the certificates in the file *ca_bundle*, or the system's. Raises OSError.
 
-    Authorities of companies' own seldom keep to all of RFC 5280: Python 3.13 insists on it, the SDK does not.
+    Private certificate authorities often violate RFC 5280. Python 3.13 checks it strictly by default, the SDK does not;
+    so the strict check is off.
     """
     context = ssl.create_default_context(cafile=ca_bundle)
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
@@ -72,7 +77,7 @@ def tls_context(ca_bundle: str | None) -> ssl.SSLContext:
 
 
 class _Route(NamedTuple):
-    """Where a connection is opened to, the origin's host or a proxy's; *tls*: spoken there; *context*: for all TLS."""
+    """The host to connect to: the origin's, or a proxy's. *tls*: whether it uses TLS. *context*: for all TLS."""
 
     proxy: Proxy | None
     host: str
@@ -86,11 +91,11 @@ class _Route(NamedTuple):
 
 class HttpPool:
     """
-    Kept connections by origin, the latest used first, through *proxies* where these say so. How many requests run at
-    once is the caller's affair.
+    Keeps connections for each origin and reuses the most recently used one first. *proxies* decides which requests go
+    through a proxy. The caller limits the number of concurrent requests.
 
-    Memory: about 50 KiB for each connection, 370 KiB with TLS, of which asyncio reads into 256; 64 KiB for each error's
-    body. Bodies are in the caller's views.
+    Memory: about 50 KiB for each connection; with TLS 370 KiB, of which 256 are asyncio's read buffer; 64 KiB for each
+    error's body. Other bodies are in the caller's views.
     """
 
     def __init__(
@@ -108,16 +113,16 @@ class HttpPool:
         self._dialer = Dialer(self._dns_cache, limits.connect)
         self._connections: set[Connection] = set()
         self._idle: dict[Origin, list[Connection]] = {}
-        self._active_requests = 0  # requests under way, each with a connection of its own or on its way to one
+        self._active_requests = 0  # each has its own connection, or is opening one
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def request(self, origin: Origin, request: HttpRequest) -> HttpResponse:
         """
-        One attempt; only a kept connection that turns out to be closed is replaced by a fresh one, once.
+        Send *request* once. Only if a kept connection turns out to be closed, it is sent again on a new one.
 
         Raises TransferInterrupted, ConfigurationError (the CA bundle can't be read, a certificate is refused, a proxy
-        refuses us), and what the request's *check* raises.
+        refuses access), and the errors of the request's *check*.
         """
         proxy = self._proxy(origin)
         if proxy is None or origin.tls:
@@ -148,7 +153,7 @@ class HttpPool:
                 self._evict_idle()
 
     def _evict_idle(self) -> None:
-        """End kept connections, the longest kept of each origin first, until there are as few as may be."""
+        """Close kept connections, the longest kept of each origin first, until the limit is met."""
         excess = self._active_requests + sum(map(len, self._idle.values())) - self._limits.connections
         for pooled in self._idle.values():
             while pooled and excess > 0:
@@ -161,7 +166,7 @@ class HttpPool:
         return self._proxies.for_origin("https" if origin.tls else "http", origin.host, origin.port)
 
     async def close(self) -> None:
-        """End every connection, running requests included, and wait until their sockets are closed."""
+        """Close all connections, also those of running requests, and wait until their sockets are closed."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -169,7 +174,7 @@ class HttpPool:
         self._idle.clear()
         connections = list(self._connections)
         for connection in connections:
-            connection.end("closed on our side")
+            connection.end("the pool was closed")
         await asyncio.gather(*[connection.lost for connection in connections])
 
     async def _exchange(self, connection: Connection, request: HttpRequest) -> HttpResponse:
@@ -190,7 +195,7 @@ class HttpPool:
     async def _connect(self, origin: Origin) -> Connection:
         route = self._route(origin)
         via = f" through {route.proxy}" if route.proxy else ""
-        problem = "closed on our side"
+        problem = "the pool was closed"
         if not self._closed:
             try:
                 async with asyncio.timeout(self._limits.connect):
@@ -202,7 +207,7 @@ class HttpPool:
                     sock, address = await self._dialer.dial(addresses)
                 except OSError as error:
                     problem = type(error).__name__
-                    break  # none is left that was not tried
+                    break  # all addresses were tried
                 try:
                     async with asyncio.timeout(self._limits.tunnel if route.proxy else self._limits.connect):
                         return await self._open(origin, sock, route)
@@ -234,7 +239,7 @@ class HttpPool:
         else:
             context, name = (route.context, route.host) if route.tls else (None, None)
             await loop.create_connection(lambda: connection, sock=sock, ssl=context, server_hostname=name)
-        if self._closed or not connection.usable:  # already hung up on
+        if self._closed or not connection.usable:  # the server has already closed it
             connection.abort()
             raise ConnectionAbortedError
         self._connections.add(connection)

@@ -1,4 +1,4 @@
-"""The way through a proxy that the environment names: a tunnel to https origins, whole URLs for http ones."""
+"""HTTP proxies from the environment: a tunnel (CONNECT) to https origins, absolute-form requests to http ones."""
 
 import asyncio
 import os
@@ -23,8 +23,8 @@ _GATEWAY_ERRORS = frozenset({502, 504})
 @dataclass(frozen=True, slots=True)
 class Proxy:
     """
-    One proxy. *variable* is where its URL stands, *tls* whether it is spoken to in TLS itself, *authorization* the
-    value of Proxy-Authorization. Its text names it without user or password.
+    One proxy. *variable*: the environment variable that contains its URL. *tls*: whether the proxy itself uses TLS.
+    *authorization*: the value of Proxy-Authorization. `str()` returns a name without user and password.
     """
 
     variable: str
@@ -37,12 +37,12 @@ class Proxy:
         return f"the proxy {self.host}:{self.port} ({self.variable})"
 
     def refusal(self, status: int, host: str) -> ArchiverError:
-        """Why there is no way to *host* through this proxy, which answered *status* itself."""
+        """Return the error for *status*, with which the proxy itself refused a request to *host*."""
         if status == _AUTH_REQUIRED:
-            given = "refuses the user and password" if self.authorization else "asks for a user and a password"
+            given = "refuses the user and password" if self.authorization else "requires a user and a password"
             remedy = f"put both into {self.variable}, percent-encoded: http://USER:PASSWORD@{self.host}:{self.port}"
             return ConfigurationError(f"{self} {given} (status {status}): {remedy}")
-        remedy = f"allow {host} there, or name it in NO_PROXY where it can be reached without"
+        remedy = f"allow {host} in the proxy, or add it to NO_PROXY if it can be reached directly"
         return TransferInterrupted(f"{self} does not connect to {host} (status {status}): {remedy}")
 
     @property
@@ -50,26 +50,26 @@ class Proxy:
         return f"Proxy-Authorization: {self.authorization}\r\n" if self.authorization else ""
 
     def to_absolute_form(self, head: bytes, host: str, port: int) -> bytes:
-        """*head* of a request to an http origin as a proxy takes it: its target a whole URL (RFC 9112, 3.2.2)."""
+        """Return *head*, of a request to an http origin, with its target in absolute form (RFC 9112, 3.2.2)."""
         method, rest = head.split(b" ", 1)
         line, fields = rest.split(b"\r\n", 1)
         origin = f"http://{authority(host, port, DEFAULT_PORTS['http'])}"
         return b"%s %s%s\r\n%s%s" % (method, origin.encode(), line, self._authorization_line.encode(), fields)
 
     def proxy_refusal(self, head: Head, body: bytes, method: str, host: str) -> ArchiverError | None:
-        """The refusal that an answer to a forwarded request is, None where it is the origin's own word."""
+        """Return the error if the proxy itself sent the response to a forwarded request; None if the origin did."""
         if head.status == _AUTH_REQUIRED or (head.status in _GATEWAY_ERRORS and b"x-amz-request-id" not in head.fields):
             return self.refusal(head.status, host)
-        if head.status == 403 and method != "HEAD" and b"<Error" not in body:  # noqa: PLR2004 - no word of S3's
+        if head.status == 403 and method != "HEAD" and b"<Error" not in body:  # noqa: PLR2004 - not S3's
             return self.refusal(head.status, host)
         return None
 
     async def tunnel(self, sock: socket.socket, to: tuple[str, int], context: ssl.SSLContext) -> asyncio.Transport:
         """
-        A transport to *to* (host and port) through *sock*, which is connected to the proxy; *context* is for a proxy
-        that is spoken to in TLS. Its protocol is to be replaced (`loop.start_tls`).
+        Open a tunnel to *to* (host and port) through *sock*, which is connected to the proxy. *context*: for a proxy
+        that uses TLS. The caller replaces the transport's protocol (`loop.start_tls`).
 
-        Raises ConfigurationError and TransferInterrupted where the proxy refuses, OSError.
+        Raises ConfigurationError or TransferInterrupted if the proxy refuses; OSError.
         """
         target = authority(*to)
         transport, protocol = await asyncio.get_running_loop().create_connection(
@@ -91,7 +91,7 @@ class Proxy:
         return transport
 
     def _check_connected(self, block: bytes, target: str) -> None:
-        """Raises what *block*, the head of the answer to CONNECT *target*, means where it is no success."""
+        """Check *block*, the response head to CONNECT *target*. Raises the error that it represents."""
         try:
             head = parse_head(block)
         except ProtocolError as error:
@@ -101,7 +101,7 @@ class Proxy:
 
 
 class _ConnectProtocol(asyncio.Protocol):
-    """Sends CONNECT and takes in the head of its answer, of at most 32 KiB."""
+    """Sends CONNECT and receives the response head, at most 32 KiB."""
 
     def __init__(self) -> None:
         self._response: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
@@ -123,14 +123,14 @@ class _ConnectProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._response.done():
-            self._response.set_exception(exc or ConnectionResetError("the proxy hung up"))
-            self._response.exception()  # nobody may be waiting any more
+            self._response.set_exception(exc or ConnectionResetError("the proxy closed the connection"))
+            self._response.exception()  # marks it as retrieved, in case no task waits for it any more
 
 
 class Proxies:
     """
-    The proxies of the environment, by the rules that the SDK goes by: HTTPS_PROXY for https origins, HTTP_PROXY for
-    http ones, NO_PROXY for hosts that are asked without; a name in lower case before the same in capitals.
+    The proxies of the environment, by the same rules as the SDK: HTTPS_PROXY for https origins, HTTP_PROXY for http
+    ones, NO_PROXY for hosts that are reached directly. A lower-case name has precedence over the same in capitals.
     """
 
     def __init__(self) -> None:
@@ -139,12 +139,11 @@ class Proxies:
 
     def for_origin(self, scheme: str, host: str, port: int) -> Proxy | None:
         """
-        The proxy on the way to an origin, None where there is none. Raises ConfigurationError where its URL is of no
-        use.
+        Return the proxy for an origin; None if there is none. Raises ConfigurationError if the proxy's URL is invalid.
         """
         known = (scheme, host, port)
         if known not in self._known:
-            if len(self._known) >= _MAX_CACHED:  # hosts hold names of buckets, and these come from requests: bounded
+            if len(self._known) >= _MAX_CACHED:  # hosts contain bucket names, which come from requests
                 self._known.clear()
             url = self._urls.get(scheme)
             bypassed = not url or proxy_bypass(authority(host, port, DEFAULT_PORTS[scheme]), self._urls)
@@ -154,8 +153,8 @@ class Proxies:
 
 def proxy_error_from_sdk(message: str, status: int, host: str) -> ArchiverError | None:
     """
-    The refusal behind an error of the SDK that *message* of a proxy's URL, or of an http origin's *status*; None where
-    the environment names no such proxy. *status* 0: the proxy was not reached.
+    Return the error behind an SDK error whose *message* contains a proxy's URL, or that has the *status* of a response
+    to a forwarded request. *status* 0: the proxy was not reached. None if the environment has no such proxy.
     """
     known = [
         read_proxy(environment_variable(scheme), url) for scheme, url in getproxies().items() if scheme in DEFAULT_PORTS
@@ -163,11 +162,11 @@ def proxy_error_from_sdk(message: str, status: int, host: str) -> ArchiverError 
     named = [proxy for proxy in known if f"{proxy.host}:{proxy.port}" in message] or known
     if not named:
         return None
-    return named[0].refusal(status, host) if status else TransferInterrupted(f"{named[0]} can't be connected to")
+    return named[0].refusal(status, host) if status else TransferInterrupted(f"no connection to {named[0]}")
 
 
 def environment_variable(scheme: str) -> str:
-    """The name of the environment variable that names the proxy for *scheme*."""
+    """Return the name of the environment variable with the proxy for *scheme*."""
     name = f"{scheme}_proxy"
     if os.environ.get(name):
         return name
@@ -175,20 +174,20 @@ def environment_variable(scheme: str) -> str:
 
 
 def read_proxy(variable: str, url: str) -> Proxy:
-    """The proxy at *url*, the value of *variable*. Raises ConfigurationError, which does not quote it."""
+    """Parse *url*, the value of *variable*. Raises ConfigurationError, which does not contain the value."""
     scheme, _, rest = url.partition("://") if "://" in url else ("http", "", url.removeprefix("//"))
     try:
         parts = urlsplit(f"//{rest}")
         port = parts.port or DEFAULT_PORTS.get(scheme.lower(), 0)
     except ValueError:
-        raise ConfigurationError(f"{variable}: it has no port that can be used: write http://HOST:PORT") from None
+        raise ConfigurationError(f"{variable}: it has no valid port: write http://HOST:PORT") from None
     if scheme.lower() not in DEFAULT_PORTS:
         message = (
-            f"{variable}: proxies of the kind {scheme[:20]!a} are not spoken to: write http://HOST:PORT, or unset it"
+            f"{variable}: proxies of the kind {scheme[:20]!a} are not supported: write http://HOST:PORT, or unset it"
         )
         raise ConfigurationError(message)
     if not parts.hostname:
-        raise ConfigurationError(f"{variable}: it names no host: write http://HOST:PORT")
+        raise ConfigurationError(f"{variable}: it has no host: write http://HOST:PORT")
     authorization = ""
     if parts.username:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -197,6 +196,6 @@ def read_proxy(variable: str, url: str) -> Proxy:
 
 
 def authority(host: str, port: int, default: int | None = None) -> str:
-    """*host* and *port* as they stand in a URL; a *default* port is left out."""
+    """Return *host* and *port* as written in a URL. A *default* port is omitted."""
     shown = f"[{host}]" if ":" in host else host
     return shown if port == default else f"{shown}:{port}"

@@ -1,10 +1,10 @@
-"""Where a body goes: views of the caller, filled one after the other."""
+"""Scatter buffer for a response body."""
 
 from collections.abc import Sequence
 
 
 class Sink:
-    """Views to be filled, one after the other."""
+    """The caller's views, filled one after the other."""
 
     __slots__ = ("_at", "_views", "capacity", "filled")
 
@@ -15,13 +15,13 @@ class Sink:
         self.filled = 0
 
     def free_space(self) -> memoryview:
-        """Where the next bytes go; empty only when everything is filled."""
+        """Return the view for the next bytes; empty only if all views are filled."""
         if not self._views:
             return memoryview(b"")
         return self._views[-1][self._at :]
 
     def advance(self, count: int) -> None:
-        """*count* bytes, at most `len(room())`, were put there."""
+        """Record that *count* bytes, at most `len(free_space())`, were written there."""
         self.filled += count
         self._at += count
         if self._at == self._views[-1].nbytes:
@@ -29,7 +29,7 @@ class Sink:
             self._at = 0
 
     def put(self, data: memoryview) -> int:
-        """Copy as much of *data* as fits; return how much."""
+        """Copy as much of *data* as fits. Return the number of bytes copied."""
         copied = 0
         while copied < len(data) and self._views:
             free_space = self.free_space()

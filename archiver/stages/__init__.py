@@ -1,1 +1,1 @@
-"""Moves bytes. Knows the ports and the core; never names AWS."""
+"""The data path from sources to the archive. Uses the ports and the core; never imports AWS modules."""

@@ -1,24 +1,27 @@
 """
-Stored archives: parts are filled in place, in any order, and CRCs are joined.
+Stored archives: each body is received directly into its part buffer, in any order, and CRCs are combined.
 
-Every byte's address is known (`core.layout`), so bodies are received straight into the part buffer where they belong,
-many at once; a large object as ranges cut where the parts are. A part that holds a local header is complete only when
-that member's CRC-32 is known, so headers carry true values, no data descriptor is needed, and every streaming
-unzipper can read the archive. Parts are uploaded in the order in which they become complete.
+Every byte's address is known (`core.layout`), so many bodies are received at once. A large object is read in ranges,
+cut at the part boundaries. A part that contains a local header is complete only when that member's CRC-32 is known.
+So headers contain true values, no data descriptor is needed, and every streaming unzipper can read the archive. Parts
+are uploaded in the order in which they become complete.
 
-Memory: at most `share.guaranteed` + extra buffers of one part each, all out of the one `BufferPool`.
+Memory: at most `Reservation.reserved` + extra buffers of one part each, all from the one `BufferPool`.
 
-Why this can't deadlock. A job holds a share of three buffers that nobody else can take. Buffers are taken in part
-order, by one runner at a time, and reads are handed out in the archive's order. Say a runner waits for the buffer of
-part *c*, for a read of member *j*. Every read before it has been handed out and has its buffers, so it ends by
-itself; then every member before *j* is whole, its header is written, and every part before the one where *j*'s header
-begins (*h*) is complete and leaves through the upload, which needs no buffer. What can stay behind of the parts from
-*h* to *c* - 1? If *j* is larger than a part, those between its header and *c* hold nothing but bytes of *j* that were
-handed out, so they complete; *h* stays, and *h* + 1 where the header straddles the cut: two. If *j* fits in a part,
-header and body touch three parts at the most, so that *c* ≤ *h* + 2: two again. The third buffer of the share comes
-free, and the runner goes on. (A header is shorter than a part, S3's smallest part being 5 MiB.) The directory, at the
-end, needs one buffer at a time. Between jobs: a share is reserved whole or not at all, by jobs that hold nothing yet;
-see `stages.budget`.
+Why this can't deadlock:
+
+- A job holds a reservation of three buffers that no other job can take. Buffers are acquired in part order, by one
+  task at a time. Reads are started in archive order.
+- Suppose that a task waits for the buffer of part *c*, for a read of member *j*. Every earlier read has been started
+  and has its buffers, so it ends. Then every member before *j* is complete and its header is written. Let *h* be the
+  part where *j*'s header begins: every part before *h* is complete and is uploaded, which needs no buffer.
+- At most two of the parts from *h* to *c* - 1 remain incomplete. If *j* is larger than a part, the parts between its
+  header and *c* contain only bytes of *j* whose reads were started, so they complete. *h* remains, and *h* + 1 if the
+  header straddles the boundary. If *j* fits in a part, header and body touch at most three parts, so *c* ≤ *h* + 2.
+  (A header is shorter than a part: S3's smallest part is 5 MiB.)
+- So the third buffer of the reservation becomes free and the task continues. The directory, at the end, needs one
+  buffer at a time.
+- Between jobs: a reservation is granted completely or not at all, to jobs that hold no buffer yet; see `stages.budget`.
 """
 
 import asyncio
@@ -36,19 +39,17 @@ from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
 from archiver.stages.upload import ArchiveUpload
 
-RESERVED_BUFFERS = 3  # buffers; see above
+RESERVED_BUFFERS = 3  # of each job; see "Why this can't deadlock"
 MAX_CONCURRENT_UPLOADS = 4  # parts of one job
-
-
-MAX_CRC_PIECES = 64  # CRCs of pieces of one part
-YIELD_EVERY_MEMBERS = 1000  # members without a body, for each turn of the event loop
+MAX_CRC_PIECES = 64  # of one part
+YIELD_EVERY_MEMBERS = 1000  # members without a body that are written before the event loop runs other tasks
 
 
 async def assemble(
     layout: Layout, budget: BufferPool, fetcher: Fetcher, upload: ArchiveUpload, progress: Progress
 ) -> StoredArchive:
     """
-    Build the archive that *layout* describes and make it appear through *upload*.
+    Build the archive that *layout* describes and publish it through *upload*.
 
     Raises SourceChanged, TransientError, ArchiveExists, LeaseLost, ConfigurationError.
     """
@@ -64,8 +65,9 @@ async def assemble(
 @dataclass(slots=True)
 class _PartBuffer:
     """
-    One part's buffer, and how many bytes of it have not been placed yet. *pieces*: (start, length, CRC-32) of those
-    that have, to be joined: reading a whole part once more costs a tenth of all work. None: too many for that to pay.
+    The buffer of one part. *remaining*: bytes that are not placed yet. *pieces*: (start, length, CRC-32) of the bytes
+    that are placed. Combining these is cheaper than a second pass over the part, which costs a tenth of all work.
+    None: too many pieces for that to be cheaper.
     """
 
     view: memoryview
@@ -85,14 +87,14 @@ class _PartBuffer:
 
 @dataclass(slots=True)
 class _PartialMember:
-    """A member that is read in several ranges: what has come so far."""
+    """A member that is read in several ranges: the bytes still missing and the CRCs of the ranges received."""
 
     remaining: int
     crcs: list[tuple[int, int, int]] = field(default_factory=list)  # (start, length, CRC-32)
 
 
 class Assembly:
-    """One archive being assembled. `run` once."""
+    """One archive being assembled. Call `run` once."""
 
     def __init__(
         self, layout: Layout, reservation: Reservation, fetcher: Fetcher, upload: ArchiveUpload, progress: Progress
@@ -105,8 +107,8 @@ class Assembly:
         self._reads: Iterator[ReadRange] = layout.reads()
         self._order_lock = asyncio.Lock()
         self._parts: dict[int, _PartBuffer] = {}
-        self._parts_acquired = 0  # parts that have had a buffer
-        self._members_started = 0  # members whose turn has come
+        self._parts_acquired = 0  # parts for which a buffer was acquired
+        self._members_started = 0  # members whose read was started, or whose header was written
         self._partial: dict[int, _PartialMember] = {}
         self._crcs = array("I", bytes(4 * len(layout.members)))
         self._part_crcs = array("I", bytes(4 * layout.parts))
@@ -128,7 +130,7 @@ class Assembly:
             total = crc32_combine(total, crc, self._layout.part_length(number))
         return await self._upload.complete(self._layout.length, total)
 
-    # Reading, in the archive's order
+    # Reading, in archive order
 
     async def _run_reads(self) -> None:
         while True:
@@ -143,7 +145,7 @@ class Assembly:
             await self._receive(read, views)
 
     async def _write_empty_members(self, before: int) -> None:
-        """Members without a body are not among the reads: their headers are due when their turn in the order comes."""
+        """Write the headers of the empty members up to *before*, which have no reads, at their place in the order."""
         while self._members_started < before:
             member, self._members_started = self._members_started, self._members_started + 1
             await self._acquire_parts_until(self._layout.body_offset(member))
@@ -152,7 +154,7 @@ class Assembly:
                 await asyncio.sleep(0)
 
     async def _acquire_parts_until(self, end: int) -> None:
-        """Take buffers for all parts that have a byte before *end*, in part order."""
+        """Acquire buffers for all parts that have a byte before *end*, in part order."""
         last = (end - 1) // self._layout.part_size
         while self._parts_acquired <= last:
             view = await self._reservation.acquire()
@@ -184,8 +186,8 @@ class Assembly:
     async def _receive_object(
         self, pinned: ObjectVersion, read: ReadRange, views: list[memoryview], expected: int | None
     ) -> list[int]:
-        """The CRC-32 of each view."""
-        for _ in range(2):  # bytes that went wrong on the way may come right the second time
+        """Read the object's bytes into *views* and return the CRC-32 of each view."""
+        for _ in range(2):  # bytes damaged in transit may arrive intact the second time
             await self._fetcher.read(pinned, read.start, views)
             crcs = [crc32(view) for view in views]
             if expected is None or _combine_view_crcs(crcs, views) == expected:
@@ -193,7 +195,7 @@ class Assembly:
         raise TransientError(f"{pinned.location}: the bytes received do not have the object's CRC-32")
 
     def _add_range(self, read: ReadRange, crc: int) -> None:
-        """Note one range of a large member; with the last one its CRC is known, and its header can be written."""
+        """Record one range of a large member; after its last range, write its header with the CRC of all ranges."""
         member = self._layout.members[read.member]
         state = self._partial.setdefault(read.member, _PartialMember(member.size))
         state.crcs.append((read.start, read.length, crc))

@@ -1,14 +1,14 @@
 """
-The memory budget: every byte of a body in flight lives in a buffer that was taken from here.
+Buffer pool for all object bodies in memory.
 
-    bytes mapped for bodies, idle ones too  ≤  total,    whatever the number of jobs, the size of objects and archives
+    bytes mapped for bodies, idle buffers included  ≤  total, for any number of jobs and any sizes
     number of mappings  ≤  total / 64 KiB in use + 32 idle
 
-Buffers come in few sizes (`mapping_size`), so that one job's memory fits the next one's: what is mapped is what counts.
+Buffers have few sizes (`mapping_size`), so that the next job can reuse them. The bytes mapped are the bytes charged.
 
-A job takes a *reservation*: a few buffers guaranteed, reserved together or not at all and in order of asking, and
-further ones while there is room and nobody waits for a reservation. Because a share's guaranteed buffers are never lent
-out, and a job that waits for its reservation holds nothing yet, jobs can't wait for each other in a circle.
+A job takes a *reservation*: a few guaranteed buffers, granted together or not at all and in order of request. It gets
+further buffers while bytes are free and no job waits for a reservation. Guaranteed buffers are never given to another
+job, and a job that waits for its reservation holds no buffer yet: so jobs can't wait for each other in a circle.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-MIN_MAPPING_BYTES = 64 * 1024  # bytes of a mapping
+MIN_MAPPING_BYTES = 64 * 1024
 MAPPING_STEP_BYTES = 1024 * 1024  # above 4 MiB
-MAX_IDLE_MAPPINGS = 32  # mappings
+MAX_IDLE_MAPPINGS = 32
 
 
 def mapping_size(size: int) -> int:
-    """How many bytes a buffer of *size* takes: a power of two from 64 KiB to 4 MiB, above that whole MiB."""
+    """Return the bytes that a buffer of *size* maps: a power of two from 64 KiB to 4 MiB, above that whole MiB."""
     if size > 4 * MAPPING_STEP_BYTES:
         return -(-size // MAPPING_STEP_BYTES) * MAPPING_STEP_BYTES
     return max(MIN_MAPPING_BYTES, 1 << (size - 1).bit_length())
@@ -38,7 +38,7 @@ class _Waiter:
 
 class BufferPool:
     """
-    *total* bytes for all jobs of the process. Buffers are anonymous memory maps, kept for the next user of that size.
+    *total* bytes for all jobs of the process. Buffers are anonymous memory maps, which are reused for the same size.
     """
 
     def __init__(self, total: int) -> None:
@@ -51,7 +51,8 @@ class BufferPool:
     @asynccontextmanager
     async def reservation(self, size: int, reserved: int) -> AsyncIterator["Reservation"]:
         """
-        A job's share: *reserved* buffers of *size* bytes each. Waits its turn. Raises ValueError beyond the total.
+        Reserve *reserved* buffers of *size* bytes for one job. Waits until they are free. Raises ValueError if they
+        exceed the total.
         """
         needed = self.charged_size(size) * reserved
         if needed > self.total:
@@ -68,8 +69,8 @@ class BufferPool:
 
     def charged_size(self, size: int) -> int:
         """
-        What a buffer of *size* bytes is mapped as, and counts. Not above the third of the total that parts may have:
-        three of them fit.
+        Return the bytes that a buffer of *size* maps and is charged for. At most a third of the total (the limit of a
+        part), so that three fit.
         """
         return max(size, min(mapping_size(size), self.total // 3))
 
@@ -83,7 +84,7 @@ class BufferPool:
             await waiter.granted
         except asyncio.CancelledError:
             if waiter.granted.cancelled():
-                with suppress(ValueError):  # whoever gave back in the same moment has dropped it
+                with suppress(ValueError):  # `_grant_waiters` ran in the same moment and has removed it
                     self._waiters.remove(waiter)
                 self._grant_waiters()  # the next one may fit
             else:
@@ -92,11 +93,11 @@ class BufferPool:
 
     @property
     def buffers_in_use(self) -> int:
-        """How many buffers are in use."""
+        """Number of buffers in use."""
         return sum(reservation.in_use for reservation in self._active)
 
     def try_acquire_extra(self, size: int) -> bool:
-        """One more buffer for a share, unless a job waits for its reservation."""
+        """Charge *size* bytes for an extra buffer. False if they are not free or a job waits for its reservation."""
         if self._waiters or self.used + size > self.total:
             return False
         self.used += size
@@ -112,7 +113,7 @@ class BufferPool:
     def _grant_waiters(self) -> None:
         while self._waiters and self.used + self._waiters[0].size <= self.total:
             waiter = self._waiters.popleft()
-            if waiter.granted.done():  # cancelled, and not yet told
+            if waiter.granted.done():  # cancelled; its task has not run since
                 continue
             self.used += waiter.size
             waiter.granted.set_result(None)
@@ -121,26 +122,26 @@ class BufferPool:
 
     def buffer(self, size: int) -> mmap.mmap:
         """
-        Memory for a buffer that was taken and counts as *size*. An idle one of that size is used again: fresh pages
-        cost more than they hold.
+        Return the memory of a buffer for which *size* bytes are charged. An idle one of that size is reused: fresh
+        pages are slow, since the kernel has to clear them.
         """
         for index, idle in enumerate(self._idle):
             if len(idle) == size:
                 return self._idle.pop(index)
-        # Idle buffers are not counted as used: make sure that idle and used together stay within the total.
+        # Idle buffers are not charged: unmap some if idle and used ones together would exceed the total.
         while self._idle and self.used + sum(map(len, self._idle)) > self.total:
             self._idle.pop(0)
         return mmap.mmap(-1, size)
 
     def recycle(self, buffer: mmap.mmap) -> None:
-        """For the next one of that size. The kernel bounds mappings, too: those that were idle longest go."""
+        """Keep *buffer* for reuse. The kernel limits the number of mappings, so the longest idle ones are dropped."""
         self._idle.append(buffer)
         del self._idle[:-MAX_IDLE_MAPPINGS]
 
 
 @dataclass(eq=False, slots=True)
 class Reservation:
-    """One job's part of the budget: buffers of *size* bytes. `acquire` and `release` one buffer at a time."""
+    """One job's buffers of *size* bytes each. `acquire` and `release` handle one buffer at a time."""
 
     budget: BufferPool
     size: int
@@ -154,13 +155,13 @@ class Reservation:
 
     @property
     def in_use(self) -> int:
-        """How many of its buffers are in use."""
+        """Number of its buffers in use."""
         return len(self._in_use)
 
     async def acquire(self) -> memoryview:
         """
-        A buffer of *size* bytes (its old content stands in it): a guaranteed one, else an extra one, else wait for
-        either. One caller at a time.
+        Return a buffer of *size* bytes, not cleared: a guaranteed one, else an extra one, else wait for either. For one
+        caller at a time.
         """
         while not (len(self._in_use) < self.reserved or self.budget.try_acquire_extra(self._charged_size)):
             self._waiting = asyncio.get_running_loop().create_future()
@@ -171,7 +172,7 @@ class Reservation:
         return view
 
     def release(self, view: memoryview) -> None:
-        """Return a buffer that `acquire` gave. Nobody may read or write it any more."""
+        """Return a buffer from `acquire` to the pool. The caller must not use *view* afterwards."""
         buffer = self._in_use.pop(id(view.obj))
         self.budget.recycle(buffer)
         if len(self._in_use) >= self.reserved:
@@ -183,7 +184,7 @@ class Reservation:
             self._waiting.set_result(None)
 
     def close(self) -> None:
-        """Give back whatever is still held: its job has ended, well or not."""
+        """Return all buffers that are still in use: the job has ended, successfully or not."""
         extra = max(0, len(self._in_use) - self.reserved)
         for buffer in self._in_use.values():
             self.budget.recycle(buffer)

@@ -1,4 +1,4 @@
-"""CRC-32, ten times as fast as zlib's, of whole bodies and of bodies that came in pieces."""
+"""CRC-32 of bodies and of their pieces, with ISA-L: ten times as fast as zlib's."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ def crc32(data: memoryview | bytes) -> int:
 
 
 def combine_crcs(pieces: Sequence[tuple[int, int, int]]) -> int:
-    """The CRC-32 of bytes that came as *pieces*, (start, length, CRC-32) each, in whatever order, without a gap."""
+    """Return the CRC-32 of the bytes that *pieces*, each (start, length, CRC-32), cover without gaps, in any order."""
     total = 0
     for _, length, crc in sorted(pieces):
         total = crc32_combine(total, crc, length)

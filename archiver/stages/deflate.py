@@ -1,15 +1,15 @@
 """
-Compressed archives: bytes flow in order, through stream-zip in a thread of our own.
+Compressed archives: bytes go in order through stream-zip, in a dedicated thread.
 
     reads, several ahead ─▶ chunks, in order ─▶ [thread: stream_zip] ─▶ parts ─▶ upload
 
-A member's compressed size is not known before it is written, so nothing has an address beforehand: the archive is one
-stream. The thread is ours because stream-zip is sync, and because asyncio's default executor also resolves names:
-archives waiting in it for bytes that wait for a name would wait for ever. Leaving `deflate` ends the thread, whatever
-ends the block.
+A member's compressed size is unknown until it is written, so no address is known in advance: the archive is one stream.
+stream-zip is synchronous, so it needs a thread. asyncio's default executor is not used because it also resolves host
+names: if archives filled it while their reads wait for a name, they would deadlock. The thread has always ended when
+`deflate` returns or raises.
 
-Memory: three buffers of one part each, out of the one `BufferPool`: one is cut into chunks that are read ahead, two are
-parts, of which one is filled while the other is sent.
+Memory: three buffers of one part each, from the one `BufferPool`. One is divided into chunks that are read ahead. Two
+are parts: one is filled while the other is sent.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from archiver.stages.progress import Progress
 from archiver.stages.upload import ArchiveUpload
 from archiver.stages.zip_methods import zip_method
 
-READ_AHEAD_CHUNKS = 8  # of one part's size together: 1 MiB each where parts are 8 MiB
+READ_AHEAD_CHUNKS = 8  # with the size of one part in total: 1 MiB each for parts of 8 MiB
 FILE_MODE = 0o100644
 
 
@@ -40,7 +40,7 @@ async def deflate(
     members: Sequence[Member], budget: BufferPool, fetcher: Fetcher, upload: ArchiveUpload, progress: Progress
 ) -> StoredArchive:
     """
-    Build a zip of *members*, those marked compressed and the others stored, and make it appear through *upload*.
+    Build a zip of *members* and publish it through *upload*. Members with `deflate` are compressed, others stored.
 
     Raises SourceChanged, TransientError, ArchiveExists, LeaseLost, ConfigurationError; Rejected (`too_large`).
     """
@@ -61,13 +61,13 @@ async def deflate(
 
 
 def compressed_part_size(members: Sequence[Member], max_part_size: int) -> int:
-    """The size of all parts but the last, at most *max_part_size* bytes. Raises Rejected (`too_large`)."""
+    """Return the size of all parts but the last, at most *max_part_size* bytes. Raises Rejected (`too_large`)."""
     return part_size_for(max_compressed_size(members), max_part_size)
 
 
 @dataclass(slots=True)
 class _Chunk:
-    """A piece of one member on its way to the thread. *last*: the member ends with it."""
+    """A piece of one member for the thread. *view* is a part of the buffer *slot*. *last*: the member's last piece."""
 
     view: memoryview
     slot: memoryview
@@ -77,7 +77,7 @@ class _Chunk:
 async def _read_ahead(
     members: Sequence[Member], window: memoryview, fetcher: Fetcher, stream: "_ZipStream", progress: Progress
 ) -> None:
-    """Read chunks concurrently, hand them to the thread in order; a slot is used again once its bytes went through."""
+    """Read chunks concurrently and pass them to the thread in order. A slot is reused after the thread has read it."""
     size = len(window) // READ_AHEAD_CHUNKS
     for start in range(0, READ_AHEAD_CHUNKS * size, size):
         stream.slots.put_nowait(window[start : start + size])
@@ -99,7 +99,7 @@ async def _read(member: Member, start: int, view: memoryview, slot: memoryview, 
     elif len(view):
         await fetcher.read(member.content, start, [view])
         if len(view) == member.size and member.content.crc32 not in (None, crc32(view)):
-            await fetcher.read(member.content, start, [view])  # what went wrong on the way may come right
+            await fetcher.read(member.content, start, [view])  # bytes damaged in transit may arrive intact this time
     return _Chunk(view, slot, start + len(view) == member.size)
 
 
@@ -115,20 +115,19 @@ async def _forward_in_order(
 
 @dataclass(slots=True)
 class _FilledPart:
-    """A filled part on its way out of the thread."""
+    """A filled part from the thread. *last*: the archive ends with it."""
 
     view: memoryview
     last: bool
 
 
 class _StreamCancelled(BaseException):
-    """Thrown in the thread when its job is over before its archive is."""
+    """Raised in the thread if its job ends before the archive is complete."""
 
 
 class _ZipStream:
     """
-    The thread and its two sides: chunks in, parts out. All queues towards the thread are blocking, all from it
-    asyncio's.
+    The thread with its queues: chunks in, parts out. Queues to the thread block; queues from the thread are asyncio's.
     """
 
     def __init__(self, members: Sequence[Member], parts: Sequence[memoryview], loop: asyncio.AbstractEventLoop) -> None:
@@ -147,7 +146,7 @@ class _ZipStream:
         self._thread.start()
 
     async def end(self) -> None:
-        """Make the thread stop where it stands, and wait for it."""
+        """Stop the thread at its next chunk or part, and wait for it."""
         if self._thread.ident is None:
             return
         self.chunks.put(None)
@@ -156,10 +155,10 @@ class _ZipStream:
         try:
             await asyncio.shield(finished)
         except asyncio.CancelledError:
-            await finished  # the thread takes a few milliseconds; its buffers must not be lent out before
+            await finished  # the thread takes a few milliseconds; until then its buffers must not be reused
             raise
         finally:
-            self._thread.join()  # it has said its last word: this does not wait
+            self._thread.join()  # does not block: the thread has set `_finished`
 
     # In the thread
 
@@ -168,7 +167,7 @@ class _ZipStream:
             self._split_parts(stream_zip(self._files(), chunk_size=256 * 1024))
         except _StreamCancelled:
             pass
-        except BaseException as error:  # noqa: BLE001 - it belongs to the task that waits for parts
+        except BaseException as error:  # noqa: BLE001 - the task that waits for parts raises it
             self._publish(error)
         finally:
             self.loop.call_soon_threadsafe(self._finished.set)
@@ -200,7 +199,7 @@ class _ZipStream:
             first = self._chunk()
             body = self._body(member, first)
             yield member.path, member.modified, FILE_MODE, zip_method(member, first.view if first.last else None), body
-            for _ in body:  # stream-zip has taken it all; the slots must come back even where a body is empty
+            for _ in body:  # stream-zip has read it all; this returns the slots even if the body is empty
                 pass
 
     def _body(self, member: Member, chunk: _Chunk) -> Iterator[bytes]:
@@ -226,7 +225,7 @@ class _ZipStream:
 
 @dataclass(slots=True)
 class _UploadState:
-    """What went out: parts already sent (all but a single one), the archive's size and CRC-32 so far."""
+    """The archive so far: parts, bytes and CRC-32. *single_part*: the only part, which is not sent yet."""
 
     count: int = 0
     size: int = 0
@@ -240,7 +239,7 @@ class _UploadState:
 
 
 async def _upload_parts(stream: _ZipStream, upload: ArchiveUpload) -> _UploadState:
-    """Send parts in order, each while the next is filled; a single one is kept for PutObject."""
+    """Send parts in order, each while the next one is filled. A single part is returned instead, for PutObject."""
     sent, tail, last = _UploadState(), b"", False
     while not last:
         part = await stream.parts.get()
@@ -262,8 +261,10 @@ async def _upload_parts(stream: _ZipStream, upload: ArchiveUpload) -> _UploadSta
 
 def validate_end_records(tail: bytes, members: int) -> None:
     """
-    Hold the archive's last bytes against what was planned: end records stand there and count every member. A writer
-    that stops early without a word (some versions of stream-zip do) must never be published. Raises TransientError.
+    Check that *tail*, the archive's last bytes, has end records that count *members* members. Otherwise the writer
+    stopped early without an error (some versions of stream-zip do), and the archive must not be published.
+
+    Raises TransientError.
     """
     end = read_end_record(tail)
     if end is None or end.members != members:

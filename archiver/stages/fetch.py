@@ -1,9 +1,8 @@
 """
-Concurrent reads: resumed after a cut from the next byte, pinned to the planned ETag, checked against the store's
-CRC-32.
+Concurrent reads with retries: resumed after an interruption from the next byte, and pinned to the planned ETag.
 
-The reader makes one attempt; the patience is here, and it is time, not tries: what fails at once, such as connections
-that are refused while a NAT gateway is replaced, is tried for as long as what takes its time to fail.
+The reader makes one attempt; this module retries. The limit is time, not a number of tries: a failure that is
+immediate, such as connections refused while a NAT gateway is replaced, is retried for as long as a slow one.
 """
 
 import asyncio
@@ -30,9 +29,13 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """
-    When a read is given up: after failures in a row, throttling apart, for *seconds*, at least *tries* of them; after
-    *max_stalled* seconds without progress, whatever it was; after *resumes* in all (four times as many while
-    throttled). Waits between tries: random, of up to *base* to *cap* seconds.
+    When a read fails for good:
+
+    - after *seconds* of consecutive failures, at least *tries* of them, not counting throttling;
+    - after *max_stalled* seconds without progress, for any reason;
+    - after *resumes* retries in total (four times as many while throttled).
+
+    Waits between tries are random, up to a limit that grows from *base* to *cap* seconds.
     """
 
     seconds: float = 60.0
@@ -44,7 +47,7 @@ class RetryPolicy:
 
 
 class _RetryState:
-    """The failures of one read. *stalled_since*: when those without progress began, by the monotonic clock."""
+    """The failures of one read. *stalled_since*: monotonic time since when no bytes have arrived."""
 
     def __init__(self, policy: RetryPolicy, clock: Callable[[], float]) -> None:
         self._policy = policy
@@ -54,11 +57,11 @@ class _RetryState:
         self.received = self.resumes = 0
 
     def next_wait(self, error: TransferInterrupted) -> float | None:
-        """Count *error*; the seconds to wait before the next try, None where it is not worth one."""
+        """Count *error*. Return the seconds to wait before the next try; None if there is no further try."""
         now, policy = self._clock(), self._policy
         self.resumes += 1
         self.received += error.received
-        restarted = error.received or error.was_paused  # the time that it was held is none of the read's
+        restarted = error.received or error.was_paused  # time for which the call was paused does not count
         if restarted:
             self.stalled_since, self._stalled_failures = now, 0
         if restarted or error.throttled:
@@ -71,12 +74,12 @@ class _RetryState:
             left = min(left, quick) if quick > 0 or self._failures >= policy.tries else left
         if left <= 0 or self.resumes > policy.resumes * (4 if error.throttled else 1):
             return None
-        # The last try comes when the time is up, not a random while before that.
+        # The last try is made when the time is up, not at a random time before.
         return min(left, full_jitter(max(self._stalled_failures, 1), policy.base, policy.cap, random.uniform))
 
 
 class Fetcher:
-    """All reads of the process go through one of these, so that one limit holds for all jobs."""
+    """Reads objects for all jobs of the process, so that one concurrency limit applies to all."""
 
     def __init__(
         self,
@@ -90,15 +93,15 @@ class Fetcher:
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self.resumes: Counter[str] = Counter()
-        """How often reads were tried again so far, by what had stopped them: `throttled` or `interrupted`."""
+        """Read retries so far, by cause: `throttled` or `interrupted`."""
 
     @property
     def concurrency(self) -> int:
-        """How many reads one job should have under way at the most."""
+        """Maximum number of concurrent reads for one job."""
         return self._limiter.max_concurrency
 
     async def head(self, location: Location) -> ObjectInfo:
-        """What the store says of *location*. Raises SourceUnavailable, TransientError, CredentialsRefused."""
+        """HEAD *location*. Raises SourceUnavailable, TransientError, CredentialsRefused."""
 
         async def attempt(_: int) -> ObjectInfo:
             return await self._reader.head(location)
@@ -107,7 +110,7 @@ class Fetcher:
 
     async def read(self, pinned: ObjectVersion, start: int, into: Sequence[memoryview]) -> None:
         """
-        Fill *into* with the object's bytes from *start* on, all of them.
+        Fill *into* completely with the object's bytes from *start* on.
 
         Raises SourceChanged, SourceUnavailable, CredentialsRefused, each with its *location*; TransientError.
         """
@@ -118,7 +121,7 @@ class Fetcher:
             try:
                 await self._reader.read(pinned.location, pinned.etag, start + received, views)
             except TransferInterrupted as error:
-                if received + error.received < length:  # else nothing is left to ask for but the answer's own end
+                if received + error.received < length:  # else all bytes arrived: only the response's end is missing
                     raise
 
         if not length:
@@ -127,7 +130,7 @@ class Fetcher:
 
     async def _with_retries(self, attempt: Callable[[int], Awaitable[T]], location: Location) -> T:
         try:
-            try:  # the common case, kept short: it runs once for every small object
+            try:  # the common case, kept short: it runs once for each small object
                 async with self._limiter:
                     result = await attempt(0)
                 self._limiter.succeeded()
@@ -163,7 +166,7 @@ class Fetcher:
 
 
 def _remaining_views(into: Sequence[memoryview], received: int) -> list[memoryview]:
-    """What is left of *into* when its first *received* bytes are good."""
+    """Return *into* without its first *received* bytes."""
     rest = []
     for view in into:
         if received >= len(view):

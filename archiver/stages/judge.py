@@ -1,4 +1,7 @@
-"""Whose fault it is that a source refuses our credentials: the source's, where the destination takes the same ones."""
+"""
+Decide what a source's refusal of our credentials means. If the destination accepts the same credentials, the object
+is denied. Otherwise it is a configuration error.
+"""
 
 import asyncio
 from time import monotonic
@@ -10,7 +13,7 @@ CREDENTIALS_PROBE_KEY = ".archiver-credentials"  # a key that need not exist
 
 
 class Judge:
-    """*store* is the destination; None where it proves nothing of our credentials (a file)."""
+    """Checks credentials with a HEAD in *store*, the destination; None if that is a file and so proves nothing."""
 
     def __init__(self, store: ObjectStore | None) -> None:
         self._store = store
@@ -20,11 +23,11 @@ class Judge:
 
     async def verdict(self, refused: CredentialsRefused) -> SourceUnavailable:
         """
-        *refused* as a verdict on its object. Raises *refused* itself where the destination refuses us, too, or can't be
-        asked: then it is ours to mend.
+        Return *refused* as a denial of its object. Raises *refused* itself if the destination refuses the credentials
+        too, or can't be reached: then the operator must act.
 
-        One look serves all who wait for it. It must have begun after the refusal: one from before says nothing of
-        credentials that were withdrawn meanwhile, and would reject every message that is received.
+        Concurrent callers share one check. It must have begun after the refusal: an earlier check does not see that the
+        credentials were revoked since, and would cause every received message to be rejected.
         """
         refused_at = monotonic()
         async with self._lock:
@@ -34,7 +37,7 @@ class Judge:
                 self._checked_at = began
         if not self._credentials_work:
             raise refused
-        verdict = SourceUnavailable("source_denied", f"{refused}; the destination bucket takes them")
+        verdict = SourceUnavailable("source_denied", f"{refused}; the destination bucket accepts them")
         verdict.location = refused.location
         return verdict
 

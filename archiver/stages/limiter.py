@@ -1,4 +1,4 @@
-"""How many reads run at once: additive increase, multiplicative decrease, as TCP finds its share of a link."""
+"""Adaptive limit of concurrent reads: additive increase, multiplicative decrease, as in TCP congestion control."""
 
 import asyncio
 from collections import deque
@@ -9,8 +9,8 @@ from time import monotonic
 
 class AdaptiveLimiter:
     """
-    Up to *max_concurrency* holders at once, first come, first served. Each throttled answer halves the limit (at most
-    once in *decrease_interval* seconds, since answers to one burst arrive together); each good one raises it by
+    A semaphore for up to *max_concurrency* holders, first in, first out. Each throttled response halves the limit, at
+    most once in *decrease_interval* seconds, since responses to one burst arrive together. Each success raises it by
     1/limit.
     """
 
@@ -37,7 +37,7 @@ class AdaptiveLimiter:
             if waiter.done() and not waiter.cancelled():
                 self._release()  # granted in the same moment: pass it on
             else:
-                with suppress(ValueError):  # whoever left in the same moment has dropped it
+                with suppress(ValueError):  # `_admit_waiters` ran in the same moment and has removed it
                     self._waiters.remove(waiter)
             raise
 
@@ -56,13 +56,13 @@ class AdaptiveLimiter:
                 self.running += 1
 
     def succeeded(self) -> None:
-        """A good answer came."""
+        """Raise the limit after a successful call."""
         if self.limit < self.max_concurrency:
             self.limit = min(float(self.max_concurrency), self.limit + 1.0 / self.limit)
             self._admit_waiters()
 
     def throttled(self) -> None:
-        """The other side asked us to slow down."""
+        """Halve the limit after a response that asks for a lower request rate."""
         now = self._clock()
         if now - self._decreased_at >= self._decrease_interval:
             self._decreased_at = now

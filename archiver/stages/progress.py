@@ -1,4 +1,4 @@
-"""How far one archive is: two counters that the stages move, for whoever wants to look at them."""
+"""The progress of one archive: counters that the stages update and observers read."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from archiver.core.plan import Member
 @dataclass(slots=True)
 class Progress:
     """
-    *files* and *bytes* are done, of *files_planned* and *bytes_planned* (bodies, uncompressed); nothing is planned
-    before every object was found. A file is done when its last byte has its place in the archive.
+    *files* and *bytes* are done, of *files_planned* and *bytes_planned* (bodies, uncompressed). The planned numbers are
+    0 until all objects were found. A file is done when its last byte is placed in the archive.
     """
 
     files: int = 0
@@ -19,7 +19,7 @@ class Progress:
     bytes_planned: int = 0
 
     def begin(self, members: Sequence[Member]) -> None:
-        """*members* are going to be read: from the beginning, also where an earlier plan had come far."""
+        """Start (or, after a replan, restart) the counters for the build of *members*."""
         self.files = self.bytes = 0
         self.files_planned = len(members)
         self.bytes_planned = sum(member.size for member in members)

@@ -1,4 +1,4 @@
-"""Every object of a request is asked for before the first byte is read, so that all problems are known together."""
+"""HEAD every object of a request before the first byte is read, so that one rejection lists all problems."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ async def head_objects(
     locations: Iterable[Location], fetcher: Fetcher, judge: Judge
 ) -> dict[Location, ObjectInfo | SourceUnavailable]:
     """
-    What the store says of each of *locations*; one named twice is asked for once.
+    HEAD each of *locations*, each distinct one once. Return the object's facts, or why it can't be read.
 
     Raises TransientError, ConfigurationError.
     """
@@ -29,8 +29,9 @@ async def probe_objects(
     pins: Iterable[ObjectVersion], fetcher: Fetcher, judge: Judge
 ) -> dict[ObjectVersion, bool | SourceUnavailable]:
     """
-    Whether each of *pins*, none of which is empty, can be read, by its first byte: true, false where it has changed, or
-    why it may not be read. What HEAD can't see, such as the key that encrypts an object, is found so for all together.
+    Read the first byte of each of *pins*, none of which is empty. Return True if it can be read, False if the object
+    has changed, or why it can't be read. This finds what HEAD can't see, such as a KMS key that denies decryption, for
+    all objects at once.
 
     Raises TransientError, ConfigurationError.
     """
@@ -39,7 +40,7 @@ async def probe_objects(
         try:
             await fetcher.read(pinned, 0, [memoryview(bytearray(1))])
         except SourceChanged:
-            return False  # the next plan sees to it
+            return False  # the next plan handles it
         return True
 
     return await _run_distinct(pins, read, fetcher.concurrency, judge)
@@ -67,6 +68,6 @@ async def _run_queue(
         try:
             found[one] = await call(one)
         except SourceUnavailable as problem:
-            found[one] = problem.with_traceback(None)  # its frames are kept by nobody: there may be 70,000
+            found[one] = problem.with_traceback(None)  # frees its frames: there may be 70,000 of these
         except CredentialsRefused as refused:
             found[one] = await judge.verdict(refused)

@@ -1,4 +1,4 @@
-"""How long a call that fails for a moment is tried again."""
+"""Retry a call on transient errors."""
 
 import asyncio
 import random
@@ -10,28 +10,28 @@ from archiver.core.backoff import full_jitter
 from archiver.errors import TransientError
 
 MIN_ATTEMPTS = 6
-RETRY_SECONDS = 12.0  # more than twice the time after which a place that answers nobody counts as down
+RETRY_SECONDS = 12.0  # more than twice the time after which an endpoint that does not respond counts as down
 BACKOFF_BASE, BACKOFF_CAP = 0.2, 10.0  # seconds
 
 T = TypeVar("T")
 
 
 class Attempts:
-    """Failures in a row, of which at least *least*, and for *seconds*, are put up with."""
+    """Counts consecutive failures. They are retried for *seconds* and at least until there are *min_tries* of them."""
 
-    def __init__(self, least: int, seconds: float) -> None:
+    def __init__(self, min_tries: int, seconds: float) -> None:
         self.tries = 0
-        self._least = least
+        self._min_tries = min_tries
         self._seconds = seconds
         self._since: float | None = None
 
     def next_wait(self) -> float | None:
-        """One more; the seconds to wait before the next try, None where there is none."""
+        """Count one more failure. Return the seconds to wait before the next try; None if there is no further try."""
         self.tries += 1
         now = monotonic()
         self._since = now if self._since is None else self._since
         left = self._seconds - (now - self._since)
-        if self.tries >= self._least and left <= 0:
+        if self.tries >= self._min_tries and left <= 0:
             return None
         wait = full_jitter(self.tries, BACKOFF_BASE, BACKOFF_CAP, random.uniform)
         return min(wait, left) if left > 0 else wait
@@ -41,10 +41,11 @@ async def retry_transient(
     call: Callable[[], Awaitable[T]], tries: int = MIN_ATTEMPTS, seconds: float | None = None
 ) -> T:
     """
-    Call until it works, on TransientError errors; given up after *tries* and *seconds* (SECONDS unless given), both.
+    Call until there is no TransientError. Raises the last one after *tries* and *seconds* (default `RETRY_SECONDS`),
+    both.
 
-    In the time that this takes at the least it is found out whether the other side answers anyone: a place that is
-    down is no reason to give up here.
+    This takes long enough to detect an endpoint that is down. Calls to it are then paused, so this function does not
+    fail because of it.
     """
     run = Attempts(tries, RETRY_SECONDS if seconds is None else seconds)
     while True:

@@ -1,4 +1,4 @@
-"""Whether a denial is a verdict on one object, or on us: a role that lost its policy must not empty the queue."""
+"""Decide whether a denial concerns one object or the worker's role: a role without its policy must not reject jobs."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -17,13 +17,13 @@ from archiver.stages.fetch import Fetcher
 
 DENIED_PAUSE_SECONDS = 60.0  # seconds
 MAX_REMEMBERED_OBJECTS = 8
-MAX_OWN_PROBES = 3  # of a request's own
+MAX_OWN_PROBES = 3  # objects of the request itself
 
 
 class ReadAccess:
     """
-    What may be read in *bucket*, the operator's own (None: there is none). One for the process: it remembers some
-    objects that were read well.
+    What the worker may read in *bucket*, the operator's own source bucket (None: there is none). One instance for each
+    process: it remembers some objects that were read successfully.
     """
 
     def __init__(self, bucket: str | None, fetcher: Fetcher) -> None:
@@ -32,17 +32,17 @@ class ReadAccess:
         self._readable: deque[ObjectVersion] = deque(maxlen=MAX_REMEMBERED_OBJECTS)
 
     def record_readable(self, pins: Iterable[ObjectVersion]) -> None:
-        """Bytes of *pins* came. That HEAD was answered proves less: it needs no key to decrypt an object."""
+        """Remember one of *pins*, whose bytes were read. A HEAD proves less: it needs no permission to decrypt."""
         one = next((pinned for pinned in pins if pinned.location.bucket == self._bucket), None)
         if one is not None and one not in self._readable:
             self._readable.append(one)
 
     async def check(self, draft: Draft, answers: Sequence[ObjectInfo | SourceProblem]) -> None:
         """
-        Raises ConfigurationError where something is denied, and what was read before is denied by now, too.
+        Raises ConfigurationError if something is denied, and objects that were readable before are denied now too.
 
-        Raises TransientError where all that a request names in the bucket is denied, and nothing else is known to be
-        readable: more likely a role without its policy than bad requests.
+        Raises TransientError if all objects of the request in the bucket are denied, and no other object is known to be
+        readable: a role without its policy is more likely than a bad request.
         """
         ours = [
             (file.location, answer)
@@ -54,16 +54,16 @@ class ReadAccess:
             return
         detail = next(iter(denied.values())).detail
         others = [pinned for pinned in reversed(self._readable) if pinned.location not in denied]
-        # The request's own first: what was read before may be gone by now, which S3 may call denied, too.
+        # The request's own objects first: one that was read before may be deleted by now, and S3 may answer 403 for it.
         own = [ObjectVersion(at, one.etag) for at, one in ours if isinstance(one, ObjectInfo)][:MAX_OWN_PROBES]
         for pinned in (*own, *others) if others else ():
             if not await self._is_denied(pinned):
                 return
         if others:
             was = others[0].location
-            raise ConfigurationError(f"{detail}: so for {next(iter(denied))}, and for {was}, which was read before")
+            raise ConfigurationError(f"{detail}: for {next(iter(denied))}, and for {was}, which was readable before")
         if len(denied) == len({at for at, _ in ours}):
-            reason = f"nothing in the bucket {self._bucket} may be read: {detail}"
+            reason = f"no object in the bucket {self._bucket} can be read: {detail}"
             raise TransientError(
                 reason,
                 rejection=Rejected("source_denied", reason, [*denied.values()]),
@@ -76,5 +76,5 @@ class ReadAccess:
         except SourceUnavailable as error:
             return error.code == "source_denied"
         except SourceChanged:
-            return False  # that much may be seen of it
+            return False  # to learn that it changed, the worker must be allowed to read it
         return False

@@ -1,9 +1,9 @@
 """
-Parts out, undone on any failure.
+Upload of one archive, aborted on any failure.
 
-An archive of one part is one conditional PutObject; a larger one a multipart upload. Either way it appears whole or
-not at all. A write whose answer was lost is settled by looking, never by guessing: the upload's token stands in the
-object's metadata.
+An archive of one part is one conditional PutObject; a larger one is a multipart upload. Either way it appears complete
+or not at all. If the response to a write is lost, a HEAD shows the result: the object's metadata contains the upload's
+token.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from archiver.stages.retry import MIN_ATTEMPTS, Attempts, retry_transient
 log = structlog.get_logger(__name__)
 
 TOKEN = "archiver-token"  # noqa: S105 - the name of a metadata field
-UPLOAD_RETRY_SECONDS = 60.0  # as long as reads: a network is away for half a minute now and then
-PART_RETRY_SECONDS = 300.0  # as long as reads are throttled: behind one part stand hours of others
+UPLOAD_RETRY_SECONDS = 60.0  # as for reads: network outages of half a minute occur
+PART_RETRY_SECONDS = 300.0  # as for throttled reads: a failed part would waste the hours spent on earlier parts
 
 
 class ArchiveUpload:
-    """One archive on its way to the store. Made by `open_upload`."""
+    """The upload of one archive. Created by `open_upload`."""
 
     def __init__(self, store: ObjectStore, target: Target, hold: Hold) -> None:
         self._store = store
@@ -35,8 +35,9 @@ class ArchiveUpload:
 
     async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         """
-        Send part *number* (from 1), in any order, several at once; the first one begins the upload. Raises
-        TransientError.
+        Send part *number* (from 1). Parts may be sent concurrently and in any order; the first one creates the upload.
+
+        Raises TransientError.
         """
         async with self._create_lock:
             if self._multipart is None:
@@ -47,11 +48,11 @@ class ArchiveUpload:
         await retry_transient(lambda: multipart.upload_part(number, body, crc32), seconds=PART_RETRY_SECONDS)
 
     async def put(self, body: memoryview, crc32: int) -> StoredArchive:
-        """Send the whole archive at once and make it appear. Raises ArchiveExists, TransientError, LeaseLost."""
+        """Send and publish the whole archive at once. Raises ArchiveExists, TransientError, LeaseLost."""
         return await self._publish(lambda: self._store.put(self._target, body, crc32), len(body))
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
-        """Make the archive of *size* bytes appear out of its parts. Raises ArchiveExists, TransientError, LeaseLost."""
+        """Publish the archive of *size* bytes from its parts. Raises ArchiveExists, TransientError, LeaseLost."""
         multipart = self._multipart
         if multipart is None:
             raise ValueError("no part was sent")
@@ -62,10 +63,10 @@ class ArchiveUpload:
     async def _publish(self, write: Callable[[], Awaitable[StoredArchive]], size: int) -> StoredArchive:
         run = Attempts(MIN_ATTEMPTS, UPLOAD_RETRY_SECONDS)
         while True:
-            self._hold.confirm()  # as late as can be: nothing may appear once the lease is lost
+            self._hold.confirm()  # as late as possible: no write may be published after the lease is lost
             try:
                 return await write()
-            except ArchiveExists:  # or our own write, whose answer was lost, standing in its own way
+            except ArchiveExists:  # possibly our own earlier write, whose response was lost
                 return await self._find_own_write(size)
             except TransientError as error:
                 wait = run.next_wait()
@@ -77,28 +78,32 @@ class ArchiveUpload:
                 await asyncio.sleep(wait)
 
     async def _find_own_write(self, size: int) -> StoredArchive:
-        """What stands at the key, if it is what we wrote."""
+        """Return the archive at the key if this upload wrote it. Raises ArchiveExists, TransientError."""
         found = await find(self._store, self._target.key)
         if found is None:
-            raise TransientError("the archive's key is taken, but what stands there can't be seen")
+            raise TransientError("the archive's key exists, but HEAD does not find the object")
         if found.metadata.get(TOKEN) != self._target.metadata[TOKEN] or found.size != size:
             raise ArchiveExists(self._target.key)
         return found
 
     async def abort(self) -> None:
-        """Abort what was begun. Never raises: what stays behind is said in the log, and swept when the job settles."""
+        """
+        Abort the multipart upload, if one was created. Never raises: an upload that remains is logged, and aborted when
+        the job ends.
+        """
         if self._multipart is None:
             return
         try:
             await retry_transient(self._multipart.abort, tries=3, seconds=0)
-        except Exception as error:  # noqa: BLE001 - the job's own failure must not be hidden behind this one
+        except Exception as error:  # noqa: BLE001 - it must not replace the failure of the job
             log.warning("upload.orphaned", key=self._target.key, reason=str(error))
 
 
 @asynccontextmanager
 async def open_upload(store: ObjectStore, target: Target, hold: Hold) -> AsyncIterator[ArchiveUpload]:
     """
-    An Upload that is aborted unless it was completed, whatever ends the block, cancellation included.
+    Yield an `ArchiveUpload` that is aborted unless it was completed, even if the block is cancelled.
+
     *hold* is confirmed right before the archive is published.
     """
     upload = ArchiveUpload(store, target, hold)
@@ -118,6 +123,8 @@ async def open_upload(store: ObjectStore, target: Target, hold: Hold) -> AsyncIt
 
 async def find(store: ObjectStore, key: str) -> StoredArchive | None:
     """
-    What stands at *key*, asked as patiently as all that an archive needs. Raises TransientError, ConfigurationError.
+    HEAD the archive at *key*, with retries for `UPLOAD_RETRY_SECONDS`; None if it does not exist.
+
+    Raises TransientError, ConfigurationError.
     """
     return await retry_transient(lambda: store.find(key), seconds=UPLOAD_RETRY_SECONDS)

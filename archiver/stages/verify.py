@@ -1,12 +1,12 @@
 """
-Whether an archive is whole: by its own account, by the store's CRC-32, or member by member.
+Verify an archive: its records, its CRC-32 in the store, or the contents of each member.
 
-Without reading a body. In a stored archive of ours the central directory says all that stands before it: each local
-header can be written again from it, and each body's CRC-32 is in it. Joined, they are the CRC-32 of the whole archive;
-where the store keeps that CRC-32 too, and S3 does, equality proves every byte, in two small requests.
+Without *deep*, no body is read. The central directory of a stored archive from this service determines all bytes
+before it: each local header can be rebuilt from it, and it holds each body's CRC-32. Combined, these are the CRC-32 of
+the whole archive. If the store has the same CRC-32 (S3 keeps one), every byte is proved, with two small requests.
 
-Memory: about half a kilobyte a member (at most `MOST_MEMBERS`), and `READ_AHEAD_WINDOWS` + 2 windows of `WINDOW_BYTES`
-bytes, whatever the archive claims.
+Memory: about half a kilobyte for each member (at most `MAX_MEMBERS`) and `READ_AHEAD_WINDOWS` + 2 windows of
+`WINDOW_BYTES` bytes, for any archive.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ INFLATE_BLOCK_BYTES = 1024 * 1024  # bytes of a member that are inflated at once
 
 
 class ByteSource(Protocol):
-    """Where an archive's bytes are."""
+    """Random access to the bytes of an archive."""
 
     @property
     def size(self) -> int: ...
@@ -51,8 +51,8 @@ class ByteSource(Protocol):
 @dataclass(slots=True)
 class VerificationReport:
     """
-    *problems*: what is wrong, a sentence each; *unchecked*: what could not be told, and why. *proof*: what was
-    compared; *crc32* of the whole archive, where it was read.
+    The result. *problems*: what is wrong, one sentence each. *unchecked*: what could not be checked, and why. *proof*:
+    what was compared. *unpacked*: total size of the members in bytes. *crc32* of the whole archive, if all was read.
     """
 
     size: int
@@ -68,8 +68,9 @@ async def verify(
     archive: ByteSource, stored_crc32: int | None, *, deep: bool, progress: Progress
 ) -> VerificationReport:
     """
-    Judge *archive*, whose CRC-32 the store knows as *stored_crc32*. Raises UnreadableError, TransientError,
-    SourceChanged.
+    Verify *archive*. *stored_crc32*: its CRC-32 according to the store. *deep*: read the contents of every member.
+
+    Raises UnreadableError, TransientError, SourceChanged.
     """
     report = VerificationReport(archive.size)
     tail = await _read_bytes(archive, max(0, archive.size - MAX_END_LENGTH), min(MAX_END_LENGTH, archive.size))
@@ -78,25 +79,26 @@ async def verify(
     report.members, report.unpacked = len(found), sum(entry.size for entry in found)
     report.problems += find_structure_problems(found, directory)
     if directory.prefix_length:
-        report.unchecked.append(f"{directory.prefix_length} bytes stand before the zip: what they are is not known")
+        report.unchecked.append(f"the zip starts after {directory.prefix_length} other bytes, which were not checked")
     if deep:
         found.sort(key=lambda entry: entry.offset)
         await _read_all(archive, found, directory.offset, report, progress)
         if stored_crc32 not in (None, report.crc32):
-            told = f"the store has the CRC-32 {stored_crc32:08x} for the archive; its bytes have {report.crc32:08x}"
-            report.problems.append(told)
+            report.problems.append(
+                f"the store has the CRC-32 {stored_crc32:08x} for the archive; its bytes have {report.crc32:08x}"
+            )
     else:
         _compare_crc32(found, directory, end_crc32, stored_crc32, report)
     return report
 
 
 async def _read_directory(archive: ByteSource, directory: Directory) -> tuple[list[Entry], int]:
-    """The members, and the CRC-32 of the directory and all that follows it, read in blocks of `WINDOW_BYTES` bytes."""
+    """Read the directory and all after it, in blocks of `WINDOW_BYTES`. Return the members, and the CRC-32 of all."""
     reader, found, crc, at = DirectoryParser(directory.prefix_length), list[Entry](), 0, directory.offset
     while at < archive.size:
         block = await _read_bytes(archive, at, min(WINDOW_BYTES, archive.size - at))
-        told = block[: max(0, directory.offset + directory.length - at)]
-        found += await asyncio.to_thread(reader.feed, told)
+        entries = block[: max(0, directory.offset + directory.length - at)]  # without the end records
+        found += await asyncio.to_thread(reader.feed, entries)
         crc, at = crc32_combine(crc, crc32(block), len(block)), at + len(block)
     reader.end()
     return found, crc
@@ -105,34 +107,34 @@ async def _read_directory(archive: ByteSource, directory: Directory) -> tuple[li
 def _compare_crc32(
     found: list[Entry], directory: Directory, end_crc32: int, stored: int | None, report: VerificationReport
 ) -> None:
-    told = expected_segments(found, directory)
+    segments = expected_segments(found, directory)
     if stored is None:
         report.unchecked.append("contents: the store keeps no CRC-32 of the whole; --deep reads every member")
-    elif told is None:
+    elif segments is None:
         report.unchecked.append("contents: not an archive of stored members as archiver writes them; --deep reads them")
     else:
         total = 0
-        for header, crc, size in told:
+        for header, crc, size in segments:
             total = crc32_combine(crc32_combine(total, crc32(header), len(header)), crc, size)
         total = crc32_combine(total, end_crc32, report.size - directory.offset)
         report.proof = f"the members' CRC-32s make up the store's own of the whole archive, {stored:08x}"
         if total != stored:
             report.proof = ""
             report.problems.append(
-                f"the store has the CRC-32 {stored:08x} for the archive; its members' make {total:08x}: "
-                "--deep says which are damaged"
+                f"the store has the CRC-32 {stored:08x} for the archive; its members' CRC-32s combine to {total:08x}: "
+                "--deep shows which are damaged"
             )
 
 
 async def _read_all(
     archive: ByteSource, found: Sequence[Entry], limit: int, report: VerificationReport, progress: Progress
 ) -> None:
-    """Every member of *found*, in the order of their places; none can reach beyond *limit*."""
+    """Check every member of *found*, which are sorted by offset. *limit*: offset that no member may exceed."""
     progress.files_planned, progress.bytes_planned = len(found), archive.size
     async with _ReadAheadStream(archive, progress) as stream:
         for entry in found:
             if entry.offset < stream.at:
-                continue  # it lies over the one before, which was said
+                continue  # it overlaps the previous member: `find_structure_problems` has reported it
             await stream.skip(entry.offset - stream.at)
             problems, unchecked = await _check_member(stream, entry, limit)
             report.problems += [f"{entry.path}: {problem}" for problem in problems]
@@ -144,7 +146,7 @@ async def _read_all(
 
 
 async def _check_member(stream: "_ReadAheadStream", entry: Entry, limit: int) -> tuple[list[str], list[str]]:
-    """What is wrong with one member, and what could not be told. *limit*: where no member can reach to."""
+    """Return the problems of one member, and what could not be checked. *limit*: offset that it may not exceed."""
     header = await stream.take(min(LOCAL_HEADER_FIXED_LENGTH, limit - stream.at))
     if len(header) == LOCAL_HEADER_FIXED_LENGTH and header.startswith(b"PK\3\4"):
         header += await stream.take(
@@ -164,7 +166,7 @@ async def _check_member(stream: "_ReadAheadStream", entry: Entry, limit: int) ->
         return problems, ["is encrypted: only its place was checked"]
     if entry.method not in (STORED, DEFLATED):
         return problems, [
-            f"is compressed by method {entry.method}, which is not known here: only its place was checked"
+            f"is compressed with method {entry.method}, which is not supported: only its place was checked"
         ]
     crc, size, problem = await _digest_contents(stream, entry)
     if problem:
@@ -177,7 +179,7 @@ async def _check_member(stream: "_ReadAheadStream", entry: Entry, limit: int) ->
 
 
 async def _digest_contents(stream: "_ReadAheadStream", entry: Entry) -> tuple[int, int, str]:
-    """CRC-32 and length of the unpacked member, and what went wrong."""
+    """Return CRC-32 and length of the unpacked member, and the problem found ("": none)."""
     check = _MemberDigest(entry.method, entry.size)
     left = entry.compressed_size
     try:
@@ -186,15 +188,15 @@ async def _digest_contents(stream: "_ReadAheadStream", entry: Entry) -> tuple[in
             left -= len(piece)
             await asyncio.to_thread(check.add, piece)
     except asyncio.CancelledError:
-        check.problem = "was not read to its end"  # which ends the thread, too: a window may inflate to gigabytes
+        check.problem = "was not read to its end"  # also stops the thread: a window may inflate to gigabytes
         raise
     return check.crc32, check.size, check.problem or ("" if check.ended else "its compressed data ends too early")
 
 
 class _MemberDigest:
     """
-    The unpacked bytes of one member, counted and summed, but never held. What inflates to more than *max_size* bytes is
-    in trouble at once: a bomb is not taken apart to its end.
+    Computes length and CRC-32 of one member's unpacked bytes, without keeping them. More than *max_size* bytes are a
+    problem at once: a zip bomb is not inflated to its end.
     """
 
     def __init__(self, method: int, max_size: int | None = None) -> None:
@@ -213,11 +215,11 @@ class _MemberDigest:
             self._count(piece)
             return
         try:
-            # Where as much came out as was asked for, there may be more, even of input that was taken in whole.
+            # If as many bytes came out as were requested, more may follow, even if all input was consumed.
             more = bool(piece)
             while more and not self.problem:
                 if self._inflate.eof:
-                    self.problem = "something follows its compressed data"
+                    self.problem = "other bytes follow its compressed data"
                     return
                 data = self._inflate.decompress(piece, INFLATE_BLOCK_BYTES)
                 self._count(data)
@@ -230,11 +232,11 @@ class _MemberDigest:
         self.crc32 = crc32_combine(self.crc32, crc32(data), len(data))
         self.size += len(data)
         if self._max_size is not None and self.size > self._max_size:
-            self.problem = f"has more than the {self._max_size} bytes that it should have"
+            self.problem = f"has more bytes than the expected {self._max_size}"
 
 
 class _ReadAheadStream:
-    """The archive from its first byte to its last, read ahead, with the CRC-32 of all that went by."""
+    """The archive as a stream, read ahead, with the CRC-32 of the bytes read so far."""
 
     def __init__(self, archive: ByteSource, progress: Progress) -> None:
         self.at = 0
@@ -261,7 +263,7 @@ class _ReadAheadStream:
             self._next += length
 
     async def take(self, count: int) -> bytes:
-        """The next *count* bytes, fewer only at the end."""
+        """Return the next *count* bytes; fewer only at the end."""
         taken = bytearray()
         while len(taken) < count:
             if not self._window and not await self._advance():

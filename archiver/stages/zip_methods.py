@@ -1,4 +1,4 @@
-"""How each member is written by stream-zip, so that every unzipper can read it."""
+"""Choose stream-zip's method for each member, so that every unzipper can read the archive."""
 
 from isal import isal_zlib
 from stream_zip import NO_COMPRESSION_32, NO_COMPRESSION_64, ZIP_AUTO, Method
@@ -6,13 +6,13 @@ from stream_zip import NO_COMPRESSION_32, NO_COMPRESSION_64, ZIP_AUTO, Method
 from archiver.core.plan import Member
 from archiver.stages.checksums import crc32
 
-LEVEL = 1  # of isal: text 20 times as fast as zlib's level 6, for 6 % more bytes
+LEVEL = 1  # of ISA-L: for text 20 times as fast as zlib's level 6, with 6 % more bytes
 
 
 class _ZipMethodByOffset(Method):
     """
-    *zip32* while the archive is under 4 GiB, *zip64* after it. stream-zip chooses so for compressed members alone
-    (ZIP_AUTO), and with its own zlib; the version is pinned to the one whose `_get` this is.
+    *zip32* for members that start below 4 GiB, *zip64* above. stream-zip makes this choice only for compressed members
+    (ZIP_AUTO), and only with zlib. `_get` is private, so stream-zip is pinned to the version it was written for.
     """
 
     def __init__(self, zip32: Method, zip64: Method, *, isal: bool) -> None:
@@ -32,15 +32,15 @@ def _isal() -> isal_zlib.Compress:
 
 def zip_method(member: Member, body: memoryview | None) -> Method:
     """
-    How stream-zip writes *member*: compressed; or stored, by known size and CRC-32 where the *body* body is at hand.
+    Return the method for *member*: compressed if `deflate` is set; stored if the whole *body* is given, since then size
+    and CRC-32 are known; else deflate at level 0.
     """
     if member.deflate:
-        max_size = member.size + (
-            member.size >> 10
-        )  # isal's worst case is a little over zlib's, which ZIP_AUTO reckons with
+        # ZIP_AUTO assumes zlib's worst case; ISA-L's is slightly larger.
+        max_size = member.size + (member.size >> 10)
         return _ZipMethodByOffset(ZIP_AUTO(max_size), ZIP_AUTO(max_size), isal=True)
     if body is not None:
         crc = crc32(body)
         return _ZipMethodByOffset(NO_COMPRESSION_32(member.size, crc), NO_COMPRESSION_64(member.size, crc), isal=False)
-    # A stored member whose CRC comes after it breaks streaming readers; level 0 deflate says where it ends.
+    # Streaming readers can't find the end of a stored member whose CRC follows it; deflate at level 0 marks its end.
     return ZIP_AUTO(member.size, level=0)

@@ -1,10 +1,13 @@
 """
-Numbers for those who look after the service: the same ones as log lines for CloudWatch, and for Prometheus.
+Logs, metrics and health checks.
 
-    numbers      what is counted, in which unit, and the state of the process
-    emf          lines in CloudWatch's embedded metric format
-    prometheus   counters, histograms and gauges that are scraped
-    server       /health/live, /health/ready and /metrics
+    metrics         names and units of the metrics, and the state of the process
+    emf             metrics as lines in CloudWatch's embedded metric format
+    prometheus      the same metrics for Prometheus
+    health_server   /health/live, /health/ready and /metrics
+    observers       starts the observers of a worker: heartbeat file, metrics, health server, ECS agent
+    logs            structured logs
+    stdout          non-blocking standard output
 
-Counting neither waits nor raises: it is done in the middle of settling a job.
+Counting neither blocks nor raises, because it runs while a job is being settled.
 """

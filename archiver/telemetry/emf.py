@@ -1,9 +1,9 @@
 """
-Metrics as lines in CloudWatch's embedded metric format: CloudWatch Logs makes metrics of them as they come in.
+Metrics as lines in CloudWatch's embedded metric format, from which CloudWatch Logs extracts metrics.
 
-One line for each job that ended, and one a minute for the process. The format is in CloudWatch's user guide,
-"Specification: Embedded metric format": `_aws.Timestamp` in milliseconds, dimensions are texts beside it, a value is a
-number or a list of numbers.
+One line for each job that ended, and one for the process each minute. The format is in CloudWatch's user guide,
+"Specification: Embedded metric format": `_aws.Timestamp` is in milliseconds, dimensions are string members next to
+`_aws`, a value is a number or a list of numbers.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ WRITE_INTERVAL = 60.0  # seconds between two lines about the process
 
 
 class Emf:
-    """Counts jobs. *write* takes a line and neither waits nor raises."""
+    """Writes metrics of jobs and of the process. *write* accepts a line and neither blocks nor raises."""
 
     def __init__(self, service: str, write: Callable[[str], object], read: Callable[[], ProcessSnapshot]) -> None:
         self._service = service
@@ -32,7 +32,7 @@ class Emf:
         self._write_line(job_line(self._service, job, _now()))
 
     async def run(self) -> None:
-        """Tell of the process once a minute, and a last time when cancelled."""
+        """Write the process metrics once a minute, and a last time when cancelled."""
         try:
             while True:
                 await asyncio.sleep(WRITE_INTERVAL)
@@ -41,7 +41,7 @@ class Emf:
             self.write_process_lines()
 
     def write_process_lines(self) -> None:
-        """Tell how the process stands now, and which reads were resumed since the last time."""
+        """Write the current state of the process, and the read retries since the last call."""
         snapshot = self._read()
         resumes = {code: count - self._resumes.get(code, 0) for code, count in snapshot.resumes.items()}
         self._resumes = snapshot.resumes
@@ -53,7 +53,7 @@ class Emf:
 
 
 def job_line(service: str, job: JobResult, at: int) -> dict[str, Any]:
-    """One job that ended, *at* milliseconds since 1970."""
+    """Return the line for a job that ended. *at*: milliseconds since 1970."""
     dimensions = {"Service": service, "Outcome": job.outcome} | ({"Code": job.code} if job.code else {})
     counted = {"Jobs": 1}
     timed = {"Duration": round(job.seconds, 3), "QueueTime": round(job.queued, 3)}
@@ -70,7 +70,7 @@ def job_line(service: str, job: JobResult, at: int) -> dict[str, Any]:
 
 
 def process_lines(service: str, snapshot: ProcessSnapshot, resumes: Mapping[str, int], at: int) -> list[dict[str, Any]]:
-    """The process, *at* milliseconds since 1970; and the reads that were resumed, by code."""
+    """Return the lines for the process, with *resumes*, the read retries by code. *at*: milliseconds since 1970."""
     gauges = {
         "Running": snapshot.running,
         "OpenParts": snapshot.open_parts,

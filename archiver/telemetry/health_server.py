@@ -1,8 +1,8 @@
 """
 `/health/live`, `/health/ready` and `/metrics` over HTTP, for orchestrators and for Prometheus.
 
-Live: the event loop turns, as whoever gets an answer knows. Ready: the worker has started, receives, and is not on its
-way out. A worker takes its work from a queue, so nothing is routed by readiness; it is for those who wait or look.
+Live: the event loop runs; any response proves it. Ready: the worker has started, receives messages, and is not
+stopping. Readiness routes no traffic, because jobs come from a queue; it is for deployments and monitoring.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -16,8 +16,8 @@ from archiver.telemetry.prometheus import CONTENT_TYPE
 
 log = structlog.get_logger(__name__)
 
-MAX_HEADER_BYTES = 8190  # bytes
-SHUTDOWN_TIMEOUT = 1.0  # seconds for requests under way when the worker ends
+MAX_HEADER_BYTES = 8190
+SHUTDOWN_TIMEOUT = 1.0  # seconds for running requests when the worker ends
 
 
 @asynccontextmanager
@@ -25,9 +25,9 @@ async def open_health_server(
     host: str, port: int, problem: Callable[[], str | None], page: Callable[[], bytes]
 ) -> AsyncIterator[None]:
     """
-    Answer while the block runs: *problem* says why the worker is not ready, *page* is what a scrape gets.
+    Serve while the block runs. *problem* returns why the worker is not ready (None: it is). *page* returns the metrics.
 
-    Raises SettingsError where *host* and *port* can't be listened on.
+    Raises SettingsError if the server can't listen on *host* and *port*.
     """
     runner = web.AppRunner(
         _application(problem, page),

@@ -1,6 +1,4 @@
-"""
-How log lines look: one JSON object a line on stdout, `message` is the event; libraries go through the same renderer.
-"""
+"""Log configuration: one JSON object per line on stdout, with the event as `message`, for libraries too."""
 
 import logging
 import sys
@@ -24,7 +22,8 @@ def configure_logs(
     min_level: str = "info",
 ) -> None:
     """
-    Set up structlog and the standard library's logging. *stream*: stdout unless given; *min_level*: the level shown.
+    Configure structlog and the standard library's logging. *stream*: default stdout. *min_level*: the lowest level
+    written, unless *debug*.
     """
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -57,7 +56,7 @@ def configure_logs(
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name in LIBRARY_LOGGERS:
-        # Never DEBUG: there botocore writes bodies, signed headers and receipt handles.
+        # Never DEBUG: at that level botocore logs bodies, signed headers and receipt handles.
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
     structlog.configure(
         processors=[
@@ -71,7 +70,7 @@ def configure_logs(
     )
 
 
-MAX_VALUE_LENGTH = 2048  # characters; what comes from requests must not flood the log
+MAX_VALUE_LENGTH = 2048  # characters; values from requests must not flood the log
 
 
 def _truncate_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -82,5 +81,5 @@ def _truncate_values(_: Any, __: str, event: MutableMapping[str, Any]) -> Mutabl
 
 
 def _make_printable(_: Any, __: str, line: Any) -> str:
-    """A line for people may quote requests: nothing in it may be an order to their terminal."""
+    """Escape control characters: a console line may quote a request, which must not control the terminal."""
     return printable_lines(line)

@@ -1,4 +1,4 @@
-"""What is counted, in which unit; and the state of the process at a moment."""
+"""The metrics with their units, and snapshots of the process."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -13,23 +13,23 @@ from archiver.worker.heartbeat import Heartbeat
 UNITS: Mapping[str, str] = {
     "Jobs": "Count",  # that ended, by outcome and by the code of their rejection or retry
     "Duration": "Seconds",  # from a message's receipt to its job's end
-    "QueueTime": "Seconds",  # from sending a message to its receipt; of one that comes again, from its first sending
+    "QueueTime": "Seconds",  # from a message's enqueue time to its receipt; a redelivery keeps its enqueue time
     "Files": "Count",  # in archives
     "Bytes": "Bytes",  # of archives
-    "LeaseMargin": "None",  # the smallest fraction of the visibility that was left of a job's lease, 0 to 1
+    "LeaseMargin": "None",  # minimum fraction of the visibility timeout that was left during the job, 0 to 1
     "LeasesLost": "Count",
-    "Resumes": "Count",  # reads of objects that were tried again
+    "Resumes": "Count",  # retried reads of objects
     "Running": "Count",  # jobs
     "OpenParts": "Count",  # part buffers in use
     "Memory": "Bytes",  # resident
-    "Paused": "Count",  # jobs, stores and queues that hold up receiving; 1 where receiving itself fails
+    "Paused": "Count",  # jobs, stores and queues because of which receiving is paused; 1 if receiving itself fails
 }
-"""Every metric, and its unit as CloudWatch names it."""
+"""The metrics, with their units as CloudWatch names them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSnapshot:
-    """The process at a moment. *resumes* are counted from its start, by what had stopped the reads."""
+    """The state of the process. *resumes*: read retries since its start, by cause. *memory*: resident bytes."""
 
     running: int = 0
     open_parts: int = 0
@@ -40,7 +40,7 @@ class ProcessSnapshot:
 
 @dataclass(slots=True)
 class Gauges:
-    """Where a standing is read. *memory* returns resident bytes."""
+    """Takes snapshots of the process. *memory* returns the resident bytes."""
 
     budget: BufferPool
     fetcher: Fetcher
@@ -50,7 +50,7 @@ class Gauges:
     running: int = 0
 
     def on_running_changed(self, jobs: int) -> None:
-        """So many *jobs* run now."""
+        """Set the number of running *jobs*."""
         self.running = jobs
 
     def read(self) -> ProcessSnapshot:
@@ -64,7 +64,7 @@ class Gauges:
 
 
 def resident_bytes() -> int:
-    """Bytes of memory that the process has; 0 where /proc does not tell."""
+    """Return the resident memory of the process in bytes; 0 if /proc is not available."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):

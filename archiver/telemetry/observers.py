@@ -1,7 +1,5 @@
 """
-Whoever looks on while the worker works: the heartbeat file, metrics, the health server, and the ECS agent.
-
-None of them is asked before something is done, and none can hold it up.
+Monitoring of the worker: heartbeat file, metrics, health server, and ECS agent. None of them blocks or fails a job.
 """
 
 import asyncio
@@ -27,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MonitoredParts:
-    """What is looked at, and *stop*, which ends the worker."""
+    """The monitored components, and *stop*, which ends the worker."""
 
     heartbeat: Heartbeat
     gate: ReceiveGate
@@ -37,7 +35,7 @@ class MonitoredParts:
 
 
 class Monitor:
-    """Tells everyone who wants to know that a job ended (`ended`), or how many run (`on_running_changed`)."""
+    """Passes events to the observers: a job ended (`ended`), the number of jobs changed (`on_running_changed`)."""
 
     def __init__(self, parts: MonitoredParts) -> None:
         self._parts = parts
@@ -58,25 +56,25 @@ class Monitor:
             self._parts.stop.set()
 
     def mark_started(self) -> None:
-        """From now on messages are received."""
+        """Mark the worker as started: it receives messages from now on (readiness)."""
         self._has_started = True
 
     def drain(self) -> None:
-        """Receive no more; end when what runs has ended, however long it takes."""
+        """Stop receiving. Stop the worker when all running jobs have ended, without a time limit."""
         self._parts.gate.draining = True
         self.on_running_changed(self.gauges.running)
 
     @property
     def problem(self) -> str | None:
-        """Why this worker is not ready to take messages, in a sentence; None where it is."""
+        """Why the worker is not ready to receive messages; None if it is."""
         if self._parts.gate.draining or self._parts.stop.is_set():
             return "the worker is stopping"
         if not self._has_started:
             return "the worker is starting"
         if self._parts.gate.pause_count:
-            return "jobs are held: the log says why (worker.paused)"
+            return "the worker is paused: see worker.paused in the log"
         return (
-            "receiving from SQS fails: the log says why"
+            "receiving from SQS fails: see worker.receive_failed in the log"
             if self._parts.heartbeat.failing
             else self._parts.heartbeat.problem
         )
@@ -90,10 +88,10 @@ async def monitoring(
     open_agent: Callable[[str], AbstractAsyncContextManager[Protector]],
 ) -> AsyncIterator[Monitor]:
     """
-    Look on while the block runs, as *settings* want it. *write* takes lines of metrics, and neither waits nor raises;
-    *open_agent* connects to the ECS agent at a URI.
+    Monitor the worker while the block runs, as *settings* configure it. *write* accepts lines of metrics and neither
+    blocks nor raises. *open_agent* connects to the ECS agent at a URI.
 
-    Raises SettingsError where HEALTH_PORT can't be listened on.
+    Raises SettingsError if the health server can't listen on HEALTH_PORT.
     """
     monitor = Monitor(parts)
     async with AsyncExitStack() as stack:
@@ -104,8 +102,8 @@ async def monitoring(
             monitor.observers.append(emf)
             await stack.enter_async_context(_background_task("metrics", emf.run()))
         if settings.health_port is not None:
-            from archiver.telemetry.health_server import open_health_server  # noqa: PLC0415 - late
-            from archiver.telemetry.prometheus import Prometheus  # noqa: PLC0415 - late: only where it is wanted
+            from archiver.telemetry.health_server import open_health_server  # noqa: PLC0415 - only if it is used
+            from archiver.telemetry.prometheus import Prometheus  # noqa: PLC0415 - only if it is used
 
             numbers = Prometheus(settings.service_name, monitor.gauges.read)
             monitor.observers.append(numbers)
@@ -120,7 +118,7 @@ async def monitoring(
 
 @asynccontextmanager
 async def _background_task(name: str, work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Do *work* while the block runs. Should it fail, only that is said."""
+    """Run *work* while the block runs. If it fails, the error is only logged."""
     task = asyncio.create_task(work, name=name)
     task.add_done_callback(_log_task_error)
     try:

@@ -1,4 +1,4 @@
-"""The same numbers for Prometheus: counters and histograms of jobs, and the process as it stands when it is asked."""
+"""The metrics for Prometheus: counters and histograms of jobs, and gauges of the process, read at each scrape."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,7 +17,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Prometheus:
-    """Counts jobs, in a registry of its own. *service* is a label of everything."""
+    """Counts jobs in its own registry. *service* is a label of all metrics."""
 
     def __init__(self, service: str, read: Callable[[], ProcessSnapshot]) -> None:
         self._registry = CollectorRegistry()
@@ -34,13 +34,13 @@ class Prometheus:
         self._jobs = counter("jobs", "Jobs that ended.", "outcome", "code")
         self._files = counter("files", "Files in archives.")
         self._bytes = counter("bytes", "Bytes of archives.")
-        self._lost = counter("leases_lost", "Messages that were lost to others.")
+        self._lost = counter("leases_lost", "Messages whose lease was lost.")
         self._duration = histogram(
             "job_seconds", "From a message's receipt to its job's end.", SECONDS_BUCKETS, "outcome"
         )
         self._queued = histogram("queue_seconds", "From sending a message to its receipt.", SECONDS_BUCKETS, "outcome")
         self._margin = histogram(
-            "lease_margin", "The least fraction of the visibility left of a lease.", FRACTION_BUCKETS
+            "lease_margin", "Minimum fraction of the visibility timeout left during a job.", FRACTION_BUCKETS
         )
         for one in (self._files, self._bytes, self._lost, self._margin):
             one.labels(service)  # shown from the start, as 0
@@ -55,7 +55,7 @@ class Prometheus:
         self._bytes.labels(self._service).inc(job.bytes)
 
     def page(self) -> bytes:
-        """What a scrape gets, in the text format of CONTENT_TYPE."""
+        """Return the metrics in the text format of CONTENT_TYPE."""
         return generate_latest(self._registry)
 
 
@@ -67,21 +67,19 @@ class _ProcessCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         snapshot = self._read()
         for name, documentation, value in (
-            ("running_jobs", "Jobs at work.", snapshot.running),
+            ("running_jobs", "Running jobs.", snapshot.running),
             ("open_parts", "Part buffers in use.", snapshot.open_parts),
             ("memory_bytes", "Resident memory.", snapshot.memory),
             (
                 "paused",
-                "Jobs, stores and queues that hold up receiving; 1 where receiving fails.",
+                "Jobs, stores and queues because of which receiving is paused; 1 if receiving fails.",
                 snapshot.paused,
             ),
         ):
             gauge = GaugeMetricFamily(f"archiver_{name}", documentation, labels=["service"])
             gauge.add_metric([self._service], value)
             yield gauge
-        resumes = CounterMetricFamily(
-            "archiver_read_resumes", "Reads of objects that were tried again.", labels=["service", "code"]
-        )
+        resumes = CounterMetricFamily("archiver_read_resumes", "Retried reads of objects.", labels=["service", "code"])
         for code in ("throttled", "interrupted"):
             resumes.add_metric([self._service, code], snapshot.resumes.get(code, 0))
         yield resumes

@@ -1,10 +1,9 @@
 """
-Standard output that can't hold the service up.
+Non-blocking standard output.
 
-A line goes out at once where there is room for it, so that nothing is lost when the process is killed. Where nobody
-reads (a log driver that hangs, a pipe that is full) lines wait in memory, a thread of their own writes them, and when
-too many wait, further ones are dropped until half of what waited is written; there a line tells how many are missing.
-The job goes on.
+If the file descriptor is writable, a line is written at once, so that it is not lost if the process is killed. If the
+pipe is full (a log driver hangs), lines are buffered in memory and written by a thread. When the buffer is full, lines
+are dropped until half of it is written; then a `log.dropped` line reports how many. Jobs are not delayed.
 """
 
 import io
@@ -18,15 +17,13 @@ from collections import deque
 from datetime import UTC, datetime
 from time import monotonic
 
-MAX_WAITING_BYTES = 4 * 1024 * 1024  # bytes
-ATOMIC_WRITE_BYTES = (
-    select.PIPE_BUF
-)  # bytes; POSIX: a pipe that is ready to be written to takes so many without waiting
-DRAIN_TIMEOUT = 2.0  # seconds for what still waits at the end
+MAX_WAITING_BYTES = 4 * 1024 * 1024
+ATOMIC_WRITE_BYTES = select.PIPE_BUF  # POSIX: a writable pipe accepts this many without blocking
+DRAIN_TIMEOUT = 2.0  # seconds to write buffered lines at exit
 
 
 def open_stdout() -> "NonBlockingWriter":
-    """Standard output; standard error where there is none, and nowhere where neither is."""
+    """Return a writer to standard output; to standard error if there is none; to /dev/null if there is neither."""
     stream = sys.stdout or sys.stderr
     if stream is None:
         return NonBlockingWriter(os.open(os.devnull, os.O_WRONLY))
@@ -35,7 +32,10 @@ def open_stdout() -> "NonBlockingWriter":
 
 
 class NonBlockingWriter(io.TextIOBase):
-    """Text written to the file descriptor *fd*. Writing neither waits nor raises. One line a call."""
+    """
+    Writes text to the file descriptor *fd*, one line per call. Writing neither blocks nor raises. *most*: maximum bytes
+    of buffered lines.
+    """
 
     def __init__(self, fd: int, most: int = MAX_WAITING_BYTES) -> None:
         self._fd = fd
@@ -61,13 +61,13 @@ class NonBlockingWriter(io.TextIOBase):
             if not self._waiting and self._has_room(len(line)):
                 self._write_blocking(line)
             elif self._waiting and (self._dropped or self._waiting + len(line) > self._max_waiting_bytes):
-                self._dropped += 1  # and all that follow until half is written: one gap, told where it is, not many
+                self._dropped += 1  # so are all further lines until half is written: one reported gap, not many
             else:
                 self._enqueue(line)
         return len(text)
 
     def finish(self, seconds: float = DRAIN_TIMEOUT) -> None:
-        """Wait until all is written, for *seconds* at the most. What is written afterwards may be lost."""
+        """Wait at most *seconds* until all lines are written. Lines that are written afterwards may be lost."""
         deadline = monotonic() + seconds
         with self._changed:
             while self._waiting and self._changed.wait(deadline - monotonic()):
@@ -82,7 +82,7 @@ class NonBlockingWriter(io.TextIOBase):
         self._lines.append(line)
         self._waiting += len(line)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._write_waiting, name="outlet", daemon=True)
+            self._thread = threading.Thread(target=self._write_waiting, name="stdout-writer", daemon=True)
             self._thread.start()
         self._changed.notify_all()
 
@@ -106,9 +106,9 @@ class NonBlockingWriter(io.TextIOBase):
             while remaining:
                 try:
                     remaining = remaining[os.write(self._fd, remaining) :]
-                except BlockingIOError:  # whoever started us does not want writes to wait: then we do
+                except BlockingIOError:  # the parent process set the descriptor to non-blocking: wait here instead
                     self._poll.poll()
-        except OSError:  # whoever read is gone, or the disk is full: there is nobody to tell
+        except OSError:  # the reader has closed the pipe, or the disk is full: the error can't be logged
             pass
 
 

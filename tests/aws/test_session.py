@@ -220,7 +220,7 @@ async def test_proxy_that_is_not_there_is_named_where_the_sdk_masks_it(monkeypat
     async with network.session.client("s3", config=s3_client_config(5, attempts=1, pool=1)) as s3:
         with pytest.raises(ArchiverError) as caught, map_errors("HeadBucket"):
             await s3.head_bucket(Bucket="photos")
-    assert str(caught.value) == f"the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY) can't be connected to"
+    assert str(caught.value) == f"no connection to the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY)"
 
 
 @pytest.mark.parametrize(

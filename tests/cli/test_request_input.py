@@ -65,7 +65,7 @@ SEED = '{\n  "files": [{"source": "a"}],\n  "metadata" {"key": "value"}\n}'
         ('{"files": [', ["it ends too early"]),
         ("", ["it is empty"]),
         ("[]", ["the request is not a JSON object"]),
-        ('{"files": [], "files": []}', ["stands twice"]),
+        ('{"files": [], "files": []}', ["occurs twice"]),
         ('{"files": []}', ["$.files should not be empty"]),
         ('{"files": [{"src": "a"}]}', ["$.files[0].source is required"]),
         ('{"files": [{"source": "a"}], "on_missing": "ignore"}', ["$.on_missing"]),

@@ -81,14 +81,14 @@ def test_a_file_is_read_from_the_disk_and_told_broken_when_it_is_cut(
     assert verify(worker_env, str(file), "--deep")[0] == 0
     file.write_bytes(file.read_bytes()[:-10])
     code, _, errors = verify(worker_env, str(file))
-    assert (code, errors) == (1, f"{file}: no zip ends like this: it is cut short, or no zip at all\n")
+    assert (code, errors) == (1, f"{file}: there is no zip end record: the file is incomplete, or not a zip\n")
 
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
         ("s3://{bucket}/none.zip", "s3://{bucket}/none.zip: no such key or bucket"),
-        ("s3://{bucket}", "s3://{bucket} names no key"),
+        ("s3://{bucket}", "s3://{bucket} has no key"),
         ("nothing.zip", "nothing.zip: can't be read: No such file or directory"),
     ],
 )

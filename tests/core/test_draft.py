@@ -42,8 +42,8 @@ def test_all_files_with_an_invalid_source_are_reported_at_once() -> None:
     rejected = refused("a", "s3://b", "s3://b/", "c", {"source": "é" * 600})
     assert rejected.code == "invalid_request"
     assert rejected.message == (
-        "$.files[1].source names no key; $.files[2].source names no key; "
-        "$.files[4].source has a key of 1200 bytes; S3 has at most 1024"
+        "$.files[1].source has no key; $.files[2].source has no key; "
+        "$.files[4].source has a key of 1200 bytes; S3 allows at most 1024"
     )
     assert [problem.source for problem in rejected.sources] == ["s3://b", "s3://b/", "é" * 600]
 
@@ -90,13 +90,13 @@ def test_one_source_has_one_verdict_even_where_only_some_of_its_files_have_a_nam
 
 def test_a_conflict_is_told_by_the_place_in_the_request_beside_markers_that_are_left_out() -> None:
     rejected = refused("p/", "a/x.jpg", "b/X.jpg", on_missing="skip", on_duplicate="fail")
-    assert rejected.message.startswith("$.files[2] needs X.jpg")
+    assert rejected.message.startswith("$.files[2] has the path X.jpg")
 
 
 def test_all_unsafe_names_are_reported_at_once() -> None:
     rejected = refused({"source": "a", "name": "../x"}, "b", {"source": "c", "destination": "C:/x.txt"})
     assert rejected.code == "name_unsafe"
-    assert rejected.message == "$.files[0] the path holds a part `..`; $.files[2] the path names a drive"
+    assert rejected.message == "$.files[0] the path contains a part `..`; $.files[2] the path names a drive"
     assert rejected.sources == (SourceProblem("a", "name_unsafe"), SourceProblem("c", "name_unsafe"))
 
 
@@ -116,7 +116,7 @@ def test_a_long_list_of_problems_is_told_briefly_and_listed_in_full() -> None:
     assert len(rejected.sources) == 1_000
 
     rejected = refused(*[{"source": "a", "name": "../x"}] * 1_000)
-    assert rejected.message.endswith("; $.files[19] the path holds a part `..`; and 980 more")
+    assert rejected.message.endswith("; $.files[19] the path contains a part `..`; and 980 more")
     assert len(rejected.sources) == 1_000
 
 
@@ -147,7 +147,7 @@ def test_skipped_duplicates_are_left_out_and_not_called_renamed() -> None:
 def test_duplicates_reject_the_request_that_says_so() -> None:
     rejected = refused("a/x.jpg", "b/X.jpg", "c", on_duplicate="fail")
     assert rejected.code == "name_conflict"
-    assert rejected.message == "$.files[1] needs X.jpg, which another file takes, or a folder"
+    assert rejected.message == "$.files[1] has the path X.jpg, which another file or a folder uses"
     assert rejected.sources == (SourceProblem("b/X.jpg", "name_conflict"),)
     assert paths(make_draft("a/x.jpg", "b/y.jpg", on_duplicate="fail")) == ["x.jpg", "y.jpg"]
 

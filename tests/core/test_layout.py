@@ -202,19 +202,19 @@ def test_parts_always_keep_s3s_rules_and_the_budget_or_the_archive_is_rejected(l
 
 def test_too_large_for_the_budget_names_the_budget_that_would_do() -> None:
     length = 21 * MIB * MAX_PARTS + 1
-    with pytest.raises(Rejected, match=r"MEMORY_BUDGET_MIB=66 would do") as caught:
+    with pytest.raises(Rejected, match=r"MEMORY_BUDGET_MIB=66 would be enough") as caught:
         part_size_for(length, 64 * MIB // 3)
     assert caught.value.code == "too_large"
     assert part_size_for(length, 66 * MIB // 3) == 22 * MIB
 
 
 def test_a_budget_below_s3s_smallest_part_holds_only_archives_of_one_part() -> None:
-    with pytest.raises(Rejected, match=r"MEMORY_BUDGET_MIB=15 would do"):
+    with pytest.raises(Rejected, match=r"MEMORY_BUDGET_MIB=15 would be enough"):
         part_size_for(4 * MIB + 1, 4 * MIB)
 
 
 def test_too_large_for_s3_says_so() -> None:
-    with pytest.raises(Rejected, match=r"S3 holds at most 48.8 TiB") as caught:
+    with pytest.raises(Rejected, match=r"S3 allows at most 48.8 TiB") as caught:
         part_size_for(MAX_OBJECT_SIZE + 1, 5 * GIB)
     assert caught.value.code == "too_large"
 

@@ -50,18 +50,18 @@ def test_a_source_is_taken_literally(text: str, bucket: str, key: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "names no key"),
-        ("s3://foobar", "names no key"),
-        ("s3://foobar/", "names no key"),
-        ("s3://", "names no key"),
-        ("s3:///key", "names a bucket that can't exist: ''"),
-        ("s3://ab/key", "names a bucket that can't exist: 'ab'"),
-        ("s3://foo bar/key", "names a bucket that can't exist: 'foo bar'"),
-        ("s3://foobar\n/key", "names a bucket that can't exist: 'foobar\\n'"),
-        ("s3://arn:aws:s3:::x/key", "names a bucket that can't exist: 'arn:aws:s3:::x'"),
-        ("s3://" + "b" * 256 + "/key", f"names a bucket that can't exist: '{'b' * 80}'"),
-        ("é" * 513, "has a key of 1026 bytes; S3 has at most 1024"),
-        ("p/\ud800", "holds half of a surrogate pair, which is not text"),
+        ("", "has no key"),
+        ("s3://foobar", "has no key"),
+        ("s3://foobar/", "has no key"),
+        ("s3://", "has no key"),
+        ("s3:///key", "has an invalid bucket name: ''"),
+        ("s3://ab/key", "has an invalid bucket name: 'ab'"),
+        ("s3://foo bar/key", "has an invalid bucket name: 'foo bar'"),
+        ("s3://foobar\n/key", "has an invalid bucket name: 'foobar\\n'"),
+        ("s3://arn:aws:s3:::x/key", "has an invalid bucket name: 'arn:aws:s3:::x'"),
+        ("s3://" + "b" * 256 + "/key", f"has an invalid bucket name: '{'b' * 80}'"),
+        ("é" * 513, "has a key of 1026 bytes; S3 allows at most 1024"),
+        ("p/\ud800", "contains half of a surrogate pair, which is not text"),
     ],
 )
 def test_a_source_that_names_no_object_is_an_invalid_request(text: str, message: str) -> None:
@@ -113,10 +113,10 @@ def test_the_allow_list_knows_which_buckets_it_covers_any_of() -> None:
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
-        ("photos/tenant-a", "`photos/tenant-a` lacks the last `/`"),
-        ("s3://photos/", "`s3://photos/` does not begin with the name of a bucket"),
-        (" , ", "it names no bucket"),
-        ("x,photos/a", "`x` does not begin with the name of a bucket; `photos/a` lacks the last `/`"),
+        ("photos/tenant-a", "`photos/tenant-a` lacks the trailing `/`"),
+        ("s3://photos/", "`s3://photos/` does not start with a bucket name"),
+        (" , ", "it contains no bucket"),
+        ("x,photos/a", "`x` does not start with a bucket name; `photos/a` lacks the trailing `/`"),
     ],
 )
 def test_an_allow_list_that_says_something_else_than_it_means_is_refused(setting: str, problem: str) -> None:
@@ -227,5 +227,5 @@ def test_access_point_stands_in_a_buckets_place() -> None:
     ],
 )
 def test_what_is_no_access_point_is_no_bucket_either(source: str) -> None:
-    with pytest.raises(Rejected, match="names a bucket that can't exist"):
+    with pytest.raises(Rejected, match="has an invalid bucket name"):
         parse_source(source, None)

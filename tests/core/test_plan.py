@@ -216,7 +216,7 @@ def test_more_files_than_the_setting_allows_are_too_large_and_those_that_are_ski
         check_count(draft, 2)
     assert (caught.value.code, caught.value.message) == (
         "too_large",
-        "the request names 3 files; MAX_FILES is 2 here",
+        "the request names 3 files; MAX_FILES is 2",
     )
 
 
@@ -230,5 +230,5 @@ def test_more_bytes_than_the_setting_allows_are_too_large_however_they_compress(
         check_size(plan, 1_999)
     assert (caught.value.code, caught.value.message) == (
         "too_large",
-        "the 2 files have 2,000 bytes together; MAX_ARCHIVE_BYTES is 1,999 here",
+        "the 2 files have 2,000 bytes together; MAX_ARCHIVE_BYTES is 1,999",
     )

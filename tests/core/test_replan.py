@@ -65,7 +65,7 @@ def test_the_same_etag_refused_twice_is_no_change_and_says_what_rewrites_etags()
 
     assert caught.value.code == "source_changed"
     assert caught.value.message.startswith(
-        's3://photos/a: S3 answered 412 to the ETag "0": the store gave this ETag twice'
+        's3://photos/a: S3 answered 412 to the ETag "0": the store returned this ETag twice'
     )
     assert "rewrites ETags" in caught.value.message
     assert [problem.source for problem in caught.value.sources] == ["a"]
@@ -109,7 +109,7 @@ def test_verdicts_are_kept_and_may_come_in_several_rounds_but_not_without_end() 
     assert len(history.verdicts) == MAX_REFUSED_READS - 1
     assert not history.over
 
-    with pytest.raises(Rejected, match="one after the other") as caught:
+    with pytest.raises(Rejected, match="in a row were refused") as caught:
         history.refused({Location("photos", keys[-2]): SourceUnavailable("source_archived", "403")})
 
     assert caught.value.code == "source_denied"

@@ -107,12 +107,12 @@ async def test_bytes_on_an_idle_connection_end_it() -> None:
 
 
 STALLS: dict[str, tuple[Script, HttpTimeouts, str, int]] = {
-    "no answer": ([ServerAction.STALL], HttpTimeouts(response=0.1), "no answer in time", 0),
-    "half a head": ([SMALL[:20], ServerAction.STALL], HttpTimeouts(response=0.1), "no answer in time", 0),
+    "no answer": ([ServerAction.STALL], HttpTimeouts(response=0.1), "no response in time", 0),
+    "half a head": ([SMALL[:20], ServerAction.STALL], HttpTimeouts(response=0.1), "no response in time", 0),
     "a head that trickles": (
         [*byte_by_byte(SMALL), ServerAction.STALL],
         HttpTimeouts(response=0.1),
-        "no answer in time",
+        "no response in time",
         0,
     ),
     "half a body": ([SMALL[:-5], ServerAction.STALL], HttpTimeouts(stall=0.1), "stalled", 5),

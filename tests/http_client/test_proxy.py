@@ -101,7 +101,7 @@ async def test_no_proxy_is_heard(names: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("tls", [True, False], ids=["tunnel", "forward"])
-@pytest.mark.parametrize(("pair", "told"), [("me:wrong", "refuses the user and password"), ("", "asks for a user")])
+@pytest.mark.parametrize(("pair", "told"), [("me:wrong", "refuses the user and password"), ("", "requires a user")])
 async def test_refused_credentials_are_ours_to_mend_and_never_told(
     tls: bool, pair: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,7 +245,7 @@ def test_without_a_proxy_for_the_scheme_there_is_none(environ: dict[str, str], m
     ("url", "told"),
     [
         ("socks5://me:secret@a:1", "'socks5'"),
-        ("http://me:secret@a:port", "no port"),
+        ("http://me:secret@a:port", "no valid port"),
         ("http://me:secret@:1", "no host"),
     ],
 )

@@ -130,7 +130,7 @@ async def test_tls_that_fails_for_another_reason_may_work_later(monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("valid", "told"),
-    [((-2 * DAY, -DAY), "has expired; have it renewed"), ((DAY, 2 * DAY), "not yet valid; check the clock")],
+    [((-2 * DAY, -DAY), "has expired; renew it"), ((DAY, 2 * DAY), "not yet valid; check the clock")],
     ids=["expired", "not valid yet"],
 )
 async def test_certificate_out_of_its_time_is_refused(

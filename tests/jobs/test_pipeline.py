@@ -227,7 +227,7 @@ async def test_a_taken_key_that_cannot_be_seen_is_temporary() -> None:
     env.put(a_jpg=b"a")
     env.stage.store.faults.plan("put", ArchiveExists("412"), times=0)
 
-    with pytest.raises(TransientError, match="can't be seen"):
+    with pytest.raises(TransientError, match="HEAD does not find"):
         await env.run("a.jpg")
 
 

@@ -274,7 +274,7 @@ async def test_a_role_that_lost_its_policy_is_our_own_fault_whatever_it_could_re
     for key in ("a.jpg", "b.jpg", "c.jpg"):
         env.stage.s3.make_unavailable(Location("source", key), "source_denied", head_succeeds=head_succeeds)
 
-    with pytest.raises(ConfigurationError, match=r"b\.jpg, and for s3://source/a\.jpg, which was read before"):
+    with pytest.raises(ConfigurationError, match=r"b\.jpg, and for s3://source/a\.jpg, which was readable before"):
         await env.run("b.jpg", "c.jpg")
 
 

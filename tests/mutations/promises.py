@@ -42,8 +42,8 @@ PROMISES = (
     Mutant(
         "requests may name any bucket",
         "archiver/core/locations.py",
-        '        """Tell whether a request may name *location*."""\n',
-        '        """Tell whether a request may name *location*."""\n        return True\n',
+        '        """Return whether a request may name *location*."""\n',
+        '        """Return whether a request may name *location*."""\n        return True\n',
         ("tests/core/test_locations.py", "tests/core/test_draft.py"),
     ),
     Mutant(

@@ -58,10 +58,10 @@ def test_a_presigned_link_opens_the_archive_and_says_until_when(worker_env: Work
     [
         ({"CLOUDFRONT_PRIVATE_KEY": "-----BEGIN NONSENSE"}, "CLOUDFRONT_PRIVATE_KEY: is no private key in PEM form"),
         ({"CLOUDFRONT_PRIVATE_KEY": "/none"}, "CLOUDFRONT_PRIVATE_KEY: is neither PEM text nor a file"),
-        ({}, "CLOUDFRONT_PRIVATE_KEY: is required where CLOUDFRONT_KEY_ID is set"),
+        ({}, "CLOUDFRONT_PRIVATE_KEY: is required if CLOUDFRONT_KEY_ID is set"),
         (
             {"CLOUDFRONT_PRIVATE_KEY": "x", "ARCHIVE_BASE_URL": ""},
-            "ARCHIVE_BASE_URL: is required where links are signed",
+            "ARCHIVE_BASE_URL: is required if links are signed",
         ),
         (
             {"CLOUDFRONT_PRIVATE_KEY": "x", "LINK_EXPIRES_IN": "5"},

@@ -83,7 +83,7 @@ def test_a_worker_that_cannot_receive_is_not_ready_and_one_that_stops_neither(wo
     worker_env.aws.sqs.delete_queue(QueueUrl=worker_env.source)
     wait_until(lambda: "worker.receive_failed" in worker.log or "worker.paused" in worker.log, "a failed receive")
 
-    assert get(worker, "/health/ready") == (503, "receiving from SQS fails: the log says why\n")
+    assert get(worker, "/health/ready") == (503, "receiving from SQS fails: see worker.receive_failed in the log\n")
     assert get(worker, "/health/live") == (200, "ok\n")
     assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
 
@@ -95,7 +95,7 @@ def test_a_worker_whose_destination_is_gone_holds_its_job_and_is_not_ready(worke
     worker_env.send_request("a.jpg")
     wait_until(lambda: "worker.paused" in worker.log, "a job that is held")
 
-    assert get(worker, "/health/ready") == (503, "jobs are held: the log says why (worker.paused)\n")
+    assert get(worker, "/health/ready") == (503, "the worker is paused: see worker.paused in the log\n")
     assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
 
 

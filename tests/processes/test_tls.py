@@ -81,7 +81,7 @@ def test_store_whose_certificate_expired_uses_up_no_receives(emulated: EmulatedA
         assert not any(worker.events("job.rejected"))
         assert worker_env.queue_depth(worker_env.source) == 1
     store.stop()
-    assert "certificate has expired; have it renewed" in paused["reason"]
+    assert "certificate has expired; renew it" in paused["reason"]
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ REFUSED, SLOW_DOWN = TransferInterrupted("ConnectionRefusedError"), TransferInte
 
 @pytest.mark.parametrize(
     ("seconds", "each", "error"),
-    [(59, 2, REFUSED), (180, 30, TransferInterrupted("no answer in time")), (290, 5, SLOW_DOWN)],
+    [(59, 2, REFUSED), (180, 30, TransferInterrupted("no response in time")), (290, 5, SLOW_DOWN)],
 )
 async def test_what_is_away_for_a_while_ends_no_read(seconds: float, each: float, error: TransferInterrupted) -> None:
     """Connections that are refused at once, for a minute; answers that do not come; throttling, for five minutes."""
@@ -56,7 +56,7 @@ async def test_what_is_away_for_a_while_ends_no_read(seconds: float, each: float
 
 @pytest.mark.parametrize(
     ("each", "error", "within"),
-    [(2, REFUSED, 64), (30, TransferInterrupted("no answer in time"), 270), (5, SLOW_DOWN, 310)],
+    [(2, REFUSED, 64), (30, TransferInterrupted("no response in time"), 270), (5, SLOW_DOWN, 310)],
 )
 async def test_what_is_away_for_longer_is_given_up_in_a_bounded_time(
     each: float, error: TransferInterrupted, within: float

@@ -97,7 +97,7 @@ async def test_an_archive_that_vanished_behind_a_conflict_is_temporary() -> None
     stage = StageEnv()
     stage.store.faults.plan("complete", ArchiveExists("taken"), times=0)
 
-    with pytest.raises(TransientError, match="can't be seen"):
+    with pytest.raises(TransientError, match="HEAD does not find"):
         await send(stage)
 
 

@@ -37,9 +37,9 @@ async def test_readiness_follows_the_workers_life(parts: MonitoredParts) -> None
     watch.mark_started()
     assert problem(watch) is None
     parts.heartbeat.failed()
-    assert problem(watch) == "receiving from SQS fails: the log says why"
+    assert problem(watch) == "receiving from SQS fails: see worker.receive_failed in the log"
     parts.gate.pause_receiving()
-    assert problem(watch) == "jobs are held: the log says why (worker.paused)"
+    assert problem(watch) == "the worker is paused: see worker.paused in the log"
     parts.gate.resume_receiving()
     parts.heartbeat.received()
     assert problem(watch) is None
