@@ -16,7 +16,8 @@ from archiver.aws.s3_read import S3Reader
 from archiver.aws.session import Network, open_network
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import PROBE_KEY, AllowList, Location, PlainLinks
-from archiver.doors.door import Door, Surroundings, open_door
+from archiver.doors import open_door
+from archiver.doors.door import Door, Surroundings
 from archiver.doors.start import as_settings_errors, check_reachable, open_with_credentials
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.pipeline import Pipeline
