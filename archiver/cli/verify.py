@@ -11,7 +11,8 @@ from archiver.cli.console import EXIT_FAILED, EXIT_USAGE, CommandError, environm
 from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
-    from archiver.stages.verify import ByteSource, VerificationReport
+    from archiver.stages.read_ahead import ByteSource
+    from archiver.stages.verify import VerificationReport
 
 
 def add_to(app: typer.Typer) -> None:
