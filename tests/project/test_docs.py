@@ -39,7 +39,7 @@ def rows() -> list[str]:
 
 def test_the_matrix_names_every_test_of_a_row() -> None:
     """To write it anew: `python tests/project/test_docs.py`."""
-    told = [line for line in (ROOT / "docs/reliability.md").read_text().splitlines() if re.match(r"\| [A-I]\d", line)]
+    told = [line for line in (ROOT / "docs/testing.md").read_text().splitlines() if re.match(r"\| [A-I]\d", line)]
 
     assert told == rows()
 
@@ -106,5 +106,5 @@ def _rewrite(page: str, header: str, table: list[str]) -> None:
 MATRIX = "| row | what the test shows | in |"
 
 if __name__ == "__main__":
-    _rewrite("docs/reliability.md", MATRIX, [MATRIX, "| --- | --- | --- |", *rows()])
+    _rewrite("docs/testing.md", MATRIX, [MATRIX, "| --- | --- | --- |", *rows()])
     _rewrite("docs/settings.md", settings_table()[0], settings_table())

@@ -25,7 +25,7 @@ def test_every_file_that_speaks_plain_http_is_listed_with_its_reason() -> None:
     files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
     found = [str(file.relative_to(ROOT)) for file in files if file != Path(__file__) and PLAIN.search(file.read_text())]
 
-    _, _, after = (ROOT / "docs/reliability.md").read_text().partition("### What still speaks http")
+    _, _, after = (ROOT / "docs/testing.md").read_text().partition("### Tests that use plain HTTP")
     assert sorted(LISTED.findall(after.partition("\n## ")[0])) == sorted(found)
 
 
