@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PLAIN = re.compile(
     r"""f"http://[^"]*\{                     # the address of a server that was started
     | \w\.plain\b                          # the emulator's plain port
-    | set_stage\(.*tls=False | stage\(.*tls=False
+    | open_scenario\(.*tls=False
     | Origin\(tls=False[^)]*port=(?!\d)    # our client, at a server that was started
     | "plain_http" | "TLS",\sFalse
     | "https",\s"http"                     # one after the other
