@@ -11,7 +11,7 @@ BEGIN, END = "<!-- parameters -->", "<!-- end of the parameters -->"
 
 
 def table() -> list[str]:
-    """A row for each parameter, in the order of the templates' groups."""
+    """Return one row per parameter, in the order of the templates' groups."""
     lines = ["| parameter | of | default | what it is |", "| --- | --- | --- | --- |"]
     of = {which: load_template(which)["Parameters"] for which in FILES}
     for name in dict.fromkeys(name for which in FILES for name in of[which]):
@@ -49,7 +49,7 @@ def test_the_commands_name_parameters_that_exist() -> None:
 
 
 def test_the_checklist_has_ten_commands() -> None:
-    """Each is a line of its own."""
+    """One command per line."""
     (block,) = re.findall(r"## Ten commands.*?```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
     assert len(block.splitlines()) == len(re.findall(r"^(aws|curl) ", block, re.MULTILINE)) == 10
