@@ -12,7 +12,7 @@ BEGIN, END = "<!-- parameters -->", "<!-- end of the parameters -->"
 
 def table() -> list[str]:
     """Return one row per parameter, in the order of the templates' groups."""
-    lines = ["| parameter | of | default | what it is |", "| --- | --- | --- | --- |"]
+    lines = ["| parameter | template | default | description |", "| --- | --- | --- | --- |"]
     of = {which: load_template(which)["Parameters"] for which in FILES}
     for name in dict.fromkeys(name for which in FILES for name in of[which]):
         which = [which for which in FILES if name in of[which]]
