@@ -7,7 +7,7 @@ The modules in the order in which the bytes travel:
 
     start     cli, __main__            commands; local runs the worker with an embedded S3 and SQS
               app                      composition root: settings become a running worker
-              doors.start              startup checks of queues and buckets, before the first receive
+              doors                    the source queue, dead letters and answer queues; startup checks
     message   worker.loop              receives messages while there is capacity, and stops on a signal
               worker.lease             extends the visibility timeout; stops the job before the lease expires
               worker.settle            runs the job, then deletes, releases or rejects the message
