@@ -115,7 +115,7 @@ async def run(load: Workload, prefix: str) -> dict[str, object]:
         pipeline = Pipeline(
             rules,
             {"archive": work},
-            source_id=FACTS.id,
+            facts=FACTS,
             store=store,
             dead_letters=queues,
             answers=Answers(success=Fanout(queues)),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import aioboto3
@@ -43,11 +43,14 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5.0  # seconds
 
 
+Session: TypeAlias = aioboto3.Session
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
     """How AWS is reached, by the SDK's clients of *session* and by ours. Nobody has been asked for credentials yet."""
 
-    session: aioboto3.Session
+    session: Session
     endpoint: Endpoint
     transport_config: TransportConfig
 
@@ -73,13 +76,13 @@ async def open_network(headers: S3Headers | None = None) -> Network:
     return Network(session, endpoint, transport_config)
 
 
-def new_session(core: AioSession) -> aioboto3.Session:
+def new_session(core: AioSession) -> Session:
     """
     A session on *core* that trusts what `find_ca_bundle` says. Raises ConfigurationError where `AWS_*` is of no use.
     """
     with environment_errors():
         core.set_config_variable("ca_bundle", find_ca_bundle(core)[1])
-        return aioboto3.Session(region_name=configured_region(), botocore_session=core)
+        return Session(region_name=configured_region(), botocore_session=core)
 
 
 def find_ca_bundle(core: AioSession) -> tuple[str, str]:

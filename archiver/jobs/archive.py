@@ -4,11 +4,8 @@ Archives: the work that turns a request's files into one zip, or finds the zip o
     request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload
 """
 
-import asyncio
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -41,6 +38,7 @@ from archiver.errors import (
     TransientError,
 )
 from archiver.jobs.identity import JobIdentity
+from archiver.jobs.offload import run_offloaded_if_large
 from archiver.jobs.work import Result
 from archiver.ports import Hold, ObjectStore, StoredArchive, Target
 from archiver.stages.assemble import assemble
@@ -54,11 +52,6 @@ from archiver.stages.rights import ReadAccess
 from archiver.stages.upload import find, open_upload
 
 log = structlog.get_logger(__name__)
-
-OFFLOAD_MIN_FILES = 1000
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +111,15 @@ class ArchiveWork:
             etag=stored.etag,
             crc32=None if stored.crc32 is None else f"{stored.crc32:08x}",
         )
-        return Result(outcome.status, archive, outcome.missing, outcome.renamed, built.reused)
+        return Result(
+            outcome.status,
+            files=outcome.files,
+            size=stored.size,
+            archive=archive,
+            missing=outcome.missing,
+            renamed=outcome.renamed,
+            reused=built.reused,
+        )
 
     async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult:
         """
@@ -173,8 +174,8 @@ class ArchiveWork:
     async def _verdicts(
         self, plan: Plan, error: SourceUnavailable | CredentialsRefused
     ) -> dict[object, SourceUnavailable]:
-        """What *error*, of one read, and a look at all other objects of *plan* say: all are told together."""
-        if error.location is None:  # of no source: the destination's own
+        """Return the verdicts on *error* of one read, and on all other objects of *plan*, which are probed."""
+        if error.location is None:  # not a source: the destination
             raise error
         verdict = await self._judge.verdict(error) if isinstance(error, CredentialsRefused) else error
         others = [version for version in versions_read(plan) if version.location != error.location]
@@ -241,15 +242,6 @@ class ArchiveWork:
         except SourceChanged as error:
             raise TransientError(f"the finished archive can't be read: {error}") from error
         return bytes(data)
-
-
-async def run_offloaded_if_large(files: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """
-    Call *function*; for many *files* in a thread: 20,000 take half a second, and other jobs have heartbeats to send.
-    """
-    if files < OFFLOAD_MIN_FILES:
-        return function(*args, **kwargs)
-    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 def _missing_file_range(plan: Plan, layout: Layout | None) -> MissingFileRange | None:
