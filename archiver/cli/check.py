@@ -59,7 +59,7 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
                 results += [CheckResult("credentials", "ok", caller.arn), check_clock_skew(caller.skew)]
             except ConfigurationError:
                 raise
-            except ArchiverError as error:  # for example a store without STS: the other checks use the credentials, too
+            except ArchiverError as error:  # for example a store without STS; the other checks use the credentials
                 results.append(CheckResult("credentials", "unknown", str(error)))
             results += await Checks(settings, clients, reader, caller).run_all()
     except CredentialsError as error:
