@@ -50,7 +50,7 @@ def status(
     """
     if (job_id is None) == (message_id is None):
         raise CommandError(
-            "no job selected; give either JOB_ID or --message-id (for a request without a job_id)", code=EXIT_USAGE
+            "give exactly one of JOB_ID and --message-id (for a request without a job_id)", code=EXIT_USAGE
         )
     result = run_async(lambda: _find_archive(job_id, message_id, account))
     if json_:

@@ -201,7 +201,7 @@ def test_wait_without_a_queue_to_hear_from_sends_nothing(worker_env: WorkerEnv) 
     code, _, errors = send(worker_env, "--file", "a.jpg", "--wait", SQS_FAILURE_QUEUE="")
 
     assert code == 2
-    assert errors.startswith("--wait needs to hear how the job ends: set PROGRESS_QUEUE")
+    assert errors.startswith("--wait: no queue to receive the answer from; set PROGRESS_QUEUE")
     assert worker_env.queue_depth(worker_env.source) == 0
 
 

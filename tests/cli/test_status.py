@@ -96,8 +96,8 @@ def test_what_may_not_be_looked_at_is_neither_there_nor_not(open_scenario: Calla
 @pytest.mark.parametrize(
     ("arguments", "settings", "told"),
     [
-        ((), {}, "no job selected; give either JOB_ID or --message-id"),
-        (("a", "--message-id", "b"), {}, "one of the two"),
+        ((), {}, "give exactly one of JOB_ID and --message-id"),
+        (("a", "--message-id", "b"), {}, "give exactly one of JOB_ID and --message-id"),
         (("a",), {"S3_DESTINATION_BUCKET": ""}, "S3_DESTINATION_BUCKET: is required"),
         (("a",), {"S3_DESTINATION_BUCKET": "no-such-bucket"}, "the bucket no-such-bucket does not exist"),
         (("a",), {"SQS_SOURCE_QUEUE": "no-such-queue"}, "no-such-queue"),
