@@ -28,7 +28,7 @@ def run() -> None:
     from archiver.telemetry.logs import configure_logs
     from archiver.telemetry.stdout import open_stdout
 
-    stdout = open_stdout()
+    output = open_stdout()
 
     async def until_stopped() -> int:
         if stop_signals.requested:  # a stop signal arrived during the imports
@@ -41,18 +41,18 @@ def run() -> None:
                 loop.call_soon_threadsafe(stop.set)
 
         stop_signals.on_stop(on_signal)
-        return await serve(settings, stop, stdout.write)
+        return await serve(settings, stop, output.write)
 
     try:
         settings = load_settings(os.environ)
-        configure_logs(debug=settings.debug, dev_mode=settings.dev_mode, stream=stdout)
+        configure_logs(debug=settings.debug, dev_mode=settings.dev_mode, stream=output)
         code = asyncio.run(until_stopped())
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # the interpreter removes handlers at exit, but keeps SIG_IGN
     except SettingsError as error:
         raise CommandError(*error.problems, code=EXIT_USAGE) from None
     finally:
-        stdout.finish()
+        output.finish()
     raise typer.Exit(code)
 
 

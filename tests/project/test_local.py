@@ -92,7 +92,7 @@ def test_missing_moto_is_said_in_one_sentence_with_the_remedy(command: str) -> N
 
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.endswith("the embedded AWS needs moto: pip install 'archiver[local]'\n")
+    assert done.stderr.endswith("moto is not installed; run: pip install 'archiver[local]'\n")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -194,7 +194,7 @@ def test_ctrl_c_waits_for_no_long_job_and_a_second_one_for_nothing(times: int, c
                     sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"files": files}))
             if "job.received" in line:
                 process.send_signal(signal.SIGINT)
-            if line.startswith("ending: ") and times > 1:
+            if line.startswith("stopping: ") and times > 1:
                 process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
 
