@@ -13,7 +13,7 @@ from archiver.stages.progress import Progress
 
 from .cli_process import COLOR, ESCAPE, HIDE, SHOW, CliProcess
 
-MOVING = str(Path(__file__).with_name("moving.py"))
+MOVING = str(Path(__file__).with_name("progress_script.py"))
 
 
 @contextmanager
