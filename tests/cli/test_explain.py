@@ -37,5 +37,5 @@ def test_a_code_that_there_is_not_is_told_with_those_that_there_are(code: str) -
     ended = run_command("explain", code)
 
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"{code}: there is no such code")
+    assert ended.stderr.startswith(f"{code}: unknown code")
     assert ("did you mean source_denied?" in ended.stderr) is (code != "?")

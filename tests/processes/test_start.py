@@ -122,7 +122,7 @@ def test_an_agent_that_does_not_listen_yet_is_waited_for(worker_env: WorkerEnv) 
     worker.terminate()
 
     assert worker.exit_code() == 0
-    assert paused["reason"].startswith("credentials can't be had: container-role")
+    assert paused["reason"].startswith("no credentials available: container-role")
 
 
 def test_signal_is_heard_while_endpoints_take_connections_and_say_nothing(worker_env: WorkerEnv) -> None:
