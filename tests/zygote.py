@@ -27,6 +27,8 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from service_models import read_service_models, share_service_models
+
 INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 INHERITED_KINDS = ("COVERAGE_", "COV_", "PYTHON")
 FRESH = "FRESH"  # the variable that asks for processes that are started, not forked
@@ -145,6 +147,8 @@ def _read_modules() -> None:
     for found in pkgutil.walk_packages(package.__path__, "archiver."):
         if not found.name.startswith(("archiver.local", "archiver.__main__")):
             importlib.import_module(found.name)
+    share_service_models()
+    read_service_models()
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of these
 
