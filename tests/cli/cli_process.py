@@ -96,7 +96,13 @@ class CliProcess:
 
     def wait_for_text(self, text: str) -> None:
         """Wait until *text* stands in one of the frames."""
-        wait_until(lambda: any(text in frame for frame in self.frames), f"{text!r} on standard error")
+        wait_until(lambda: self._said(text) or self.process.poll() is not None, f"{text!r} on standard error")
+        if not self._said(text):
+            join_thread(self._reader)  # what it wrote before it ended may still be on its way
+        assert self._said(text), f"it ended with {self.process.returncode}, without {text!r} on standard error"
+
+    def _said(self, text: str) -> bool:
+        return any(text in frame for frame in self.frames)
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""
