@@ -33,7 +33,7 @@ INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 INHERITED_KINDS = ("COVERAGE_", "COV_", "PYTHON")
 FRESH = "FRESH"  # the variable that asks for processes that are started, not forked
 
-IMPORTED_LATE = ("encodings.idna", "rich.markdown", "typer.rich_utils")  # by libraries, when they are first needed
+IMPORTED_LATE = ("encodings.idna",)  # by libraries, when they are first needed
 
 _LARGEST_ORDER = 1 << 20  # bytes
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
