@@ -26,7 +26,8 @@ local: $(VENV)/.local ## the worker beside an embedded S3 and SQS on port 4566, 
 	@$(BIN)/archiver local
 
 # Tests wait as much as they compute: five processes keep two cores busy. The tests of a file share what it has set up.
-QUICK := -n 5 --dist loadfile -m 'not slow'
+# Files are taken in the order of conftest: xdist's own begins with those of many tests, and the long ones have few.
+QUICK := -n 5 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 # CI's machines are shared and noisy: what failed there is tried once more, one test after the other, and has to pass.
 once_more = $(if $(CI),|| $(1) --last-failed --last-failed-no-failures none)

@@ -48,6 +48,14 @@ def _isolated_environment() -> Iterator[None]:
         yield
 
 
+LONG_FOLDERS = ("faults", "processes", "cli", "project", "docs", "deploy", "interop")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that wait for processes first, so that none of them is left over for one process of pytest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(tuple(f"tests/{folder}/" for folder in LONG_FOLDERS)))
+
+
 def pytest_collection_finish() -> None:
     """Modules and tests stay to the end: the garbage collector looks through them once, not hundreds of times."""
     gc.collect()
