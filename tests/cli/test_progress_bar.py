@@ -13,12 +13,12 @@ from archiver.stages.progress import Progress
 
 from .cli_process import COLOR, ESCAPE, HIDE, SHOW, CliProcess
 
-MOVING = str(Path(__file__).with_name("progress_script.py"))
+SCRIPT = str(Path(__file__).with_name("progress_script.py"))
 
 
 @contextmanager
 def moving(title: str = "archive", *, terminal: int | None = None, **env: str) -> Iterator[CliProcess]:
-    with CliProcess([title], env, terminal=terminal, program=(MOVING,)) as running:
+    with CliProcess([title], env, terminal=terminal, program=(SCRIPT,)) as running:
         yield running
 
 

@@ -11,13 +11,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from emulator import EmulatedAws
 from processes.archiver_process import run_command
 from processes.worker_env import WorkerEnv
 
 from .cli_process import CliProcess
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def worker_env(emulated: EmulatedAws) -> Iterator[WorkerEnv]:
+    """One for all: nothing here changes an archive but by another name."""
+    with WorkerEnv(emulated) as worker_env:
+        yield worker_env
+
+
+@pytest.fixture(scope="module")
 def archive(worker_env: WorkerEnv) -> str:
     """An archive of 30 files that a worker made; its `s3://` name."""
     for number in range(30):

@@ -209,6 +209,7 @@ def test_s3_tells_whether_an_archive_is_there(aws: dict[str, str], place: Path) 
     assert run(find, aws, place).endswith(" succeeded\n")
 
 
+@pytest.mark.slow
 def test_the_shell_alone_asks_and_hears_the_answer(aws: dict[str, str], place: Path) -> None:
     if shutil.which("aws") is None:
         pytest.skip("this needs the aws CLI: pip install awscli")
@@ -226,6 +227,7 @@ def test_the_programs_for_node_are_javascript(place: Path) -> None:
             subprocess.run([node, "--check", str(place / name)], check=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_programs_for_node_ask_and_hear(aws: dict[str, str], place: Path, sdk: Path) -> None:
     """Both ends: an archive, and a failure."""
     (place / "node_modules").symlink_to(sdk)

@@ -114,6 +114,7 @@ def test_demo_makes_an_archive_and_says_so_in_a_line_for_each_step() -> None:
     assert re.fullmatch(r"http://localhost:\d+/zip-storage/[0-9a-f]{64}/download\.zip", said["link"])
 
 
+@pytest.mark.slow
 def test_verbose_demo_shows_the_workers_log_on_standard_error() -> None:
     """Standard output stays the story."""
     done = subprocess.run(
