@@ -140,7 +140,7 @@ async def test_reads_that_are_refused_one_after_the_other_end_the_job() -> None:
     for key in keys:
         env.stage.s3.put("source", key, b"more than a byte")
     env.stage.limiter.limit = 1.0
-    with pytest.raises(Rejected, match="one after the other"):
+    with pytest.raises(Rejected, match="in a row were refused"):
         await env.run(*keys, on_missing="skip")
 
     assert env.stage.store.events == []
@@ -265,7 +265,7 @@ async def test_a_bucket_in_which_everything_is_denied_from_the_start_is_our_own_
         await env.run("a.jpg")
 
 
-@pytest.mark.parametrize("unseen", [False, True], ids=["all", "reads"])
+@pytest.mark.parametrize("head_succeeds", [False, True], ids=["all", "reads"])
 async def test_a_role_that_lost_its_policy_is_our_own_fault_whatever_it_could_read_before(head_succeeds: bool) -> None:
     """The job is held: no message is rejected for a bad deploy, however many have been answered before."""
     env = PipelineEnv()
