@@ -162,7 +162,7 @@ def _sources(partition: str, sources: Sequence[str]) -> tuple[list[str], list[st
 
 def _literal(text: str) -> str:
     """
-    *text* in an ARN of a policy, where `*` and `?` would be wildcards and `$` would begin a variable ("IAM policy
+    Escape *text* for an ARN in a policy, where `*` and `?` are wildcards and `$` starts a variable ("IAM policy
     elements: Variables and tags", special characters).
     """
     return re.sub(r"[*?$]", r"${\g<0>}", text)
