@@ -43,12 +43,12 @@ from archiver.jobs.work import Result
 from archiver.ports import Hold, ObjectStore, StoredArchive, Target
 from archiver.stages.assemble import assemble
 from archiver.stages.budget import BufferPool
+from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.deflate import compressed_part_size, deflate
 from archiver.stages.fetch import Fetcher
-from archiver.stages.judge import Judge
 from archiver.stages.progress import Progress
+from archiver.stages.read_access import ReadAccess
 from archiver.stages.resolve import head_objects, probe_objects
-from archiver.stages.rights import ReadAccess
 from archiver.stages.upload import find, open_upload
 
 log = structlog.get_logger(__name__)
@@ -90,8 +90,8 @@ class ArchiveWork:
         self._fetcher = fetcher
         self._store = store
         self._budget = budget
-        self._judge = Judge(store if shares_credentials else None)
-        self._rights = ReadAccess(rules.source_bucket, fetcher)
+        self._credential_check = CredentialCheck(store if shares_credentials else None)
+        self._read_access = ReadAccess(rules.source_bucket, fetcher)
 
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
         """Raises Rejected."""
@@ -148,7 +148,7 @@ class ArchiveWork:
                 log.info("job.overtaken", key=target.key)
                 history.record_superseded()
             else:
-                self._rights.record_readable(versions_read(plan))
+                self._read_access.record_readable(versions_read(plan))
                 return BuildResult(stored, plan.outcome, reused=False)
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
 
@@ -160,13 +160,13 @@ class ArchiveWork:
         check_count(draft, self._rules.max_files)
         verdicts = history.verdicts
         locations = [file.location for file in draft.files if file.location not in verdicts]
-        found = await head_objects(locations, self._fetcher, self._judge)
+        found = await head_objects(locations, self._fetcher, self._credential_check)
         answers: list[ObjectInfo | SourceProblem] = [
             SourceProblem(file.source, one.code, one.detail) if isinstance(one, SourceUnavailable) else one
             for file in draft.files
             for one in (verdicts.get(file.location) or found[file.location],)
         ]
-        await self._rights.check(draft, answers)
+        await self._read_access.check(draft, answers)
         plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
         check_size(plan, self._rules.max_bytes)
         return plan
@@ -177,10 +177,10 @@ class ArchiveWork:
         """Return the verdicts on *error* of one read, and on all other objects of *plan*, which are probed."""
         if error.location is None:  # not a source: the destination
             raise error
-        verdict = await self._judge.verdict(error) if isinstance(error, CredentialsRefused) else error
+        verdict = await self._credential_check.as_denial(error) if isinstance(error, CredentialsRefused) else error
         others = [version for version in versions_read(plan) if version.location != error.location]
-        answers = await probe_objects(others, self._fetcher, self._judge)
-        self._rights.record_readable([version for version, answer in answers.items() if answer is True])
+        answers = await probe_objects(others, self._fetcher, self._credential_check)
+        self._read_access.record_readable([version for version, answer in answers.items() if answer is True])
         verdicts: dict[object, SourceUnavailable] = {error.location: verdict}
         for version, answer in answers.items():
             if isinstance(answer, SourceUnavailable):

@@ -21,7 +21,7 @@ from archiver.errors import (
 )
 from archiver.ports import StoredArchive
 from archiver.stages import retry, upload
-from archiver.stages.judge import CREDENTIALS_PROBE_KEY
+from archiver.stages.credential_check import CREDENTIALS_PROBE_KEY
 
 
 @pytest.fixture(autouse=True)
