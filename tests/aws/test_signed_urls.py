@@ -54,7 +54,7 @@ def links(key: str | None = None, seconds: int = 600) -> SignedLinks:
     return SignedLinks(BASE, "K1", key or pem(KEY), seconds, lambda: NOW)
 
 
-async def test_a_link_opens_the_archive_until_the_time_that_the_answer_tells() -> None:
+async def test_a_signed_link_works_until_its_expiry_time() -> None:
     """F8: and not a second longer, nor with another key."""
     link = await links().link("3f/download.zip")
 
@@ -69,7 +69,7 @@ async def test_a_link_opens_the_archive_until_the_time_that_the_answer_tells() -
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/\\"), min_size=1, max_size=40))
-async def test_names_with_odd_characters_verify_as_they_are_asked_for(prefix: str) -> None:
+async def test_signed_links_with_special_characters_verify_for_the_requested_url(prefix: str) -> None:
     """F8"""
     key = archive_key("3f", prefix)
 
@@ -81,7 +81,7 @@ async def test_names_with_odd_characters_verify_as_they_are_asked_for(prefix: st
     [str, lambda text: text.replace("\n", "\\n"), lambda text: f"\n  {text}\n"],
     ids=["as is", "one line", "padded"],
 )
-async def test_the_key_is_pem_text_however_the_environment_holds_it(written: Callable[[str], str]) -> None:
+async def test_pem_text_is_accepted_as_is_on_one_line_or_padded(written: Callable[[str], str]) -> None:
     assert opened((await links(written(pem(KEY))).link("a")).url, KEY, NOW) == "/a"
 
 
@@ -100,7 +100,7 @@ EC = ec.generate_private_key(ec.SECP256R1())
         ("/", r"is neither PEM text nor a readable file \(Is a directory\)"),
     ],
 )
-def test_what_is_no_key_is_told_without_a_byte_of_it(text: str, sentence: str) -> None:
+def test_an_invalid_signing_key_is_reported_without_any_of_its_content(text: str, sentence: str) -> None:
     """F7"""
     with pytest.raises(InvalidKeyError, match=sentence) as caught:
         load_key(text)
@@ -108,7 +108,7 @@ def test_what_is_no_key_is_told_without_a_byte_of_it(text: str, sentence: str) -
     assert not any(line in str(caught.value) for line in text.split("\n") if line[:1] not in "-/")
 
 
-async def test_a_key_file_that_is_replaced_signs_from_the_next_link_on(tmp_path: Path) -> None:
+async def test_a_replaced_key_file_is_used_from_the_next_link_on(tmp_path: Path) -> None:
     """F7: rotation. A bad one is told, and the last good one goes on."""
     file = tmp_path / "key.pem"
     file.write_text(pem(KEY))

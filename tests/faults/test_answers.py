@@ -25,7 +25,7 @@ def test_an_answer_that_cannot_be_sent_keeps_the_message_and_the_archive(scenari
     scenario.finish()
 
 
-def test_an_answer_that_was_not_acknowledged_is_sent_again_under_the_same_id(scenario: Scenario) -> None:
+def test_an_unacknowledged_answer_is_sent_again_with_the_same_notification_id(scenario: Scenario) -> None:
     """F2"""
     scenario.inject(DropResponse(), "SendMessage", queue="*-out")
     job = scenario.send_request(scenario.put_objects(1000))
@@ -36,7 +36,7 @@ def test_an_answer_that_was_not_acknowledged_is_sent_again_under_the_same_id(sce
     scenario.finish()
 
 
-def test_a_crash_between_answer_and_delete_is_answered_again_and_builds_nothing(scenario: Scenario) -> None:
+def test_a_job_that_crashed_between_answer_and_delete_is_answered_again_without_rebuilding(scenario: Scenario) -> None:
     """F3"""
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
@@ -50,7 +50,7 @@ def test_a_crash_between_answer_and_delete_is_answered_again_and_builds_nothing(
     scenario.finish()
 
 
-def test_metadata_that_sqs_would_refuse_is_escaped_and_comes_back_as_it_was(scenario: Scenario) -> None:
+def test_metadata_characters_that_sqs_refuses_are_escaped_without_loss(scenario: Scenario) -> None:
     """F4: control characters and noncharacters are lawful in JSON and not in a message."""
     odd = {"control": "a\x01b", "last": "\uffff", "emoji": "\U0001f600", "tab": "\t"}
     (source,) = scenario.put_objects(1000)
@@ -62,7 +62,7 @@ def test_metadata_that_sqs_would_refuse_is_escaped_and_comes_back_as_it_was(scen
     scenario.finish()
 
 
-def test_an_answer_that_would_not_fit_gives_up_its_metadata_and_says_so(scenario: Scenario) -> None:
+def test_an_oversized_answer_omits_its_metadata_and_reports_the_omission(scenario: Scenario) -> None:
     """F4: a request of nearly 1 MiB can't be repeated whole beside the link."""
     (source,) = scenario.put_objects(1000)
     metadata = {"note": "x" * 1_048_200}
@@ -75,7 +75,7 @@ def test_an_answer_that_would_not_fit_gives_up_its_metadata_and_says_so(scenario
     scenario.finish()
 
 
-def test_a_request_of_the_greatest_size_is_rejected_word_for_word(scenario: Scenario) -> None:
+def test_a_request_of_maximum_size_is_dead_lettered_unchanged(scenario: Scenario) -> None:
     """F4: with its reason as far as there is room."""
     body = json.dumps({"metadata": {"note": ""}})
     body = body.replace('""', json.dumps("x" * (1_048_576 - len(body) - 52)))
@@ -101,7 +101,7 @@ def test_a_rejection_that_cannot_be_sent_keeps_the_message(scenario: Scenario) -
 
 
 @pytest.mark.scenario(max_receives=None)
-def test_without_a_dead_letter_queue_a_bad_message_stays(scenario: Scenario) -> None:
+def test_an_invalid_message_stays_in_the_queue_without_a_dead_letter_queue(scenario: Scenario) -> None:
     """F6: there is nowhere to put it, and it is not to be lost."""
     job = scenario.send_text("no JSON at all", None)
     worker = scenario.worker()
@@ -112,7 +112,7 @@ def test_without_a_dead_letter_queue_a_bad_message_stays(scenario: Scenario) -> 
 
 
 @pytest.mark.scenario(answers=False)
-def test_without_a_queue_for_answers_nothing_is_sent_and_the_log_says_so(scenario: Scenario) -> None:
+def test_without_an_answer_queue_no_answer_is_sent_and_the_log_reports_it(scenario: Scenario) -> None:
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
     scenario.wait_deleted(job)

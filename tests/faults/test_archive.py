@@ -12,7 +12,9 @@ from .worker_process import wait_until
 
 
 @pytest.mark.parametrize("compression", ["store", "deflate"])
-def test_members_of_every_size_around_a_buffers_end_leave_a_whole_archive(scenario: Scenario, compression: str) -> None:
+def test_members_of_every_size_around_a_buffer_boundary_produce_a_complete_archive(
+    scenario: Scenario, compression: str
+) -> None:
     """D1: a version of stream-zip drops the rest where its output ends just at a chunk's end as a member begins."""
     job = scenario.send_request(scenario.put_objects(*range(65_455, 65_485)), compression=compression)
     scenario.worker()
@@ -21,7 +23,7 @@ def test_members_of_every_size_around_a_buffers_end_leave_a_whole_archive(scenar
 
 
 @pytest.mark.parametrize("compression", ["store", "deflate"])
-def test_more_jobs_than_threads_all_end(scenario: Scenario, compression: str) -> None:
+def test_more_concurrent_jobs_than_threads_all_complete(scenario: Scenario, compression: str) -> None:
     """D2: a thread of one job that waits for its loop must not be one that another job's look-ups wait for."""
     sources = scenario.put_objects(1000, 200_000)
     jobs = [scenario.send_request(sources, compression=compression) for _ in range(16)]
@@ -32,7 +34,7 @@ def test_more_jobs_than_threads_all_end(scenario: Scenario, compression: str) ->
 
 @pytest.mark.slow
 @pytest.mark.scenario(visibility=4)
-def test_a_job_that_is_cancelled_inside_the_zip_leaves_no_thread_and_no_socket(scenario: Scenario) -> None:
+def test_a_job_cancelled_while_zipping_leaks_no_thread_and_no_socket(scenario: Scenario) -> None:
     """D3, promise 10: with the archive half made and its source still to come."""
     sources = scenario.put_objects(50_000, 50_001, 50_002)
     warm = [scenario.send_request(sources, compression="deflate") for _ in range(3)]
@@ -49,7 +51,7 @@ def test_a_job_that_is_cancelled_inside_the_zip_leaves_no_thread_and_no_socket(s
     scenario.finish()
 
 
-def test_the_same_objects_make_the_same_archive_byte_for_byte(scenario: Scenario) -> None:
+def test_the_same_objects_produce_a_byte_identical_archive(scenario: Scenario) -> None:
     """D6: by two workers, with reads that end in another order."""
     sources = scenario.put_objects(300_000, 6 * MIB, 0, 1000)
     first = scenario.send_request(sources, job_id="first")

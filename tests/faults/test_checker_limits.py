@@ -40,23 +40,23 @@ def with_another_local_name(archive: bytes) -> bytes:
     "damage",
     [cut_in_the_middle, led_by_a_stranger, followed_by_a_stranger, falsified, with_another_local_name],
 )
-def test_4_an_object_that_is_no_whole_archive_is_found_at_any_instant(damage: Callable[[bytes], bytes]) -> None:
+def test_4_an_incomplete_or_invalid_archive_is_reported_at_any_time(damage: Callable[[bytes], bytes]) -> None:
     builder = valid_history()
     builder.history.observed_archives.append(ObservedArchive(99.0, "cd34/download.zip", damage(ARCHIVE)))
     assert violations(builder.observations()) == {"archives_are_absent_or_whole"}
 
 
-def test_4_an_archive_that_was_overwritten_is_found() -> None:
+def test_4_an_overwritten_archive_is_reported() -> None:
     builder = valid_history()
     builder.history.observed_archives.append(ObservedArchive(builder.now, KEY, make_zip(one_jpg=b"later")))
     assert violations(builder.observations()) == {"archives_are_absent_or_whole"}
 
 
-def test_5_an_upload_that_was_left_is_found() -> None:
+def test_5_an_unfinished_upload_is_reported() -> None:
     assert violations(valid_history().observations(uploads=(KEY,))) == {"no_upload_is_left"}
 
 
-def test_6_an_answer_before_its_archive_is_found() -> None:
+def test_6_an_answer_before_its_archive_is_reported() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -66,7 +66,7 @@ def test_6_an_answer_before_its_archive_is_found() -> None:
     assert "archive_then_answer_then_delete" in violations(builder.observations())
 
 
-def test_6_an_answer_for_a_write_that_failed_is_found() -> None:
+def test_6_an_answer_for_a_failed_write_is_reported() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -76,7 +76,7 @@ def test_6_an_answer_for_a_write_that_failed_is_found() -> None:
     assert "archive_then_answer_then_delete" in violations(builder.observations())
 
 
-def test_6_an_answer_after_its_delete_is_found() -> None:
+def test_6_an_answer_after_the_delete_is_reported() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -87,7 +87,7 @@ def test_6_an_answer_after_its_delete_is_found() -> None:
 
 
 @pytest.mark.parametrize("late", ["written", "answered", "deleted"])
-def test_7_a_step_after_the_lease_is_found(late: str) -> None:
+def test_7_a_step_after_lease_expiry_is_reported(late: str) -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -98,7 +98,7 @@ def test_7_a_step_after_the_lease_is_found(late: str) -> None:
     assert violations(builder.observations()) == {"nothing_after_the_lease"}
 
 
-def test_7_a_rejection_after_the_lease_is_found() -> None:
+def test_7_a_rejection_after_lease_expiry_is_reported() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.renewed(0)
@@ -107,7 +107,7 @@ def test_7_a_rejection_after_the_lease_is_found() -> None:
     assert violations(builder.observations(job=replace(JOB, members=None))) == {"nothing_after_the_lease"}
 
 
-def test_7_a_renewal_that_was_not_granted_does_not_count() -> None:
+def test_7_a_failed_renewal_does_not_extend_the_lease() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -126,7 +126,7 @@ def test_7_the_lease_of_another_worker_does_not_count() -> None:
     assert violations(builder.observations(waiting=1)) == {"nothing_after_the_lease"}
 
 
-def test_7_a_delete_with_a_receipt_that_a_later_one_replaced_is_found() -> None:
+def test_7_a_delete_with_a_replaced_receipt_is_reported() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -140,19 +140,19 @@ def test_7_a_delete_with_a_receipt_that_a_later_one_replaced_is_found() -> None:
     assert violations(builder.observations()) == {"nothing_after_the_lease"}
 
 
-def test_8_a_request_to_a_bucket_off_the_list_is_found() -> None:
+def test_8_a_request_to_a_bucket_that_is_not_allowed_is_reported() -> None:
     builder = valid_history()
     builder.call("HeadObject", done=False, call={"bucket": "payroll", "key": "p/one.jpg"})
     assert violations(builder.observations()) == {"only_allowed_buckets"}
 
 
 @pytest.mark.parametrize("logs", ["using hunter2-secret", "receipt=receipt-of-m1", "metadata: born in 1970"])
-def test_9_a_secret_a_receipt_or_private_text_in_the_logs_is_found(logs: str) -> None:
+def test_9_a_secret_a_receipt_or_private_text_in_the_logs_is_reported(logs: str) -> None:
     assert violations(valid_history().observations(logs=logs)) == {"no_secret_gets_out"}
 
 
 @pytest.mark.parametrize("error", ["denied for hunter2-secret", "can't parse: born in 1970"])
-def test_9_a_secret_or_private_text_in_an_error_is_found(error: str) -> None:
+def test_9_a_secret_or_private_text_in_an_error_is_reported(error: str) -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.rejected(error=error)
@@ -160,26 +160,26 @@ def test_9_a_secret_or_private_text_in_an_error_is_found(error: str) -> None:
     assert violations(builder.observations(job=replace(JOB, members=None))) == {"no_secret_gets_out"}
 
 
-def test_9_a_secret_in_an_objects_metadata_is_found() -> None:
+def test_9_a_secret_in_object_metadata_is_reported() -> None:
     builder = valid_history()
     target = {"bucket": "archives", "key": KEY}
     builder.call("CreateMultipartUpload", done=False, call=target, metadata={"token": "hunter2-secret"})
     assert violations(builder.observations()) == {"no_secret_gets_out"}
 
 
-def test_9_metadata_of_the_request_is_echoed_in_answers_without_complaint() -> None:
+def test_9_request_metadata_in_answers_is_not_reported() -> None:
     builder = valid_history()
     (answer,) = builder.observations().successes(JOB)
     answer.facts["body"] = json.dumps(json.loads(answer.facts["body"]) | {"metadata": {"who": "born in 1970"}})
     assert check(builder.observations()) == []
 
 
-def test_every_promise_has_a_number_and_a_sentence() -> None:
+def test_the_docstring_of_every_promise_begins_with_its_number() -> None:
     numbers = [(promise.__doc__ or "").partition(":")[0] for promise in PROMISES]
     assert numbers == [str(number) for number in range(1, 10)]
 
 
-def test_10_threads_sockets_or_memory_that_stay_are_found() -> None:
+def test_10_leaked_threads_sockets_or_memory_are_reported() -> None:
     before = ProcessResources(threads=3, sockets=5, memory=1000)
     assert exceeds_baseline(before, replace(before, threads=2, sockets=5, memory=1100), memory=100) == []
     assert exceeds_baseline(before, replace(before, threads=4), memory=100) == ["threads grew from 3 to 4"]

@@ -14,11 +14,11 @@ from .checker import check
 from .synthetic_history import CONTENT, JOB, WORLD, HistoryBuilder, make_zip, valid_history, violations
 
 
-def test_a_job_done_well_breaks_no_promise() -> None:
+def test_a_completed_job_breaks_no_promise() -> None:
     assert check(valid_history().observations()) == []
 
 
-def test_a_job_rejected_well_breaks_no_promise() -> None:
+def test_a_rejected_job_breaks_no_promise() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.rejected()
@@ -26,7 +26,7 @@ def test_a_job_rejected_well_breaks_no_promise() -> None:
     assert check(builder.observations(job=replace(JOB, members=None))) == []
 
 
-def test_a_job_that_crashed_and_was_finished_by_another_worker_breaks_no_promise() -> None:
+def test_a_job_completed_by_another_worker_after_a_crash_breaks_no_promise() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -39,14 +39,14 @@ def test_a_job_that_crashed_and_was_finished_by_another_worker_breaks_no_promise
     assert check(builder.observations()) == []
 
 
-def test_a_job_that_is_still_waiting_breaks_no_promise() -> None:
+def test_a_waiting_job_breaks_no_promise() -> None:
     builder = HistoryBuilder()
     builder.received()
     assert check(builder.observations(waiting=1)) == []
     assert check(builder.observations(dead=("m1",))) == []
 
 
-def test_an_answer_is_not_asked_for_where_there_is_no_queue_for_it() -> None:
+def test_no_answer_is_required_without_an_answer_queue() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -55,7 +55,7 @@ def test_an_answer_is_not_asked_for_where_there_is_no_queue_for_it() -> None:
     assert check(builder.observations(resources=replace(WORLD, answer_queue=None))) == []
 
 
-def test_sources_that_changed_may_end_a_job_either_way() -> None:
+def test_a_job_whose_sources_changed_may_both_succeed_and_fail() -> None:
     builder = valid_history()
     builder.rejected()
     assert check(builder.observations(job=replace(JOB, changed=True))) == []
@@ -113,34 +113,34 @@ def deleted_someone_elses(builder: HistoryBuilder) -> None:
         deleted_someone_elses,
     ],
 )
-def test_1_a_message_deleted_before_its_outcome_is_found(bend: Callable[[HistoryBuilder], object]) -> None:
+def test_1_a_message_deleted_before_its_outcome_is_reported(bend: Callable[[HistoryBuilder], object]) -> None:
     assert "deleted_only_after_its_outcome" in violations(mutated(bend).observations())
 
 
-def test_1_a_lost_message_is_found() -> None:
+def test_1_a_lost_message_is_reported() -> None:
     builder = HistoryBuilder()
     builder.received()
     assert violations(builder.observations(waiting=0)) == {"deleted_only_after_its_outcome"}
 
 
-def test_1_a_message_that_came_back_from_the_dead_is_found() -> None:
+def test_1_a_deleted_message_that_is_still_in_the_queue_is_reported() -> None:
     assert violations(valid_history().observations(waiting=1)) == {"deleted_only_after_its_outcome"}
 
 
-def test_2_both_outcomes_of_one_job_are_found() -> None:
+def test_2_both_outcomes_of_one_job_are_reported() -> None:
     builder = valid_history()
     builder.rejected()
     assert violations(builder.observations()) == {"never_both_outcomes"}
 
 
-def test_2_the_success_of_a_job_that_must_be_rejected_is_found() -> None:
+def test_2_the_success_of_a_job_that_must_be_rejected_is_reported() -> None:
     assert "never_both_outcomes" in violations(valid_history().observations(job=replace(JOB, members=None)))
 
 
 @pytest.mark.parametrize(
     "changes", [{"key": "other.zip"}, {"bucket": "photos"}, {"size": 7}, {"crc32": "00000000"}, {"files": 2}], ids=str
 )
-def test_3_an_answer_that_says_something_wrong_of_its_archive_is_found(changes: dict[str, Any]) -> None:
+def test_3_an_answer_with_wrong_archive_details_is_reported(changes: dict[str, Any]) -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -161,7 +161,7 @@ def test_3_an_answer_that_says_something_wrong_of_its_archive_is_found(changes: 
     ],
     ids=["cut", "not the planned version", "other name", "one too many", "empty"],
 )
-def test_3_an_archive_of_other_content_is_found(body: bytes) -> None:
+def test_3_an_archive_with_other_content_is_reported(body: bytes) -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned()
@@ -171,7 +171,7 @@ def test_3_an_archive_of_other_content_is_found(body: bytes) -> None:
     assert violations(builder.observations()) == {"announced_archives_are_right"}
 
 
-def test_3_an_archive_of_a_version_that_was_planned_only_by_someone_else_is_found() -> None:
+def test_3_an_archive_of_a_version_planned_only_by_another_worker_is_reported() -> None:
     builder = HistoryBuilder()
     builder.received()
     builder.planned('"v2"')
@@ -182,26 +182,26 @@ def test_3_an_archive_of_a_version_that_was_planned_only_by_someone_else_is_foun
     assert violations(builder.observations()) == {"announced_archives_are_right"}
 
 
-def test_3_an_archive_that_is_not_there_is_found() -> None:
+def test_3_an_answer_without_an_archive_is_reported() -> None:
     builder = valid_history()
     builder.history.observed_archives.clear()
     assert violations(builder.observations()) == {"announced_archives_are_right"}
 
 
-def test_3_two_different_ids_for_one_outcome_are_found() -> None:
+def test_3_two_notification_ids_for_one_outcome_are_reported() -> None:
     builder = valid_history()
     again = builder.answered()
     again.facts["body"] = again.facts["body"].replace("n1", "n2")
     assert "announced_archives_are_right" in violations(builder.observations())
 
 
-def test_3_an_answer_that_is_nobodys_is_found() -> None:
+def test_3_an_answer_that_belongs_to_no_job_is_reported() -> None:
     builder = valid_history()
     builder.sent("out", "not even JSON", token="t2")
     assert violations(builder.observations()) == {"announced_archives_are_right"}
 
 
-def test_3_a_failure_told_to_consumers_of_successes_is_found() -> None:
+def test_3_a_failure_answer_in_the_answer_queue_is_reported() -> None:
     builder = valid_history()
     builder.sent("out", '{"status": "failed"}')
     assert "announced_archives_are_right" in violations(builder.observations())

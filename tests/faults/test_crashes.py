@@ -48,12 +48,12 @@ def _content(scenario: Scenario) -> bytes:
 
 
 @pytest.mark.scenario(visibility=VISIBILITY, max_receives=10)
-def test_a_job_broken_at_any_call_ends_in_the_same_archive(
+def test_a_job_with_a_fault_at_any_call_produces_the_same_archive(
     scenario: Scenario, baseline_archive: bytes, point: Point, mode: str
 ) -> None:
     """G1, G2: at every call, in every way."""
     assert run_with_fault(scenario, point, mode) == baseline_archive
 
 
-def test_every_point_of_the_sample_is_a_point_of_the_job() -> None:
+def test_the_sample_contains_only_known_points_and_modes() -> None:
     assert {point for point, _ in SAMPLE} <= set(POINTS) and {mode for _, mode in SAMPLE} <= set(MODES)

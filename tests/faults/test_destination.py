@@ -38,13 +38,13 @@ def broken(scenario: Scenario, action: Action, op: str, **where: Any) -> Callabl
     return lambda job: scenario.inject(action, op, key=job.key, **where)
 
 
-def test_an_upload_that_does_not_begin_is_begun_again(scenario: Scenario) -> None:
+def test_a_failed_create_multipart_upload_is_retried(scenario: Scenario) -> None:
     """E1: one whose beginning was not acknowledged is swept away in the end."""
     actions = (Status(500, "InternalError"), ResetBefore(), DropResponse())
     each(scenario, 6 * MIB, [broken(scenario, action, "CreateMultipartUpload") for action in actions])
 
 
-def test_a_part_that_fails_is_sent_again_from_the_same_bytes(scenario: Scenario) -> None:
+def test_a_failed_part_upload_is_retried_with_the_same_bytes(scenario: Scenario) -> None:
     """E2: the first part, and the last one twice."""
     actions: tuple[Action, ...] = (
         Status(500, "InternalError"),
@@ -67,7 +67,7 @@ def test_a_part_that_fails_is_sent_again_from_the_same_bytes(scenario: Scenario)
 
 
 @pytest.mark.parametrize(("size", "op"), [(1000, "PutObject"), (6 * MIB, "CompleteMultipartUpload")])
-def test_a_write_whose_answer_was_lost_is_settled_by_looking(scenario: Scenario, size: int, op: str) -> None:
+def test_a_write_whose_response_was_lost_is_checked_with_head(scenario: Scenario, size: int, op: str) -> None:
     """E4: no second archive, no second answer; whatever the write is told when it is tried again."""
     tried_again = (Status(404, "NoSuchUpload"), Status(412, "PreconditionFailed"))
 
@@ -79,7 +79,7 @@ def test_a_write_whose_answer_was_lost_is_settled_by_looking(scenario: Scenario,
     assert len({(seen.key, seen.body) for seen in scenario.history.observed_archives}) == len(jobs)
 
 
-def test_a_completion_that_is_not_clearly_a_success_is_settled_by_looking(scenario: Scenario) -> None:
+def test_an_ambiguous_response_to_complete_is_checked_with_head(scenario: Scenario) -> None:
     """E5: status 200 is not enough, and an error need not mean that it wasn't done."""
     answers = (
         OkWithError("InternalError"),
@@ -92,7 +92,7 @@ def test_a_completion_that_is_not_clearly_a_success_is_settled_by_looking(scenar
 
 
 @pytest.mark.parametrize("size", [1000, 9 * MIB])
-def test_a_key_that_is_taken_by_the_same_request_is_answered_from_what_is_there(scenario: Scenario, size: int) -> None:
+def test_a_key_written_by_the_same_request_is_answered_from_the_existing_archive(scenario: Scenario, size: int) -> None:
     """E7: two messages of one job at once; the second write finds the first one's archive."""
     sources = scenario.put_objects(size)
     op = "PutObject" if size < MIB else "CompleteMultipartUpload"
@@ -108,7 +108,7 @@ def test_a_key_that_is_taken_by_the_same_request_is_answered_from_what_is_there(
     scenario.finish()
 
 
-def test_a_key_that_is_taken_by_another_request_rejects_the_job(scenario: Scenario) -> None:
+def test_a_key_written_by_another_request_rejects_the_job(scenario: Scenario) -> None:
     """E7: the first archive is not touched."""
     one, two = scenario.put_objects(1000, 2000)
     first = scenario.send_request([one], job_id="order-4711")
@@ -122,7 +122,7 @@ def test_a_key_that_is_taken_by_another_request_rejects_the_job(scenario: Scenar
     scenario.finish()
 
 
-def test_of_two_requests_under_one_job_id_at_once_one_is_rejected(scenario: Scenario) -> None:
+def test_one_of_two_concurrent_requests_with_the_same_job_id_is_rejected(scenario: Scenario) -> None:
     """E7: their archives are equally large, so that only the upload's token tells whose stands there."""
     sources = scenario.put_objects(1000, 1000)
     scenario.inject(
@@ -140,14 +140,14 @@ def test_of_two_requests_under_one_job_id_at_once_one_is_rejected(scenario: Scen
     scenario.finish()
 
 
-def test_a_conflict_of_conditional_writes_is_tried_anew(scenario: Scenario) -> None:
+def test_a_conditional_write_conflict_is_retried(scenario: Scenario) -> None:
     """E8"""
     conflict = Status(409, "ConditionalRequestConflict")
     each(scenario, 6 * MIB, [broken(scenario, conflict, "CompleteMultipartUpload")])
 
 
 @pytest.mark.parametrize("op", ["CreateMultipartUpload", "CompleteMultipartUpload"])
-def test_a_destination_that_denies_us_holds_messages_back_and_rejects_none(scenario: Scenario, op: str) -> None:
+def test_a_denied_destination_pauses_receiving_and_rejects_no_message(scenario: Scenario, op: str) -> None:
     """E10: a bad deploy must not empty the queue into the dead-letter queue."""
     scenario.inject(Status(403, "AccessDenied"), op)
     job = scenario.send_request(scenario.put_objects(6 * MIB))
@@ -166,7 +166,7 @@ def _polling(scenario: Scenario) -> bool:
     return scenario.history.select("ReceiveMessage")[-1].ended is None
 
 
-def test_an_abort_that_fails_is_tried_again(scenario: Scenario) -> None:
+def test_a_failed_abort_is_retried(scenario: Scenario) -> None:
     """E11: the upload of a job that can't go on is gone in the end."""
     *others, last = scenario.put_objects(*[MIB] * 7)
     abort = scenario.inject(Status(500, "InternalError"), "AbortMultipartUpload", times=2)
@@ -184,7 +184,7 @@ def test_an_abort_that_fails_is_tried_again(scenario: Scenario) -> None:
 
 
 @pytest.mark.scenario(visibility=4)
-def test_a_slow_destination_slows_the_job_and_keeps_its_lease(scenario: Scenario) -> None:
+def test_a_slow_destination_delays_the_job_while_its_lease_is_renewed(scenario: Scenario) -> None:
     """E12"""
     scenario.inject(Bandwidth(2 * MIB, upward=True), "UploadPart", times=None)
     job = scenario.send_request(scenario.put_objects(*[MIB] * 12))
@@ -216,7 +216,7 @@ def watching(scenario: Scenario, key: str) -> Iterator[set[bytes | None]]:
         watcher.join()
 
 
-def test_whoever_looks_sees_nothing_or_the_whole_archive(scenario: Scenario) -> None:
+def test_readers_see_either_no_object_or_the_complete_archive(scenario: Scenario) -> None:
     """E14: at every instant."""
     job = scenario.send_request(scenario.put_objects(*[MIB] * 8))
     with watching(scenario, job.key) as seen:

@@ -10,7 +10,7 @@ from .worker_process import wait_until
 MIB = 1024 * 1024
 
 
-def test_a_worker_that_cannot_receive_for_a_while_goes_on_afterwards(scenario: Scenario) -> None:
+def test_failed_receives_are_retried_and_the_worker_continues(scenario: Scenario) -> None:
     """A1"""
     scenario.inject(Status(500, "InternalError"), "ReceiveMessage", times=2)
     scenario.inject(ResetBefore(), "ReceiveMessage", nth=3)
@@ -22,7 +22,7 @@ def test_a_worker_that_cannot_receive_for_a_while_goes_on_afterwards(scenario: S
     scenario.finish()
 
 
-def test_a_message_that_comes_while_the_worker_stops_is_given_back_at_once(scenario: Scenario) -> None:
+def test_a_message_received_during_shutdown_is_released_at_once(scenario: Scenario) -> None:
     """A3: a poll that is cancelled would hide what it brings for the whole visibility."""
     worker = scenario.worker(SQS_WAIT_SECONDS="5")
     scenario.wait_call("ReceiveMessage")
@@ -38,7 +38,7 @@ def test_a_message_that_comes_while_the_worker_stops_is_given_back_at_once(scena
 
 
 @pytest.mark.scenario(visibility=4)
-def test_a_lease_that_cannot_be_renewed_ends_the_job_before_its_deadline(scenario: Scenario) -> None:
+def test_a_job_whose_lease_cannot_be_renewed_is_cancelled_before_the_lease_expires(scenario: Scenario) -> None:
     """A4: the upload is aborted, nothing appears and nothing is said; the next delivery does it all."""
     scenario.inject(Status(500, "InternalError"), "ChangeMessageVisibility", times=None)
     scenario.inject(Delay(before_it=8), "UploadPart", part=2)
@@ -55,7 +55,7 @@ def test_a_lease_that_cannot_be_renewed_ends_the_job_before_its_deadline(scenari
 
 
 @pytest.mark.scenario(visibility=6)
-def test_a_renewal_that_fails_once_does_not_end_the_job(scenario: Scenario) -> None:
+def test_one_failed_lease_renewal_does_not_cancel_the_job(scenario: Scenario) -> None:
     """A5: every attempt of one renewal fails; the next renewal works."""
     scenario.inject(Status(500, "InternalError"), "ChangeMessageVisibility", times=3)
     scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility", 5)), "GetObject")
@@ -69,7 +69,9 @@ def test_a_renewal_that_fails_once_does_not_end_the_job(scenario: Scenario) -> N
 
 @pytest.mark.scenario(visibility=3, max_receives=10)
 @pytest.mark.parametrize("op", ["GetObject", "UploadPart", "CompleteMultipartUpload", "SendMessage"])
-def test_a_worker_frozen_past_its_lease_leaves_the_job_to_the_one_that_took_over(scenario: Scenario, op: str) -> None:
+def test_a_worker_suspended_past_its_lease_writes_sends_and_deletes_nothing_after_resuming(
+    scenario: Scenario, op: str
+) -> None:
     """A6: one object, one notification id, and the frozen worker writes nothing more when it wakes up."""
     job = scenario.send_request(scenario.put_objects(6 * MIB))
     first = scenario.worker("first")
@@ -86,7 +88,7 @@ def test_a_worker_frozen_past_its_lease_leaves_the_job_to_the_one_that_took_over
 
 
 @pytest.mark.scenario(visibility=3, max_receives=10)
-def test_a_worker_frozen_in_the_middle_of_a_rejection_says_nothing_more(scenario: Scenario) -> None:
+def test_a_worker_suspended_during_a_rejection_sends_nothing_after_resuming(scenario: Scenario) -> None:
     """A6: between the dead letter and the failure answer; whoever took over says both."""
     job = scenario.send_text("no JSON at all", None)
     first = scenario.worker("first")
@@ -100,7 +102,7 @@ def test_a_worker_frozen_in_the_middle_of_a_rejection_says_nothing_more(scenario
 
 
 @pytest.mark.scenario(visibility=6)
-def test_a_renewal_refused_for_its_receipt_ends_the_job_at_once(scenario: Scenario) -> None:
+def test_a_lease_renewal_refused_for_a_stale_receipt_cancels_the_job_at_once(scenario: Scenario) -> None:
     """A7: the message is someone else's; there is nothing to try again."""
     scenario.inject(Delay(before_it=5), "GetObject")
     job = scenario.send_request(scenario.put_objects(1000))
@@ -119,7 +121,7 @@ def test_a_renewal_refused_for_its_receipt_ends_the_job_at_once(scenario: Scenar
 
 
 @pytest.mark.scenario(visibility=6)
-def test_a_renewal_under_way_is_awaited_before_the_message_is_deleted(scenario: Scenario) -> None:
+def test_a_pending_lease_renewal_is_awaited_before_the_message_is_deleted(scenario: Scenario) -> None:
     """A8: landing later, it would bring a finished message back, or undo the delay of one given back."""
     scenario.inject(Delay(before_it=0.7), "ChangeMessageVisibility")
     scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility")), "GetObject")
@@ -134,7 +136,7 @@ def test_a_renewal_under_way_is_awaited_before_the_message_is_deleted(scenario: 
 
 
 @pytest.mark.scenario(visibility=4)
-def test_a_queue_with_a_visibility_of_four_seconds_is_served(scenario: Scenario) -> None:
+def test_a_visibility_timeout_of_four_seconds_is_renewed_in_time(scenario: Scenario) -> None:
     """A9: the heartbeat is a fraction of the visibility, whatever that is."""
     scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility", 3)), "GetObject")
     job = scenario.send_request(scenario.put_objects(1000))
@@ -144,7 +146,7 @@ def test_a_queue_with_a_visibility_of_four_seconds_is_served(scenario: Scenario)
     scenario.finish()
 
 
-def test_a_message_delivered_twice_at_once_makes_one_archive_and_one_notification_id(scenario: Scenario) -> None:
+def test_a_message_delivered_to_two_workers_produces_one_archive_and_one_notification_id(scenario: Scenario) -> None:
     """A11: both workers build; the second to finish finds the archive there and says the same."""
     both = SideEffect(before_it=lambda: wait_until(lambda: len(scenario.view.writes(job.key)) == 2, "the other one"))
     scenario.inject(both, "PutObject")
@@ -161,7 +163,7 @@ def test_a_message_delivered_twice_at_once_makes_one_archive_and_one_notificatio
     scenario.finish()
 
 
-def test_a_job_that_is_done_is_answered_again_without_reading_its_sources(scenario: Scenario) -> None:
+def test_a_finished_job_is_answered_again_without_reading_its_sources(scenario: Scenario) -> None:
     """A12: even where the sources are gone by now."""
     (source,) = scenario.put_objects(1000)
     first = scenario.send_request([source], job_id="order-4711")
@@ -176,7 +178,7 @@ def test_a_job_that_is_done_is_answered_again_without_reading_its_sources(scenar
     scenario.finish()
 
 
-def test_a_delete_that_fails_is_no_failed_job(scenario: Scenario) -> None:
+def test_a_failed_delete_does_not_fail_the_job(scenario: Scenario) -> None:
     """A13: the message comes again and takes the short way, under the same notification id."""
     scenario.inject(Status(500, "InternalError"), "DeleteMessage", times=None)
     job = scenario.send_request(scenario.put_objects(1000))
@@ -191,7 +193,7 @@ def test_a_delete_that_fails_is_no_failed_job(scenario: Scenario) -> None:
 
 
 @pytest.mark.scenario(max_receives=1, visibility=4)
-def test_a_delete_that_is_refused_is_waited_for_under_the_lease(scenario: Scenario) -> None:
+def test_a_denied_delete_is_retried_while_the_lease_is_renewed(scenario: Scenario) -> None:
     """A13: a policy without DeleteMessage would have every job done and answered again, up to the dead letters."""
     scenario.inject(Status(403, "AccessDenied"), "DeleteMessage", times=None)
     job = scenario.send_request(scenario.put_objects(1000))
@@ -205,7 +207,7 @@ def test_a_delete_that_is_refused_is_waited_for_under_the_lease(scenario: Scenar
 
 
 @pytest.mark.scenario(visibility=4)
-def test_no_more_is_received_than_there_are_free_slots(scenario: Scenario) -> None:
+def test_the_worker_receives_no_more_messages_than_it_has_free_slots(scenario: Scenario) -> None:
     """A14: what waits in the worker would wait for nothing, and its lease would run."""
     scenario.inject(Delay(before_it=0.3), "GetObject", times=None)
     jobs = [scenario.send_request(scenario.put_objects(1000)) for _ in range(7)]
@@ -221,7 +223,7 @@ def test_no_more_is_received_than_there_are_free_slots(scenario: Scenario) -> No
     scenario.finish()
 
 
-def test_a_source_queue_that_does_not_exist_stops_the_start(scenario: Scenario) -> None:
+def test_the_worker_does_not_start_without_an_existing_source_queue(scenario: Scenario) -> None:
     """A16: seen by whoever deploys, not by whoever waits for archives."""
     worker = scenario.worker(SQS_SOURCE_QUEUE="no-such-queue", S3_DESTINATION_BUCKET="no-such-bucket")
     assert worker.exit_code() == 2
@@ -229,7 +231,7 @@ def test_a_source_queue_that_does_not_exist_stops_the_start(scenario: Scenario) 
     assert "Traceback" not in worker.log
 
 
-def test_a_source_queue_that_cannot_be_looked_at_is_not_received_from_until_it_can(scenario: Scenario) -> None:
+def test_receiving_waits_until_the_attributes_of_the_source_queue_can_be_read(scenario: Scenario) -> None:
     """A16: without its visibility and its redrive policy nothing can be promised."""
     scenario.inject(Status(403, "AccessDenied"), "GetQueueAttributes", queue="*-in", times=1)
     job = scenario.send_request(scenario.put_objects(1000))
@@ -240,7 +242,7 @@ def test_a_source_queue_that_cannot_be_looked_at_is_not_received_from_until_it_c
     scenario.finish()
 
 
-def test_a_queue_that_is_gone_at_run_time_is_tried_again(scenario: Scenario) -> None:
+def test_receiving_is_retried_when_the_source_queue_disappears_at_run_time(scenario: Scenario) -> None:
     """A16: it may be back, or the answer may have been wrong."""
     scenario.inject(Status(400, "QueueDoesNotExist"), "ReceiveMessage", times=1)
     job = scenario.send_request(scenario.put_objects(1000))

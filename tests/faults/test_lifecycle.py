@@ -11,7 +11,7 @@ from .scenario_config import MIB
 from .worker_process import wait_until
 
 
-def test_further_signals_while_stopping_change_nothing(scenario: Scenario) -> None:
+def test_further_signals_during_shutdown_have_no_effect(scenario: Scenario) -> None:
     """G3"""
     scenario.inject(Delay(before_it=2), "GetObject")
     job = scenario.send_request(scenario.put_objects(1000))
@@ -26,7 +26,7 @@ def test_further_signals_while_stopping_change_nothing(scenario: Scenario) -> No
     scenario.finish()
 
 
-def test_a_signal_in_the_last_moment_changes_nothing(scenario: Scenario) -> None:
+def test_a_signal_just_before_the_process_exits_has_no_effect(scenario: Scenario) -> None:
     """G3: when the work is over and the process is not yet."""
     worker = scenario.worker()
     scenario.wait_call("ReceiveMessage")
@@ -37,7 +37,7 @@ def test_a_signal_in_the_last_moment_changes_nothing(scenario: Scenario) -> None
     assert worker.exit_code() == 0
 
 
-def test_a_job_that_outlasts_the_grace_period_is_given_back_for_a_short_while(scenario: Scenario) -> None:
+def test_a_job_that_exceeds_the_grace_period_is_released_with_a_short_delay(scenario: Scenario) -> None:
     """G2: its upload is aborted, and the next worker does it all."""
     scenario.inject(Delay(before_it=30), "UploadPart", part=1)
     job = scenario.send_request(scenario.put_objects(6 * MIB))
@@ -54,7 +54,7 @@ def test_a_job_that_outlasts_the_grace_period_is_given_back_for_a_short_while(sc
 
 
 @pytest.mark.parametrize("op", ["HeadBucket", "GetQueueUrl", "GetQueueAttributes"])
-def test_a_signal_during_the_start_ends_it_before_anything_is_received(scenario: Scenario, op: str) -> None:
+def test_a_signal_during_startup_stops_the_worker_before_it_receives(scenario: Scenario, op: str) -> None:
     """G5"""
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
@@ -65,7 +65,7 @@ def test_a_signal_during_the_start_ends_it_before_anything_is_received(scenario:
 
 
 @pytest.mark.fresh
-def test_a_signal_before_the_worker_is_ready_to_listen_ends_it_at_once(scenario: Scenario) -> None:
+def test_a_signal_before_the_handlers_are_installed_stops_the_process_at_once(scenario: Scenario) -> None:
     """G5: the modules are still being read; an exit by the signal itself is as good as an exit code of 0."""
     worker = scenario.worker()
     worker.terminate()
@@ -75,7 +75,7 @@ def test_a_signal_before_the_worker_is_ready_to_listen_ends_it_at_once(scenario:
 
 
 @pytest.mark.slow
-def test_a_task_at_work_is_protected_from_being_scaled_away_and_afterwards_it_is_not(scenario: Scenario) -> None:
+def test_a_busy_task_has_scale_in_protection_and_an_idle_task_releases_it(scenario: Scenario) -> None:
     """G7: short jobs one after the other share one protection. Renewals are in tests/service."""
     with agent() as ecs:
         worker = scenario.worker(ECS_AGENT_URI=ecs.uri, AWS_ENDPOINT_URL_ECS=ecs.uri)
@@ -89,7 +89,7 @@ def test_a_task_at_work_is_protected_from_being_scaled_away_and_afterwards_it_is
     scenario.finish()
 
 
-def test_a_task_that_is_refused_protection_works_on_and_takes_other_jobs(scenario: Scenario) -> None:
+def test_a_task_that_is_refused_scale_in_protection_continues_and_takes_new_jobs(scenario: Scenario) -> None:
     """G6: DEPLOYMENT_BLOCKED says that enough others are protected, and nothing about this task."""
     with agent() as ecs:
         ecs.answer = REFUSES
@@ -104,7 +104,7 @@ def test_a_task_that_is_refused_protection_works_on_and_takes_other_jobs(scenari
 
 
 @pytest.mark.parametrize("how", MISBEHAVES)
-def test_an_agent_that_misbehaves_stops_no_job(scenario: Scenario, how: str) -> None:
+def test_a_misbehaving_ecs_agent_delays_no_job_and_no_shutdown(scenario: Scenario, how: str) -> None:
     """G6: and it holds up neither the job nor the end."""
     with agent() as ecs:
         ecs.answer = MISBEHAVES[how]
@@ -120,7 +120,7 @@ def test_an_agent_that_misbehaves_stops_no_job(scenario: Scenario, how: str) -> 
     scenario.finish()
 
 
-def test_an_agent_that_is_not_there_stops_no_job(scenario: Scenario) -> None:
+def test_an_unreachable_ecs_agent_stops_no_job(scenario: Scenario) -> None:
     """G6"""
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker(ECS_AGENT_URI="http://127.0.0.1:9/api", AWS_ENDPOINT_URL_ECS="http://127.0.0.1:9")
@@ -129,7 +129,7 @@ def test_an_agent_that_is_not_there_stops_no_job(scenario: Scenario) -> None:
     scenario.finish()
 
 
-def test_a_log_that_nobody_reads_holds_up_no_job_and_not_the_end(scenario: Scenario) -> None:
+def test_a_log_reader_that_stops_reading_delays_no_job_and_no_shutdown(scenario: Scenario) -> None:
     """H3: what waits is written when somebody reads again."""
     worker = scenario.worker(METRICS="emf")
     worker.wait_for("worker.ready")
@@ -148,7 +148,7 @@ def test_a_log_that_nobody_reads_holds_up_no_job_and_not_the_end(scenario: Scena
     scenario.finish()
 
 
-def test_memory_does_not_grow_with_the_archive(scenario: Scenario) -> None:
+def test_memory_does_not_grow_with_the_size_of_the_archive(scenario: Scenario) -> None:
     """G8: an archive of four budgets; what was taken beyond the first small job stays below one and a margin."""
     small = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
@@ -171,7 +171,7 @@ def test_threads_and_sockets_return_to_their_baseline_after_many_jobs(scenario: 
     scenario.finish()
 
 
-def test_a_broken_environment_is_told_at_once_and_whole(scenario: Scenario) -> None:
+def test_all_invalid_settings_are_reported_at_startup(scenario: Scenario) -> None:
     """G13: every problem on a line of its own that begins with the variable's name."""
     worker = scenario.worker(
         SQS_SOURCE_QUEUE="",
@@ -194,7 +194,7 @@ def test_a_broken_environment_is_told_at_once_and_whole(scenario: Scenario) -> N
     assert scenario.history.select() == []
 
 
-def test_even_a_debug_log_holds_no_secret_and_no_receipt(scenario: Scenario) -> None:
+def test_the_debug_log_contains_no_secret_and_no_receipt(scenario: Scenario) -> None:
     """Promise 9, where libraries are most talkative; the checker looks for what was planted."""
     jobs = [scenario.send_request(scenario.put_objects(1000, 6 * MIB)), scenario.send_text("no JSON at all", None)]
     worker = scenario.worker(DEBUG="1")

@@ -27,7 +27,7 @@ def asking(**first: Any) -> str:
     return json.dumps({"files": [{"source": "shoot/1.jpg"} | first]})
 
 
-def test_what_is_not_json_is_rejected_at_its_first_receive(scenario: Scenario) -> None:
+def test_a_body_that_is_not_json_is_rejected_at_its_first_receive(scenario: Scenario) -> None:
     """B1: word for word in the dead-letter queue, and the worker goes on."""
     bodies = {
         "blank": " ",
@@ -41,7 +41,7 @@ def test_what_is_not_json_is_rejected_at_its_first_receive(scenario: Scenario) -
     rejections(scenario, bodies, "invalid_json")
 
 
-def test_json_nested_without_end_is_rejected_and_the_worker_lives(scenario: Scenario) -> None:
+def test_deeply_nested_json_is_rejected_and_the_worker_continues(scenario: Scenario) -> None:
     """B2"""
     bodies = {
         "a hundred thousand lists": "[" * 100_000 + "]" * 100_000,
@@ -51,7 +51,7 @@ def test_json_nested_without_end_is_rejected_and_the_worker_lives(scenario: Scen
     rejections(scenario, bodies, "invalid_json")
 
 
-def test_a_request_of_another_shape_is_told_where_it_is_wrong(scenario: Scenario) -> None:
+def test_an_invalid_request_is_rejected_with_the_json_path_of_the_error(scenario: Scenario) -> None:
     """B3: by JSON path."""
     bodies = {
         "$": "[]",
@@ -68,7 +68,7 @@ def test_a_request_of_another_shape_is_told_where_it_is_wrong(scenario: Scenario
         assert path.strip() in error["message"]
 
 
-def test_unknown_fields_are_ignored_anywhere(scenario: Scenario) -> None:
+def test_unknown_fields_are_ignored_at_every_level(scenario: Scenario) -> None:
     """B3: the seed's own requests have them."""
     (source,) = scenario.put_objects(1000)
     file = {"source": source.key, "destination": "album", "user_email": "x@example.com"}
@@ -78,7 +78,7 @@ def test_unknown_fields_are_ignored_anywhere(scenario: Scenario) -> None:
     scenario.finish()
 
 
-def test_a_bucket_off_the_allow_list_gets_no_request_at_all(scenario: Scenario) -> None:
+def test_a_bucket_that_is_not_allowed_receives_no_request(scenario: Scenario) -> None:
     """B6: the role could read it; whoever wrote the message may not."""
     scenario.direct.s3.create_bucket(Bucket=f"{scenario.sources}-payroll")
     scenario.put("salaries.csv", b"secret", bucket=f"{scenario.sources}-payroll")
@@ -91,7 +91,7 @@ def test_a_bucket_off_the_allow_list_gets_no_request_at_all(scenario: Scenario) 
 
 
 @pytest.mark.scenario(allowed="{sources}/tenant-a/")
-def test_an_allowed_prefix_is_compared_byte_for_byte(scenario: Scenario) -> None:
+def test_allowed_prefixes_are_compared_byte_for_byte(scenario: Scenario) -> None:
     """B7: keys are literal; nothing is decoded or resolved before the comparison."""
     for key in ("tenant-b/x.jpg", "tenant-ab/x.jpg"):
         scenario.put(key, b"theirs")
@@ -101,7 +101,7 @@ def test_an_allowed_prefix_is_compared_byte_for_byte(scenario: Scenario) -> None
 
 
 @pytest.mark.scenario(allowed="{sources}/tenant-a/")
-def test_a_key_with_dots_is_the_object_of_that_very_name(scenario: Scenario) -> None:
+def test_dot_segments_in_keys_are_not_resolved(scenario: Scenario) -> None:
     """B7: `tenant-a/../tenant-b/x.jpg` is an object of tenant a's, if it is one at all."""
     scenario.put("tenant-b/x.jpg", b"theirs")
     literal = "tenant-a/../tenant-b/x.jpg"
@@ -117,7 +117,7 @@ def test_a_key_with_dots_is_the_object_of_that_very_name(scenario: Scenario) -> 
     scenario.finish()
 
 
-def test_names_that_lead_out_of_the_archive_are_rejected(scenario: Scenario) -> None:
+def test_names_that_escape_the_archive_root_are_rejected(scenario: Scenario) -> None:
     """B8"""
     scenario.put_objects(1000)
     leading_out = (
@@ -135,7 +135,7 @@ def test_names_that_lead_out_of_the_archive_are_rejected(scenario: Scenario) -> 
     rejections(scenario, {name: asking(destination=name) for name in leading_out}, "name_unsafe")
 
 
-def test_names_that_other_systems_cannot_have_are_repaired(scenario: Scenario) -> None:
+def test_names_that_are_invalid_on_other_systems_are_repaired(scenario: Scenario) -> None:
     """B8: and reported."""
     (source,) = scenario.put_objects(1000)
     asked = {
@@ -156,7 +156,7 @@ def test_names_that_other_systems_cannot_have_are_repaired(scenario: Scenario) -
     scenario.finish()
 
 
-def test_names_that_would_hide_each_other_are_told_apart(scenario: Scenario) -> None:
+def test_colliding_names_are_made_unique(scenario: Scenario) -> None:
     """B9: equal, equal but for case, equal after composition, and a file where another needs a folder."""
     sources = scenario.put_objects(1000, 1001, 1002, 1003, 1004, 1005)
     names = ("é.jpg", "e\u0301.jpg", "a/É.jpg", "É.jpg", "x.d", "x.d/y.jpg")
@@ -170,7 +170,7 @@ def test_names_that_would_hide_each_other_are_told_apart(scenario: Scenario) -> 
     scenario.finish()
 
 
-def test_names_that_would_hide_each_other_can_be_refused(scenario: Scenario) -> None:
+def test_colliding_names_are_rejected_with_on_duplicate_fail(scenario: Scenario) -> None:
     """B9: on_duplicate fail."""
     scenario.put_objects(1000)
     files = [{"source": "shoot/1.jpg", "name": "a.jpg"}, {"source": "shoot/1.jpg", "name": "A.jpg"}]

@@ -27,7 +27,7 @@ from .operations import Call, call_of
         ("PATCH", "/b/k", Call("Unknown", bucket="b", key="k")),
     ],
 )
-def test_a_request_of_s3_is_named_by_its_method_its_path_and_its_query(method: str, target: str, call: Call) -> None:
+def test_an_s3_request_is_identified_by_its_method_path_and_query(method: str, target: str, call: Call) -> None:
     assert call_of(Request(method, target, [])) == call
 
 
@@ -39,6 +39,6 @@ def test_a_request_of_s3_is_named_by_its_method_its_path_and_its_query(method: s
         (b"{}", None),
     ],
 )
-def test_a_request_of_sqs_is_named_by_its_target_and_its_body(body: bytes, queue: str | None) -> None:
+def test_an_sqs_request_is_identified_by_its_target_and_body(body: bytes, queue: str | None) -> None:
     call = call_of(Request("POST", "/", [("X-Amz-Target", "AmazonSQS.ReceiveMessage")], body))
     assert (call.op, call.queue, call.bucket) == ("ReceiveMessage", queue, None)

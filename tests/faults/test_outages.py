@@ -15,6 +15,6 @@ SAMPLE = {name: (READS | WRITES | ANSWERS)[name] for name in ("S3 cut", "answers
 
 @pytest.mark.scenario(max_receives=1)
 @pytest.mark.parametrize("name", SAMPLE)
-def test_an_outage_is_charged_to_no_message(scenario: Scenario, name: str) -> None:
+def test_an_outage_moves_no_message_to_the_dead_letter_queue(scenario: Scenario, name: str) -> None:
     """I1: whatever is away, and whichever of its calls."""
     run_through_outage(scenario, SAMPLE[name], SHORT_OUTAGE)

@@ -14,7 +14,9 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.scenario(max_receives=1)
 @pytest.mark.parametrize("name", ANSWERS)
-def test_an_outage_of_answers_is_charged_to_no_message(scenario: Scenario, name: str, outage_seconds: float) -> None:
+def test_an_outage_of_answers_moves_no_message_to_the_dead_letter_queue(
+    scenario: Scenario, name: str, outage_seconds: float
+) -> None:
     """I1"""
     run_through_outage(scenario, ANSWERS[name], outage_seconds)
 
@@ -22,7 +24,9 @@ def test_an_outage_of_answers_is_charged_to_no_message(scenario: Scenario, name:
 @pytest.mark.scenario(max_receives=1)
 @pytest.mark.parametrize("role", ["failures", "in-dlq"])
 @pytest.mark.parametrize("action", [ResetBefore(), Status(500, "InternalError")], ids=["cut", "500"])
-def test_a_rejection_waits_for_the_queues_that_hear_of_it(scenario: Scenario, role: str, action: Action) -> None:
+def test_a_rejection_waits_until_the_failure_and_dead_letter_queues_are_available(
+    scenario: Scenario, role: str, action: Action
+) -> None:
     """I2: the failure queue, and the dead-letter queue: one dead letter and one failure answer each, none twice."""
     worker = scenario.worker()
     Outage(action, "SendMessage", role).begin(scenario)
@@ -35,7 +39,7 @@ def test_a_rejection_waits_for_the_queues_that_hear_of_it(scenario: Scenario, ro
 
 
 @pytest.mark.scenario(max_receives=3, visibility=10)
-def test_without_sqs_nothing_is_lost(scenario: Scenario) -> None:
+def test_an_sqs_outage_loses_no_message(scenario: Scenario) -> None:
     """I3: leases can't be kept, and run out; what was in work comes again when SQS is back."""
     worker = scenario.worker()
     scenario.wait_deleted(scenario.send_request([scenario.put("first.jpg", b"another photo")]))

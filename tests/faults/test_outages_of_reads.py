@@ -15,13 +15,15 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.scenario(max_receives=1)
 @pytest.mark.parametrize("name", READS)
-def test_an_outage_of_reads_is_charged_to_no_message(scenario: Scenario, name: str, outage_seconds: float) -> None:
+def test_an_outage_of_reads_moves_no_message_to_the_dead_letter_queue(
+    scenario: Scenario, name: str, outage_seconds: float
+) -> None:
     """I1"""
     run_through_outage(scenario, READS[name], outage_seconds)
 
 
 @pytest.mark.scenario(max_receives=2)
-def test_one_object_that_can_not_be_read_rejects_its_own_request_and_holds_up_no_other(scenario: Scenario) -> None:
+def test_an_unreadable_object_rejects_only_its_own_requests_and_delays_no_others(scenario: Scenario) -> None:
     """I4: a poisoned object among healthy ones, and alone."""
     worker = scenario.worker()
     poisoned = scenario.put("poisoned.jpg", b"no more to be read")
@@ -55,7 +57,7 @@ socket.getaddrinfo = resolve
 
 @pytest.mark.fresh
 @pytest.mark.scenario(max_receives=1)
-def test_a_resolver_that_is_away_is_charged_to_no_message(
+def test_a_dns_outage_moves_no_message_to_the_dead_letter_queue(
     scenario: Scenario, tmp_path: Path, outage_seconds: float
 ) -> None:
     """I1: the SDK's connections are made anew, ours go on with the addresses that they had."""

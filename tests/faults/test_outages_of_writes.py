@@ -9,6 +9,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.scenario(max_receives=1)]
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_an_outage_of_writes_is_charged_to_no_message(scenario: Scenario, name: str, outage_seconds: float) -> None:
+def test_an_outage_of_writes_moves_no_message_to_the_dead_letter_queue(
+    scenario: Scenario, name: str, outage_seconds: float
+) -> None:
     """I1"""
     run_through_outage(scenario, WRITES[name], outage_seconds)

@@ -47,7 +47,7 @@ def needed(exchange: Exchange) -> Iterator[tuple[str, str]]:
         yield "s3:ListBucket", bucket  # who may not list is told 403
 
 
-def test_the_policy_allows_what_workers_call_and_nothing_else(scenario: Scenario) -> None:
+def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: Scenario) -> None:
     """
     A start; a shutdown in the middle of an upload, which is aborted, and its message given back; another start;
     archives in one write and in parts; a job that was done before; a rejection.

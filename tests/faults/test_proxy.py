@@ -33,7 +33,7 @@ from .rules import (
 from .worker_process import wait_until
 
 
-def test_without_rules_everything_passes_and_is_written_down_in_order(harness: ProxyHarness) -> None:
+def test_without_rules_all_calls_pass_and_are_recorded_in_order(harness: ProxyHarness) -> None:
     head = harness.through.s3.head_object(Bucket=harness.bucket, Key="a/b.jpg")
     assert harness.get(Range="bytes=256-511") == BODY[256:512]
     head_seen, get_seen = harness.proxy.history.select("HeadObject", "GetObject")
@@ -43,11 +43,11 @@ def test_without_rules_everything_passes_and_is_written_down_in_order(harness: P
     assert head_seen.seq < get_seen.seq and head_seen.ended is not None and head_seen.ended <= get_seen.began
 
 
-def test_queue_urls_point_to_the_proxy_that_was_asked(harness: ProxyHarness) -> None:
+def test_queue_urls_point_to_the_proxy_that_received_the_call(harness: ProxyHarness) -> None:
     assert harness.queue.startswith(harness.through.sqs.meta.endpoint_url)
 
 
-def test_messages_are_written_down_with_their_ids_receipts_and_bodies(harness: ProxyHarness) -> None:
+def test_messages_are_recorded_with_their_ids_receipts_and_bodies(harness: ProxyHarness) -> None:
     sent = harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="hello")["MessageId"]
     message = harness.through.sqs.receive_message(QueueUrl=harness.queue, VisibilityTimeout=9)["Messages"][0]
     harness.through.sqs.delete_message(QueueUrl=harness.queue, ReceiptHandle=message["ReceiptHandle"])
@@ -57,7 +57,7 @@ def test_messages_are_written_down_with_their_ids_receipts_and_bodies(harness: P
     assert (deleting.facts["message"], deleting.facts["stale"], deleting.call.queue) == (sent, False, harness.bucket)
 
 
-def test_uploads_are_written_down_part_by_part_and_the_archive_is_seen_once_it_stands_there(
+def test_uploads_are_recorded_part_by_part_and_the_archive_when_it_exists(
     harness: ProxyHarness,
 ) -> None:
     upload = harness.through.s3.create_multipart_upload(Bucket=harness.bucket, Key="z.zip", Metadata={"Token": "t"})
@@ -76,14 +76,14 @@ def test_uploads_are_written_down_part_by_part_and_the_archive_is_seen_once_it_s
     assert [(seen.key, seen.body) for seen in harness.proxy.history.observed_archives] == [("z.zip", BODY)]
 
 
-def test_the_history_is_one_json_object_a_line(harness: ProxyHarness) -> None:
+def test_the_history_has_one_json_object_per_line(harness: ProxyHarness) -> None:
     harness.get()
     records = [json.loads(line) for line in harness.proxy.history.lines()]
     assert [record["op"] for record in records] == ["CreateQueue", "GetObject"]
     assert records[1]["key"] == "a/b.jpg" and records[1]["status"] == 200
 
 
-def test_a_status_is_an_error_of_aws_and_nothing_is_carried_out(harness: ProxyHarness) -> None:
+def test_a_status_rule_returns_an_aws_error_and_the_call_has_no_effect(harness: ProxyHarness) -> None:
     harness.add(Status(503, "SlowDown"), "GetObject", times=2)
     for _ in range(2):
         with pytest.raises(ClientError, match="SlowDown"):
@@ -92,13 +92,13 @@ def test_a_status_is_an_error_of_aws_and_nothing_is_carried_out(harness: ProxyHa
     assert [exchange.committed is None for exchange in harness.proxy.history.select("GetObject")] == [True, True, False]
 
 
-def test_a_status_for_a_queue_is_json(harness: ProxyHarness) -> None:
+def test_a_status_rule_for_a_queue_returns_json(harness: ProxyHarness) -> None:
     harness.add(Status(400, "QueueDoesNotExist"), "SendMessage")
     with pytest.raises(harness.through.sqs.exceptions.QueueDoesNotExist):
         harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="hello")
 
 
-def test_an_ok_with_an_error_inside_is_no_success(harness: ProxyHarness) -> None:
+def test_a_response_200_with_an_error_body_is_not_recorded_as_committed(harness: ProxyHarness) -> None:
     harness.add(OkWithError(), "CompleteMultipartUpload")
     upload = harness.through.s3.create_multipart_upload(Bucket=harness.bucket, Key="z.zip")["UploadId"]
     with pytest.raises(ClientError, match="InternalError"):
@@ -108,12 +108,12 @@ def test_an_ok_with_an_error_inside_is_no_success(harness: ProxyHarness) -> None
     assert harness.last("CompleteMultipartUpload").committed is None
 
 
-def test_a_canned_answer_comes_as_it_is(harness: ProxyHarness) -> None:
+def test_a_fixed_response_is_sent_unchanged(harness: ProxyHarness) -> None:
     harness.add(FixedResponse(200, [("ETag", '"other"')], b"short"), "GetObject")
     assert harness.get() == b"short"
 
 
-def test_a_delayed_call_is_carried_out_after_the_delay(harness: ProxyHarness) -> None:
+def test_a_delayed_call_takes_effect_after_the_delay(harness: ProxyHarness) -> None:
     harness.add(Delay(before_it=0.2, after_it=0.1), "GetObject")
     assert harness.get() == BODY
     seen = harness.last("GetObject")
@@ -122,7 +122,7 @@ def test_a_delayed_call_is_carried_out_after_the_delay(harness: ProxyHarness) ->
 
 
 @pytest.mark.parametrize("action", [Stall(seconds=30), StallBody(1000), Slice(1, 0.5), Delay(before_it=3)], ids=str)
-def test_a_stalled_or_trickling_answer_outlasts_the_clients_patience(harness: ProxyHarness, action: Action) -> None:
+def test_a_stalled_or_trickling_response_exceeds_the_client_timeout(harness: ProxyHarness, action: Action) -> None:
     harness.add(action, "GetObject")
     with pytest.raises(BotoCoreError):
         _within(harness, seconds=1.5)
@@ -140,7 +140,7 @@ def _within(harness: ProxyHarness, seconds: float) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 100_000, len(BODY) - 1])
 @pytest.mark.parametrize("action", [Truncate, Reset])
-def test_a_body_is_cut_after_just_so_many_bytes(
+def test_a_body_is_cut_after_the_configured_number_of_bytes(
     harness: ProxyHarness, action: type[Truncate | Reset], count: int
 ) -> None:
     harness.add(action(count), "GetObject")
@@ -158,12 +158,12 @@ def _read_into(got: bytearray, harness: ProxyHarness) -> None:
         got += block
 
 
-def test_a_sliced_body_is_whole_in_the_end(harness: ProxyHarness) -> None:
+def test_a_sliced_body_arrives_complete(harness: ProxyHarness) -> None:
     harness.add(Slice(100_000, 0.01), "GetObject")
     assert harness.get() == BODY
 
 
-def test_bandwidth_holds_back_bodies_in_either_direction(harness: ProxyHarness) -> None:
+def test_bandwidth_slows_bodies_in_both_directions(harness: ProxyHarness) -> None:
     harness.add(Bandwidth(len(BODY) * 4), "GetObject")
     harness.add(Bandwidth(len(BODY) * 4, upward=True), "PutObject")
     assert harness.get() == BODY
@@ -179,7 +179,7 @@ def test_a_corrupted_byte_is_the_only_difference(harness: ProxyHarness) -> None:
     assert [at for at, (a, b) in enumerate(zip(got, BODY, strict=True)) if a != b] == [70_000]
 
 
-def test_a_dropped_answer_leaves_the_write_done(harness: ProxyHarness) -> None:
+def test_a_dropped_response_leaves_the_write_in_effect(harness: ProxyHarness) -> None:
     harness.add(DropResponse(), "PutObject")
     with pytest.raises(BotoCoreError):
         harness.through.s3.put_object(Bucket=harness.bucket, Key="kept", Body=b"x")
@@ -188,7 +188,7 @@ def test_a_dropped_answer_leaves_the_write_done(harness: ProxyHarness) -> None:
     assert (seen.committed is not None, seen.status, seen.aborted, seen.ok) == (True, None, True, False)
 
 
-def test_a_hangup_leaves_nothing_done(harness: ProxyHarness) -> None:
+def test_a_reset_before_the_call_leaves_no_effect(harness: ProxyHarness) -> None:
     harness.add(ResetBefore(), "PutObject")
     with pytest.raises(BotoCoreError):
         harness.through.s3.put_object(Bucket=harness.bucket, Key="lost", Body=b"x")
@@ -196,21 +196,21 @@ def test_a_hangup_leaves_nothing_done(harness: ProxyHarness) -> None:
     assert harness.last("PutObject").committed is None
 
 
-def test_a_duplicated_request_is_carried_out_twice(harness: ProxyHarness) -> None:
+def test_a_duplicated_request_takes_effect_twice(harness: ProxyHarness) -> None:
     harness.add(Duplicate(), "SendMessage")
     harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="hello")
     got = harness.direct.sqs.receive_message(QueueUrl=harness.queue, MaxNumberOfMessages=10)["Messages"]
     assert [message["Body"] for message in got] == ["hello", "hello"]
 
 
-def test_a_header_is_changed_or_taken_away(harness: ProxyHarness) -> None:
+def test_a_header_is_changed_or_removed(harness: ProxyHarness) -> None:
     harness.add(EditHeader("Content-Range", "bytes 7-9/10"), "GetObject")
     harness.add(EditHeader("ETag"), "GetObject")
     got = harness.through.s3.get_object(Bucket=harness.bucket, Key="a/b.jpg", Range="bytes=0-9")
     assert got["ContentRange"] == "bytes 7-9/10" and "ETag" not in got
 
 
-def test_something_else_happens_before_or_after_a_call(harness: ProxyHarness) -> None:
+def test_a_side_effect_runs_before_or_after_a_call(harness: ProxyHarness) -> None:
     def replace() -> None:
         harness.direct.s3.put_object(Bucket=harness.bucket, Key="a/b.jpg", Body=b"new")
 
@@ -223,7 +223,7 @@ def test_something_else_happens_before_or_after_a_call(harness: ProxyHarness) ->
     assert raised == [signal.SIGTERM]
 
 
-def test_a_rule_looks_at_operation_key_part_client_and_count(harness: ProxyHarness) -> None:
+def test_a_rule_matches_operation_key_part_client_and_count(harness: ProxyHarness) -> None:
     rule = harness.add(Status(500, "InternalError"), "GetObject", key="a/*", client="worker", nth=2, times=1)
     assert harness.get() == BODY
     with pytest.raises(ClientError):
@@ -236,7 +236,7 @@ def test_a_rule_looks_at_operation_key_part_client_and_count(harness: ProxyHarne
     assert (other.seen, part.seen) == (0, 0)
 
 
-def test_no_rule_touches_the_tests_own_calls(harness: ProxyHarness) -> None:
+def test_no_rule_applies_to_the_tests_own_calls(harness: ProxyHarness) -> None:
     harness.proxy.add(Rule(ResetBefore(), times=None))
     own = clients(harness.proxy.listen(SCENARIO_CLIENT))
     assert own.s3.head_object(Bucket=harness.bucket, Key="a/b.jpg")["ContentLength"] == len(BODY)
@@ -248,7 +248,7 @@ def test_no_rule_touches_the_tests_own_calls(harness: ProxyHarness) -> None:
     own.sqs.close()
 
 
-def test_a_put_that_waits_for_permission_and_comes_in_chunks_arrives_whole(harness: ProxyHarness) -> None:
+def test_a_put_with_expect_100_continue_and_chunked_coding_arrives_complete(harness: ProxyHarness) -> None:
     """Two codings, one in the other: HTTP's chunks around S3's, the latter with a trailing checksum."""
     crc = base64.b64encode(zlib.crc32(b"hello world").to_bytes(4, "big"))
     inner = b"6\r\nhello \r\n5\r\nworld\r\n0\r\nx-amz-checksum-crc32:" + crc + b"\r\n\r\n"

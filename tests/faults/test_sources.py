@@ -10,7 +10,7 @@ from .scenario import Scenario
 from .scenario_config import MIB, content
 
 
-def test_missing_objects_reject_the_job_and_all_of_them_are_listed(scenario: Scenario) -> None:
+def test_missing_objects_reject_the_job_and_are_all_listed(scenario: Scenario) -> None:
     """C1: found before the first byte is written."""
     scenario.put_objects(*[1000] * 12)
     gone = ["shoot/3.jpg", "shoot/7.jpg", "shoot/12.jpg"]
@@ -26,7 +26,7 @@ def test_missing_objects_reject_the_job_and_all_of_them_are_listed(scenario: Sce
     scenario.finish()
 
 
-def test_a_denied_object_is_told_from_a_missing_one(scenario: Scenario) -> None:
+def test_denied_and_missing_objects_are_reported_with_different_codes(scenario: Scenario) -> None:
     """C1: HEAD says 403 without a reason; a GET of one byte gives it."""
     scenario.put_objects(1000, 1000)
     for op in ("HeadObject", "GetObject"):
@@ -39,7 +39,7 @@ def test_a_denied_object_is_told_from_a_missing_one(scenario: Scenario) -> None:
     scenario.finish()
 
 
-def test_missing_objects_can_be_skipped_and_are_listed_in_the_archive(scenario: Scenario) -> None:
+def test_missing_objects_are_skipped_and_listed_in_the_archive_with_on_missing_skip(scenario: Scenario) -> None:
     """C1: on_missing skip."""
     one, two = scenario.put_objects(1000, 1000)
     scenario.direct.s3.delete_object(Bucket=scenario.sources, Key=two.key)
@@ -54,7 +54,7 @@ def test_missing_objects_can_be_skipped_and_are_listed_in_the_archive(scenario: 
 
 
 @pytest.mark.parametrize("cut", [Truncate, CloseWithoutNotify, Reset])
-def test_a_body_that_is_cut_is_resumed_where_it_broke_off(
+def test_an_interrupted_body_is_resumed_at_the_byte_where_it_stopped(
     scenario: Scenario, cut: type[Truncate | CloseWithoutNotify | Reset]
 ) -> None:
     """C2: at the first byte, the second, in the middle, at the last; pinned to the planned version."""
@@ -74,7 +74,7 @@ def test_a_body_that_is_cut_is_resumed_where_it_broke_off(
     scenario.finish()
 
 
-def test_an_object_replaced_after_it_was_planned_is_planned_again(scenario: Scenario) -> None:
+def test_an_object_replaced_between_head_and_get_is_planned_again(scenario: Scenario) -> None:
     """C3: between HEAD and GET."""
     (source,) = scenario.put_objects(100_000)
     scenario.inject(
@@ -87,7 +87,7 @@ def test_an_object_replaced_after_it_was_planned_is_planned_again(scenario: Scen
     scenario.finish()
 
 
-def test_an_object_replaced_while_it_is_read_is_never_mixed(scenario: Scenario) -> None:
+def test_two_versions_of_an_object_replaced_during_a_read_are_never_mixed(scenario: Scenario) -> None:
     """C3: between the first GET and its resumption; the new version has the same size."""
     (source,) = scenario.put_objects(100_000)
     scenario.inject(Truncate(50_000), "GetObject", key=source.key)
@@ -101,7 +101,7 @@ def test_an_object_replaced_while_it_is_read_is_never_mixed(scenario: Scenario) 
     scenario.finish()
 
 
-def test_an_object_that_keeps_changing_rejects_the_job(scenario: Scenario) -> None:
+def test_an_object_that_changes_on_every_attempt_rejects_the_job(scenario: Scenario) -> None:
     """C3"""
     (source,) = scenario.put_objects(1000)
     seeds = iter(range(100, 200))
@@ -126,7 +126,7 @@ LIES: dict[str, Action] = {
 }
 
 
-def test_answers_that_are_not_what_was_asked_for_are_never_written(scenario: Scenario) -> None:
+def test_responses_that_do_not_match_the_request_are_never_written(scenario: Scenario) -> None:
     """C5: each of them once, each for another object of one job."""
     sources = scenario.put_objects(*[SIZE] * len(LIES))
     rules = [
@@ -139,7 +139,7 @@ def test_answers_that_are_not_what_was_asked_for_are_never_written(scenario: Sce
     scenario.finish()
 
 
-def test_a_whole_object_in_answer_to_a_range_is_never_written(scenario: Scenario) -> None:
+def test_a_full_response_to_a_range_request_is_never_written(scenario: Scenario) -> None:
     """C5: a server that ignores ranges sends the right version, from its first byte."""
     (source,) = scenario.put_objects(6 * MIB)
     head = scenario.direct.s3.head_object(Bucket=source.bucket, Key=source.key)
@@ -152,7 +152,7 @@ def test_a_whole_object_in_answer_to_a_range_is_never_written(scenario: Scenario
     scenario.finish()
 
 
-def test_a_silently_corrupted_body_is_fetched_again(scenario: Scenario) -> None:
+def test_a_body_with_a_wrong_checksum_is_fetched_again(scenario: Scenario) -> None:
     """C6: the length is right; the store's own CRC-32 tells. In one range, and in several."""
     sources = [
         scenario.put("crc/1.jpg", content(10_000, seed=1), ChecksumAlgorithm="CRC32"),
@@ -167,7 +167,7 @@ def test_a_silently_corrupted_body_is_fetched_again(scenario: Scenario) -> None:
 
 
 @pytest.mark.slow
-def test_a_body_that_stalls_or_trickles_is_asked_for_again(scenario: Scenario) -> None:
+def test_a_body_that_stalls_or_trickles_is_requested_again(scenario: Scenario) -> None:
     """C8, C9: neither an open connection without bytes nor one with a byte a second holds a job up for ever."""
     sources = scenario.put_objects(50_000, 50_000)
     scenario.inject(StallBody(1000), "GetObject", key=sources[0].key)
@@ -181,7 +181,7 @@ def test_a_body_that_stalls_or_trickles_is_asked_for_again(scenario: Scenario) -
 
 
 @pytest.mark.scenario(visibility=6)
-def test_a_storm_of_slow_down_delays_the_job_and_starves_no_heartbeat(scenario: Scenario) -> None:
+def test_throttled_reads_delay_the_job_but_not_its_lease_renewals(scenario: Scenario) -> None:
     """C10: seven of ten reads are refused for a while."""
     sources = scenario.put_objects(*[1000] * 20)
     scenario.inject(Status(503, "SlowDown"), "GetObject", times=40)
@@ -194,7 +194,7 @@ def test_a_storm_of_slow_down_delays_the_job_and_starves_no_heartbeat(scenario: 
     scenario.finish()
 
 
-def test_objects_that_may_not_be_read_though_head_is_answered_are_all_named(scenario: Scenario) -> None:
+def test_all_denied_objects_are_listed_when_head_succeeds_and_get_is_denied(scenario: Scenario) -> None:
     """C11: HEAD needs no key to decrypt an object. Nothing is visible before all of them are known."""
     sources = scenario.put_objects(*[1000] * 12)
     denied = [sources[n].key for n in (1, 5, 9)]
@@ -210,7 +210,7 @@ def test_objects_that_may_not_be_read_though_head_is_answered_are_all_named(scen
     scenario.finish()
 
 
-def test_objects_that_may_not_be_read_can_be_skipped(scenario: Scenario) -> None:
+def test_denied_objects_are_skipped_with_on_missing_skip(scenario: Scenario) -> None:
     """C11: on_missing skip; the others are in the archive."""
     one, two, three = scenario.put_objects(1000, 1000, 1000)
     scenario.inject(Status(400, "KMS.DisabledException"), "GetObject", key=two.key, times=None)
@@ -227,7 +227,7 @@ def test_objects_that_may_not_be_read_can_be_skipped(scenario: Scenario) -> None
     scenario.finish()
 
 
-def test_etags_that_are_rewritten_on_the_way_are_told_as_that(scenario: Scenario) -> None:
+def test_etags_rewritten_by_a_proxy_are_reported_as_the_cause(scenario: Scenario) -> None:
     """C12: a proxy that compresses makes them weak; no read can be held to a version."""
     one, two = scenario.put_objects(1000, 1000)
     scenario.inject(EditHeader("ETag", 'W/"e"'), "HeadObject", key=two.key, times=None)
@@ -241,7 +241,7 @@ def test_etags_that_are_rewritten_on_the_way_are_told_as_that(scenario: Scenario
     scenario.finish()
 
 
-def test_a_date_in_another_form_or_none_is_no_reason_to_refuse_a_file(scenario: Scenario) -> None:
+def test_an_invalid_or_missing_last_modified_date_does_not_reject_the_file(scenario: Scenario) -> None:
     """C13"""
     sources = scenario.put_objects(1000, 1000, 1000)
     for source, date in zip(sources, ("2024-03-05T10:00:00Z", "Tuesday, 05-Mar-24 10:00:00 GMT", None), strict=True):

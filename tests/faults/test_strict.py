@@ -35,7 +35,7 @@ class Upload:
         self.s3.complete_multipart_upload(**self.where, MultipartUpload=listed, ChecksumType="FULL_OBJECT", **how)
 
 
-def test_an_upload_of_the_announced_size_and_checksum_is_completed(harness: ProxyHarness) -> None:
+def test_an_upload_with_the_announced_size_and_checksum_is_completed(harness: ProxyHarness) -> None:
     Upload(harness).complete(MpuObjectSize=len(PART + BODY), ChecksumCRC32=crc_text(PART + BODY))
     assert harness.proxy.history.observed_archives[-1].body == PART + BODY
 
@@ -47,7 +47,7 @@ def test_an_upload_of_the_announced_size_and_checksum_is_completed(harness: Prox
         ({"ChecksumCRC32": crc_text(BODY + PART)}, "BadDigest"),
     ],
 )
-def test_an_upload_of_another_size_or_checksum_is_refused_and_stays_open(
+def test_an_upload_with_another_size_or_checksum_is_refused_and_stays_open(
     harness: ProxyHarness, wrong: dict[str, Any], code: str
 ) -> None:
     upload = Upload(harness)
@@ -63,7 +63,7 @@ def test_parts_out_of_order_are_refused(harness: ProxyHarness) -> None:
         upload.complete(parts=upload.parts[::-1])
 
 
-def test_a_part_of_an_upload_that_has_ended_finds_no_upload(harness: ProxyHarness) -> None:
+def test_a_part_for_an_aborted_upload_is_refused_with_no_such_upload(harness: ProxyHarness) -> None:
     upload = Upload(harness)
     upload.s3.abort_multipart_upload(**upload.where)
     with pytest.raises(ClientError, match="NoSuchUpload"):
@@ -81,7 +81,7 @@ def test_an_object_with_a_wrong_checksum_is_refused(harness: ProxyHarness, crc: 
     assert (harness.last("PutObject").committed is None) is refused
 
 
-def test_of_conditional_writes_at_once_one_is_carried_out(harness: ProxyHarness) -> None:
+def test_only_one_of_several_concurrent_conditional_writes_succeeds(harness: ProxyHarness) -> None:
     def complete(upload: Upload) -> int:
         try:
             upload.complete(IfNoneMatch="*")
@@ -106,7 +106,7 @@ def hide(harness: ProxyHarness, receipt: str, seconds: int) -> None:
     )
 
 
-def test_only_the_latest_receipt_hides_or_deletes_a_message(harness: ProxyHarness) -> None:
+def test_only_the_latest_receipt_changes_visibility_or_deletes_a_message(harness: ProxyHarness) -> None:
     harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="hello")
     first = receive(harness)
     hide(harness, first, 0)
@@ -123,7 +123,7 @@ def test_only_the_latest_receipt_hides_or_deletes_a_message(harness: ProxyHarnes
         hide(harness, second, 30)
 
 
-def test_a_receipt_whose_time_has_run_out_hides_nothing(harness: ProxyHarness) -> None:
+def test_an_expired_receipt_cannot_change_the_visibility(harness: ProxyHarness) -> None:
     harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="hello")
     receipt = receive(harness, visibility=0)
     with pytest.raises(ClientError, match="MessageNotInflight"):
@@ -144,20 +144,20 @@ def text(value: str) -> dict[str, str]:
         ({}, "a\uffffb", "InvalidMessageContents"),
     ],
 )
-def test_a_message_that_sqs_would_not_take_is_refused(
+def test_a_message_that_sqs_would_reject_is_refused(
     harness: ProxyHarness, attributes: dict[str, dict[str, str]], body: str, code: str
 ) -> None:
     with pytest.raises(ClientError, match=code):
         harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody=body, MessageAttributes=attributes)
 
 
-def test_ten_attributes_and_odd_but_lawful_characters_are_accepted(harness: ProxyHarness) -> None:
+def test_ten_attributes_and_unusual_but_valid_characters_are_accepted(harness: ProxyHarness) -> None:
     attributes = {f"a{n}": text("tab\there \U0001f600") for n in range(10)}
     harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="\r\n\ufffd", MessageAttributes=attributes)
     assert harness.last("SendMessage").ok
 
 
-def test_what_the_proxy_cannot_follow_is_not_carried_out(harness: ProxyHarness) -> None:
+def test_an_operation_that_the_proxy_does_not_support_is_refused(harness: ProxyHarness) -> None:
     entries = [{"Id": "1", "MessageBody": "hello"}]
     with pytest.raises(ClientError, match="NotImplemented"):
         harness.through.sqs.send_message_batch(QueueUrl=harness.queue, Entries=entries)

@@ -14,7 +14,7 @@ SIGNED = {"CLOUDFRONT_KEY_ID": "K1", "S3_FILE_PREFIX": "Ferien & Fotos #1"}
 
 
 @pytest.mark.parametrize("held", ["text", "file"])
-def test_the_answer_holds_a_signed_link_and_until_when_it_works(
+def test_the_answer_contains_a_signed_link_and_its_expiry_time(
     worker_env: WorkerEnv, held: str, tmp_path: Path
 ) -> None:
     """F8"""
@@ -33,7 +33,7 @@ def test_the_answer_holds_a_signed_link_and_until_when_it_works(
     assert "PRIVATE" not in worker.log
 
 
-def test_answers_of_unsigned_links_are_as_they_were(worker_env: WorkerEnv) -> None:
+def test_an_answer_with_an_unsigned_link_has_no_expiry_time(worker_env: WorkerEnv) -> None:
     worker_env.put("a.jpg")
     worker_env.worker()
     worker_env.send_request("a.jpg")
@@ -41,7 +41,7 @@ def test_answers_of_unsigned_links_are_as_they_were(worker_env: WorkerEnv) -> No
     assert "expires_at" not in worker_env.answer()
 
 
-def test_a_presigned_link_opens_the_archive_and_says_until_when(worker_env: WorkerEnv) -> None:
+def test_a_presigned_link_works_and_the_answer_contains_its_expiry_time(worker_env: WorkerEnv) -> None:
     worker_env.put("a.jpg")
     worker = worker_env.worker(LINKS="presigned", ARCHIVE_BASE_URL="", LINK_EXPIRES_IN="3600")
     worker_env.send_request("a.jpg")
@@ -70,7 +70,9 @@ def test_a_presigned_link_opens_the_archive_and_says_until_when(worker_env: Work
         ({"LINKS": "presigned"}, "CLOUDFRONT_KEY_ID: contradicts LINKS=presigned"),
     ],
 )
-def test_a_key_that_cannot_sign_stops_the_start(worker_env: WorkerEnv, settings: dict[str, str], problem: str) -> None:
+def test_the_worker_does_not_start_with_an_unusable_signing_key(
+    worker_env: WorkerEnv, settings: dict[str, str], problem: str
+) -> None:
     """F7"""
     ended = run_command("run", env=worker_env.settings(**SIGNED | settings))
 

@@ -106,7 +106,7 @@ def endless(seconds: float) -> Iterator[tuple[int, float]]:
 
 
 @pytest.mark.parametrize("seconds", [7.0, 20 * MINUTE], ids=["short jobs", "long jobs"])
-def test_a_deployment_of_a_service_that_is_never_idle_ends_and_costs_no_job(seconds: float) -> None:
+def test_a_deployment_of_a_permanently_busy_service_completes_without_losing_a_job(seconds: float) -> None:
     """G6: all old tasks are busy and protected, the new ones ask, and are told DEPLOYMENT_BLOCKED."""
 
     async def day() -> None:
@@ -129,7 +129,7 @@ def test_a_deployment_of_a_service_that_is_never_idle_ends_and_costs_no_job(seco
     run_instantly(day())
 
 
-def test_scaling_in_from_ten_tasks_to_three_costs_no_job_and_leaves_three() -> None:
+def test_scaling_in_from_ten_tasks_to_three_loses_no_job_and_leaves_three() -> None:
     """G6: renewals are refused to all ten; each goes when it has no job, and none ends by itself."""
 
     async def day() -> None:
@@ -149,7 +149,7 @@ def test_scaling_in_from_ten_tasks_to_three_costs_no_job_and_leaves_three() -> N
     run_instantly(day())
 
 
-def test_a_trickle_of_jobs_does_not_keep_too_many_tasks() -> None:
+def test_a_trickle_of_short_jobs_does_not_prevent_scaling_in() -> None:
     """Each would renew protection for ever: where it is refused, a moment without a job gives it up."""
 
     async def day() -> None:
@@ -184,7 +184,7 @@ class Trickle:
         return next(self.numbers), 2.0
 
 
-def test_a_new_revision_that_does_not_come_up_drains_no_old_task() -> None:
+def test_a_new_revision_that_fails_to_start_drains_no_old_task() -> None:
     """Its circuit breaker may go back to the old one."""
 
     async def day() -> None:

@@ -66,7 +66,7 @@ async def keeping(
         await asyncio.wait([task])
 
 
-async def test_nothing_is_asked_while_nothing_runs() -> None:
+async def test_no_protection_is_requested_while_no_job_runs() -> None:
     orchestrator = Orchestrator()
     async with keeping(orchestrator) as (protection, _):
         protection.on_running_changed(0)
@@ -75,7 +75,7 @@ async def test_nothing_is_asked_while_nothing_runs() -> None:
     assert orchestrator.asked == []
 
 
-async def test_a_job_is_protected_and_the_task_released_after_the_last_one() -> None:
+async def test_protection_begins_with_the_first_job_and_is_released_after_the_last() -> None:
     orchestrator, slow = Orchestrator(), ProtectionConfig(minutes=10, idle_seconds=0.02)
     async with keeping(orchestrator, slow) as (protection, _):
         protection.on_running_changed(1)
@@ -90,7 +90,7 @@ async def test_a_job_is_protected_and_the_task_released_after_the_last_one() -> 
         await orchestrator.until("protect for 10", "release", "protect for 10")
 
 
-async def test_a_long_job_is_protected_again_and_again() -> None:
+async def test_protection_is_renewed_repeatedly_during_a_long_job() -> None:
     """G7"""
     orchestrator = Orchestrator()
     async with keeping(orchestrator) as (protection, _):
@@ -100,7 +100,7 @@ async def test_a_long_job_is_protected_again_and_again() -> None:
     assert set(orchestrator.asked) == {"protect for 10"}
 
 
-def test_protection_is_renewed_long_before_it_ends() -> None:
+def test_protection_is_renewed_well_before_it_expires() -> None:
     """G7"""
     assert 0 < ProtectionConfig().renewal_seconds <= ProtectionConfig().minutes * 60 / 5
 
@@ -108,12 +108,12 @@ def test_protection_is_renewed_long_before_it_ends() -> None:
 @pytest.mark.parametrize(
     ("worked", "minutes"), [(0, 60), (30, 60), (31, 62), (300, 600), (24 * 60, 2880), (90_000, 2880)]
 )
-def test_a_job_that_takes_long_is_protected_for_longer(worked: float, minutes: int) -> None:
+def test_the_protection_period_grows_with_the_duration_of_the_job(worked: float, minutes: int) -> None:
     """G7: twice what it has taken; ECS takes 2,880 minutes at the most."""
     assert ProtectionConfig().minutes_for(worked * 60) == minutes
 
 
-async def test_short_jobs_one_after_the_other_share_one_protection() -> None:
+async def test_consecutive_short_jobs_share_one_protection() -> None:
     orchestrator, patient = Orchestrator(), ProtectionConfig(minutes=10, idle_seconds=30)
     async with keeping(orchestrator, patient) as (protection, _):
         for _ in range(5):
@@ -128,7 +128,7 @@ async def test_short_jobs_one_after_the_other_share_one_protection() -> None:
 BLOCKED = ProtectionRefused("DEPLOYMENT_BLOCKED")
 
 
-async def test_a_refusal_is_told_once_and_jobs_go_on_while_it_is_asked_again() -> None:
+async def test_a_protection_refusal_is_logged_once_and_retried_while_jobs_continue() -> None:
     """G6"""
     orchestrator = Orchestrator(BLOCKED, BLOCKED, BLOCKED)
     with capture_logs() as logs:
@@ -140,7 +140,7 @@ async def test_a_refusal_is_told_once_and_jobs_go_on_while_it_is_asked_again() -
     assert [line["event"] for line in logs] == ["protection.refused", "protection.works"]
 
 
-async def test_a_refused_renewal_leaves_the_protection_that_stands_until_the_first_moment_without_a_job() -> None:
+async def test_a_refused_renewal_keeps_the_current_protection_until_no_job_is_running() -> None:
     """G6: so that scaling in can go on; short jobs would renew it for ever."""
     orchestrator, patient = (
         Orchestrator(),
@@ -162,7 +162,7 @@ async def test_a_refused_renewal_leaves_the_protection_that_stands_until_the_fir
     assert not drained.is_set()
 
 
-async def test_a_task_that_is_replaced_drains_once_and_stays_protected_until_its_jobs_have_ended() -> None:
+async def test_a_replaced_task_drains_once_and_stays_protected_until_its_jobs_end() -> None:
     """G6: seen twice, so that a revision that is about to fail drains nobody."""
     orchestrator = Orchestrator()
     orchestrator.seen = [True, False, TransientError("no answer"), True, True, True]
@@ -178,7 +178,7 @@ async def test_a_task_that_is_replaced_drains_once_and_stays_protected_until_its
     assert set(orchestrator.asked) == {"protect for 10"}
 
 
-async def test_a_failure_is_told_once_and_tried_again() -> None:
+async def test_a_failed_protection_request_is_logged_once_and_retried() -> None:
     orchestrator = Orchestrator(TransientError("no answer"))
     with capture_logs() as logs:
         async with keeping(orchestrator) as (protection, refused):
@@ -190,7 +190,7 @@ async def test_a_failure_is_told_once_and_tried_again() -> None:
     assert [line["event"] for line in logs] == ["protection.failed", "protection.works"]
 
 
-async def test_a_failure_is_tried_again_after_a_pause_and_not_after_a_whole_period(
+async def test_a_failed_protection_request_is_retried_before_the_next_renewal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "configuration_retry_delay", lambda _: 0.01)
@@ -211,7 +211,7 @@ async def test_a_task_that_was_never_protected_is_not_released() -> None:
     assert orchestrator.asked == ["protect for 10"]
 
 
-async def test_a_release_that_fails_is_no_trouble() -> None:
+async def test_a_failed_release_does_not_drain_the_task() -> None:
     orchestrator, terms = Orchestrator(), ProtectionConfig(minutes=10, idle_seconds=0.01)
     async with keeping(orchestrator, terms) as (protection, refused):
         protection.on_running_changed(1)
@@ -225,7 +225,7 @@ async def test_a_release_that_fails_is_no_trouble() -> None:
     assert not refused.is_set()
 
 
-def test_a_release_that_fails_is_tried_until_it_is_done() -> None:
+def test_a_failed_release_is_retried_until_it_succeeds() -> None:
     """Protection may stand for two days: an idle task that keeps it could not be scaled away."""
 
     async def day() -> None:
