@@ -1,4 +1,4 @@
-"""Signed links, judged as CloudFront judges them: with the public key, for the exact URL, until the time in it."""
+"""Signed links, verified as CloudFront does: with the public key, for the exact URL, until `Expires`."""
 
 import base64
 import json
@@ -32,21 +32,21 @@ def pem(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes | N
 
 def opened(url: str, key: rsa.RSAPrivateKey, now: float) -> str:
     """
-    What CloudFront does with a request for *url*: the path that it asks of the bucket. Raises where it would refuse.
+    Verify *url* as CloudFront does, and return the path that CloudFront requests from the bucket.
 
-    The canned policy is not in the URL: it is made anew from the URL before the signature and from `Expires`, which is
-    why every byte has to be the one that was signed.
+    The canned policy is not in the URL. CloudFront rebuilds it from the URL without its signature and from `Expires`,
+    so each byte must equal the signed one. Raises InvalidSignature, or AssertionError if the link has expired.
     """
     plain, _, query = url.partition("?")
-    told = {name: values[0] for name, values in parse_qs(query, strict_parsing=True).items()}
-    assert set(told) == {"Expires", "Signature", "Key-Pair-Id"}
-    condition = {"DateLessThan": {"AWS:EpochTime": int(told["Expires"])}}
+    parameters = {name: values[0] for name, values in parse_qs(query, strict_parsing=True).items()}
+    assert set(parameters) == {"Expires", "Signature", "Key-Pair-Id"}
+    condition = {"DateLessThan": {"AWS:EpochTime": int(parameters["Expires"])}}
     policy = {"Statement": [{"Resource": plain, "Condition": condition}]}
-    signature = base64.b64decode(told["Signature"].translate(str.maketrans("-_~", "+=/")))
+    signature = base64.b64decode(parameters["Signature"].translate(str.maketrans("-_~", "+=/")))
     message = json.dumps(policy, separators=(",", ":")).encode()
     key.public_key().verify(signature, message, PKCS1v15(), SHA1())
-    assert told["Key-Pair-Id"] == "K1"
-    assert now < int(told["Expires"])
+    assert parameters["Key-Pair-Id"] == "K1"
+    assert now < int(parameters["Expires"])
     return urlsplit(plain).path
 
 
@@ -55,7 +55,7 @@ def links(key: str | None = None, seconds: int = 600) -> SignedLinks:
 
 
 async def test_a_signed_link_works_until_its_expiry_time() -> None:
-    """F8: and not a second longer, nor with another key."""
+    """F8: it fails from that second on, for another URL and with another key."""
     link = await links().link("3f/download.zip")
 
     assert opened(link.url, KEY, NOW) == "/3f/download.zip"
@@ -70,7 +70,7 @@ async def test_a_signed_link_works_until_its_expiry_time() -> None:
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/\\"), min_size=1, max_size=40))
 async def test_signed_links_with_special_characters_verify_for_the_requested_url(prefix: str) -> None:
-    """F8"""
+    """F8: for any file name that Unicode allows."""
     key = archive_key("3f", prefix)
 
     assert opened((await links().link(key)).url, KEY, NOW) == f"/{quote(key, safe='/')}"
@@ -101,7 +101,7 @@ EC = ec.generate_private_key(ec.SECP256R1())
     ],
 )
 def test_an_invalid_signing_key_is_reported_without_any_of_its_content(text: str, sentence: str) -> None:
-    """F7"""
+    """F7: not PEM, encrypted, not RSA, too short, missing, or a directory."""
     with pytest.raises(InvalidKeyError, match=sentence) as caught:
         load_key(text)
 
@@ -109,7 +109,7 @@ def test_an_invalid_signing_key_is_reported_without_any_of_its_content(text: str
 
 
 async def test_a_replaced_key_file_is_used_from_the_next_link_on(tmp_path: Path) -> None:
-    """F7: rotation. A bad one is told, and the last good one goes on."""
+    """F7: key rotation. An invalid file is logged, and the last valid key stays in use."""
     file = tmp_path / "key.pem"
     file.write_text(pem(KEY))
     signed = links(str(file))
@@ -129,7 +129,7 @@ async def test_a_replaced_key_file_is_used_from_the_next_link_on(tmp_path: Path)
 
 
 def _replace(file: Path, text: str) -> None:
-    """As secret stores do it: a new file under the old name."""
+    """Replace *file* as secret stores do: rename a new file to the old name."""
     other = file.with_suffix(".new")
     other.write_text(text)
     other.replace(file)

@@ -1,27 +1,31 @@
 """
-The worker as a process of its own, behind a proxy that fails on purpose.
+Fault injection: the worker runs as a separate process behind a proxy that injects faults.
 
-    wire        HTTP/1.1 on asyncio streams
-    operations  which operation of S3 or SQS a request is
-    facts       what a request and its answer say that a checker needs
-    history     every request and answer, in order
-    rules       which calls go wrong, and how
-    flows       what befalls the bytes of a body on their way
-    strict      what S3 and SQS refuse and the emulator accepts
-    proxy       all of these between workers and the emulated AWS
-    emulator    the emulated AWS, and clients for it
+    http_streams       HTTP/1.1 on asyncio streams
+    operations         identifies the S3 or SQS operation of a request
+    fields             extracts the fields of requests and responses that the checker needs
+    history            records all requests and responses, in order
+    rules              which calls fail, and how
+    body_faults        faults of bodies: truncation, stalls, corruption, bandwidth
+    aws_rules          refuses what S3 and SQS refuse and the emulator accepts
+    proxy              the proxy between workers and the emulated AWS
+    proxy_fixture      the fixture for the proxy's own tests
+    emulator           the emulated AWS, and clients for it
 
-    setting     how a scenario is set, and a worker's environment in it
-    worker      the worker's process: started, signalled, read
-    stage       buckets, queues, objects and messages of one scenario
-    crashes     a job broken at every one of its calls
+    scenario_config    configuration of a scenario, and the environment of its workers
+    worker_process     the worker process: start, signals, log
+    scenario           buckets, queues, objects and messages of one scenario
+    crashes            the reference job, with a fault at each of its calls
+    outages            outages of S3 and SQS
+    agent, cluster     the ECS agent and API, and the ECS service behind them
 
-    evidence    what a scenario leaves behind
-    archive     a reader of archives that forgives nothing
-    reference   what an announced archive must be
-    checker     the promises, as functions of the evidence
+    observations       what the checker evaluates: history, jobs, final state
+    synthetic_history  histories written by hand, for the tests of the checker
+    archive            a strict zip reader
+    reference          compares an announced archive with its sources
+    checker            the promises, as functions of the observations
 
-A scenario is a few lines: `stage.break_(...)` what shall go wrong, `stage.ask(...)` for an archive, start a
-`stage.worker()`, `stage.wait_deleted()`, and `stage.finish()`, which stops the worker and holds all that happened
-against every promise.
+A scenario takes a few lines: `scenario.inject(...)` a fault, `scenario.send_request(...)`, start a
+`scenario.worker()`, `scenario.wait_deleted(...)`, and `scenario.finish()`, which stops the worker and checks every
+promise.
 """

@@ -1,6 +1,6 @@
 """
-An ECS agent that answers as the service it belongs to has it (`cluster.py`), or as it is told: it refuses, fails, talks
-nonsense, hangs or hangs up. On the same port it is ECS's API too, for AWS_ENDPOINT_URL_ECS.
+A fake ECS agent. It responds as its service does (`cluster.py`), or as configured: it refuses, fails, sends invalid
+JSON, hangs or closes the connection. The same port serves the ECS API, for AWS_ENDPOINT_URL_ECS.
 """
 
 import json
@@ -35,13 +35,15 @@ MISBEHAVES: dict[str, tuple[int, str] | str] = {
     "hangs up": "hangs up",
     "hangs": "hangs",
 }
-"""Answers that protect nobody and refuse nobody, by name."""
+"""Responses that neither grant nor refuse protection, by name."""
 
 
 class Agent:
     """
-    *answer*: a status and a body, or a way not to answer; None: what *service* says to its only task, TASK.
-    *described* are the names of the calls of ECS's API; it refuses them where *secretive*.
+    State of the fake agent.
+
+    *answer*: a status and a body, or a name of a way not to respond. None: the response of *service* to its only task,
+    TASK. *described*: names of the ECS API calls received. *secretive*: deny these calls.
     """
 
     def __init__(self, uri: str) -> None:
@@ -57,7 +59,7 @@ class Agent:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The agent's endpoint (PUT) and ECS's API (POST), for the `made` of the server."""
+    """The agent's endpoint (PUT) and the ECS API (POST), for the Agent in the server's `made`."""
 
     @property
     def made(self) -> Agent:
@@ -72,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         elif answer == "endless":
             self._endless()
         elif answer != "hangs up":
-            self._say(*(answer or (200, json.dumps(self.made.service.answer(TASK, wanted)))))
+            self._respond(*(answer or (200, json.dumps(self.made.service.answer(TASK, wanted)))))
         self.close_connection = True
 
     def do_POST(self) -> None:
@@ -80,14 +82,14 @@ class Handler(BaseHTTPRequestHandler):
         call = self.headers["X-Amz-Target"].rpartition(".")[2]
         self.made.described.append(call)
         if self.made.secretive:
-            self._say(400, json.dumps({"__type": "AccessDeniedException", "message": "not authorized"}))
+            self._respond(400, json.dumps({"__type": "AccessDeniedException", "message": "not authorized"}))
             return
         service = self.made.service
         mine = {"taskArn": TASK, "group": self.made.group, "taskDefinitionArn": service.tasks[TASK].revision}
-        told = {"DescribeTasks": {"tasks": [mine]}, "DescribeServices": {"services": [service.described()]}}
-        self._say(200, json.dumps(told[call]))
+        responses = {"DescribeTasks": {"tasks": [mine]}, "DescribeServices": {"services": [service.described()]}}
+        self._respond(200, json.dumps(responses[call]))
 
-    def _say(self, status: int, body: str) -> None:
+    def _respond(self, status: int, body: str) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -108,7 +110,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def agent() -> Iterator[Agent]:
-    """An agent on a port of its own."""
+    """Run an agent on a free port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made = server.made = Agent(f"http://127.0.0.1:{server.server_port}/api/0123")  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -1,4 +1,4 @@
-"""A reader of zip archives that forgives nothing: what it reads is exactly what any other tool reads."""
+"""A strict reader of zip archives: it accepts only archives that every tool reads in the same way."""
 
 import io
 import struct
@@ -10,15 +10,15 @@ UTF8 = 0x800
 
 
 class BadArchiveError(ValueError):
-    """Why an archive is not whole and valid."""
+    """The archive is incomplete or invalid; the message says why."""
 
 
 def read_archive(body: bytes) -> dict[str, bytes]:
     """
-    The contents by path, in the archive's order.
+    Return the contents by path, in the archive's order.
 
-    Members must follow each other from the first byte to the central directory without a gap, local headers must agree
-    with it, names must be there once, checksums must hold, nothing may follow the end record. Raises BadArchiveError.
+    Members must be contiguous from the first byte to the central directory. Local headers must agree with it, names
+    must be unique, checksums must match, and nothing may follow the end record. Raises BadArchiveError.
     """
     if body[-22:-18] != END:
         raise BadArchiveError("it doesn't end in an end record")

@@ -1,9 +1,9 @@
 """
-What S3 and SQS refuse and the emulator accepts.
+Rules of S3 and SQS that the emulator does not enforce.
 
-S3: a wrong CRC-32 of an object, a part or a whole multipart upload; a wrong `x-amz-mp-object-size`; parts out of order;
-a part for an upload that has ended. SQS: a receipt that it never gave, that is not the message's latest, or whose time
-has run out; more than ten message attributes, empty ones, characters that XML can't hold.
+S3: a wrong CRC-32 of an object, a part or a multipart upload; a wrong `x-amz-mp-object-size`; parts out of order; a
+part for an upload that was completed or aborted. SQS: a receipt that is unknown, expired or not the message's latest;
+more than ten message attributes, empty ones, characters that XML does not allow.
 """
 
 import re
@@ -36,7 +36,7 @@ class _ReceiptState:
 
 
 class AwsRules:
-    """Remembers receipts and parts as they pass, and refuses what AWS would refuse."""
+    """Records receipts and parts, and refuses what AWS would refuse."""
 
     def __init__(self) -> None:
         self._uploads: dict[str, _UploadState] = {}
@@ -44,13 +44,13 @@ class AwsRules:
         self._messages: dict[str, str] = {}  # receipt: message id
 
     def identify_receipt(self, exchange: Exchange) -> None:
-        """Note which message a receipt belongs to; one that never passed here belongs to none."""
+        """Add the id of the message that the exchange's receipt belongs to; unknown receipts get none."""
         receipt = exchange.facts.get("receipt")
         if receipt in self._messages:
             exchange.facts["message"] = self._messages[receipt]
 
     def refuse(self, exchange: Exchange, request: Request) -> Answer | None:
-        """The answer that AWS would give instead of doing it; None where it would do it."""
+        """Return the error response of AWS, or None if AWS would carry out the request."""
         call = exchange.call
         if call.op == "Unknown" or call.op.endswith("Batch"):
             return refusal(call, 501, "NotImplemented", "the proxy doesn't know this operation")
@@ -65,7 +65,7 @@ class AwsRules:
         return None
 
     def learn(self, exchange: Exchange) -> None:
-        """Take note of what was carried out."""
+        """Record the effect of a call that was carried out."""
         call, facts = exchange.call, exchange.facts
         if call.op == "UploadPart" and call.upload and call.part:
             self._uploads.setdefault(call.upload, _UploadState()).parts[call.part] = (facts["size"], facts["crc32"])
@@ -79,7 +79,7 @@ class AwsRules:
             self._leases[facts["message"]].deleted = True
 
     def _learn_receipts(self, exchange: Exchange) -> None:
-        # Without a visibility in the request it is the queue's, which isn't known here: such a lease never runs out.
+        # Without VisibilityTimeout in the request the queue's value applies. It is unknown here: no expiry.
         until = time.monotonic() + exchange.facts.get("visibility", float("inf"))
         for message in exchange.facts["messages"]:
             self._messages[message["receipt"]] = message["id"]
@@ -99,7 +99,7 @@ class AwsRules:
         if numbers != sorted(set(numbers)):
             return refusal(call, 400, "InvalidPartOrder", "The list of parts was not in ascending order.")
         if not all(number in sent for number in numbers):
-            return None  # the emulator knows about missing parts
+            return None  # the emulator refuses missing parts
         size = header(request.headers, "x-amz-mp-object-size")
         if size is not None and int(size) != sum(sent[number][0] for number in numbers):
             return refusal(call, 400, "InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match.")

@@ -1,4 +1,4 @@
-"""What befalls the bytes of a body on their way: cut, held up, slowed down, chopped, falsified."""
+"""Faults of bodies: truncated, stalled, slowed down, sent in small pieces, corrupted."""
 
 import asyncio
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ async def _until(source: Blocks, count: int) -> Blocks:
 
 @dataclass
 class Truncate(Action):
-    """The body ends after *after* bytes, and the connection is closed as if that were all."""
+    """Close the connection normally after *after_bytes* bytes of the body."""
 
     after_bytes: int
 
@@ -31,7 +31,7 @@ class Truncate(Action):
 
 @dataclass
 class CloseWithoutNotify(Action):
-    """After *after* bytes of the body the connection ends below TLS: a FIN that no close_notify came before."""
+    """After *after_bytes* bytes of the body, close the TCP connection (FIN) without a TLS close_notify."""
 
     after_bytes: int
 
@@ -43,7 +43,7 @@ class CloseWithoutNotify(Action):
 
 @dataclass
 class Reset(Action):
-    """The connection is reset after *after* bytes of the body."""
+    """Reset the connection after *after_bytes* bytes of the body."""
 
     after_bytes: int
 
@@ -55,7 +55,7 @@ class Reset(Action):
 
 @dataclass
 class StallBody(Action):
-    """After *after* bytes nothing comes any more, for *seconds*; then the connection is reset."""
+    """Send nothing for *seconds* after *after_bytes* bytes of the body, then reset the connection."""
 
     after_bytes: int
     seconds: float = 3600
@@ -69,7 +69,7 @@ class StallBody(Action):
 
 @dataclass
 class Slice(Action):
-    """The body comes *size* bytes at a time, with a *pause* (seconds) after each."""
+    """Send the body *size* bytes at a time, with a *pause* (seconds) after each piece."""
 
     size: int
     pause: float
@@ -83,7 +83,7 @@ class Slice(Action):
 
 @dataclass
 class Bandwidth(Action):
-    """Bodies pass at *rate* bytes a second: those of answers, or of requests where *upward*."""
+    """Limit bodies to *rate* bytes per second: of responses, or of requests if *upward*."""
 
     rate: int
     upward: bool = False
@@ -102,7 +102,7 @@ class Bandwidth(Action):
 
 @dataclass
 class Corrupt(Action):
-    """One bit of the byte at *offset* is turned; the length stays."""
+    """Invert one bit of the byte at *offset*; the length is unchanged."""
 
     offset: int
 

@@ -1,15 +1,15 @@
 """
-An ECS service, as AWS's documents have it, with the answers of the agents beside its tasks.
+A simulated ECS service as documented by AWS, and the responses of the agents of its tasks.
 
 "Protect your Amazon ECS tasks from being terminated by scale-in events" (ECS developer guide) is the source:
 
-* a protected task is not stopped by scaling in or by a deployment, until protection is given up or ends;
+* a protected task is not stopped by scale-in or by a deployment until its protection is released or expires;
 * "DEPLOYMENT_BLOCKED [...] means the service has more protected tasks than the desired count of tasks": here,
-  protection is refused where with this task more would be protected than desired;
+  protection is refused if, with this task, more tasks would be protected than desired;
 * in a rolling update "new tasks will be created but tasks running older version will not be terminated" while
   protected.
 
-What it does not say is assumed: of the tasks of one revision that may be stopped, those that came last go first.
+Not documented, and assumed here: of the unprotected tasks of the current revision, the newest is stopped first.
 Minimum healthy percent is 100, maximum percent 200.
 """
 
@@ -23,7 +23,7 @@ PREFIX = "arn:aws:ecs:eu-west-1:123456789012"
 
 @dataclass
 class Task:
-    """One task; *protected* until that time. *stop* is called when ECS stops it."""
+    """One task. *protected*: when its protection expires. *stop* is called when ECS stops it."""
 
     arn: str
     revision: str
@@ -33,7 +33,7 @@ class Task:
 
 @dataclass
 class Cluster:
-    """A service of *desired* tasks of *revision*; *clock* in seconds, *start* makes what runs in a task."""
+    """A service of *desired* tasks of *revision*; *clock* in seconds, *start* is called for each new task."""
 
     desired: int
     clock: Callable[[], float]
@@ -43,7 +43,7 @@ class Cluster:
     numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def settle(self) -> None:
-        """Do what the service scheduler does: start what is missing, stop what is too much and may be stopped."""
+        """Run the service scheduler once: start missing tasks, stop surplus tasks that are not protected."""
         new = [task for task in self.tasks.values() if task.revision == self.revision]
         for _ in range(min(self.desired - len(new), 2 * self.desired - len(self.tasks))):
             task = Task(f"{PREFIX}:task/zips/{next(self.numbers)}", self.revision)
@@ -58,11 +58,11 @@ class Cluster:
                 task.stop()
 
     def ended(self, task: Task) -> None:
-        """A task ended, by itself or stopped."""
+        """Remove a task that exited or was stopped."""
         self.tasks.pop(task.arn, None)
 
     def answer(self, arn: str, wanted: dict[str, Any]) -> dict[str, Any]:
-        """What the agent of the task says to a PUT of *wanted*."""
+        """Return the response of the task's agent to a PUT of *wanted*."""
         task, now = self.tasks[arn], self.clock()
         if not wanted["ProtectionEnabled"]:
             task.protected = 0.0
@@ -76,7 +76,7 @@ class Cluster:
         return {"protection": {"ExpirationDate": "2026-11-21T10:00:00Z", "ProtectionEnabled": True, "TaskArn": arn}}
 
     def described(self) -> dict[str, Any]:
-        """The service, as DescribeServices tells it."""
+        """Return the service as DescribeServices does."""
         counts = {task.revision: 0 for task in self.tasks.values()} | {self.revision: 0}
         for task in self.tasks.values():
             counts[task.revision] += 1

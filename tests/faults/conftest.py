@@ -1,4 +1,4 @@
-"""A proxy of its own for each test, before the session's emulated AWS."""
+"""Fixtures: a proxy for each test, in front of the session's emulated AWS."""
 
 import uuid
 from collections.abc import Generator, Iterator
@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-crashes",
         action="store_true",
-        help="break the reference job at every call in every way, and let outages last three minutes",
+        help="run the reference job with every fault at every call; outages last three minutes",
     )
 
 
@@ -31,22 +31,22 @@ SCENARIO_KEY = pytest.StashKey[Scenario]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A scenario that failed tells its story: every call and every log line."""
+    """Add all calls and log lines of a failed scenario to the test report."""
     report = yield
     if report.failed and report.when == "call" and SCENARIO_KEY in item.stash:
-        report.sections.append(("story", item.stash[SCENARIO_KEY].dump()))
+        report.sections.append(("scenario", item.stash[SCENARIO_KEY].dump()))
     return report
 
 
 @pytest.fixture
 def outage_seconds(request: pytest.FixtureRequest) -> float:
-    """How long an outage lasts."""
+    """Return the duration of an outage in seconds."""
     return LONG_OUTAGE if request.config.getoption("--all-crashes") else SHORT_OUTAGE
 
 
 @pytest.fixture
 def scenario(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Scenario]:
-    """A stage of the usual setting, or of the one that a mark gives."""
+    """Yield a scenario with the default configuration, or with that of `pytest.mark.scenario`."""
     marker = request.node.get_closest_marker("scenario")
     with Scenario(emulator, ScenarioConfig(**(marker.kwargs if marker else {}))) as scenario:
         request.node.stash[SCENARIO_KEY] = scenario

@@ -1,4 +1,4 @@
-"""A job is broken at every one of its calls, in every way; a clean worker must end it as if nothing had happened."""
+"""Faults at every call of a job. A second worker without faults must complete the job as if there had been no fault."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ JOB_TIMEOUT = 40.0  # seconds: a few redeliveries
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One call of the reference job: the *nth* of its kind. *place* names it the same in every run."""
+    """One call of the reference job: the *nth* of its kind. *place* is the same in every run."""
 
     op: str
     place: str
@@ -54,11 +54,11 @@ ENDING = (
     Point("DeleteMessage", "in"),
 )
 POINTS = (*STARTING, *READING, *WRITING, *ENDING)
-"""Every call of the reference job. A test holds this list against a real run."""
+"""Every call of the reference job. A test compares this list with a real run."""
 
 
 def place(scenario: Scenario, call: Call) -> str:
-    """Where *call* goes, by names that are the same in every scenario."""
+    """Return the target of *call*, named the same in every scenario."""
     if call.queue is not None:
         return scenario.role_of(call.queue)
     if call.is_look:
@@ -71,16 +71,16 @@ def place(scenario: Scenario, call: Call) -> str:
 
 def reference_job(scenario: Scenario) -> None:
     """
-    Ask for two photos, the second of which is read in two ranges, in an archive of two parts.
+    Send a request for two photos, the second of which is read in two ranges, for an archive of two parts.
 
-    They look equally old in every run, so that the archives must be equal byte for byte.
+    Last-Modified is the same in every run, so that the archives must be byte-identical.
     """
     scenario.inject(EditHeader("Last-Modified", OLD), "HeadObject", bucket=scenario.sources, times=None)
     scenario.send_request(scenario.put_objects(20_000, 6 * MIB))
 
 
 def calls_of(scenario: Scenario) -> Iterator[Point]:
-    """The calls that were made on *scenario*, but for the polls after the first."""
+    """Yield the workers' calls in *scenario*, without the receives after the first."""
     seen: Counter[tuple[str, str]] = Counter()
     for exchange in scenario.history.select():
         kind = (exchange.op, place(scenario, exchange.call))
@@ -90,11 +90,11 @@ def calls_of(scenario: Scenario) -> Iterator[Point]:
 
 
 Mode = Callable[[WorkerProcess], tuple[Action, ...]]
-"""A way to break a call of a worker: what befalls that call, one after the other."""
+"""A kind of fault: the actions applied to one call of a worker, in order."""
 
 MODES: dict[str, Mode] = {
     "fails before": lambda _: (ResetBefore(),),
-    "answer lost": lambda _: (DropResponse(),),
+    "response lost": lambda _: (DropResponse(),),
     "stalls": lambda _: (Stall(PAST_VISIBILITY),),
     "killed before": lambda worker: (SideEffect(before_it=worker.kill), ResetBefore()),
     "killed after": lambda worker: (SideEffect(after_it=worker.kill), DropResponse()),
@@ -105,9 +105,11 @@ MODES: dict[str, Mode] = {
 
 def run_with_fault(scenario: Scenario, point: Point, mode: str) -> bytes:
     """
-    Run the reference job, break it at *point* in this *mode*, let a clean worker end it; the archive's bytes.
+    Run the reference job with a fault of *mode* at *point*. A second worker completes it without faults.
 
-    Raises AssertionError where it isn't ended, or a promise is broken.
+    Return the archive's bytes.
+
+    Raises AssertionError if the job does not complete or a promise is broken.
     """
     reference_job(scenario)
     worker = scenario.worker()
@@ -119,7 +121,11 @@ def run_with_fault(scenario: Scenario, point: Point, mode: str) -> bytes:
     ]
     (job,) = scenario.jobs
     killed = "killed" in mode
-    wait_until(lambda: not worker.running or (scenario.ended(job) and not killed), "an end of any kind", JOB_TIMEOUT)
+    wait_until(
+        lambda: not worker.running or (scenario.ended(job) and not killed),
+        "an exit or the job's end",
+        JOB_TIMEOUT,
+    )
     if not worker.running:
         assert killed or worker.exit_code() == 0
         if not scenario.ended(job):

@@ -16,14 +16,14 @@ REGION = "us-east-1"
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """boto3 clients of S3 and SQS at one endpoint, which try everything once."""
+    """boto3 clients of S3 and SQS for one endpoint, without retries."""
 
     s3: Any
     sqs: Any
 
 
 def clients(endpoint: str, read_timeout: float = 30) -> Clients:
-    """Clients for *endpoint*; *read_timeout* in seconds."""
+    """Return clients for *endpoint*; *read_timeout* in seconds."""
     config = Config(
         retries={"total_max_attempts": 1, "mode": "standard"},
         connect_timeout=5,
@@ -40,5 +40,5 @@ def clients(endpoint: str, read_timeout: float = 30) -> Clients:
 
 @cache
 def _session() -> boto3.Session:
-    # One for all: each would read the service models of its own, a second of work.
+    # One session for all clients: each session loads its own service models, which takes a second.
     return boto3.Session(aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION)

@@ -1,4 +1,4 @@
-"""What a request and its answer say that a checker needs: ids, receipts, sizes, digests, bodies of answers."""
+"""Extract from requests and responses what the checker needs: ids, receipts, sizes, digests, message bodies."""
 
 import base64
 import hashlib
@@ -17,7 +17,7 @@ META = "x-amz-meta-"
 
 
 def request_fields(call: Call, request: Request) -> dict[str, Any]:
-    """What is asked. Sizes in bytes; *crc32* as a number; *receipt* and *body* word for word."""
+    """Return the fields of a request: sizes in bytes, *crc32* as a number, *receipt* and *body* unchanged."""
     named = ("range", "if-match", "if-none-match")
     facts: dict[str, Any] = {
         name.replace("-", "_"): value for name in named if (value := header(request.headers, name)) is not None
@@ -44,7 +44,7 @@ def request_fields(call: Call, request: Request) -> dict[str, Any]:
 
 
 def response_fields(call: Call, answer: Answer) -> dict[str, Any]:
-    """What was answered. The body of a GetObject is not looked at."""
+    """Return the fields of a response. The body of a GetObject is ignored."""
     if call.op in ("HeadObject", "GetObject"):
         return {"etag": header(answer.headers, "etag"), "length": header(answer.headers, "content-length")}
     if call.op in WRITES:
@@ -72,14 +72,14 @@ def _received(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def content(request: Request) -> bytes:
-    """The body as S3 would keep it: without the `aws-chunked` coding of signed or checksummed streams."""
+    """Return the body as S3 stores it: without the `aws-chunked` coding of signed or checksummed streams."""
     if "aws-chunked" in (header(request.headers, "content-encoding") or ""):
         return decode_aws_chunks(request.body)
     return request.body
 
 
 def checksum(request: Request) -> int | None:
-    """The CRC-32 that the request claims for its content, from a header or from a trailer."""
+    """Return the CRC-32 that the request gives for its content, in a header or a trailer."""
     claimed = header(request.headers, "x-amz-checksum-crc32")
     if claimed is None and header(request.headers, "x-amz-trailer") == "x-amz-checksum-crc32":
         found = re.search(rb"x-amz-checksum-crc32:\s*([A-Za-z0-9+/=]+)", request.body[-200:])
@@ -88,17 +88,17 @@ def checksum(request: Request) -> int | None:
 
 
 def attribute_values(attributes: dict[str, Any]) -> dict[str, str]:
-    """Message attributes as text by name."""
+    """Return message attributes as text, by name."""
     return {name: str(value.get("StringValue", value.get("BinaryValue", ""))) for name, value in attributes.items()}
 
 
 def element_text(document: bytes, tag: str) -> str | None:
-    """The text of the first element called *tag*, whatever its namespace."""
+    """Return the text of the first element named *tag*, in any namespace."""
     return next((element.text for element in ET.fromstring(document).iter() if _local(element.tag) == tag), None)
 
 
 def listed_parts(document: bytes) -> list[tuple[int, str]]:
-    """The numbers and ETags (without quotes) that a CompleteMultipartUpload lists."""
+    """Return the numbers and ETags (without quotes) listed by a CompleteMultipartUpload."""
     found = [element for element in ET.fromstring(document).iter() if _local(element.tag) == "Part"]
     rows = ({_local(child.tag): (child.text or "") for child in part} for part in found)
     return [(int(row["PartNumber"]), row["ETag"].strip('"')) for row in rows]

@@ -1,4 +1,4 @@
-"""Every request and every answer that passed the proxy, in order; and every archive that could be seen."""
+"""The history of a scenario: all requests and responses at the proxy, in order, and all archives that appeared."""
 
 import itertools
 import json
@@ -13,12 +13,12 @@ from .operations import Call
 @dataclass(slots=True)
 class Exchange:
     """
-    One request and what became of it.
+    One request and its response.
 
-    Times are of the monotonic clock, in seconds: *began* when its head had arrived, *committed* when the emulated AWS
-    had carried it out (None: it never did), *ended* when its answer was out, or wasn't going to be.
-    *status* is what the client was told, None where it was told nothing; *aborted*: the answer broke off.
-    *faults* are the actions that were planned for it. *facts* are what `facts.facts_of` found.
+    Times are monotonic, in seconds. *began*: the request's head was read. *committed*: the emulated AWS had carried
+    it out; None if it did not. *ended*: the response was sent or dropped. *status*: sent to the client, None if no
+    response was sent. *aborted*: the response was not sent completely. *faults*: the actions applied to the call.
+    *facts*: the fields of request and response (`fields.py`).
     """
 
     seq: int
@@ -38,13 +38,13 @@ class Exchange:
 
     @property
     def ok(self) -> bool:
-        """Whether the client knows that it was done."""
+        """Whether the client received a complete success response."""
         return self.committed is not None and self.status is not None and self.status < 300 and not self.aborted
 
 
 @dataclass(frozen=True, slots=True)
 class ObservedArchive:
-    """What stood at an archive's key at one moment."""
+    """The object at an archive's key at one time."""
 
     at: float
     key: str
@@ -52,7 +52,7 @@ class ObservedArchive:
 
 
 class History:
-    """Grows while the proxy works, in one thread; others may read it at any time."""
+    """Exchanges and archives. The proxy's thread appends; other threads may read at any time."""
 
     def __init__(self) -> None:
         self.exchanges: list[Exchange] = []
@@ -69,19 +69,20 @@ class History:
 
     def select(self, *ops: str, client: str | None = None) -> list[Exchange]:
         """
-        The exchanges of these operations, of one client or of all workers (the stage's own calls are left out, and
-        those that only look whether it is answered).
+        Return the exchanges of these operations, of one client or of all workers.
+
+        The scenario's own calls and permission probes (`Call.is_look`) are left out.
         """
         chosen = (e for e in list(self.exchanges) if (not ops or e.op in ops) and not e.call.is_look)
         return [e for e in chosen if (e.client != SCENARIO_CLIENT if client is None else e.client == client)]
 
     def lines(self) -> Iterator[str]:
-        """The history as JSON, one exchange a line."""
+        """Return the history as JSON, one exchange per line."""
         return (json.dumps(_plain(exchange), default=str) for exchange in list(self.exchanges))
 
 
 SCENARIO_CLIENT = "stage"
-"""The client name of the test's own calls: no rule applies to them and no promise binds them."""
+"""The client name of the test's own calls. Neither rules nor promises apply to them."""
 
 
 def _plain(exchange: Exchange) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""HTTP/1.1 on asyncio streams: as much of it as stands between a well-behaved client and a well-behaved server."""
+"""HTTP/1.1 on asyncio streams, as far as correct clients and servers need it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,7 +13,7 @@ Blocks = AsyncIterator[bytes]
 
 
 class ProtocolError(Exception):
-    """The other side doesn't speak HTTP, or speaks too much of it."""
+    """The peer sent invalid HTTP, or a head or body that is too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer whose body is at hand."""
+    """A response with its complete body."""
 
     status: int
     headers: Headers = ()
@@ -36,23 +36,23 @@ class Answer:
 
 
 def header(headers: Headers, name: str) -> str | None:
-    """The first value of *name*, in any case."""
+    """Return the first value of *name*, compared case-insensitively."""
     return next((value for key, value in headers if key.lower() == name.lower()), None)
 
 
 def without_headers(headers: Headers, *names: str) -> list[tuple[str, str]]:
-    """*headers* but those named, in lower case, in *names*."""
+    """Return *headers* without those in *names* (lower case)."""
     return [(key, value) for key, value in headers if key.lower() not in names]
 
 
 def replace_header(headers: Headers, name: str, value: str | None) -> list[tuple[str, str]]:
-    """*headers* with one value for *name*, or none."""
-    kept = without_headers(headers, name.lower())
-    return kept if value is None else [*kept, (name, value)]
+    """Return *headers* with *value* as the only value for *name*; None removes it."""
+    others = without_headers(headers, name.lower())
+    return others if value is None else [*others, (name, value)]
 
 
 async def read_head(reader: asyncio.StreamReader) -> tuple[str, list[tuple[str, str]]] | None:
-    """The first line and the headers; None where the other side has closed instead."""
+    """Read the first line and the headers. Return None if the peer has closed the connection."""
     try:
         raw = await reader.readuntil(b"\r\n\r\n")
     except asyncio.IncompleteReadError as error:
@@ -67,7 +67,7 @@ async def read_head(reader: asyncio.StreamReader) -> tuple[str, list[tuple[str, 
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
-    """The head of the next request (its body is still to be read), or None at the end of the connection."""
+    """Read the head of the next request, without its body. Return None at the end of the connection."""
     head = await read_head(reader)
     if head is None:
         return None
@@ -76,7 +76,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
 
 
 async def read_response(reader: asyncio.StreamReader) -> Answer:
-    """The head of an answer, as an answer without its body. Interim answers (1xx) are passed over."""
+    """Read the head of a response, without its body. Interim responses (1xx) are skipped."""
     while True:
         head = await read_head(reader)
         if head is None:
@@ -87,7 +87,7 @@ async def read_response(reader: asyncio.StreamReader) -> Answer:
 
 
 async def blocks(reader: asyncio.StreamReader, headers: Headers, *, to_end: bool = False) -> Blocks:
-    """A body, block by block, by its transfer coding or its length; *to_end*: else until the connection closes."""
+    """Yield a body in blocks, by transfer coding or length. *to_end*: without either, until the connection closes."""
     length = header(headers, "content-length")
     if (header(headers, "transfer-encoding") or "").lower() == "chunked":
         while size := int((await reader.readline()).split(b";")[0], 16):
@@ -114,23 +114,23 @@ async def _exactly(reader: asyncio.StreamReader, size: int) -> Blocks:
 
 
 async def read_body(source: Blocks) -> bytes:
-    """A whole body."""
+    """Read a complete body."""
     body = bytearray()
     async for block in source:
         body += block
         if len(body) > MAX_BODY:
-            raise ProtocolError("the body is too long to be held")
+            raise ProtocolError("the body is too long")
     return bytes(body)
 
 
 async def in_blocks(body: bytes) -> Blocks:
-    """*body* in blocks."""
+    """Yield *body* in blocks."""
     for start in range(0, len(body), BLOCK):
         yield body[start : start + BLOCK]
 
 
 def request_head(request: Request) -> bytes:
-    """*request*'s head as it goes over the wire, with the length of its body, for a connection that closes after it."""
+    """Return the bytes of *request*'s head, with the length of its body and `Connection: close`."""
     hop = ("connection", "transfer-encoding", "content-length", "expect")
     length = len(request.body)
     headers = [*without_headers(request.headers, *hop), ("Content-Length", str(length)), ("Connection", "close")]
@@ -138,7 +138,7 @@ def request_head(request: Request) -> bytes:
 
 
 def response_head(answer: Answer) -> bytes:
-    """*answer*'s head as it goes over the wire."""
+    """Return the bytes of *answer*'s head."""
     try:
         reason = HTTPStatus(answer.status).phrase
     except ValueError:
@@ -152,7 +152,7 @@ def _head(first: str, headers: Headers) -> bytes:
 
 
 def decode_aws_chunks(body: bytes) -> bytes:
-    """The content of a body in S3's `aws-chunked` coding: `size;extension CRLF data CRLF`, up to a size of nought."""
+    """Decode S3's `aws-chunked` coding: `size;extension CRLF data CRLF`, until size 0."""
     content, at = bytearray(), 0
     while True:
         end = body.index(b"\r\n", at)

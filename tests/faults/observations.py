@@ -1,4 +1,4 @@
-"""What a scenario leaves behind: what was asked of whom, what passed the proxy, what remained."""
+"""What the checker evaluates: jobs, the proxy's history, and the final state of queues and buckets."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,12 +9,12 @@ from .history import Exchange, History
 
 SUCCESSES = ("succeeded", "partial")
 CORRELATION = "Correlation-Id"
-"""The message attribute by which a scenario tells whose answer an answer is: the worker passes attributes on."""
+"""The message attribute that assigns an answer to its job. The worker copies attributes to its answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An object that a member is made from."""
+    """The source object of a member."""
 
     bucket: str
     key: str
@@ -23,10 +23,10 @@ class Source:
 @dataclass(frozen=True, slots=True)
 class Job:
     """
-    One message that was sent. *message* is its id, *token* its `Correlation-Id`, *key* its archive's key.
+    A message that was sent. *message* is its id, *token* its `Correlation-Id`, *key* its archive's key.
 
-    *members*: what the archive must hold, by path and in order; None where no archive may come of it.
-    *changed*: its sources were changed while it ran, so that two attempts may end in different ways.
+    *members*: the expected members of the archive, by path and in order; None if the job must not produce an archive.
+    *changed*: its sources changed while it ran, so that two attempts may have different outcomes.
     """
 
     message: str
@@ -40,8 +40,9 @@ class Job:
 @dataclass(frozen=True, slots=True)
 class Resources:
     """
-    Where everything is, by name. *versions*: every body that an object ever had, by bucket, key and ETag with quotes.
-    *secrets* may be nowhere; *private* texts (of requests) in no log line and no error.
+    Names of queues and buckets. *versions*: every version of every object, by bucket, key and ETag with quotes.
+
+    *secrets* must not appear anywhere; *private* texts (from requests) not in logs or errors.
     """
 
     source_queue: str
@@ -59,8 +60,10 @@ class Resources:
 @dataclass(frozen=True, slots=True)
 class FinalState:
     """
-    What is left when the dust has settled: how many messages are *waiting* in the source queue (visible, hidden or
-    delayed), the ids of those in the dead-letter queue, the keys of unfinished uploads, and all that the workers wrote.
+    The state after a scenario.
+
+    *waiting*: number of messages in the source queue (visible, in flight or delayed); *dead*: ids of messages in the
+    dead-letter queue; *uploads*: keys of unfinished uploads; *logs*: the output of all workers.
     """
 
     waiting: int = 0
@@ -71,7 +74,7 @@ class FinalState:
 
 @dataclass(frozen=True)
 class Observations:
-    """All that the checker judges by."""
+    """The input of the checker."""
 
     resources: Resources
     jobs: tuple[Job, ...]
@@ -79,23 +82,23 @@ class Observations:
     final_state: FinalState = FinalState()
 
     def writes(self, key: str) -> list[Exchange]:
-        """The requests that make the archive at *key* appear, carried out or not."""
+        """Return the requests that create the archive at *key*, carried out or not."""
         writing = self.history.select("PutObject", "CompleteMultipartUpload")
         return [e for e in writing if e.call.bucket == self.resources.archives and e.call.key == key]
 
     def successes(self, job: Job) -> list[Exchange]:
-        """The success answers about *job* that were sent, accepted or not."""
+        """Return the success answers for *job* that were sent, accepted or not."""
         return [e for e in self.sent_to(self.resources.answer_queue, job) if answer_body(e).get("status") in SUCCESSES]
 
     def failures(self, job: Job) -> list[Exchange]:
-        """The failure answers about *job* that were sent, accepted or not."""
+        """Return the failure answers for *job* that were sent, accepted or not."""
         return [e for e in self.sent_to(self.resources.failure_queue, job) if answer_body(e).get("status") == "failed"]
 
     def rejections(self, job: Job) -> list[Exchange]:
         """
-        The copies of *job*'s message that were sent to the dead-letter queue, accepted or not.
+        Return the copies of *job*'s message that were sent to the dead-letter queue, accepted or not.
 
-        A body that leaves no room for attributes has lost its token, and speaks for itself.
+        A body of maximum size leaves no bytes for the token attribute; then the body alone identifies the job.
         """
         letters = self.messages(self.resources.dead_letters)
         return [
@@ -105,14 +108,14 @@ class Observations:
         ]
 
     def deletes(self, job: Job) -> list[Exchange]:
-        """The requests to delete *job*'s message, carried out or not."""
+        """Return the requests to delete *job*'s message, carried out or not."""
         return [e for e in self.history.select("DeleteMessage") if e.facts.get("message") == job.message]
 
     def sent_to(self, queue: str | None, job: Job) -> list[Exchange]:
         return [e for e in self.messages(queue) if e.facts["attributes"].get(CORRELATION) == job.token]
 
     def messages(self, queue: str | None) -> Iterator[Exchange]:
-        """What the workers sent to *queue*."""
+        """Return the messages that workers sent to *queue*."""
         return (e for e in self.history.select("SendMessage") if queue is not None and e.call.queue == queue)
 
 
@@ -121,14 +124,14 @@ def _has_body_of(letter: Exchange, job: Job) -> bool:
 
 
 def answer_body(exchange: Exchange) -> dict[str, Any]:
-    """The body of an answer, parsed; empty where it is no JSON object."""
+    """Return the parsed body of an answer; empty if it is not a JSON object."""
     try:
         parsed = json.loads(exchange.facts.get("body", ""))
-    except (ValueError, RecursionError):  # a dead letter may be anything
+    except (ValueError, RecursionError):  # a dead letter may have any body
         return {}
     return parsed if isinstance(parsed, dict) else {}
 
 
 def executed(exchanges: list[Exchange], by: float | None = None) -> list[Exchange]:
-    """Those of *exchanges* that were carried out, before the moment *by* where one is given."""
+    """Return those of *exchanges* that were carried out; if *by* is given, until that time."""
     return [e for e in exchanges if e.committed is not None and (by is None or e.committed <= by)]

@@ -1,4 +1,4 @@
-"""Which operation of S3 (path style) or SQS (its JSON protocol) a request is, and what it is about."""
+"""Identify the S3 (path-style) or SQS (JSON protocol) operation of a request, and its parameters."""
 
 import json
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ class Call:
 
     @property
     def is_look(self) -> bool:
-        """Whether it is about no message and no object: a worker looks whether it may do this, and is answered."""
+        """Whether it is a permission probe of a worker, which affects no message and no object."""
         return self.looks_at_rights or (self.key or "").rpartition("/")[2] == NO_OBJECT
 
     @property
     def looks_at_rights(self) -> bool:
-        """Whether its receipt is none."""
+        """Whether it uses the probe's receipt, which belongs to no message."""
         return self.fields.get("ReceiptHandle") == NO_RECEIPT
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Call:
 
 
 def call_of(request: Request) -> Call:
-    """The operation of *request*. Of an SQS request the body must be there; of an S3 request it is not looked at."""
+    """Return the operation of *request*. SQS requests need their body; the body of S3 requests is ignored."""
     target = header(request.headers, "x-amz-target")
     if target is None:
         return _of_s3(request)
@@ -54,7 +54,7 @@ def call_of(request: Request) -> Call:
 
 
 def is_sqs(request: Request) -> bool:
-    """Whether *request* is one for SQS, which is named in its body."""
+    """Whether *request* is for SQS, so that its body identifies the queue."""
     return header(request.headers, "x-amz-target") is not None
 
 
@@ -74,25 +74,25 @@ _OF_AN_OBJECT = {
 
 def _of_s3(request: Request) -> Call:
     path, _, query = request.target.partition("?")
-    asked = dict(parse_qsl(query, keep_blank_values=True))
+    parameters = dict(parse_qsl(query, keep_blank_values=True))
     bucket, _, key = path.lstrip("/").partition("/")
     bucket, key = unquote(bucket), unquote(key)
-    upload = asked.get("uploadId")
+    upload = parameters.get("uploadId")
     if not bucket:
         op = _OF_A_SERVICE.get(request.method, "Unknown")
     elif not key:
-        listing = request.method == "GET" and "uploads" in asked
+        listing = request.method == "GET" and "uploads" in parameters
         op = "ListMultipartUploads" if listing else _OF_A_BUCKET.get(request.method, "Unknown")
-    elif request.method == "POST" and "uploads" in asked:
+    elif request.method == "POST" and "uploads" in parameters:
         op = "CreateMultipartUpload"
     else:
         op = _OF_AN_OBJECT.get((request.method, upload is not None), "Unknown")
-    part = int(asked["partNumber"]) if "partNumber" in asked else None
+    part = int(parameters["partNumber"]) if "partNumber" in parameters else None
     return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload)
 
 
 def refusal(call: Call, status: int, code: str, message: str = "a planned fault") -> Answer:
-    """An error as the service of *call* words it: XML of S3 (none to a HEAD), JSON of SQS."""
+    """Return an error response of *call*'s service: XML for S3 (no body for HEAD), JSON for SQS."""
     if call.queue is not None or call.fields:
         body = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": message}).encode()
         side = "Sender" if status < 500 else "Receiver"
@@ -104,6 +104,6 @@ def refusal(call: Call, status: int, code: str, message: str = "a planned fault"
 
 
 def error_xml(code: str, message: str) -> bytes:
-    """S3's error document."""
+    """Return S3's error document."""
     inner = f"<Code>{code}</Code><Message>{message}</Message><RequestId>0000000000000000</RequestId>"
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'.encode()

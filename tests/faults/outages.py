@@ -1,4 +1,4 @@
-"""Outages: what is away, and a worker that has requests to do meanwhile."""
+"""Outages of S3 and SQS, and a scenario with requests during an outage."""
 
 import time
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from .scenario import Scenario
 from .scenario_config import MIB
 from .worker_process import wait_until
 
-SHORT_OUTAGE = 6.0  # seconds from when the worker has noticed, or from when it could
+SHORT_OUTAGE = 6.0  # seconds after the worker has paused or has had a failed call
 LONG_OUTAGE = 180.0
 
 
 def is_s3_call(call: Call) -> bool:
-    """Whether it is a call of S3."""
+    """Whether *call* is an S3 call."""
     return call.queue is None and not call.fields
 
 
@@ -26,7 +26,7 @@ def is_sqs_call(call: Call) -> bool:
 
 @dataclass(frozen=True)
 class Outage:
-    """*action* befalls every call of *op*, or those that *when* picks; in *role*: a queue's, `sources`, `archives`."""
+    """*action* for every call of *op* that *when* selects. *role*: of a queue, or `sources` or `archives`."""
 
     action: Action
     op: str | None = None
@@ -34,7 +34,7 @@ class Outage:
     when: Callable[[Call], bool] = field(default=lambda _: True)
 
     def begin(self, scenario: Scenario) -> Rule:
-        """From now on it is so."""
+        """Start the outage."""
         where: dict[str, Any] = {}
         if self.role in ("sources", "archives"):
             where["bucket"] = getattr(scenario, self.role)
@@ -83,12 +83,12 @@ def send_requests(scenario: Scenario, count: int) -> None:
 
 
 def run_through_outage(scenario: Scenario, outage: Outage, seconds: float) -> None:
-    """Requests while *outage* lasts for *seconds*, from when a worker has one behind it; then all is mended."""
+    """Send requests during *outage*, which lasts *seconds* after the worker has paused. Expect one answer for each."""
     worker = scenario.worker()
     scenario.wait_deleted(scenario.send_request([scenario.put("first.jpg", b"another photo")]))
     rule = outage.begin(scenario)
     send_requests(scenario, 30 if seconds == LONG_OUTAGE else 12)
-    wait_until(lambda: rule.fired, "the outage to be met")
+    wait_until(lambda: rule.fired, "a call to fail")
     wait_until(lambda: "worker.paused" in worker.log, "the worker to pause", 60)
     time.sleep(seconds)
     assert not scenario.dead_letters()

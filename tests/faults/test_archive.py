@@ -1,4 +1,4 @@
-"""Group D: archives are whole, the same for the same objects, and cost a bounded number of threads."""
+"""Group D: archives are complete and reproducible, and building them uses a bounded number of threads."""
 
 import hashlib
 
@@ -15,7 +15,7 @@ from .worker_process import wait_until
 def test_members_of_every_size_around_a_buffer_boundary_produce_a_complete_archive(
     scenario: Scenario, compression: str
 ) -> None:
-    """D1: a version of stream-zip drops the rest where its output ends just at a chunk's end as a member begins."""
+    """D1: a stream-zip version loses data when a chunk of output ends exactly where a member begins."""
     job = scenario.send_request(scenario.put_objects(*range(65_455, 65_485)), compression=compression)
     scenario.worker()
     scenario.wait_deleted(job)
@@ -24,7 +24,7 @@ def test_members_of_every_size_around_a_buffer_boundary_produce_a_complete_archi
 
 @pytest.mark.parametrize("compression", ["store", "deflate"])
 def test_more_concurrent_jobs_than_threads_all_complete(scenario: Scenario, compression: str) -> None:
-    """D2: a thread of one job that waits for its loop must not be one that another job's look-ups wait for."""
+    """D2: zip threads that wait for the event loop must not block the DNS lookups of other jobs."""
     sources = scenario.put_objects(1000, 200_000)
     jobs = [scenario.send_request(sources, compression=compression) for _ in range(16)]
     scenario.worker(MAX_CONCURRENT_JOBS="16", MEMORY_BUDGET_MIB="256")
@@ -35,11 +35,11 @@ def test_more_concurrent_jobs_than_threads_all_complete(scenario: Scenario, comp
 @pytest.mark.slow
 @pytest.mark.scenario(visibility=4)
 def test_a_job_cancelled_while_zipping_leaks_no_thread_and_no_socket(scenario: Scenario) -> None:
-    """D3, promise 10: with the archive half made and its source still to come."""
+    """D3, promise 10: the archive is half written and a source is still being read."""
     sources = scenario.put_objects(50_000, 50_001, 50_002)
-    warm = [scenario.send_request(sources, compression="deflate") for _ in range(3)]
+    warm_up = [scenario.send_request(sources, compression="deflate") for _ in range(3)]
     worker = scenario.worker()
-    scenario.wait_deleted(*warm)
+    scenario.wait_deleted(*warm_up)
     before = worker.facts()
     scenario.inject(Status(500, "InternalError"), "ChangeMessageVisibility", times=None)
     scenario.inject(Slice(1000, 0.5), "GetObject", times=None)
@@ -52,7 +52,7 @@ def test_a_job_cancelled_while_zipping_leaks_no_thread_and_no_socket(scenario: S
 
 
 def test_the_same_objects_produce_a_byte_identical_archive(scenario: Scenario) -> None:
-    """D6: by two workers, with reads that end in another order."""
+    """D6: two jobs whose reads complete in a different order."""
     sources = scenario.put_objects(300_000, 6 * MIB, 0, 1000)
     first = scenario.send_request(sources, job_id="first")
     scenario.worker()

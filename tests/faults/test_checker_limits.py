@@ -1,7 +1,7 @@
 """
-The checker finds every bad history that was made up for promises 4 to 10, and finds nothing in the good ones.
+The checker reports every invalid synthetic history for promises 4 to 10, and nothing for valid ones.
 
-A test bends a short tale at one place and names the promise that must be reported as broken.
+Each test changes one step of a short history and names the promise that must be reported as broken.
 """
 
 import json
@@ -16,19 +16,19 @@ from .synthetic_history import ARCHIVE, CONTENT, JOB, KEY, HistoryBuilder, make_
 from .worker_process import ProcessResources, exceeds_baseline
 
 
-def cut_in_the_middle(archive: bytes) -> bytes:
+def truncated(archive: bytes) -> bytes:
     return archive[:-30]
 
 
-def led_by_a_stranger(archive: bytes) -> bytes:
+def with_leading_bytes(archive: bytes) -> bytes:
     return b"junk" + archive
 
 
-def followed_by_a_stranger(archive: bytes) -> bytes:
+def with_trailing_bytes(archive: bytes) -> bytes:
     return archive + b"junk"
 
 
-def falsified(archive: bytes) -> bytes:
+def with_other_content(archive: bytes) -> bytes:
     return archive.replace(CONTENT, CONTENT.swapcase())
 
 
@@ -38,7 +38,7 @@ def with_another_local_name(archive: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "damage",
-    [cut_in_the_middle, led_by_a_stranger, followed_by_a_stranger, falsified, with_another_local_name],
+    [truncated, with_leading_bytes, with_trailing_bytes, with_other_content, with_another_local_name],
 )
 def test_4_an_incomplete_or_invalid_archive_is_reported_at_any_time(damage: Callable[[bytes], bytes]) -> None:
     builder = valid_history()

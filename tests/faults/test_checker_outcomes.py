@@ -1,7 +1,7 @@
 """
-The checker finds every bad history that was made up for promises 1 to 3, and finds nothing in the good ones.
+The checker reports every invalid synthetic history for promises 1 to 3, and nothing for valid ones.
 
-A test bends a short tale at one place and names the promise that must be reported as broken.
+Each test changes one step of a short history and names the promise that must be reported as broken.
 """
 
 from collections.abc import Callable
@@ -61,20 +61,20 @@ def test_a_job_whose_sources_changed_may_both_succeed_and_fail() -> None:
     assert check(builder.observations(job=replace(JOB, changed=True))) == []
 
 
-def mutated(bend: Callable[[HistoryBuilder], object]) -> HistoryBuilder:
+def recorded(record: Callable[[HistoryBuilder], object]) -> HistoryBuilder:
     builder = HistoryBuilder()
-    bend(builder)
+    record(builder)
     return builder
 
 
-def deleted_unanswered(builder: HistoryBuilder) -> None:
+def deleted_without_an_answer(builder: HistoryBuilder) -> None:
     builder.received()
     builder.planned()
     builder.written()
     builder.deleted()
 
 
-def deleted_after_a_refused_answer(builder: HistoryBuilder) -> None:
+def deleted_after_a_failed_answer(builder: HistoryBuilder) -> None:
     builder.received()
     builder.planned()
     builder.written()
@@ -94,7 +94,7 @@ def rejected_without_a_failure_answer(builder: HistoryBuilder) -> None:
     builder.deleted()
 
 
-def deleted_someone_elses(builder: HistoryBuilder) -> None:
+def deleted_another_message(builder: HistoryBuilder) -> None:
     builder.received()
     builder.planned()
     builder.written()
@@ -104,17 +104,17 @@ def deleted_someone_elses(builder: HistoryBuilder) -> None:
 
 
 @pytest.mark.parametrize(
-    "bend",
+    "record",
     [
-        deleted_unanswered,
-        deleted_after_a_refused_answer,
+        deleted_without_an_answer,
+        deleted_after_a_failed_answer,
         deleted_before_its_rejection,
         rejected_without_a_failure_answer,
-        deleted_someone_elses,
+        deleted_another_message,
     ],
 )
-def test_1_a_message_deleted_before_its_outcome_is_reported(bend: Callable[[HistoryBuilder], object]) -> None:
-    assert "deleted_only_after_its_outcome" in violations(mutated(bend).observations())
+def test_1_a_message_deleted_before_its_outcome_is_reported(record: Callable[[HistoryBuilder], object]) -> None:
+    assert "deleted_only_after_its_outcome" in violations(recorded(record).observations())
 
 
 def test_1_a_lost_message_is_reported() -> None:
@@ -159,7 +159,7 @@ def test_3_an_answer_with_wrong_archive_details_is_reported(changes: dict[str, A
         make_zip(one_jpg=CONTENT, two_jpg=b""),
         make_zip(),
     ],
-    ids=["cut", "not the planned version", "other name", "one too many", "empty"],
+    ids=["cut", "not the planned version", "other name", "extra member", "empty"],
 )
 def test_3_an_archive_with_other_content_is_reported(body: bytes) -> None:
     builder = HistoryBuilder()

@@ -1,4 +1,4 @@
-"""Wherever a job is broken, it ends well: one archive, the same bytes, and every promise kept."""
+"""A fault at any call of a job: it ends with one byte-identical archive, and every promise is kept."""
 
 import pytest
 
@@ -10,17 +10,17 @@ from .scenario_config import ScenarioConfig
 SAMPLE = (
     (Point("ReceiveMessage", "in"), "killed after"),
     (Point("GetObject", "shoot/2.jpg", 2), "terminated before"),
-    (Point("CreateMultipartUpload", "archives"), "answer lost"),
+    (Point("CreateMultipartUpload", "archives"), "response lost"),
     (Point("UploadPart", "archives#2"), "killed before"),
     (Point("CompleteMultipartUpload", "archives"), "fails before"),
-    (Point("CompleteMultipartUpload", "archives"), "answer lost"),
+    (Point("CompleteMultipartUpload", "archives"), "response lost"),
     (Point("CompleteMultipartUpload", "archives"), "killed after"),
     (Point("CompleteMultipartUpload", "archives"), "frozen before"),
-    (Point("SendMessage", "out"), "answer lost"),
+    (Point("SendMessage", "out"), "response lost"),
     (Point("SendMessage", "out"), "killed after"),
     (Point("DeleteMessage", "in"), "stalls"),
 )
-"""What every test run tries; `--all-crashes` tries every mode at every point."""
+"""The points and modes of every test run. `--all-crashes` runs every mode at every point."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,7 +32,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def baseline_archive(emulator: Emulator) -> bytes:
-    """The reference job's archive, made in peace; meanwhile the list of its calls is held against the truth."""
+    """Return the reference job's archive, built without faults, and check that POINTS lists exactly the job's calls."""
     with Scenario(emulator, ScenarioConfig(visibility=30)) as scenario:
         reference_job(scenario)
         scenario.worker()
@@ -51,7 +51,7 @@ def _content(scenario: Scenario) -> bytes:
 def test_a_job_with_a_fault_at_any_call_produces_the_same_archive(
     scenario: Scenario, baseline_archive: bytes, point: Point, mode: str
 ) -> None:
-    """G1, G2: at every call, in every way."""
+    """G1, G2: every mode at every call with `--all-crashes`, else a sample."""
     assert run_with_fault(scenario, point, mode) == baseline_archive
 
 

@@ -1,4 +1,4 @@
-"""Group E: whatever the destination does, an archive is absent or whole, and nothing is left behind."""
+"""Group E: faults of the destination bucket. An archive is absent or complete, and no upload is left open."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +16,11 @@ from .scenario import Scenario
 from .scenario_config import MIB
 from .worker_process import wait_until
 
-HALF_AN_ANSWER = b'<?xml version="1.0" encoding="UTF-8"?>\n<CompleteMultipartUploadResult><Buck'
+TRUNCATED_RESPONSE = b'<?xml version="1.0" encoding="UTF-8"?>\n<CompleteMultipartUploadResult><Buck'
 
 
-def each(scenario: Scenario, size: int, plans: Sequence[Callable[[Job], object]]) -> list[Job]:
-    """One job of *size* bytes for each plan, which breaks calls for its archive's key; all end in one answer each."""
+def run_jobs(scenario: Scenario, size: int, plans: Sequence[Callable[[Job], object]]) -> list[Job]:
+    """Run one job of *size* bytes per plan, which injects faults for its archive's key. Expect one answer for each."""
     sources = scenario.put_objects(size)
     jobs = []
     for plan in plans:
@@ -33,19 +33,19 @@ def each(scenario: Scenario, size: int, plans: Sequence[Callable[[Job], object]]
     return jobs
 
 
-def broken(scenario: Scenario, action: Action, op: str, **where: Any) -> Callable[[Job], object]:
-    """A plan for `each`."""
+def inject_fault(scenario: Scenario, action: Action, op: str, **where: Any) -> Callable[[Job], object]:
+    """Return a plan for `run_jobs`: *action* for calls of *op* on the archive's key."""
     return lambda job: scenario.inject(action, op, key=job.key, **where)
 
 
 def test_a_failed_create_multipart_upload_is_retried(scenario: Scenario) -> None:
-    """E1: one whose beginning was not acknowledged is swept away in the end."""
+    """E1: an upload whose response was lost is aborted in the end."""
     actions = (Status(500, "InternalError"), ResetBefore(), DropResponse())
-    each(scenario, 6 * MIB, [broken(scenario, action, "CreateMultipartUpload") for action in actions])
+    run_jobs(scenario, 6 * MIB, [inject_fault(scenario, action, "CreateMultipartUpload") for action in actions])
 
 
 def test_a_failed_part_upload_is_retried_with_the_same_bytes(scenario: Scenario) -> None:
-    """E2: the first part, and the last one twice."""
+    """E2: the first part fails once, the last part twice."""
     actions: tuple[Action, ...] = (
         Status(500, "InternalError"),
         Status(503, "SlowDown"),
@@ -55,11 +55,11 @@ def test_a_failed_part_upload_is_retried_with_the_same_bytes(scenario: Scenario)
     )
 
     def plan(action: Action) -> Callable[[Job], object]:
-        first = broken(scenario, action, "UploadPart", part=1)
-        last = broken(scenario, action, "UploadPart", part=2, times=2)
+        first = inject_fault(scenario, action, "UploadPart", part=1)
+        last = inject_fault(scenario, action, "UploadPart", part=2, times=2)
         return lambda job: (first(job), last(job))
 
-    jobs = each(scenario, 6 * MIB, [plan(action) for action in actions])
+    jobs = run_jobs(scenario, 6 * MIB, [plan(action) for action in actions])
     for job, number, tries in ((job, *tried) for job in jobs for tried in ((1, 2), (2, 3))):
         sent = (e for e in scenario.history.select("UploadPart") if (e.call.key, e.call.part) == (job.key, number))
         digests = [e.facts["sha256"] for e in sent]
@@ -68,32 +68,32 @@ def test_a_failed_part_upload_is_retried_with_the_same_bytes(scenario: Scenario)
 
 @pytest.mark.parametrize(("size", "op"), [(1000, "PutObject"), (6 * MIB, "CompleteMultipartUpload")])
 def test_a_write_whose_response_was_lost_is_checked_with_head(scenario: Scenario, size: int, op: str) -> None:
-    """E4: no second archive, no second answer; whatever the write is told when it is tried again."""
-    tried_again = (Status(404, "NoSuchUpload"), Status(412, "PreconditionFailed"))
+    """E4: no second archive and no second answer, whatever the response to the retried write is."""
+    retry_responses = (Status(404, "NoSuchUpload"), Status(412, "PreconditionFailed"))
 
-    def plan(again: Action) -> Callable[[Job], object]:
-        lost, told = broken(scenario, DropResponse(), op), broken(scenario, again, op, nth=2)
-        return lambda job: (lost(job), told(job))
+    def plan(retry_response: Action) -> Callable[[Job], object]:
+        first, retry = inject_fault(scenario, DropResponse(), op), inject_fault(scenario, retry_response, op, nth=2)
+        return lambda job: (first(job), retry(job))
 
-    jobs = each(scenario, size, [broken(scenario, DropResponse(), op), *map(plan, tried_again)])
+    jobs = run_jobs(scenario, size, [inject_fault(scenario, DropResponse(), op), *map(plan, retry_responses)])
     assert len({(seen.key, seen.body) for seen in scenario.history.observed_archives}) == len(jobs)
 
 
 def test_an_ambiguous_response_to_complete_is_checked_with_head(scenario: Scenario) -> None:
-    """E5: status 200 is not enough, and an error need not mean that it wasn't done."""
-    answers = (
+    """E5: status 200 does not prove success, and an error status does not prove failure."""
+    responses = (
         OkWithError("InternalError"),
-        FixedResponse(200, [], HALF_AN_ANSWER),
-        FixedResponse(200, [], HALF_AN_ANSWER, forward=True),
+        FixedResponse(200, [], TRUNCATED_RESPONSE),
+        FixedResponse(200, [], TRUNCATED_RESPONSE, forward=True),
         FixedResponse(200, [], b" " * 1000),
         FixedResponse(404, [], b"<Error><Code>NoSuchUpload</Code></Error>", forward=True),
     )
-    each(scenario, 6 * MIB, [broken(scenario, answer, "CompleteMultipartUpload") for answer in answers])
+    run_jobs(scenario, 6 * MIB, [inject_fault(scenario, response, "CompleteMultipartUpload") for response in responses])
 
 
 @pytest.mark.parametrize("size", [1000, 9 * MIB])
 def test_a_key_written_by_the_same_request_is_answered_from_the_existing_archive(scenario: Scenario, size: int) -> None:
-    """E7: two messages of one job at once; the second write finds the first one's archive."""
+    """E7: two messages with one job id at the same time. The second write fails with 412."""
     sources = scenario.put_objects(size)
     op = "PutObject" if size < MIB else "CompleteMultipartUpload"
     scenario.inject(
@@ -109,7 +109,7 @@ def test_a_key_written_by_the_same_request_is_answered_from_the_existing_archive
 
 
 def test_a_key_written_by_another_request_rejects_the_job(scenario: Scenario) -> None:
-    """E7: the first archive is not touched."""
+    """E7: the first archive is not changed."""
     one, two = scenario.put_objects(1000, 2000)
     first = scenario.send_request([one], job_id="order-4711")
     scenario.worker()
@@ -123,7 +123,7 @@ def test_a_key_written_by_another_request_rejects_the_job(scenario: Scenario) ->
 
 
 def test_one_of_two_concurrent_requests_with_the_same_job_id_is_rejected(scenario: Scenario) -> None:
-    """E7: their archives are equally large, so that only the upload's token tells whose stands there."""
+    """E7: both archives have the same size, so only the token in the metadata identifies the owner."""
     sources = scenario.put_objects(1000, 1000)
     scenario.inject(
         SideEffect(before_it=lambda: wait_until(lambda: len(scenario.history.select("PutObject")) == 2, "both")),
@@ -135,20 +135,20 @@ def test_one_of_two_concurrent_requests_with_the_same_job_id_is_rejected(scenari
     ]
     scenario.worker()
     scenario.wait_deleted(*jobs)
-    (lost,) = (job for job in jobs if not scenario.answers(job))
-    assert scenario.failure(lost)["code"] == "job_conflict"
+    (rejected,) = (job for job in jobs if not scenario.answers(job))
+    assert scenario.failure(rejected)["code"] == "job_conflict"
     scenario.finish()
 
 
 def test_a_conditional_write_conflict_is_retried(scenario: Scenario) -> None:
-    """E8"""
+    """E8: Complete fails once with 409 ConditionalRequestConflict."""
     conflict = Status(409, "ConditionalRequestConflict")
-    each(scenario, 6 * MIB, [broken(scenario, conflict, "CompleteMultipartUpload")])
+    run_jobs(scenario, 6 * MIB, [inject_fault(scenario, conflict, "CompleteMultipartUpload")])
 
 
 @pytest.mark.parametrize("op", ["CreateMultipartUpload", "CompleteMultipartUpload"])
 def test_a_denied_destination_pauses_receiving_and_rejects_no_message(scenario: Scenario, op: str) -> None:
-    """E10: a bad deploy must not empty the queue into the dead-letter queue."""
+    """E10: a deployment without write permission must not move all messages to the dead-letter queue."""
     scenario.inject(Status(403, "AccessDenied"), op)
     job = scenario.send_request(scenario.put_objects(6 * MIB))
     worker = scenario.worker()
@@ -167,7 +167,7 @@ def _polling(scenario: Scenario) -> bool:
 
 
 def test_a_failed_abort_is_retried(scenario: Scenario) -> None:
-    """E11: the upload of a job that can't go on is gone in the end."""
+    """E11: no upload is left after a job that was restarted."""
     *others, last = scenario.put_objects(*[MIB] * 7)
     abort = scenario.inject(Status(500, "InternalError"), "AbortMultipartUpload", times=2)
 
@@ -185,7 +185,7 @@ def test_a_failed_abort_is_retried(scenario: Scenario) -> None:
 
 @pytest.mark.scenario(visibility=4)
 def test_a_slow_destination_delays_the_job_while_its_lease_is_renewed(scenario: Scenario) -> None:
-    """E12"""
+    """E12: one receive, although the upload outlasts the visibility timeout."""
     scenario.inject(Bandwidth(2 * MIB, upward=True), "UploadPart", times=None)
     job = scenario.send_request(scenario.put_objects(*[MIB] * 12))
     worker = scenario.worker()
@@ -195,35 +195,35 @@ def test_a_slow_destination_delays_the_job_while_its_lease_is_renewed(scenario: 
 
 
 @contextmanager
-def watching(scenario: Scenario, key: str) -> Iterator[set[bytes | None]]:
-    """Look at *key* all the time, from outside; what was seen there, None for nothing."""
+def polling_object(scenario: Scenario, key: str) -> Iterator[set[bytes | None]]:
+    """Read *key* repeatedly, bypassing the proxy. Yield the set of bodies seen; None is a failed read."""
     seen: set[bytes | None] = set()
     over = threading.Event()
 
-    def look() -> None:
+    def poll() -> None:
         while not over.wait(0.02):
             try:
                 seen.add(scenario.direct.s3.get_object(Bucket=scenario.archives, Key=key)["Body"].read())
             except ClientError:
                 seen.add(None)
 
-    watcher = threading.Thread(target=look, name="watcher")
-    watcher.start()
+    poller = threading.Thread(target=poll, name="poller")
+    poller.start()
     try:
         yield seen
     finally:
         over.set()
-        watcher.join()
+        poller.join()
 
 
 def test_readers_see_either_no_object_or_the_complete_archive(scenario: Scenario) -> None:
-    """E14: at every instant."""
+    """E14: the object is read every 20 ms while the worker writes it."""
     job = scenario.send_request(scenario.put_objects(*[MIB] * 8))
-    with watching(scenario, job.key) as seen:
+    with polling_object(scenario, job.key) as seen:
         scenario.worker()
         scenario.wait_deleted(job)
-        wait_until(lambda: len(seen) > 1, "the archive to be seen")
-    (whole,) = seen - {None}
-    assert whole is not None and len(read_archive(whole)) == 8
+        wait_until(lambda: len(seen) > 1, "the archive to appear")
+    (complete,) = seen - {None}
+    assert complete is not None and len(read_archive(complete)) == 8
     assert None in seen
     scenario.finish()

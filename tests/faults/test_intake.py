@@ -1,4 +1,4 @@
-"""Group A: messages are received, kept and given back; a lease that is lost ends its job."""
+"""Group A: receiving, lease renewal and release of messages; losing the lease cancels the job."""
 
 import pytest
 
@@ -11,7 +11,7 @@ MIB = 1024 * 1024
 
 
 def test_failed_receives_are_retried_and_the_worker_continues(scenario: Scenario) -> None:
-    """A1"""
+    """A1: three failed receives, then a successful one."""
     scenario.inject(Status(500, "InternalError"), "ReceiveMessage", times=2)
     scenario.inject(ResetBefore(), "ReceiveMessage", nth=3)
     job = scenario.send_request(scenario.put_objects(1000))
@@ -23,15 +23,15 @@ def test_failed_receives_are_retried_and_the_worker_continues(scenario: Scenario
 
 
 def test_a_message_received_during_shutdown_is_released_at_once(scenario: Scenario) -> None:
-    """A3: a poll that is cancelled would hide what it brings for the whole visibility."""
+    """A3: a cancelled long poll would leave its message invisible for the whole visibility timeout."""
     worker = scenario.worker(SQS_WAIT_SECONDS="5")
     scenario.wait_call("ReceiveMessage")
     worker.terminate()
     worker.wait_for("worker.stopping")
     job = scenario.send_request(scenario.put_objects(1000))
     assert worker.exit_code() == 0
-    (given_back,) = scenario.history.select("ChangeMessageVisibility")
-    assert (given_back.facts["message"], given_back.facts["visibility"]) == (job.message, 0)
+    (release,) = scenario.history.select("ChangeMessageVisibility")
+    assert (release.facts["message"], release.facts["visibility"]) == (job.message, 0)
     assert [m["MessageId"] for m in scenario.receive()] == [job.message]
     assert scenario.history.select("HeadObject", "GetObject") == []
     scenario.finish()
@@ -39,7 +39,7 @@ def test_a_message_received_during_shutdown_is_released_at_once(scenario: Scenar
 
 @pytest.mark.scenario(visibility=4)
 def test_a_job_whose_lease_cannot_be_renewed_is_cancelled_before_the_lease_expires(scenario: Scenario) -> None:
-    """A4: the upload is aborted, nothing appears and nothing is said; the next delivery does it all."""
+    """A4: the upload is aborted; no archive and no answer. The job completes on the next delivery."""
     scenario.inject(Status(500, "InternalError"), "ChangeMessageVisibility", times=None)
     scenario.inject(Delay(before_it=8), "UploadPart", part=2)
     job = scenario.send_request(scenario.put_objects(6 * MIB))
@@ -56,7 +56,7 @@ def test_a_job_whose_lease_cannot_be_renewed_is_cancelled_before_the_lease_expir
 
 @pytest.mark.scenario(visibility=6)
 def test_one_failed_lease_renewal_does_not_cancel_the_job(scenario: Scenario) -> None:
-    """A5: every attempt of one renewal fails; the next renewal works."""
+    """A5: every attempt of one renewal fails; the next renewal succeeds."""
     scenario.inject(Status(500, "InternalError"), "ChangeMessageVisibility", times=3)
     scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility", 5)), "GetObject")
     job = scenario.send_request(scenario.put_objects(1000))
@@ -72,7 +72,7 @@ def test_one_failed_lease_renewal_does_not_cancel_the_job(scenario: Scenario) ->
 def test_a_worker_suspended_past_its_lease_writes_sends_and_deletes_nothing_after_resuming(
     scenario: Scenario, op: str
 ) -> None:
-    """A6: one object, one notification id, and the frozen worker writes nothing more when it wakes up."""
+    """A6: the second worker completes the job: one object, one notification id."""
     job = scenario.send_request(scenario.put_objects(6 * MIB))
     first = scenario.worker("first")
     scenario.proxy.add(Rule(SideEffect(before_it=first.stop), op=op, client="first"))
@@ -89,7 +89,7 @@ def test_a_worker_suspended_past_its_lease_writes_sends_and_deletes_nothing_afte
 
 @pytest.mark.scenario(visibility=3, max_receives=10)
 def test_a_worker_suspended_during_a_rejection_sends_nothing_after_resuming(scenario: Scenario) -> None:
-    """A6: between the dead letter and the failure answer; whoever took over says both."""
+    """A6: suspended between dead letter and failure answer. The second worker sends both."""
     job = scenario.send_text("no JSON at all", None)
     first = scenario.worker("first")
     scenario.proxy.add(Rule(SideEffect(before_it=first.stop), op="SendMessage", client="first"))
@@ -103,18 +103,18 @@ def test_a_worker_suspended_during_a_rejection_sends_nothing_after_resuming(scen
 
 @pytest.mark.scenario(visibility=6)
 def test_a_lease_renewal_refused_for_a_stale_receipt_cancels_the_job_at_once(scenario: Scenario) -> None:
-    """A7: the message is someone else's; there is nothing to try again."""
+    """A7: another consumer has received the message, so the renewal is not retried."""
     scenario.inject(Delay(before_it=5), "GetObject")
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
     scenario.wait_call("HeadObject")
     scenario.make_visible(job)
-    (theirs,) = scenario.receive(visibility=20)
-    assert theirs["MessageId"] == job.message
+    (redelivered,) = scenario.receive(visibility=20)
+    assert redelivered["MessageId"] == job.message
     worker.wait_for("job.lease_lost")
     assert [call.status for call in scenario.history.select("ChangeMessageVisibility")] == [400]
     scenario.own.sqs.change_message_visibility(
-        QueueUrl=scenario.url("in"), ReceiptHandle=theirs["ReceiptHandle"], VisibilityTimeout=0
+        QueueUrl=scenario.url("in"), ReceiptHandle=redelivered["ReceiptHandle"], VisibilityTimeout=0
     )
     scenario.wait_deleted(job)
     scenario.finish()
@@ -122,7 +122,7 @@ def test_a_lease_renewal_refused_for_a_stale_receipt_cancels_the_job_at_once(sce
 
 @pytest.mark.scenario(visibility=6)
 def test_a_pending_lease_renewal_is_awaited_before_the_message_is_deleted(scenario: Scenario) -> None:
-    """A8: landing later, it would bring a finished message back, or undo the delay of one given back."""
+    """A8: a later renewal could make a finished message reappear, or override the delay of a released one."""
     scenario.inject(Delay(before_it=0.7), "ChangeMessageVisibility")
     scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility")), "GetObject")
     job = scenario.send_request(scenario.put_objects(1000))
@@ -137,7 +137,7 @@ def test_a_pending_lease_renewal_is_awaited_before_the_message_is_deleted(scenar
 
 @pytest.mark.scenario(visibility=4)
 def test_a_visibility_timeout_of_four_seconds_is_renewed_in_time(scenario: Scenario) -> None:
-    """A9: the heartbeat is a fraction of the visibility, whatever that is."""
+    """A9: the renewal interval is a fraction of the queue's visibility timeout."""
     scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility", 3)), "GetObject")
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
@@ -147,9 +147,11 @@ def test_a_visibility_timeout_of_four_seconds_is_renewed_in_time(scenario: Scena
 
 
 def test_a_message_delivered_to_two_workers_produces_one_archive_and_one_notification_id(scenario: Scenario) -> None:
-    """A11: both workers build; the second to finish finds the archive there and says the same."""
-    both = SideEffect(before_it=lambda: wait_until(lambda: len(scenario.view.writes(job.key)) == 2, "the other one"))
-    scenario.inject(both, "PutObject")
+    """A11: both workers build the archive. The second finds the first one's archive and sends the same answer."""
+    wait_for_both = SideEffect(
+        before_it=lambda: wait_until(lambda: len(scenario.view.writes(job.key)) == 2, "the second write")
+    )
+    scenario.inject(wait_for_both, "PutObject")
     job = scenario.send_request(scenario.put_objects(1000))
     scenario.worker("first", MAX_CONCURRENT_JOBS="1")
     wait_until(lambda: scenario.history.select("PutObject"), "the first write")
@@ -164,7 +166,7 @@ def test_a_message_delivered_to_two_workers_produces_one_archive_and_one_notific
 
 
 def test_a_finished_job_is_answered_again_without_reading_its_sources(scenario: Scenario) -> None:
-    """A12: even where the sources are gone by now."""
+    """A12: even if the sources were deleted since."""
     (source,) = scenario.put_objects(1000)
     first = scenario.send_request([source], job_id="order-4711")
     scenario.worker()
@@ -179,7 +181,7 @@ def test_a_finished_job_is_answered_again_without_reading_its_sources(scenario: 
 
 
 def test_a_failed_delete_does_not_fail_the_job(scenario: Scenario) -> None:
-    """A13: the message comes again and takes the short way, under the same notification id."""
+    """A13: the redelivered job finds its archive and sends the same notification id."""
     scenario.inject(Status(500, "InternalError"), "DeleteMessage", times=None)
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
@@ -194,7 +196,7 @@ def test_a_failed_delete_does_not_fail_the_job(scenario: Scenario) -> None:
 
 @pytest.mark.scenario(max_receives=1, visibility=4)
 def test_a_denied_delete_is_retried_while_the_lease_is_renewed(scenario: Scenario) -> None:
-    """A13: a policy without DeleteMessage would have every job done and answered again, up to the dead letters."""
+    """A13: otherwise a policy without DeleteMessage would repeat each job until it is dead-lettered."""
     scenario.inject(Status(403, "AccessDenied"), "DeleteMessage", times=None)
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
@@ -208,23 +210,23 @@ def test_a_denied_delete_is_retried_while_the_lease_is_renewed(scenario: Scenari
 
 @pytest.mark.scenario(visibility=4)
 def test_the_worker_receives_no_more_messages_than_it_has_free_slots(scenario: Scenario) -> None:
-    """A14: what waits in the worker would wait for nothing, and its lease would run."""
+    """A14: a message that waits in the worker would use up its lease."""
     scenario.inject(Delay(before_it=0.3), "GetObject", times=None)
     jobs = [scenario.send_request(scenario.put_objects(1000)) for _ in range(7)]
     scenario.worker(MAX_CONCURRENT_JOBS="2")
     scenario.wait_deleted(*jobs)
-    held = 0
+    in_flight = 0
     for call in sorted(
         scenario.history.select("ReceiveMessage", "DeleteMessage"), key=lambda call: call.committed or 0
     ):
-        held += len(call.facts.get("messages", ())) - (call.op == "DeleteMessage")
-        assert held <= 2
+        in_flight += len(call.facts.get("messages", ())) - (call.op == "DeleteMessage")
+        assert in_flight <= 2
     assert all(call.facts["limit"] <= 2 for call in scenario.history.select("ReceiveMessage"))
     scenario.finish()
 
 
 def test_the_worker_does_not_start_without_an_existing_source_queue(scenario: Scenario) -> None:
-    """A16: seen by whoever deploys, not by whoever waits for archives."""
+    """A16: the deployment fails instead of every job. All startup errors are reported together."""
     worker = scenario.worker(SQS_SOURCE_QUEUE="no-such-queue", S3_DESTINATION_BUCKET="no-such-bucket")
     assert worker.exit_code() == 2
     assert "SQS_SOURCE_QUEUE" in worker.log and "S3_DESTINATION_BUCKET" in worker.log
@@ -232,7 +234,7 @@ def test_the_worker_does_not_start_without_an_existing_source_queue(scenario: Sc
 
 
 def test_receiving_waits_until_the_attributes_of_the_source_queue_can_be_read(scenario: Scenario) -> None:
-    """A16: without its visibility and its redrive policy nothing can be promised."""
+    """A16: the lease needs the visibility timeout, and retries need the redrive policy."""
     scenario.inject(Status(403, "AccessDenied"), "GetQueueAttributes", queue="*-in", times=1)
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
@@ -243,7 +245,7 @@ def test_receiving_waits_until_the_attributes_of_the_source_queue_can_be_read(sc
 
 
 def test_receiving_is_retried_when_the_source_queue_disappears_at_run_time(scenario: Scenario) -> None:
-    """A16: it may be back, or the answer may have been wrong."""
+    """A16: the queue may be recreated, or the response may be wrong."""
     scenario.inject(Status(400, "QueueDoesNotExist"), "ReceiveMessage", times=1)
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()

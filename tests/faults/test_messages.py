@@ -1,4 +1,4 @@
-"""Group B: bad messages are rejected at their first receive, and stand word for word in the dead-letter queue."""
+"""Group B: invalid messages are rejected at their first receive and dead-lettered unchanged."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from .scenario import Scenario
 
 
 def rejections(scenario: Scenario, bodies: Mapping[str, str], code: str, **settings: str) -> dict[str, dict[str, Any]]:
-    """Send *bodies*, all of which must be rejected with *code* at once; their errors by name."""
+    """Send *bodies*, which must all be rejected with *code* at their first receive. Return their errors by name."""
     jobs = {name: scenario.send_text(body, None) for name, body in bodies.items()}
     worker = scenario.worker(**settings)
     scenario.wait_deleted()
@@ -22,13 +22,13 @@ def rejections(scenario: Scenario, bodies: Mapping[str, str], code: str, **setti
     return errors
 
 
-def asking(**first: Any) -> str:
-    """A request for one file, which *first* describes."""
-    return json.dumps({"files": [{"source": "shoot/1.jpg"} | first]})
+def request_body(**fields: Any) -> str:
+    """Return a request for one file with these *fields*."""
+    return json.dumps({"files": [{"source": "shoot/1.jpg"} | fields]})
 
 
 def test_a_body_that_is_not_json_is_rejected_at_its_first_receive(scenario: Scenario) -> None:
-    """B1: word for word in the dead-letter queue, and the worker goes on."""
+    """B1: the dead letter has the original body, and the worker continues."""
     bodies = {
         "blank": " ",
         "prose": "please zip my photos",
@@ -36,13 +36,13 @@ def test_a_body_that_is_not_json_is_rejected_at_its_first_receive(scenario: Scen
         "byte order mark": '\ufeff{"files": [{"source": "a.jpg"}]}',
         "not a number": '{"files": [{"source": "a.jpg"}], "metadata": {"x": NaN}}',
         "infinite": '{"files": [{"source": "a.jpg"}], "metadata": {"x": 1e400}}',
-        "said twice": '{"files": [], "files": [{"source": "a.jpg"}]}',
+        "duplicate key": '{"files": [], "files": [{"source": "a.jpg"}]}',
     }
     rejections(scenario, bodies, "invalid_json")
 
 
 def test_deeply_nested_json_is_rejected_and_the_worker_continues(scenario: Scenario) -> None:
-    """B2"""
+    """B2: no RecursionError and no crash."""
     bodies = {
         "a hundred thousand lists": "[" * 100_000 + "]" * 100_000,
         "a mebibyte of brackets": "[" * 1_040_000,
@@ -52,7 +52,7 @@ def test_deeply_nested_json_is_rejected_and_the_worker_continues(scenario: Scena
 
 
 def test_an_invalid_request_is_rejected_with_the_json_path_of_the_error(scenario: Scenario) -> None:
-    """B3: by JSON path."""
+    """B3: the error message contains the JSON path."""
     bodies = {
         "$": "[]",
         "$.files": '{"metadata": {}}',
@@ -69,7 +69,7 @@ def test_an_invalid_request_is_rejected_with_the_json_path_of_the_error(scenario
 
 
 def test_unknown_fields_are_ignored_at_every_level(scenario: Scenario) -> None:
-    """B3: the seed's own requests have them."""
+    """B3: existing senders use such fields."""
     (source,) = scenario.put_objects(1000)
     file = {"source": source.key, "destination": "album", "user_email": "x@example.com"}
     job = scenario.send([file], {"album/1.jpg": source}, user_email="x@example.com")
@@ -79,7 +79,7 @@ def test_unknown_fields_are_ignored_at_every_level(scenario: Scenario) -> None:
 
 
 def test_a_bucket_that_is_not_allowed_receives_no_request(scenario: Scenario) -> None:
-    """B6: the role could read it; whoever wrote the message may not."""
+    """B6: the worker's role can read the bucket, but the sender may not request it."""
     scenario.direct.s3.create_bucket(Bucket=f"{scenario.sources}-payroll")
     scenario.put("salaries.csv", b"secret", bucket=f"{scenario.sources}-payroll")
     (fine,) = scenario.put_objects(1000)
@@ -92,17 +92,24 @@ def test_a_bucket_that_is_not_allowed_receives_no_request(scenario: Scenario) ->
 
 @pytest.mark.scenario(allowed="{sources}/tenant-a/")
 def test_allowed_prefixes_are_compared_byte_for_byte(scenario: Scenario) -> None:
-    """B7: keys are literal; nothing is decoded or resolved before the comparison."""
+    """B7: keys are literal: they are neither decoded nor resolved before the comparison."""
     for key in ("tenant-b/x.jpg", "tenant-ab/x.jpg"):
         scenario.put(key, b"theirs")
-    tried = ("tenant-b/x.jpg", "tenant-ab/x.jpg", "tenant-a", "%74enant-a/x.jpg", "/tenant-a/x.jpg", "Tenant-a/x.jpg")
-    rejections(scenario, {key: asking(source=key) for key in tried}, "source_not_allowed")
+    not_allowed = (
+        "tenant-b/x.jpg",
+        "tenant-ab/x.jpg",
+        "tenant-a",
+        "%74enant-a/x.jpg",
+        "/tenant-a/x.jpg",
+        "Tenant-a/x.jpg",
+    )
+    rejections(scenario, {key: request_body(source=key) for key in not_allowed}, "source_not_allowed")
     assert scenario.history.select("GetObject") == []
 
 
 @pytest.mark.scenario(allowed="{sources}/tenant-a/")
 def test_dot_segments_in_keys_are_not_resolved(scenario: Scenario) -> None:
-    """B7: `tenant-a/../tenant-b/x.jpg` is an object of tenant a's, if it is one at all."""
+    """B7: `tenant-a/../tenant-b/x.jpg` is a literal key below `tenant-a/`."""
     scenario.put("tenant-b/x.jpg", b"theirs")
     literal = "tenant-a/../tenant-b/x.jpg"
     missing = scenario.send([{"source": literal}, {"source": "tenant-a/mine.jpg"}], None)
@@ -118,9 +125,9 @@ def test_dot_segments_in_keys_are_not_resolved(scenario: Scenario) -> None:
 
 
 def test_names_that_escape_the_archive_root_are_rejected(scenario: Scenario) -> None:
-    """B8"""
+    """B8: `..` segments, drive letters, UNC paths, NUL."""
     scenario.put_objects(1000)
-    leading_out = (
+    unsafe_names = (
         "../../x.jpg",
         "a/../../x.jpg",
         "..\\x.jpg",
@@ -132,13 +139,13 @@ def test_names_that_escape_the_archive_root_are_rejected(scenario: Scenario) -> 
         "\\??\\C:\\x.txt",
         "a\0b.txt",
     )
-    rejections(scenario, {name: asking(destination=name) for name in leading_out}, "name_unsafe")
+    rejections(scenario, {name: request_body(destination=name) for name in unsafe_names}, "name_unsafe")
 
 
 def test_names_that_are_invalid_on_other_systems_are_repaired(scenario: Scenario) -> None:
-    """B8: and reported."""
+    """B8: the answer lists each renamed file."""
     (source,) = scenario.put_objects(1000)
-    asked = {
+    repaired = {
         "/abs/x.jpg": "abs/x.jpg",
         "a\\b.jpg": "a/b.jpg",
         "what?.jpg": "what_.jpg",
@@ -147,8 +154,8 @@ def test_names_that_are_invalid_on_other_systems_are_repaired(scenario: Scenario
         "dots./y.jpg": "dots/y.jpg",
         "over\u202egpj.exe": "over_gpj.exe",
     }
-    files = [{"source": source.key, "destination": name} for name in asked]
-    job = scenario.send(files, dict.fromkeys(asked.values(), source))
+    files = [{"source": source.key, "destination": name} for name in repaired]
+    job = scenario.send(files, dict.fromkeys(repaired.values(), source))
     scenario.worker()
     scenario.wait_deleted(job)
     (answer,) = scenario.answers(job)
@@ -157,7 +164,7 @@ def test_names_that_are_invalid_on_other_systems_are_repaired(scenario: Scenario
 
 
 def test_colliding_names_are_made_unique(scenario: Scenario) -> None:
-    """B9: equal, equal but for case, equal after composition, and a file where another needs a folder."""
+    """B9: identical names, names that differ only in case or Unicode form, and a file named like a folder."""
     sources = scenario.put_objects(1000, 1001, 1002, 1003, 1004, 1005)
     names = ("é.jpg", "e\u0301.jpg", "a/É.jpg", "É.jpg", "x.d", "x.d/y.jpg")
     paths = ("é.jpg", "é (2).jpg", "a/É.jpg", "É (3).jpg", "x (2).d", "x.d/y.jpg")
@@ -171,7 +178,7 @@ def test_colliding_names_are_made_unique(scenario: Scenario) -> None:
 
 
 def test_colliding_names_are_rejected_with_on_duplicate_fail(scenario: Scenario) -> None:
-    """B9: on_duplicate fail."""
+    """B9: names that differ only in case."""
     scenario.put_objects(1000)
     files = [{"source": "shoot/1.jpg", "name": "a.jpg"}, {"source": "shoot/1.jpg", "name": "A.jpg"}]
     rejections(scenario, {"twice": json.dumps({"files": files, "on_duplicate": "fail"})}, "name_conflict")

@@ -1,4 +1,4 @@
-"""The proxy knows which operation a request is, whatever the key looks like."""
+"""The proxy identifies the operation of a request, whatever characters its key contains."""
 
 import pytest
 

@@ -1,7 +1,7 @@
 """
-Group I: while a store or a queue answers nobody, or refuses what we are, no message is charged for it.
+Group I: outages of S3 or SQS, and denied permissions, do not use up the receives of a message.
 
-One receive is all that the redrive policy allows here: whatever is booked on a message ends in the dead letters.
+The redrive policy here allows one receive: a message that is received again would be dead-lettered.
 """
 
 import pytest
@@ -10,11 +10,11 @@ from .outages import ANSWERS, READS, SHORT_OUTAGE, WRITES, run_through_outage
 from .scenario import Scenario
 
 SAMPLE = {name: (READS | WRITES | ANSWERS)[name] for name in ("S3 cut", "answers' key denied")}
-"""What every test run tries; the others are slow, each group in a file of its own, as files run side by side."""
+"""The outages of every test run. The others are slow; each group has its own file, as files run in parallel."""
 
 
 @pytest.mark.scenario(max_receives=1)
 @pytest.mark.parametrize("name", SAMPLE)
 def test_an_outage_moves_no_message_to_the_dead_letter_queue(scenario: Scenario, name: str) -> None:
-    """I1: whatever is away, and whichever of its calls."""
+    """I1: each job is answered once, after the outage."""
     run_through_outage(scenario, SAMPLE[name], SHORT_OUTAGE)

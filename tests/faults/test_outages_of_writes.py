@@ -1,4 +1,4 @@
-"""Group I: every outage of writes, as long as three minutes under `make faults`."""
+"""Group I: every outage of writes to S3; it lasts three minutes in `make faults`."""
 
 import pytest
 
@@ -12,5 +12,5 @@ pytestmark = [pytest.mark.slow, pytest.mark.scenario(max_receives=1)]
 def test_an_outage_of_writes_moves_no_message_to_the_dead_letter_queue(
     scenario: Scenario, name: str, outage_seconds: float
 ) -> None:
-    """I1"""
+    """I1: each job is answered once, after the outage."""
     run_through_outage(scenario, WRITES[name], outage_seconds)

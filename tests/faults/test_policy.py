@@ -1,4 +1,4 @@
-"""The least privilege is held against the calls that workers make: no more, no less."""
+"""The least-privilege policy allows exactly the calls that workers make."""
 
 from collections.abc import Iterator
 
@@ -38,24 +38,24 @@ def queue_named(name: str) -> str:
     return f"arn:aws:sqs:{REGION}:123456789012:{name}"
 
 
-def needed(exchange: Exchange) -> Iterator[tuple[str, str]]:
-    """The actions that *exchange* takes, each with the ARN that it takes it on."""
+def required_permissions(exchange: Exchange) -> Iterator[tuple[str, str]]:
+    """Yield the IAM actions that *exchange* needs, each with the ARN of its resource."""
     action, kind = ACTIONS[exchange.op]
     bucket = f"arn:aws:s3:::{exchange.call.bucket}"
     yield action, {QUEUE: queue_named(exchange.call.queue or ""), BUCKET: bucket, OBJECT: f"{bucket}/*"}[kind]
     if kind == OBJECT and exchange.status == NOT_FOUND and exchange.op in ("HeadObject", "GetObject"):
-        yield "s3:ListBucket", bucket  # who may not list is told 403
+        yield "s3:ListBucket", bucket  # without it, S3 returns 403 instead of 404
 
 
 def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: Scenario) -> None:
     """
-    A start; a shutdown in the middle of an upload, which is aborted, and its message given back; another start;
-    archives in one write and in parts; a job that was done before; a rejection.
+    Run every kind of call: startup; a shutdown during an upload, which aborts it and releases the message; a restart;
+    archives written by PutObject and in parts; a job that was already finished; a rejection.
     """
     progress = scenario.own.sqs.create_queue(QueueName=f"{scenario.sources}-progress")["QueueUrl"].rpartition("/")[2]
     scenario.inject(Delay(before_it=30), "UploadPart")
     photos = scenario.put_objects(1000, 6 * MIB)
-    returned = scenario.send_request(photos)
+    released = scenario.send_request(photos)
     stopped = scenario.worker("stopped", PROGRESS_QUEUE=progress, SHUTDOWN_GRACE_SECONDS="0")
     scenario.wait_call("UploadPart")
     stopped.terminate()
@@ -65,7 +65,7 @@ def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: 
         scenario.send([{"source": "not there"}], None),
     )
     scenario.worker(PROGRESS_QUEUE=progress)
-    scenario.wait_deleted(returned, small, rejected)
+    scenario.wait_deleted(released, small, rejected)
     scenario.wait_deleted(scenario.send_request(photos[:1], job_id="order-4711"))
     scenario.finish()
 
@@ -78,6 +78,6 @@ def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: 
     allowed = {
         (action, arn) for grant in worker_statements(needs) for action in grant.actions for arn in grant.resources
     }
-    taken = {pair for exchange in scenario.history.select() for pair in needed(exchange)}
+    taken = {pair for exchange in scenario.history.select() for pair in required_permissions(exchange)}
     assert sorted(taken - allowed) == []
     assert sorted(allowed - taken) == []

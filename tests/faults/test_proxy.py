@@ -1,4 +1,4 @@
-"""The proxy does what its rules say, with boto3 as the client."""
+"""The proxy applies its rules, with boto3 as the client."""
 
 import base64
 import json
@@ -129,7 +129,7 @@ def test_a_stalled_or_trickling_response_exceeds_the_client_timeout(harness: Pro
 
 
 def _within(harness: ProxyHarness, seconds: float) -> None:
-    """Read until *seconds* are over: a trickle never hits the client's own time-out."""
+    """Read for at most *seconds*: a trickle never reaches the client's read timeout."""
     body = harness.through.s3.get_object(Bucket=harness.bucket, Key="a/b.jpg")["Body"]
     end = time.monotonic() + seconds
     while body.read(1) and time.monotonic() < end:
@@ -144,18 +144,18 @@ def test_a_body_is_cut_after_the_configured_number_of_bytes(
     harness: ProxyHarness, action: type[Truncate | Reset], count: int
 ) -> None:
     harness.add(action(count), "GetObject")
-    got = bytearray()
+    received = bytearray()
     with pytest.raises(BotoCoreError):
-        _read_into(got, harness)
-    assert bytes(got) == BODY[: len(got)] and len(got) <= count
-    assert action is Reset or len(got) == count  # a reset may overtake bytes that were sent before it
+        _read_into(received, harness)
+    assert bytes(received) == BODY[: len(received)] and len(received) <= count
+    assert action is Reset or len(received) == count  # a reset may discard bytes that were sent before it
     assert harness.last("GetObject").aborted
 
 
-def _read_into(got: bytearray, harness: ProxyHarness) -> None:
+def _read_into(received: bytearray, harness: ProxyHarness) -> None:
     body = harness.through.s3.get_object(Bucket=harness.bucket, Key="a/b.jpg")["Body"]
     while block := body.read(999):
-        got += block
+        received += block
 
 
 def test_a_sliced_body_arrives_complete(harness: ProxyHarness) -> None:
@@ -169,7 +169,7 @@ def test_bandwidth_slows_bodies_in_both_directions(harness: ProxyHarness) -> Non
     assert harness.get() == BODY
     harness.through.s3.put_object(Bucket=harness.bucket, Key="slow", Body=BODY)
     for seen in harness.proxy.history.select("GetObject", "PutObject"):
-        wait_until(lambda seen=seen: seen.ended is not None, "its end")  # type: ignore[misc]
+        wait_until(lambda seen=seen: seen.ended is not None, "the end of the exchange")  # type: ignore[misc]
         assert seen.ended is not None and seen.ended - seen.began >= 0.2
 
 
@@ -249,7 +249,7 @@ def test_no_rule_applies_to_the_tests_own_calls(harness: ProxyHarness) -> None:
 
 
 def test_a_put_with_expect_100_continue_and_chunked_coding_arrives_complete(harness: ProxyHarness) -> None:
-    """Two codings, one in the other: HTTP's chunks around S3's, the latter with a trailing checksum."""
+    """HTTP chunked coding around S3's `aws-chunked` coding, which has a trailing checksum."""
     crc = base64.b64encode(zlib.crc32(b"hello world").to_bytes(4, "big"))
     inner = b"6\r\nhello \r\n5\r\nworld\r\n0\r\nx-amz-checksum-crc32:" + crc + b"\r\n\r\n"
     outer = b"%x\r\n%s\r\n%x\r\n%s\r\n0\r\n\r\n" % (10, inner[:10], len(inner) - 10, inner[10:])

@@ -1,4 +1,4 @@
-"""Group C: objects that are missing, cut, changed, falsified or slow never spoil an archive."""
+"""Group C: missing, truncated, changed, corrupted or slow objects never lead to a wrong archive."""
 
 import pytest
 
@@ -11,36 +11,36 @@ from .scenario_config import MIB, content
 
 
 def test_missing_objects_reject_the_job_and_are_all_listed(scenario: Scenario) -> None:
-    """C1: found before the first byte is written."""
+    """C1: before anything is read or written."""
     scenario.put_objects(*[1000] * 12)
-    gone = ["shoot/3.jpg", "shoot/7.jpg", "shoot/12.jpg"]
-    for key in gone:
+    missing = ["shoot/3.jpg", "shoot/7.jpg", "shoot/12.jpg"]
+    for key in missing:
         scenario.direct.s3.delete_object(Bucket=scenario.sources, Key=key)
     job = scenario.send([{"source": f"shoot/{n}.jpg"} for n in range(1, 13)], None)
     scenario.worker()
     scenario.wait_deleted(job)
     error = scenario.failure(job)
     assert error["code"] == "source_missing"
-    assert error["sources"] == [{"source": key, "code": "source_missing"} for key in gone]
+    assert error["sources"] == [{"source": key, "code": "source_missing"} for key in missing]
     assert scenario.history.select("GetObject", "PutObject", "CreateMultipartUpload") == []
     scenario.finish()
 
 
 def test_denied_and_missing_objects_are_reported_with_different_codes(scenario: Scenario) -> None:
-    """C1: HEAD says 403 without a reason; a GET of one byte gives it."""
+    """C1: a HEAD response with status 403 has no error code. A GET of one byte returns it."""
     scenario.put_objects(1000, 1000)
     for op in ("HeadObject", "GetObject"):
         scenario.inject(Status(403, "AccessDenied"), op, key="shoot/2.jpg", times=None)
     job = scenario.send([{"source": "shoot/1.jpg"}, {"source": "shoot/2.jpg"}, {"source": "shoot/3.jpg"}], None)
     scenario.worker()
     scenario.wait_deleted(job)
-    told = {problem["source"]: problem["code"] for problem in scenario.failure(job)["sources"]}
-    assert told == {"shoot/2.jpg": "source_denied", "shoot/3.jpg": "source_missing"}
+    codes = {problem["source"]: problem["code"] for problem in scenario.failure(job)["sources"]}
+    assert codes == {"shoot/2.jpg": "source_denied", "shoot/3.jpg": "source_missing"}
     scenario.finish()
 
 
 def test_missing_objects_are_skipped_and_listed_in_the_archive_with_on_missing_skip(scenario: Scenario) -> None:
-    """C1: on_missing skip."""
+    """C1: the answer has status `partial`."""
     one, two = scenario.put_objects(1000, 1000)
     scenario.direct.s3.delete_object(Bucket=scenario.sources, Key=two.key)
     listed: dict[str, Source | bytes] = {"1.jpg": one, "_MISSING.txt": b"shoot/2.jpg\tsource_missing\n"}
@@ -57,7 +57,7 @@ def test_missing_objects_are_skipped_and_listed_in_the_archive_with_on_missing_s
 def test_an_interrupted_body_is_resumed_at_the_byte_where_it_stopped(
     scenario: Scenario, cut: type[Truncate | CloseWithoutNotify | Reset]
 ) -> None:
-    """C2: at the first byte, the second, in the middle, at the last; pinned to the planned version."""
+    """C2: at the first byte, the second, in the middle and at the last. The second GET uses the same If-Match."""
     size = 100_000
     cuts = (0, 1, size // 2, size - 1)
     sources = scenario.put_objects(*[size] * len(cuts))
@@ -70,12 +70,12 @@ def test_an_interrupted_body_is_resumed_at_the_byte_where_it_stopped(
         gets = [call for call in scenario.history.select("GetObject") if call.call.key == source.key]
         assert len({call.facts["if_match"] for call in gets}) == 1
         resumed = int(gets[1].facts["range"].removeprefix("bytes=").partition("-")[0])
-        assert resumed <= at if cut is Reset else resumed == at  # a reset may overtake the last bytes
+        assert resumed <= at if cut is Reset else resumed == at  # a reset may discard the last bytes
     scenario.finish()
 
 
 def test_an_object_replaced_between_head_and_get_is_planned_again(scenario: Scenario) -> None:
-    """C3: between HEAD and GET."""
+    """C3: the archive holds the new version."""
     (source,) = scenario.put_objects(100_000)
     scenario.inject(
         SideEffect(after_it=lambda: scenario.put(source.key, content(90_000, seed=77))), "HeadObject", key=source.key
@@ -88,7 +88,7 @@ def test_an_object_replaced_between_head_and_get_is_planned_again(scenario: Scen
 
 
 def test_two_versions_of_an_object_replaced_during_a_read_are_never_mixed(scenario: Scenario) -> None:
-    """C3: between the first GET and its resumption; the new version has the same size."""
+    """C3: replaced between the first GET and the resumed one, by a version of the same size."""
     (source,) = scenario.put_objects(100_000)
     scenario.inject(Truncate(50_000), "GetObject", key=source.key)
     scenario.inject(
@@ -102,7 +102,7 @@ def test_two_versions_of_an_object_replaced_during_a_read_are_never_mixed(scenar
 
 
 def test_an_object_that_changes_on_every_attempt_rejects_the_job(scenario: Scenario) -> None:
-    """C3"""
+    """C3: the code is `source_changed`."""
     (source,) = scenario.put_objects(1000)
     seeds = iter(range(100, 200))
     replace = SideEffect(after_it=lambda: scenario.put(source.key, content(1000, seed=next(seeds))))
@@ -115,32 +115,33 @@ def test_an_object_that_changes_on_every_attempt_rejects_the_job(scenario: Scena
 
 
 SIZE = 50_000
-LIES: dict[str, Action] = {
+WRONG_RESPONSES: dict[str, Action] = {
     "the range is ignored": FixedResponse(200, [("ETag", '"e"'), ("Content-Type", "image/jpeg")], bytes(SIZE - 1)),
     "another range": EditHeader("Content-Range", f"bytes 1-{SIZE}/{SIZE + 1}"),
     "no range": EditHeader("Content-Range"),
     "another version": EditHeader("ETag", '"another"'),
     "no version": EditHeader("ETag"),
-    "shorter than asked": FixedResponse(206, [("Content-Range", f"bytes 0-{SIZE - 1}/{SIZE}")], bytes(SIZE - 1)),
+    "shorter than requested": FixedResponse(206, [("Content-Range", f"bytes 0-{SIZE - 1}/{SIZE}")], bytes(SIZE - 1)),
     "an error that looks like data": FixedResponse(200, [], b"<Error><Code>InternalError</Code></Error>"),
 }
 
 
 def test_responses_that_do_not_match_the_request_are_never_written(scenario: Scenario) -> None:
-    """C5: each of them once, each for another object of one job."""
-    sources = scenario.put_objects(*[SIZE] * len(LIES))
+    """C5: each wrong response once, for a different object of one job."""
+    sources = scenario.put_objects(*[SIZE] * len(WRONG_RESPONSES))
     rules = [
-        scenario.inject(lie, "GetObject", key=source.key) for lie, source in zip(LIES.values(), sources, strict=True)
+        scenario.inject(response, "GetObject", key=source.key)
+        for response, source in zip(WRONG_RESPONSES.values(), sources, strict=True)
     ]
     job = scenario.send_request(sources)
     scenario.worker()
     scenario.wait_deleted(job)
-    assert [rule.fired for rule in rules] == [1] * len(LIES)
+    assert [rule.fired for rule in rules] == [1] * len(WRONG_RESPONSES)
     scenario.finish()
 
 
 def test_a_full_response_to_a_range_request_is_never_written(scenario: Scenario) -> None:
-    """C5: a server that ignores ranges sends the right version, from its first byte."""
+    """C5: a server that ignores the Range header sends the right version from its first byte."""
     (source,) = scenario.put_objects(6 * MIB)
     head = scenario.direct.s3.head_object(Bucket=source.bucket, Key=source.key)
     whole = FixedResponse(200, [("ETag", head["ETag"])], content(6 * MIB, seed=1))
@@ -153,7 +154,7 @@ def test_a_full_response_to_a_range_request_is_never_written(scenario: Scenario)
 
 
 def test_a_body_with_a_wrong_checksum_is_fetched_again(scenario: Scenario) -> None:
-    """C6: the length is right; the store's own CRC-32 tells. In one range, and in several."""
+    """C6: the length is right, but the CRC-32 differs from the one stored in S3. In one range and in several."""
     sources = [
         scenario.put("crc/1.jpg", content(10_000, seed=1), ChecksumAlgorithm="CRC32"),
         scenario.put("crc/2.jpg", content(6 * MIB, seed=2), ChecksumAlgorithm="CRC32"),
@@ -168,7 +169,7 @@ def test_a_body_with_a_wrong_checksum_is_fetched_again(scenario: Scenario) -> No
 
 @pytest.mark.slow
 def test_a_body_that_stalls_or_trickles_is_requested_again(scenario: Scenario) -> None:
-    """C8, C9: neither an open connection without bytes nor one with a byte a second holds a job up for ever."""
+    """C8, C9: a connection that sends no bytes, or one byte per second, does not delay a job indefinitely."""
     sources = scenario.put_objects(50_000, 50_000)
     scenario.inject(StallBody(1000), "GetObject", key=sources[0].key)
     scenario.inject(Slice(1, 1), "GetObject", key=sources[1].key)
@@ -182,7 +183,7 @@ def test_a_body_that_stalls_or_trickles_is_requested_again(scenario: Scenario) -
 
 @pytest.mark.scenario(visibility=6)
 def test_throttled_reads_delay_the_job_but_not_its_lease_renewals(scenario: Scenario) -> None:
-    """C10: seven of ten reads are refused for a while."""
+    """C10: S3 answers the first 40 reads with SlowDown."""
     sources = scenario.put_objects(*[1000] * 20)
     scenario.inject(Status(503, "SlowDown"), "GetObject", times=40)
     job = scenario.send_request(sources)
@@ -195,7 +196,7 @@ def test_throttled_reads_delay_the_job_but_not_its_lease_renewals(scenario: Scen
 
 
 def test_all_denied_objects_are_listed_when_head_succeeds_and_get_is_denied(scenario: Scenario) -> None:
-    """C11: HEAD needs no key to decrypt an object. Nothing is visible before all of them are known."""
+    """C11: HEAD needs no permission to decrypt. Nothing is written before all denied objects are known."""
     sources = scenario.put_objects(*[1000] * 12)
     denied = [sources[n].key for n in (1, 5, 9)]
     for key in denied:
@@ -211,7 +212,7 @@ def test_all_denied_objects_are_listed_when_head_succeeds_and_get_is_denied(scen
 
 
 def test_denied_objects_are_skipped_with_on_missing_skip(scenario: Scenario) -> None:
-    """C11: on_missing skip; the others are in the archive."""
+    """C11: the archive holds the other objects."""
     one, two, three = scenario.put_objects(1000, 1000, 1000)
     scenario.inject(Status(400, "KMS.DisabledException"), "GetObject", key=two.key, times=None)
     listed: dict[str, Source | bytes] = {
@@ -228,7 +229,7 @@ def test_denied_objects_are_skipped_with_on_missing_skip(scenario: Scenario) -> 
 
 
 def test_etags_rewritten_by_a_proxy_are_reported_as_the_cause(scenario: Scenario) -> None:
-    """C12: a proxy that compresses makes them weak; no read can be held to a version."""
+    """C12: a compressing proxy turns ETags into weak ones, so reads cannot be pinned to a version."""
     one, two = scenario.put_objects(1000, 1000)
     scenario.inject(EditHeader("ETag", 'W/"e"'), "HeadObject", key=two.key, times=None)
     job = scenario.send([{"source": one.key}, {"source": two.key}], None)
@@ -242,7 +243,7 @@ def test_etags_rewritten_by_a_proxy_are_reported_as_the_cause(scenario: Scenario
 
 
 def test_an_invalid_or_missing_last_modified_date_does_not_reject_the_file(scenario: Scenario) -> None:
-    """C13"""
+    """C13: ISO 8601, RFC 850 and no date."""
     sources = scenario.put_objects(1000, 1000, 1000)
     for source, date in zip(sources, ("2024-03-05T10:00:00Z", "Tuesday, 05-Mar-24 10:00:00 GMT", None), strict=True):
         scenario.inject(EditHeader("Last-Modified", date), "HeadObject", key=source.key, times=None)

@@ -1,4 +1,4 @@
-"""The proxy refuses what S3 and SQS refuse and the emulator would accept."""
+"""The proxy refuses requests that S3 and SQS refuse and the emulator accepts."""
 
 import base64
 import zlib
@@ -100,7 +100,7 @@ def receive(harness: ProxyHarness, visibility: int = 30) -> str:
     return receipt
 
 
-def hide(harness: ProxyHarness, receipt: str, seconds: int) -> None:
+def change_visibility(harness: ProxyHarness, receipt: str, seconds: int) -> None:
     harness.through.sqs.change_message_visibility(
         QueueUrl=harness.queue, ReceiptHandle=receipt, VisibilityTimeout=seconds
     )
@@ -109,25 +109,25 @@ def hide(harness: ProxyHarness, receipt: str, seconds: int) -> None:
 def test_only_the_latest_receipt_changes_visibility_or_deletes_a_message(harness: ProxyHarness) -> None:
     harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="hello")
     first = receive(harness)
-    hide(harness, first, 0)
+    change_visibility(harness, first, 0)
     second = receive(harness)
     with pytest.raises(ClientError, match="InvalidParameterValue"):
-        hide(harness, first, 30)
+        change_visibility(harness, first, 30)
     harness.through.sqs.delete_message(QueueUrl=harness.queue, ReceiptHandle=first)
     stale = harness.last("DeleteMessage")
     assert (stale.status, stale.committed, stale.facts["stale"]) == (200, None, True)
-    hide(harness, second, 30)
+    change_visibility(harness, second, 30)
     harness.through.sqs.delete_message(QueueUrl=harness.queue, ReceiptHandle=second)
     assert harness.last("DeleteMessage").ok
     with pytest.raises(ClientError, match="InvalidParameterValue"):
-        hide(harness, second, 30)
+        change_visibility(harness, second, 30)
 
 
 def test_an_expired_receipt_cannot_change_the_visibility(harness: ProxyHarness) -> None:
     harness.through.sqs.send_message(QueueUrl=harness.queue, MessageBody="hello")
     receipt = receive(harness, visibility=0)
     with pytest.raises(ClientError, match="MessageNotInflight"):
-        hide(harness, receipt, 30)
+        change_visibility(harness, receipt, 30)
 
 
 def text(value: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A worker with a signing key: its answers hold links that open, and a bad key stops the start."""
+"""A worker with a signing key: its answers contain links that work, and it does not start with an unusable key."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ from .worker_env import WorkerEnv
 SIGNED = {"CLOUDFRONT_KEY_ID": "K1", "S3_FILE_PREFIX": "Ferien & Fotos #1"}
 
 
-@pytest.mark.parametrize("held", ["text", "file"])
+@pytest.mark.parametrize("key_source", ["text", "file"])
 def test_the_answer_contains_a_signed_link_and_its_expiry_time(
-    worker_env: WorkerEnv, held: str, tmp_path: Path
+    worker_env: WorkerEnv, key_source: str, tmp_path: Path
 ) -> None:
-    """F8"""
+    """F8: the key as text and as a file; neither the key nor a signature is logged."""
     (tmp_path / "key.pem").write_text(pem(KEY))
-    key = pem(KEY) if held == "text" else str(tmp_path / "key.pem")
+    key = pem(KEY) if key_source == "text" else str(tmp_path / "key.pem")
     worker_env.put("a.jpg")
     worker = worker_env.worker(**SIGNED, CLOUDFRONT_PRIVATE_KEY=key, LINK_EXPIRES_IN="3600")
     worker_env.send_request("a.jpg")
@@ -73,7 +73,7 @@ def test_a_presigned_link_works_and_the_answer_contains_its_expiry_time(worker_e
 def test_the_worker_does_not_start_with_an_unusable_signing_key(
     worker_env: WorkerEnv, settings: dict[str, str], problem: str
 ) -> None:
-    """F7"""
+    """F7: exit code 2, and one line that names the setting and the problem."""
     ended = run_command("run", env=worker_env.settings(**SIGNED | settings))
 
     assert ended.returncode == 2

@@ -1,4 +1,4 @@
-"""A service in deployments and while it scales in: no job is lost, and no new task ends. Hours pass in no time."""
+"""Deployments and scale-in of a simulated service lose no job and stop no new task. Time is simulated."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ MINUTE, HOUR = 60.0, 3600.0
 
 
 class Worker:
-    """A task of *service* that does jobs of *seconds*, one after the other, *slots* at once, while *feed* has any."""
+    """A task of *service* that runs two jobs at once while the service's feed has any."""
 
     def __init__(self, service: "Service", task: Task) -> None:
         self.service, self.task = service, task
@@ -40,7 +40,7 @@ class Worker:
         self.draining = True
 
     def stop(self) -> None:
-        """By ECS: what runs is given back."""
+        """Stop the task as ECS does; its running jobs are released."""
         self.service.stopped.append((self.task.revision, len(self.jobs)))
         self.running.cancel()
 
@@ -70,7 +70,7 @@ class Worker:
 
 
 class Service:
-    """*feed*: numbers and seconds of jobs, taken by whoever has a free slot."""
+    """A service of *desired* tasks. *feed*: numbers and durations (seconds) of jobs; free workers take the next one."""
 
     def __init__(self, desired: int, feed: Iterator[tuple[int, float]]) -> None:
         self.feed = feed
@@ -84,7 +84,7 @@ class Service:
         self.workers.append(Worker(self, task))
 
     async def go_on(self, seconds: float) -> None:
-        """Let the scheduler look every fifteen seconds, for so many."""
+        """Run the ECS scheduler every fifteen seconds, for *seconds*."""
         for _ in range(int(seconds / 15)):
             self.cluster.settle()
             for worker in self.workers:
@@ -107,7 +107,7 @@ def endless(seconds: float) -> Iterator[tuple[int, float]]:
 
 @pytest.mark.parametrize("seconds", [7.0, 20 * MINUTE], ids=["short jobs", "long jobs"])
 def test_a_deployment_of_a_permanently_busy_service_completes_without_losing_a_job(seconds: float) -> None:
-    """G6: all old tasks are busy and protected, the new ones ask, and are told DEPLOYMENT_BLOCKED."""
+    """G6: all old tasks are busy and protected. New tasks request protection and get DEPLOYMENT_BLOCKED."""
 
     async def day() -> None:
         service = Service(4, endless(seconds))
@@ -117,20 +117,20 @@ def test_a_deployment_of_a_permanently_busy_service_completes_without_losing_a_j
         service.cluster.revision = new
         await service.go_on(MINUTE)
         assert [task.revision for task in service.cluster.tasks.values()].count(new) == 4
-        assert service.protected() == 4, "no new task is protected, and each has jobs"
+        assert service.protected() == 4, "no new task is protected"
         await service.go_on(HOUR)
 
         assert {task.revision for task in service.cluster.tasks.values()} == {new}
         assert len(service.cluster.tasks) == service.protected() == 4
         assert service.drained == [old] * 4
-        assert service.stopped == [], "no task was stopped at work, old or new"
+        assert service.stopped == [], "no task was stopped"
         await service.end()
 
     run_instantly(day())
 
 
 def test_scaling_in_from_ten_tasks_to_three_loses_no_job_and_leaves_three() -> None:
-    """G6: renewals are refused to all ten; each goes when it has no job, and none ends by itself."""
+    """G6: all ten renewals are refused. A task is stopped when it has no job; none exits by itself."""
 
     async def day() -> None:
         service = Service(10, iter([(number, 40 * MINUTE + 60 * number) for number in range(20)]))
@@ -138,7 +138,7 @@ def test_scaling_in_from_ten_tasks_to_three_loses_no_job_and_leaves_three() -> N
         assert service.protected() == 10
         service.cluster.desired = 3
         await service.go_on(30 * MINUTE)
-        assert len(service.cluster.tasks) == 10, "all are at work"
+        assert len(service.cluster.tasks) == 10, "all tasks have jobs"
         await service.go_on(HOUR)
 
         assert sorted(service.done) == list(range(20))
@@ -150,7 +150,7 @@ def test_scaling_in_from_ten_tasks_to_three_loses_no_job_and_leaves_three() -> N
 
 
 def test_a_trickle_of_short_jobs_does_not_prevent_scaling_in() -> None:
-    """Each would renew protection for ever: where it is refused, a moment without a job gives it up."""
+    """After a refused renewal, a task releases its protection as soon as it has no job."""
 
     async def day() -> None:
         service = Service(6, endless(2.0))
@@ -185,7 +185,7 @@ class Trickle:
 
 
 def test_a_new_revision_that_fails_to_start_drains_no_old_task() -> None:
-    """Its circuit breaker may go back to the old one."""
+    """The deployment circuit breaker may roll back to the old revision."""
 
     async def day() -> None:
         service = Service(4, endless(7.0))

@@ -1,4 +1,4 @@
-"""Protection follows the jobs: asked for, renewed, given up; and nobody waits for it."""
+"""Scale-in protection is requested, renewed and released as jobs run. No job waits for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,12 +16,12 @@ QUICK = ProtectionConfig(minutes=10, max_minutes=10, idle_seconds=0.02, minute_s
 
 
 class Orchestrator:
-    """Answers as *answers* has it, one after the other, and then well."""
+    """Raises *answers* one after the other, then accepts every call. `asked` records the calls."""
 
     def __init__(self, *answers: Exception) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
-        self.told = asyncio.Condition()
+        self.changed = asyncio.Condition()
         self.seen: list[bool | Exception] = []
 
     async def protect(self, minutes: int) -> None:
@@ -37,19 +37,19 @@ class Orchestrator:
         return seen
 
     async def _note(self, what: str) -> None:
-        async with self.told:
+        async with self.changed:
             self.asked.append(what)
-            self.told.notify_all()
+            self.changed.notify_all()
         if self.answers:
             raise self.answers.pop(0)
 
     async def until(self, *asked: str) -> None:
-        async with asyncio.timeout(10), self.told:
-            await self.told.wait_for(lambda: self.asked == list(asked))
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(lambda: self.asked == list(asked))
 
     async def until_asked(self, times: int) -> None:
-        async with asyncio.timeout(10), self.told:
-            await self.told.wait_for(lambda: len(self.asked) >= times)
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(lambda: len(self.asked) >= times)
 
 
 @asynccontextmanager
@@ -91,7 +91,7 @@ async def test_protection_begins_with_the_first_job_and_is_released_after_the_la
 
 
 async def test_protection_is_renewed_repeatedly_during_a_long_job() -> None:
-    """G7"""
+    """G7: each period while the job runs."""
     orchestrator = Orchestrator()
     async with keeping(orchestrator) as (protection, _):
         protection.on_running_changed(1)
@@ -101,7 +101,7 @@ async def test_protection_is_renewed_repeatedly_during_a_long_job() -> None:
 
 
 def test_protection_is_renewed_well_before_it_expires() -> None:
-    """G7"""
+    """G7: after at most a fifth of its period."""
     assert 0 < ProtectionConfig().renewal_seconds <= ProtectionConfig().minutes * 60 / 5
 
 
@@ -109,13 +109,13 @@ def test_protection_is_renewed_well_before_it_expires() -> None:
     ("worked", "minutes"), [(0, 60), (30, 60), (31, 62), (300, 600), (24 * 60, 2880), (90_000, 2880)]
 )
 def test_the_protection_period_grows_with_the_duration_of_the_job(worked: float, minutes: int) -> None:
-    """G7: twice what it has taken; ECS takes 2,880 minutes at the most."""
+    """G7: twice the time that the job has taken so far. ECS accepts at most 2,880 minutes."""
     assert ProtectionConfig().minutes_for(worked * 60) == minutes
 
 
 async def test_consecutive_short_jobs_share_one_protection() -> None:
-    orchestrator, patient = Orchestrator(), ProtectionConfig(minutes=10, idle_seconds=30)
-    async with keeping(orchestrator, patient) as (protection, _):
+    orchestrator, config = Orchestrator(), ProtectionConfig(minutes=10, idle_seconds=30)
+    async with keeping(orchestrator, config) as (protection, _):
         for _ in range(5):
             protection.on_running_changed(1)
             await asyncio.sleep(0.01)
@@ -129,7 +129,7 @@ BLOCKED = ProtectionRefused("DEPLOYMENT_BLOCKED")
 
 
 async def test_a_protection_refusal_is_logged_once_and_retried_while_jobs_continue() -> None:
-    """G6"""
+    """G6: DEPLOYMENT_BLOCKED three times, then accepted."""
     orchestrator = Orchestrator(BLOCKED, BLOCKED, BLOCKED)
     with capture_logs() as logs:
         async with keeping(orchestrator) as (protection, drained):
@@ -141,12 +141,12 @@ async def test_a_protection_refusal_is_logged_once_and_retried_while_jobs_contin
 
 
 async def test_a_refused_renewal_keeps_the_current_protection_until_no_job_is_running() -> None:
-    """G6: so that scaling in can go on; short jobs would renew it for ever."""
-    orchestrator, patient = (
+    """G6: releasing it lets scale-in continue. Otherwise short jobs would renew it indefinitely."""
+    orchestrator, config = (
         Orchestrator(),
         ProtectionConfig(renew_every_minutes=1, idle_seconds=3600, minute_seconds=0.01),
     )
-    async with keeping(orchestrator, patient) as (protection, drained):
+    async with keeping(orchestrator, config) as (protection, drained):
         protection.on_running_changed(1)
         await orchestrator.until_asked(1)
         orchestrator.answers = [BLOCKED] * 1000
@@ -156,14 +156,14 @@ async def test_a_refused_renewal_keeps_the_current_protection_until_no_job_is_ru
         orchestrator.answers = [BLOCKED]
         await orchestrator.until_asked(len(orchestrator.asked) + 1)
         protection.on_running_changed(0)
-        async with asyncio.timeout(10), orchestrator.told:
-            await orchestrator.told.wait_for(lambda: orchestrator.asked[-1] == "release")
+        async with asyncio.timeout(10), orchestrator.changed:
+            await orchestrator.changed.wait_for(lambda: orchestrator.asked[-1] == "release")
 
     assert not drained.is_set()
 
 
 async def test_a_replaced_task_drains_once_and_stays_protected_until_its_jobs_end() -> None:
-    """G6: seen twice, so that a revision that is about to fail drains nobody."""
+    """G6: the replacement must be seen twice, so that a revision that fails soon drains no task."""
     orchestrator = Orchestrator()
     orchestrator.seen = [True, False, TransientError("no answer"), True, True, True]
     with capture_logs() as logs:
@@ -173,7 +173,7 @@ async def test_a_replaced_task_drains_once_and_stays_protected_until_its_jobs_en
             asked = len(orchestrator.asked)
             await orchestrator.until_asked(asked + 3)
 
-    assert asked == 6, "the first request comes with no look"
+    assert asked == 6, "the first request does not check for a replacement"
     assert [line["event"] for line in logs] == ["protection.unseen", "protection.replaced"]
     assert set(orchestrator.asked) == {"protect for 10"}
 
@@ -226,7 +226,7 @@ async def test_a_failed_release_does_not_drain_the_task() -> None:
 
 
 def test_a_failed_release_is_retried_until_it_succeeds() -> None:
-    """Protection may stand for two days: an idle task that keeps it could not be scaled away."""
+    """Protection may last two days. An idle task that keeps it could not be stopped by scale-in."""
 
     async def day() -> None:
         orchestrator = Orchestrator()
