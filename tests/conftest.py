@@ -1,4 +1,4 @@
-"""Every test runs without the machine's AWS settings; those that ask for `aws` get S3 and SQS on 127.0.0.1, by TLS."""
+"""Every test runs without the machine's AWS settings. The fixture `aws` provides S3 and SQS on 127.0.0.1 with TLS."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ from zygote import FRESH
 
 from archiver.aws.clients import ClientLimits, Clients, open_clients
 
-# A machine that is busy with something else is no failure.
+# No deadline: a busy machine must not fail a test.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
 
@@ -34,7 +34,7 @@ NETWORK_VARIABLES = (
 
 @pytest.fixture(autouse=True, scope="session")
 def _isolated_environment() -> Iterator[None]:
-    """Fake credentials, no settings of this machine, no metadata service, no proxy."""
+    """Set fake credentials; remove the machine's AWS settings and proxies; disable the metadata service."""
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
             if name.upper().startswith("AWS_") or name.upper() in NETWORK_VARIABLES:
@@ -52,12 +52,12 @@ LONG_FOLDERS = ("faults", "processes", "cli", "project", "docs", "deploy", "inte
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the files that wait for processes first, so that none of them is left over for one process of pytest."""
+    """Run files that wait for processes first, so that no pytest process is left with a long file at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(tuple(f"tests/{folder}/" for folder in LONG_FOLDERS)))
 
 
 def pytest_collection_finish() -> None:
-    """Modules and tests stay to the end: the garbage collector looks through them once, not hundreds of times."""
+    """Freeze modules and tests, which live until the end, so that garbage collections do not scan them again."""
     gc.collect()
     gc.freeze()
 
@@ -68,24 +68,24 @@ def pytest_sessionfinish() -> None:
 
 @pytest.fixture(autouse=True)
 def _fresh(request: pytest.FixtureRequest) -> None:
-    """`pytest.mark.fresh`: the test is about how a process starts or what memory it takes, so none is forked."""
+    """`pytest.mark.fresh`: start processes without forking, for tests of process startup or memory use."""
     if request.node.get_closest_marker("fresh"):
         request.getfixturevalue("monkeypatch").setenv(FRESH, "1")
 
 
 @pytest.fixture(scope="session")
 def emulator(_isolated_environment: None) -> Iterator[Emulator]:
-    """One emulated AWS for all tests of this process."""
+    """One emulated AWS for all tests of this pytest process."""
     emulator = Emulator(shared_trust().server_context)
     gc.collect()
-    gc.freeze()  # moto, too, stays to the end
+    gc.freeze()  # moto, too, lives until the end
     yield emulator
     emulator.stop()
 
 
 @pytest.fixture(scope="session")
 def _emulator(emulator: Emulator) -> Iterator[EmulatedAws]:
-    import boto3  # noqa: PLC0415  # heavy, and most tests do without
+    import boto3  # noqa: PLC0415  # slow to import, and most tests do not need it
 
     bundle = shared_trust().bundle
     s3, sqs = (boto3.client(name, endpoint_url=emulator.endpoint, verify=bundle) for name in ("s3", "sqs"))
@@ -96,7 +96,7 @@ def _emulator(emulator: Emulator) -> Iterator[EmulatedAws]:
 
 @pytest.fixture
 def aws(_emulator: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> EmulatedAws:
-    """The emulator, as the place that AWS clients opened in this test talk to."""
+    """The emulator, as the endpoint of AWS clients opened in this test."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", _emulator.endpoint)
     monkeypatch.setenv("AWS_CA_BUNDLE", _emulator.bundle)
     return _emulator
@@ -104,12 +104,12 @@ def aws(_emulator: EmulatedAws, monkeypatch: pytest.MonkeyPatch) -> EmulatedAws:
 
 @pytest.fixture
 async def clients(aws: EmulatedAws) -> AsyncIterator[Clients]:
-    """The service's own clients, on the emulator."""
+    """The service's own clients, connected to the emulator."""
     selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
     before = len(selector.get_map())
     async with open_clients(ClientLimits(wait_seconds=1)) as opened:
         yield opened
-    # aiohttp does not wait for the end of TLS connections that were given up: the loop must not close before them.
+    # aiohttp does not wait until abandoned TLS connections are closed; the loop must not be closed before them.
     async with asyncio.timeout(10):
         while len(selector.get_map()) > before:
             await asyncio.sleep(0.005)

@@ -1,8 +1,8 @@
 """
-Break the code on purpose, one way at a time, in a copy, and show that the tests notice. `make mutants`.
+Mutation tests (`make mutants`): apply one code change at a time to a copy of the project, and run its tests.
 
-Where a mutant's tests still pass, they are worth nothing, and the exit code is 1. Words as arguments: only the mutants
-whose names have one of them.
+If the tests of a mutant pass, the mutant has survived, and the exit code is 1. Arguments: words; only mutants whose
+names contain one of them are run.
 """
 
 import os
@@ -24,18 +24,18 @@ from mutations.sharing import SHARING
 
 ROOT = Path(__file__).parents[1]
 MUTANTS = (*PROMISES, *MOMENTS, *SHARING, *BOUNDS)
-MAX_PARALLEL = 3  # tests wait as much as they compute
-TEST_TIMEOUT = 300  # seconds; a mutant that hangs is caught
-PASSED, FAILED = 0, 1  # pytest's exit codes; any other is a mistake in a mutant or in its list of tests
+MAX_PARALLEL = 3  # the tests wait about as long as they compute
+TEST_TIMEOUT = 300  # seconds; a mutant that hangs counts as caught
+PASSED, FAILED = 0, 1  # pytest's exit codes; any other means an invalid mutant or list of tests
 
 
 class InvalidMutantError(Exception):
-    """A mutant that is none: its text does not stand where it says, or its tests can't be run."""
+    """An invalid mutant: its file does not contain its text exactly once, or its tests cannot be run."""
 
 
 @contextmanager
 def project_copy() -> Iterator[Path]:
-    """A copy of the project, to be broken."""
+    """Yield a temporary copy of the project."""
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "archiver"
         ignored = shutil.ignore_patterns(
@@ -47,11 +47,11 @@ def project_copy() -> Iterator[Path]:
 
 @contextmanager
 def mutated(mutant: Mutant, copy: Path) -> Iterator[None]:
-    """The *copy* with *mutant* in it. Raises InvalidMutantError."""
+    """Apply *mutant* to *copy* during the block. Raises InvalidMutantError."""
     target = copy / mutant.file
     original = target.read_text() if target.exists() else ""
     if original.count(mutant.old) != 1:
-        raise InvalidMutantError(f"{mutant.name}: what it changes does not stand once in {mutant.file}")
+        raise InvalidMutantError(f"{mutant.name}: {mutant.file} does not contain its text exactly once")
     target.write_text(original.replace(mutant.old, mutant.new))
     try:
         yield
@@ -60,7 +60,7 @@ def mutated(mutant: Mutant, copy: Path) -> Iterator[None]:
 
 
 def tests_pass(copy: Path, tests: Sequence[str], seconds: float | None) -> bool:
-    """Whether *tests* pass on the *copy*, in *seconds*. Raises InvalidMutantError where they can't be run."""
+    """Return whether *tests* pass on *copy* within *seconds*. Raises InvalidMutantError if they cannot be run."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *tests]
     environment = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
@@ -77,7 +77,7 @@ def tests_pass(copy: Path, tests: Sequence[str], seconds: float | None) -> bool:
 
 
 def survives(mutant: Mutant, copies: SimpleQueue[Path]) -> bool:
-    """Whether *mutant*'s tests pass in spite of it. Raises InvalidMutantError."""
+    """Return whether *mutant*'s tests pass with the mutant. Raises InvalidMutantError."""
     copy = copies.get()
     try:
         with mutated(mutant, copy):
@@ -94,14 +94,14 @@ def main(words: Sequence[str]) -> int:
         copies: SimpleQueue[Path] = SimpleQueue()
         for _ in range(MAX_PARALLEL):
             copies.put(stack.enter_context(project_copy()))
-        for mutant in MUTANTS:  # all of them, so that none that no longer fits is found out only at the end
+        for mutant in MUTANTS:  # apply all first, so that an invalid one is reported at once
             copy = copies.get()
             with mutated(mutant, copy):
                 copies.put(copy)
         with ThreadPoolExecutor(MAX_PARALLEL) as pool:
             survivors = sum(pool.map(lambda mutant: survives(mutant, copies), mutants))
         if not tests_pass(copies.get(), sorted({test for mutant in mutants for test in mutant.tests}), None):
-            print("and the same tests fail without any mutant: they prove nothing")
+            print("the same tests fail without a mutant, so the result proves nothing")
             return 1
     print(f"{len(mutants) - survivors} of {len(mutants)} mutants caught; without one, the same tests pass")
     return 1 if survivors else 0
@@ -111,4 +111,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(sys.argv[1:]))
     except InvalidMutantError as mistake:
-        sys.exit(f"mend tests/mutations: {mistake}")
+        sys.exit(f"fix tests/mutations: {mistake}")

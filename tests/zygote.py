@@ -1,13 +1,13 @@
 """
-`python -m archiver` as a process of its own, by fork: the interpreter has started and every module is read already.
+Start `python -m archiver` as a separate process by fork, from a process that has already imported all modules.
 
-A start costs a second of processor time, most of it imports, and the tests start hundreds. So one process for each
-process of pytest (the zygote) imports all of archiver once, and forks a child for every `launch`: with arguments,
-environment, working directory and outputs of its own, and the tests' process for a parent.
+A start takes a second of CPU time, mostly imports, and the tests start hundreds of processes. So each pytest process
+has one zygote, which imports all of archiver once and forks a child for every `launch`. A child has its own arguments,
+environment, working directory and outputs; its parent is the pytest process.
 
-What a fork does not show: the start of the interpreter, the order and the cost of imports, and memory counted from
-nothing, for a fork begins with its parent's pages. Tests of these are marked `fresh` (conftest), and `FRESH=1 pytest`
-starts every process of every test.
+A fork does not test the start of the interpreter, the order and cost of imports, or memory from zero, because it
+begins with its parent's pages. Tests of these are marked `fresh` (conftest). `FRESH=1 pytest` starts every process of
+every test without a fork.
 """
 
 import ctypes
@@ -31,29 +31,29 @@ from service_models import read_service_models, share_service_models
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 INHERITED_KINDS = ("COVERAGE_", "COV_", "PYTHON")
-FRESH = "FRESH"  # the variable that asks for processes that are started, not forked
+FRESH = "FRESH"  # environment variable: start processes instead of forking them
 
-IMPORTED_LATE = ("encodings.idna",)  # by libraries, when they are first needed
+IMPORTED_LATE = ("encodings.idna",)  # imported by libraries at first use
 
 _LARGEST_ORDER = 1 << 20  # bytes
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 
 
 def inherited_environment() -> dict[str, str]:
-    """What processes under test get of this environment: enough to run Python, and nothing that they are told by."""
+    """Return the variables that processes under test inherit: enough to run Python, and no settings of the archiver."""
     return {k: v for k, v in os.environ.items() if k in INHERITED or k.startswith(INHERITED_KINDS)}
 
 
 class ForkedProcess:
-    """A child that another process forked for this one: as much of `subprocess.Popen` as the tests use."""
+    """A child forked by the zygote, with the part of `subprocess.Popen` that the tests use."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
-        self._waiting = threading.Lock()  # whoever comes second would ask for a child that is gone
+        self._waiting = threading.Lock()  # a second waitpid of an ended child would fail
 
     def poll(self) -> int | None:
-        """Its exit code, the signal that ended it as a negative number, or None while it runs."""
+        """Return its exit code, the negative number of the signal that ended it, or None while it runs."""
         with self._waiting:
             if self.returncode is None:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -62,7 +62,7 @@ class ForkedProcess:
             return self.returncode
 
     def wait(self, timeout: float) -> int:
-        """Its exit code, when it has ended. Raises `subprocess.TimeoutExpired` after *timeout* seconds."""
+        """Wait for its exit code. Raises `subprocess.TimeoutExpired` after *timeout* seconds."""
         end = time.monotonic() + timeout
         while (code := self.poll()) is None:
             if time.monotonic() > end:
@@ -71,12 +71,12 @@ class ForkedProcess:
         return code
 
     def send_signal(self, number: int) -> None:
-        """Send a signal, if there is still somebody to get it."""
+        """Send a signal if it is running."""
         if self.poll() is None:
             os.kill(self.pid, number)
 
     def kill(self) -> None:
-        """End it at once (SIGKILL)."""
+        """Kill it (SIGKILL)."""
         self.send_signal(signal.SIGKILL)
 
 
@@ -85,8 +85,9 @@ Process = subprocess.Popen[bytes] | ForkedProcess
 
 def launch(arguments: Sequence[str], environment: Mapping[str, str], *, out: int, err: int) -> Process:
     """
-    `python -m archiver` and *arguments* with this *environment*; *out* and *err* are its descriptors 1 and 2, and
-    standard input is empty. With `FRESH` in the tests' environment: an interpreter of its own.
+    Run `python -m archiver` with *arguments* and *environment*; *out* and *err* become its descriptors 1 and 2.
+
+    Standard input is empty. With `FRESH` in the tests' environment, start a new interpreter instead of forking.
     """
     if FRESH in os.environ:
         command = [sys.executable, "-m", "archiver", *arguments]
@@ -95,7 +96,7 @@ def launch(arguments: Sequence[str], environment: Mapping[str, str], *, out: int
 
 
 class _Zygote:
-    """The tests' end: where forks are ordered."""
+    """The pytest process's end of the connection to the zygote: requests forks."""
 
     def __init__(self) -> None:
         _adopt_orphans()
@@ -111,13 +112,13 @@ class _Zygote:
         order = json.dumps({"arguments": list(arguments), "environment": dict(environment), "folder": str(Path.cwd())})
         with self._ordering:
             socket.send_fds(self._link, [order.encode()], [out, err])
-            told = self._link.recv(64)
-        if not told:
-            raise ChildProcessError("the zygote ended; what it wrote to standard error says why")
-        return ForkedProcess(int(told))
+            reply = self._link.recv(64)
+        if not reply:
+            raise ChildProcessError("the zygote exited; see its standard error")
+        return ForkedProcess(int(reply))
 
     def close(self) -> None:
-        """End it, and wait until it has: it, too, has coverage to save."""
+        """Stop the zygote and wait until it has exited: it saves coverage data, too."""
         self._link.close()
         self._process.wait(60)
 
@@ -128,14 +129,14 @@ def _zygote() -> _Zygote:
 
 
 def close() -> None:
-    """End the zygote, where there is one. Not left to the interpreter's exit: xdist gives that ten seconds in all."""
+    """Stop the zygote, if one runs. Interpreter exit is too late: xdist allows ten seconds for it in total."""
     if _zygote.cache_info().currsize:
         _zygote().close()
         _zygote.cache_clear()
 
 
 def _adopt_orphans() -> None:
-    """Make this process the parent of every descendant whose own parent ends: `waitpid` then knows the forks."""
+    """Become the parent of every descendant whose own parent ends, so that `waitpid` works for the forks."""
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
@@ -144,7 +145,7 @@ def _adopt_orphans() -> None:
 
 
 def _read_modules() -> None:
-    """Import all of archiver but what is fresh in every test (`archiver demo`, with its emulator), and the program."""
+    """Import all of archiver except `archiver.local` (with its emulator) and `archiver.__main__`."""
     package = importlib.import_module("archiver")
     for found in pkgutil.walk_packages(package.__path__, "archiver."):
         if not found.name.startswith(("archiver.local", "archiver.__main__")):
@@ -154,11 +155,11 @@ def _read_modules() -> None:
     share_service_models()
     read_service_models()
     gc.collect()
-    gc.freeze()  # a collection in a child would touch, and so copy, every page of these
+    gc.freeze()  # a collection in a child would touch, and therefore copy, all these pages
 
 
 def _serve(link: socket.socket) -> bool:
-    """Fork for every order. Return True in each child, made what was ordered; False when there are no more orders."""
+    """Fork for each request. Return True in each child, after `_become`; return False after the last request."""
     while True:
         order, descriptors, _, _ = socket.recv_fds(link, _LARGEST_ORDER, 2)
         if not order:
@@ -174,7 +175,7 @@ def _serve(link: socket.socket) -> bool:
 
 
 def _fork_orphan() -> int:
-    """Fork twice and let the one between end, so that the second belongs to the tests; 0 in it, its id here."""
+    """Fork twice and end the intermediate process, so that pytest adopts the child. Return 0 in it, its pid here."""
     reading, writing = os.pipe()
     if os.fork() == 0:
         pid = os.fork()
@@ -185,13 +186,13 @@ def _fork_orphan() -> int:
         os.close(writing)
         return 0
     os.close(writing)
-    os.wait()  # from here on it has its new parent
-    with os.fdopen(reading) as told:
-        return int(told.read())
+    os.wait()  # now the child has its new parent
+    with os.fdopen(reading) as pipe:
+        return int(pipe.read())
 
 
 def _become(order: Mapping[str, object], descriptors: Sequence[int]) -> None:
-    """Take on the arguments, environment, working directory and outputs that *order* names."""
+    """Set the arguments, environment, working directory and outputs given in *order*."""
     arguments, environment = order["arguments"], order["environment"]
     assert isinstance(arguments, list) and isinstance(environment, dict)
     for number, descriptor in enumerate(descriptors, start=1):
@@ -206,7 +207,7 @@ def _become(order: Mapping[str, object], descriptors: Sequence[int]) -> None:
 
 
 def _main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which ends us all
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest handles Ctrl-C and stops the zygote
     _read_modules()
     if _serve(socket.socket(fileno=int(sys.argv[1]))):
         runpy.run_module("archiver", run_name="__main__", alter_sys=True)

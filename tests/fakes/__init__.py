@@ -1,9 +1,9 @@
 """
-The ports in memory, whole: what S3 and SQS promise, without a network, and with faults on order.
+Complete in-memory fakes of the ports. They behave as S3 and SQS do, and tests can inject faults.
 
 `FakeQueue` is a MessageSource, `FakeNotifier` a Notifier, `FakeObserver` an Observer; `FakeReader` is an
-ObjectReader and `FakeStore` an ObjectStore on one `FakeS3`. The contract tests hold them to the same law as the
-real adapters.
+ObjectReader and `FakeStore` an ObjectStore on one `FakeS3`. The contract tests run on the fakes and on the real
+adapters.
 """
 
 from fakes.faults import Faults, InFlightGauge, ManualClock

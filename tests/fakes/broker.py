@@ -1,9 +1,9 @@
 """
-A broker that behaves as RabbitMQ does where SQS differs, and a MessageSource on it.
+A broker that behaves as RabbitMQ does where it differs from SQS, and a MessageSource for it.
 
-* A message is held for as long as its connection is open; the broker has no visibility timeout. The source keeps a
-  timer for each message, as every MessageSource has to: one that was not extended in time is redelivered.
-* When the connection closes, all its messages are redelivered at once, in front, marked as redelivered.
+* An unacknowledged message belongs to its connection while that is open; the broker has no visibility timeout. The
+  source keeps a timer for each message, as every MessageSource must, and redelivers one that was not extended in time.
+* When the connection closes, all its messages are redelivered at once, at the front of the queue.
 * A released message waits in a delay queue, with one delay for all messages, and then counts one more receive.
 """
 
@@ -21,7 +21,7 @@ from archiver.ports import Message, QueueFacts
 
 @dataclass
 class Delivery:
-    """A message at the broker. *receives*: how often it was delivered before."""
+    """A message at the broker. *receives*: number of previous deliveries."""
 
     id: str
     body: str
@@ -30,7 +30,7 @@ class Delivery:
 
 @dataclass
 class Broker:
-    """*delay*: seconds of the delay queue. `acknowledged` holds the ids of deleted messages, in order."""
+    """*delay*: seconds of the delay queue. `acknowledged`: ids of deleted messages, in order."""
 
     delay: float = 0.05
     clock: Callable[[], float] = time.monotonic
@@ -50,7 +50,7 @@ class Broker:
 
 
 class ConnectionSource:
-    """The MessageSource of one connection at a time; `disconnect` closes it, and the next receive opens another."""
+    """A MessageSource with one connection at a time; `disconnect` closes it, and the next receive opens another."""
 
     facts = QueueFacts("amqp:/jobs", visibility=1, longest=1740.0, max_receives=5)
 
@@ -59,10 +59,10 @@ class ConnectionSource:
         self._closed = asyncio.Event()
         self._held: dict[str, tuple[Delivery, float]] = {}
         self._tags = 0
-        self.refusing = False  # the broker takes no new connection
+        self.refusing = False  # the broker refuses new connections
 
     def disconnect(self) -> None:
-        """Close the connection: what it held is another consumer's at once."""
+        """Close the connection: its messages become visible to other consumers at once."""
         self._closed.set()
         self._closed = asyncio.Event()
         self._broker.ready.extendleft(reversed([delivery for delivery, _ in self._held.values()]))

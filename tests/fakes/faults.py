@@ -1,4 +1,4 @@
-"""What tests do to the twins: stop the clock, fail or delay the n-th call, count the bytes that calls hold."""
+"""Controls for the fakes: a manual clock, failure or delay of the n-th call, a gauge of bytes in flight."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ Clock = Callable[[], float]
 
 @dataclass
 class ManualClock:
-    """A monotonic clock that stands still until a test moves it, in seconds."""
+    """A monotonic clock in seconds that changes only when a test advances it."""
 
     now: float = 1000.0
 
@@ -32,10 +32,10 @@ class _PlannedFault:
 @dataclass
 class Faults:
     """
-    What goes wrong, call by call: `faults.plan("part", error, nth=2)` fails the second `part` from now.
+    Planned faults: `faults.plan("part", error, nth=2)` fails the second `part` from now.
 
-    *times* calls in a row are hit (0: all from then on). *delay* in seconds comes first. *after*: the call takes
-    effect and then fails, as an answer that got lost. `calls` counts the calls of every verb.
+    *times* calls in a row fail (0: all from then on). *delay*: seconds to wait before the call. *after*: the call
+    takes effect and then fails, as if its response were lost. `calls` counts the calls of each verb.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
@@ -56,11 +56,11 @@ class Faults:
 
     @asynccontextmanager
     async def __call__(self, verb: str) -> AsyncIterator[None]:
-        """Surround the work of one call."""
+        """Wrap one call of *verb*."""
         self.calls[verb] += 1
         number = self.calls[verb]
         hits = [hit for planned, numbers, hit in self._plans if planned == verb and number in numbers]
-        await asyncio.sleep(sum(hit.delay for hit in hits))  # 0 too: every real call gives way to other tasks
+        await asyncio.sleep(sum(hit.delay for hit in hits))  # also for 0: every real call yields to other tasks
         self._fail(hits, after=False)
         yield
         self._fail(hits, after=True)
@@ -73,7 +73,7 @@ class Faults:
 
 @dataclass
 class InFlightGauge:
-    """Bytes that calls in flight hold: `alive` now, `peak` at most."""
+    """Bytes of calls in flight: `alive` is the current sum, `peak` the maximum."""
 
     alive: int = 0
     peak: int = 0

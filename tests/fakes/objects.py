@@ -1,4 +1,4 @@
-"""S3 in memory, read: buckets of objects, and the ObjectReader on them."""
+"""In-memory S3 for reading: buckets of objects, and an ObjectReader on them."""
 
 import asyncio
 import hashlib
@@ -17,7 +17,7 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One object. *error_code*: why it can't be had, as S3 would say it; *head_succeeds*: which HEAD does not know."""
+    """One object. *error_code*: the code of failing reads; *head_succeeds*: HEAD succeeds nevertheless."""
 
     data: bytes
     etag: str
@@ -40,7 +40,7 @@ class FakeS3:
         self.objects: dict[Location, StoredObject] = {}
 
     def put(self, bucket: str, key: str, data: bytes, *, content_type: str = "binary/octet-stream") -> Location:
-        """Write an object, or write over it: its ETag changes with its bytes."""
+        """Write or overwrite an object. Its ETag depends on its bytes."""
         location = Location(bucket, key)
         modified = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
         self.objects[location] = StoredObject(data, etag_of(data), modified, content_type)
@@ -48,17 +48,17 @@ class FakeS3:
 
     def make_unavailable(self, location: Location, error_code: Code, *, head_succeeds: bool = False) -> None:
         """
-        From now on *location* is denied or archived; missing objects are simply not there. *head_succeeds*: reads are
-        refused,
-        HEAD is answered.
+        Make reads of *location* fail with *error_code* from now on. *head_succeeds*: HEAD still succeeds.
+
+        A missing object needs no call: it is simply not written.
         """
         self.objects[location] = replace(self.objects[location], error_code=error_code, head_succeeds=head_succeeds)
 
 
 class FakeReader:
     """
-    An ObjectReader. `on_read` is called with every piece's location and offset, before it is copied: the place to
-    replace an object under a read. `cut` breaks reads off.
+    An ObjectReader. `on_read` is called with the location and offset of each piece before it is copied, for example to
+    replace an object during a read. `cut` interrupts reads.
     """
 
     def __init__(self, s3: FakeS3) -> None:
@@ -70,7 +70,7 @@ class FakeReader:
         self._interruptions: dict[Location, list[int]] = {}
 
     def cut(self, location: Location, after: int, times: int = 1) -> None:
-        """The next *times* reads of *location* break off after *after* bytes."""
+        """Interrupt the next *times* reads of *location* after *after* bytes."""
         self._interruptions.setdefault(location, []).extend([after] * times)
 
     async def head(self, location: Location) -> ObjectInfo:
@@ -118,5 +118,5 @@ class FakeReader:
 
 
 def etag_of(data: bytes) -> str:
-    """The ETag of an object that was written whole, quotes included."""
+    """Return the ETag of an object written with a single PUT, with quotes."""
     return f'"{hashlib.md5(data, usedforsecurity=False).hexdigest()}"'

@@ -1,4 +1,4 @@
-"""SQS in memory: the source queue, its dead letters, and the queue that answers are sent to."""
+"""In-memory SQS: the source queue, its dead-letter queue, and the answer queue."""
 
 import asyncio
 import itertools
@@ -31,8 +31,8 @@ class _Queued:
 
 class FakeQueue:
     """
-    A MessageSource, and the queue behind it. Receipts go stale with the next receive; a message that was received
-    `facts.max_receives` times goes to *dead_letters* instead of being received once more.
+    A MessageSource and its queue. A receipt becomes stale with the next receive. A message that was received
+    `facts.max_receives` times is moved to *dead_letters* instead of being received again.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class FakeQueue:
         self._numbers = itertools.count(1)
 
     def put(self, body: str, attributes: Mapping[str, Attribute] | None = None, group: str | None = None) -> str:
-        """Send a message; its id."""
+        """Send a message, and return its id."""
         name = f"message-{next(self._numbers)}"
         sent_at = datetime.now(UTC)
         message = Message(name, body, "", 0.0, 0, sent_at, group=group, attributes=dict(attributes or {}))
@@ -64,7 +64,7 @@ class FakeQueue:
 
     @property
     def messages(self) -> list[Message]:
-        """All that is in the queue, visible or not, oldest first."""
+        """All messages in the queue, visible or not, oldest first."""
         return [queued.message for queued in self._queue.values()]
 
     @property
@@ -73,7 +73,7 @@ class FakeQueue:
         return [name for name, queued in self._queue.items() if queued.visible_at <= self._clock()]
 
     def make_visible(self) -> None:
-        """Make every message visible, as time would."""
+        """Make every message visible, as an expired visibility timeout would."""
         for queued in self._queue.values():
             queued.visible_at = self._clock()
 
@@ -137,7 +137,7 @@ class FakeQueue:
 
 
 class FakeDeadLetters:
-    """A DeadLetters: puts into *queue*; None: the source queue has no dead-letter queue."""
+    """A DeadLetters that sends to *queue*; None: the source queue has no dead-letter queue."""
 
     def __init__(self, queue: FakeQueue | None) -> None:
         self.faults = Faults()
@@ -147,13 +147,13 @@ class FakeDeadLetters:
         async with self.faults("put"):
             if self._queue is None:
                 raise Undeliverable("the source queue has no dead-letter queue")
-            room = MAX_MESSAGE_BYTES - len(message.body.encode())
-            attributes = with_error_attributes(message.attributes, rejection.code, rejection.message, room, message.id)
+            free = MAX_MESSAGE_BYTES - len(message.body.encode())
+            attributes = with_error_attributes(message.attributes, rejection.code, rejection.message, free, message.id)
             self._queue.put(message.body, attributes, rejection.group)
 
 
 class FakeObserver:
-    """An Observer: `seen` holds how each job ended, in order."""
+    """An Observer: `seen` holds the results of all jobs, in order."""
 
     def __init__(self) -> None:
         self.seen: list[JobResult] = []
@@ -171,7 +171,7 @@ class FakeNotifier:
         self.faults = Faults()
 
     def max_body_bytes(self, attributes: Mapping[str, Attribute]) -> int:
-        """Bytes left for a body beside *attributes*."""
+        """Return the number of bytes left for a body next to *attributes*."""
         return self.limit - attributes_size(valid_attributes(attributes))
 
     async def send(self, note: OutgoingMessage) -> None:

@@ -1,4 +1,4 @@
-"""S3 in memory, written: conditional writes and multipart uploads into one bucket."""
+"""In-memory S3 for writing: conditional writes and multipart uploads to one bucket."""
 
 import asyncio
 import hashlib
@@ -19,7 +19,7 @@ MAX_PARTS = 10_000
 
 @dataclass
 class _Pending:
-    """One multipart upload as the bucket knows it."""
+    """One multipart upload in progress."""
 
     target: Target
     created_at: datetime
@@ -28,9 +28,10 @@ class _Pending:
 
 class FakeStore:
     """
-    An ObjectStore on one bucket of *s3*. *min_part_bytes* in bytes holds for every part but the last (0: any).
-    `gone` stands for a bucket that does not exist. `events` tells the writes in their order; `pending` holds the
-    multipart uploads that are neither complete nor aborted; `gauge` counts bodies that are being sent.
+    An ObjectStore on one bucket of *s3*. *min_part_bytes*: minimum size of each part except the last (0: any).
+
+    `gone`: the bucket does not exist. `events`: the writes in order. `pending`: multipart uploads that are neither
+    completed nor aborted. `gauge` counts the bytes of bodies being sent.
     """
 
     def __init__(self, s3: FakeS3, bucket: str = "archives", *, min_part_bytes: int = MIN_PART_BYTES) -> None:
@@ -90,7 +91,7 @@ class FakeStore:
 
 
 class FakeUpload:
-    """A MultipartUpload of a `FakeStore`. A second part of one number takes the place of the first."""
+    """A MultipartUpload of a `FakeStore`. A second part with the same number replaces the first."""
 
     def __init__(self, store: FakeStore, name: str) -> None:
         self.name = name
@@ -107,7 +108,7 @@ class FakeUpload:
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         async with self._store.faults("complete"):
-            pending = self._pending(ArchiveExists)  # it may be our own success, whose answer was lost
+            pending = self._pending(ArchiveExists)  # an earlier complete may have succeeded and its response been lost
             parts = [pending.parts[number] for number in sorted(pending.parts)]
             if any(len(part) < self._store.min_part_bytes for part in parts[:-1]):
                 raise Rejected("internal", "a part that is not the last is too small")

@@ -1,4 +1,4 @@
-"""A proxy between workers and the emulated AWS, which knows operations, follows rules, and writes everything down."""
+"""A proxy between workers and the emulated AWS that identifies operations, applies rules and records all calls."""
 
 import asyncio
 import contextlib
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 T = TypeVar("T")
-APPEARING = ("PutObject", "CompleteMultipartUpload")  # the operations by which an object appears
-STREAM_LIMIT = 256 * 1024  # bytes: the longest head, and how far a reader runs ahead
+APPEARING = ("PutObject", "CompleteMultipartUpload")  # operations that create an object
+STREAM_LIMIT = 256 * 1024  # bytes: maximum head size, and read-ahead of a connection
 
 
 class FaultProxy:
     """
-    Listens on a port for each client, forwards to *upstream* (host, port), all in one thread of its own.
+    Listens on one port per client and forwards to *upstream* (host, port). All I/O runs in the proxy's own thread.
 
-    TLS ends here, with the certificate of *serving*; without it clients speak plain http. Upstream is always plain.
-    After each write to *observed_bucket* (a bucket) that was carried out, it looks at what stands there now.
+    The proxy terminates TLS with the certificate of *serving*; None: plain HTTP. Upstream is always plain HTTP.
+    After each successful write to *observed_bucket* it reads and records the object.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class FaultProxy:
         self._loop.close()
 
     def add(self, rule: Rule) -> Rule:
-        """Have *rule* from now on."""
+        """Apply *rule* from now on."""
         self.rules.append(rule)
         return rule
 
@@ -97,7 +97,7 @@ class FaultProxy:
         assert task is not None
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
-        # A cancelled handler ends quietly: the proxy is closing, and asyncio would report the cancellation.
+        # Cancellation is suppressed: the proxy is closing, and asyncio would log the cancelled handler.
         broken = (ConnectionError, wire.ProtocolError, asyncio.IncompleteReadError, asyncio.CancelledError)
         with contextlib.suppress(*broken), contextlib.closing(writer):
             while (request := await wire.read_request(reader)) is not None:
@@ -111,11 +111,11 @@ class FaultProxy:
                     return
 
     async def forward(self, request: Request) -> tuple[Answer, Blocks, asyncio.StreamWriter]:
-        """Carry *request* out upstream: the answer's head, its body to come, and what to close after it."""
+        """Send *request* upstream. Return the response's head, its body, and the writer to close afterwards."""
         reader, writer = await asyncio.open_connection(*self.upstream, limit=STREAM_LIMIT)
         try:
-            told = [*request.headers, ("X-Forwarded-Proto", self.scheme)]
-            writer.write(wire.request_head(replace(request, headers=told)))
+            headers = [*request.headers, ("X-Forwarded-Proto", self.scheme)]
+            writer.write(wire.request_head(replace(request, headers=headers)))
             writer.write(request.body)
             await writer.drain()
             answer = await wire.read_response(reader)
@@ -127,8 +127,8 @@ class FaultProxy:
         return answer, body, writer
 
     async def look(self, bucket: str, key: str) -> None:
-        """Write down what stands at *key* now."""
-        scope = "look/20200101/us-east-1/s3/aws4_request"  # tells the emulator which service is meant
+        """Record the object at *key* as it is now."""
+        scope = "look/20200101/us-east-1/s3/aws4_request"  # the emulator derives the service from it
         headers = [("Host", "127.0.0.1"), ("Authorization", f"AWS4-HMAC-SHA256 Credential={scope}, x")]
         answer, body, writer = await self.forward(Request("GET", f"/{quote(bucket)}/{quote(key)}", headers))
         with contextlib.closing(writer):
@@ -138,7 +138,7 @@ class FaultProxy:
 
 
 class _ProxiedExchange:
-    """One request on its way through, and its answer on its way back."""
+    """One request and its response, with the actions of the rules that apply."""
 
     def __init__(
         self, proxy: FaultProxy, client: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -191,7 +191,7 @@ class _ProxiedExchange:
         if refused is not None:
             exchange.facts["refused"] = True
             return refused, wire.in_blocks(refused.body), None
-        # Conditional writes are atomic in S3; the emulator's look first and write later.
+        # Conditional writes are atomic in S3. The emulator checks first and writes later, hence the lock.
         atomic = self.proxy.appearing if exchange.op in APPEARING else contextlib.nullcontext()
         async with atomic:
             answer, body, upstream = await self._committed(exchange, request)
@@ -207,7 +207,7 @@ class _ProxiedExchange:
     async def _committed(
         self, exchange: Exchange, request: Request
     ) -> tuple[Answer, Blocks, asyncio.StreamWriter | None]:
-        """Carry it out. Bodies of objects are passed on as they come; other answers are short, and read for facts."""
+        """Carry out the request. GetObject bodies are streamed; other responses are read for their fields."""
         if any(isinstance(action, Duplicate) for action in self.actions):
             _, first, connection = await self.proxy.forward(request)
             with contextlib.closing(connection):
@@ -231,7 +231,7 @@ class _ProxiedExchange:
 
     async def _deliver(self, exchange: Exchange, request: Request, answer: Answer, body: Blocks) -> None:
         exchange.status = answer.status
-        # A HEAD's length is the object's; otherwise, without one, the body is at hand and is measured.
+        # The Content-Length of a HEAD is the object's. Other responses without one have a complete body here.
         headers = wire.without_headers(answer.headers, "connection", "transfer-encoding")
         if request.method != "HEAD" and wire.header(headers, "content-length") is None:
             headers.append(("Content-Length", str(len(answer.body))))
@@ -245,7 +245,7 @@ class _ProxiedExchange:
 
 
 async def _close_without_notify(writer: asyncio.StreamWriter) -> None:
-    """End the connection below TLS, after all that was written."""
+    """Send all written bytes, then close the TCP connection without a TLS close_notify."""
     transport = writer.transport
     below = transport._ssl_protocol._transport if writer.get_extra_info("ssl_object") else transport  # type: ignore[attr-defined]
     while below.get_write_buffer_size():
@@ -254,7 +254,7 @@ async def _close_without_notify(writer: asyncio.StreamWriter) -> None:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    # A linger of nought seconds makes close() send RST instead of FIN.
+    # SO_LINGER with zero seconds makes close() send RST instead of FIN.
     raw = writer.get_extra_info("socket")
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

@@ -1,4 +1,4 @@
-"""What the tests of the proxy itself stand on."""
+"""The fixture for the tests of the proxy."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ BODY = bytes(range(256)) * 1024
 
 @dataclass(frozen=True)
 class ProxyHarness:
-    """A proxy with one client behind it and one object in front of it."""
+    """A proxy with one client (*through*), a client that bypasses it (*direct*), and one object and one queue."""
 
     proxy: FaultProxy
     through: Clients

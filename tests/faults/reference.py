@@ -1,4 +1,4 @@
-"""What an announced archive must be: the planned versions of its objects, under their paths, in order."""
+"""Check announced archives: they must hold the planned versions of their objects, under their paths, in order."""
 
 import zlib
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from .observations import Job, Observations, Source, answer_body, executed
 
 
 def differences(observations: Observations, job: Job, answer: Exchange) -> Iterator[str]:
-    """How *answer* and the archive that it announces differ from what *job* asked for."""
+    """Yield the differences between *answer*, the archive that it announces, and *job*'s request."""
     told = answer_body(answer).get("archive") or {}
     if (told.get("bucket"), told.get("key")) != (observations.resources.archives, job.key):
         yield f"the answer names {told.get('bucket')}/{told.get('key')}, not {job.key}"
         return
     seen = [s for s in observations.history.observed_archives if s.key == job.key and s.at <= answer.began]
     if not seen:
-        yield "the announced archive was not there"
+        yield "the announced archive did not exist"
         return
     body = seen[-1].body
     if told.get("size") != len(body):
@@ -28,25 +28,25 @@ def differences(observations: Observations, job: Job, answer: Exchange) -> Itera
 
 def _member_differences(observations: Observations, job: Job, seen: ObservedArchive, files: object) -> Iterator[str]:
     try:
-        had = read_archive(seen.body)
+        actual = read_archive(seen.body)
     except BadArchiveError as error:
         yield str(error)
         return
-    wanted = job.members or {}
-    if list(had) != list(wanted):
-        yield f"the archive holds {list(had)}, not {list(wanted)}"
+    expected = job.members or {}
+    if list(actual) != list(expected):
+        yield f"the archive holds {list(actual)}, not {list(expected)}"
         return
-    if files != sum(isinstance(content, Source) for content in wanted.values()):
+    if files != sum(isinstance(content, Source) for content in expected.values()):
         yield f"the answer says {files} files"
     planned = _planned(observations, seen)
-    for path, content in wanted.items():
+    for path, content in expected.items():
         allowed = [content] if isinstance(content, bytes) else planned.get(content, [])
-        if had[path] not in allowed:
-            yield f"{path} is not what was planned for it"
+        if actual[path] not in allowed:
+            yield f"{path} does not hold the planned version"
 
 
 def _planned(observations: Observations, seen: ObservedArchive) -> dict[Source, list[bytes]]:
-    """The bodies of every object as the archive's maker had found them, by HEAD, when it finished the archive."""
+    """Return for each source the versions that the writing worker had seen by HEAD before it wrote the archive."""
     write = max(executed(observations.writes(seen.key), by=seen.at), key=lambda e: e.committed or 0)
     planned: dict[Source, list[bytes]] = {}
     for head in executed(observations.history.select("HeadObject", client=write.client), by=write.began):

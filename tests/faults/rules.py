@@ -1,4 +1,4 @@
-"""Which calls go wrong, and how."""
+"""Rules: which calls fail, and how."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,8 +12,9 @@ from .operations import Call, error_xml, refusal
 
 class CutError(Exception):
     """
-    The connection to the client ends here: with a RST where *reset*, without a word of TLS (close_notify) where *torn*,
-    else as if all had been said.
+    Close the connection to the client now.
+
+    *reset*: with RST. *torn*: with FIN, but without a TLS close_notify. Neither: a normal close.
     """
 
     def __init__(self, *, reset: bool = False, torn: bool = False) -> None:
@@ -23,33 +24,32 @@ class CutError(Exception):
 
 
 class Action:
-    """One way to go wrong: any of its four steps may sleep, change what passes, or raise `CutError`."""
+    """One kind of fault. Each of its four steps may sleep, change the data, or raise `CutError`."""
 
     def request_body(self, source: Blocks) -> Blocks:
-        """The body of the request, as it is read from the client."""
+        """Return the body of the request, as read from the client."""
         return source
 
     async def before(self, exchange: Exchange) -> Answer | None:
-        """Before the request is forwarded. An answer given here is the answer, and nothing is forwarded."""
+        """Run before the request is forwarded. A returned response is sent instead of forwarding the request."""
         return None
 
     async def after(self, exchange: Exchange, answer: Answer) -> Answer:
-        """When the emulated AWS has done it and answered (of a GetObject's answer, only the head can be edited)."""
+        """Run after the emulated AWS has responded. Return the response to send; a GetObject's body is ignored."""
         return answer
 
     def response_body(self, source: Blocks) -> Blocks:
-        """The body of the answer, as it is written to the client."""
+        """Return the body of the response, as written to the client."""
         return source
 
 
 @dataclass
 class Rule:
     """
-    *action* befalls the calls that match from the *nth* (from 1) on, *times* in a row; for ever where *times* is None.
+    Apply *action* to *times* matching calls in a row, from the *nth* (from 1) on. *times* None: to all of them.
 
-    *key* and *queue* may hold `*` and `?`. Calls of the test itself never match, nor does a worker's look at its rights
-    where *op* is named; *client* narrows to one worker.
-    *when* may ask anything else of a call.
+    *key* and *queue* may contain `*` and `?`. *client* selects one worker. *when*: any further condition on the call.
+    Calls of the test itself never match. A worker's permission probes do not match if *op* is set.
     """
 
     action: Action
@@ -66,7 +66,7 @@ class Rule:
     fired: int = field(default=0, init=False)
 
     def applies(self, client: str, call: Call) -> bool:
-        """Count a call, and say whether it is one of those that go wrong."""
+        """Count the call if it matches, and return whether the action applies to it."""
         if not self._matches(client, call):
             return False
         self.seen += 1
@@ -76,19 +76,19 @@ class Rule:
 
     def _matches(self, client: str, call: Call) -> bool:
         exact = ((self.op, call.op), (self.bucket, call.bucket), (self.part, call.part), (self.client, client))
-        loose = ((self.key, call.key), (self.queue, call.queue))
+        globs = ((self.key, call.key), (self.queue, call.queue))
         return (
             client != SCENARIO_CLIENT
             and not (self.op and call.looks_at_rights)
-            and all(asked is None or asked == had for asked, had in exact)
-            and all(asked is None or (had is not None and fnmatchcase(had, asked)) for asked, had in loose)
+            and all(expected is None or expected == actual for expected, actual in exact)
+            and all(pattern is None or (text is not None and fnmatchcase(text, pattern)) for pattern, text in globs)
             and self.when(call)
         )
 
 
 @dataclass
 class Status(Action):
-    """An error of AWS instead of what was asked."""
+    """Return an AWS error without carrying out the request."""
 
     status: int
     code: str
@@ -100,7 +100,7 @@ class Status(Action):
 
 @dataclass
 class OkWithError(Action):
-    """Status 200 and an error in the body, as S3 may answer CompleteMultipartUpload."""
+    """Return status 200 with an error body, as S3 may do for CompleteMultipartUpload."""
 
     code: str = "InternalError"
 
@@ -110,7 +110,7 @@ class OkWithError(Action):
 
 @dataclass
 class FixedResponse(Action):
-    """Any answer at all. *forward*: after the request was carried out."""
+    """Return this response. *forward*: carry out the request first."""
 
     status: int
     headers: Headers = ()
@@ -126,7 +126,7 @@ class FixedResponse(Action):
 
 @dataclass
 class Delay(Action):
-    """Wait, in seconds: before the request goes on, and before its answer does."""
+    """Wait *before_it* seconds before the request is forwarded, and *after_it* seconds before the response is sent."""
 
     before_it: float = 0
     after_it: float = 0
@@ -142,7 +142,7 @@ class Delay(Action):
 
 @dataclass
 class Stall(Action):
-    """No answer, and nothing carried out, for *seconds*; then the connection is reset."""
+    """Send nothing for *seconds*, then reset the connection. The request is not carried out."""
 
     seconds: float = 3600
 
@@ -153,7 +153,7 @@ class Stall(Action):
 
 @dataclass
 class ResetBefore(Action):
-    """The connection is reset before the request is carried out."""
+    """Reset the connection before the request is carried out."""
 
     async def before(self, exchange: Exchange) -> Answer | None:
         raise CutError(reset=True)
@@ -161,7 +161,7 @@ class ResetBefore(Action):
 
 @dataclass
 class DropResponse(Action):
-    """The request is carried out, and the connection reset instead of an answer."""
+    """Carry out the request, then reset the connection instead of sending the response."""
 
     async def after(self, exchange: Exchange, answer: Answer) -> Answer:
         raise CutError(reset=True)
@@ -169,12 +169,12 @@ class DropResponse(Action):
 
 @dataclass
 class Duplicate(Action):
-    """The request is carried out twice, as after a retry by something in between; the second answer counts."""
+    """Carry out the request twice, as after a retry by an intermediary. The second response is sent."""
 
 
 @dataclass
 class EditHeader(Action):
-    """The answer with one header changed; None takes it away."""
+    """Change one header of the response; None removes it."""
 
     name: str
     value: str | None = None
@@ -185,7 +185,7 @@ class EditHeader(Action):
 
 @dataclass
 class SideEffect(Action):
-    """Something else happens just then: an object is replaced, a worker gets a signal. In a thread, and awaited."""
+    """Run functions in a thread before or after the call, for example to replace an object or send a signal."""
 
     before_it: Callable[[], object] = lambda: None
     after_it: Callable[[], object] = lambda: None

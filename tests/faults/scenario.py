@@ -1,4 +1,4 @@
-"""One scenario: buckets, queues, objects and messages, workers behind the proxy, and what it all came to."""
+"""One scenario: buckets, queues, objects, messages, workers behind the proxy, and the check at its end."""
 
 import hashlib
 import hmac
@@ -23,11 +23,11 @@ from .worker_process import WAIT_TIMEOUT, WorkerProcess, wait_until
 
 __all__ = ["MIB", "Scenario", "ScenarioConfig"]
 
-MAX_LINE_CHARS = 800  # characters of one call in a story
+MAX_LINE_CHARS = 800  # characters of one call in a dump
 
 
 class Scenario:
-    """Everything of one scenario has names of its own, so that scenarios can share an emulator."""
+    """One scenario. Its buckets and queues have unique names, so that scenarios can share an emulator."""
 
     def __init__(self, emulator: Emulator, config: ScenarioConfig) -> None:
         name = f"f{uuid.uuid4().hex[:12]}"
@@ -75,53 +75,53 @@ class Scenario:
         return self.proxy.history
 
     def arn(self, role: str) -> str:
-        """The ARN of the queue called *role*: in, in-dlq, out, failures."""
+        """Return the ARN of the queue with this *role*: in, in-dlq, out, failures."""
         return f"arn:aws:sqs:{REGION}:123456789012:{self._queues[role]}"
 
     def url(self, role: str) -> str:
-        """The URL of that queue, for the stage's own clients."""
+        """Return the queue's URL for the scenario's own clients."""
         return self._urls[role]
 
     def role_of(self, queue: str) -> str:
-        """Which of the four queues is called *queue*."""
+        """Return the role of the queue named *queue*."""
         return next(role for role, name in self._queues.items() if name == queue)
 
     def inject(self, action: Action, op: str | None = None, **where: Any) -> Rule:
-        """From now on, have *action* befall the calls that match (see `Rule`)."""
+        """Apply *action* to matching calls from now on (see `Rule`)."""
         return self.proxy.add(Rule(action, op=op, **where))
 
     def direct_url(self, role: str) -> str:
-        """The URL of that queue, past the proxy."""
+        """Return the queue's URL for clients that bypass the proxy."""
         url: str = self.direct.sqs.get_queue_url(QueueName=self._queues[role])["QueueUrl"]
         return url
 
     def clear_faults(self) -> None:
-        """From now on, have nothing go wrong any more."""
+        """Remove all rules."""
         self.proxy.rules.clear()
 
     def put(self, key: str, body: bytes, bucket: str | None = None, **how: Any) -> Source:
-        """Put an object for workers to read, in place of one that may be there."""
+        """Write an object for workers to read; replace an existing one."""
         bucket = bucket or self.sources
         created = self.direct.s3.put_object(Bucket=bucket, Key=key, Body=body, **how)
         self._versions[bucket, key, created["ETag"]] = body
         return Source(bucket, key)
 
     def put_objects(self, *sizes: int) -> list[Source]:
-        """Objects of these sizes in bytes, each of other content."""
+        """Write objects of these sizes in bytes, each with different content."""
         return [self.put(f"shoot/{n}.jpg", content(size, seed=n)) for n, size in enumerate(sizes, 1)]
 
     def send_request(self, sources: Sequence[Source], **request: Any) -> Job:
-        """Send a request for *sources* in one folder, all of which are to be in the archive."""
+        """Send a request for *sources* in one folder; all of them must be in the archive."""
         members = {f"album/{PurePosixPath(source.key).name}": source for source in sources}
         return self.send([{"source": str(s.key), "destination": "album"} for s in sources], members, **request)
 
     def send(self, files: Any, members: Mapping[str, Source | bytes] | None, **request: Any) -> Job:
-        """Send a request. *members*: what must come of it, None where it must be rejected."""
+        """Send a request. *members*: the expected members of the archive; None if the request must be rejected."""
         body = {"files": files, "metadata": {"note": PRIVATE}, **request}
         return self.send_text(json.dumps(body), members, job_id=request.get("job_id"))
 
     def send_text(self, body: str, members: Mapping[str, Source | bytes] | None, *, job_id: str | None = None) -> Job:
-        """Send any text at all. *job_id*: the one that stands in it, if any."""
+        """Send any message body. *job_id*: the one in *body*, if any."""
         token = uuid.uuid4().hex
         attributes = {CORRELATION: {"DataType": "String", "StringValue": token}}
         sent = self.own.sqs.send_message(QueueUrl=self.url("in"), MessageBody=body, MessageAttributes=attributes)
@@ -131,13 +131,13 @@ class Scenario:
         return job
 
     def receive(self, visibility: int = 1) -> list[dict[str, Any]]:
-        """Receive as another consumer of the source queue would."""
+        """Receive messages as another consumer of the source queue."""
         how = {"MaxNumberOfMessages": 10, "VisibilityTimeout": visibility}
         found: list[dict[str, Any]] = self.own.sqs.receive_message(QueueUrl=self.url("in"), **how).get("Messages", [])
         return found
 
     def make_visible(self, job: Job) -> None:
-        """Make *job*'s message visible behind everyone's back, so that it is delivered again."""
+        """Make *job*'s message visible, bypassing the proxy, so that it is redelivered."""
         receipts = (
             message["receipt"]
             for call in self.history.select("ReceiveMessage")
@@ -149,7 +149,7 @@ class Scenario:
         )
 
     def changed(self, job: Job) -> Job:
-        """Say that *job*'s sources change while it runs."""
+        """Mark *job*: its sources change while it runs."""
         self.jobs[self.jobs.index(job)] = marked = replace(job, changed=True)
         return marked
 
@@ -159,7 +159,7 @@ class Scenario:
         return f"{digest.hexdigest()}/download.zip"
 
     def worker(self, name: str = "worker", **settings: str) -> WorkerProcess:
-        """Start a worker, and go on while it starts."""
+        """Start a worker; do not wait until it is ready."""
         environment = self.config.environment(self._queues, self.sources, self.archives)
         endpoint = {"AWS_ENDPOINT_URL": self.proxy.listen(name)}
         worker = WorkerProcess(name, environment | endpoint | settings)
@@ -172,20 +172,20 @@ class Scenario:
 
     def wait_deleted(self, *jobs: Job, seconds: float = WAIT_TIMEOUT) -> None:
         """Wait until the messages of *jobs*, or of all, are deleted."""
-        wanted = jobs or tuple(self.jobs)
-        wait_until(lambda: all(self.ended(job) for job in wanted), "the messages' end", seconds)
+        expected = jobs or tuple(self.jobs)
+        wait_until(lambda: all(self.ended(job) for job in expected), "the deletion of the messages", seconds)
 
     def wait_call(self, op: str, count: int = 1, seconds: float = WAIT_TIMEOUT) -> Exchange:
-        """The *count*-th call of *op*, as soon as a worker has begun it."""
+        """Wait until a worker has begun the *count*-th call of *op*, and return it."""
         wait_until(lambda: len(self.history.select(op)) >= count, f"call {count} of {op}", seconds)
         return self.history.select(op)[count - 1]
 
     def answers(self, job: Job) -> list[dict[str, Any]]:
-        """The success answers about *job* that were accepted."""
+        """Return the success answers for *job* that were accepted."""
         return [answer_body(answer) for answer in executed(self.view.successes(job))]
 
     def failure(self, job: Job) -> dict[str, Any]:
-        """The error of the one failure answer about *job*; its code stands on the dead letter, too."""
+        """Return the error of the only failure answer for *job*. Its code must equal that of the dead letter."""
         (answer,) = executed(self.view.failures(job))
         (letter,) = executed(self.view.rejections(job))
         error: dict[str, Any] = answer_body(answer)["error"]
@@ -194,13 +194,13 @@ class Scenario:
         return error
 
     def archive(self, job: Job) -> bytes:
-        """The bytes of *job*'s archive as they stand in the bucket."""
+        """Return the bytes of *job*'s archive in the bucket."""
         body: bytes = self.direct.s3.get_object(Bucket=self.archives, Key=job.key)["Body"].read()
         return body
 
     @property
     def view(self) -> Observations:
-        """What has passed so far, without what remains."""
+        """The observations so far, without the final state."""
         names = self._queues
         resources = Resources(
             source_queue=names["in"],
@@ -217,7 +217,7 @@ class Scenario:
         return Observations(resources, tuple(self.jobs), self.history)
 
     def finish(self) -> None:
-        """Stop the workers (SIGTERM, exit code 0), and see that every promise was kept."""
+        """Stop the workers (SIGTERM, exit code 0), and assert that every promise was kept."""
         for worker in self.workers:
             if worker.running and not worker.terminating:
                 worker.terminate()
@@ -228,22 +228,24 @@ class Scenario:
         assert not findings, "\n".join(findings)
 
     def _final_state(self) -> FinalState:
-        counted = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
-        delayed = "ApproximateNumberOfMessagesDelayed"
-        asked = [*counted, delayed]
-        counts = self.direct.sqs.get_queue_attributes(QueueUrl=self.direct_url("in"), AttributeNames=asked)[
+        names = [
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        ]
+        counts = self.direct.sqs.get_queue_attributes(QueueUrl=self.direct_url("in"), AttributeNames=names)[
             "Attributes"
         ]
         uploads = self.direct.s3.list_multipart_uploads(Bucket=self.archives).get("Uploads", [])
         return FinalState(
-            waiting=sum(int(counts[name]) for name in asked),
+            waiting=sum(int(counts[name]) for name in names),
             dead=tuple(message["MessageId"] for message in self.dead_letters()),
             uploads=tuple(upload["Key"] for upload in uploads),
             logs="\n".join(worker.log for worker in self.workers),
         )
 
     def dead_letters(self) -> list[dict[str, Any]]:
-        """The messages in the dead-letter queue; they stay there."""
+        """Return the messages in the dead-letter queue without removing them."""
         how = {"MaxNumberOfMessages": 10, "VisibilityTimeout": 0, "MessageAttributeNames": ["All"]}
         found: list[dict[str, Any]] = self.direct.sqs.receive_message(QueueUrl=self.direct_url("in-dlq"), **how).get(
             "Messages", []
@@ -251,7 +253,7 @@ class Scenario:
         return found
 
     def dump(self) -> str:
-        """The history and the logs, for whoever has to find out what happened."""
+        """Return the history and the logs, for the report of a failed test."""
         logs = (f"--- {worker.name}\n{worker.log}" for worker in self.workers)
         calls = (line[:MAX_LINE_CHARS] for line in self.history.lines())
         return "\n".join(("--- history", *calls, *logs))

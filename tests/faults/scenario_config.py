@@ -1,4 +1,4 @@
-"""How a scenario is set, what is planted in it, and a worker's environment."""
+"""The configuration of a scenario, its planted secrets, and the environment of its workers."""
 
 import hashlib
 from collections.abc import Mapping
@@ -18,9 +18,11 @@ MIB = 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class ScenarioConfig:
     """
-    How the stage is set. *visibility* in seconds; *max_receives* None: no redrive policy, and no dead-letter queue;
-    *answers*, *failures*: there is a queue for answers, for failure answers; *allowed*: S3_ALLOWED_SOURCES, with
-    `{sources}` for the bucket's name; *tls*: the proxy speaks https.
+    The configuration of a scenario.
+
+    *visibility* in seconds; *max_receives* None: no redrive policy and no dead-letter queue; *answers*, *failures*:
+    whether the worker has a queue for answers, for failure answers; *allowed*: S3_ALLOWED_SOURCES, with `{sources}`
+    for the bucket's name; *tls*: the proxy uses HTTPS.
     """
 
     visibility: int = 30
@@ -31,7 +33,7 @@ class ScenarioConfig:
     tls: bool = True
 
     def environment(self, queues: Mapping[str, str], sources: str, archives: str) -> dict[str, str]:
-        """A worker's environment but for its endpoint: secrets planted, small and quick. *queues*: names by role."""
+        """Return a worker's environment with the planted secrets, without its endpoint. *queues*: names by role."""
         return {
             "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
@@ -56,6 +58,6 @@ class ScenarioConfig:
 
 
 def content(size: int, seed: int = 0) -> bytes:
-    """*size* bytes that don't repeat each other's blocks, the same for the same *seed*."""
+    """Return *size* bytes without repeated blocks, the same for the same *seed*."""
     block = hashlib.sha512(f"{seed}".encode()).digest()
     return b"".join(block[:56] + n.to_bytes(8, "big") for n in range(size // 64 + 1))[:size]

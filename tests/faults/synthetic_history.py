@@ -1,4 +1,4 @@
-"""Short histories told by hand: what the checker is tried on."""
+"""Short synthetic histories for the tests of the checker."""
 
 import io
 import json
@@ -47,7 +47,7 @@ ARCHIVE = make_zip(one_jpg=CONTENT)
 
 @dataclass
 class HistoryBuilder:
-    """A history in the making, one call a second; its calls can be found again by their names."""
+    """Builds a history with one call per second."""
 
     history: History = field(default_factory=History)
     now: float = 100.0
@@ -80,8 +80,8 @@ class HistoryBuilder:
 
     def answered(self, body: bytes = ARCHIVE, changes: dict[str, Any] | None = None, **how: Any) -> Exchange:
         archive = {"bucket": "archives", "key": KEY, "size": len(body), "files": 1, "crc32": f"{zlib.crc32(body):08x}"}
-        said = {"status": "succeeded", "archive": archive | (changes or {}), "notification_id": "n1"}
-        return self.sent("out", json.dumps(said), **how)
+        body_fields = {"status": "succeeded", "archive": archive | (changes or {}), "notification_id": "n1"}
+        return self.sent("out", json.dumps(body_fields), **how)
 
     def sent(self, queue: str, body: str, *, token: str = "t1", error: str | None = None, **how: Any) -> Exchange:
         attributes = {CORRELATION: token} | ({"ErrorMessage": error} if error else {})

@@ -1,4 +1,4 @@
-"""The worker as a process of its own: started, signalled, read; never left behind."""
+"""The worker process: start, signals, output, resources. `close` always ends it."""
 
 import fcntl
 import json
@@ -14,12 +14,12 @@ from typing import Any
 
 from zygote import inherited_environment, launch
 
-WAIT_TIMEOUT = 40.0  # seconds: how long a test waits for anything, at the most
+WAIT_TIMEOUT = 40.0  # seconds: the default timeout of every wait
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessResources:
-    """What a process holds: threads, open sockets, and memory in use, in bytes."""
+    """Resources of a process: threads, open sockets, and resident memory in bytes."""
 
     threads: int
     sockets: int
@@ -27,7 +27,7 @@ class ProcessResources:
 
 
 def exceeds_baseline(before: ProcessResources, after: ProcessResources, memory: int) -> list[str]:
-    """Promise 10: threads and sockets are no more than *before*, memory no more than *memory* bytes above."""
+    """Return violations of promise 10: more threads or sockets than *before*, or more than *memory* bytes of growth."""
     findings = [
         f"{kind} grew from {getattr(before, kind)} to {getattr(after, kind)}"
         for kind in ("threads", "sockets")
@@ -48,13 +48,13 @@ def wait_until(condition: Callable[[], object], what: str, seconds: float = WAIT
 
 
 def join_thread(thread: threading.Thread) -> None:
-    """Return when *thread* has ended. Raises AssertionError where it does not: somebody still holds what it reads."""
+    """Wait until *thread* has ended. Raises AssertionError on timeout: a process still holds the pipe that it reads."""
     thread.join(WAIT_TIMEOUT)
     assert not thread.is_alive(), f"{thread.name} goes on after {WAIT_TIMEOUT} s"
 
 
 class WorkerProcess:
-    """One `archiver run`. What it writes is kept in *output*, in order; after `close` nothing of it is left."""
+    """One `archiver run` process. *output*: its lines of stdout and stderr, in order."""
 
     def __init__(self, name: str, settings: Mapping[str, str]) -> None:
         self.name = name
@@ -75,12 +75,12 @@ class WorkerProcess:
             self._may_read.wait()
 
     def stop_reading(self) -> None:
-        """Take nothing more of what it writes, and leave it one page of pipe."""
+        """Stop reading its output, and reduce the pipe to one page."""
         self._may_read.clear()
         fcntl.fcntl(self._written, fcntl.F_SETPIPE_SZ, resource.getpagesize())
 
     def resume_reading(self) -> None:
-        """Read all that it has written meanwhile, and go on."""
+        """Resume reading its output."""
         self._may_read.set()
 
     @property
@@ -92,7 +92,7 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def events(self, name: str | None = None) -> Iterator[dict[str, Any]]:
-        """The log lines that are JSON, or those of one event."""
+        """Yield the JSON log lines, or those of one event."""
         for line in list(self.output):
             try:
                 event = json.loads(line)
@@ -102,51 +102,51 @@ class WorkerProcess:
                 yield event
 
     def wait_for(self, event: str, seconds: float = WAIT_TIMEOUT) -> dict[str, Any]:
-        """The first log line of *event*, as soon as it is there."""
+        """Wait for the first log line of *event*, and return it."""
         wait_until(lambda: any(self.events(event)) or not self.running, f"{event} of {self.name}", seconds)
         found = next(self.events(event), None)
         assert found is not None, f"{self.name} ended without {event}:\n{self.log}"
         return found
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal, if there is still somebody to get it."""
+        """Send a signal if the process is running."""
         if self.running:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End it at once (SIGKILL), and return when it is gone."""
+        """Kill it (SIGKILL), and wait until it has ended."""
         self.send(signal.SIGKILL)
         self._process.wait(WAIT_TIMEOUT)
 
     def terminate(self) -> None:
-        """Ask it to end (SIGTERM)."""
+        """Send SIGTERM."""
         self.terminating = True
         self.send(signal.SIGTERM)
 
     def stop(self) -> None:
-        """Let it stand still (SIGSTOP), and return when it does."""
+        """Suspend it (SIGSTOP), and wait until it is suspended."""
         self.send(signal.SIGSTOP)
-        wait_until(lambda: not self.running or self._state() == "T", f"{self.name} to stand still")
+        wait_until(lambda: not self.running or self._state() == "T", f"{self.name} to be suspended")
 
     def resume(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Resume it (SIGCONT)."""
         self.send(signal.SIGCONT)
 
     def suspend_for(self, seconds: float) -> None:
-        """Let it stand still for *seconds* from now on."""
+        """Suspend it now, and resume it after *seconds*."""
         self.stop()
-        thaw = threading.Timer(seconds, self.resume)
-        thaw.daemon = True
-        thaw.start()
+        timer = threading.Timer(seconds, self.resume)
+        timer.daemon = True
+        timer.start()
 
     def exit_code(self, seconds: float = WAIT_TIMEOUT) -> int:
-        """Its exit code, when it has ended by itself and its last words are read."""
+        """Wait until it has exited and its output is read; return its exit code."""
         code = self._process.wait(seconds)
         join_thread(self._reader)
         return code
 
     def close(self) -> None:
-        """See to it that it is gone, whatever state it is in."""
+        """End it in any state, and close its output."""
         if self.running:
             self._process.kill()
         self._process.wait(WAIT_TIMEOUT)
@@ -155,20 +155,20 @@ class WorkerProcess:
         self._written.close()
 
     def facts(self) -> ProcessResources:
-        """What it holds now."""
+        """Return its current resources."""
         links = (link.readlink() for link in Path(f"/proc/{self._process.pid}/fd").iterdir() if link.is_symlink())
         sockets = sum(str(target).startswith("socket:") for target in links)
         return ProcessResources(self._status("Threads"), sockets, self._status("VmRSS") * 1024)
 
     def wait_for_baseline(self, before: ProcessResources, memory: int) -> None:
-        """Wait until it holds no more than *before*, but for *memory* bytes. Connections may be kept for a while."""
+        """Wait until its resources are at most *before* plus *memory* bytes; idle connections close after a while."""
         try:
             wait_until(lambda: not exceeds_baseline(before, self.facts(), memory), "the baseline")
         except AssertionError as error:
             raise AssertionError("; ".join(exceeds_baseline(before, self.facts(), memory))) from error
 
     def peak_memory(self) -> int:
-        """The most that it has ever held, in bytes."""
+        """Return its peak resident memory in bytes."""
         return self._status("VmHWM") * 1024
 
     def _status(self, name: str) -> int:

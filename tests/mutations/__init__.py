@@ -1,10 +1,10 @@
 """
-Changes to the code that a test must notice.
+Code changes that tests must detect.
 
-    promises   what the service is for
-    moments    when something is measured, and which of two awaits comes first
-    sharing    what is kept, passed on or given back when a task is cancelled or fails
-    bounds     comparisons at their boundary, first and last
+    promises   the guarantees of the service
+    moments    times of measurements, and the order of two awaits
+    sharing    resources kept, passed on or released when a task is cancelled or fails
+    bounds     comparisons at their boundary, first and last elements
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mutant:
-    """*old*, which stands in *file* once, becomes *new*; *tests* (files, or tests in them) must fail then."""
+    """Replace *old*, which *file* contains exactly once, by *new*. Then *tests* (files, or tests in them) must fail."""
 
     name: str
     file: str

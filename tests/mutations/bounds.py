@@ -1,4 +1,4 @@
-"""Comparisons at their boundary, first and last."""
+"""Comparisons at their boundary, first and last elements."""
 
 from mutations import Mutant
 

@@ -1,4 +1,4 @@
-"""When something is measured, and which of two awaits comes first."""
+"""Times of measurements, and the order of two awaits."""
 
 from mutations import Mutant
 

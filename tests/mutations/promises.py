@@ -1,4 +1,4 @@
-"""Promises given up: what the service is for."""
+"""The guarantees of the service."""
 
 from mutations import Mutant
 

@@ -1,4 +1,4 @@
-"""What is kept, passed on or given back when a task is cancelled or fails."""
+"""Resources kept, passed on or released when a task is cancelled or fails."""
 
 from mutations import Mutant
 
