@@ -3,7 +3,7 @@ A broker that behaves as RabbitMQ does where it differs from SQS, and a MessageS
 
 * An unacknowledged message belongs to its connection while that is open; the broker has no visibility timeout. The
   source keeps a timer for each message, as every MessageSource must, and redelivers one that was not extended in time.
-* When the connection closes, all its messages are redelivered at once, at the front of the queue.
+* When the connection closes, all its messages are redelivered at once, in front, marked as redelivered.
 * A released message waits in a delay queue, with one delay for all messages, and then counts one more receive.
 """
 

@@ -98,7 +98,7 @@ class FakeQueue:
     def _hide(self, message: Message, seconds: int) -> None:
         queued = self._in_flight(message)
         if self._clock() + seconds > queued.received_at + MAX_IN_FLIGHT_SECONDS:
-            raise LeaseLost("the message can't be held for so long")
+            raise LeaseLost("a message can be in flight for at most 12 hours")
         queued.visible_at = self._clock() + seconds
 
     async def delete(self, message: Message) -> None:

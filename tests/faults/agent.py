@@ -26,13 +26,13 @@ DENIED = {
 REFUSES = (200, json.dumps(BLOCKED))
 MISBEHAVES: dict[str, tuple[int, str] | str] = {
     "denies": (400, json.dumps(DENIED)),
-    "knows no service": (200, json.dumps(NO_SERVICE)),
-    "has a new reason": (200, json.dumps(UNKNOWN)),
+    "has no service": (200, json.dumps(NO_SERVICE)),
+    "has an unknown reason": (200, json.dumps(UNKNOWN)),
     "fails": (500, "Internal Server Error"),
-    "talks nonsense": (200, "[" * 100_000),
-    "says the opposite": (200, json.dumps(RELEASED)),
-    "answers without an end": "endless",
-    "hangs up": "hangs up",
+    "sends invalid JSON": (200, "[" * 100_000),
+    "reports no protection": (200, json.dumps(RELEASED)),
+    "sends an endless response": "endless",
+    "closes the connection": "hangs up",
     "hangs": "hangs",
 }
 """Responses that neither grant nor refuse protection, by name."""

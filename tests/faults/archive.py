@@ -21,7 +21,7 @@ def read_archive(body: bytes) -> dict[str, bytes]:
     must be unique, checksums must match, and nothing may follow the end record. Raises BadArchiveError.
     """
     if body[-22:-18] != END:
-        raise BadArchiveError("it doesn't end in an end record")
+        raise BadArchiveError("it does not end with an end record")
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
             return _members(body, archive)
@@ -34,7 +34,7 @@ def _members(body: bytes, archive: zipfile.ZipFile) -> dict[str, bytes]:
     at = 0
     for info in archive.infolist():
         if info.filename in found:
-            raise BadArchiveError(f"{info.filename!r} is there twice")
+            raise BadArchiveError(f"{info.filename!r} is a duplicate")
         if info.header_offset != at:
             raise BadArchiveError(f"{info.filename!r} begins at {info.header_offset}, not at {at}")
         at = _end_of_member(body, info)
@@ -50,7 +50,7 @@ def _end_of_member(body: bytes, info: zipfile.ZipInfo) -> int:
     name = body[info.header_offset + 30 : info.header_offset + 30 + name_length]
     same = (flags, method, name) == (info.flag_bits, info.compress_type, info.filename.encode())
     if signature != LOCAL or not same or (not name.isascii() and not flags & UTF8):
-        raise BadArchiveError(f"the local header of {info.filename!r} says something else")
+        raise BadArchiveError(f"the local header of {info.filename!r} disagrees with the central directory")
     end: int = info.header_offset + 30 + name_length + extra_length + info.compress_size
     if flags & DESCRIPTOR:
         return _end_of_descriptor(body, end, info)

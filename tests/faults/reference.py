@@ -10,20 +10,20 @@ from .observations import Job, Observations, Source, answer_body, executed
 
 def differences(observations: Observations, job: Job, answer: Exchange) -> Iterator[str]:
     """Yield the differences between *answer*, the archive that it announces, and *job*'s request."""
-    told = answer_body(answer).get("archive") or {}
-    if (told.get("bucket"), told.get("key")) != (observations.resources.archives, job.key):
-        yield f"the answer names {told.get('bucket')}/{told.get('key')}, not {job.key}"
+    announced = answer_body(answer).get("archive") or {}
+    if (announced.get("bucket"), announced.get("key")) != (observations.resources.archives, job.key):
+        yield f"the answer names {announced.get('bucket')}/{announced.get('key')}, not {job.key}"
         return
     seen = [s for s in observations.history.observed_archives if s.key == job.key and s.at <= answer.began]
     if not seen:
         yield "the announced archive did not exist"
         return
     body = seen[-1].body
-    if told.get("size") != len(body):
-        yield f"the answer says {told.get('size')} bytes, the archive has {len(body)}"
-    if told.get("crc32") not in (None, f"{zlib.crc32(body):08x}"):
-        yield f"the answer says CRC-32 {told.get('crc32')}, the archive has {zlib.crc32(body):08x}"
-    yield from _member_differences(observations, job, seen[-1], told.get("files"))
+    if announced.get("size") != len(body):
+        yield f"the answer says {announced.get('size')} bytes, the archive has {len(body)}"
+    if announced.get("crc32") not in (None, f"{zlib.crc32(body):08x}"):
+        yield f"the answer says CRC-32 {announced.get('crc32')}, the archive has {zlib.crc32(body):08x}"
+    yield from _member_differences(observations, job, seen[-1], announced.get("files"))
 
 
 def _member_differences(observations: Observations, job: Job, seen: ObservedArchive, files: object) -> Iterator[str]:

@@ -111,7 +111,7 @@ def test_a_misbehaving_ecs_agent_delays_no_job_and_no_shutdown(scenario: Scenari
         job = scenario.send_request(scenario.put_objects(1000))
         worker = scenario.worker(ECS_AGENT_URI=ecs.uri, AWS_ENDPOINT_URL_ECS=ecs.uri)
         scenario.wait_deleted(job)
-        if how not in ("hangs", "answers without an end"):
+        if how not in ("hangs", "sends an endless response"):
             worker.wait_for("protection.failed")
         worker.terminate()
         assert worker.exit_code() == 0
