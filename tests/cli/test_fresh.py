@@ -9,7 +9,7 @@ from processes.worker_env import WorkerEnv
 
 from archiver.cli import app
 
-pytestmark = pytest.mark.fresh
+pytestmark = [pytest.mark.fresh, pytest.mark.slow]
 
 ARGUMENTS = {
     "send": ["--file=a.jpg"],

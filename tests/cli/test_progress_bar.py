@@ -13,6 +13,7 @@ from archiver.stages.progress import Progress
 
 from .cli_process import COLOR, ESCAPE, HIDE, SHOW, CliProcess
 
+SLOW = pytest.mark.slow
 SCRIPT = str(Path(__file__).with_name("progress_script.py"))
 
 
@@ -36,7 +37,7 @@ def test_bar_moves_through_files_and_bytes_and_ends_complete() -> None:
     assert bar.errors.rindex(SHOW) > bar.errors.rindex("4/4 files")
 
 
-@pytest.mark.parametrize("columns", [50, 80, 120])
+@pytest.mark.parametrize("columns", [50, pytest.param(80, marks=SLOW), pytest.param(120, marks=SLOW)])
 def test_what_is_done_before_anything_is_planned_is_seen_on_any_terminal(columns: int) -> None:
     with moving(terminal=columns) as bar:
         bar.wait_for_text("checking the objects")
@@ -46,7 +47,9 @@ def test_what_is_done_before_anything_is_planned_is_seen_on_any_terminal(columns
         bar.end()
 
 
-@pytest.mark.parametrize("columns", [10, 20, 40, 59, 60, 79, 99, 100, 200])
+@pytest.mark.parametrize(
+    "columns", [10, 59, 100, *(pytest.param(columns, marks=SLOW) for columns in (20, 40, 60, 79, 99, 200))]
+)
 def test_bar_stays_on_one_line_however_narrow_the_terminal_is(columns: int) -> None:
     with moving("photos of a very long summer.zip", terminal=columns) as bar:
         bar.say("123456 123456789012 1234567 999999999999")

@@ -37,6 +37,7 @@ def test_the_worker_alone_can_be_in_china_and_in_govcloud() -> None:
     assert lint(FILES["worker"], "cn-north-1", "us-gov-west-1") == (0, "")
 
 
+@pytest.mark.slow
 def test_cfn_lint_would_find_a_property_that_is_not_there(tmp_path: Path) -> None:
     broken = tmp_path / "data.yaml"
     broken.write_text(FILES["data"].read_text().replace("SqsManagedSseEnabled: ", "SqsManagedSse: "))

@@ -101,6 +101,7 @@ def times() -> dict[str, object]:
     return told
 
 
+@pytest.mark.slow
 def test_the_page_holds_what_the_simulation_makes(times: dict[str, object]) -> None:
     """To regenerate it: `python bench/simulate.py --write`."""
     _, _, rest = simulate.PAGE.read_text().partition(simulate.BEGIN + "\n")
