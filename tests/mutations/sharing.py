@@ -6,7 +6,7 @@ SHARING = (
     Mutant(
         "a connection is kept although a request's body was not sent whole",
         "archiver/http/connection.py",
-        "head.keep_alive and self._all_sent()",
+        "head.keep_alive and self._socket.all_sent",
         "head.keep_alive",
         ("tests/http_client/test_body.py",),
     ),
