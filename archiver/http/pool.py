@@ -95,8 +95,8 @@ class HttpPool:
     Keeps connections for each origin and reuses the most recently used one first. *proxies* decides which requests go
     through a proxy. The caller limits the number of concurrent requests.
 
-    Memory: about 50 KiB for each connection, 110 KiB with TLS (to be measured); 64 KiB for each error's body. Other
-    bodies are in the caller's views.
+    Memory: about 50 KiB for each connection, 100 KiB with TLS; 64 KiB for each error's body. Other bodies are in the
+    caller's views.
     """
 
     def __init__(

@@ -13,10 +13,10 @@ from archiver.http.tls import TlsInTls
 T = TypeVar("T")
 
 WRITE_SLICE_BYTES = 1024 * 1024
-"""Bytes of one write. The event loop gets its turn after each, so this bounds how long a write blocks it."""
+"""Bytes of one write: the most that the kernel copies, or OpenSSL encrypts, in one call."""
 
 READ_TURN_BYTES = 1024 * 1024
-"""Bytes that one turn of the event loop decrypts, for the same reason. The rest of a TLS record may exceed it."""
+"""Bytes that are decrypted before other connections get their turn. The rest of a TLS record may exceed it."""
 
 TlsStream = ssl.SSLSocket | TlsInTls
 Stream = socket.socket | TlsInTls
@@ -55,7 +55,6 @@ class HttpSocket:
         "_owner",
         "_read_wants_write",
         "_stream",
-        "_tls",
         "_unsent",
         "_watches_writable",
         "_write_wants_read",
@@ -70,7 +69,6 @@ class HttpSocket:
         self._unsent: list[memoryview] = []
         self._watches_writable = self._read_wants_write = self._write_wants_read = False
         self.closed = False
-        self._tls = stream if isinstance(stream, TlsStream) else None
         self._on_readable: Callable[[], None] = (
             partial(self._read_records, stream) if isinstance(stream, TlsStream) else partial(self._read, stream)
         )
@@ -83,7 +81,7 @@ class HttpSocket:
 
     def send(self, *pieces: bytes | memoryview) -> None:
         """Send *pieces*, which must not change until `all_sent`, or until the socket is closed."""
-        self._unsent.extend(memoryview(piece) for piece in pieces if len(piece))
+        self._unsent += [memoryview(piece) for piece in pieces if len(piece)]
         self._write()
 
     def close(self) -> None:
@@ -97,20 +95,21 @@ class HttpSocket:
         self._stream.close()
 
     def _lose(self, error: Exception | None) -> None:
-        if error is None and self._tls is not None and self.all_sent:
-            with contextlib.suppress(OSError):  # it may not fit into the kernel's buffer: the peer does not need it
-                self._tls.unwrap()  # answers the peer's close_notify
+        if error is None and self.all_sent and isinstance(self._stream, TlsStream):
+            with contextlib.suppress(OSError):  # best effort: the peer may be gone
+                self._stream.unwrap()  # answers the peer's close_notify
         self.close()
         self._owner.lost(error)
 
     # Sending
 
     def _write(self) -> None:
-        """Send one slice. SSL_write that has to wait must be repeated with the same bytes: so it is the same slice."""
+        """Send until the kernel is full. OpenSSL wants a write that had to wait repeated with the same bytes."""
         while self._unsent:
             data = self._unsent[0]
+            piece = data if len(data) <= WRITE_SLICE_BYTES else data[:WRITE_SLICE_BYTES]
             try:
-                count = self._stream.send(data[:WRITE_SLICE_BYTES])
+                count = self._stream.send(piece)
             except (BlockingIOError, ssl.SSLWantWriteError):
                 break
             except ssl.SSLWantReadError:
@@ -119,10 +118,12 @@ class HttpSocket:
             except OSError as error:
                 self._lose(error)
                 return
-            if count < len(data):
-                self._unsent[0] = data[count:]
+            if count == len(data):
+                del self._unsent[0]
+                continue
+            self._unsent[0] = data[count:]
+            if count < len(piece):  # the kernel is full
                 break
-            del self._unsent[0]
         self._watch_writable()
 
     def _on_writable(self) -> None:
