@@ -1,38 +1,41 @@
-# Every target sets up .venv by itself, from python3 (3.11 or newer) and make alone. `make help` lists them.
+# Every target creates .venv if needed, with python3 (3.11 or newer) and make only. `make help` lists the targets.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 export DOCKER_REGISTRY_PWD
+# Without bytecode on the disk, each of the tests' processes would compile everything that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin
 
-# The first interpreter that is new enough.
+# The first interpreter of version 3.11 or newer.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .PHONY: help
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(VENV)/.local ## one archive from beginning to end, on this machine alone
+demo: $(VENV)/.local ## build one archive with an embedded S3 and SQS
 	@$(BIN)/archiver demo
 
 .PHONY: local
-local: $(VENV)/.local ## the worker beside an embedded S3 and SQS on port 4566, until Ctrl-C
+local: $(VENV)/.local ## run the worker with an embedded S3 and SQS on port 4566, until Ctrl-C
 	@$(BIN)/archiver local
 
-# Tests wait as much as they compute: five processes keep two cores busy. The tests of a file share what it has set up.
-QUICK := -n 5 --dist loadfile -m 'not slow'
+# Tests wait as much as they compute: five processes keep two cores busy. Tests of one file share its fixtures.
+# conftest.py sorts the files: xdist's own order starts with the files that have most tests, and the longest have few.
+QUICK := -n 5 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
-# CI's machines are shared and noisy: what failed there is tried once more, one test after the other, and has to pass.
+# CI machines are shared and noisy: there, failed tests run once more, one after the other, and must pass.
 once_more = $(if $(CI),|| $(1) --last-failed --last-failed-no-failures none)
 
 .PHONY: test
-test: $(VENV)/.ready ## the tests but the slow ones, with coverage: all of archiver/core, 95 % of the rest
+test: $(VENV)/.ready ## run all but the slow tests; requires 100 % coverage of archiver/core and 95 % of the rest
 	@$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(QUICK) $(call once_more,$(BIN)/coverage run -m pytest)
 	@$(BIN)/coverage combine --quiet
@@ -40,35 +43,35 @@ test: $(VENV)/.ready ## the tests but the slow ones, with coverage: all of archi
 	$(BIN)/coverage report --omit='archiver/core/*' --fail-under=95
 
 .PHONY: test-slow
-test-slow: $(VENV)/.ready ## the slow tests: archives of gigabytes, the image's environment, the pages' commands
+test-slow: $(VENV)/.ready ## run the slow tests: archives of gigabytes, the image's environment, the commands of the docs
 	$(BIN)/pytest -n 4 --dist loadfile -m slow $(call once_more,$(BIN)/pytest)
 
-# Another interpreter has an environment of its own: make test-quick PYTHON=python3.13 VENV=.venv/3.13
+# Another interpreter needs its own environment: make test-quick PYTHON=python3.13 VENV=.venv/3.13
 .PHONY: test-quick
-test-quick: $(VENV)/.ready ## the same as test, without coverage
+test-quick: $(VENV)/.ready ## run the same tests without coverage
 	$(BIN)/pytest $(QUICK) $(call once_more,$(BIN)/pytest)
 
 .PHONY: lint
-lint: $(VENV)/.ready ## style, types, and who may import whom
+lint: $(VENV)/.ready ## run ruff, mypy and the import rules
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
 .PHONY: faults
-faults: $(VENV)/.ready ## a job broken at every call in every way, outages of three minutes, and all rows of the fault matrix: about 40 minutes
+faults: $(VENV)/.ready ## fault injection: fail every call of a job in every way, long outages, the whole fault matrix; about 40 minutes
 	$(BIN)/pytest -n 5 tests/faults --all-crashes
 
-# LocalStack asks for Python 3.11, and both for versions that are not ours: each has an environment of its own.
+# LocalStack requires Python 3.11, and both need other package versions: each has its own environment.
 LOCALSTACK_PYTHON ?= $(shell for p in python3.11 python3 $(BIN)/python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .PHONY: e2e
-e2e: $(VENV)/.ready $(VENV)/localstack/.ready $(VENV)/seaweedfs/.ready ## against LocalStack and SeaweedFS, about 2 minutes
+e2e: $(VENV)/.ready $(VENV)/localstack/.ready $(VENV)/seaweedfs/.ready ## test against LocalStack and SeaweedFS; about 2 minutes
 	export PATH="$(CURDIR)/$(VENV)/localstack/bin:$$PATH"; $(BIN)/pytest tests/e2e $(call once_more,$(BIN)/pytest tests/e2e)
 
 $(VENV)/localstack/.ready: tests/e2e/requirements-localstack.txt | $(VENV)/.created
-	@test -n "$(LOCALSTACK_PYTHON)" || { echo "make: LocalStack 4.9.2 needs Python 3.11: name one with LOCALSTACK_PYTHON=..." >&2; exit 1; }
+	@test -n "$(LOCALSTACK_PYTHON)" || { echo "make: LocalStack 4.9.2 needs Python 3.11: set LOCALSTACK_PYTHON=..." >&2; exit 1; }
 	$(LOCALSTACK_PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
@@ -78,22 +81,22 @@ $(VENV)/seaweedfs/.ready: tests/e2e/requirements-seaweedfs.txt | $(VENV)/.create
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@
 
-# The image. The registry's password goes to docker by standard input: arguments can be read by everyone on the machine.
-# A tag never moves: it is the commit, and where that commit has the git tag vX.Y.Z, the version too.
+# The image. docker reads the registry's password from standard input, because every user can read arguments.
+# Tags never move: the tag is the commit, and also the version if the commit has the git tag vX.Y.Z.
 DOCKER_IMG_NAME ?= archiver
 DOCKER_REGISTRY ?=
 DOCKER_REGISTRY_LOGIN ?=
 PLATFORMS ?= linux/amd64,linux/arm64
 COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 VERSION = $(shell git tag --points-at HEAD 2>/dev/null | sed -n 's/^v\([0-9]*\.[0-9]*\.[0-9]*\)$$/\1/p' | head -n 1)
-# The name of a repository has no capitals; that of a GitHub account may.
+# Repository names are lower case; GitHub account names may have capitals.
 IMAGE = $(shell printf %s '$(if $(DOCKER_REGISTRY),$(DOCKER_REGISTRY)/)$(DOCKER_IMG_NAME)' | tr '[:upper:]' '[:lower:]')
 TAGS = $(IMAGE):$(COMMIT) $(if $(VERSION),$(IMAGE):$(VERSION))
-NAMED = test -n "$(COMMIT)" || { echo "make: an image is named after its commit, and this is no git checkout" >&2; exit 2; }
+NAMED = test -n "$(COMMIT)" || { echo "make: the image's tag is the commit, and this is not a git checkout" >&2; exit 2; }
 CHANGED = $(if $(shell git status --porcelain 2>/dev/null),-changed)
 
 .PHONY: docker-build
-docker-build: ## build the image for this machine, with its commit (and version) as its tag
+docker-build: ## build the image for this machine, tagged with the commit (and version)
 	@$(NAMED)
 	docker build $(foreach tag,$(TAGS),--tag $(tag)$(CHANGED)) .
 
@@ -109,17 +112,17 @@ docker-registry-login: ## log in as DOCKER_REGISTRY_LOGIN with DOCKER_REGISTRY_P
 .PHONY: docker-push-registry
 docker-push-registry: ## build for PLATFORMS (amd64 and arm64) and push, with SBOM and provenance; needs buildx
 	@$(NAMED)
-	@test -z "$(CHANGED)" || { echo "make: an image is named after its commit: commit or stash what is changed" >&2; exit 2; }
+	@test -z "$(CHANGED)" || { echo "make: the image's tag is the commit: commit or stash your changes first" >&2; exit 2; }
 	@test -n "$(DOCKER_REGISTRY)" || { echo "make: set DOCKER_REGISTRY" >&2; exit 2; }
 	@set --; for tag in $(TAGS); do \
-	if docker buildx imagetools inspect "$$tag" > /dev/null 2>&1; then echo "make: $$tag is there, and a tag never moves"; \
+	if docker buildx imagetools inspect "$$tag" > /dev/null 2>&1; then echo "make: $$tag exists already, and tags never move"; \
 	else set -- "$$@" --tag "$$tag"; fi; done; \
 	if [ $$# -gt 0 ]; then mkdir -p build; set -x; docker buildx build --platform $(PLATFORMS) --provenance=mode=max --sbom=true \
 	--metadata-file build/image.json --push "$$@" .; fi
 
-# Checkov is 300 MB: it has an environment of its own, and no part in `make lint`.
+# Checkov takes 300 MB: it has its own environment and is not part of `make lint`.
 .PHONY: scan
-scan: $(VENV)/checkov/.ready ## what checkov says about deploy/; what it is not to say stands in Metadata, with the reason
+scan: $(VENV)/checkov/.ready ## check deploy/ with checkov; suppressed findings are in Metadata, with the reason
 	@$(VENV)/checkov/bin/checkov --directory deploy --framework cloudformation --compact --quiet --skip-download
 
 $(VENV)/checkov/.ready: | $(VENV)/.created
@@ -128,19 +131,19 @@ $(VENV)/checkov/.ready: | $(VENV)/.created
 	@touch $@
 
 .PHONY: mutants
-mutants: $(VENV)/.ready ## break the code on purpose, and show that the tests notice
+mutants: $(VENV)/.ready ## mutation tests: break one guarantee at a time and check that tests fail
 	@$(BIN)/python tests/mutants.py
 
 .PHONY: fuzz
-fuzz: $(VENV)/.ready ## what the worst bodies of 1 MiB cost: event loop, CPU, memory; about 3 minutes
+fuzz: $(VENV)/.ready ## measure the worst request bodies of 1 MiB: event loop, CPU, memory; about 3 minutes
 	@cd tests && ../$(BIN)/python -m fuzz.measure
 
 .PHONY: bench
-bench: $(VENV)/.ready ## this project against its peers, about 5 minutes; BENCH_FLAGS=--quick about 1
+bench: $(VENV)/.ready ## benchmark against other implementations; about 5 minutes, 1 with BENCH_FLAGS=--quick
 	@$(BIN)/python bench/compare.py $(BENCH_FLAGS)
 
 .PHONY: simulate
-simulate: $(VENV)/plot/.ready ## a day of the scaling policy: the table of docs/scaling.md, and its picture
+simulate: $(VENV)/plot/.ready ## simulate the scaling policy; writes the table and the picture of docs/scaling.md
 	@$(VENV)/plot/bin/python bench/simulate.py --write
 	@$(VENV)/plot/bin/python bench/simulate.py --plot docs/scaling.png
 
@@ -150,35 +153,35 @@ $(VENV)/plot/.ready: bench/requirements-plot.txt | $(VENV)/.created
 	@touch $@
 
 .PHONY: format
-format: $(VENV)/.ready ## write the code as `make lint` wants it
+format: $(VENV)/.ready ## format the code and apply ruff's fixes
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 # ---------------------------------------------------------------------------------------------------------------------
 
-# Stamps: a step is done again only where what it was made from is newer, so that a second `make demo` needs no network.
+# Stamp files: a step runs again only if its inputs are newer, so a second `make demo` needs no network.
 $(VENV)/.created:
-	@test -n "$(PYTHON)" || { echo "make: no python3 of 3.11 or newer was found; name one with PYTHON=..." >&2; exit 1; }
-	@echo "make: $(VENV) is made, with $(PYTHON)"
+	@test -n "$(PYTHON)" || { echo "make: python3 3.11 or newer was not found; set PYTHON=..." >&2; exit 1; }
+	@echo "make: creating $(VENV) with $(PYTHON)"
 	@$(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) has no venv module: on Debian, apt-get install python3-venv" >&2; exit 1; }
 	@touch $@
 
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# What the demo needs is a third of what developing needs: whoever wants a look waits for no more.
+# The demo needs a third of the development packages: `make demo` installs only those.
 $(VENV)/.local: requirements-local.txt pyproject.toml | $(VENV)/.created
-	@echo "make: $$(grep -c == requirements-local.txt) packages are installed into $(VENV), once: a minute or two, and about 200 MB"
+	@echo "make: installing $$(grep -c == requirements-local.txt) packages into $(VENV), once: one to two minutes, about 200 MB"
 	@$(INSTALL) --require-hashes -r requirements-local.txt
 	@$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.ready: requirements-dev.txt $(VENV)/.local
-	@echo "make: what developing takes is installed into $(VENV), once: a minute or two"
+	@echo "make: installing the development packages into $(VENV), once: one to two minutes"
 	@$(INSTALL) --require-hashes -r requirements-dev.txt
 	@touch $@
 
-# What is pinned stays pinned; to move one package: make requirements UPGRADE='--upgrade-package NAME'.
-# The longest list is made first, and the others are taken out of it: one version of everything.
+# Pins are kept. To upgrade one package: make requirements UPGRADE='--upgrade-package NAME'.
+# The longest list is compiled first and constrains the others, so that all have the same versions.
 TOOLS := $(VENV)/tools
 COMPILE = $(TOOLS)/bin/pip-compile --quiet --generate-hashes --strip-extras --annotation-style=line --no-header \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host
@@ -189,7 +192,7 @@ $(TOOLS)/.ready: | $(VENV)/.created
 	@touch $@
 
 .PHONY: requirements
-requirements: $(TOOLS)/.ready ## pin and hash what pyproject.toml asks for
+requirements: $(TOOLS)/.ready ## pin and hash the dependencies of pyproject.toml
 	$(BIN)/python -c 'import tomllib; g = tomllib.load(open("pyproject.toml", "rb")); \
 	print(*g["build-system"]["requires"], sep="\n", file=open("$(TOOLS)/build.in", "w")); \
 	print("editables", file=open("$(TOOLS)/editable.in", "w")); \
@@ -201,5 +204,5 @@ requirements: $(TOOLS)/.ready ## pin and hash what pyproject.toml asks for
 	$(COMPILE) --output-file requirements-build.txt $(TOOLS)/build.in
 
 .PHONY: clean
-clean: ## remove everything that was made
+clean: ## remove all generated files
 	rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist htmlcov

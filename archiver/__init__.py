@@ -1,18 +1,33 @@
 """
-Objects in S3 become one zip, on request.
+Builds one zip of S3 objects on request.
 
     message ─▶ request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload ─▶ notify ─▶ ack
 
-    message   worker, lease, settle   receive, keep the message ours, end it truthfully; identity: its names
-              health, guarded, gate   which stores and queues answer; what waits meanwhile
-    request   core.messages           what was asked, checked
-    plan      core.draft, core.plan   names, order, sizes; everything that can be known before the first byte
-    fetch     stages.fetch            objects read concurrently, resumed, pinned to what was planned
-    zip       stages.assemble         stored archives: every byte's place is known, parts are filled in any order
-              stages.deflate          compressed archives: in order, through stream-zip in a thread of ours
-    upload    stages.upload           parts out; undone on any failure
-    notify    pipeline, aws.sqs       the answer
-    ack       worker                  the message is deleted last
+The modules in the order in which the bytes travel:
+
+    start     cli, __main__            commands; local runs the worker with an embedded S3 and SQS
+              app                      composition root: settings become a running worker
+              doors                    the source queue, dead letters and answer queues; startup checks
+    message   worker.loop              receives messages while there is capacity, and stops on a signal
+              worker.lease             extends the visibility timeout; stops the job before the lease expires
+              worker.settle            runs the job, then deletes, releases or rejects the message
+              worker.breaker, guarded  circuit breakers of stores and queues; gate pauses receiving
+    request   jobs.pipeline            from the message to the answer
+              core.messages            parses and checks the request
+              jobs.identity            the archive's key and the ids of its answers
+    plan      jobs.archive             from the draft to the archive, or the existing archive
+              stages.resolve           HEADs all objects concurrently
+              core.draft, core.plan    names, order, sizes: everything that is known before the first byte
+    fetch     stages.fetch             concurrent reads, resumed after failures, pinned to the planned ETags
+              aws.s3_read, http        signed requests; bodies are received into part buffers (stages.budget)
+    zip       stages.assemble          stored archives: every byte has an address, parts are filled in any order
+              stages.deflate           compressed archives: in order, through stream-zip in a thread
+    upload    stages.upload            sends the parts; aborts on any failure
+    notify    jobs.progress, aws.sqs   progress events and the answer
+    ack       worker.settle            the message is deleted last
+
+    telemetry                          logs, metrics and the health server; they never block a job
+    ports, errors, settings            interfaces to the outside; errors by reaction; the environment
 """
 
 __version__ = "0.1.0"

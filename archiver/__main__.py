@@ -6,12 +6,12 @@ from archiver.worker.signals import exit_on_signal, stop_signals
 
 
 def main() -> None:
-    """Listen for signals first: all else takes a second to import."""
+    """Run the command. Signal handlers are installed first, because the imports take about a second."""
     if sys.argv[1:2] in ([], ["run"]):
         stop_signals.listen()
     else:
         exit_on_signal()
-    from archiver.cli import main as command  # noqa: PLC0415 - late: see above
+    from archiver.cli import main as command  # noqa: PLC0415 - after the signal handlers
 
     command()
 

@@ -5,7 +5,6 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-import aioboto3
 import structlog
 
 from archiver.aws.clients import ClientLimits, Clients, open_clients
@@ -13,10 +12,11 @@ from archiver.aws.endpoint import UnusableNameError
 from archiver.aws.s3 import S3Store
 from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.session import Network, open_network
+from archiver.aws.session import Network, Session, open_network
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import PROBE_KEY, AllowList, Location, PlainLinks
-from archiver.doors.door import Door, Surroundings, open_door
+from archiver.doors import open_door
+from archiver.doors.door import Door, Surroundings
 from archiver.doors.start import as_settings_errors, check_reachable, open_with_credentials
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.pipeline import Pipeline
@@ -97,7 +97,7 @@ def _pipeline(
     return Pipeline(
         rules,
         {"archive": ArchiveWork(rules, fetcher=fetcher, store=store, budget=budget)},
-        source_id=door.source.facts.id,
+        facts=door.source.facts,
         store=store,
         dead_letters=door.dead_letters,
         answers=door.answers,
@@ -189,7 +189,7 @@ def archive_rules(settings: Environment) -> ArchiveRules:
 
 
 @asynccontextmanager
-async def open_links(settings: Environment, session: aioboto3.Session) -> AsyncIterator[Links]:
+async def open_links(settings: Environment, session: Session) -> AsyncIterator[Links]:
     """How archives are linked to; *session* signs links where the settings say so. Raises SettingsError."""
     if settings.links is None:
         yield build_links(settings)

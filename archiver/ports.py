@@ -61,14 +61,22 @@ class QueueFacts:
 
 
 class MessageSource(Protocol):
-    """Where jobs come from."""
+    """
+    Where jobs come from.
+
+    A message that was neither extended for `facts.visibility` seconds nor deleted is redelivered. A source without such
+    a timer keeps one itself: the worker forgets messages that it could not release.
+    """
 
     @property
     def facts(self) -> QueueFacts:
         """Properties of the source, read when it was opened."""
 
     async def receive(self, limit: int) -> list[Message]:
-        """Wait for up to *limit* (1 to 10) messages; an empty list after the wait. Raises TransientError."""
+        """
+        Wait for up to *limit* (1 to 10) messages; an empty list after the wait. Raises TransientError,
+        ConfigurationError.
+        """
 
     async def extend(self, message: Message, seconds: int) -> None:
         """
@@ -192,12 +200,16 @@ class ObjectStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """One answer or event to send. *group* and *id* are the group id and deduplication id of FIFO queues."""
+    """
+    One answer or event to send. *group* and *id* are the group id and deduplication id of FIFO queues. *status* is that
+    of the answer or event, as in its body.
+    """
 
     body: str
     id: str
     group: str
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    status: str = ""
 
 
 class Links(Protocol):
@@ -263,7 +275,7 @@ class Hold(Protocol):
     def parked(self) -> AbstractAsyncContextManager[None]:
         """
         Wait without a slot: in the block, the lease is renewed and another job may use the slot. Leaving the block
-        waits for a free slot. On shutdown, a parked job is cancelled at once.
+        waits for a slot. On shutdown, a parked job is cancelled at once.
         """
 
 

@@ -1,9 +1,9 @@
 """All settings: read once from the environment, validated together, immutable."""
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, TypeVar, cast
+from typing import Literal, TypeVar, cast
 
-from pydantic import AfterValidator, AliasChoices, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -11,40 +11,11 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from archiver.core.locations import is_bucket_name
-from archiver.core.setting_errors import Expected, describe_invalid
+from archiver.core.setting_errors import describe_invalid
 from archiver.core.setting_rules import find_contradictions
+from archiver.core.setting_types import Account, BaseUrl, BucketName, FilePrefix, Text
 
 MIB = 1024 * 1024
-
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
-FilePrefix = Annotated[
-    Text,
-    StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128),
-    Expected("the beginning of a file name: at most 128 characters, no / or \\, no control characters, not dots alone"),
-]
-BaseUrl = Annotated[
-    Text,
-    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]+$"),
-    Expected("a URL without spaces, like https://d111.cloudfront.net"),
-]
-
-
-def _validate_bucket_name(name: str) -> str:
-    if not is_bucket_name(name):
-        raise ValueError("no bucket")
-    return name
-
-
-BucketName = Annotated[
-    Text,
-    AfterValidator(_validate_bucket_name),
-    Expected(
-        "a bucket's name alone (3 to 63 letters, digits, dots and hyphens, without s3:// and without a key) "
-        "or the ARN of an access point"
-    ),
-]
-Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$"), Expected("the id of an account: 12 digits")]
 
 
 class SettingsError(Exception):

@@ -1,9 +1,9 @@
 """
-The archiver itself: worker and pipeline as they are served, with default settings; only the queues are in memory.
+The archiver itself: worker and pipeline as served, with default settings; only the queues are in memory.
 
     run_archiver.py ENDPOINT LOAD COUNT SIZE JOBS KEY_PREFIX
 
-All messages are there at once. Time runs from the first receive to the last delete.
+All messages are in the queue at the start. Time runs from the first receive to the last delete.
 """
 
 import asyncio
@@ -18,8 +18,9 @@ from workloads import Workload
 from archiver.app import MAX_CONCURRENT_READS, archive_rules, build_links, open_aws
 from archiver.aws.clients import ClientLimits
 from archiver.aws.s3 import S3Store
-from archiver.jobs.archive import Builder
-from archiver.jobs.pipeline import Answers, Pipeline
+from archiver.jobs.answers import Answers, Fanout
+from archiver.jobs.archive import ArchiveWork
+from archiver.jobs.pipeline import Pipeline
 from archiver.ports import Attribute, JobResult, Message, OutgoingMessage, QueueFacts, Rejection
 from archiver.settings import load_settings
 from archiver.stages.budget import BufferPool
@@ -31,11 +32,13 @@ from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.settle import Settler
 
-FACTS = QueueFacts(arn="arn:aws:sqs:us-east-1:000000000000:bench", visibility=60)
+FACTS = QueueFacts("arn:aws:sqs:us-east-1:000000000000:bench", visibility=60, longest=43_200)
 
 
 class Queues:
-    """Both queues: messages to receive, and the keys of the archives that answers tell of."""
+    """Source, dead letters and answer queue: messages to receive, and the keys of the archives in the answers."""
+
+    facts = FACTS
 
     def __init__(self, bodies: list[str]) -> None:
         now = datetime.now(UTC)
@@ -53,9 +56,11 @@ class Queues:
             Message(one.id, one.body, one.receipt, time.monotonic(), one.receive_count, one.sent_at) for one in taken
         ]
 
-    async def hide(self, message: Message, seconds: int) -> None:
-        if seconds != FACTS.visibility:
-            self._fail(f"{message.id} was given back; the log says why")
+    async def extend(self, message: Message, seconds: int) -> None:
+        """No other consumer waits for a message."""
+
+    async def release(self, message: Message, delay: int) -> None:
+        self._fail(f"{message.id} was released for {delay} s; the log says why")
 
     async def delete(self, message: Message) -> None:
         del message
@@ -63,7 +68,7 @@ class Queues:
         if not self._left:
             self.done.set()
 
-    async def reject(self, message: Message, rejection: Rejection) -> None:
+    async def put(self, message: Message, rejection: Rejection) -> None:
         self._fail(f"{message.id} was rejected: {rejection.code}: {rejection.message}")
 
     def _fail(self, reason: str) -> None:
@@ -71,7 +76,7 @@ class Queues:
         self.done.set()
 
     def ended(self, job: JobResult) -> None:
-        """Who counts jobs counts none here."""
+        """Jobs are not counted here."""
 
     def max_body_bytes(self, attributes: Mapping[str, Attribute]) -> int:
         del attributes
@@ -101,7 +106,7 @@ async def run(load: Workload, prefix: str) -> dict[str, object]:
     )
     async with open_aws(limits) as (clients, reader):
         rules, store = archive_rules(settings), S3Store(clients, settings.destination_bucket)
-        builder = Builder(
+        work = ArchiveWork(
             rules,
             fetcher=Fetcher(reader, AdaptiveLimiter(MAX_CONCURRENT_READS)),
             store=store,
@@ -109,14 +114,14 @@ async def run(load: Workload, prefix: str) -> dict[str, object]:
         )
         pipeline = Pipeline(
             rules,
-            builder,
-            queue_arn=FACTS.arn,
+            {"archive": work},
+            facts=FACTS,
             store=store,
-            source=queues,
-            answers=Answers(success=queues),
+            dead_letters=queues,
+            answers=Answers(success=Fanout(queues)),
             links=build_links(settings),
         )
-        settler = Settler(queues, FACTS, pipeline, gate, queues)
+        settler = Settler(queues, pipeline, gate, queues)
         pace = WorkerLimits(settings.max_concurrent_jobs, settings.wait_seconds, 1)
         worker = Worker(queues, settler, gate, pace, heartbeat=Heartbeat())
         wall, cpu = time.perf_counter(), time.process_time()

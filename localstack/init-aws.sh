@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Creates the queues and buckets of the local workflow, and nothing else. Running it again changes nothing.
+# Creates the queues and buckets for local development. Running it again changes nothing.
 set -euo pipefail
 
-# The region of .envrc.dist, whatever the shell says: queues are of one region, and the worker looks for them there.
+# The region of .envrc.dist, regardless of the environment: queues exist in one region, and the worker uses that one.
 export AWS_DEFAULT_REGION=us-east-1 AWS_REGION=us-east-1
 
 if command -v awslocal > /dev/null; then
@@ -11,7 +11,7 @@ else
   aws=(aws --endpoint-url "${AWS_ENDPOINT_URL:-http://localhost:4566}")
 fi
 
-# A queue with its dead-letter queue, where messages go after five receives, and stay for 14 days.
+# Creates a queue and its dead-letter queue. Messages go there after five receives and are kept for 14 days.
 queue() {
   local name=$1 dead arn
   dead=$("${aws[@]}" sqs create-queue --queue-name "$name-dlq" --query QueueUrl --output text \
@@ -33,11 +33,11 @@ queue output-queue
 "${aws[@]}" sqs create-queue --queue-name progress-queue --query QueueUrl --output text
 bucket source-images
 bucket zip-storage
-# What a killed worker leaves unfinished is paid for until it is aborted.
+# Incomplete uploads of a killed worker cost money until they are aborted.
 "${aws[@]}" s3api put-bucket-lifecycle-configuration --bucket zip-storage --lifecycle-configuration \
   '{"Rules": [{"ID": "abort", "Status": "Enabled", "Filter": {"Prefix": ""},
     "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}]}'
 
-# Last, for this is what the container's health check waits for.
+# Must be last: the container's health check waits for this object.
 "${aws[@]}" s3api put-object --bucket source-images --key source.jpg --content-type image/jpeg \
   --body "$(dirname "${BASH_SOURCE[0]}")/source.jpg" --query ETag --output text

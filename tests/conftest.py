@@ -1,6 +1,7 @@
 """Every test runs without the machine's AWS settings; those that ask for `aws` get S3 and SQS on 127.0.0.1, by TLS."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 
@@ -9,6 +10,7 @@ import pytest
 import zygote
 from certificates import shared_trust
 from emulator import REGION, EmulatedAws, Emulator
+from service_models import share_service_models
 from zygote import FRESH
 
 from archiver.aws.clients import ClientLimits, Clients, open_clients
@@ -16,6 +18,8 @@ from archiver.aws.clients import ClientLimits, Clients, open_clients
 # A machine that is busy with something else is no failure.
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+share_service_models()
 
 NETWORK_VARIABLES = (
     "HTTP_PROXY",
@@ -44,6 +48,20 @@ def _isolated_environment() -> Iterator[None]:
         yield
 
 
+LONG_FOLDERS = ("faults", "processes", "cli", "project", "docs", "deploy", "interop")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that wait for processes first, so that none of them is left over for one process of pytest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(tuple(f"tests/{folder}/" for folder in LONG_FOLDERS)))
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay to the end: the garbage collector looks through them once, not hundreds of times."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_sessionfinish() -> None:
     zygote.close()
 
@@ -59,6 +77,8 @@ def _fresh(request: pytest.FixtureRequest) -> None:
 def emulator(_isolated_environment: None) -> Iterator[Emulator]:
     """One emulated AWS for all tests of this process."""
     emulator = Emulator(shared_trust().server_context)
+    gc.collect()
+    gc.freeze()  # moto, too, stays to the end
     yield emulator
     emulator.stop()
 

@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 REGION = "eu-west-1"
@@ -64,6 +65,7 @@ class Emulator:
         from werkzeug.middleware.proxy_fix import ProxyFix  # noqa: PLC0415
         from werkzeug.serving import make_server  # noqa: PLC0415
 
+        _make_deletes_atomic()
         logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every request otherwise
         aws = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
         app = ProxyFix(aws, x_for=0, x_proto=1)  # behind a proxy that speaks TLS, queues have https URLs
@@ -85,3 +87,20 @@ class Emulator:
             server.shutdown()
             thread.join()
             server.server_close()
+
+
+@cache
+def _make_deletes_atomic() -> None:
+    """
+    Have every delete hold the queue's lock. To delete a message, moto 5.2.5 makes the queue's list anew without it: of
+    two deletes at once, one undoes the other, so that a deleted message comes back; one sent meanwhile is lost.
+    """
+    from moto.sqs.models import Queue  # noqa: PLC0415  # heavy, and most tests do without
+
+    delete = Queue.delete_message
+
+    def delete_message(self: Any, receipt_handle: str) -> None:
+        with self._messages_lock:
+            delete(self, receipt_handle)
+
+    Queue.delete_message = delete_message  # type: ignore[method-assign]

@@ -27,9 +27,13 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from service_models import read_service_models, share_service_models
+
 INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
 INHERITED_KINDS = ("COVERAGE_", "COV_", "PYTHON")
 FRESH = "FRESH"  # the variable that asks for processes that are started, not forked
+
+IMPORTED_LATE = ("encodings.idna",)  # by libraries, when they are first needed
 
 _LARGEST_ORDER = 1 << 20  # bytes
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -145,6 +149,10 @@ def _read_modules() -> None:
     for found in pkgutil.walk_packages(package.__path__, "archiver."):
         if not found.name.startswith(("archiver.local", "archiver.__main__")):
             importlib.import_module(found.name)
+    for name in IMPORTED_LATE:
+        importlib.import_module(name)
+    share_service_models()
+    read_service_models()
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of these
 

@@ -1,1 +1,1 @@
-"""The only package that names AWS. Turns its errors into ours at the edge."""
+"""Adapters to AWS: the only package that imports AWS libraries. It maps their errors to `archiver.errors`."""

@@ -1,4 +1,6 @@
-"""Message attributes within SQS's rules: at most ten, part of the message's size, no character that SQS refuses."""
+"""
+Message attributes that SQS accepts: at most ten, counted in the message's size, without characters that SQS refuses.
+"""
 
 import re
 from collections.abc import Mapping
@@ -13,30 +15,32 @@ MAX_ATTRIBUTES = 10
 MAX_REASON_BYTES = 1024
 CODE_ATTRIBUTE = "ErrorCode"
 REASON_ATTRIBUTE = "ErrorMessage"
-ORIGINAL_ID_ATTRIBUTE = (
-    "MessageId"  # what SQS called the message when it was sent: in the dead-letter queue it has another id
-)
+ORIGINAL_ID_ATTRIBUTE = "MessageId"  # the message's id in the source queue; it gets a new id in the dead-letter queue
 
-# The characters of XML 1.0, which is what SQS takes in bodies and values.
+# Characters outside XML 1.0, which SQS refuses in bodies and values.
 _INVALID_CHARACTERS = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NAME_PATTERN = re.compile(r"(?!(?i:aws\.|amazon\.)|\.|.*\.\.|.*\.$)[A-Za-z0-9_.-]{1,256}")
 _TYPE_PATTERN = re.compile(r"(String|Number|Binary)(\.[^\x00-\x1f]+)?")
 
 
 def escape(text: str, limit: int = MAX_REASON_BYTES) -> str:
-    r"""*text* with what SQS refuses written as `\x00` or `\ud800`, cut to *limit* bytes of UTF-8 between characters."""
+    r"""
+    Escape the characters that SQS refuses as `\x00` or `\ud800`.
+
+    The result has at most *limit* bytes of UTF-8; it is cut between characters.
+    """
     safe = _INVALID_CHARACTERS.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
     return safe.encode()[: max(limit, 0)].decode(errors="ignore")
 
 
 def valid_attributes(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
-    """The first ten of *attributes* that SQS accepts: an answer is not lost over an attribute that it would refuse."""
+    """Return the first ten of *attributes* that SQS accepts: an invalid attribute must not prevent an answer."""
     valid = [(name, attribute) for name, attribute in attributes.items() if _is_valid(name, attribute)]
     return dict(valid[:MAX_ATTRIBUTES])
 
 
 def attributes_size(attributes: Mapping[str, Attribute]) -> int:
-    """Bytes that *attributes* take of the message's size: names, types and values."""
+    """Return the size of *attributes* in bytes, as SQS counts it: names, types and values."""
     return sum(_attribute_size(name, attribute) for name, attribute in attributes.items())
 
 
@@ -44,10 +48,10 @@ def with_error_attributes(
     attributes: Mapping[str, Attribute], code: str, message: str, max_bytes: int, message_id: str = ""
 ) -> dict[str, Attribute]:
     """
-    *attributes* of a message with the reason of its rejection and its own id, in at most *max_bytes* bytes.
+    Add *code*, *message* and *message_id* of a rejection to *attributes*, in at most *max_bytes* bytes.
 
-    These displace others beyond ten. Where *max_bytes* is short, the others go first, then the reason is shortened,
-    then left out, then the code: the body has priority over them all.
+    The added ones take precedence over other attributes beyond ten. If *max_bytes* is too small, these are dropped in
+    order: the other attributes and the id, the end of the reason, the whole reason, the code.
     """
     reason = {CODE_ATTRIBUTE: escape(code), REASON_ATTRIBUTE: escape(message), ORIGINAL_ID_ATTRIBUTE: message_id}
     error_attributes = {name: Attribute("String", text) for name, text in reason.items() if text}
@@ -72,12 +76,12 @@ def _fit_error_attributes(error_attributes: dict[str, Attribute], message: str, 
 
 
 def to_sqs(attributes: Mapping[str, Attribute]) -> "dict[str, MessageAttributeValueTypeDef]":
-    """*attributes* as SendMessage takes them."""
+    """Convert *attributes* to the format of SendMessage."""
     return {name: _to_sqs_value(attribute) for name, attribute in attributes.items()}
 
 
 def from_sqs(attributes: "Mapping[str, Any]") -> dict[str, Attribute]:
-    """What ReceiveMessage brought, without what an earlier rejection added: it is not this try's."""
+    """Convert attributes from ReceiveMessage, without those that an earlier rejection added."""
     return {
         name: Attribute(raw["DataType"], raw["StringValue"] if "StringValue" in raw else raw["BinaryValue"])
         for name, raw in attributes.items()

@@ -1,8 +1,8 @@
 """
-One session, and one client for each role: no role waits for another's connections, retries or time-outs.
+One session and one client per purpose, so that purposes share no connections, retry quota or timeouts.
 
-botocore's retry quota and connection pool are per client. With a client of its own, a heartbeat goes out
-whatever the uploads suffer, and the minutes that CompleteMultipartUpload may take are not granted to a HEAD.
+botocore's retry quota and connection pool are per client. A separate client keeps heartbeats independent of failing
+uploads, and lets CompleteMultipartUpload take minutes without giving a HEAD the same timeout.
 """
 
 from collections.abc import AsyncIterator
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_sqs import SQSClient
 
-RECEIVE_TIMEOUT_MARGIN = 10.0  # seconds, as every number below that names no other unit
+RECEIVE_TIMEOUT_MARGIN = 10.0  # seconds; so are all durations below
 COMPLETE_TIMEOUT = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """The open clients, by what they are for; *parts* is ours, for all bodies. *session* can open more."""
+    """The open clients by purpose. *parts* is the project's own client for all bodies; *session* can open more."""
 
     session: aioboto3.Session
     sqs_receive: "SQSClient"
@@ -39,7 +39,7 @@ class Clients:
 
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
-    """What the clients are sized for: the long poll in seconds, jobs at once."""
+    """Sizing of the clients: *wait_seconds* of the long poll, number of concurrent *jobs*."""
 
     wait_seconds: int = 5
     jobs: int = 4
@@ -48,8 +48,9 @@ class ClientLimits:
 @asynccontextmanager
 async def open_clients(limits: ClientLimits, network: Network | None = None) -> AsyncIterator[Clients]:
     """
-    Open every client, and close them all on the way out. Raises ConfigurationError where `AWS_*` is of no use,
-    CredentialsError where a provider of credentials gives none.
+    Open all clients, and close them at the end of the block.
+
+    Raises ConfigurationError if an `AWS_*` variable is unusable; CredentialsError if a credentials provider fails.
     """
     network = network or await open_network()
     session = network.session
@@ -69,13 +70,13 @@ async def open_clients(limits: ClientLimits, network: Network | None = None) -> 
         stack.push_async_callback(parts.close)
         yield Clients(
             session=session,
-            # A retried receive would hide the messages that the first answer held: it is tried once.
+            # One attempt: a retry would leave the messages of a lost first response invisible.
             sqs_receive=await open_client(
                 "sqs", client_config(limits.wait_seconds + RECEIVE_TIMEOUT_MARGIN, attempts=1, pool=2)
             ),
-            # A heartbeat that hangs must leave time for the next try. The lease itself sets the bound of them all.
+            # A hanging renewal must leave time for a retry. The lease limits their total time.
             sqs_lease=await open_client("sqs", client_config(4, attempts=3, pool=max_calls, connect=3)),
-            # What others see is tried once a call: between two tries stands a look at the lease.
+            # One attempt for externally visible writes: the worker checks its lease before each retry.
             sqs_control=await open_client("sqs", client_config(15, attempts=1, pool=max_calls)),
             s3_control=await open_client("s3", s3_client_config(20, attempts=4, pool=max_calls)),
             s3_complete=await open_client("s3", s3_client_config(COMPLETE_TIMEOUT, attempts=1, pool=limits.jobs)),
@@ -84,7 +85,7 @@ async def open_clients(limits: ClientLimits, network: Network | None = None) -> 
 
 
 def s3_client_config(read: float, *, attempts: int, pool: int) -> AioConfig:
-    """The same for S3. Bodies go out by *parts*; what else S3 is told is neither hashed nor checksummed."""
+    """Return `client_config` for S3, without payload hashes and checksums: bodies are sent by *parts*."""
     return client_config(
         read,
         attempts=attempts,

@@ -1,4 +1,4 @@
-"""The dead-letter queue: looked at without harm, sent back once mended, or dropped."""
+"""Lists, redrives and deletes messages of the dead-letter queue."""
 
 import asyncio
 import json
@@ -19,13 +19,13 @@ from archiver.errors import ArchiverError, ConfigurationError, TransientError
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
-SCAN_VISIBILITY_TIMEOUT = 120  # seconds for which a message is kept from others while the queue is looked through
+SCAN_VISIBILITY_TIMEOUT = 120  # seconds for which a received message is invisible during a scan
 MAX_BATCH = 10
-_SECOND = timedelta(seconds=1)  # of which a date of HTTP is the beginning
+_SECOND = timedelta(seconds=1)  # resolution of an HTTP date, which is rounded down
 _DEPTH_ATTRIBUTES = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
 _MESSAGES_TO_MOVE = "ApproximateNumberOfMessagesToMove"
 _ERROR_MAP = error_map(ResourceNotFound, NO_QUEUE) | error_map(ConfigurationError, DENIED)
-# A store that knows no move tasks, or a role that may not begin one.
+# The endpoint does not support move tasks, or the role may not start one.
 _MOVE_UNAVAILABLE_CODES = DENIED | {
     "InvalidAction",
     "UnsupportedOperation",
@@ -39,8 +39,10 @@ _MOVE_UNAVAILABLE_CODES = DENIED | {
 @dataclass(frozen=True, slots=True)
 class DeadLetterQueue:
     """
-    Both ends: where rejected messages lie, and the source queue that they go back to. *scan_counts_as_receive*: it has
-    a redrive policy of its own, by which each look counts as a receive. *opened_at* is SQS's own time.
+    A dead-letter queue and the source queue to which its messages are redriven.
+
+    *scan_counts_as_receive*: the dead-letter queue has its own redrive policy, so each read counts as a receive.
+    *opened_at*: SQS's time when the queue was opened.
     """
 
     url: str
@@ -57,8 +59,9 @@ class DeadLetterQueue:
 
 async def open_dead_letter_queue(client: "SQSClient", source: str, named: str | None = None) -> DeadLetterQueue:
     """
-    The dead-letter queue of *source*, or the queue *named*. Raises ResourceNotFound (also where *source* has none),
-    ConfigurationError, TransientError.
+    Return the dead-letter queue of *source*, or the queue *named*.
+
+    Raises ResourceNotFound (also if *source* has no dead-letter queue), ConfigurationError, TransientError.
     """
     source_url = await resolve_queue(client, source)
     attributes, opened_at = await _get_queue_attributes(client, source_url, source)
@@ -66,7 +69,7 @@ async def open_dead_letter_queue(client: "SQSClient", source: str, named: str | 
     target = named or redrive.get("deadLetterTargetArn")
     if not target:
         raise ResourceNotFound(
-            f"{source} has no dead-letter queue: give it a redrive policy, or name a queue with --queue"
+            f"{source} has no dead-letter queue; give it a redrive policy or name a queue with --queue"
         )
     url = await resolve_queue(client, target)
     dead, _ = await _get_queue_attributes(client, url, target)
@@ -75,7 +78,7 @@ async def open_dead_letter_queue(client: "SQSClient", source: str, named: str | 
 
 
 async def _get_queue_attributes(client: "SQSClient", url: str, name: str) -> tuple[dict[str, str], datetime]:
-    """All that SQS says of a queue, and when it said so."""
+    """Return all attributes of a queue, and SQS's time of the response."""
     with map_errors(f"GetQueueAttributes {name}", _ERROR_MAP):
         response = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
     date = response["ResponseMetadata"]["HTTPHeaders"].get("date", "")
@@ -88,7 +91,7 @@ async def _get_queue_attributes(client: "SQSClient", url: str, name: str) -> tup
 
 @dataclass(frozen=True, slots=True)
 class ReceivedDeadLetter:
-    """A message in our hands: what it is, and the receipt to let it go with."""
+    """A received message and its receipt handle."""
 
     dead_letter: DeadLetter
     receipt: str
@@ -96,11 +99,11 @@ class ReceivedDeadLetter:
 
 class QueueScan:
     """
-    One look through the queue: everything up to *limit* messages is held, so that none is seen twice, and let go at the
-    end of the block (`async with`), unless it was deleted.
+    Reads up to *limit* messages of the queue, each once. They stay invisible until the end of the block
+    (`async with`), which releases those that were not deleted.
 
-    A FIFO queue hands out no more of a message group while some of it is held: what stands behind is *hidden*, until
-    those before it are sent back or dropped. So who acts does it at once, message by message.
+    A FIFO queue delivers no more messages of a group while some are in flight: *hidden* counts those held back.
+    Callers that redrive or drop must therefore handle each message as soon as they receive it.
     """
 
     def __init__(self, client: "SQSClient", queue: DeadLetterQueue, limit: int) -> None:
@@ -126,15 +129,17 @@ class QueueScan:
                 with map_errors("ChangeMessageVisibilityBatch"):
                     await self._client.change_message_visibility_batch(QueueUrl=self._queue.url, Entries=entries)  # type: ignore[arg-type]
             except ArchiverError:
-                return  # they come back by themselves
+                return  # the messages become visible again after SCAN_VISIBILITY_TIMEOUT
 
     async def messages(self) -> AsyncIterator[ReceivedDeadLetter]:
         """
-        Each message once. Afterwards `complete` says whether these were all, and `hidden` about how many a FIFO queue
-        kept back. Raises as SQS does.
+        Yield each message once. Afterwards, `complete` tells whether the whole queue was read, and `hidden` is the
+        approximate number of messages that a FIFO queue held back.
+
+        Raises ResourceNotFound, ConfigurationError, TransientError.
         """
         empty = 0
-        while empty < 2:  # noqa: PLR2004 - an empty answer may be one server's: asked again, it is all of them
+        while empty < 2:  # noqa: PLR2004 - a short poll may query only some of SQS's servers; the long poll asks all
             found = await self._receive(min(MAX_BATCH, self._limit - len(self._seen_ids)), wait=min(empty, 1))
             new = [received for received in found if received.dead_letter.id not in self._seen_ids]
             empty = 0 if new else empty + 1
@@ -151,7 +156,8 @@ class QueueScan:
 
     def predates_scan(self, received: ReceivedDeadLetter) -> bool:
         """
-        Whether it was there before the look began: what was sent back may be rejected again, and come again, and again.
+        Return whether the message was sent before the scan began. A redriven message may be rejected again at once,
+        and would otherwise be redriven in an endless loop.
         """
         return received.dead_letter.sent_at < self._queue.opened_at + _SECOND
 
@@ -171,7 +177,7 @@ class QueueScan:
         ]
 
     async def redrive(self, received: ReceivedDeadLetter) -> None:
-        """To the source queue, and only then away from here: killed between the two, it is done twice, never lost."""
+        """Send the message to the source queue, then delete it here: a crash in between duplicates it."""
         dead_letter = received.dead_letter
         fifo: dict[str, Any] = {}
         if self._queue.source_arn.endswith(".fifo"):
@@ -199,10 +205,11 @@ async def redrive_all(
     client: "SQSClient", queue: DeadLetterQueue, report_progress: Callable[[int, int | None], None], every: float = 1.0
 ) -> int | None:
     """
-    Send everything back by SQS's own move task; how many were moved. None: there is no such task here.
+    Redrive all messages with an SQS message move task. Returns the number of moved messages; None if the endpoint does
+    not support move tasks or the role may not start one.
 
-    Its destination is named: messages that a worker sent here itself carry no source. *report_progress* hears (moved,
-    of how many) about every second. Raises ConfigurationError, TransientError.
+    The task names its destination, because messages that a worker sent to this queue have no source queue.
+    *report_progress* gets (moved, planned) about once in *every* seconds. Raises ConfigurationError, TransientError.
     """
     with map_errors("StartMessageMoveTask", _ERROR_MAP):
         try:
@@ -218,7 +225,7 @@ async def redrive_all(
         if task.get("Status") == "COMPLETED":
             return moved
         if task.get("Status") in ("FAILED", "CANCELLED"):
-            raise TransientError(f"SQS's move task ended: {task.get('FailureReason') or task['Status']}")
+            raise TransientError(f"the SQS message move task failed: {task.get('FailureReason') or task['Status']}")
         await asyncio.sleep(every)
 
 
@@ -227,7 +234,7 @@ async def _latest_move_task(client: "SQSClient", queue: DeadLetterQueue) -> dict
         response = await client.list_message_move_tasks(SourceArn=queue.arn, MaxResults=1)
     results: Sequence[Any] = response.get("Results", [])
     if not results:
-        raise TransientError("SQS does not tell how its move task goes")
+        raise TransientError("SQS did not return the status of its message move task")
     return dict(results[0])
 
 

@@ -1,13 +1,13 @@
 """
-Task scale-in protection, asked of the ECS agent beside us; and of ECS, whether this task has been replaced.
+ECS task scale-in protection, through the ECS agent of this task; and whether the task has been replaced, from ECS.
 
     PUT $ECS_AGENT_URI/task-protection/v1/state   {"ProtectionEnabled": true, "ExpiresInMinutes": 60}
 
-It answers with `protection` (done), with `failure` (the service's answer is no, with a `Reason`) or with `error` (the
-call failed: access denied, throttled, ...), as ECS's developer guide has it under "Amazon ECS task scale-in protection
-endpoint". Of the reasons, its "Protect your Amazon ECS tasks from being terminated by scale-in events" says:
-DEPLOYMENT_BLOCKED "means the service has more protected tasks than the desired count of tasks for the service"; that is
-no word on this task. The task's role has to allow `ecs:UpdateTaskProtection`.
+The response has `protection` (success), `failure` (ECS refused, with a `Reason`) or `error` (the call failed: access
+denied, throttled, ...); see "Amazon ECS task scale-in protection endpoint" in the ECS developer guide. Its page
+"Protect your Amazon ECS tasks from being terminated by scale-in events" says that DEPLOYMENT_BLOCKED "means the service
+has more protected tasks than the desired count of tasks for the service": that is no statement about this task. The
+task's role needs `ecs:UpdateTaskProtection`.
 """
 
 import json
@@ -21,8 +21,8 @@ from archiver.aws.ecs_service import Services, open_services
 from archiver.errors import TransientError
 from archiver.worker.protection import ProtectionRefused
 
-AGENT_TIMEOUT = 5.0  # seconds for one answer
-MAX_RESPONSE_BYTES = 64 * 1024  # bytes of one answer
+AGENT_TIMEOUT = 5.0  # seconds for one response
+MAX_RESPONSE_BYTES = 64 * 1024  # bytes of one response body
 DEPLOYMENT_BLOCKED = "DEPLOYMENT_BLOCKED"
 
 
@@ -33,7 +33,7 @@ class EcsAgent:
         self._session = session
         self._url = f"{uri.rstrip('/')}/task-protection/v1/state"
         self._services = services
-        self._task_arn = ""  # its ARN, which every answer has
+        self._task_arn = ""  # from the agent's responses
 
     async def protect(self, minutes: int) -> None:
         await self._put({"ProtectionEnabled": True, "ExpiresInMinutes": minutes}, enabled=True)
@@ -43,7 +43,7 @@ class EcsAgent:
 
     async def replaced(self) -> bool:
         if not self._task_arn:
-            raise TransientError("the ECS agent did not say which task this is")
+            raise TransientError("the ARN of this task is unknown: the ECS agent has not reported it")
         return await self._services.replaced(self._task_arn)
 
     async def _put(self, request_body: Mapping[str, Any], *, enabled: bool) -> None:
@@ -51,7 +51,7 @@ class EcsAgent:
             async with self._session.put(self._url, json=request_body) as response:
                 body, status = await _read_body(response), response.status
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise TransientError(f"the ECS agent did not answer: {type(error).__name__}: {error}") from error
+            raise TransientError(f"the ECS agent did not respond: {type(error).__name__}: {error}") from error
         reply = _parse_body(status, body)
         self._task_arn = _task_arn(reply) or self._task_arn
         raise_for_response(status, reply, enabled=enabled)
@@ -70,7 +70,7 @@ def _parse_body(status: int, body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         reply = None
     if not isinstance(reply, dict):
-        raise TransientError(f"the ECS agent answered {status} with what is no answer: {body[:100]!r}")
+        raise TransientError(f"the ECS agent responded {status} with an invalid body: {body[:100]!r}")
     return reply
 
 
@@ -82,7 +82,7 @@ def _task_arn(reply: Mapping[str, Any]) -> str:
 
 
 def raise_for_response(status: int, reply: Mapping[str, Any], *, enabled: bool) -> None:
-    """What the agent's answer means. Raises ProtectionRefused, TransientError."""
+    """Raise the error of the agent's response, if any: ProtectionRefused, TransientError."""
     match reply:
         case {"protection": {"ProtectionEnabled": bool(state)}} if state is enabled:
             return
@@ -94,12 +94,12 @@ def raise_for_response(status: int, reply: Mapping[str, Any], *, enabled: bool) 
             raise kind(f"{reason}: {detail}" if detail else reason)
         case {"error": {"Code": str(code), **rest}}:
             raise TransientError(f"{code}: {rest.get('Message', '')}")
-    raise TransientError(f"the ECS agent answered {status} with something else: {str(reply)[:100]}")
+    raise TransientError(f"the ECS agent responded {status} with an unexpected body: {str(reply)[:100]}")
 
 
 @asynccontextmanager
 async def open_agent(uri: str, timeout_seconds: float = AGENT_TIMEOUT) -> AsyncIterator[EcsAgent]:
-    """The agent at *uri*. Every answer is waited for *timeout_seconds* seconds at the most."""
+    """Open the agent at *uri*. *timeout_seconds*: for each response."""
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
     async with (
         aiohttp.ClientSession(timeout=timeout, trust_env=False) as session,

@@ -1,8 +1,8 @@
 """
-Which revision ECS wants of a service, and whether a task of it has been replaced.
+Checks whether a deployment of the ECS service has replaced a task.
 
-The task's role has to allow `ecs:DescribeTasks` and `ecs:DescribeServices`, and its subnets have to reach ECS's API
-(`com.amazonaws.REGION.ecs` where they have endpoints). Without either, nobody is taken to be replaced.
+The task's role needs `ecs:DescribeTasks` and `ecs:DescribeServices`, and its subnets must reach the ECS API (VPC
+endpoint `com.amazonaws.REGION.ecs`). Without either, no task counts as replaced.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +17,7 @@ from archiver.errors import ArchiverError, TransientError
 
 
 class Services:
-    """ECS's API, with a client that is made for the first question. *timeout_seconds*: seconds for one answer."""
+    """The ECS API. The client is opened by the first call. *timeout_seconds*: for each response."""
 
     def __init__(self, stack: AsyncExitStack, timeout_seconds: float) -> None:
         self._stack = stack
@@ -26,22 +26,24 @@ class Services:
 
     async def replaced(self, task: str) -> bool:
         """
-        Whether another revision than that of *task* (an ARN) is wanted and runs in full number. Raises TransientError.
+        Return whether the service runs its desired count of another revision than that of *task* (an ARN).
+
+        Raises TransientError.
         """
         cluster = task.rpartition(":task/")[2].partition("/")[0]
         try:
             client = await self._opened()
             with map_errors("DescribeTasks"):
                 tasks = await client.describe_tasks(cluster=cluster, tasks=[task])
-            mine: dict[str, Any] = next(iter(tasks.get("tasks", ())), {})
-            kind, _, service = str(mine.get("group", "")).partition(":")
+            found: dict[str, Any] = next(iter(tasks.get("tasks", ())), {})
+            kind, _, service = str(found.get("group", "")).partition(":")
             if kind != "service":
-                raise TransientError(f"ECS knows no service of the task {task}")
+                raise TransientError(f"ECS reports no service for the task {task}")
             with map_errors(f"DescribeServices {service}"):
                 services = await client.describe_services(cluster=cluster, services=[service])
         except ArchiverError as error:
             raise TransientError(str(error)) from error
-        return is_replaced(mine.get("taskDefinitionArn"), next(iter(services.get("services", ())), {}))
+        return is_replaced(found.get("taskDefinitionArn"), next(iter(services.get("services", ())), {}))
 
     async def _opened(self) -> Any:
         if self._client is None:
@@ -54,9 +56,9 @@ class Services:
 
 def is_replaced(revision: object, service: Mapping[str, Any]) -> bool:
     """
-    Whether *service*, as DescribeServices tells it, wants another task definition than *revision*, and has it running.
+    Return whether *service* (from DescribeServices) runs its desired count of another task definition than *revision*.
 
-    Not while the new one is still coming up or fails: its circuit breaker may go back to the old revision.
+    False while the new one is starting or failing: the deployment circuit breaker may roll back to the old revision.
     """
     for deployment in service.get("deployments", ()):
         if deployment.get("status") == "PRIMARY":
@@ -68,6 +70,6 @@ def is_replaced(revision: object, service: Mapping[str, Any]) -> bool:
 
 @asynccontextmanager
 async def open_services(timeout_seconds: float) -> AsyncIterator[Services]:
-    """ECS's API while the block runs."""
+    """Yield the ECS API; its client is closed at the end of the block."""
     async with AsyncExitStack() as stack:
         yield Services(stack, timeout_seconds)

@@ -1,4 +1,4 @@
-"""Where a bucket is spoken to: AWS by virtual host and region, everything else by path."""
+"""Resolves the address of a bucket: by virtual host and region on AWS, by path elsewhere."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ _AWS = re.compile(
     r"s3(?P<fips>-fips)?(?P<dual>\.dualstack)?(?:\.(?P<region>[a-z0-9-]+))?\.(?P<suffix>amazonaws\.(?:com(?:\.cn)?|eu))"
 )
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9]")
-# Old names in capitals or with underscores are no host names.
+# Old bucket names with capitals or underscores are not valid host names.
 _HOST_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _HOST_LABELS = re.compile(r"(?=.{3,63}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _REGION = re.compile(r"[a-z0-9-]{2,40}")
@@ -26,7 +26,7 @@ Style = Literal["auto", "path", "virtual"]
 
 @dataclass(frozen=True, slots=True)
 class BucketEndpoint:
-    """How one bucket is reached: *host* is the Host header, *path* is what the encoded key is appended to."""
+    """The address of one bucket. *host* is the Host header; the encoded key is appended to *path*."""
 
     origin: Origin
     host: str
@@ -35,20 +35,22 @@ class BucketEndpoint:
 
 
 class UnusableNameError(ValueError):
-    """No bucket or key can have this name."""
+    """The bucket or key name is invalid."""
 
 
 class Endpoint:
     """
-    *url* and *region* as the SDK resolves them (`client.meta.endpoint_url`, `client.meta.region_name`): its rules for
-    environment, profile, FIPS and dual stack are not ours to repeat. *style* is the SDK's `addressing_style`: `path`
-    forces paths on AWS, `virtual` names buckets in the host elsewhere, too.
+    The S3 endpoint.
+
+    *url* and *region* come from the SDK (`client.meta.endpoint_url`, `client.meta.region_name`), which applies its
+    rules for environment, profile, FIPS and dual stack. *style* is the SDK's `addressing_style`: `path` forces paths on
+    AWS, `virtual` puts bucket names in the host elsewhere, too.
     """
 
     def __init__(self, url: str, region: str | None, *, style: Style = "auto") -> None:
         parts = urlsplit(url)
         if parts.scheme not in _PORTS:
-            raise ValueError(f"{url} is neither http:// nor https://")
+            raise ValueError(f"{url} begins with neither http:// nor https://")
         port = parts.port or _PORTS[parts.scheme]
         self._tls = parts.scheme == "https"
         self._hostname = parts.hostname or ""
@@ -56,15 +58,15 @@ class Endpoint:
         self._base = parts.path.rstrip("/")
         self._aws = _AWS.fullmatch(self._hostname)
         self._path_style = _uses_path_style(style, self._hostname, aws=self._aws is not None)
-        # A wildcard certificate covers one label, so dots are for http alone.
+        # A wildcard certificate covers one label, so bucket names with dots work over http only.
         allows_dots = self._aws is None and not self._tls
         self._label_pattern = _HOST_LABELS if allows_dots else _HOST_LABEL
         self._region = _signing_region((self._aws and self._aws["region"]) or region)
-        self._regions: dict[str, str] = {}  # of buckets that live elsewhere
+        self._regions: dict[str, str] = {}  # of buckets in other regions
         self._bucket_endpoints: dict[str, BucketEndpoint] = {}
 
     def resolve(self, bucket: str) -> BucketEndpoint:
-        """Where *bucket* is, as far as is known. Raises UnusableNameError."""
+        """Return the address of *bucket*, in the region known so far. Raises UnusableNameError."""
         endpoint = self._bucket_endpoints.get(bucket)
         if endpoint is None:
             endpoint = self._build_endpoint(bucket)
@@ -75,10 +77,10 @@ class Endpoint:
 
     def record_region(self, bucket: str, region: str, requested: BucketEndpoint) -> bool:
         """
-        The store says, of a request to *requested*, that *bucket* lives in *region*; true where asking there makes
-        sense.
+        Record that, in response to a request to *requested*, S3 reported *region* as the region of *bucket*.
 
-        Whether that is news to this endpoint does not matter: of many requests that were under way, one is the first.
+        Returns whether the request should be repeated there. That is so even if *region* is already recorded: several
+        concurrent requests may get the same redirect.
         """
         if self._aws is None or not _REGION.fullmatch(region) or region == requested.region:
             return False
@@ -92,8 +94,8 @@ class Endpoint:
     def _build_endpoint(self, bucket: str) -> BucketEndpoint:
         if (point := access_point(bucket)) is not None:
             return self._access_point_endpoint(point)
-        if not _BUCKET.fullmatch(bucket):  # it becomes part of a host name and of a header
-            raise UnusableNameError("no bucket can have this name")
+        if not _BUCKET.fullmatch(bucket):  # the name becomes part of a host name and of a header
+            raise UnusableNameError("the bucket name is invalid")
         region = self._regions.get(bucket, self._region)
         host = self._hostname
         if self._aws is not None:
@@ -109,13 +111,13 @@ class Endpoint:
         return BucketEndpoint(Origin(self._tls, host, self._port), host_header, path, region)
 
     def _access_point_endpoint(self, point: re.Match[str]) -> BucketEndpoint:
-        """Where an access point is: in the region of its ARN, whatever ours is."""
+        """Return the address of an access point, in the region of its ARN."""
         if self._aws is None:
-            raise UnusableNameError("the ARN of an access point leads nowhere at this endpoint: use its alias")
+            raise UnusableNameError("this endpoint does not support access point ARNs; use the access point's alias")
         name, region = f"{point['name']}-{point['account']}", point["region"]
         if (point["partition"] == "aws-cn") != self._aws["suffix"].endswith(".cn"):
             raise UnusableNameError(
-                f"the access point is in {point['partition']}, another part of AWS than this endpoint"
+                f"the access point is in {point['partition']}, another AWS partition than this endpoint"
             )
         variant = f"s3-accesspoint{self._aws['fips'] or ''}{self._aws['dual'] or ''}"
         host = f"{name}.{variant}.{region}.{self._aws['suffix']}"
@@ -123,7 +125,7 @@ class Endpoint:
 
 
 def encoded_path(endpoint: BucketEndpoint, location: Location) -> str:
-    """The request target of *location*. Raises UnusableNameError."""
+    """Return the request target of *location*. Raises UnusableNameError."""
     try:
         return endpoint.path + encode_key(location.key)
     except UnicodeEncodeError as error:
@@ -131,7 +133,11 @@ def encoded_path(endpoint: BucketEndpoint, location: Location) -> str:
 
 
 def _uses_path_style(style: Style, hostname: str, *, aws: bool) -> bool:
-    """Whether buckets go into paths: the SDK's rules (`botocore.args`, and `aws.isVirtualHostableS3Bucket`)."""
+    """
+    Return whether bucket names go into the path.
+
+    These are the SDK's rules (`botocore.args`, and `aws.isVirtualHostableS3Bucket`).
+    """
     if style == "auto":
         return not aws
     return style == "path" or _is_ip(hostname)

@@ -1,4 +1,4 @@
-"""The errors of AWS and of its libraries become ours here; nothing above `archiver.aws` sees a ClientError."""
+"""Maps errors of AWS and its libraries to `archiver.errors`; no code outside `archiver.aws` sees a ClientError."""
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -24,14 +24,14 @@ from archiver.errors import ArchiverError, ConfigurationError, TransientError
 from archiver.http.proxy import proxy_error_from_sdk
 from archiver.http.tls import certificate_error
 
-NO_CREDENTIALS = "no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+NO_CREDENTIALS = "no AWS credentials were found; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
 
 ErrorFactory = Callable[[str], ArchiverError]
-"""Makes one of our errors from a sentence that says what happened."""
+"""Creates an error from its message."""
 
 CREDENTIAL_ERROR_CODES = frozenset(
     {
-        # who we are
+        # identity
         "ExpiredToken",
         "ExpiredTokenException",
         "IncompleteSignature",
@@ -45,15 +45,15 @@ CREDENTIAL_ERROR_CODES = frozenset(
         "SignatureDoesNotMatch",
         "TokenRefreshRequired",
         "UnrecognizedClientException",
-        # what our clock says
+        # clock
         "RequestExpired",
         "RequestTimeTooSkewed",
-        # where we believe to be
+        # region
         "AuthorizationHeaderMalformed",
         "PermanentRedirect",
     }
 )
-# Of one moment, though the status is a 4xx: cut uploads and bodies damaged on the way among them.
+# Transient, although the status is a 4xx; for example interrupted uploads and bodies damaged in transit.
 _TRANSIENT_CODES = frozenset(
     {
         "BadDigest",
@@ -76,15 +76,15 @@ _TRANSIENT_CODES = frozenset(
 )
 _TRANSIENT_STATUSES = frozenset({408, 409, 412, 425, 429})
 _PERMANENT_SERVER_STATUSES = frozenset({501, 505, 507})
-"""5xx that stay: not implemented, a version not supported, no storage left."""
+"""5xx that a retry does not fix: not implemented, version not supported, no storage left."""
 
 DENIED = frozenset({"403", "AccessDenied", "AccessDeniedException", "AccountProblem", "AllAccessDisabled"})
 NO_QUEUE = frozenset({"NonExistentQueue", "QueueDoesNotExist"})
 NO_BUCKET = frozenset({"NoSuchBucket"})
-_PROXY_AUTH_REQUIRED = "407"  # of a proxy that forwards requests to an http endpoint
+_PROXY_AUTH_REQUIRED = "407"  # from a proxy that forwards requests to an http endpoint
 
 CREDENTIAL_PROVIDER_ERRORS = (CredentialRetrievalError, MetadataRetrievalError, TokenRetrievalError, SSOError)
-"""What the SDK raises where a provider of credentials gives none."""
+"""Errors that the SDK raises if a credentials provider fails."""
 
 
 class ResourceNotFound(ConfigurationError):
@@ -92,25 +92,26 @@ class ResourceNotFound(ConfigurationError):
 
 
 class CredentialsError(ConfigurationError):
-    """A provider of credentials is there, and gives none: an agent that does not listen yet, a token file to come."""
+    """A configured credentials provider fails: for example an agent that does not listen yet, a missing token file."""
 
 
 def credentials_message(error: BaseException) -> str:
     """
-    What is said of *error* of a provider of credentials: its own text may hold anything; its name, or that of a file,
-    may be told.
+    Return the message for the *error* of a credentials provider: only the names of provider, exception and file.
+
+    The text of the error may contain secrets.
     """
     provider = getattr(error, "kwargs", {}).get("provider")
     reason = f"{provider}: {type(error).__name__}" if provider else type(error).__name__
     if isinstance(error, OSError) and error.filename:
         reason = f"{error.filename}: {error.strerror}"
-    return f"credentials can't be had: {reason}"
+    return f"no credentials available: {reason}"
 
 
 def error_codes(error: ClientError) -> frozenset[str]:
     """
-    Every name that *error* goes by: SQS has an old and a new one for each, S3 answers HEAD with bare numbers.
-    The number is among them only where there is no name.
+    Return all codes of *error*. SQS has an old and a new code for each error; S3 responds to HEAD with the status only,
+    which is then the code.
     """
     details = error.response.get("Error", {})
     names = (details.get("Code"), details.get("QueryErrorCode"))
@@ -119,9 +120,10 @@ def error_codes(error: ClientError) -> frozenset[str]:
 
 def is_refusal(status: int, names: AbstractSet[str]) -> bool:
     """
-    Whether an answer with *status* and these codes refuses what we are, or what we ask, for good: no message's fault
-    where the call is our own write, send or delete. By status, as no list of names is whole: KMS, quotas, policies,
-    checksums and headers that a store does not know.
+    Return whether a response with *status* and the codes *names* is a permanent refusal of the caller or the call.
+
+    If the call is the worker's own write, send or delete, no message is the cause. Decided by status, because no list
+    of codes is complete: KMS, quotas, policies, unsupported checksums and headers.
     """
     if status in _PERMANENT_SERVER_STATUSES:
         return True
@@ -129,7 +131,7 @@ def is_refusal(status: int, names: AbstractSet[str]) -> bool:
 
 
 def is_transient(names: AbstractSet[str]) -> bool:
-    """Whether one of the codes *names* says that the same may work later; all throttling does."""
+    """Return whether one of the codes *names* is transient; all throttling codes are."""
     return bool(names & _TRANSIENT_CODES) or any("Throttl" in name or "SlowDown" in name for name in names)
 
 
@@ -137,12 +139,12 @@ def map_error(
     error: ClientError, operation: str, mapping: Mapping[str, ErrorFactory], on_refusal: ErrorFactory | None = None
 ) -> ArchiverError:
     """
-    Our word for *error* of *operation*: what *mapping* says of its code; refused credentials are a ConfigurationError;
-    *on_refusal* says what any other refusal is (see `is_refusal`); else TransientError.
+    Map *error* of *operation*: by code with *mapping*; refused credentials to ConfigurationError; any other permanent
+    refusal (see `is_refusal`) with *on_refusal*; else to TransientError.
     """
     names = error_codes(error)
     reason = error.response.get("Error", {}).get("Message") or "no reason given"
-    # What refuses credentials may quote the request, signature and token included.
+    # The text of a credentials error may quote the request with its signature and token.
     text = f"{operation}: {'refused' if names & CREDENTIAL_ERROR_CODES else reason} ({', '.join(sorted(names))})"
     for name in names & mapping.keys():
         return mapping[name](text)
@@ -162,11 +164,11 @@ def map_errors(
     operation: str, mapping: Mapping[str, ErrorFactory] | None = None, on_refusal: ErrorFactory | None = None
 ) -> Iterator[None]:
     """
-    Surround one call: what it raises leaves as one of ours. *mapping* maps error codes to errors.
+    Map the errors of the call in the block. *mapping* maps error codes to errors.
 
-    Without an entry there, refused credentials, clocks, regions and certificates are a ConfigurationError, and any
-    other refusal is what *on_refusal* makes of it. All else is TransientError: throttling, time-outs, lost connections,
-    and what we do not know.
+    Without an entry there, refused credentials, clocks, regions and certificates become ConfigurationError, and any
+    other permanent refusal is mapped with *on_refusal*. All else becomes TransientError: throttling, timeouts, lost
+    connections, and unknown errors.
     """
     try:
         yield
@@ -181,8 +183,8 @@ def map_errors(
     except CREDENTIAL_PROVIDER_ERRORS as error:
         raise CredentialsError(credentials_message(error)) from None
     except ProxyConnectionError as error:
-        raise _proxy_error(operation, error) from None  # behind it stands the proxy's URL, password included
-    except (FileNotFoundError, PermissionError) as error:  # no file is read here but tokens and profiles
+        raise _proxy_error(operation, error) from None  # the cause contains the proxy's URL and password
+    except (FileNotFoundError, PermissionError) as error:  # the only files read here are tokens and profiles
         raise CredentialsError(credentials_message(error)) from None
     except SSLError as error:
         raise _certificate_error_from_sdk(operation, error) from error
@@ -191,13 +193,13 @@ def map_errors(
 
 
 def partial_credentials_message(error: PartialCredentialsError) -> str:
-    """Which half of a pair is missing."""
-    absent = str(error.kwargs.get("cred_var", "")).upper()
-    return f"{absent}: is required beside its other half ({error.kwargs.get('provider')})"
+    """Return the message that names the missing half of a key pair."""
+    missing = str(error.kwargs.get("cred_var", "")).upper()
+    return f"{missing}: is required with the other half of the key pair ({error.kwargs.get('provider')})"
 
 
 def _proxy_error(operation: str, error: ProxyConnectionError) -> ArchiverError:
-    """The SDK masks which proxy it was, and does not say what it answered; aiohttp does, behind it."""
+    """Map a proxy's error. The SDK hides the proxy and its status; they are taken from aiohttp's error, its context."""
     cause = error.__context__
     request = getattr(cause, "request_info", None)
     host = request.url.host if request is not None else "AWS"
@@ -207,14 +209,14 @@ def _proxy_error(operation: str, error: ProxyConnectionError) -> ArchiverError:
 
 
 def error_map(factory: ErrorFactory, names: AbstractSet[str]) -> dict[str, ErrorFactory]:
-    """All of *names*, each with *factory*: a piece of a *mapping* table."""
+    """Return a *mapping* of all codes *names* to *factory*."""
     return dict.fromkeys(names, factory)
 
 
 def _certificate_error_from_sdk(operation: str, error: SSLError) -> ArchiverError:
-    """`http.tls.certificate_error` where the SDK was told so; TransientError where TLS failed for another reason."""
+    """Return `http.tls.certificate_error` for a failed verification; TransientError for other TLS failures."""
     inner = error.kwargs.get("error")  # aiohttp's
-    refusal = getattr(inner, "certificate_error", None)
-    if isinstance(refusal, ssl.SSLCertVerificationError):
-        return certificate_error(str(getattr(inner, "host", operation)), refusal)
+    verification_error = getattr(inner, "certificate_error", None)
+    if isinstance(verification_error, ssl.SSLCertVerificationError):
+        return certificate_error(str(getattr(inner, "host", operation)), verification_error)
     return TransientError(f"{operation}: {type(error).__name__}: {error}")

@@ -1,4 +1,4 @@
-"""The check-up: each thing that a worker needs is asked for once, side by side, and bounded in time."""
+"""The checks of `archiver check`: concurrent, one request per resource, each with a timeout."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ _LIFECYCLE_ERRORS = _BUCKET_ERRORS | error_map(partial(Rejected, "invalid_reques
 
 @dataclass(frozen=True, slots=True)
 class CallerIdentity:
-    """Who we are to AWS."""
+    """The identity of the credentials, and the clock *skew* in seconds."""
 
     arn: str
     account: str
@@ -52,7 +52,11 @@ class CallerIdentity:
 
 
 async def get_caller_identity(clients: Clients) -> CallerIdentity:
-    """Ask STS; *skew* is how far our clock is ahead of its. Raises ConfigurationError, TransientError."""
+    """
+    Return the identity from STS. *skew*: seconds that the local clock is ahead of AWS's.
+
+    Raises ConfigurationError, TransientError.
+    """
     async with AsyncExitStack() as stack:
         with credential_errors():
             sts = await stack.enter_async_context(
@@ -79,7 +83,7 @@ class Checks:
         self._urls: dict[str, str] = {}
 
     async def run_all(self) -> list[CheckResult]:
-        """Everything, side by side; in the order of a message's way."""
+        """Run all checks concurrently; the results are in the order of a message's processing."""
         settings = self._settings
         queues = [("answer queue", settings.destination_queue), ("failure queue", settings.failure_queue)]
         queues.append(("progress queue", settings.progress_queue))
@@ -101,12 +105,13 @@ class Checks:
             self._with_timeout("archives", lambda: check_writing(self._clients, destination)),
             self._with_timeout("lifecycle", self._check_lifecycle),
         ]
-        results = [finding for findings in await asyncio.gather(*pending) for finding in findings]
+        results = [result for group in await asyncio.gather(*pending) for result in group]
         if settings.destination_queue is None:
-            results.append(CheckResult("answer queue", "warning", "none: nobody is told", "set SQS_DESTINATION_QUEUE"))
+            remedy = "set SQS_DESTINATION_QUEUE"
+            results.append(CheckResult("answer queue", "warning", "not set: no answers are sent", remedy))
         if settings.failure_queue is None:
             remedy = "set SQS_FAILURE_QUEUE; it may be the answer queue"
-            results.append(CheckResult("failure queue", "warning", "none: nobody is told of failures", remedy))
+            results.append(CheckResult("failure queue", "warning", "not set: no failures are reported", remedy))
         return [*results, checkup.check_links(settings.base_url)]
 
     async def _with_timeout(
@@ -115,26 +120,27 @@ class Checks:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT):
                 return await check()
-        except Exception as error:  # noqa: BLE001 - one check must not end the others
+        except Exception as error:  # noqa: BLE001 - a failing check must not stop the others
             return [self._failure_result(what, error)]
 
     def _failure_result(self, what: str, error: Exception) -> CheckResult:
-        """What is said of *what*, whose check raised *error*."""
+        """Return the result of the check *what*, which raised *error*."""
         if isinstance(error, ResourceNotFound):
-            return CheckResult(what, "bad", f"does not exist: {error}", "check its name, and AWS_REGION")
+            return CheckResult(what, "bad", f"does not exist: {error}", "check its name and AWS_REGION")
         if isinstance(error, ConfigurationError) and not isinstance(error, CredentialsError):
             return CheckResult(what, "bad", str(error), self._permission_hint(what))
-        detail, remedy = str(error), "check the network, and try again"
+        detail, remedy = str(error), "check the network and try again"
         if isinstance(error, TimeoutError):
-            detail = f"no answer within {CHECK_TIMEOUT:.0f} s"
+            detail = f"no response within {CHECK_TIMEOUT:.0f} s"
         elif isinstance(error, CredentialsError):
-            remedy = "try again: the provider may not be there yet"
+            remedy = "try again; the provider may not be ready yet"
         elif not isinstance(error, ArchiverError):
-            detail, remedy = f"a defect of the archiver: {type(error).__name__}: {error}", "please report it"
+            detail = f"internal error (a bug in the archiver): {type(error).__name__}: {error}"
+            remedy = "please report it"
         return CheckResult(what, "unknown", detail, remedy)
 
     def _permission_hint(self, what: str) -> str:
-        """What to allow where *what* was refused."""
+        """Return the remedy for a denied check *what*: the IAM actions and the ARN."""
         settings = self._settings
         permissions = {
             "source queue": ("sqs:GetQueueAttributes and sqs:GetQueueUrl", self._queue_arn(settings.source_queue)),
@@ -155,10 +161,10 @@ class Checks:
             "archives": ("s3:PutObject and s3:AbortMultipartUpload", bucket_arn(settings.destination_bucket, "*")),
             "lifecycle": ("s3:GetLifecycleConfiguration", bucket_arn(settings.destination_bucket)),
         }
-        return permission_hint(*permissions[what]) if what in permissions else "check the settings that this names"
+        return permission_hint(*permissions[what]) if what in permissions else "check the settings named here"
 
     def _queue_arn(self, queue: str) -> str:
-        """The ARN of *queue*, as far as its URL or our account tell it."""
+        """Return the ARN of *queue* if its URL or the account id gives it, else *queue* itself."""
         return queue_arn(self._urls.get(queue, queue), self._region, self._account) or queue
 
     # Queues
@@ -171,39 +177,43 @@ class Checks:
 
     async def _check_source_queue(self) -> list[CheckResult]:
         attributes = await self._attributes(self._settings.source_queue)
-        findings = checkup.check_source_queue(attributes)
-        target = next((f for f in findings if f.what == "redrive policy" and f.state != "bad"), None)
-        if target is None:
-            return findings
+        results = checkup.check_source_queue(attributes)
+        policy = next((result for result in results if result.what == "redrive policy" and result.state != "bad"), None)
+        if policy is None:
+            return results
         arn = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
         try:
-            findings.append(checkup.check_dead_letter_queue(await self._attributes(arn)))
+            results.append(checkup.check_dead_letter_queue(await self._attributes(arn)))
         except ResourceNotFound as error:
-            remedy = "create it, or name another one in the source queue's RedrivePolicy"
-            findings.append(CheckResult("dead-letter queue", "bad", f"does not exist: {error}", remedy))
+            remedy = "create it, or name another queue in the source queue's RedrivePolicy"
+            results.append(CheckResult("dead-letter queue", "bad", f"does not exist: {error}", remedy))
         except ConfigurationError as error:
             remedy = permission_hint("sqs:GetQueueAttributes, sqs:GetQueueUrl and sqs:SendMessage", arn)
-            findings.append(CheckResult("dead-letter queue", "bad", str(error), remedy))
+            results.append(CheckResult("dead-letter queue", "bad", str(error), remedy))
         except TransientError as error:
-            findings.append(CheckResult("dead-letter queue", "unknown", str(error), "check the network, and try again"))
-        return findings
+            results.append(CheckResult("dead-letter queue", "unknown", str(error), "check the network and try again"))
+        return results
 
     async def _check_answer_queue(self, what: str, queue: str) -> list[CheckResult]:
         attributes = await self._attributes(queue)
         source: dict[str, str] = {}
-        with suppress(ArchiverError):  # its own row says why
+        with suppress(ArchiverError):  # reported by the check of the source queue
             source = await self._attributes(self._settings.source_queue)
         dead_letters = json.loads(source.get("RedrivePolicy") or "{}").get("deadLetterTargetArn")
         conflict = checkup.find_queue_conflict(attributes.get("QueueArn"), source.get("QueueArn"), dead_letters)
         if conflict is not None:
             return [CheckResult(what, "bad", f"{queue} is {conflict}", "name another queue")]
-        return [CheckResult(what, "ok", f"{queue} is there")]
+        return [CheckResult(what, "ok", f"{queue} exists")]
 
     async def _check_reads(self, what: str, location: Location) -> list[CheckResult]:
-        """Ask by our own client, which reads and sends all bytes: it has proxy, names, trust and style to itself."""
-        with suppress(SourceUnavailable):  # nothing is meant to be there
+        """
+        Send a HEAD with the project's own HTTP client, which transfers all bodies.
+
+        It has its own proxy, DNS, TLS and addressing code, which a call of the SDK does not check.
+        """
+        with suppress(SourceUnavailable):  # the probe object need not exist
             await self._reader.head(location)
-        return [CheckResult(what, "ok", f"{location.bucket} answers where objects are read")]
+        return [CheckResult(what, "ok", f"{location.bucket} can be reached for object reads")]
 
     # Buckets
 
@@ -213,7 +223,7 @@ class Checks:
         with map_errors(f"ListObjectsV2 {bucket}", _BUCKET_ERRORS):
             response = await self._clients.s3_control.list_objects_v2(Bucket=bucket, MaxKeys=1)
         if not response.get("Contents"):
-            return [CheckResult("source bucket", "ok", f"{bucket} is there, and empty")]
+            return [CheckResult("source bucket", "ok", f"{bucket} exists and is empty")]
         key = response["Contents"][0]["Key"]
         try:
             with map_errors(f"HeadObject {key}", error_map(ConfigurationError, DENIED)):
@@ -221,12 +231,12 @@ class Checks:
         except ConfigurationError as error:
             remedy = permission_hint("s3:GetObject", bucket_arn(bucket, "*"))
             return [CheckResult("source bucket", "bad", f"its objects can't be read: {error}", remedy)]
-        return [CheckResult("source bucket", "ok", f"{bucket} is there and can be read")]
+        return [CheckResult("source bucket", "ok", f"{bucket} exists and can be read")]
 
     async def _check_destination_bucket(self) -> list[CheckResult]:
         bucket = self._settings.destination_bucket
         await check_bucket(self._clients.s3_control, bucket)
-        return [CheckResult("destination bucket", "ok", f"{bucket} is there")]
+        return [CheckResult("destination bucket", "ok", f"{bucket} exists")]
 
     async def _check_lifecycle(self) -> list[CheckResult]:
         bucket = self._settings.destination_bucket
@@ -236,12 +246,12 @@ class Checks:
                 response = await self._clients.s3_control.get_bucket_lifecycle_configuration(Bucket=bucket)
             rules = list(response.get("Rules", []))
         except Rejected:
-            pass  # there are none
+            pass  # the bucket has no rules
         except ResourceNotFound:
             raise
         except ConfigurationError:
-            remedy = "optional, for this check alone: " + self._permission_hint("lifecycle")
-            return [CheckResult("lifecycle", "unknown", "may not be asked", remedy)]
+            remedy = "optional, only for this check: " + self._permission_hint("lifecycle")
+            return [CheckResult("lifecycle", "unknown", "the role may not read the rules", remedy)]
         except TransientError as error:
-            return [CheckResult("lifecycle", "unknown", f"could not be asked: {error}")]
+            return [CheckResult("lifecycle", "unknown", f"the rules can't be read: {error}")]
         return [checkup.check_lifecycle(rules, bucket)]

@@ -1,4 +1,4 @@
-"""The check-up's look at the destination: it is written to as a worker does, and nothing is left behind."""
+"""The write check of `archiver check`: writes to the destination bucket as a worker does, and cleans up."""
 
 import re
 import zlib
@@ -21,14 +21,16 @@ PROBE_BODY = b"archiver check"
 _DENIED_PATTERN = re.compile(r"AccessDenied|AllAccessDisabled|AccountProblem|403$")
 _DELETE_ERRORS = error_map(ResourceNotFound, NO_BUCKET) | error_map(ConfigurationError, DENIED)
 _STORE_REQUIREMENTS = (
-    "archives can't be written: the store must take CRC-32 of whole objects, and writes under If-None-Match"
+    "archives can't be written; the store must support CRC-32 checksums of whole objects and writes with If-None-Match"
 )
 
 
 async def check_writing(clients: "Clients", bucket: str) -> list[CheckResult]:
     """
-    Put an object, upload another in one part, and delete both. Where deleting is not allowed, the upload is begun, sent
-    its part and aborted. Raises ResourceNotFound, ConfigurationError (denied), TransientError.
+    Write an object with PutObject, then with a multipart upload of one part, and delete both.
+
+    If an object could not be deleted, only start an upload, send its part and abort it. Raises ResourceNotFound,
+    ConfigurationError (denied), TransientError.
     """
     reason = await _undeletable_reason(clients, bucket)
     try:
@@ -36,11 +38,11 @@ async def check_writing(clients: "Clients", bucket: str) -> list[CheckResult]:
     except ArchiverError as error:
         if not _is_unsupported(error):
             raise
-        return [CheckResult("archives", "bad", f"{bucket} refuses what a worker sends: {error}", _STORE_REQUIREMENTS)]
+        return [CheckResult("archives", "bad", f"{bucket} refuses a worker's writes: {error}", _STORE_REQUIREMENTS)]
     if not reason:
         return [CheckResult("archives", "ok", f"can be written to {bucket}")]
-    remedy = f"optional, for this check alone: {permission_hint('s3:DeleteObject', bucket_arn(bucket, PROBE_KEY))}"
-    detail = f"uploads to {bucket} can be begun; none was completed, as {reason}"
+    remedy = f"optional, only for this check: {permission_hint('s3:DeleteObject', bucket_arn(bucket, PROBE_KEY))}"
+    detail = f"uploads to {bucket} can be started; none was completed, because {reason}"
     return [CheckResult("archives", "ok", detail, remedy)]
 
 
@@ -66,13 +68,13 @@ async def _write_probe(clients: "Clients", bucket: str, *, completely: bool) -> 
 
 
 async def _undeletable_reason(clients: "Clients", bucket: str) -> str:
-    """Why an object that is written would stay, asked before one is; empty where it would not."""
+    """Return why a written object could not be deleted, checked before one is written; empty if it could."""
     try:
         marker = await _delete_probe(clients, bucket)
     except ResourceNotFound:
         raise
     except ConfigurationError:
-        return "it could not be deleted again"
+        return "it could not be deleted"
     if marker is None:
         return ""
     with suppress(ArchiverError):
@@ -81,7 +83,7 @@ async def _undeletable_reason(clients: "Clients", bucket: str) -> str:
 
 
 async def _clean_up_probe(clients: "Clients", bucket: str) -> None:
-    """Delete the probe; and where its bucket keeps versions after all, the one that was written."""
+    """Delete the probe object. If the bucket turns out to be versioned, also delete the written version."""
     marker = await _delete_probe(clients, bucket)
     if marker is not None:
         with suppress(ArchiverError), map_errors(f"HeadObject {PROBE_KEY}"):
@@ -91,7 +93,7 @@ async def _clean_up_probe(clients: "Clients", bucket: str) -> None:
 
 
 async def _delete_probe(clients: "Clients", bucket: str, version: str | None = None) -> str | None:
-    """Delete the probe; the id of the delete marker that stands for it in a bucket with versions."""
+    """Delete the probe object. Returns the version id of the delete marker if the bucket is versioned."""
     arguments: dict[str, Any] = {"VersionId": version} if version else {}
     with map_errors(f"DeleteObject {PROBE_KEY}", _DELETE_ERRORS):
         response = await clients.s3_control.delete_object(Bucket=bucket, Key=PROBE_KEY, **arguments)
@@ -99,7 +101,7 @@ async def _delete_probe(clients: "Clients", bucket: str, version: str | None = N
 
 
 def _is_unsupported(error: ArchiverError) -> bool:
-    """Whether the store understood what was sent, and does not take it: no right that is granted would help."""
+    """Return whether the store does not support the write; then no permission would help."""
     if isinstance(error, TransientError | ResourceNotFound | CredentialsError):
         return False
     return _DENIED_PATTERN.search(str(error)) is None

@@ -1,4 +1,4 @@
-"""Presigned S3 links: they need no CloudFront, and die with the credentials that signed them."""
+"""Presigned S3 links: they need no CloudFront, and expire with the credentials that signed them."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -31,16 +31,18 @@ def _now() -> datetime:
 async def presigned_links(
     session: aioboto3.Session, bucket: str, seconds: int, clock: Callable[[], datetime] = _now
 ) -> AsyncIterator["PresignedLinks"]:
-    """Links to the archives in *bucket* that work for *seconds*, or until the credentials of *session* end."""
+    """Yield links to archives in *bucket* that work for *seconds*, or until the credentials of *session* expire."""
     async with AsyncExitStack() as stack:
         yield PresignedLinks(_SigningClients(session, bucket, stack), bucket, seconds, clock)
 
 
 class PresignedLinks:
     """
-    Links signed by the SDK with the credentials of the moment. One that was signed with temporary credentials stops
-    working when those end, whatever it says itself: `expires_at` is the earlier of the two ("Sharing objects with
-    presigned URLs", S3 user guide). Where the end of temporary credentials is not known, no `expires_at` is told.
+    Links signed by the SDK with the current credentials.
+
+    A link signed with temporary credentials stops working when they expire, even if its own time is later: `expires_at`
+    is the earlier of the two ("Sharing objects with presigned URLs", S3 user guide). If the expiry of temporary
+    credentials is unknown, links have no `expires_at`.
     """
 
     def __init__(self, signers: "_SigningClients", bucket: str, seconds: int, clock: Callable[[], datetime]) -> None:
@@ -51,12 +53,12 @@ class PresignedLinks:
         self._warned = False
 
     async def link(self, key: str) -> Link:
-        """The link to the archive at *key*. Raises CredentialsError, ConfigurationError, TransientError."""
+        """Return the link to the archive at *key*. Raises CredentialsError, ConfigurationError, TransientError."""
         signer, credentials = await self._signers.signer()
         temporary, expiry = await _get_expiry(credentials)
         seconds = self._seconds if expiry is None else min(self._seconds, int((expiry - self._clock()).total_seconds()))
         if seconds < 1:
-            raise CredentialsError(f"{EXPIRED_MESSAGE}: they can't sign a link any more")
+            raise CredentialsError(f"{EXPIRED_MESSAGE}: links can't be signed; provide new ones")
         with credential_errors():
             url = await signer.generate_presigned_url(
                 "get_object", Params={"Bucket": self._bucket, "Key": key}, ExpiresIn=seconds
@@ -72,13 +74,13 @@ class PresignedLinks:
             self._warned = True
             log.warning(
                 "links.unknown_end",
-                effect="links die with temporary credentials whose end is not known: answers have no expires_at; "
-                "set AWS_CREDENTIAL_EXPIRATION, or give a role",
+                effect="links expire with temporary credentials, whose expiry is unknown: answers have no expires_at; "
+                "set AWS_CREDENTIAL_EXPIRATION, or give the worker a role",
             )
 
 
 class _SigningClients:
-    """The client that signs, opened when the first link is wanted: before that, nobody is asked for credentials."""
+    """The client that signs links. It is opened for the first link, so that no credentials are needed earlier."""
 
     def __init__(self, session: aioboto3.Session, bucket: str, stack: AsyncExitStack) -> None:
         self._session = session
@@ -87,7 +89,7 @@ class _SigningClients:
         self._client: S3Client | None = None
 
     async def signer(self) -> "tuple[S3Client, Any]":
-        """The client, and the credentials that it signs with."""
+        """Return the client and the credentials that it signs with."""
         with credential_errors():
             credentials = await self._session.get_credentials()
         if credentials is None:
@@ -98,19 +100,19 @@ class _SigningClients:
         return self._client, credentials
 
     async def _region(self) -> str | None:
-        """Where the bucket is: a link that was signed for another region opens nothing. None: where the session is."""
+        """Return the bucket's region, as a link signed for another region does not work. None: the session's region."""
         async with self._open_client(None) as client:
             with map_errors(f"HeadBucket {self._bucket}"):
                 try:
                     response: Any = await client.head_bucket(Bucket=self._bucket)
-                except ClientError as error:  # who may not list is told the region all the same
+                except ClientError as error:  # a 403 without s3:ListBucket has the region header, too
                     response = error.response
         region: str | None = response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
         return region
 
     @asynccontextmanager
     async def _open_client(self, region: str | None) -> "AsyncIterator[S3Client]":
-        # The version is named, or the SDK presigns with 2, which buckets under KMS keys refuse.
+        # By default, the SDK presigns with signature version 2, which fails for objects encrypted with KMS keys.
         config = client_config(20, attempts=4, pool=1, signature_version="s3v4")
         async with AsyncExitStack() as stack:
             with credential_errors():
@@ -120,18 +122,18 @@ class _SigningClients:
 
 
 async def _get_expiry(credentials: Any) -> tuple[bool, datetime | None]:
-    """Whether *credentials*, refreshed where that is due, are temporary, and when they end, where that is known."""
+    """Refresh *credentials* if due; return whether they are temporary, and their expiry (None: unknown)."""
     with credential_errors():
         try:
             frozen = await credentials.get_frozen_credentials()
-        except RuntimeError:  # the SDK's, of credentials that have ended, and are not renewed
-            raise CredentialsError(f"{EXPIRED_MESSAGE}: give new ones") from None
+        except RuntimeError:  # raised by the SDK for expired credentials that it can't renew
+            raise CredentialsError(f"{EXPIRED_MESSAGE}; provide new ones") from None
     expiry: datetime | None = getattr(credentials, "_expiry_time", None)
     return bool(frozen.token) or expiry is not None, expiry
 
 
 def _expiry_from_url(url: str) -> datetime:
-    """The end that stands in the link itself."""
+    """Return the expiry that is written in the link."""
     query = parse_qs(urlsplit(url).query)
     signed = datetime.strptime(query["X-Amz-Date"][0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     return signed + timedelta(seconds=int(query["X-Amz-Expires"][0]))

@@ -1,4 +1,4 @@
-"""SQS for who asks for archives: send a request, and watch for what is said about it."""
+"""SQS client of the requester: sends requests and polls for answers."""
 
 import difflib
 import hashlib
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
 
 LONG_POLL_SECONDS = 20  # seconds
-ANSWER_VISIBILITY_TIMEOUT = 10  # seconds for which what we look at is kept from others
+ANSWER_VISIBILITY_TIMEOUT = 10  # seconds for which a received message is invisible to other consumers
 
 _GET_QUEUE_URL = re.compile(r"GetQueueUrl (\S+):")
 _ERROR_MAP = error_map(ResourceNotFound, NO_QUEUE) | error_map(ConfigurationError, DENIED)
@@ -30,8 +30,10 @@ _ERROR_MAP = error_map(ResourceNotFound, NO_QUEUE) | error_map(ConfigurationErro
 @asynccontextmanager
 async def sqs_client() -> AsyncIterator["SQSClient"]:
     """
-    A client for a person's patience: a queue's name that does not exist is told with the one that may be meant. Raises
-    ConfigurationError where the `AWS_*` variables are of no use.
+    Open a client with the retries of an interactive command. A ResourceNotFound that leaves the block gets a suggestion
+    for a misspelt queue name.
+
+    Raises ConfigurationError if an `AWS_*` variable is unusable.
     """
     async with AsyncExitStack() as stack:
         session = (await open_network()).session
@@ -46,7 +48,9 @@ async def sqs_client() -> AsyncIterator["SQSClient"]:
 
 async def send_request(client: "SQSClient", queue: str, body: str, job_id: str | None) -> str:
     """
-    Put *body* on *queue* (name, URL or ARN); the message's id. A FIFO queue keeps requests of one job in one group.
+    Send *body* to *queue* (name, URL or ARN) and return the message's id.
+
+    In a FIFO queue, requests of the same job share a message group.
 
     Raises ResourceNotFound, ConfigurationError, TransientError.
     """
@@ -61,7 +65,7 @@ async def send_request(client: "SQSClient", queue: str, body: str, job_id: str |
 
 @dataclass
 class AnswerPoller:
-    """Queues that are read for word of one job. What is about others goes back at once; it is never deleted."""
+    """Polls queues for the messages of one job. Messages of other jobs are released at once and never deleted."""
 
     client: "SQSClient"
     _urls: dict[str, str] = field(default_factory=dict)
@@ -69,7 +73,9 @@ class AnswerPoller:
 
     async def poll(self, queue: str, matches: Callable[[str], bool], wait: int = LONG_POLL_SECONDS) -> list[str]:
         """
-        Bodies of what *matches* takes on *queue*, waited for up to *wait* seconds, and deleted. Raises as SQS does.
+        Wait up to *wait* seconds for messages on *queue*; delete those that *matches* and return their bodies.
+
+        Raises ResourceNotFound, ConfigurationError, TransientError.
         """
         if queue not in self._urls:
             self._urls[queue] = await resolve_queue(self.client, queue)
@@ -85,7 +91,7 @@ class AnswerPoller:
                 with map_errors(f"DeleteMessage {queue}", _ERROR_MAP):
                     await self.client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             elif message["MessageId"] not in self._released_ids:
-                # At once, the first time. One that nobody else takes stays hidden for a while, else we would spin.
+                # Release each message once only: releasing it at every receive would be a busy loop.
                 self._released_ids.add(message["MessageId"])
                 await self._release(url, message["ReceiptHandle"])
         return bodies
@@ -94,13 +100,16 @@ class AnswerPoller:
         try:
             with map_errors("ChangeMessageVisibility"):
                 await self.client.change_message_visibility(QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0)
-        except TransientError as error:  # it comes back by itself; only a refusal is worth a word
+        except TransientError as error:  # the visibility timeout releases the message anyway; only report a denial
             if isinstance(error.__cause__, ClientError) and error_codes(error.__cause__) & DENIED:
-                raise ConfigurationError("ChangeMessageVisibility is denied: messages of others stay hidden") from error
+                raise ConfigurationError(
+                    "ChangeMessageVisibility is denied: messages of other jobs stay invisible to their consumers; "
+                    "allow sqs:ChangeMessageVisibility"
+                ) from error
 
 
 async def list_queue_names(client: "SQSClient") -> list[str]:
-    """Names of this account's queues, for who misspelt one; none where they may not be listed."""
+    """Return the names of the account's queues; empty if they can't be listed."""
     try:
         with map_errors("ListQueues"):
             response = await client.list_queues(MaxResults=1000)
@@ -110,25 +119,25 @@ async def list_queue_names(client: "SQSClient") -> list[str]:
 
 
 async def _suggest_queue(client: "SQSClient", text: str) -> str:
-    """` (did you mean …?)`, where a queue of this account has a name like the one in *text*; nothing where none has."""
+    """Return ` (did you mean …?)` with the queue most similar to the one that *text* names; empty if there is none."""
     match = _GET_QUEUE_URL.match(text)
     if match is None:
         return ""
-    known = await list_queue_names(client)  # who may not list them is told without
+    known = await list_queue_names(client)
     close = difflib.get_close_matches(match[1].rpartition(":")[2], known, n=1, cutoff=0.7)
     return f" (did you mean {close[0]}?)" if close else ""
 
 
 async def get_queue_arn(client: "SQSClient", queue: str) -> str:
-    """The ARN of *queue*, asked of SQS. Raises ResourceNotFound, ConfigurationError, TransientError."""
+    """Return the ARN of *queue* from SQS. Raises ResourceNotFound, ConfigurationError, TransientError."""
     arn = (await _get_queue_attributes(client, queue)).get("QueueArn")
     if not arn:
-        raise TransientError(f"SQS does not tell the ARN of {queue}")
+        raise TransientError(f"SQS did not return the ARN of {queue}")
     return str(arn)
 
 
 async def get_dead_letter_queue_arn(client: "SQSClient", queue: str) -> str | None:
-    """The ARN of the dead-letter queue of *queue*, None where it has none. Raises as `get_queue_arn`."""
+    """Return the ARN of the dead-letter queue of *queue*; None if it has none. Raises like `get_queue_arn`."""
     policy = (await _get_queue_attributes(client, queue)).get("RedrivePolicy") or "{}"
     target: str | None = json.loads(policy).get("deadLetterTargetArn")
     return target

@@ -1,4 +1,4 @@
-"""S3: the bucket that archives go to. Nothing is visible before it is whole, and nothing is written over."""
+"""The ObjectStore on S3. An archive becomes visible only when complete, and no object is overwritten."""
 
 import asyncio
 from base64 import b64decode, b64encode
@@ -35,25 +35,25 @@ MAX_ABORT_ATTEMPTS = 5
 ABORT_RETRY_SECONDS = 0.2  # seconds
 
 _internal_error = partial(Rejected, "internal")
-# HEAD answers without a body, so without a name; its 400 is an expired token or a wrong region.
+# A response to HEAD has no body and therefore no code; a 400 means an expired token or a wrong region.
 _HEAD_ERRORS: dict[str, ErrorFactory] = {"400": ConfigurationError}
 _NOT_VISIBLE_CODES = frozenset({"403", "404", "AccessDenied", "NoSuchKey"})
 _COMPLETE_ERRORS: dict[str, ErrorFactory] = (
-    # Without the upload: perhaps our own success, whose answer was lost, as with a 412: what stands there is looked at.
+    # NoSuchUpload and 412 may follow an own success whose response was lost: the caller checks the key with HEAD.
     error_map(ArchiveExists, {"412", "PreconditionFailed", "NoSuchUpload"})
-    | error_map(TransientError, {"404"})  # no word of S3's
+    | error_map(TransientError, {"404"})  # no code, so not from S3
     | error_map(_internal_error, {"EntityTooLarge", "EntityTooSmall", "InvalidPartOrder"})
 )
-# What stores say that know no CRC-32 of the whole, too.
+# Also returned by stores that do not support CRC-32 checksums of whole objects.
 _UNSUPPORTED_CODES = frozenset({"BadDigest", "InvalidPart", "InvalidRequest"})
-_CHECKSUM_HINT = "; a store that knows no FULL_OBJECT checksums answers so: `archiver check` tells"
+_CHECKSUM_HINT = "; stores without FULL_OBJECT checksums respond like this: run `archiver check`"
 _KNOWN_CAPABLE_ERRORS = error_map(RequestRefused, {"BadDigest", "InvalidPart"}) | error_map(
     _internal_error, {"InvalidRequest"}
 )
 
 
 async def check_bucket(client: "S3Client", bucket: str) -> None:
-    """Return where *bucket* is there. Raises ResourceNotFound, ConfigurationError (denied), TransientError."""
+    """Check that *bucket* exists. Raises ResourceNotFound, ConfigurationError (denied), TransientError."""
     mapping = error_map(ResourceNotFound, {"404"} | NO_BUCKET) | error_map(ConfigurationError, DENIED) | _HEAD_ERRORS
     with map_errors(f"HeadBucket {bucket}", mapping):
         await client.head_bucket(Bucket=bucket)
@@ -69,9 +69,11 @@ class S3Store:
 
     async def find(self, key: str) -> StoredArchive | None:
         """
-        HEAD tells neither an object that is not there from a bucket that is not, nor (without leave to list) either
-        from a denied one. All of them are None: the write decides. But HEAD's 403 has no code, and may be refused
-        credentials, too: GET tells.
+        Return the object at *key*; None if it does not exist, the bucket does not exist, or access is denied.
+
+        HEAD does not distinguish a missing object from a missing bucket, nor, without s3:ListBucket, either from a
+        denied one; the later write shows it. As a 403 to HEAD has no code, a GET checks whether the credentials are
+        refused.
         """
         with map_errors(f"HeadObject {key}", _HEAD_ERRORS):
             try:
@@ -91,15 +93,15 @@ class S3Store:
         )
 
     async def _check_credentials(self, key: str) -> None:
-        """Raises ConfigurationError where it is our credentials or clock that the bucket refuses."""
+        """Raise ConfigurationError if the bucket refuses the worker's credentials or clock."""
         with map_errors(f"GetObject {key}"):
             try:
-                got = await self._clients.s3_control.get_object(Bucket=self._bucket, Key=key, Range="bytes=0-0")
+                response = await self._clients.s3_control.get_object(Bucket=self._bucket, Key=key, Range="bytes=0-0")
             except ClientError as error:
                 if error_codes(error) & CREDENTIAL_ERROR_CODES:
                     raise
             else:
-                got["Body"].close()
+                response["Body"].close()
 
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
         etag = await self._clients.parts.put(target, Location(self._bucket, target.key), body, crc32)
@@ -129,7 +131,7 @@ class S3Store:
 
 @dataclass(frozen=True, slots=True)
 class MultipartUploadId:
-    """The name of a multipart upload."""
+    """Bucket, key and id of a multipart upload."""
 
     bucket: str
     key: str
@@ -137,19 +139,23 @@ class MultipartUploadId:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """As the calls take it."""
+        """The parameters of S3's calls."""
         return {"Bucket": self.bucket, "Key": self.key, "UploadId": self.id}
 
 
 @dataclass(slots=True)
 class StoreCapabilities:
-    """What the store has shown that it can do. Once it has completed an upload as we do it, a refusal is about one."""
+    """
+    Proven capabilities of the store.
+
+    After one completed upload, a refused completion is an error of that upload, not missing support in the store.
+    """
 
     completes_uploads: bool = False
 
     @property
     def completion_errors(self) -> dict[str, ErrorFactory]:
-        """What the answers to CompleteMultipartUpload mean."""
+        """The mapping of error codes of CompleteMultipartUpload."""
         if self.completes_uploads:
             return _COMPLETE_ERRORS | _KNOWN_CAPABLE_ERRORS
         return _COMPLETE_ERRORS | error_map(lambda text: ConfigurationError(text + _CHECKSUM_HINT), _UNSUPPORTED_CODES)
@@ -157,7 +163,7 @@ class StoreCapabilities:
 
 class S3Upload:
     """
-    The MultipartUpload that `S3Store.create_upload` began. Its ledger holds what S3 acknowledged, and nothing else.
+    The MultipartUpload that `S3Store.create_upload` started. It records only parts that S3 acknowledged.
     """
 
     def __init__(
@@ -182,9 +188,9 @@ class S3Upload:
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         """
-        Also raises Rejected ("internal") where S3 has other parts than we believe.
+        Also raises Rejected ("internal") if S3's parts differ from the recorded ones.
 
-        A retry inside the SDK may find its own first try to have succeeded: that is ArchiveExists, too.
+        If a retry of the SDK follows a successful attempt, this raises ArchiveExists, too.
         """
         if sum(self._part_sizes.values()) != size:
             raise _internal_error(f"{size} bytes were planned, {sum(self._part_sizes.values())} were sent")
@@ -201,15 +207,17 @@ class S3Upload:
         return StoredArchive(size, response["ETag"], crc32, self._metadata)
 
     async def abort(self) -> None:
-        """A part that was in flight can outlive one abort; so S3 is asked, and told again, for a bounded time."""
+        """
+        Abort until S3 finds no upload, at most `MAX_ABORT_ATTEMPTS` times: a part in flight can outlive one abort.
+        """
         for _ in range(MAX_ABORT_ATTEMPTS):
             if await self._upload_is_gone("AbortMultipartUpload") or await self._upload_is_gone("ListParts"):
                 return
             await asyncio.sleep(ABORT_RETRY_SECONDS)
-        raise TransientError(f"the upload of {self._upload.key} is still there after {MAX_ABORT_ATTEMPTS} aborts")
+        raise TransientError(f"the upload of {self._upload.key} still exists after {MAX_ABORT_ATTEMPTS} aborts")
 
     async def _upload_is_gone(self, operation: str) -> bool:
-        """Whether *operation* finds no upload; who may abort but not list takes the abort's word."""
+        """Return whether *operation* finds no upload; if ListParts is denied, assume that the abort worked."""
         client = self._clients.s3_control
         gone = {"NoSuchUpload", "404"} | NO_BUCKET
         with map_errors(f"{operation} {self._upload.key}"):
@@ -240,7 +248,7 @@ def _encode_crc32(crc32: int) -> str:
 
 
 def _full_object_crc32(response: Mapping[str, Any]) -> int | None:
-    """The CRC-32 of the whole object; S3 also knows checksums of checksums (`…-3`), which say nothing of it."""
+    """Return the CRC-32 of the whole object; None for a composite one (`…-3`), which is a checksum of checksums."""
     text = response.get("ChecksumCRC32")
     if not text or "-" in text or response.get("ChecksumType") == "COMPOSITE":
         return None

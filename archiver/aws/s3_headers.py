@@ -1,4 +1,4 @@
-"""What settings add to requests to S3: encryption of archives, requester pays, the owners that buckets must have."""
+"""Headers that settings add to S3 requests: encryption of archives, requester pays, expected bucket owners."""
 
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ _CREATE_OPERATIONS = frozenset({"PutObject", "CreateMultipartUpload"})
 @dataclass(frozen=True, slots=True)
 class S3Headers:
     """
-    *encryption* of what is created, with *kms_key* (the bucket's own where there is none) and *bucket_key*;
-    *requester_pays*: for reads; *owners*: the account that must own a bucket, by the bucket's name.
+    *encryption* of created objects, with *kms_key* (None: the bucket's key) and *bucket_key*; *requester_pays*: for
+    reads; *owners*: expected account id by bucket name.
     """
 
     encryption: Encryption | None = None
@@ -24,7 +24,7 @@ class S3Headers:
     owners: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self, method: str, bucket: str, query: str) -> list[tuple[str, str]]:
-        """The headers, all to be signed, of a request of our own client. *query* tells parts from whole objects."""
+        """Return the headers of a request of the own HTTP client; all must be signed. *query* identifies parts."""
         lines = []
         if self.requester_pays and method in ("GET", "HEAD"):
             lines.append(("x-amz-request-payer", "requester"))
@@ -45,7 +45,7 @@ class S3Headers:
         return values
 
     def add_to_client(self, client: Any) -> None:
-        """Have every call of the SDK's *client* of S3 say the same."""
+        """Add the same parameters to every call of the SDK's S3 *client*."""
         client.meta.events.register("before-parameter-build.s3", self._add_parameters)
 
     def _add_parameters(self, params: MutableMapping[str, Any], model: Any, **_: Any) -> None:

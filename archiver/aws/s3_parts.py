@@ -1,4 +1,4 @@
-"""Bodies out on the fast path: parts and whole archives, in slices of their buffer, held to their CRC-32."""
+"""Sends parts and whole archives with the own HTTP client, straight from their buffers, with a CRC-32."""
 
 from base64 import b64encode
 from dataclasses import replace
@@ -18,10 +18,10 @@ PART_TIMEOUTS = HttpTimeouts(response=60.0, stall=30.0)
 
 class PartSender:
     """
-    Sends the bodies of parts and of archives of one part; `close` ends all connections. One attempt a call.
+    Sends the bodies of parts and of archives of one part. One attempt per call; `close` closes all connections.
 
-    A call that has ended, cancelled ones included, leaves nothing behind that still refers to *body*: the buffer may
-    be another job's at once. That is why no SDK sends bodies: its transports keep views, and send them when they can.
+    When a call has returned or was cancelled, nothing refers to *body* any more: another job may reuse the buffer at
+    once. That is why the SDK does not send bodies: its transports keep views of the buffer and may send them later.
     """
 
     def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
@@ -30,20 +30,20 @@ class PartSender:
 
     async def send(self, location: Location, upload_id: str, number: int, body: memoryview, crc32: int) -> str:
         """
-        UploadPart: send part *number* of the upload *upload_id*; its ETag. *body* must not change until this returns.
+        UploadPart: send part *number* of the upload *upload_id*; return its ETag.
 
-        Raises TransientError; ArchiveExists where the upload is gone; ConfigurationError where the bucket refuses us or
-        is gone.
+        *body* must not change until this returns. Raises TransientError; ArchiveExists if the upload does not exist;
+        ConfigurationError if the bucket refuses the write or does not exist.
         """
         query = f"partNumber={number}&uploadId={quote(upload_id, safe='-_.~')}"
         return await self._send_body(S3Request("PUT", location, _accept_any, into=None, query=query, body=body), crc32)
 
     async def put(self, target: Target, location: Location, body: memoryview, crc32: int) -> str:
         """
-        PutObject, where nothing stands at *location*: the archive as *target* describes it; its ETag. *body* must not
-        change until this returns.
+        PutObject: write the archive described by *target* if no object exists at *location*; return its ETag.
 
-        Raises TransientError (409 of a conflict included), ArchiveExists, ConfigurationError.
+        *body* must not change until this returns. Raises TransientError (also for 409, a conflict), ArchiveExists,
+        ConfigurationError.
         """
         metadata = tuple(
             (f"x-amz-meta-{name.lower()}", _check_signed_value(value)) for name, value in target.metadata.items()
@@ -64,31 +64,31 @@ class PartSender:
         except SourceUnavailable as error:
             raise ConfigurationError(str(error)) from error
         if error_code(response) == "NoSuchUpload":
-            # Whoever settled this job first has swept our upload away: the pipeline looks what stands there.
-            raise ArchiveExists(f"{request.location}: the upload is gone")
+            # Another worker finished this job and aborted this upload; the pipeline checks the key with HEAD.
+            raise ArchiveExists(f"{request.location}: the multipart upload does not exist any more")
         if response.head.status >= 300 or error_code(response):  # noqa: PLR2004
             raise write_error(response)
         etag = response.head.text(b"etag")
         if not etag or response.head.text(b"x-amz-checksum-crc32") not in ("", checksum):
             raise TransientError(
-                f"{request.location}: the answer to the body has no ETag, or the CRC-32 of other bytes"
+                f"{request.location}: the response has no ETag, or a CRC-32 that differs from the body's"
             )
         return etag
 
 
 def _check_header_value(value: str) -> str:
-    """*value*, which is sent as it is. Raises ValueError where it could not be: every one is ours."""
+    """Return *value*. Raises ValueError if it can't be sent in a header, which is a bug: all values are generated."""
     if not (value.isascii() and value.isprintable()):
-        raise ValueError("a header's value has to be printable ASCII")
+        raise ValueError("a header value must be printable ASCII")
     return value
 
 
 def _check_signed_value(value: str) -> str:
-    """*value*, which is signed, too: the signature is of single spaces. Raises ValueError."""
+    """Return *value*. Raises ValueError if it can't be signed: the signature requires single spaces."""
     if value != " ".join(value.split()):
-        raise ValueError("a signed header's value has to be ASCII, without spaces at its ends or two in a row")
+        raise ValueError("a signed header value must be ASCII, without leading, trailing or repeated spaces")
     return _check_header_value(value)
 
 
 def _accept_any(_: Head) -> None:
-    """An answer to a body has nothing that a body of its own would have to be held to."""
+    """Accept any response head: the response to a write has no body to validate."""

@@ -1,4 +1,4 @@
-"""HEAD and GET on the fast path: one attempt a call, held to one version, errors translated."""
+"""HEAD and GET with the own HTTP client: one attempt per call, pinned to one version, errors mapped."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _CHECKSUMS = (("x-amz-checksum-mode", "ENABLED"),)
 
 
 class S3Reader:
-    """An `ObjectReader` for S3. As many calls at once as the caller likes; `close` ends all connections."""
+    """The `ObjectReader` for S3. Calls may run concurrently; `close` closes all connections."""
 
     def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
         self._transport = S3Transport(session, endpoint, config)
@@ -23,7 +23,7 @@ class S3Reader:
 
     async def head(self, location: Location) -> ObjectInfo:
         """
-        What S3 says of the object.
+        Return size, ETag, date, content type and CRC-32 of the object.
 
         Raises SourceUnavailable (missing, denied, archived), TransferInterrupted, CredentialsRefused,
         ConfigurationError.
@@ -31,7 +31,7 @@ class S3Reader:
         request = S3Request("HEAD", location, _accept_any, amz=_CHECKSUMS)
         response = await self._request(request)
         if 400 <= response.head.status < 500 and response.head.status not in (404, 429):  # noqa: PLR2004
-            # HEAD has no body, so no code: 403 alone may be denial, a wrong clock or a spent token.
+            # A response to HEAD has no code: a 403 may be a denial, a wrong clock or an expired token.
             await self._raise_get_error(location)
             response = await self._request(request)
         if response.head.status < 300:  # noqa: PLR2004
@@ -40,12 +40,12 @@ class S3Reader:
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         """
-        Fill *into* with the object's bytes from *start* on; at least one byte has to be asked for.
+        Fill *into*, at least one byte, with the object's bytes from *start* on.
 
-        Raises TransferInterrupted with the number of good bytes received, SourceChanged, SourceUnavailable (it may not
-        be read), CredentialsRefused, ConfigurationError.
+        Raises TransferInterrupted with the number of valid bytes received, SourceChanged, SourceUnavailable (denied),
+        CredentialsRefused, ConfigurationError.
         """
-        if not etag.isprintable():  # it would end its header line; and no ETag that we were told is like that
+        if not etag.isprintable():  # it would break the header line; S3 returns no such ETag
             raise SourceChanged("no object has this ETag")
         end = start + sum([view.nbytes for view in into]) - 1
         lines = f"Range: bytes={start}-{end}\r\nIf-Match: {etag}\r\n"
@@ -54,21 +54,21 @@ class S3Reader:
             raise read_error(response, pinned=True)
 
     async def _raise_get_error(self, location: Location) -> None:
-        """Ask by GET for the code that HEAD does not tell; return where GET finds nothing wrong."""
+        """Send a GET for the error code that HEAD lacks, and raise its error; return if the GET succeeds."""
         try:
             response = await self._request(S3Request("GET", location, _stop_at_head, lines="Range: bytes=0-0\r\n"))
         except _ObjectReadable:
             return
-        if response.head.status != 416:  # noqa: PLR2004 - an empty object has no first byte, and is readable
+        if response.head.status != 416:  # noqa: PLR2004 - 416: an empty object, which is readable
             raise read_error(response)
 
 
 class _ObjectReadable(TransferInterrupted):
-    """GET would answer: the question is settled, the body not wanted."""
+    """The GET succeeded: its body is not read."""
 
 
 def _accept_any(_: Head) -> None:
-    """HEAD's success has no body to be held to anything."""
+    """Accept any response head: the response to HEAD has no body to validate."""
 
 
 def _stop_at_head(_: Head) -> None:

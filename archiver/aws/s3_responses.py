@@ -1,4 +1,4 @@
-"""What S3's answers to HEAD and GET mean: they become facts or errors of this service; no I/O."""
+"""Interprets S3's responses: as object data or as an error of `archiver.errors`. No I/O."""
 
 import base64
 import binascii
@@ -29,21 +29,21 @@ _CONTENT_RANGE = re.compile(rb"bytes (\d{1,19})-(\d{1,19})/(?:\d{1,19}|\*)")
 
 _THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "TooManyRequests"})
 EXPIRED_TOKEN_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
-_CREDENTIAL_STATUSES = frozenset({301, 308, 401, 407})  # the bucket is elsewhere; a store or a proxy does not know us
+_CREDENTIAL_STATUSES = frozenset({301, 308, 401, 407})  # wrong region; unknown to a store or a proxy
 _TRANSIENT_STATUSES = frozenset({408, 412, 416, 425})
 _BODY_ERROR_CODES = frozenset({"EntityTooLarge", "EntityTooSmall"})
-"""Refusals of one write for its own bytes: another write may be taken."""
+"""Errors of the body of one write; other writes may succeed."""
 
-_ARCHIVED = "the object is archived and has to be restored first"
+_ARCHIVED = "the object is archived; restore it first"
 _DENIED = (
-    "access denied; without s3:ListBucket S3 says this of a missing key, too, "
-    "and of every key where the requester has to pay (S3_REQUEST_PAYER)"
+    "access denied; S3 also returns this for a missing key without s3:ListBucket, "
+    "and for every key of a requester-pays bucket without S3_REQUEST_PAYER"
 )
 _UNAVAILABLE: dict[str, tuple[Code, str]] = {
     "NoSuchKey": ("source_missing", "no such key or bucket"),
     "NoSuchBucket": ("source_missing", "no such bucket"),
-    "InvalidBucketName": ("source_missing", "no bucket can have this name"),
-    "InvalidURI": ("source_missing", "no key can have this name"),
+    "InvalidBucketName": ("source_missing", "the bucket name is invalid"),
+    "InvalidURI": ("source_missing", "the key is invalid"),
     "KeyTooLongError": ("source_missing", "the key is longer than S3 allows"),
     "AccessDenied": ("source_denied", _DENIED),
     "AllAccessDisabled": ("source_denied", "all access to the bucket is disabled"),
@@ -52,10 +52,10 @@ _UNAVAILABLE: dict[str, tuple[Code, str]] = {
 }
 _READ_DENIED: tuple[Code, str] = (
     "source_denied",
-    "HEAD is allowed, reading is not: look at the key that encrypts the object, the bucket's policy and its limits",
+    "HEAD is allowed, but reading is denied; check the object's KMS key, the bucket policy and the bucket's limits",
 )
-_KMS_DENIED: tuple[Code, str] = ("source_denied", "KMS does not decrypt the object for us: grant kms:Decrypt")
-_CUSTOMER_KEY: tuple[Code, str] = ("source_denied", "the object is encrypted with a key that we don't have")
+_KMS_DENIED: tuple[Code, str] = ("source_denied", "KMS denies decryption of the object; grant kms:Decrypt")
+_CUSTOMER_KEY: tuple[Code, str] = ("source_denied", "the object is encrypted with a customer key (SSE-C)")
 
 
 class ExpectedRange(NamedTuple):
@@ -67,32 +67,31 @@ class ExpectedRange(NamedTuple):
 
     def check(self, head: Head) -> None:
         """
-        Refuse a success that brings anything else: raises SourceChanged on another ETag, TransferInterrupted on the
-        rest.
+        Check that a successful response has these bytes. Raises SourceChanged for another ETag, else
+        TransferInterrupted.
 
-        A 200 from the object's start will do: a body that fills the views exactly is then the whole of it. That it
-        does is the HTTP client's to see to.
+        A 200 is valid if the range begins at 0: the HTTP client checks that the body has the expected length.
         """
         etag = head.fields.get(b"etag")
         if etag is None:
-            raise TransferInterrupted("no ETag in the answer")
+            raise TransferInterrupted("the response has no ETag")
         if etag.decode("latin-1") != self.etag:
             raise SourceChanged(f"ETag {etag.decode('latin-1')} instead of {self.etag}")
         if head.status == 200 and self.start == 0:  # noqa: PLR2004
             return
         if head.status != 206:  # noqa: PLR2004
-            raise TransferInterrupted(f"status {head.status} to a range request")
+            raise TransferInterrupted(f"status {head.status} for a range request")
         content_range = _CONTENT_RANGE.fullmatch(head.fields.get(b"content-range", b""))
         if content_range is None or (int(content_range[1]), int(content_range[2])) != (self.start, self.end):
-            raise TransferInterrupted("another Content-Range than was asked for")
+            raise TransferInterrupted("Content-Range differs from the requested range")
 
 
 def object_info(head: Head) -> ObjectInfo:
     """
-    What a HEAD says. Raises SourceUnavailable where the object sleeps, TransferInterrupted where length or ETag is
-    wanting.
+    Return the object data of a successful HEAD.
 
-    A date that can't be read is the earliest one that a zip can hold: no reason to do without the file.
+    An invalid date becomes the earliest one that a zip can hold. Raises SourceUnavailable if the object is archived,
+    TransferInterrupted if length or ETag is missing.
     """
     restored = 'ongoing-request="false"' in head.text(b"x-amz-restore")
     archived = head.text(b"x-amz-storage-class") in ("GLACIER", "DEEP_ARCHIVE") or head.text(b"x-amz-archive-status")
@@ -100,18 +99,18 @@ def object_info(head: Head) -> ObjectInfo:
         raise SourceUnavailable("source_archived", _ARCHIVED)
     etag = head.text(b"etag")
     try:
-        size = body_length("GET", head)  # of a GET: HEAD itself has no body
+        size = body_length("GET", head)  # the length of a GET's body: HEAD itself has none
     except ProtocolError as error:
         raise TransferInterrupted(str(error)) from error
     missing = [name for name, absent in (("Content-Length", size < 0), ("ETag", not etag)) if absent]
     if missing:
-        raise TransferInterrupted(f"the answer to HEAD has no {' and no '.join(missing)}")
+        raise TransferInterrupted(f"the response to HEAD has no {' and no '.join(missing)}")
     modified = http_date(head.text(b"last-modified")) or MIN_MODIFIED
     return ObjectInfo(size, etag, modified, head.text(b"content-type"), _crc32(head))
 
 
 def _crc32(head: Head) -> int | None:
-    """The CRC-32 of the whole object; not of its parts' CRCs, which is what a composite one (`…-N`) is."""
+    """Return the CRC-32 of the whole object; None for a composite one (`…-N`), which is a CRC of the parts' CRCs."""
     text = head.text(b"x-amz-checksum-crc32")
     if head.text(b"x-amz-checksum-type") not in ("", "FULL_OBJECT"):
         return None
@@ -123,13 +122,13 @@ def _crc32(head: Head) -> int | None:
 
 
 def error_code(response: HttpResponse) -> str:
-    """S3's code for an error, empty where it gave none (HEAD has no body)."""
+    """Return S3's error code; empty if the response has none (for example to HEAD)."""
     match = _CODE.search(response.body)
     return match[1].decode() if match else ""
 
 
 def redirect_region(response: HttpResponse) -> str:
-    """The region that a wrongly addressed bucket is in, as far as the answer tells; else empty."""
+    """Return the bucket's region if the response reports that the request went to another one; else empty."""
     if response.head.status not in (301, 307, 400):
         return ""
     match = _REGION.search(response.body)
@@ -138,11 +137,10 @@ def redirect_region(response: HttpResponse) -> str:
 
 def read_error(response: HttpResponse, *, pinned: bool = False) -> ArchiverError:
     """
-    Why an object can't be had: one table for HEAD and GET. *pinned*: the answer to a read of a planned version, after
-    a HEAD that was answered.
+    Return the error of a failed HEAD or GET. *pinned*: a read of the planned version, after a successful HEAD.
 
-    Every 4xx is a verdict on that object, but for those that speak of the moment, of us, or of the version: a store
-    has more codes than anyone can list.
+    Every 4xx is an error of that object, except for transient errors, refused credentials and version conflicts: no
+    list of a store's codes is complete.
     """
     status, code = response.head.status, error_code(response)
     server_error = _server_error(response, code)
@@ -155,7 +153,7 @@ def read_error(response: HttpResponse, *, pinned: bool = False) -> ArchiverError
     if not 400 <= status < 500 or status in _TRANSIENT_STATUSES or is_transient({code}):  # noqa: PLR2004
         return TransferInterrupted(_describe(response, code))
     reason, detail = _source_error(response, code, pinned=pinned)
-    if reason == "source_missing" and status == 404:  # noqa: PLR2004 - the words say it
+    if reason == "source_missing" and status == 404:  # noqa: PLR2004 - the detail is enough
         return SourceUnavailable(reason, detail)
     return SourceUnavailable(reason, f"{detail} ({_describe(response, code)})" if detail else _describe(response, code))
 
@@ -176,8 +174,8 @@ def _source_error(response: HttpResponse, code: str, *, pinned: bool) -> tuple[C
 
 def write_error(response: HttpResponse) -> ArchiverError:
     """
-    Why a body was not taken. A refusal of a write of ours is ours to mend, whatever its name; what is wrong with this
-    one body, with the moment or with the store may pass.
+    Return the error of a failed write. A permanent refusal, whatever its code, needs the operator (ConfigurationError);
+    errors of this body, transient errors and server errors are transient.
     """
     status, code = response.head.status, error_code(response)
     if status == 412:  # noqa: PLR2004
@@ -201,8 +199,8 @@ def _server_error(response: HttpResponse, code: str) -> ArchiverError | None:
 
 
 def _credentials_message(status: int, code: str) -> str:
-    return f"S3 refuses our credentials, clock or region: {code or status}"
+    return f"S3 refuses the worker's credentials, clock or region: {code or status}"
 
 
 def _describe(response: HttpResponse, code: str) -> str:
-    return f"S3 answered {response.head.status} {code}".rstrip()
+    return f"S3 returned {response.head.status} {code}".rstrip()

@@ -1,4 +1,4 @@
-"""Signed requests to S3 on kept connections: one attempt each, in the right region, with credentials kept fresh."""
+"""Signed S3 requests over pooled connections: one attempt each, with region redirects and credential renewal."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,11 +20,11 @@ from archiver.http.proxy import Proxies
 
 _COMMON_HEADERS = f"User-Agent: archiver/{__version__}\r\nAccept-Encoding: identity\r\n"
 _CREDENTIALS_CACHE_SECONDS = 5.0
-"""Seconds before botocore is asked again for credentials: it renews them minutes ahead of their end."""
+"""Seconds for which credentials from botocore are cached: botocore renews them minutes before they expire."""
 
 
 class FrozenCredentials(Protocol):
-    """Credentials of one moment."""
+    """Credentials that do not change."""
 
     @property
     def access_key(self) -> str: ...
@@ -35,13 +35,13 @@ class FrozenCredentials(Protocol):
 
 
 class RefreshableCredentials(Protocol):
-    """Credentials that botocore keeps fresh."""
+    """Credentials that botocore renews."""
 
     async def get_frozen_credentials(self) -> FrozenCredentials: ...
 
 
 class Session(Protocol):
-    """As much of an `aioboto3.Session` (or aiobotocore's) as is needed here."""
+    """The part of an `aioboto3.Session` (or aiobotocore's) that is used here."""
 
     def get_credentials(self) -> Awaitable[RefreshableCredentials | None]: ...
 
@@ -49,8 +49,8 @@ class Session(Protocol):
 @dataclass(frozen=True, slots=True)
 class TransportConfig:
     """
-    *ca_bundle*: a file of trusted certificates instead of the system's; *proxies*: None hears of no proxy;
-    *headers*: what settings add to requests.
+    *ca_bundle*: file of trusted certificates instead of the system's; *proxies*: None for direct connections;
+    *headers*: added to requests by settings.
     """
 
     limits: HttpTimeouts = field(default_factory=HttpTimeouts)
@@ -61,8 +61,8 @@ class TransportConfig:
 
 class S3Request(NamedTuple):
     """
-    One request: *lines* are further header lines, *amz* the signed ones, *query* is encoded and in order. The other
-    fields are `HttpRequest`'s.
+    One request. *lines*: further unsigned header lines; *amz*: further signed headers; *query*: encoded and sorted.
+    The other fields are those of `HttpRequest`.
     """
 
     method: str
@@ -76,7 +76,7 @@ class S3Request(NamedTuple):
 
 
 class S3Transport:
-    """As many calls at once as the caller likes; `close` ends all connections."""
+    """Sends requests, concurrently if the caller wants; `close` closes all connections."""
 
     def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
         config = config or TransportConfig()
@@ -89,15 +89,14 @@ class S3Transport:
         self._credentials_cached_until = 0.0
 
     async def close(self) -> None:
-        """End all connections; what is running is interrupted."""
+        """Close all connections; running requests are interrupted."""
         await self._pool.close()
 
     async def request(self, request: S3Request) -> HttpResponse:
         """
-        One attempt; once more in the right region, or with renewed credentials.
+        Send the request once; repeat it once if S3 names another region or the credentials can be renewed.
 
-        Raises TransferInterrupted, ConfigurationError, SourceUnavailable (no such name can be), and what *check*
-        raises.
+        Raises TransferInterrupted, ConfigurationError, SourceUnavailable (invalid name), and the errors of *check*.
         """
         credentials = await self._current_credentials()
         endpoint = self._resolve(request.location.bucket)
@@ -143,7 +142,7 @@ class S3Transport:
         try:
             source = await self._session.get_credentials()
             frozen = None if source is None else await source.get_frozen_credentials()
-        except Exception as error:  # noqa: BLE001 - whatever a provider may raise; its text may hold secrets
+        except Exception as error:  # noqa: BLE001 - a provider may raise anything; its text may contain secrets
             raise CredentialsError(credentials_message(error)) from None
         if frozen is None:
             raise ConfigurationError(NO_CREDENTIALS)

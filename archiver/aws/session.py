@@ -1,12 +1,13 @@
 """
-What the SDK resolves from environment and profile (region, endpoint, style, trust, proxies), for its clients and ours.
+Configuration that the SDK resolves from environment and profile, for its clients and the own HTTP client: region,
+endpoint, addressing style, CA bundle, proxies.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import aioboto3
@@ -43,25 +44,29 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5.0  # seconds
 
 
+Session: TypeAlias = aioboto3.Session
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
-    """How AWS is reached, by the SDK's clients of *session* and by ours. Nobody has been asked for credentials yet."""
+    """How to reach AWS, with the SDK's clients of *session* and with the own HTTP client. Needs no credentials."""
 
-    session: aioboto3.Session
+    session: Session
     endpoint: Endpoint
     transport_config: TransportConfig
 
 
 async def open_network(headers: S3Headers | None = None) -> Network:
     """
-    Read what the environment and the profile say; *headers* are what settings add to requests to S3. Raises
-    ConfigurationError by the variable's name where something of it can't be carried out.
+    Resolve environment and profile. *headers*: added to S3 requests by settings.
+
+    Raises ConfigurationError, which names the variable, if a value is unusable.
     """
     core, proxies = AioSession(), Proxies()
     session = new_session(core)
     ca_bundle = str(core.get_config_variable("ca_bundle"))
     with environment_errors():
-        unsigned = AioConfig(signature_version=UNSIGNED)  # asks no provider for credentials
+        unsigned = AioConfig(signature_version=UNSIGNED)  # needs no credentials
         async with session.client("s3", config=unsigned) as s3, session.client("sqs", config=unsigned) as sqs:
             endpoint = resolve_endpoint(s3)
             for url in (s3.meta.endpoint_url, sqs.meta.endpoint_url):
@@ -73,33 +78,36 @@ async def open_network(headers: S3Headers | None = None) -> Network:
     return Network(session, endpoint, transport_config)
 
 
-def new_session(core: AioSession) -> aioboto3.Session:
+def new_session(core: AioSession) -> Session:
     """
-    A session on *core* that trusts what `find_ca_bundle` says. Raises ConfigurationError where `AWS_*` is of no use.
+    Return a session on *core* with the CA bundle of `find_ca_bundle`.
+
+    Raises ConfigurationError if an `AWS_*` variable is unusable.
     """
     with environment_errors():
         core.set_config_variable("ca_bundle", find_ca_bundle(core)[1])
-        return aioboto3.Session(region_name=configured_region(), botocore_session=core)
+        return Session(region_name=configured_region(), botocore_session=core)
 
 
 def find_ca_bundle(core: AioSession) -> tuple[str, str]:
     """
-    The file of the authorities that are trusted, and what names it: AWS_CA_BUNDLE, the profile's `ca_bundle` or
-    REQUESTS_CA_BUNDLE, as the SDK has it; then SSL_CERT_FILE, which it does not hear; else the SDK's own list. An empty
-    variable counts as unset: an empty REQUESTS_CA_BUNDLE would have the SDK trust everyone.
+    Return the setting that names the CA bundle, and its file: AWS_CA_BUNDLE, the profile's `ca_bundle` or
+    REQUESTS_CA_BUNDLE, in the SDK's order; then SSL_CERT_FILE, which the SDK ignores; else the SDK's own list.
+
+    An empty variable counts as unset: with an empty REQUESTS_CA_BUNDLE the SDK would not verify certificates.
     """
-    named = (
+    candidates = (
         ("AWS_CA_BUNDLE", os.environ.get("AWS_CA_BUNDLE")),
         ("ca_bundle of the profile", core.get_scoped_config().get("ca_bundle")),
         ("REQUESTS_CA_BUNDLE", os.environ.get("REQUESTS_CA_BUNDLE")),
         ("SSL_CERT_FILE", os.environ.get("SSL_CERT_FILE")),
         ("the SDK", get_cert_path(True)),
     )
-    return next((name, str(file)) for name, file in named if file)
+    return next((name, str(file)) for name, file in candidates if file)
 
 
 def check_ca_bundle(ca_bundle: str) -> None:
-    """Raises ConfigurationError where there are no certificates in *ca_bundle*."""
+    """Raise ConfigurationError if *ca_bundle* has no readable certificates."""
     try:
         tls_context(ca_bundle)
     except OSError as error:
@@ -110,7 +118,7 @@ def check_ca_bundle(ca_bundle: str) -> None:
 
 
 class SdkHttpSession(AIOHTTPSession):
-    """The SDK's HTTP client, with the trust of all others: through a proxy, its own checks no certificate."""
+    """The SDK's HTTP client with the project's TLS context: through a proxy, the original verifies no certificate."""
 
     _verify: Any
     _max_pool_connections: int
@@ -122,20 +130,20 @@ class SdkHttpSession(AIOHTTPSession):
 
 
 def resolve_endpoint(client: "S3Client") -> Endpoint:
-    """The endpoint that the SDK resolved for *client*. Raises ValueError where no URL can be like it."""
+    """Return the endpoint that the SDK resolved for *client*. Raises ValueError if its URL is invalid."""
     s3: dict[str, Any] = getattr(client.meta.config, "s3", None) or {}
     if s3.get("use_accelerate_endpoint"):
-        message = "s3.use_accelerate_endpoint of the profile: archives and sources don't go through it: unset it"
+        message = "s3.use_accelerate_endpoint of the profile: transfer acceleration is not supported; unset it"
         raise ConfigurationError(message)
-    style = cast("Style", s3.get("addressing_style") or "auto")  # botocore takes no other
+    style = cast("Style", s3.get("addressing_style") or "auto")  # botocore accepts no other values
     return Endpoint(client.meta.endpoint_url, client.meta.region_name, style=style)
 
 
 @contextmanager
 def environment_errors() -> Iterator[None]:
     """
-    Nothing is asked of AWS while a client opens: what goes wrong is the environment's, and told by variable name, but
-    for what a provider of credentials raises: that may pass.
+    Map errors while a client opens to ConfigurationError with the name of the variable; those of a credentials provider
+    to CredentialsError, as they may be transient. No request is sent to AWS while a client opens.
     """
     try:
         yield
@@ -155,25 +163,25 @@ def environment_errors() -> Iterator[None]:
 
 @contextmanager
 def credential_errors() -> Iterator[None]:
-    """The same where credentials are asked for: what is no setting is a provider's, whatever it raises."""
+    """Like `environment_errors`, for blocks that load credentials: other errors come from the credentials provider."""
     try:
         with environment_errors():
             yield
-    except ConfigurationError as fault:
-        if isinstance(fault.__cause__, OSError | ValueError) and not isinstance(fault.__cause__, BotoCoreError):
-            raise CredentialsError(credentials_message(fault.__cause__)) from None
+    except ConfigurationError as error:
+        if isinstance(error.__cause__, OSError | ValueError) and not isinstance(error.__cause__, BotoCoreError):
+            raise CredentialsError(credentials_message(error.__cause__)) from None
         raise
     except aiohttp.ClientError as error:
         raise CredentialsError(credentials_message(error)) from None
 
 
 def configured_region() -> str | None:
-    """AWS_REGION, which other SDKs read and botocore does not; None leaves botocore to look where it always looks."""
+    """Return AWS_REGION, which other SDKs read and botocore does not; None: botocore's own lookup applies."""
     return os.environ.get("AWS_REGION") or None
 
 
 def client_config(read: float, *, attempts: int, pool: int, connect: float = CONNECT_TIMEOUT, **more: Any) -> AioConfig:
-    """A client's configuration: *attempts* counts the first try too, *pool* the connections."""
+    """Return a client's configuration. *attempts* includes the first one; *pool*: maximum connections."""
     return AioConfig(
         http_session_cls=SdkHttpSession,
         connect_timeout=connect,

@@ -1,4 +1,4 @@
-"""Signed CloudFront links: they work for a while, and for nobody who only guesses them."""
+"""Signed CloudFront links: they expire, and can't be guessed."""
 
 import os
 import time
@@ -25,12 +25,12 @@ PEM_PREFIX = "-----BEGIN"
 
 
 class InvalidKeyError(Exception):
-    """The key can't sign; the message says why, and holds nothing of it."""
+    """The key can't sign. The message has the reason and nothing of the key."""
 
 
 def load_key(text: str) -> RSAPrivateKey:
     r"""
-    The key that a setting holds: PEM text (line breaks may be written as `\n`), or the path of a file with it.
+    Load the key of a setting: PEM text (line breaks may be written as `\n`), or the path of a file with it.
 
     Raises InvalidKeyError.
     """
@@ -38,13 +38,13 @@ def load_key(text: str) -> RSAPrivateKey:
     try:
         key = load_pem_private_key(pem.strip().encode(), password=None)
     except TypeError:
-        raise InvalidKeyError("the key is encrypted: give it without a passphrase, from a secret store") from None
+        raise InvalidKeyError("is encrypted; provide it without a passphrase, from a secret store") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise InvalidKeyError("is no private key in PEM form (-----BEGIN PRIVATE KEY-----)") from None
+        raise InvalidKeyError("is not a private key in PEM format (-----BEGIN PRIVATE KEY-----)") from None
     if not isinstance(key, RSAPrivateKey):
-        raise InvalidKeyError("is no RSA key, which is what CloudFront's signed links take here")
+        raise InvalidKeyError("is not an RSA key; signed links need one")
     if key.key_size < MIN_KEY_BITS:
-        raise InvalidKeyError(f"has {key.key_size} bits, and CloudFront takes {MIN_KEY_BITS}")
+        raise InvalidKeyError(f"has {key.key_size} bits; CloudFront requires {MIN_KEY_BITS}")
     return key
 
 
@@ -53,14 +53,14 @@ def _read_key_file(path: Path) -> str:
         return path.read_text(encoding="ascii")
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        raise InvalidKeyError(f"is neither PEM text nor a file that can be read ({reason})") from None
+        raise InvalidKeyError(f"is neither PEM text nor a readable file ({reason})") from None
     except ValueError:
-        raise InvalidKeyError("is a file that holds no PEM text") from None
+        raise InvalidKeyError("is a file without PEM text") from None
 
 
 @dataclass(frozen=True, slots=True)
 class LinkBase:
-    """What links begin with: *url* is the distribution's address, *bucket* what lies behind it."""
+    """The beginning of links: *url* of the distribution, and the *bucket* that it serves."""
 
     url: str
     bucket: str
@@ -68,9 +68,10 @@ class LinkBase:
 
 class SignedLinks:
     """
-    Links to the archives behind *base* that work for *seconds*, signed for the public key *key_id* with *key* (as
-    `load_key` takes it). A key in a file may be replaced while we run: a bad one is told in the log, and the last good
-    one goes on signing. Raises InvalidKeyError where there is none to begin with.
+    Links below *base* that work for *seconds*, signed with *key* (see `load_key`) for the public key *key_id*.
+
+    A key file may be replaced at run time. If the new key is invalid, this is logged and the previous key stays in use.
+    Raises InvalidKeyError if the first key is invalid.
     """
 
     def __init__(
@@ -86,14 +87,14 @@ class SignedLinks:
         self._signer = CloudFrontSigner(key_id, self._sign)
 
     async def link(self, key: str) -> Link:
-        """The link to the archive at *key*, signed by CloudFront's canned policy: this URL, until then."""
+        """Return the link to the archive at *key*, signed with CloudFront's canned policy (one URL, one expiry)."""
         self._reload_key()
         expires_at = datetime.fromtimestamp(int(self._clock()) + self._seconds, UTC)
         url = archive_url(self._base.url, self._base.bucket, key)
         return Link(self._signer.generate_presigned_url(url, date_less_than=expires_at), expires_at)
 
     def _sign(self, message: bytes) -> bytes:
-        # SHA-1 is what CloudFront verifies: "Creating a signature for a signed URL that uses a canned policy".
+        # CloudFront requires SHA-1: "Creating a signature for a signed URL that uses a canned policy".
         return self._key.sign(message, PKCS1v15(), SHA1())  # noqa: S303
 
     def _reload_key(self) -> None:
@@ -103,13 +104,13 @@ class SignedLinks:
         self._loaded_version = version
         try:
             self._key = load_key(self._text)
-        except InvalidKeyError as problem:
-            log.error("links.bad_key", file=str(self._file), reason=str(problem), effect="the last good key is used")
+        except InvalidKeyError as error:
+            log.error("links.bad_key", file=str(self._file), reason=str(error), effect="the previous key stays in use")
         else:
             log.info("links.key_reloaded", file=str(self._file))
 
     def _file_version(self) -> tuple[int, int] | None:
-        """What changes when the file does; None where there is none, or where it is gone."""
+        """Return mtime and inode of the key file; None if the key is no file or the file does not exist."""
         try:
             stat = self._file.stat() if self._file else None
         except OSError:

@@ -1,4 +1,4 @@
-"""AWS Signature Version 4 for S3: bodies unsigned, keys encoded once, the derived key kept for its day."""
+"""AWS Signature Version 4 for S3: unsigned bodies, object keys encoded once, signing keys cached for their day."""
 
 import hashlib
 import hmac
@@ -24,8 +24,8 @@ class SigningCredentials:
 
 class SigningInput(NamedTuple):
     """
-    What is signed: *path* encoded, *host* as it is sent, *amz* further `x-amz-*` headers (names in lower case),
-    *query* encoded and in the order of its names.
+    The signed parts of a request. *path*: encoded; *host*: the Host header; *amz*: further `x-amz-*` headers (names in
+    lower case); *query*: encoded and sorted by name.
     """
 
     method: str
@@ -37,14 +37,15 @@ class SigningInput(NamedTuple):
 
 def encode_key(key: str) -> str:
     """
-    Percent-encode *key* literally, for the wire and the signature alike: UTF-8, once, `/` and dot segments kept.
-    Raises UnicodeEncodeError on a lone surrogate.
+    Percent-encode *key* once as UTF-8, for the request and the signature; `/` and dot segments are kept.
+
+    Raises UnicodeEncodeError for a lone surrogate.
     """
     return quote(key, safe="/~")
 
 
 class Signer:
-    """Signs requests to S3 under one clock."""
+    """Signs S3 requests."""
 
     __slots__ = ("_date", "_derived", "_second")
 
@@ -57,10 +58,10 @@ class Signer:
         self, subject: SigningInput, region: str, credentials: SigningCredentials, now: float | None = None
     ) -> str:
         """
-        The header lines that authorise *subject*, Host first, each ended by CRLF.
+        Return the header lines that authorise *subject*, Host first, each with CRLF.
 
-        *now* is seconds since the epoch. Range and conditions stay unsigned: only Host and `x-amz-*` must be
-        signed, and what a changed range brings is refused by its Content-Range.
+        *now*: seconds since the epoch. Range and conditions are not signed: only Host and `x-amz-*` must be, and the
+        reader checks the Content-Range of each response.
         """
         date = self._amz_date(time.time() if now is None else now)
         fields = [*subject.amz, ("x-amz-content-sha256", _UNSIGNED_PAYLOAD), ("x-amz-date", date)]
@@ -95,13 +96,13 @@ class Signer:
         return self._date
 
     def _derived_key(self, secret: str, day: str, region: str) -> bytes:
-        wanted = (secret, day, region)
-        key = self._derived.get(wanted)
+        cache_key = (secret, day, region)
+        key = self._derived.get(cache_key)
         if key is None:
             if len(self._derived) >= _MAX_DERIVED_KEYS:
-                self._derived.clear()  # yesterday's and retired ones; the rest is made again in microseconds
+                self._derived.clear()  # mostly of past days or old credentials; the others are derived in microseconds
             key = f"AWS4{secret}".encode()
             for part in (day, region, "s3", "aws4_request"):
                 key = hmac.digest(key, part.encode(), "sha256")
-            self._derived[wanted] = key
+            self._derived[cache_key] = key
         return key

@@ -1,17 +1,18 @@
 """
-The command line: what a person, a script or a container types.
+The command line, for people, scripts and containers.
 
-    run, local, demo              worker    the service
-    send, create, plan            send, create, plan    requests, with a queue and without; requests reads them
-    verify, status                verify, status    archives
-    check, iam-policy, dlq, health    check, policy, dlq, health    running it
-    explain, schema               explain, schema    what codes mean, what requests and answers look like
+    command                            module
+    run, local, demo                   worker                       the service
+    send, create, plan                 send, create, plan           requests, with and without a queue
+    verify, status                     verify, status               archives
+    check, iam-policy, dlq, health     check, policy, dlq, health   operation
+    explain, schema                    explain, schema              error codes; format of requests and answers
 
-Exit codes, the same for every command: 0 done; 1 the answer is no (rejected, damaged, not well); 2 wrong arguments or
-settings; 3 it could not be found out or may work later; 70 a defect; 130 after Ctrl-C; 141 where nobody reads the
-output any more.
+Exit codes, the same for every command: 0 done; 1 negative result (rejected, damaged, unhealthy); 2 wrong arguments or
+settings; 3 not determined, or may work later; 70 internal error; 130 after Ctrl-C; 141 if the reader of the output has
+closed it.
 
-Heavy modules are imported by the command that needs them, so that `--version` and `--help` answer at once.
+Each command imports its heavy modules itself, so that `--version` and `--help` start quickly.
 """
 
 import sys
@@ -27,7 +28,7 @@ from archiver.cli.plain import Command, Group
 app = typer.Typer(
     cls=Group,
     name="archiver",
-    help="Turns objects in S3 into one zip, on request: a message in, an archive and a link out.",
+    help="Builds zip archives from S3 objects, on request: a message in, an archive and a link out.",
     pretty_exceptions_enable=False,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -49,7 +50,7 @@ def start(
     ] = False,
 ) -> None:
     """
-    Turns objects in S3 into one zip, on request: a message in, an archive and a link out.
+    Builds zip archives from S3 objects, on request: a message in, an archive and a link out.
 
     Without a command: run the worker. Settings come from the environment.
     """
@@ -66,14 +67,14 @@ for registered in (app, *(group.typer_instance for group in app.registered_group
 
 
 def main() -> None:
-    """Run the command that the arguments name, and exit with its code."""
+    """Run the command named by the arguments and exit with its code."""
     try:
         app(args=sys.argv[1:])
-    except CommandError as problem:
-        problem.report()
-        sys.exit(problem.code)
-    except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # while help was printed
+    except CommandError as error:
+        error.report()
+        sys.exit(error.code)
+    except SystemExit as exit_:
+        if isinstance(exit_.__context__, BrokenPipeError):  # raised while printing help
             discard_buffer(sys.stdout)
             sys.exit(EXIT_BROKEN_PIPE)
         raise

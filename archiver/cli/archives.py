@@ -1,4 +1,4 @@
-"""Where `archiver verify` reads an archive from: S3, a file, or a link that anyone may follow."""
+"""Sources of an archive for `archiver verify`: an S3 object, a file, or an HTTP link."""
 
 import asyncio
 import os
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from archiver.core.plan import ObjectVersion
     from archiver.stages.fetch import Fetcher
 
-DOWNLOAD_HINT = "download it, and verify the file"
-LINK_TIMEOUT = 60.0  # seconds until a link answers
+DOWNLOAD_HINT = "download the archive and verify the file"
+LINK_TIMEOUT = 60.0  # seconds; connect and each read of a link
 
 
 def link_to_location(link: str, base_url: str | None, bucket: str | None) -> str | None:
-    """The `s3://` name behind a *link* of this service, signed or not; None for what is none."""
+    """Return the `s3://` URI behind a *link* of this service, signed or not; None for any other link."""
     if base_url is None or bucket is None or not link.startswith(f"{base_url.rstrip('/')}/"):
         return None
     path = link.removeprefix(base_url.rstrip("/") + "/").partition("?")[0].partition("#")[0]
@@ -31,7 +31,7 @@ def link_to_location(link: str, base_url: str | None, bucket: str | None) -> str
 
 
 class ObjectArchive:
-    """An archive in S3, held to the version that was seen first."""
+    """An archive in S3. Every read requires the ETag *version*."""
 
     def __init__(self, fetcher: "Fetcher", version: "ObjectVersion", size: int) -> None:
         self._fetcher = fetcher
@@ -43,12 +43,12 @@ class ObjectArchive:
 
 
 class FileArchive:
-    """An archive on the disk. Raises Problem where it can't be read."""
+    """An archive in a file. Raises CommandError if the file can't be read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            # What is no file (a pipe, say) is not waited for.
+            # O_NONBLOCK: opening a named pipe must not wait for its writer.
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             info = os.fstat(self._fd)
         except (OSError, ValueError) as error:
@@ -56,7 +56,7 @@ class FileArchive:
         self.size = info.st_size
         if not stat.S_ISREG(info.st_mode):
             os.close(self._fd)
-            raise CommandError(f"{path}: is no file: an archive is read from its end", code=EXIT_USAGE)
+            raise CommandError(f"{path}: is not a regular file; name a file", code=EXIT_USAGE)
 
     def __enter__(self) -> Self:
         return self
@@ -72,12 +72,12 @@ class FileArchive:
             except OSError as error:
                 raise CommandError(f"{self._path}: can't be read: {error.strerror}", code=EXIT_USAGE) from None
             if not count:
-                raise CommandError(f"{self._path}: became shorter while it was read", code=EXIT_FAILED)
+                raise CommandError(f"{self._path}: was truncated while it was read; try again", code=EXIT_FAILED)
             received += count
 
 
 class LinkArchive:
-    """An archive behind a link, read by ranges, and held to the version that was seen first."""
+    """An archive behind an HTTP link, read by range requests. Every read requires the ETag of the first response."""
 
     def __init__(self, link: str, size: int, etag: str | None) -> None:
         self._link = link
@@ -86,35 +86,37 @@ class LinkArchive:
 
     @classmethod
     async def open(cls, link: str) -> Self:
-        """Ask for the first byte: the answer says how many there are. Raises Problem."""
+        """Read the first byte to learn the size from Content-Range. Raises CommandError."""
         _, headers = await asyncio.to_thread(_read_range, link, 0, 1, None)
         size = headers.get("Content-Range", "").rpartition("/")[2]
         if not size.isdecimal():
-            raise CommandError(f"{link}: its server does not say how large it is: {DOWNLOAD_HINT}", code=EXIT_USAGE)
+            raise CommandError(f"{link}: the server does not report the size; {DOWNLOAD_HINT}", code=EXIT_USAGE)
         return cls(link, int(size), headers.get("ETag"))
 
     async def read(self, start: int, into: memoryview) -> None:
         body, _ = await asyncio.to_thread(_read_range, self._link, start, len(into), self._etag)
         if len(body) != len(into):
             raise CommandError(
-                f"{self._link}: its server sent another length than was asked for", code=EXIT_RETRY_LATER
+                f"{self._link}: the server sent a wrong number of bytes; try again", code=EXIT_RETRY_LATER
             )
         into[:] = body
 
 
 def _read_range(link: str, start: int, length: int, etag: str | None) -> tuple[bytes, Message]:
-    """*length* bytes from *start* on (one more shows that there were too many), and the answer's headers."""
+    """Return *length* bytes from *start* and the response headers; one byte more if the response is too long."""
     headers = {"Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
     try:
         request = urllib.request.Request(link, headers=headers | ({"If-Match": etag} if etag else {}))  # noqa: S310 - http(s)
-        with urllib.request.urlopen(request, timeout=LINK_TIMEOUT) as answer:  # noqa: S310
-            if answer.status != HTTPStatus.PARTIAL_CONTENT:
-                raise CommandError(f"{link}: its server sends no ranges: {DOWNLOAD_HINT}", code=EXIT_USAGE)
-            return answer.read(length + 1), answer.headers
+        with urllib.request.urlopen(request, timeout=LINK_TIMEOUT) as response:  # noqa: S310
+            if response.status != HTTPStatus.PARTIAL_CONTENT:
+                raise CommandError(
+                    f"{link}: the server does not support range requests; {DOWNLOAD_HINT}", code=EXIT_USAGE
+                )
+            return response.read(length + 1), response.headers
     except urllib.error.HTTPError as error:
         error.close()
         if error.code == HTTPStatus.PRECONDITION_FAILED:
-            raise CommandError(f"{link}: became another one while it was read", code=EXIT_FAILED) from None
+            raise CommandError(f"{link}: changed while it was read; try again", code=EXIT_FAILED) from None
         raise CommandError(f"{link}: can't be read: HTTP {error.code} {error.reason}", code=EXIT_USAGE) from None
     except (OSError, HTTPException, ValueError) as error:
         raise CommandError(f"{link}: can't be read: {getattr(error, 'reason', error)}", code=EXIT_RETRY_LATER) from None

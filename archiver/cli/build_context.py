@@ -1,4 +1,4 @@
-"""What `create` and `plan` share: a request without a queue, the means to build its archive here, and refusals."""
+"""Shared by `create`, `plan`, `send`, `status` and `verify`: parsed requests, AWS clients, texts of rejections."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from archiver.stages.fetch import Fetcher
 
 PLACEHOLDER_BUCKET = "the-bucket-of-the-worker"
-MAX_PROBLEMS_SHOWN = 200  # problems that are printed one by one; the rest is counted
+MAX_PROBLEMS_SHOWN = 200  # problems that are printed; the rest are counted
 
 
 @dataclass(frozen=True, slots=True)
 class BuildRequest:
-    """A checked request, and the archive as far as it alone decides it."""
+    """A validated request, its settings, and the draft of its archive."""
 
     settings: "Environment"
     request: "Request"
@@ -33,7 +33,7 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class BuildResources:
-    """What an archive is built with."""
+    """AWS clients, object fetcher and buffer pool."""
 
     clients: "Clients"
     fetcher: "Fetcher"
@@ -42,8 +42,9 @@ class BuildResources:
 
 def load_request(body: str, *needs: str) -> BuildRequest:
     """
-    What *body* asks for, by the settings of the environment, of which those called *needs* have to be there. Raises
-    Rejected, SettingsError.
+    Parse *body* and draft its archive with the settings of the environment. *needs*: names of required settings.
+
+    Raises Rejected, SettingsError.
     """
     from archiver.app import archive_rules
     from archiver.core.dialects.native import parse_request
@@ -58,8 +59,9 @@ def load_request(body: str, *needs: str) -> BuildRequest:
 
 def check_request(body: str, settings: "Environment") -> None:
     """
-    All that the request alone decides, as far as it is known here what the worker's settings are. Raises Problem where
-    the worker would reject it.
+    Check everything that the request alone decides, with the worker's settings as far as they are set here.
+
+    Raises CommandError if the worker would reject the request.
     """
     from archiver.app import archive_rules
     from archiver.core.dialects.native import parse_request
@@ -68,19 +70,19 @@ def check_request(body: str, settings: "Environment") -> None:
     from archiver.errors import Rejected
 
     rules = archive_rules(settings)
-    if settings.source_bucket is None:  # the worker knows where bare keys lie, and what is allowed there
+    if settings.source_bucket is None:  # only the worker knows the bucket of bare keys and its allow list
         rules = replace(rules, source_bucket=PLACEHOLDER_BUCKET, allowed=AllowList(rules.destination_bucket))
     try:
         draft_archive(parse_request(body), rules)
     except Rejected as rejected:
         raise CommandError(
-            *rejection_lines(rejected), "nothing was sent: the worker would reject it", code=EXIT_USAGE
+            *rejection_lines(rejected), "nothing was sent; the worker would reject this request", code=EXIT_USAGE
         ) from None
 
 
 @asynccontextmanager
 async def open_resources(settings: "Environment") -> AsyncIterator[BuildResources]:
-    """Connected with S3, as a worker is. Raises SettingsError where the `AWS_*` variables are of no use."""
+    """Open the S3 clients that a worker has. Raises SettingsError if the `AWS_*` variables are unusable."""
     from archiver.app import MAX_CONCURRENT_READS, open_aws
     from archiver.aws.clients import ClientLimits
     from archiver.stages.budget import BufferPool
@@ -95,8 +97,10 @@ async def open_resources(settings: "Environment") -> AsyncIterator[BuildResource
 
 def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]]:
     """
-    As `load_request`, for who wants to hear of everything at once: what *body* is rejected for, and what is left of it
-    without that, if anything is. Raises SettingsError, and Rejected for what is no request at all.
+    Like `load_request`, but collect all rejections of *body* instead of raising the first.
+
+    Returns the request without its rejected files (None if no file is left) and the rejections. Raises SettingsError;
+    Rejected if *body* is not a valid request.
     """
     from archiver.app import archive_rules
     from archiver.core.dialects.native import parse_request
@@ -111,9 +115,9 @@ def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]
             return BuildRequest(settings, request, rules, draft_archive(request, rules)), rejections
         except Rejected as rejected:
             rejections.append(rejected)
-            bad = {one.source for one in rejected.sources}
-            change = {"files": tuple(file for file in request.files if file.source not in bad)}
-            is_conflict = rejected.code == "name_conflict"  # no fault of either file
+            rejected_sources = {one.source for one in rejected.sources}
+            change = {"files": tuple(file for file in request.files if file.source not in rejected_sources)}
+            is_conflict = rejected.code == "name_conflict"  # keep both files: each is valid by itself
             request = request.model_copy(update={"on_duplicate": "rename"} if is_conflict else change)
     return None, rejections
 
@@ -121,10 +125,10 @@ def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]
 @contextmanager
 def rejections_as_errors(*, as_json: bool) -> Iterator[None]:
     """
-    A rejected request becomes a Problem with all that is wrong, a line each; *as_json*: on standard output, too.
+    Turn Rejected into a CommandError with one line per problem. *as_json*: also print them on standard output.
 
-    What a worker would try again until the last receive, and then reject, is rejected at once: who typed it is there
-    to mend it.
+    A transient error that a worker would retry until the last receive and then reject is reported at once: the user
+    of the command can fix it.
     """
     from archiver.errors import Rejected, TransientError
 
@@ -138,10 +142,12 @@ def rejections_as_errors(*, as_json: bool) -> Iterator[None]:
         raise rejection_error(error.rejection, as_json=as_json) from error
 
 
-def rejection_error(*all_: "Rejected", as_json: bool) -> CommandError:
+def rejection_error(*rejections: "Rejected", as_json: bool) -> CommandError:
     """
-    What to say of a request that is rejected for one reason or several; *as_json*: it is said on standard output
-    already. A worker would stop at the first, which is `error`.
+    Return the error for a request that is rejected for one or more reasons.
+
+    *as_json*: also print it on standard output: `error` is the first rejection, at which a worker stops; `errors` has
+    all of them.
     """
     if as_json:
         errors = [
@@ -150,17 +156,19 @@ def rejection_error(*all_: "Rejected", as_json: bool) -> CommandError:
                 "message": rejected.message,
                 "sources": [{"source": one.source, "code": one.code, "detail": one.detail} for one in rejected.sources],
             }
-            for rejected in all_
+            for rejected in rejections
         ]
         others = {"errors": errors} if len(errors) > 1 else {}
         print_json({"status": "failed", "error": errors[0], **others})
-    return CommandError(*(line for rejected in all_ for line in rejection_lines(rejected)), code=EXIT_FAILED)
+    return CommandError(*(line for rejected in rejections for line in rejection_lines(rejected)), code=EXIT_FAILED)
 
 
 def rejection_lines(rejected: "Rejected") -> list[str]:
     """
-    Every problem of *rejected* on a line of its own. Those of objects say what S3 said; those of the request say so in
-    the message, as far as it goes.
+    Return one line per problem of *rejected*.
+
+    Problems of objects carry S3's detail. Problems of the request itself are taken from the message, which lists only
+    the first ones; the lines of the remaining sources follow.
     """
     from archiver.core.problems import MAX_PROBLEMS_LISTED
 
@@ -177,32 +185,32 @@ def rejection_lines(rejected: "Rejected") -> list[str]:
 
 
 def source_problem_line(problem: "SourceProblem") -> str:
-    """One object, and why it can't be had."""
+    """Return the line for one unreadable object: source, code, detail."""
     detail = f" ({problem.detail})" if problem.detail else ""
     return f"{problem.source}: {problem.code}{detail}"
 
 
 def truncate_lines(lines: list[str]) -> list[str]:
-    """The first of *lines*, indented, and how many more there are."""
+    """Return the first `MAX_PROBLEMS_SHOWN` of *lines*, indented, and a line with the number of the others."""
     more = len(lines) - MAX_PROBLEMS_SHOWN
     return [f"  {line}" for line in lines[:MAX_PROBLEMS_SHOWN]] + (
-        [f"  and {more:,} more (--json has all)"] if more > 0 else []
+        [f"  and {more:,} more (--json lists all)"] if more > 0 else []
     )
 
 
-def missing_data(outcome: "ArchiveSummary") -> list[dict[str, str]]:
-    """What an answer's `missing` holds, with what S3 said of each."""
-    return [{"source": one.source, "code": one.code, "detail": one.detail} for one in outcome.missing]
+def missing_data(summary: "ArchiveSummary") -> list[dict[str, str]]:
+    """Return the `missing` list of an answer, with S3's detail for each object."""
+    return [{"source": one.source, "code": one.code, "detail": one.detail} for one in summary.missing]
 
 
-def renamed_data(outcome: "ArchiveSummary") -> list[dict[str, str]]:
-    """What an answer's `renamed` holds."""
-    return [{"source": one.source, "from": one.from_, "to": one.to} for one in outcome.renamed]
+def renamed_data(summary: "ArchiveSummary") -> list[dict[str, str]]:
+    """Return the `renamed` list of an answer."""
+    return [{"source": one.source, "from": one.from_, "to": one.to} for one in summary.renamed]
 
 
-def summary_lines(outcome: "ArchiveSummary") -> Mapping[str, list[str]]:
-    """The same for people: lines by what they are about."""
+def summary_lines(summary: "ArchiveSummary") -> Mapping[str, list[str]]:
+    """Return the missing and the renamed files as lines of text, by title."""
     return {
-        "left out": [source_problem_line(one) for one in outcome.missing],
-        "renamed": [f"{one.from_} is {one.to}" for one in outcome.renamed],
+        "missing": [source_problem_line(one) for one in summary.missing],
+        "renamed": [f"{one.from_} is now {one.to}" for one in summary.renamed],
     }

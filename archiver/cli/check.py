@@ -1,4 +1,4 @@
-"""`archiver check`: can a worker with these settings work? And what would have to be done."""
+"""`archiver check`: validate the setup of a worker and print a fix for each problem."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -18,18 +18,18 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: archiver check")(check)
 
 
-def check(json_: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False) -> None:
+def check(json_: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False) -> None:
     """
-    Look at all that a worker with these settings needs: credentials, clock, queues, buckets, links.
+    Check the setup of a worker with these settings: credentials, clock, queues, buckets, links.
 
-    Nothing is left behind: what is written to see whether archives can be is deleted again, or only begun where it may
-    not be deleted. ✓ is well, ✗ has to be mended, ! should be, - could not be told.
+    A test object is written to the destination bucket and deleted. If deleting is not allowed, an upload is started
+    and aborted instead. ✓ passed, ✗ failed, ! warning, - not checked.
     """
-    findings, code = run_async(_run_checks)
+    results, code = run_async(_run_checks)
     if json_:
-        print_json([asdict(finding) for finding in findings])
+        print_json([asdict(result) for result in results])
     else:
-        _print_results(findings)
+        _print_results(results)
     if code:
         raise typer.Exit(code)
 
@@ -50,36 +50,34 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
         return [
             CheckResult(name, "bad", problem, "set it in the environment") for name, _, problem in parts
         ], EXIT_USAGE
-    findings = [CheckResult("settings", "ok", "all are read")]
+    results = [CheckResult("settings", "ok", "all valid")]
     try:
         async with open_aws(ClientLimits(), settings) as (clients, reader):
             caller = None
             try:
                 caller = await get_caller_identity(clients)
-                findings += [CheckResult("credentials", "ok", caller.arn), check_clock_skew(caller.skew)]
+                results += [CheckResult("credentials", "ok", caller.arn), check_clock_skew(caller.skew)]
             except ConfigurationError:
                 raise
-            except ArchiverError as error:  # a store without STS, say: the queues and buckets will tell
-                findings.append(CheckResult("credentials", "unknown", str(error)))
-            findings += await Checks(settings, clients, reader, caller).run_all()
+            except ArchiverError as error:  # for example a store without STS; the other checks use the credentials
+                results.append(CheckResult("credentials", "unknown", str(error)))
+            results += await Checks(settings, clients, reader, caller).run_all()
     except CredentialsError as error:
-        return [*findings, CheckResult("credentials", "unknown", str(error), CREDENTIALS_WAIT_HINT)], EXIT_RETRY_LATER
+        return [*results, CheckResult("credentials", "unknown", str(error), CREDENTIALS_WAIT_HINT)], EXIT_RETRY_LATER
     except ConfigurationError as error:
-        return [*findings, CheckResult("credentials", "bad", str(error), CREDENTIALS_HINT)], EXIT_FAILED
-    return findings, EXIT_FAILED if not all_passed(findings) else EXIT_RETRY_LATER if has_unknown_results(
-        findings
-    ) else 0
+        return [*results, CheckResult("credentials", "bad", str(error), CREDENTIALS_HINT)], EXIT_FAILED
+    return results, EXIT_FAILED if not all_passed(results) else EXIT_RETRY_LATER if has_unknown_results(results) else 0
 
 
 CREDENTIALS_WAIT_HINT = (
-    "a worker waits for them: look at the provider (the agent, the role, the token's file), and try again"
+    "a worker waits for credentials; check the provider (the agent, the role, the token file) and try again"
 )
-CREDENTIALS_HINT = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; in ECS, give the task a role"
+CREDENTIALS_HINT = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; on ECS, give the task a role"
 
 
-def _print_results(findings: list["CheckResult"]) -> None:
-    width = max(len(finding.what) for finding in findings)
-    for finding in findings:
-        print_line(f"{MARKS[finding.state]} {finding.what:<{width}}  {finding.told}")
-        if finding.remedy:
-            print_line(f"  {'':<{width}}  → {finding.remedy}")
+def _print_results(results: list["CheckResult"]) -> None:
+    width = max(len(result.what) for result in results)
+    for result in results:
+        print_line(f"{MARKS[result.state]} {result.what:<{width}}  {result.told}")
+        if result.remedy:
+            print_line(f"  {'':<{width}}  → {result.remedy}")

@@ -1,8 +1,8 @@
 """
-How commands talk: problems in a sentence, data as JSON, long work as a bar or as lines.
+Output of commands: results and JSON on standard output, notes and errors on standard error; exit codes.
 
-All that a command writes goes through here, and whatever it quotes is made safe for a terminal here, not where it is
-quoted. Where nobody reads any more (`archiver dlq show | head`) the command ends quietly, and undoes what it began.
+Everything that a command writes goes through this module, which replaces the characters that a terminal interprets.
+If the reader of standard output closes it (`archiver dlq show | head`), the command cleans up and exits silently.
 """
 
 import difflib
@@ -16,17 +16,19 @@ from typing import TextIO
 
 from archiver.core.printable import printable, printable_json
 
-EXIT_FAILED = 1  # exit codes; see the package's docstring
+EXIT_FAILED = 1  # exit codes: see the docstring of the package
 EXIT_USAGE = 2
 EXIT_RETRY_LATER = 3
 EXIT_INTERNAL = 70  # sysexits.h: internal software error
 EXIT_INTERRUPTED = 128 + signal.SIGINT
-EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE  # what a shell makes of a command that SIGPIPE ended
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE  # the code that a shell reports for a command killed by SIGPIPE
 
 
 class CommandError(Exception):
     """
-    What stands in the way of a command: one clear sentence each, with what to do next; none where nobody listens.
+    A command failed. Each of *sentences* says what failed, why and what to do; *code* is the exit code.
+
+    Without sentences, the command exits silently (a closed pipe).
     """
 
     def __init__(self, *sentences: str, code: int = EXIT_FAILED) -> None:
@@ -35,29 +37,29 @@ class CommandError(Exception):
         self.code = code
 
     def report(self) -> None:
-        """Say it on standard error."""
+        """Print the sentences on standard error."""
         for sentence in self.sentences:
             print_note(sentence)
 
 
 def print_line(text: str = "") -> None:
-    """One line for the person who asked, on standard output. Raises Problem where it can't be written."""
+    """Print one line of the result on standard output. Raises CommandError if it can't be written."""
     _write_stdout(f"{printable(text)}\n")
 
 
 def print_json(data: object) -> None:
-    """*data* as JSON on standard output: indented for people, and read by `jq` all the same. Raises Problem, too."""
+    """Print *data* as indented JSON on standard output. Raises CommandError if it can't be written."""
     is_utf = _encoding(sys.stdout).startswith("utf")
     _write_stdout(printable_json(json.dumps(data, indent=2, ensure_ascii=not is_utf)) + "\n")
 
 
 def print_note(text: str) -> None:
-    """One line beside the result, on standard error. Where it can't be written the work goes on."""
+    """Print one line on standard error. A failed write is ignored: the command continues."""
     write_error(f"{printable(text)}\n")
 
 
 def write_error(text: str) -> None:
-    """*text* as it stands to standard error, if that takes it."""
+    """Write *text* unchanged to standard error. A failed write is ignored."""
     try:
         _write(sys.stderr, text)
     except OSError:
@@ -75,7 +77,7 @@ def _write_stdout(text: str) -> None:
 
 
 def _write(stream: TextIO | None, text: str) -> None:
-    if stream is None:  # closed before we began
+    if stream is None:  # the file descriptor was closed before the interpreter started
         return
     encoding = _encoding(stream)
     stream.write(text.encode(encoding, errors="backslashreplace").decode(encoding))
@@ -87,7 +89,7 @@ def _encoding(stream: TextIO | None) -> str:
 
 
 def discard_buffer(stream: TextIO) -> None:
-    """What is still in its buffer goes nowhere, or the interpreter would try again at its end, and complain."""
+    """Redirect *stream* to /dev/null: else the interpreter flushes it again at exit and prints an error."""
     try:
         fd = stream.fileno()
     except OSError:
@@ -98,11 +100,11 @@ def discard_buffer(stream: TextIO) -> None:
 
 
 def suggest(text: str, known: Iterable[str]) -> str:
-    """A question after one of *known* that *text* may be a slip of, or nothing."""
+    """Return ` (did you mean …?)` with the entry of *known* closest to *text*; empty if none is close."""
     near = difflib.get_close_matches(text, list(known), n=1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
 def environment() -> dict[str, str]:
-    """A copy of the process's environment, for the settings."""
+    """Return a copy of the process environment, for the settings."""
     return dict(os.environ)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from archiver.jobs.archive import BuildResult
     from archiver.ports import ObjectStore
 
-NO_QUEUE_ID = "archiver create"  # stands where a queue's ARN does in the archive's key
+NO_QUEUE_ID = "archiver create"  # replaces the queue's ARN in the digest of the archive's key
 
 
 def add_to(app: typer.Typer) -> None:
@@ -37,15 +37,15 @@ def create(
     compression: requests.Compression = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="Write this file, instead of an object in S3_DESTINATION_BUCKET."),
+        typer.Option("--output", "-o", help="Write the archive to this file instead of S3_DESTINATION_BUCKET."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the --output file where there is one.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the --output file if it exists.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """
-    Build one archive now, without a queue: in the destination bucket, or as a file.
+    Build one archive now, without a queue, in the destination bucket or in a file.
 
-    In the bucket, the same --job-id with the same request is the same archive: the second time, it is there already.
+    In the bucket, the same --job-id with the same request names the same archive: a second run reuses it.
     """
     options = {
         "job_id": job_id,
@@ -56,7 +56,9 @@ def create(
     }
     path = None if output is None else resolve_output(output, force=force)
     if force and path is None:
-        raise CommandError("--force is for --output: an archive in a bucket is never replaced", code=EXIT_USAGE)
+        raise CommandError(
+            "--force: an archive in a bucket is never replaced; use --force only with --output", code=EXIT_USAGE
+        )
     body = requests.build_body(requests.RequestInput(request, file or (), tuple(options.items())))
     result = run_async(lambda: _create(body, path, force=force, as_json=json_))
     if json_:
@@ -66,31 +68,31 @@ def create(
 
 
 def resolve_output(output: str, *, force: bool) -> Path:
-    """Where *output* is, links followed. Raises Problem where it can't become a file, before anything is read."""
+    """Return the path of *output*, symbolic links resolved. Raises CommandError if no file can be written there."""
     if output == "-":
         raise CommandError(
-            "--output - can't be: parts of an archive come in any order, and a pipe takes them in one; name a file",
+            "--output -: an archive can't be written to a pipe, as its parts are written in any order; name a file",
             code=EXIT_USAGE,
         )
     path = Path(output)
     if path.is_symlink():
         path = path.resolve()
     if path.is_dir():
-        raise CommandError(f"{output} is a folder: name a file in it", code=EXIT_USAGE)
+        raise CommandError(f"{output}: is a folder; name a file in it", code=EXIT_USAGE)
     if not path.parent.is_dir():
-        raise CommandError(f"{output}: there is no folder {path.parent}: create it first", code=EXIT_USAGE)
+        raise CommandError(f"{output}: the folder {path.parent} does not exist; create it first", code=EXIT_USAGE)
     if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise CommandError(f"{output}: nothing may be written to the folder {path.parent}", code=EXIT_USAGE)
+        raise CommandError(f"{output}: the folder {path.parent} is not writable; choose another", code=EXIT_USAGE)
     if path.exists() and not path.is_file():
-        raise CommandError(f"{output} is no regular file: name another", code=EXIT_USAGE)
+        raise CommandError(f"{output}: is not a regular file; name another file", code=EXIT_USAGE)
     if path.exists() and not force:
-        raise CommandError(f"{output} exists already: --force replaces it", code=EXIT_USAGE)
+        raise CommandError(f"{output}: already exists; use --force to replace it", code=EXIT_USAGE)
     return path
 
 
 @dataclass(frozen=True, slots=True)
 class CreateResult:
-    """An archive that is there: *location* is a path or an `s3://` URI. *seconds* it took."""
+    """A finished archive. *location* is a path or an `s3://` URI; *seconds* is the duration of the build."""
 
     location: str
     link: "Link | None"
@@ -100,38 +102,38 @@ class CreateResult:
     def as_data(self) -> dict[str, Any]:
         from archiver.cli.build_context import missing_data, renamed_data
 
-        outcome, stored = self.built.outcome, self.built.stored
+        summary, stored = self.built.outcome, self.built.stored
         expires_at = self.link.expires_at if self.link else None
         return {
-            "status": outcome.status,
+            "status": summary.status,
             "archive": self.location,
             "link": self.link.url if self.link else None,
             "expires_at": expires_at.isoformat() if expires_at else None,
             "size": stored.size,
-            "files": outcome.files,
+            "files": summary.files,
             "crc32": None if stored.crc32 is None else f"{stored.crc32:08x}",
-            "missing": missing_data(outcome),
-            "renamed": renamed_data(outcome),
+            "missing": missing_data(summary),
+            "renamed": renamed_data(summary),
             "reused": self.built.reused,
             "seconds": round(self.seconds, 3),
         }
 
     def report(self) -> None:
-        """What became of the request on standard error, and where the archive is on standard output."""
+        """Print the outcome on standard error, and the archive's link or location on standard output."""
         from archiver.cli.build_context import summary_lines, truncate_lines
         from archiver.cli.progress_bar import format_duration, format_size
 
-        outcome = self.built.outcome
-        notes = summary_lines(outcome)
-        for title, lines in notes.items():
+        summary = self.built.outcome
+        sections = summary_lines(summary)
+        for title, lines in sections.items():
             if lines:
                 for text in (f"{title}:", *truncate_lines(lines)):
                     print_note(text)
-        counted = [f"{len(lines):,} {title}" for title, lines in notes.items() if lines]
-        files = "1 file" if outcome.files == 1 else f"{outcome.files:,} files"
-        took = "was there already" if self.built.reused else f"took {format_duration(self.seconds)}"
-        summary = ", ".join([f"{self.location}: {files}, {format_size(self.built.stored.size)}", took, *counted])
-        print_note(f"{summary} ({outcome.status})")
+        counts = [f"{len(lines):,} {title}" for title, lines in sections.items() if lines]
+        files = "1 file" if summary.files == 1 else f"{summary.files:,} files"
+        duration = "already existed" if self.built.reused else f"took {format_duration(self.seconds)}"
+        details = ", ".join([f"{self.location}: {files}, {format_size(self.built.stored.size)}", duration, *counts])
+        print_note(f"{details} ({summary.status})")
         print_line(self.link.url if self.link else self.location)
 
 
@@ -160,21 +162,27 @@ async def _create(body: str, output: Path | None, *, force: bool, as_json: bool)
 
 
 async def check_bucket(resources: "BuildResources", bucket: str) -> None:
-    """A misspelt name should not come out after all has been read. Who may not ask finds out when writing."""
+    """
+    Raise CommandError if *bucket* does not exist, before any object is read.
+
+    Other errors are ignored: without the right to list the bucket, only the write itself shows whether it works.
+    """
     from archiver.aws.error_mapping import ResourceNotFound
-    from archiver.aws.s3 import check_bucket as ask
+    from archiver.aws.s3 import check_bucket as head_bucket
     from archiver.errors import ConfigurationError, TransientError
 
     try:
-        await ask(resources.clients.s3_control, bucket)
+        await head_bucket(resources.clients.s3_control, bucket)
     except ResourceNotFound:
-        raise CommandError(f"S3_DESTINATION_BUCKET: there is no bucket {bucket}", code=EXIT_USAGE) from None
+        raise CommandError(
+            f"S3_DESTINATION_BUCKET: the bucket {bucket} does not exist; check the name and AWS_REGION", code=EXIT_USAGE
+        ) from None
     except (ConfigurationError, TransientError):
         return
 
 
 def _new_archive_key(build_request: "BuildRequest") -> str:
-    """Where the archive goes: without a `job_id`, to a place that nobody has been to."""
+    """Return the archive's key; without a `job_id` it is unique."""
     from archiver.core.locations import archive_digest, archive_key
 
     digest = archive_digest(build_request.rules.key_secret, NO_QUEUE_ID, build_request.request.job_id, token_hex(16))
@@ -219,7 +227,7 @@ async def _build(
 
 
 async def _abort_leftover_uploads(build_request: "BuildRequest", store: "ObjectStore", key: str) -> None:
-    """What an earlier run under this `job_id` left, killed in the middle, has no business any more."""
+    """Abort the uploads that an earlier, killed run of this `job_id` left in the bucket."""
     from archiver.errors import ConfigurationError, TransientError
 
     if build_request.request.job_id is None:
@@ -227,4 +235,4 @@ async def _abort_leftover_uploads(build_request: "BuildRequest", store: "ObjectS
     try:
         await store.abort_uploads(key)
     except (TransientError, ConfigurationError) as error:
-        print_note(f"uploads that an earlier run may have left were not looked for: {error}")
+        print_note(f"multipart uploads of an earlier run could not be listed or aborted: {error}")

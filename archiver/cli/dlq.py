@@ -1,4 +1,4 @@
-"""`archiver dlq`: what was rejected and why, and how it goes back once mended."""
+"""`archiver dlq`: list, redrive and delete rejected messages."""
 
 import sys
 from collections.abc import AsyncIterator
@@ -29,21 +29,23 @@ if TYPE_CHECKING:
 
 Queue = Annotated[
     str | None,
-    typer.Option(help="The dead-letter queue: name, URL or ARN. Else the one of SQS_SOURCE_QUEUE's redrive policy."),
+    typer.Option(help="Dead-letter queue: name, URL or ARN. Default: from the redrive policy of SQS_SOURCE_QUEUE."),
 ]
-Limit = Annotated[int, typer.Option(min=1, help="Look at so many messages at the most.")]
+Limit = Annotated[int, typer.Option(min=1, help="Read at most this many messages.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Code = Annotated[str | None, typer.Option(help="Those that were rejected with this code.")]
-JobId = Annotated[str | None, typer.Option("--job-id", "-j", help="Those of this job.")]
-Id = Annotated[str | None, typer.Option("--id", help="The one with this message id, here or when it was sent.")]
-All = Annotated[bool, typer.Option("--all", help="All of them.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Code = Annotated[str | None, typer.Option(help="Only messages rejected with this code.")]
+JobId = Annotated[str | None, typer.Option("--job-id", "-j", help="Only messages of this job.")]
+Id = Annotated[
+    str | None, typer.Option("--id", help="Only the message with this id, in this queue or when it was first sent.")
+]
+All = Annotated[bool, typer.Option("--all", help="All messages.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 DEFAULT_LIMIT = 10_000
-MAX_CODE_CHARS = 40  # characters of what may be anything, where SQS moved the message
+MAX_CODE_CHARS = 40  # a message that SQS moved here may have any text as its code
 
 
 def add_to(app: typer.Typer) -> None:
-    commands = typer.Typer(help="What was rejected and why; send it back once mended.", no_args_is_help=True)
+    commands = typer.Typer(help="List, redrive and delete rejected messages.", no_args_is_help=True)
     commands.command("list", epilog="Example: archiver dlq list")(list_)
     commands.command(epilog="Example: archiver dlq show --code source_missing")(show)
     commands.command(epilog="Example: archiver dlq redrive --code source_missing --yes")(redrive)
@@ -52,24 +54,24 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_(queue: Queue = None, limit: Limit = DEFAULT_LIMIT, json_: Json = False) -> None:
-    """What was rejected, grouped by code. Nothing is changed: messages that were looked at are there again at once."""
+    """List rejected messages, grouped by code. The messages stay in the queue."""
     from archiver.core.dead_letters import DeadLetterFilter, group_by_code
 
     async def work() -> None:
-        rejects, scan = await _scan(queue, limit, DeadLetterFilter())
+        dead_letters, scan = await _scan(queue, limit, DeadLetterFilter())
         if json_:
-            messages = [_to_json(dead_letter) for dead_letter in rejects]
+            messages = [_to_json(dead_letter) for dead_letter in dead_letters]
             print_json({"complete": scan.complete, "hidden": scan.hidden, "messages": messages})
             return
-        if not rejects:
+        if not dead_letters:
             print_line("the dead-letter queue is empty")
-        for group in group_by_code(rejects):
+        for group in group_by_code(dead_letters):
             jobs = ", ".join(group.jobs)
             print_line(
                 f"{group.count:>6}  {group.code[:MAX_CODE_CHARS]:<20} since {group.oldest:%Y-%m-%d %H:%M} UTC  {jobs}"
             )
             print_line(f"{'':>6}  {group.reason[:200]}")
-        _print_incomplete(scan, f"only the first {len(rejects):,} were looked at: --limit raises that")
+        _print_incomplete(scan, f"only the first {len(dead_letters):,} messages were read; raise --limit to read more")
 
     run_async(work)
 
@@ -82,18 +84,18 @@ def show(
     limit: Limit = DEFAULT_LIMIT,
     json_: Json = False,
 ) -> None:
-    """Messages with their reason and body, all of them unless chosen."""
+    """Print messages with reason and body: those that match the options, or all."""
     selection = _build_filter(code, job_id, id_)
 
     async def work() -> None:
-        rejects, scan = await _scan(queue, limit, selection)
+        dead_letters, scan = await _scan(queue, limit, selection)
         if json_:
-            print_json([_to_json(dead_letter) for dead_letter in rejects])
-        for dead_letter in [] if json_ else rejects:
+            print_json([_to_json(dead_letter) for dead_letter in dead_letters])
+        for dead_letter in [] if json_ else dead_letters:
             _print_dead_letter(dead_letter)
-        _print_incomplete(scan, "not all of the queue was looked at: --limit raises that")
-        if not rejects and not json_:
-            raise CommandError("no such message in the dead-letter queue", code=EXIT_FAILED)
+        _print_incomplete(scan, "the queue was not read completely; raise --limit to read more")
+        if not dead_letters and not json_:
+            raise CommandError("no matching message in the dead-letter queue", code=EXIT_FAILED)
 
     run_async(work)
 
@@ -108,7 +110,7 @@ def redrive(
     limit: Limit = DEFAULT_LIMIT,
     json_: Json = False,
 ) -> None:
-    """Send messages back to the source queue, without the reason of their rejection."""
+    """Send messages back to the source queue, without the attributes that the rejection added."""
     from archiver.aws.dead_letters import redrive_all
 
     selection = _build_filter(code, job_id, id_)
@@ -116,10 +118,10 @@ def redrive(
     _confirm("send back", selection, yes=yes)
 
     async def work() -> None:
-        async with _open_queue(queue) as (client, dead):
-            moved = await redrive_all(client, dead, _print_progress) if selection.all else None
+        async with _open_queue(queue) as (client, dlq):
+            moved = await redrive_all(client, dlq, _print_progress) if selection.all else None
             if moved is None:
-                moved = await _for_each_match(client, dead, selection, limit, "redrive")
+                moved = await _for_each_match(client, dlq, selection, limit, "redrive")
             _print_count("sent back", moved, as_json=json_)
 
     run_async(work)
@@ -135,14 +137,14 @@ def drop(
     limit: Limit = DEFAULT_LIMIT,
     json_: Json = False,
 ) -> None:
-    """Delete messages for good."""
+    """Delete messages permanently."""
     selection = _build_filter(code, job_id, id_)
     _require_filter(selection, all_=all_)
     _confirm("delete", selection, yes=yes)
 
     async def work() -> None:
-        async with _open_queue(queue) as (client, dead):
-            _print_count("deleted", await _for_each_match(client, dead, selection, limit, "drop"), as_json=json_)
+        async with _open_queue(queue) as (client, dlq):
+            _print_count("deleted", await _for_each_match(client, dlq, selection, limit, "drop"), as_json=json_)
 
     run_async(work)
 
@@ -156,60 +158,62 @@ async def _open_queue(named: str | None) -> AsyncIterator[tuple["SQSClient", "De
     settings = load_environment(environment())
     require_settings(settings, "SQS_SOURCE_QUEUE")
     async with sqs_client() as client:
-        dead = await open_dead_letter_queue(client, str(settings.source_queue), named)
-        if dead.scan_counts_as_receive:
-            print_note("warning: this queue has a redrive policy of its own: each look counts as a receive")
-        yield client, dead
+        dlq = await open_dead_letter_queue(client, str(settings.source_queue), named)
+        if dlq.scan_counts_as_receive:
+            print_note("warning: the dead-letter queue has its own redrive policy: each read counts as a receive")
+        yield client, dlq
 
 
 async def _scan(named: str | None, limit: int, selection: "DeadLetterFilter") -> tuple[list["DeadLetter"], "QueueScan"]:
     from archiver.aws.dead_letters import QueueScan
 
-    async with _open_queue(named) as (client, dead), QueueScan(client, dead, limit) as scan:
+    async with _open_queue(named) as (client, dlq), QueueScan(client, dlq, limit) as scan:
         found = [received.dead_letter async for received in scan.messages() if selection.matches(received.dead_letter)]
         return sorted(found, key=lambda dead_letter: dead_letter.sent_at), scan
 
 
 def _print_incomplete(scan: "QueueScan", limited: str) -> None:
-    """Say what was not seen, and why: *limited* where it is for --limit alone."""
+    """Print why messages were not read: held back by a FIFO queue, or *limited* if --limit is the only reason."""
     if scan.hidden:
         print_note(
-            f"about {scan.hidden:,} more are not shown: a FIFO queue keeps back what stands behind others of its "
-            "message group; it comes when those before it are sent back or dropped"
+            f"about {scan.hidden:,} more messages are not shown: a FIFO queue holds back messages behind others of "
+            "their message group; redrive or drop those first"
         )
     elif not scan.complete:
         print_note(limited)
 
 
 async def _for_each_match(
-    client: "SQSClient", dead: "DeadLetterQueue", selection: "DeadLetterFilter", limit: int, verb: str
+    client: "SQSClient", dlq: "DeadLetterQueue", selection: "DeadLetterFilter", limit: int, verb: str
 ) -> int:
     """
-    Do *verb* with every message that *selection* takes and that was there when the command began; how many. At once,
-    one after the other: a FIFO queue goes on with a message group only then.
+    Redrive or drop (*verb*) every message that matches *selection* and was sent before the command began.
+
+    Returns their number. Each message is handled as soon as it is received: a FIFO queue releases the next message of
+    a group only then.
     """
     from archiver.aws.dead_letters import QueueScan
 
     count = 0
-    async with QueueScan(client, dead, limit) as scan:
+    async with QueueScan(client, dlq, limit) as scan:
         act = scan.redrive if verb == "redrive" else scan.drop
         async for received in scan.messages():
             if selection.matches(received.dead_letter) and scan.predates_scan(received):
                 await act(received)
                 count += 1
-    _print_incomplete(scan, "not all of the queue was looked at: do it again, or raise --limit")
+    _print_incomplete(scan, "the queue was not read completely; run the command again or raise --limit")
     return count
 
 
 def _build_filter(code: str | None, job_id: str | None, id_: str | None) -> "DeadLetterFilter":
-    """Raises Problem where no message can have been rejected with *code*."""
+    """Return the filter of the options. Raises CommandError if *code* is not an error code."""
     from archiver.core.dead_letters import NO_CODE, DeadLetterFilter
     from archiver.errors import Code as Known
 
     known = (*get_args(Known), NO_CODE)
     if code not in (None, *known):
         raise CommandError(
-            f"--code {code}: there is no such code{suggest(str(code), known)}; there are {', '.join(known)}",
+            f"--code {code}: unknown code{suggest(str(code), known)}; known codes: {', '.join(known)}",
             code=EXIT_USAGE,
         )
     return DeadLetterFilter(code, job_id, id_)
@@ -217,9 +221,9 @@ def _build_filter(code: str | None, job_id: str | None, id_: str | None) -> "Dea
 
 def _require_filter(selection: "DeadLetterFilter", *, all_: bool) -> None:
     if selection.all and not all_:
-        raise CommandError("which messages? choose with --code, --job-id or --id, or say --all", code=EXIT_USAGE)
+        raise CommandError("no messages selected; use --code, --job-id or --id, or --all", code=EXIT_USAGE)
     if all_ and not selection.all:
-        raise CommandError("--all and a choice contradict each other: leave one out", code=EXIT_USAGE)
+        raise CommandError("--all can't be combined with --code, --job-id or --id; leave one out", code=EXIT_USAGE)
 
 
 def _confirm(what: str, selection: "DeadLetterFilter", *, yes: bool) -> None:
@@ -232,9 +236,11 @@ def _confirm(what: str, selection: "DeadLetterFilter", *, yes: bool) -> None:
     ]
     which = f"the messages of {' and '.join(filters)}" if filters else "all messages"
     if not sys.stdin.isatty():
-        raise CommandError(f"this would {what} {which}: say --yes where nobody can be asked", code=EXIT_USAGE)
+        raise CommandError(
+            f"this would {what} {which}; confirm with --yes, as standard input is not a terminal", code=EXIT_USAGE
+        )
     if not typer.confirm(printable(f"{what} {which}?")):
-        raise CommandError("nothing was done", code=EXIT_FAILED)
+        raise CommandError("cancelled; nothing was changed", code=EXIT_FAILED)
 
 
 def _print_progress(moved: int, planned: int | None) -> None:

@@ -1,4 +1,8 @@
-"""Errors as sentences that a person can act on, and the exit code that goes with each."""
+"""
+Exceptions as error messages, with the exit code for each.
+
+Form of a message: what failed, then ": " and the cause, then "; " and what to do.
+"""
 
 import os
 from collections.abc import Iterator
@@ -28,7 +32,7 @@ _IAM_ACTIONS = {"ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket",
 
 @contextmanager
 def errors_as_messages() -> Iterator[None]:
-    """Errors that leave the block become a Problem: ours in their own words, all others as defects."""
+    """Turn every exception that leaves the block into a CommandError; unknown ones are internal errors."""
     try:
         yield
     except SettingsError as error:
@@ -38,28 +42,25 @@ def errors_as_messages() -> Iterator[None]:
     except CommandError:
         raise
     except MemoryError as error:
-        raise CommandError(
-            "this machine has not enough memory left for it: try again where there is more", code=EXIT_RETRY_LATER
-        ) from error
+        raise CommandError("out of memory; try again on a machine with more", code=EXIT_RETRY_LATER) from error
     except Exception as error:
         if os.environ.get("DEBUG"):
             raise
-        kind = f"{type(error).__name__}: {error}"
+        cause = f"{type(error).__name__}: {error}"
         raise CommandError(
-            f"a defect of the archiver: {kind} (DEBUG=1 shows the traceback: please report it)", code=EXIT_INTERNAL
+            f"internal error (a bug in the archiver): {cause}; please report it with its traceback (DEBUG=1 shows it)",
+            code=EXIT_INTERNAL,
         ) from error
 
 
 def to_command_error(error: ArchiverError) -> CommandError:
-    """What to say of *error*."""
+    """Return the message and exit code for *error*."""
     if isinstance(error, Rejected):
         return CommandError(f"{error.code}: {error.message}", code=EXIT_FAILED)
     if isinstance(error, ResourceNotFound):
-        return CommandError(
-            f"there is no such thing: {error}; check the name, and the region ({_region()})", code=EXIT_USAGE
-        )
+        return CommandError(f"not found: {error}; check the name and the region ({_region()})", code=EXIT_USAGE)
     if isinstance(error, CredentialsError):
-        return CommandError(f"{error}: try again once they can", code=EXIT_RETRY_LATER)
+        return CommandError(f"{error}; try again later", code=EXIT_RETRY_LATER)
     if isinstance(error, ConfigurationError):
         return CommandError(_with_hint(error), code=EXIT_USAGE)
     if isinstance(error, TransientError):
@@ -68,12 +69,12 @@ def to_command_error(error: ArchiverError) -> CommandError:
 
 
 def _with_hint(error: ConfigurationError) -> str:
-    """What *error* says, and what to do about it."""
+    """Return the text of *error* and what to do about it."""
     cause = error.__cause__
     if str(error) == NO_CREDENTIALS or isinstance(cause, PartialCredentialsError):
         return f"{NO_CREDENTIALS} (without an AWS account: archiver local)"
     if isinstance(cause, NoRegionError):
-        return "no AWS region is set: set AWS_REGION, eu-west-1 say"
+        return "no AWS region is set; set AWS_REGION (for example eu-west-1)"
     if isinstance(cause, ClientError):
         return _credentials_message(str(error), cause)
     return str(error)
@@ -82,18 +83,19 @@ def _with_hint(error: ConfigurationError) -> str:
 def _credentials_message(text: str, cause: ClientError) -> str:
     names = error_codes(cause)
     if names & {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}:
-        return f"{text}: the credentials have expired: get new ones (aws sso login, say)"
+        return f"{text}: the credentials have expired; get new ones (for example with aws sso login)"
     if names & {"RequestTimeTooSkewed"}:
-        return f"{text}: this machine's clock is wrong: set it"
+        return f"{text}: this machine's clock is wrong; set it (chrony or NTP)"
     if names & {"PermanentRedirect", "AuthorizationHeaderMalformed", "301", "IllegalLocationConstraintException"}:
-        return f"{text}: this bucket is in another region than {_region()}: set AWS_REGION to its own"
+        return f"{text}: the bucket is in another region than {_region()}; set AWS_REGION to the bucket's region"
     if names & CREDENTIAL_ERROR_CODES:
         return (
-            f"{text}: AWS does not know these credentials: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE"
+            f"{text}: AWS does not know these credentials; check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_PROFILE"
         )
     if names & DENIED:
         return (
-            f"{text}: allow {_iam_action(cause)} to who you are (archiver check says who, and archiver iam-policy what)"
+            f"{text}; allow {_iam_action(cause)} for your identity "
+            "(archiver check prints the identity, archiver iam-policy the policy)"
         )
     return text
 
@@ -107,11 +109,11 @@ def _iam_action(cause: ClientError) -> str:
 def _transient_error(error: TransientError) -> CommandError:
     if isinstance(error.__cause__, EndpointConnectionError):
         where = os.environ.get("AWS_ENDPOINT_URL") or "AWS"
-        local = " (docker compose up -d, or archiver local, starts one there)" if "localhost" in where else ""
+        local = " (docker compose up -d or archiver local starts an endpoint there)" if "localhost" in where else ""
         return CommandError(
-            f"nothing answers at {where}: check AWS_ENDPOINT_URL and the network{local}", code=EXIT_RETRY_LATER
+            f"no connection to {where}; check AWS_ENDPOINT_URL and the network{local}", code=EXIT_RETRY_LATER
         )
-    return CommandError(f"{error}: try again", code=EXIT_RETRY_LATER)
+    return CommandError(f"{error}; try again", code=EXIT_RETRY_LATER)
 
 
 def _region() -> str:

@@ -1,7 +1,7 @@
 """
-`archiver explain`: what a code means, and what to do about it.
+`archiver explain`: print what an error code means and what to do.
 
-Its words, in codes.md, are the table of docs/operating.md, line for line.
+The texts are in codes.md, which must equal the table of docs/operating.md line for line.
 """
 
 import re
@@ -20,7 +20,7 @@ def add_to(app: typer.Typer) -> None:
 
 @dataclass(frozen=True, slots=True)
 class CodeExplanation:
-    """One row of the table: what a code *means*, and what *to_do*. Markdown."""
+    """One row of the table, as Markdown: what the code *means* and what *to_do*."""
 
     means: str
     to_do: str
@@ -28,15 +28,15 @@ class CodeExplanation:
 
 def explain(
     code: Annotated[
-        str | None, typer.Argument(metavar="[CODE]", help="As in an answer or dead letter; else all.")
+        str | None, typer.Argument(metavar="[CODE]", help="A code from an answer or a dead letter. Default: all codes.")
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Tell what the code of a rejection means, and what to do about it."""
+    """Print what an error code means and what to do about it."""
     explanations = load_explanations()
     if code not in (None, *explanations):
         raise CommandError(
-            f"{code}: there is no such code{suggest(str(code), explanations)}; there are {', '.join(explanations)}",
+            f"{code}: unknown code{suggest(str(code), explanations)}; known codes: {', '.join(explanations)}",
             code=EXIT_USAGE,
         )
     chosen = explanations if code is None else {code: explanations[code]}
@@ -49,7 +49,7 @@ def explain(
 
 
 def load_explanations() -> dict[str, CodeExplanation]:
-    """Every code's row, in the order of the page."""
+    """Return the explanation of every code, in the order of codes.md."""
     text = (files("archiver.cli") / "codes.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", text, re.MULTILINE)
     return {code: CodeExplanation(means, to_do) for code, means, to_do in rows}

@@ -1,8 +1,8 @@
 """
-An ObjectStore that is one file: parts are written in place, in any order, and the file appears when it is whole.
+An ObjectStore that writes one file. Parts are written at their offsets, in any order.
 
-It is written beside its place under a hidden name, flushed to the disk, and then linked (nothing is written over) or,
-where that was asked for, renamed. Every call of the operating system runs in a thread: disks can be slow.
+The data goes to a hidden file in the same folder and is flushed with fsync. Then the file is hard-linked to its name,
+which never overwrites, or, with *force*, renamed. All system calls run in a thread, because disks can be slow.
 """
 
 import asyncio
@@ -25,9 +25,10 @@ T = TypeVar("T")
 
 class FileStore:
     """
-    The store of one archive, the file at *path*, whatever its key. *force*: what stands there is replaced, at the end
-    and at once. Where the file can't be written, or is there already, that is a ConfigurationError: a file of that
-    name is no proof that the archive was finished, so ArchiveExists is never raised.
+    The store of one archive, the file at *path*; keys are ignored. *force*: atomically replace an existing file.
+
+    Raises ConfigurationError if the file can't be written or already exists. Never raises ArchiveExists: an existing
+    file does not prove that this archive was finished.
     """
 
     def __init__(self, path: Path, *, force: bool = False) -> None:
@@ -35,7 +36,7 @@ class FileStore:
         self._force = force
 
     async def find(self, key: str) -> StoredArchive | None:
-        """None: nothing in a file says which request it was made for."""
+        """Return None: a file does not record the request that it was made for."""
         del key
         return None
 
@@ -57,11 +58,11 @@ class FileStore:
         return upload
 
     async def abort_uploads(self, key: str, before: datetime | None = None) -> None:
-        """Nothing: an upload that was neither completed nor aborted is a killed process's, and its name is unknown."""
+        """Do nothing: the name of a partial file that a killed process left is not known."""
 
 
 class FileUpload:
-    """The file on its way. Made by `FileStore.create_upload`."""
+    """The partial file. Created by `FileStore.create_upload`."""
 
     def __init__(self, path: Path, target: Target, *, force: bool) -> None:
         self._path = path
@@ -79,9 +80,9 @@ class FileUpload:
         self._parts[number] = (len(body), crc32)
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
-        """Also raises Rejected (`internal`) where other parts were written than *size* and *crc32* say."""
+        """Also raises Rejected (`internal`) if the written parts do not match *size* and *crc32*."""
         self._check(size, crc32)
-        await self._in_thread(self._fsync, size)  # this may take seconds; who is cancelled by then leaves nothing
+        await self._in_thread(self._fsync, size)  # may take seconds; a cancellation here publishes no file
         await self._in_thread(self._publish)
         return StoredArchive(size, "", crc32, self._target.metadata)
 
@@ -89,7 +90,7 @@ class FileUpload:
         await self._in_thread(self._remove)
 
     def _check(self, size: int, crc32: int) -> None:
-        """Every byte was written once, in its place, and is what was meant: S3 looks at a multipart upload so."""
+        """Check that the parts are contiguous and have the expected size and CRC-32, as S3 checks an upload."""
         numbers, part_size = sorted(self._parts), self._target.part_size
         lengths = [self._parts[number][0] for number in numbers]
         contiguous = numbers == list(range(1, len(numbers) + 1)) and all(length == part_size for length in lengths[:-1])
@@ -98,17 +99,17 @@ class FileUpload:
                 "internal", f"{size} bytes were planned, {sum(lengths)} in {len(lengths)} parts were written"
             )
         if combine_crcs([(number, *self._parts[number]) for number in numbers]) != crc32:
-            raise Rejected("internal", "the parts that were written do not have the archive's CRC-32")
+            raise Rejected("internal", "the CRC-32 of the written parts differs from the archive's CRC-32")
 
     async def _in_thread(self, work: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
-        """In a thread that is waited for whatever happens: it uses a buffer and a file that are not its own."""
+        """Run *work* in a thread and wait for its end even if cancelled: it uses the caller's buffer and file."""
         task = asyncio.create_task(asyncio.to_thread(work, *arguments, **keywords), name="file.work")
         cancelled = None
         while not task.done():
             try:
                 await asyncio.wait([task])
-            except asyncio.CancelledError as again:
-                cancelled = again
+            except asyncio.CancelledError as error:
+                cancelled = error
         try:
             result = task.result()
         except OSError as error:
@@ -125,7 +126,7 @@ class FileUpload:
     def _write(self, offset: int, body: memoryview, crc32: int) -> None:
         fd = self._require_open()
         if crc32_of(body) != crc32:
-            raise TransientError("the part does not have its CRC-32")
+            raise TransientError("the CRC-32 of the part's bytes differs from the expected one")
         while body:
             written = os.pwrite(fd, body, offset)
             offset, body = offset + written, body[written:]
@@ -148,11 +149,13 @@ class FileUpload:
         try:
             publish_exclusively(self._partial, self._path)
         except FileExistsError:
-            raise ConfigurationError(f"{self._path} appeared in the meantime: --force replaces it") from None
+            raise ConfigurationError(
+                f"{self._path}: was created by another process meanwhile; use --force to replace it"
+            ) from None
 
     def _require_open(self) -> int:
         if self._fd is None:
-            raise TransientError(f"{self._path}: the file was finished or given up before")
+            raise TransientError(f"{self._path}: the file was already completed or aborted")
         return self._fd
 
     def _remove(self) -> None:
@@ -167,9 +170,10 @@ class FileUpload:
 
 def publish_exclusively(partial: Path, path: Path, link: Callable[[Path, Path], None] = os.link) -> None:
     """
-    Make *partial* stand at *path*, unless something does. Raises FileExistsError.
+    Give the file *partial* the name *path*, without overwriting. Raises FileExistsError.
 
-    File systems without links (FAT, some that are shared): the name is taken by an empty file, which is replaced.
+    On file systems without hard links (FAT, some network file systems), create an empty file at *path* exclusively,
+    then replace it.
     """
     try:
         link(partial, path)
@@ -185,7 +189,7 @@ def publish_exclusively(partial: Path, path: Path, link: Callable[[Path, Path], 
 
 
 def _fsync_directory(folder: Path) -> None:
-    """Have the new name outlive a power cut, too. The archive is there by now: what can't flush a folder need not."""
+    """Flush the new name to disk. Errors are ignored: the archive is complete, and some file systems can't do this."""
     with suppress(OSError):
         fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
         try:

@@ -1,4 +1,4 @@
-"""`archiver health`: whether the worker beside us is well. What a container's HEALTHCHECK asks."""
+"""`archiver health`: check the worker of this container through its heartbeat file, for the container's HEALTHCHECK."""
 
 import time
 from pathlib import Path
@@ -15,19 +15,19 @@ def add_to(app: typer.Typer) -> None:
 
 def health(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """
-    Look at the worker's HEARTBEAT_FILE: exit 1 where its event loop is stuck, or receiving has failed for two minutes.
+    Check the worker's HEARTBEAT_FILE: exit code 1 if its event loop is stuck or receiving has failed for two minutes.
     """
     from archiver.worker.heartbeat import heartbeat_file_problem
 
-    name = environment().get("HEARTBEAT_FILE", "").strip()
-    if not name:
+    path = environment().get("HEARTBEAT_FILE", "").strip()
+    if not path:
         raise CommandError(
-            "HEARTBEAT_FILE is not set: set it to the same file for the worker and for this command", code=EXIT_USAGE
+            "HEARTBEAT_FILE is not set; set it to the same file for the worker and for this command", code=EXIT_USAGE
         )
-    problem = heartbeat_file_problem(Path(name), time.time())
+    problem = heartbeat_file_problem(Path(path), time.time())
     if json_:
         print_json({"healthy": problem is None, "trouble": problem})
     if problem is not None:
         raise CommandError(problem, code=EXIT_FAILED)
     if not json_:
-        print_line("well")
+        print_line("healthy")

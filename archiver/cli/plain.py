@@ -1,4 +1,4 @@
-"""Help and errors of options in plain words: what an option takes is in capitals, and a flag takes nothing."""
+"""Help and option errors without Python type names: placeholders in capitals (`TEXT`, `N`), none for flags."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from typer.core import TyperCommand, TyperGroup
 
 class _PlainHelp:
     def get_params(self, ctx: Any) -> list[Any]:
-        found: list[Any] = super().get_params(ctx)  # type: ignore[misc]
-        for param in found:
+        params: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for param in params:
             if param.param_type_name == "argument":
-                param.display_type_rich = _no_type  # its name says it
+                param.display_type_rich = _no_type  # the argument's name is enough
             elif param.metavar is None:
                 param.metavar = "" if param.is_flag else "N" if _is_number(param) else "TEXT"
-        return found
+        return params
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:

@@ -1,4 +1,4 @@
-"""`archiver plan`: what a request would come to. Nothing is written."""
+"""`archiver plan`: a dry run of a request. Nothing is written."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from archiver.core.estimate import Estimate
     from archiver.core.plan import Member, Plan
 
-MAX_MEMBERS_SHOWN = 20  # members that are printed unless all are wanted
+MAX_MEMBERS_SHOWN = 20  # members that are printed without --all
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,16 +26,18 @@ def plan(
     on_missing: requests.OnMissing = None,
     on_duplicate: requests.OnDuplicate = None,
     compression: requests.Compression = None,
-    latency: Annotated[float, typer.Option(min=0.0, help="Milliseconds until S3 answers, for the time.")] = 20.0,
+    latency: Annotated[
+        float, typer.Option(min=0.0, help="S3's latency in milliseconds, for the estimated time.")
+    ] = 20.0,
     all_: Annotated[
-        bool, typer.Option("--all", help=f"Print every member, not only the first {MAX_MEMBERS_SHOWN}.")
+        bool, typer.Option("--all", help=f"Print all members, not only the first {MAX_MEMBERS_SHOWN}.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the whole plan as JSON.")] = False,
 ) -> None:
     """
-    Tell what a request would come to: names, sizes, problems, calls of AWS, cost and time. Nothing is written.
+    Dry run: print the names, sizes, problems, AWS calls, cost and time of a request. Nothing is written.
 
-    Every object is asked for (HEAD), none is read. Neither a queue nor a destination bucket is needed.
+    The command sends a HEAD for every object and reads none. It needs neither a queue nor a destination bucket.
     """
     options = {"on_missing": on_missing, "on_duplicate": on_duplicate, "compression": compression}
     body = requests.build_body(requests.RequestInput(request, file or (), tuple(options.items())))
@@ -48,7 +50,7 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class PlanResult:
-    """What would happen. *latency* in seconds."""
+    """The plan of a request and its estimated cost and time. *latency* of S3 in seconds."""
 
     plan: "Plan"
     estimate: "Estimate"
@@ -71,8 +73,8 @@ class PlanResult:
             "members": [_member_data(member) for member in plan.members],
         }
 
-    def report(self, most: int | None) -> None:
-        """The plan for people, with *most* of the members, or with all."""
+    def report(self, max_members: int | None) -> None:
+        """Print the plan as text, with the first *max_members* members; None: all."""
         from archiver.cli.build_context import summary_lines, truncate_lines
 
         for name, text in _summary_rows(self).items():
@@ -84,31 +86,31 @@ class PlanResult:
                 for text in truncate_lines(lines):
                     print_line(text)
         print_line()
-        members = self.plan.members[:most]
+        members = self.plan.members[:max_members]
         for line in member_table(members):
             print_line(line)
         if more := len(self.plan.members) - len(members):
-            print_line(f"and {more:,} more: --all shows them")
+            print_line(f"and {more:,} more (--all lists all)")
 
 
 def _summary_rows(result: PlanResult) -> dict[str, str]:
     from archiver.cli.progress_bar import format_duration, format_size
     from archiver.core.estimate import PRICES_SOURCE
 
-    estimate, outcome = result.estimate, result.plan.outcome
-    most = "" if estimate.exact else "at most "
-    files = "1 file" if outcome.files == 1 else f"{outcome.files:,} files"
-    partial = "" if outcome.status == "succeeded" else ", partial: not all that was asked for"
+    estimate, summary = result.estimate, result.plan.outcome
+    at_most = "" if estimate.exact else "at most "
+    files = "1 file" if summary.files == 1 else f"{summary.files:,} files"
+    partial = "" if summary.status == "succeeded" else ", partial: some requested files are missing"
     calls = ", ".join(f"{count:,} {name}" for name, count in estimate.calls.items())
     parts = "1 part" if estimate.parts == 1 else f"{estimate.parts:,} parts of {format_size(estimate.part_size)}"
     return {
-        "archive": f"{files}, {most}{format_size(estimate.size)} ({estimate.size:,} bytes){partial}",
-        "upload": f"{most}{parts}",
-        "calls": f"{most}{calls}",
+        "archive": f"{files}, {at_most}{format_size(estimate.size)} ({estimate.size:,} bytes){partial}",
+        "upload": f"{at_most}{parts}",
+        "calls": f"{at_most}{calls}",
         "cost": f"about ${estimate.dollars:.6f} for these calls "
         f"(list prices of {PRICES_SOURCE}; they may have changed)",
-        "time": f"about {format_duration(estimate.seconds)} on one core, with {result.latency * 1000:g} ms "
-        "until S3 answers; several times as long over TLS",
+        "time": f"about {format_duration(estimate.seconds)} on one core with an S3 latency of "
+        f"{result.latency * 1000:g} ms; several times as long over TLS",
     }
 
 
@@ -123,24 +125,24 @@ def _member_data(member: "Member") -> dict[str, Any]:
 
 
 def _source(member: "Member") -> str | None:
-    """None: the archiver writes it itself."""
+    """Return the location of the member's object; None if the archiver generates its content."""
     return None if isinstance(member.content, bytes) else str(member.content.location)
 
 
 def member_table(members: "tuple[Member, ...]") -> list[str]:
-    """A line for each of *members* under a heading: size, path and source, each in its column."""
+    """Return *members* as a table with a heading: size, path, source."""
     from rich.cells import cell_len
 
     from archiver.cli.progress_bar import format_size
 
     rows = [
-        (format_size(member.size), member.path, _source(member) or "(written by the archiver)") for member in members
+        (format_size(member.size), member.path, _source(member) or "(generated by the archiver)") for member in members
     ]
-    sizes = max(len("size"), *(len(row[0]) for row in rows))
-    paths = max(len("path"), *(cell_len(row[1]) for row in rows))
-    lines = [f"{'size':>{sizes}}  {'path':<{paths}}  source"]
+    size_width = max(len("size"), *(len(row[0]) for row in rows))
+    path_width = max(len("path"), *(cell_len(row[1]) for row in rows))
+    lines = [f"{'size':>{size_width}}  {'path':<{path_width}}  source"]
     return lines + [
-        f"{size_text:>{sizes}}  {path}{' ' * (paths - cell_len(path))}  {source}" for size_text, path, source in rows
+        f"{size:>{size_width}}  {path}{' ' * (path_width - cell_len(path))}  {source}" for size, path, source in rows
     ]
 
 
@@ -150,7 +152,8 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
     from archiver.cli.progress_bar import show_progress
     from archiver.core.estimate import estimate
     from archiver.errors import Rejected
-    from archiver.jobs.archive import ArchiveWork, run_offloaded_if_large
+    from archiver.jobs.archive import ArchiveWork
+    from archiver.jobs.offload import run_offloaded_if_large
     from archiver.stages.progress import Progress
 
     with rejections_as_errors(as_json=as_json):
@@ -158,7 +161,7 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
         if build_request is None:
             raise rejection_error(*rejections, as_json=as_json)
         async with open_resources(build_request.settings) as resources, show_progress("plan", Progress()):
-            store = S3Store(resources.clients, build_request.rules.destination_bucket)  # which a plan does not come to
+            store = S3Store(resources.clients, build_request.rules.destination_bucket)  # unused by a plan
             work = ArchiveWork(build_request.rules, fetcher=resources.fetcher, store=store, budget=resources.budget)
             try:
                 plan = await work.plan(build_request.draft)

@@ -1,4 +1,4 @@
-"""`archiver iam-policy`: the least that a worker, its producers or its consumers have to be allowed."""
+"""`archiver iam-policy`: the least-privilege IAM policy of a worker, a producer or a consumer."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -19,26 +19,31 @@ def add_to(app: typer.Typer) -> None:
 def iam_policy(
     account: Annotated[
         str | None,
-        typer.Option(help="The account that queues are named in; else taken from their URLs or ARNs, or asked."),
+        typer.Option(help="Account id of the queues. Default: from their URLs or ARNs, else from SQS."),
     ] = None,
-    dead_letter_queue: Annotated[str | None, typer.Option(help="Its ARN; else asked of SQS.")] = None,
+    dead_letter_queue: Annotated[
+        str | None, typer.Option(help="ARN of the dead-letter queue. Default: from the source queue's redrive policy.")
+    ] = None,
     kms_key: Annotated[
-        list[str] | None, typer.Option(help="ARN of a key that buckets or queues are encrypted with; may be repeated.")
+        list[str] | None, typer.Option(help="ARN of a KMS key that encrypts buckets or queues; may be repeated.")
     ] = None,
-    ecs: Annotated[bool, typer.Option("--ecs", help="Also what scale-in protection of ECS tasks needs.")] = False,
+    ecs: Annotated[bool, typer.Option("--ecs", help="Add the actions for ECS scale-in protection.")] = False,
     producer: Annotated[
-        bool, typer.Option("--producer", help="For who sends requests, and looks whether an archive is there.")
+        bool, typer.Option("--producer", help="Policy of a program that sends requests and looks for archives.")
     ] = False,
-    consumer: Annotated[bool, typer.Option("--consumer", help="For who hears answers, failures and progress.")] = False,
+    consumer: Annotated[
+        bool, typer.Option("--consumer", help="Policy of a program that receives answers, failures and progress.")
+    ] = False,
 ) -> None:
     """
-    Print the least privilege for these settings, as an IAM policy: of a worker, or of a program beside it. AWS is asked
-    only for what is not said.
+    Print the least-privilege IAM policy for these settings: of a worker, or with an option of a producer or consumer.
+
+    AWS is queried only for values that neither the settings nor the options give.
     """
     roles = [name for name, given in (("--producer", producer), ("--consumer", consumer)) if given]
     worker_options = [name for name, given in (("--ecs", ecs), ("--dead-letter-queue", dead_letter_queue)) if given]
     if len(roles) > 1 or (roles and worker_options):
-        message = f"{' and '.join(roles + worker_options)}: one policy is of one program: ask for each alone"
+        message = f"{' and '.join(roles + worker_options)} can't be combined; print one policy at a time"
         raise CommandError(message, code=EXIT_USAGE)
 
     async def work() -> dict[str, object]:
@@ -61,20 +66,20 @@ async def _worker_statements(
     from archiver.settings import load_settings
 
     settings = load_settings(environment())
-    named = [settings.destination_queue, settings.failure_queue, settings.progress_queue]
-    source, *others = await resolve_arns([settings.source_queue, *(name for name in named if name)], account)
-    dead = dead_letter_queue or await _find_dead_letter_queue(settings.source_queue)
+    answer_queues = [settings.destination_queue, settings.failure_queue, settings.progress_queue]
+    source, *others = await resolve_arns([settings.source_queue, *(name for name in answer_queues if name)], account)
+    dlq_arn = dead_letter_queue or await _find_dead_letter_queue(settings.source_queue)
     allowed = [entry.strip() for entry in (settings.allowed_sources or "").split(",") if entry.strip()]
-    needs = WorkerResources(
+    resources = WorkerResources(
         source_queue=source,
-        send_to=[*others, *([dead] if dead else [])],
+        send_to=[*others, *([dlq_arn] if dlq_arn else [])],
         sources=allowed or [name for name in (settings.source_bucket,) if name],
         destination_bucket=settings.destination_bucket,
         kms_keys=[*kms_keys, *_key_arns(settings.archive_kms_key)],
         on_ecs=on_ecs,
         partition=_partition(source),
     )
-    return worker_statements(needs)
+    return worker_statements(resources)
 
 
 async def _producer_statements(account: str | None, kms_keys: Sequence[str]) -> list["Statement"]:
@@ -94,7 +99,7 @@ async def _consumer_statements(account: str | None, kms_keys: Sequence[str]) -> 
     settings = load_environment(environment())
     queues = [name for name in (settings.destination_queue, settings.failure_queue, settings.progress_queue) if name]
     if not queues:
-        message = "nothing is told to anyone: set SQS_DESTINATION_QUEUE, SQS_FAILURE_QUEUE or PROGRESS_QUEUE"
+        message = "no queue to receive from; set SQS_DESTINATION_QUEUE, SQS_FAILURE_QUEUE or PROGRESS_QUEUE"
         raise CommandError(message, code=EXIT_USAGE)
     return consumer_statements(await resolve_arns(queues, account), kms_keys)
 
@@ -104,12 +109,12 @@ def _partition(arn: str) -> str:
 
 
 def _key_arns(key: str | None) -> list[str]:
-    """*key* where it is an ARN: what else names a key can't be granted without asking."""
+    """Return *key* if it is an ARN; the ARN of a key id or alias is known to KMS only."""
     return [key] if key is not None and key.startswith("arn:") else []
 
 
 async def resolve_arns(queues: list[str], account: str | None) -> list[str]:
-    """Their ARNs, made up from what is known, and asked for where that is not enough."""
+    """Return the ARNs of *queues*: built from names, region and *account* if possible, else read from SQS."""
     from archiver.aws.request_client import get_queue_arn, sqs_client
     from archiver.core.policy import queue_arn
 
@@ -123,7 +128,7 @@ async def resolve_arns(queues: list[str], account: str | None) -> list[str]:
 
 
 async def _find_dead_letter_queue(queue: str) -> str | None:
-    """The ARN of the dead-letter queue behind *queue*. Raises Problem where SQS does not tell."""
+    """Return the ARN of the dead-letter queue of *queue*. Raises CommandError if SQS does not return it."""
     from archiver.aws.request_client import get_dead_letter_queue_arn, sqs_client
     from archiver.errors import ArchiverError
 
@@ -131,5 +136,5 @@ async def _find_dead_letter_queue(queue: str) -> str | None:
         async with sqs_client() as client:
             return await get_dead_letter_queue_arn(client, queue)
     except ArchiverError as error:
-        sentence = f"the dead-letter queue could not be asked for ({error}): name it with --dead-letter-queue ARN"
-        raise CommandError(sentence, code=EXIT_USAGE) from None
+        message = f"the dead-letter queue can't be read from SQS: {error}; name it with --dead-letter-queue ARN"
+        raise CommandError(message, code=EXIT_USAGE) from None

@@ -1,4 +1,4 @@
-"""Long work made visible: a moving bar on a terminal, a line a minute everywhere else. Both on standard error."""
+"""Progress display on standard error: a bar on a terminal, else one line per minute."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ from archiver.core.printable import printable
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn
 
-DEFAULT_ACTIVITY = "looking for the objects"
-REFRESH_SECONDS = 0.1  # seconds between two looks, on a terminal
-LINE_INTERVAL = 60.0  # seconds between two lines, elsewhere
+DEFAULT_ACTIVITY = "checking the objects"
+REFRESH_SECONDS = 0.1  # seconds between two updates of the bar
+LINE_INTERVAL = 60.0  # seconds between two lines
 UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
-WIDE_COLUMNS, MEDIUM_COLUMNS = 100, 60  # columns of a terminal from which on all, or most, of a bar has its place
+WIDE_COLUMNS, MEDIUM_COLUMNS = 100, 60  # minimum terminal width for all columns, and for most of them
 
 
 @asynccontextmanager
@@ -32,8 +32,10 @@ async def show_progress(
     first: Callable[[], str] = lambda: DEFAULT_ACTIVITY,
 ) -> AsyncIterator[None]:
     """
-    Show how *counts* move while the block runs: files, bytes, rate, time left; until anything is planned, what is done
-    *first*, and for how long. Elsewhere than on a terminal, a line *every* so many seconds.
+    Show the progress of *counts* while the block runs: files, bytes, rate, time left.
+
+    Until a plan exists, show the activity that *first* returns and its duration. *every*: seconds between two lines if
+    standard error is not a terminal.
     """
     show = _show_bar(title, counts, first) if _is_terminal() else _print_lines(title, counts, first, every)
     showing = asyncio.create_task(show, name="bar")
@@ -45,7 +47,7 @@ async def show_progress(
 
 
 def _is_terminal() -> bool:
-    """Whether standard error is a terminal on which a line can be painted again."""
+    """Return whether standard error is a terminal that can redraw a line."""
     return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
@@ -54,7 +56,7 @@ async def _show_bar(title: str, counts: ProgressCounts, first: Callable[[], str]
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    # What goes to standard output is no part of the picture: it may be a pipe.
+    # Standard output is not redirected through the bar: it may be a pipe.
     with (
         Progress(*_columns(console.width), console=console, auto_refresh=False, redirect_stdout=False) as bar,
         _logs_above(),
@@ -72,13 +74,13 @@ async def _show_bar(title: str, counts: ProgressCounts, first: Callable[[], str]
                 bar.refresh()
                 await asyncio.sleep(REFRESH_SECONDS)
         finally:
-            # An archive that was there already was neither planned nor built: there is nothing to show of it.
+            # A reused archive was neither planned nor built: hide its empty bar.
             bar.update(task, visible=bool(counts.files_planned), **_column_values(title, counts, "", console.width))
             bar.refresh()
 
 
 def _columns(width: int) -> "list[ProgressColumn]":
-    """What a terminal of *width* columns has room for, on one line."""
+    """Return the columns that fit on one line of a terminal of *width* characters."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     title, files, sizes = (
@@ -92,7 +94,7 @@ def _columns(width: int) -> "list[ProgressColumn]":
 
 
 def _column_values(title: str, counts: ProgressCounts, first: str, width: int) -> dict[str, Any]:
-    """What the columns of a terminal of *width* columns show; until anything is planned, what is done *first*."""
+    """Return the values of the columns for a terminal of *width* characters; without a plan, the activity *first*."""
     if not counts.files_planned:
         if width < MEDIUM_COLUMNS:
             return {"description": _truncate(first, width - 12)}
@@ -104,12 +106,12 @@ def _column_values(title: str, counts: ProgressCounts, first: str, width: int) -
     }
     if counts.bytes_planned:
         return values | {"total": counts.bytes_planned, "completed": counts.bytes}
-    return values | {"total": counts.files_planned, "completed": counts.files}  # nothing but empty files
+    return values | {"total": counts.files_planned, "completed": counts.files}  # all files are empty
 
 
 @contextmanager
 def _logs_above() -> Iterator[None]:
-    """Log lines, whose handler had standard error before the bar came, go above the bar instead of through it."""
+    """Print log lines above the bar: give handlers that were created earlier the stderr that the bar replaced."""
     handlers = [handler for handler in logging.getLogger().handlers if isinstance(handler, logging.StreamHandler)]
     streams = [handler.setStream(sys.stderr) for handler in handlers]
     try:
@@ -133,9 +135,9 @@ async def _print_lines(title: str, counts: ProgressCounts, first: Callable[[], s
 
 
 def progress_line(title: str, counts: ProgressCounts, seconds: float, first: str = DEFAULT_ACTIVITY) -> str:
-    """How far *counts* have come after *seconds*, in a line."""
+    """Return one line with the progress of *counts* after *seconds*."""
     if not counts.files_planned:
-        return f"{title}: {first} since {format_duration(seconds)}"
+        return f"{title}: {first} ({format_duration(seconds)})"
     rate = counts.bytes / seconds if seconds else 0.0
     left = f", {format_duration((counts.bytes_planned - counts.bytes) / rate)} left" if rate else ""
     return (
@@ -145,7 +147,7 @@ def progress_line(title: str, counts: ProgressCounts, seconds: float, first: str
 
 
 def format_size(count: float) -> str:
-    """*count* bytes for people, in powers of 1,000: `12 bytes`, `3.4 MB`."""
+    """Format *count* bytes in powers of 1,000: `12 bytes`, `3.4 MB`."""
     for unit in UNITS:
         if count < (1000 if unit == UNITS[0] else 999.95) or unit == UNITS[-1]:
             break
@@ -156,7 +158,7 @@ def format_size(count: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """*seconds* for people: `0.4 s`, `12 s`, `3 min`, `2.5 h`."""
+    """Format *seconds*: `0.4 s`, `12 s`, `3 min`, `2.5 h`."""
     if seconds < 100:  # noqa: PLR2004
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"  # noqa: PLR2004
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004

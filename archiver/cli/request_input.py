@@ -1,4 +1,4 @@
-"""Requests as commands take them: a JSON file, standard input, or `--file` again and again."""
+"""Requests from a JSON file, from standard input, or from repeated `--file` options."""
 
 import json
 import sys
@@ -11,12 +11,12 @@ import typer
 
 from archiver.cli.console import EXIT_USAGE, CommandError, print_note, suggest
 
-MAX_WARNINGS = 20  # unknown fields that are told one by one
-MAX_BODY_BYTES = 1024 * 1024  # bytes that SQS takes in a message, attributes included
+MAX_WARNINGS = 20  # unknown fields that are listed; the rest are counted
+MAX_BODY_BYTES = 1024 * 1024  # SQS's limit for a message, attributes included
 
-# The options, the same for every command that takes a request.
+# Options of every command that takes a request.
 RequestFile = Annotated[
-    str | None, typer.Argument(metavar="[REQUEST|-]", help="A file with the request as JSON; - reads standard input.")
+    str | None, typer.Argument(metavar="[REQUEST|-]", help="File with the request as JSON; - reads standard input.")
 ]
 Files = Annotated[
     list[str] | None,
@@ -24,28 +24,36 @@ Files = Annotated[
         "--file",
         "-f",
         metavar="SOURCE[=DESTINATION]",
-        help="An object, and where in the zip it goes; may be given again and again. A = of the key is written \\=.",
+        help="Object, and its path in the zip; may be repeated. Write a = in a key as \\=.",
     ),
 ]
 JobId = Annotated[
-    str | None, typer.Option("--job-id", "-j", help="The same id with the same request is the same archive.")
+    str | None, typer.Option("--job-id", "-j", help="Id of the job. The same id and request name the same archive.")
 ]
 Meta = Annotated[
-    list[str] | None, typer.Option("--meta", metavar="KEY=VALUE", help="Metadata that the answer repeats.")
+    list[str] | None,
+    typer.Option("--meta", metavar="KEY=VALUE", help="Metadata to copy to the answer; may be repeated."),
 ]
-ArchiveName = Annotated[str | None, typer.Option("--archive-name", help="The file name that the downloader sees.")]
-OnMissing = Annotated[str | None, typer.Option("--on-missing", metavar="fail|skip", help="Objects that can't be read.")]
+ArchiveName = Annotated[str | None, typer.Option("--archive-name", help="File name of the download.")]
+OnMissing = Annotated[
+    str | None, typer.Option("--on-missing", metavar="fail|skip", help="What to do with objects that can't be read.")
+]
 OnDuplicate = Annotated[
-    str | None, typer.Option("--on-duplicate", metavar="rename|fail|skip", help="Two files that want one path.")
+    str | None,
+    typer.Option("--on-duplicate", metavar="rename|fail|skip", help="What to do with two files of the same path."),
 ]
 Compression = Annotated[
-    str | None, typer.Option("--compression", metavar="store|deflate|auto", help="Whether files are compressed.")
+    str | None, typer.Option("--compression", metavar="store|deflate|auto", help="Compression of the files.")
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class RequestInput:
-    """What a command was given. Options go over what stands in the file; files of both are taken."""
+    """
+    The request file and options of a command.
+
+    *options* override the fields of the file; *files* are added to its files.
+    """
 
     file: str | None
     files: Sequence[str] = ()
@@ -55,9 +63,9 @@ class RequestInput:
 
 def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
     """
-    The request as JSON, valid, and of *max_bytes* bytes (of UTF-8), where that matters.
+    Return the request as valid JSON of at most *max_bytes* bytes of UTF-8 (None: no limit).
 
-    Raises Problem, with what to change, and where.
+    Raises CommandError with the position of the mistake and the fix.
     """
     from archiver.core.dialects.native import parse_request
     from archiver.core.strict_json import dump
@@ -65,7 +73,7 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
 
     if given.file is None and not given.files:
         raise CommandError(
-            "nothing to archive: give a file with the request, - for standard input, or --file", code=EXIT_USAGE
+            "nothing to archive; name a file with the request, - for standard input, or use --file", code=EXIT_USAGE
         )
     request = _parse_object(_read_text(given.file)) if given.file is not None else {}
     if given.files:
@@ -82,15 +90,15 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
         raise CommandError(f"{_source_name(given.file)}: {rejected.message}", code=EXIT_USAGE) from None
     if max_bytes is not None and (size := len(body.encode())) > max_bytes:
         raise CommandError(
-            f"{_source_name(given.file)}: the request takes {size:,} bytes, and SQS messages at most {max_bytes:,}: "
-            "split it into several",
+            f"{_source_name(given.file)}: the request has {size:,} bytes, but SQS allows {max_bytes:,}; "
+            "split it into several requests",
             code=EXIT_USAGE,
         )
     return body
 
 
 def unknown_fields(request: dict[str, Any]) -> list[str]:
-    """What of *request* a worker ignores, each name once, with the field that may be meant."""
+    """Return a warning for each field of *request* that a worker ignores, each name once, with a similar known name."""
     from archiver.core.messages import File, Request
 
     known, of_files = list(Request.model_fields), [*File.model_fields, "directory"]
@@ -102,15 +110,15 @@ def unknown_fields(request: dict[str, Any]) -> list[str]:
                 seen.add(name)
                 warnings.append(f"$.files[{index}].{name}{_unknown_field_message(name, of_files)}")
     more = len(warnings) - MAX_WARNINGS
-    return warnings if more <= 0 else [*warnings[:MAX_WARNINGS], f"and {more:,} more fields are unknown"]
+    return warnings if more <= 0 else [*warnings[:MAX_WARNINGS], f"and {more:,} more unknown fields"]
 
 
 def _unknown_field_message(name: str, known: Sequence[str]) -> str:
-    return f" is unknown, and ignored{suggest(name, known)}"
+    return f" is unknown and ignored{suggest(name, known)}"
 
 
 def parse_file(text: str) -> dict[str, str]:
-    r"""`SOURCE` or `SOURCE=DESTINATION`; `\=` is a `=` of either, `\\` a backslash. Raises Problem."""
+    r"""Parse `SOURCE` or `SOURCE=DESTINATION`; `\=` is a literal `=`, `\\` a backslash. Raises CommandError."""
     parts = [""]
     escaped = False
     for char in text:
@@ -133,7 +141,7 @@ def parse_file(text: str) -> dict[str, str]:
 
 
 def parse_meta(text: str) -> tuple[str, str]:
-    """`KEY=VALUE`. Raises Problem."""
+    """Parse `KEY=VALUE`. Raises CommandError."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise CommandError(f"--meta {text}: should be KEY=VALUE", code=EXIT_USAGE)
@@ -154,7 +162,7 @@ def _read_text(file: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CommandError(
-            f"{_source_name(file)}: is not UTF-8 (byte {error.start + 1}): save it as UTF-8", code=EXIT_USAGE
+            f"{_source_name(file)}: is not UTF-8 (byte {error.start + 1}); save it as UTF-8", code=EXIT_USAGE
         ) from None
 
 
@@ -167,23 +175,23 @@ def _parse_object(text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise CommandError(*describe_json_error(text, error), code=EXIT_USAGE) from None
     except (ValueError, RecursionError):
-        pass  # the strict reader says it better
+        pass  # `load` has the better message
     try:
         data = load(text)
     except Rejected as rejected:
         raise CommandError(f"the request: {rejected.message}", code=EXIT_USAGE) from None
     if not isinstance(data, dict):
         raise CommandError(
-            'the request is not a JSON object: it should look like {"files": [{"source": "…"}]}', code=EXIT_USAGE
+            'the request is not a JSON object; it should look like {"files": [{"source": "…"}]}', code=EXIT_USAGE
         )
     return data
 
 
 def describe_json_error(text: str, error: json.JSONDecodeError) -> list[str]:
-    """Where *text* stops being JSON, with the line, a caret under the place, and what is likely meant."""
-    if "trailing comma" in error.msg:  # Python 3.13 on: it points at the comma; before, at the bracket behind it
-        behind = text[error.pos + 1 :]
-        error = json.JSONDecodeError(error.msg, text, len(text) - len(behind.lstrip()))
+    """Return the place of the syntax *error* in *text*: its likely cause, the line, and a caret under the column."""
+    if "trailing comma" in error.msg:  # Python 3.13 and later point at the comma; earlier ones at the bracket after it
+        after = text[error.pos + 1 :]
+        error = json.JSONDecodeError(error.msg, text, len(text) - len(after.lstrip()))
     line = (text.splitlines() or [""])[error.lineno - 1] if error.lineno <= len(text.splitlines()) else ""
     start = max(0, error.colno - 60)
     shown = line[start : start + 100]
@@ -196,15 +204,15 @@ def _hint(text: str, error: json.JSONDecodeError) -> str:
     before, rest = text[: error.pos].rstrip(), text[error.pos :]
     known = (
         (not text.strip(), "it is empty"),
-        (not rest, "it ends too early: a closing bracket or quote is missing"),
+        (not rest, "it ends too early; add the missing closing bracket or quote"),
         (
             (rest[:1] in ("}", "]") and before.endswith(",")) or "trailing comma" in error.msg,
-            "there is a comma too many: remove the one before the closing bracket",
+            "trailing comma; remove the comma before the closing bracket",
         ),
-        (rest.startswith("'"), "JSON has double quotes only: write \" instead of '"),
-        (rest.startswith(("//", "/*", "#")), "JSON has no comments: remove this one"),
-        ("':' delimiter" in error.msg, "a : is missing between the name and its value"),
-        ("',' delimiter" in error.msg, "a , is missing before this"),
+        (rest.startswith("'"), "JSON allows double quotes only; write \" instead of '"),
+        (rest.startswith(("//", "/*", "#")), "JSON allows no comments; remove this one"),
+        ("':' delimiter" in error.msg, "missing colon; write a : between the name and its value"),
+        ("',' delimiter" in error.msg, "missing comma; write a , before this"),
     )
     return next((hint for applies, hint in known if applies), error.msg[:1].lower() + error.msg[1:])
 

@@ -1,4 +1,4 @@
-"""Runs what a command does: errors become sentences, signals cancel it."""
+"""Runs the coroutine of a command: exceptions become error messages, signals cancel it."""
 
 import asyncio
 import logging
@@ -14,10 +14,9 @@ T = TypeVar("T")
 
 def run_async(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """
-    Run *work* to its end, with every error of ours told in a sentence. Ctrl-C and SIGTERM
-    cancel it, so that it undoes what it began; then the exit code is 130.
+    Run *work* and return its result. Raises CommandError for every exception.
 
-    Raises Problem.
+    Ctrl-C and SIGTERM cancel *work*, which then cleans up; the exit code is 130.
     """
     from archiver.cli.error_messages import errors_as_messages
 
@@ -38,8 +37,9 @@ def run_async(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 def log_warnings_only() -> None:
     """
-    Commands speak for themselves; of the service's log only warnings are shown, on standard error. What libraries warn
-    of (a provider of credentials that fails, with a traceback) is told in a sentence when it matters.
+    Show only warnings of the service's log, on standard error, and nothing of the libraries' logs.
+
+    A library's warning (for example a failing credentials provider, with a traceback) would repeat the error message.
     """
     from archiver.telemetry.logs import LIBRARY_LOGGERS, configure_logs
 

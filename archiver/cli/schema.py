@@ -1,4 +1,4 @@
-"""`archiver schema`: what requests and answers look like."""
+"""`archiver schema`: print the JSON schemas of requests and answers."""
 
 import typer
 

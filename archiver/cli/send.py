@@ -1,4 +1,4 @@
-"""`archiver send`: ask the service for an archive, and with `--wait` see it made."""
+"""`archiver send`: send a request to the service; with `--wait`, show progress until the archive exists."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from archiver.cli.runner import run_async
 if TYPE_CHECKING:
     from archiver.settings import Environment
 
-ARCHIVE_POLL_INTERVAL = 10.0  # seconds between two looks for the archive itself
+ARCHIVE_POLL_INTERVAL = 10.0  # seconds between two HEADs of the archive
 FAILED = "failed"
 FINAL_STATUSES = ("succeeded", "partial", FAILED)
 
@@ -44,18 +44,20 @@ def send(
     on_missing: requests.OnMissing = None,
     on_duplicate: requests.OnDuplicate = None,
     compression: requests.Compression = None,
-    queue: Annotated[str | None, typer.Option(help="Name, URL or ARN; SQS_SOURCE_QUEUE unless given.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Show the job as it goes, and end with the link.")] = False,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait at the most, with --wait.")] = 3600.0,
+    queue: Annotated[
+        str | None, typer.Option(help="Source queue: name, URL or ARN. Default: SQS_SOURCE_QUEUE.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Show the job's progress, then print the link.")] = False,
+    timeout: Annotated[float, typer.Option(help="With --wait: maximum wait in seconds.")] = 3600.0,
     json_: Annotated[
-        bool, typer.Option("--json", help="Print what was sent, or with --wait the answer, as JSON.")
+        bool, typer.Option("--json", help="Print the sent message, or with --wait the answer, as JSON.")
     ] = False,
 ) -> None:
     """
-    Send a request to the service's queue, checked first.
+    Check a request and send it to the source queue.
 
-    With --wait, PROGRESS_QUEUE is read for word of the job. Without one, it is the answer queue and the failure queue
-    that are read, which then should have no other reader. Ctrl-C ends the watching, not the job.
+    With --wait, the command reads the job's events from PROGRESS_QUEUE. If that is not set, it reads the answer queue
+    and the failure queue, which then must have no other consumer. Ctrl-C stops the command, not the job.
     """
     from archiver.cli.build_context import check_request
     from archiver.settings import load_environment
@@ -83,7 +85,7 @@ def send(
 
 @dataclass
 class ReceivedProgress:
-    """How far the job is, as its events tell."""
+    """Progress of the job, from its latest progress event."""
 
     files: int = 0
     bytes: int = 0
@@ -93,7 +95,7 @@ class ReceivedProgress:
 
 @dataclass
 class SendOperation:
-    """One request on its way, and what is said about it. *timeout* in seconds."""
+    """Sends one request and waits for its answer. *to*: the queue instead of SQS_SOURCE_QUEUE; *timeout* in seconds."""
 
     request: dict[str, Any]
     settings: "Environment"
@@ -112,7 +114,7 @@ class SendOperation:
         return str(self.settings.source_queue)
 
     async def send_only(self, as_json: bool) -> None:
-        """Send, and say under which name."""
+        """Send the request and print its message id."""
         from archiver.aws.request_client import send_request, sqs_client
 
         queue, job_id = self.queue, self.request.get("job_id")
@@ -127,12 +129,12 @@ class SendOperation:
             )
 
     async def send_and_wait(self, as_json: bool) -> None:
-        """Send, watch, and end with the link. Raises Problem with the reason of a rejection."""
+        """Send the request, show progress, print the link. Raises CommandError with the reason if it is rejected."""
         from archiver.aws.request_client import AnswerPoller, get_queue_arn, send_request, sqs_client
         from archiver.cli.progress_bar import show_progress
 
         queue, queues = self.queue, self._queues_to_poll()
-        self.request.setdefault("job_id", f"send-{token_hex(8)}")  # its events have to be known
+        self.request.setdefault("job_id", f"send-{token_hex(8)}")  # identifies the events of this request
         job_id = self.request["job_id"]
         if self.settings.progress_queue is None:
             self.request["progress"] = True
@@ -146,27 +148,27 @@ class SendOperation:
                     answer = await self._wait_for_answer(AnswerPoller(client), queues, arn)
             except TimeoutError:
                 raise CommandError(
-                    f"no answer within {self.timeout:g} s; the job {job_id} goes on", code=EXIT_RETRY_LATER
+                    f"no answer within {self.timeout:g} s; the job {job_id} continues", code=EXIT_RETRY_LATER
                 ) from None
             except asyncio.CancelledError:
-                raise CommandError(f"stopped watching; the job {job_id} goes on", code=130) from None
+                raise CommandError(f"stopped waiting; the job {job_id} continues", code=130) from None
         _print_answer(answer, as_json=as_json)
 
     def _queues_to_poll(self) -> list[str]:
-        """The queues on which every end of the job can be heard. Raises Problem where there are none."""
+        """Return the queues that receive success and failure of the job. Raises CommandError if there are none."""
         settings = self.settings
         if settings.progress_queue:
             return [settings.progress_queue]
         if settings.destination_queue and settings.failure_queue:
             return list(dict.fromkeys((settings.destination_queue, settings.failure_queue)))
         raise CommandError(
-            "--wait needs to hear how the job ends: set PROGRESS_QUEUE as the worker has it (or both "
+            "--wait: no queue to receive the answer from; set PROGRESS_QUEUE to the worker's value (or both "
             "SQS_DESTINATION_QUEUE and SQS_FAILURE_QUEUE)",
             code=EXIT_USAGE,
         )
 
     async def _wait_for_answer(self, poller: Any, queues: Sequence[str], arn: str) -> dict[str, Any]:
-        """The first of: an answer on one of the queues, or the archive itself."""
+        """Return the first answer from one of *queues*, or one made up when the archive exists in S3."""
         polls = [self._poll_queue(poller, name) for name in queues]
         polls.append(self._find_archive(arn))
         tasks = [asyncio.create_task(poll, name="send.poll") for poll in polls]
@@ -185,12 +187,12 @@ class SendOperation:
                 event = json.loads(body)
                 if event.get("status") in FINAL_STATUSES:
                     return dict(event)
-                self.activity = f"a worker looks at {_format_count(len(self.request['files']), 'object')}"
+                self.activity = f"a worker is checking {_format_count(len(self.request['files']), 'object')}"
                 for name, value in event.get("progress", {}).items():
                     setattr(self.counts, name, value)
 
     async def _find_archive(self, arn: str) -> dict[str, Any]:
-        """Where another reader took the answer: the archive's own key says that it is there."""
+        """Poll S3 for the archive's key: another consumer may have taken the answer. Returns a made-up answer."""
         if self.settings.destination_bucket is None:
             await asyncio.Event().wait()
         from archiver.app import open_aws, open_links
@@ -210,9 +212,9 @@ class SendOperation:
                 await asyncio.sleep(ARCHIVE_POLL_INTERVAL)
                 try:
                     found = await store.find(key)
-                except ArchiverError:  # who may not look hears it from the queue
+                except ArchiverError:  # without the right to read the bucket, only the queues have the answer
                     continue
-            await asyncio.sleep(ARCHIVE_POLL_INTERVAL)  # the answer comes after the archive: it has more to say
+            await asyncio.sleep(ARCHIVE_POLL_INTERVAL)  # prefer the real answer, which is sent after the archive
             link = await links.link(key)
         return {
             "metadata": self.request.get("metadata"),
@@ -233,9 +235,9 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
         error = answer["error"]
         sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
         message = error["message"]
-        if all(source in message for source in sources):  # it has all of them, and what S3 said of each
+        if all(source in message for source in sources):  # the message lists all of them, with S3's detail
             raise CommandError(f"{error['code']}: {message}", code=EXIT_FAILED)
-        message = message.partition(f": {sources[0]}")[0]  # else it has the first ones
+        message = message.partition(f": {sources[0]}")[0]  # drop its incomplete list
         raise CommandError(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=EXIT_FAILED)
     if as_json:
         return
@@ -245,7 +247,7 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
     for one in answer.get("missing", []):
         print_note(f"  missing: {one['source']}: {one['code']}")
     for one in answer.get("renamed", []):
-        print_note(f"  renamed: {one['from']} is {one['to']}")
+        print_note(f"  renamed: {one['from']} is now {one['to']}")
     print_line(answer["substitutions"]["archiver_URL"])
 
 

@@ -1,4 +1,4 @@
-"""`archiver status`: has the archive of a job been made? The key follows from the job's id, so that S3 alone tells."""
+"""`archiver status`: check whether a job's archive exists, with one HEAD of the key derived from the job's id."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -31,25 +31,26 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(
-    job_id: Annotated[str | None, typer.Argument(metavar="[JOB_ID]", help="As in the request.")] = None,
+    job_id: Annotated[str | None, typer.Argument(metavar="[JOB_ID]", help="The job_id of the request.")] = None,
     message_id: Annotated[
-        str | None, typer.Option(help="Instead of it: what SQS called the message of a request without a job_id.")
+        str | None, typer.Option(help="For a request without a job_id: the message id that SQS returned.")
     ] = None,
     account: Annotated[
         str | None,
-        typer.Option(help="The account that SQS_SOURCE_QUEUE is in; else taken from its URL or ARN, or asked."),
+        typer.Option(help="Account id of SQS_SOURCE_QUEUE. Default: from its URL or ARN, else from SQS."),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """
-    Look in S3 whether the archive of a job is there: `done` with its link, or `not there` and exit code 1.
+    Check in S3 whether a job's archive exists: `done` with its link, or `not there` with exit code 1.
 
-    What is not there may be waiting, at work, or rejected: `archiver dlq show` tells of the last. Settings have to be
-    the worker's: SQS_SOURCE_QUEUE, S3_DESTINATION_BUCKET, S3_FILE_PREFIX and ARCHIVE_KEY_SECRET make the key.
+    Without an archive, the job may be waiting, running or rejected; `archiver dlq show` prints rejected ones. The
+    archive's key depends on the worker's settings SQS_SOURCE_QUEUE, S3_DESTINATION_BUCKET, S3_FILE_PREFIX and
+    ARCHIVE_KEY_SECRET: use the same values.
     """
     if (job_id is None) == (message_id is None):
         raise CommandError(
-            "give the job_id of the request, or --message-id where it had none: one of the two", code=EXIT_USAGE
+            "give exactly one of JOB_ID and --message-id (for a request without a job_id)", code=EXIT_USAGE
         )
     result = run_async(lambda: _find_archive(job_id, message_id, account))
     if json_:
@@ -62,7 +63,11 @@ def status(
 
 @dataclass(frozen=True, slots=True)
 class JobStatus:
-    """What S3 says of the place *location*. *stored* None: nothing is there. *metadata* None: something else is."""
+    """
+    The state of the archive's key *location*.
+
+    *stored* is None if no object exists; *archive_metadata* is None if the archiver did not write the object.
+    """
 
     location: "Location"
     stored: "StoredArchive | None" = None
@@ -82,7 +87,7 @@ class JobStatus:
         }
 
     def report(self) -> None:
-        """What is there on standard error, and the link on standard output."""
+        """Print the state on standard error and the link on standard output."""
         from archiver.cli.progress_bar import format_size
 
         if self.stored is None or self.link is None:
@@ -93,7 +98,7 @@ class JobStatus:
             details.insert(
                 0, "1 file" if self.archive_metadata.files == 1 else f"{self.archive_metadata.files:,} files"
             )
-        outcome = self.archive_metadata.outcome if self.archive_metadata else "not written by this service"
+        outcome = self.archive_metadata.outcome if self.archive_metadata else "not written by the archiver"
         print_note(f"done: {', '.join(details)} ({outcome})")
         print_line(self.link.url)
 
@@ -119,7 +124,7 @@ async def _find_archive(job_id: str | None, message_id: str | None, account: str
 async def _archive_location(
     settings: "Environment", job_id: str | None, message_id: str | None, account: str | None
 ) -> "Location":
-    """Where the worker puts the archive of this job."""
+    """Return the location at which the worker writes the archive of this job."""
     from archiver.cli.policy import resolve_arns
     from archiver.core.locations import Location, archive_digest, archive_key
 
@@ -130,7 +135,7 @@ async def _archive_location(
 
 
 async def _check_absent(resources: "BuildResources", location: "Location") -> None:
-    """Raises Problem where it can't be told whether *location* is empty: HEAD may be denied."""
+    """Raise CommandError if the object's absence is not certain, for example if HEAD is denied."""
     from archiver.cli.create import check_bucket
     from archiver.errors import SourceUnavailable
 
@@ -139,4 +144,4 @@ async def _check_absent(resources: "BuildResources", location: "Location") -> No
         await resources.fetcher.head(location)
     except SourceUnavailable as error:
         if error.code != "source_missing":
-            raise CommandError(f"{location}: can't be looked for: {error.detail}", code=EXIT_RETRY_LATER) from None
+            raise CommandError(f"{location}: can't be checked: {error.detail}", code=EXIT_RETRY_LATER) from None

@@ -1,4 +1,4 @@
-"""`archiver verify`: is this archive whole?"""
+"""`archiver verify`: check the integrity of an archive."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,7 +11,8 @@ from archiver.cli.console import EXIT_FAILED, EXIT_USAGE, CommandError, environm
 from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
-    from archiver.stages.verify import ByteSource, VerificationReport
+    from archiver.stages.read_ahead import ByteSource
+    from archiver.stages.verify import VerificationReport
 
 
 def add_to(app: typer.Typer) -> None:
@@ -20,13 +21,14 @@ def add_to(app: typer.Typer) -> None:
 
 def verify(
     archive: Annotated[str, typer.Argument(metavar="s3://BUCKET/KEY|LINK|FILE", help="The archive.")],
-    deep: Annotated[bool, typer.Option("--deep", help="Read and unpack every member.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read and decompress every member.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """
-    Check an archive: its directory, sizes and names, and its contents by the CRC-32 that S3 keeps of it.
+    Check an archive's integrity: its central directory, sizes and names, and its contents by the CRC-32 stored in S3.
 
-    --deep reads every member, unpacks it and compares its CRC-32: archives of any program, in S3 or as a file.
+    --deep reads and decompresses every member and compares its CRC-32. It works for archives of any program, in S3,
+    behind a link or in a file.
     """
 
     async def work() -> "VerificationReport":
@@ -56,7 +58,7 @@ def verify(
 
 @asynccontextmanager
 async def _open_archive(archive: str) -> AsyncIterator[tuple["ByteSource", int | None]]:
-    """The archive's bytes, and the CRC-32 that the store keeps of it."""
+    """Yield the archive's bytes and the CRC-32 that S3 stores for it, if any."""
     from archiver.cli.archives import FileArchive, LinkArchive, ObjectArchive, link_to_location
     from archiver.core.locations import parse_source
     from archiver.core.plan import ObjectVersion
@@ -64,18 +66,18 @@ async def _open_archive(archive: str) -> AsyncIterator[tuple["ByteSource", int |
     from archiver.settings import load_environment
 
     settings = load_environment(environment())
-    named = link_to_location(archive, settings.base_url, settings.destination_bucket) or archive
-    if named.lower().startswith(("http://", "https://")):
-        yield await LinkArchive.open(named), None
+    name = link_to_location(archive, settings.base_url, settings.destination_bucket) or archive
+    if name.lower().startswith(("http://", "https://")):
+        yield await LinkArchive.open(name), None
         return
-    if not named.lower().startswith("s3://"):
-        with FileArchive(Path(named)) as file:
+    if not name.lower().startswith("s3://"):
+        with FileArchive(Path(name)) as file:
             yield file, None
         return
     from archiver.cli.build_context import open_resources
 
     try:
-        location = parse_source(named, None)
+        location = parse_source(name, None)
     except Rejected as rejected:
         raise CommandError(f"{archive} {rejected.message}", code=EXIT_USAGE) from None
     async with open_resources(settings) as resources:

@@ -1,4 +1,4 @@
-"""`archiver run`, `local` and `demo`: the service itself."""
+"""`archiver run`, `local` and `demo`: run the service."""
 
 import asyncio
 import os
@@ -28,36 +28,36 @@ def run() -> None:
     from archiver.telemetry.logs import configure_logs
     from archiver.telemetry.stdout import open_stdout
 
-    outlet = open_stdout()
+    output = open_stdout()
 
     async def until_stopped() -> int:
-        if stop_signals.requested:  # before anything was begun
+        if stop_signals.requested:  # a stop signal arrived during the imports
             structlog.get_logger(__name__).info("worker.stopped")
             return 0
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
         def on_signal() -> None:
-            with suppress(RuntimeError):  # the loop is closed: we are leaving anyway
+            with suppress(RuntimeError):  # the loop is closed: the process is already exiting
                 loop.call_soon_threadsafe(stop.set)
 
         stop_signals.on_stop(on_signal)
-        return await serve(settings, stop, outlet.write)
+        return await serve(settings, stop, output.write)
 
     try:
         settings = load_settings(os.environ)
-        configure_logs(debug=settings.debug, dev_mode=settings.dev_mode, stream=outlet)
+        configure_logs(debug=settings.debug, dev_mode=settings.dev_mode, stream=output)
         code = asyncio.run(until_stopped())
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # the interpreter's own end takes handlers away, but not this
+            signal.signal(number, signal.SIG_IGN)  # the interpreter removes handlers at exit, but keeps SIG_IGN
     except SettingsError as error:
         raise CommandError(*error.problems, code=EXIT_USAGE) from None
     finally:
-        outlet.finish()
+        output.finish()
     raise typer.Exit(code)
 
 
-def local(port: Annotated[int, typer.Option(help="Where the embedded AWS listens, on 127.0.0.1.")] = 4566) -> None:
-    """Run the worker against an AWS embedded in this process, and print how to send it a message."""
+def local(port: Annotated[int, typer.Option(help="Port of the embedded S3 and SQS on 127.0.0.1.")] = 4566) -> None:
+    """Run the worker with an embedded S3 and SQS, and print how to send it a message."""
     from archiver.local import run_local
 
     raise typer.Exit(run_local(port))
@@ -66,7 +66,7 @@ def local(port: Annotated[int, typer.Option(help="Where the embedded AWS listens
 def demo(
     verbose: Annotated[bool, typer.Option("--verbose", help="Show the worker's log on standard error.")] = False,
 ) -> None:
-    """Turn one message into one archive on an embedded AWS, and say what happened."""
+    """Build one archive with an embedded S3 and SQS, and print each step."""
     from archiver.local import run_demo
 
     raise typer.Exit(run_demo(verbose=verbose))

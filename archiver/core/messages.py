@@ -154,8 +154,8 @@ class Success:
     """The content of the answer to a finished job."""
 
     echoed: EchoedFields
-    link: Link
-    archive: Archive
+    link: Link | None
+    archive: Archive | None
     status: Literal["succeeded", "partial"]
     missing: Sequence[SourceProblem]
     renamed: Sequence[Renamed]

@@ -89,6 +89,13 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
             (destination,),
             "incomplete uploads of killed workers are listed here",
         ),
+    ]
+    return [one for one in (*statements, *_optional_statements(worker)) if one.resources]
+
+
+def _optional_statements(worker: WorkerResources) -> list[Statement]:
+    """For keys and ECS; those without resources are not needed."""
+    return [
         Statement(
             "UseKeys", ENCRYPT_ACTIONS, _unique(worker.kms_keys), "buckets and queues are encrypted with these keys"
         ),
@@ -111,7 +118,6 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
             "a task detects that a deployment replaced it, and drains",
         ),
     ]
-    return [statement for statement in statements if statement.resources]
 
 
 def producer_statements(
@@ -156,7 +162,7 @@ def _sources(partition: str, sources: Sequence[str]) -> tuple[list[str], list[st
 
 def _literal(text: str) -> str:
     """
-    *text* in an ARN of a policy, where `*` and `?` would be wildcards and `$` would begin a variable ("IAM policy
+    Escape *text* for an ARN in a policy, where `*` and `?` are wildcards and `$` starts a variable ("IAM policy
     elements: Variables and tags", special characters).
     """
     return re.sub(r"[*?$]", r"${\g<0>}", text)

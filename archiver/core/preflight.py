@@ -28,12 +28,12 @@ class CheckResult:
 def check_source_queue(attributes: Mapping[str, str]) -> list[CheckResult]:
     """Check the attributes of the source queue: visibility timeout and redrive policy."""
     seconds = int(attributes["VisibilityTimeout"])
-    told = f"messages stay invisible for {seconds} s"
+    text = f"messages stay invisible for {seconds} s"
     remedy = f"set the queue's VisibilityTimeout to 120 (at least {RECOMMENDED_VISIBILITY_TIMEOUT})"
     state: State = (
         "bad" if seconds < MIN_VISIBILITY_TIMEOUT else "warning" if seconds < RECOMMENDED_VISIBILITY_TIMEOUT else "ok"
     )
-    findings = [CheckResult("source queue", state, told, "" if state == "ok" else remedy)]
+    findings = [CheckResult("source queue", state, text, "" if state == "ok" else remedy)]
     redrive = json.loads(attributes.get("RedrivePolicy") or "{}")
     if not redrive.get("deadLetterTargetArn"):
         findings.append(
@@ -46,13 +46,13 @@ def check_source_queue(attributes: Mapping[str, str]) -> list[CheckResult]:
         )
         return findings
     if redrive["deadLetterTargetArn"] == attributes.get("QueueArn"):
-        told, remedy = "names the source queue itself", "give it a separate dead-letter queue"
-        return [*findings, CheckResult("redrive policy", "bad", told, remedy)]
+        text, remedy = "names the source queue itself", "give it a separate dead-letter queue"
+        return [*findings, CheckResult("redrive policy", "bad", text, remedy)]
     receives = int(redrive.get("maxReceiveCount", 0))
     few = receives < MIN_RECEIVE_COUNT
     remedy = "set its maxReceiveCount to 5: each deployment and each killed worker uses one receive" if few else ""
-    told = f"{receives} receives, then {redrive['deadLetterTargetArn'].rpartition(':')[2]}"
-    findings.append(CheckResult("redrive policy", "warning" if few else "ok", told, remedy))
+    text = f"{receives} receives, then {redrive['deadLetterTargetArn'].rpartition(':')[2]}"
+    findings.append(CheckResult("redrive policy", "warning" if few else "ok", text, remedy))
     return findings
 
 
@@ -79,14 +79,14 @@ def check_dead_letter_queue(attributes: Mapping[str, str]) -> CheckResult:
 
 def check_clock_skew(skew: float) -> CheckResult:
     """Check the clock. *skew*: seconds by which this machine's clock is ahead of AWS's."""
-    told = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS"
+    text = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} AWS"
     if abs(skew) >= FATAL_SKEW_SECONDS:
         return CheckResult(
-            "clock", "bad", told, "set this machine's clock (chrony or NTP): AWS refuses requests with a wrong time"
+            "clock", "bad", text, "set this machine's clock (chrony or NTP): AWS refuses requests with a wrong time"
         )
     if abs(skew) >= MAX_SKEW_SECONDS:
-        return CheckResult("clock", "warning", told, "set this machine's clock (chrony or NTP)")
-    return CheckResult("clock", "ok", "agrees with AWS" if abs(skew) < 2 else told)  # noqa: PLR2004 - Date has whole seconds
+        return CheckResult("clock", "warning", text, "set this machine's clock (chrony or NTP)")
+    return CheckResult("clock", "ok", "agrees with AWS" if abs(skew) < 2 else text)  # noqa: PLR2004 - Date has whole seconds
 
 
 def check_lifecycle(rules: Sequence[Mapping[str, Any]], bucket: str) -> CheckResult:

@@ -1,12 +1,10 @@
-"""A door: where messages come from, and where what becomes of them goes. The settings choose it."""
+"""A door: a source of messages, its dead letters, and the ways out for answers."""
 
-import asyncio
 from dataclasses import dataclass
 
 from archiver.aws.clients import Clients
 from archiver.jobs.answers import Answers
 from archiver.ports import DeadLetters, MessageSource, ObjectReader
-from archiver.settings import Settings
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.heartbeat import Heartbeat
 
@@ -28,14 +26,3 @@ class Surroundings:
     reader: ObjectReader
     breakers: CircuitBreakers
     heartbeat: Heartbeat
-
-
-async def open_door(settings: Settings, surroundings: Surroundings, stop: asyncio.Event) -> Door | None:
-    """
-    Open the door that *settings* name, once everything that they name was checked. None: *stop* was set meanwhile.
-
-    Raises SettingsError.
-    """
-    from archiver.doors.sqs import open_sqs_door  # noqa: PLC0415 - late: only the door that is used
-
-    return await open_sqs_door(settings, surroundings, stop)

@@ -3,10 +3,17 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import structlog
 
 from archiver.errors import ConfigurationError, LeaseLost, TransientError
 from archiver.ports import Hold, Notifier, OutgoingMessage
 from archiver.stages.retry import retry_transient
+
+log = structlog.get_logger(__name__)
+
+_PRECEDENCE = (LeaseLost, ConfigurationError, TransientError)
 
 
 class Fanout:
@@ -14,6 +21,8 @@ class Fanout:
 
     def __init__(self, *notifiers: Notifier) -> None:
         self.notifiers = notifiers
+        # What was accepted under a hold: (index of the notifier, id of the message).
+        self._accepted: WeakKeyDictionary[Hold, set[tuple[int, str]]] = WeakKeyDictionary()
 
     def __bool__(self) -> bool:
         return bool(self.notifiers)
@@ -21,43 +30,47 @@ class Fanout:
     async def send(self, write: Callable[[Notifier], OutgoingMessage], hold: Hold) -> None:
         """
         Send what *write* makes for each notifier, concurrently. Each send is retried by itself, and *hold* is confirmed
-        before each attempt; a notifier that has accepted its message gets no second one.
+        before each attempt. A notifier that has accepted a message under *hold* is not sent it again, even if the job
+        is retried in place.
 
-        Returns once all have accepted. Otherwise raises after the last one has ended: LeaseLost, ConfigurationError or
-        TransientError, the first of these that any raised.
+        Returns once all have accepted. Otherwise raises after the last one has ended: LeaseLost, else
+        ConfigurationError (the message is held), else TransientError. An unexpected error comes before all of these.
         """
-        if len(self.notifiers) == 1:
-            await _send_to(self.notifiers[0], write, hold)
+        sends = [self._send_to(index, write, hold) for index in range(len(self.notifiers))]
+        if len(sends) == 1:
+            await sends[0]
             return
-        sends = (_send_to(notifier, write, hold) for notifier in self.notifiers)
-        errors = [error for error in await asyncio.gather(*sends, return_exceptions=True) if error is not None]
+        results = await asyncio.gather(*sends, return_exceptions=True)
+        errors = sorted((error for error in results if error is not None), key=_precedence)
+        for error in errors[1:]:
+            log.warning("answer.unsent", reason=str(error))
         if errors:
-            raise min(errors, key=_precedence)
+            raise errors[0]
 
+    async def _send_to(self, index: int, write: Callable[[Notifier], OutgoingMessage], hold: Hold) -> None:
+        notifier = self.notifiers[index]
+        note = write(notifier)
+        accepted = self._accepted.setdefault(hold, set())
+        if (index, note.id) in accepted:
+            return
 
-async def _send_to(notifier: Notifier, write: Callable[[Notifier], OutgoingMessage], hold: Hold) -> None:
-    note = write(notifier)
+        async def attempt() -> None:
+            hold.confirm()
+            await notifier.send(note)
 
-    async def attempt() -> None:
-        hold.confirm()
-        await notifier.send(note)
-
-    await retry_transient(attempt)
+        await retry_transient(attempt)
+        accepted.add((index, note.id))
 
 
 def _precedence(error: BaseException) -> int:
-    """An error that nobody expects first; then what keeps the message longest."""
-    return next((rank for rank, kind in enumerate(_EXPECTED, 1) if isinstance(error, kind)), 0)
-
-
-_EXPECTED = (LeaseLost, ConfigurationError, TransientError)
+    return next((rank for rank, kind in enumerate(_PRECEDENCE, 1) if isinstance(error, kind)), 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
     """
-    Where answers are sent. *success* and *failure* must accept them before the message is deleted. *progress* also gets
-    progress events, as far as possible.
+    Where answers are sent. *success* and *failure* must accept them before the message is deleted. *progress* gets
+    progress events and answers, as far as possible; `OutgoingMessage.status` tells them apart.
     """
 
     success: Fanout = field(default_factory=Fanout)

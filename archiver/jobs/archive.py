@@ -4,11 +4,8 @@ Archives: the work that turns a request's files into one zip, or finds the zip o
     request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload
 """
 
-import asyncio
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ParamSpec, TypeVar
 
 import structlog
 
@@ -41,24 +38,20 @@ from archiver.errors import (
     TransientError,
 )
 from archiver.jobs.identity import JobIdentity
+from archiver.jobs.offload import run_offloaded_if_large
 from archiver.jobs.work import Result
 from archiver.ports import Hold, ObjectStore, StoredArchive, Target
 from archiver.stages.assemble import assemble
 from archiver.stages.budget import BufferPool
+from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.deflate import compressed_part_size, deflate
 from archiver.stages.fetch import Fetcher
-from archiver.stages.judge import Judge
 from archiver.stages.progress import Progress
+from archiver.stages.read_access import ReadAccess
 from archiver.stages.resolve import head_objects, probe_objects
-from archiver.stages.rights import ReadAccess
 from archiver.stages.upload import find, open_upload
 
 log = structlog.get_logger(__name__)
-
-OFFLOAD_MIN_FILES = 1000
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +90,8 @@ class ArchiveWork:
         self._fetcher = fetcher
         self._store = store
         self._budget = budget
-        self._judge = Judge(store if shares_credentials else None)
-        self._rights = ReadAccess(rules.source_bucket, fetcher)
+        self._credential_check = CredentialCheck(store if shares_credentials else None)
+        self._read_access = ReadAccess(rules.source_bucket, fetcher)
 
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
         """Raises Rejected."""
@@ -118,7 +111,15 @@ class ArchiveWork:
             etag=stored.etag,
             crc32=None if stored.crc32 is None else f"{stored.crc32:08x}",
         )
-        return Result(outcome.status, archive, outcome.missing, outcome.renamed, built.reused)
+        return Result(
+            outcome.status,
+            files=outcome.files,
+            size=stored.size,
+            archive=archive,
+            missing=outcome.missing,
+            renamed=outcome.renamed,
+            reused=built.reused,
+        )
 
     async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult:
         """
@@ -147,7 +148,7 @@ class ArchiveWork:
                 log.info("job.overtaken", key=target.key)
                 history.record_superseded()
             else:
-                self._rights.record_readable(versions_read(plan))
+                self._read_access.record_readable(versions_read(plan))
                 return BuildResult(stored, plan.outcome, reused=False)
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
 
@@ -159,13 +160,13 @@ class ArchiveWork:
         check_count(draft, self._rules.max_files)
         verdicts = history.verdicts
         locations = [file.location for file in draft.files if file.location not in verdicts]
-        found = await head_objects(locations, self._fetcher, self._judge)
+        found = await head_objects(locations, self._fetcher, self._credential_check)
         answers: list[ObjectInfo | SourceProblem] = [
             SourceProblem(file.source, one.code, one.detail) if isinstance(one, SourceUnavailable) else one
             for file in draft.files
             for one in (verdicts.get(file.location) or found[file.location],)
         ]
-        await self._rights.check(draft, answers)
+        await self._read_access.check(draft, answers)
         plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
         check_size(plan, self._rules.max_bytes)
         return plan
@@ -173,13 +174,13 @@ class ArchiveWork:
     async def _verdicts(
         self, plan: Plan, error: SourceUnavailable | CredentialsRefused
     ) -> dict[object, SourceUnavailable]:
-        """What *error*, of one read, and a look at all other objects of *plan* say: all are told together."""
-        if error.location is None:  # of no source: the destination's own
+        """Return the verdicts on *error* of one read, and on all other objects of *plan*, which are probed."""
+        if error.location is None:  # not a source: the destination
             raise error
-        verdict = await self._judge.verdict(error) if isinstance(error, CredentialsRefused) else error
+        verdict = await self._credential_check.as_denial(error) if isinstance(error, CredentialsRefused) else error
         others = [version for version in versions_read(plan) if version.location != error.location]
-        answers = await probe_objects(others, self._fetcher, self._judge)
-        self._rights.record_readable([version for version, answer in answers.items() if answer is True])
+        answers = await probe_objects(others, self._fetcher, self._credential_check)
+        self._read_access.record_readable([version for version, answer in answers.items() if answer is True])
         verdicts: dict[object, SourceUnavailable] = {error.location: verdict}
         for version, answer in answers.items():
             if isinstance(answer, SourceUnavailable):
@@ -241,15 +242,6 @@ class ArchiveWork:
         except SourceChanged as error:
             raise TransientError(f"the finished archive can't be read: {error}") from error
         return bytes(data)
-
-
-async def run_offloaded_if_large(files: int, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """
-    Call *function*; for many *files* in a thread: 20,000 take half a second, and other jobs have heartbeats to send.
-    """
-    if files < OFFLOAD_MIN_FILES:
-        return function(*args, **kwargs)
-    return await asyncio.to_thread(function, *args, **kwargs)
 
 
 def _missing_file_range(plan: Plan, layout: Layout | None) -> MissingFileRange | None:

@@ -39,20 +39,21 @@ class JobIdentity:
         Make an answer about this job, the same for every delivery of the message. *write* makes a body of at most so
         many bytes; attributes that leave less than `MIN_BODY_BYTES` for it are dropped.
         """
-        return self._outgoing(notifier, write, self.answer_id(status))
+        return self._outgoing(status, notifier, write, self.answer_id(status))
 
     def event(self, stage: Stage, notifier: Notifier, write: Callable[[int], str]) -> OutgoingMessage:
         """Make a progress event. Its deduplication id is unique: two events are never the same."""
-        return self._outgoing(
-            notifier, write, hashlib.sha256(f"{self.digest}\n{stage}\n{token_hex(8)}".encode()).hexdigest()
-        )
+        unique = hashlib.sha256(f"{self.digest}\n{stage}\n{token_hex(8)}".encode()).hexdigest()
+        return self._outgoing(stage, notifier, write, unique)
 
-    def _outgoing(self, notifier: Notifier, write: Callable[[int], str], deduplication_key: str) -> OutgoingMessage:
+    def _outgoing(
+        self, status: str, notifier: Notifier, write: Callable[[int], str], deduplication_id: str
+    ) -> OutgoingMessage:
         attributes = self.message.attributes
         if notifier.max_body_bytes(attributes) < MIN_BODY_BYTES:
             attributes = {}
-        group = self.message.group or self.digest
-        return OutgoingMessage(write(notifier.max_body_bytes(attributes)), deduplication_key, group, attributes)
+        body, group = write(notifier.max_body_bytes(attributes)), self.message.group or self.digest
+        return OutgoingMessage(body, deduplication_id, group, attributes, status)
 
     def answer_id(self, status: Status) -> str:
         return notification_id(self.digest, self.message.id, status)

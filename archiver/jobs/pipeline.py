@@ -4,6 +4,7 @@ One message becomes one result and its answers.
     message ─▶ request ─▶ work (plan ─▶ fetch ─▶ zip ─▶ upload) ─▶ answer
 """
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,23 +23,23 @@ from archiver.errors import (
     Undeliverable,
 )
 from archiver.jobs.answers import Answers, Fanout
-from archiver.jobs.archive import run_offloaded_if_large
 from archiver.jobs.identity import JobIdentity
+from archiver.jobs.offload import run_offloaded_if_large
 from archiver.jobs.progress import reporting_progress
 from archiver.jobs.work import Result, Work
-from archiver.ports import DeadLetters, Hold, JobSuccess, Links, Message, Notifier, ObjectStore
+from archiver.ports import DeadLetters, Hold, JobSuccess, Links, Message, Notifier, ObjectStore, QueueFacts
 from archiver.stages.progress import Progress
 from archiver.stages.retry import retry_transient
 
 log = structlog.get_logger(__name__)
 
-MIN_ABANDONED_AGE = timedelta(hours=13)  # SQS holds a message for 12 hours at most
+ABANDONED_MARGIN = timedelta(hours=1)  # longer than the longest lease, for clocks that differ
 
 
 class Pipeline:
     """
     The job that the worker runs for each message. One for the process; it keeps no state of a job. *works*: one for
-    each kind of request; *source_id*: the source's `QueueFacts.id`; *dead_letters*: None if the source has none.
+    each kind of request; *facts* are those of the source; *dead_letters*: None if the source has none.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class Pipeline:
         rules: ArchiveRules,
         works: Mapping[Kind, Work[Any]],
         *,
-        source_id: str,
+        facts: QueueFacts,
         store: ObjectStore,
         dead_letters: DeadLetters | None,
         answers: Answers,
@@ -54,7 +55,7 @@ class Pipeline:
     ) -> None:
         self._rules = rules
         self._works = works
-        self._source_id = source_id
+        self._facts = facts
         self._store = store
         self._dead_letters = dead_letters
         self._answers = answers
@@ -71,11 +72,12 @@ class Pipeline:
 
         await self._send_success(job, result, hold)
         await self._abort_leftover_uploads(job.key)  # the archive exists: no other upload of its key is needed
-        archive = result.archive
-        return JobSuccess(result.status, archive.files, archive.size, archive.key, result.reused)
+        return JobSuccess(result.status, result.files, result.size, job.key, result.reused)
 
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
         request = job.dialect.parse_request(job.message.body)
+        if request.kind not in self._works:
+            raise Rejected("invalid_request", f"this worker does no work of the kind {request.kind}")
         order = self._works[request.kind].prepare(request, job)
         return request.model_copy(update={"files": ()}), order
 
@@ -114,20 +116,22 @@ class Pipeline:
             hold,
         )
         # Another message of the same job may be running now: only uploads older than any lease are abandoned.
-        await self._abort_leftover_uploads(job.key, datetime.now(UTC) - MIN_ABANDONED_AGE)
+        if math.isfinite(self._facts.longest):
+            oldest_lease = datetime.now(UTC) - timedelta(seconds=self._facts.longest)
+            await self._abort_leftover_uploads(job.key, oldest_lease - ABANDONED_MARGIN)
 
     def read_job_id(self, message: Message) -> str | None:
         return dialect_of(message.body).read_job_id(message.body)
 
     def _identity(self, message: Message) -> JobIdentity:
-        return JobIdentity.of(message, self._rules, self._source_id)
+        return JobIdentity.of(message, self._rules, self._facts.id)
 
     async def _send_success(self, job: JobIdentity, result: Result, hold: Hold) -> None:
         if not self._answers.success:
             log.info("answer.skipped", reason="SQS_DESTINATION_QUEUE is not set")
         success = Success(
             echoed=job.echoed,
-            link=await self._links.link(job.key),
+            link=await self._links.link(job.key) if result.archive else None,
             archive=result.archive,
             status=result.status,
             missing=result.missing,

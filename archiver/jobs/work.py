@@ -14,13 +14,18 @@ from archiver.stages.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a finished job made, for its answer. *reused*: the archive existed before."""
+    """
+    What a finished job made, for its answer. *files* and *size* (bytes) count what was made; *archive*: None if the
+    work makes none; *reused*: the result existed before.
+    """
 
     status: Literal["succeeded", "partial"]
-    archive: Archive
-    missing: Sequence[SourceProblem]
-    renamed: Sequence[Renamed]
-    reused: bool
+    files: int
+    size: int
+    archive: Archive | None = None
+    missing: Sequence[SourceProblem] = ()
+    renamed: Sequence[Renamed] = ()
+    reused: bool = False
 
 
 Order = TypeVar("Order")

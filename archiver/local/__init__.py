@@ -1,7 +1,7 @@
 """
-The service beside an AWS of its own, in one process: what `archiver local` and `archiver demo` do.
+`archiver local` and `archiver demo`: the service and an embedded S3 and SQS in one process.
 
-Needs moto, which is no part of the service: `pip install 'archiver[local]'`.
+Needs moto, which the service itself does not: `pip install 'archiver[local]'`.
 """
 
 from archiver.local.demo import run_demo

@@ -1,10 +1,10 @@
 """
-Bodies of objects, read in blocks from where moto keeps them.
+WSGI middleware that reads object bodies in blocks from moto's storage.
 
-For a GET of a range moto copies the whole object, twice: 4 MB/s of a file of 2 GB. Here moto is asked with HEAD, and
-says all that is to be said (who may read, If-Match, which range, the headers); only the bytes come from us. Whatever
-HEAD does not answer for, moto answers itself. Its HEAD tells the checksum of an upload's parts as that of the whole,
-which a worker would hold against the bytes: that is mended, too.
+For a GET of a range, moto copies the whole object twice: 4 MB/s for a file of 2 GB. The middleware sends moto a HEAD
+instead, which decides permissions, If-Match, range and headers, and reads the bytes itself. It passes requests that a
+HEAD can't decide to moto. It also corrects moto's HEAD, which returns the composite checksum of an upload's parts as
+the checksum of the whole object: a worker would compare it with the bytes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 
 BLOCK_SIZE = 1024 * 1024
 
-# What else a query holds (a version, a part, another header) is moto's to answer.
+# Requests with other query parameters (a version, a part, a response header) are passed to moto.
 _SIGNATURES = frozenset({"AWSAccessKeyId", "Signature", "Expires", "x-id", "x-amz-security-token"})
 
 Environ = dict[str, Any]
@@ -24,7 +24,7 @@ App = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 
 class StoredObject(Protocol):
-    """moto's FakeKey, as far as it is looked at."""
+    """The used attributes of moto's FakeKey."""
 
     lock: Any
     etag: str
@@ -37,7 +37,7 @@ class StoredObject(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HeadResponse:
-    """What moto said to HEAD."""
+    """moto's response to a HEAD."""
 
     status: int
     line: str
@@ -49,7 +49,7 @@ class HeadResponse:
 
 class BodyMiddleware:
     """
-    *app*, with the bodies of objects read from *find_object*, which has what moto stores under a bucket and a key.
+    Wraps moto's *app*. *find_object* returns moto's stored object for a bucket and a key, None if there is none.
     """
 
     def __init__(self, app: App, find_object: Callable[[str, str], StoredObject | None]) -> None:
@@ -60,14 +60,14 @@ class BodyMiddleware:
         stored = self._stored(environ) if _is_plain(environ) else None
         if stored is None:
             return self._app(environ, start_response)
-        answer = self._head(environ, stored)
+        response = self._head(environ, stored)
         if environ["REQUEST_METHOD"] == "HEAD":
-            start_response(answer.line, answer.headers)
+            start_response(response.line, response.headers)
             return []
-        byte_range = _byte_range(answer, stored)
+        byte_range = _byte_range(response, stored)
         if byte_range is None:
             return self._app(environ, start_response)
-        start_response(answer.line, answer.headers)
+        start_response(response.line, response.headers)
         return _read_blocks(stored, *byte_range)
 
     def _stored(self, environ: Environ) -> StoredObject | None:
@@ -91,14 +91,14 @@ class BodyMiddleware:
 
 
 def _is_plain(environ: Mapping[str, Any]) -> bool:
-    """A GET or HEAD of what may be an object of S3, of nothing beside its bytes."""
+    """Return whether the request is a GET or HEAD of an object's bytes, without other parameters."""
     names = {name for name, _ in parse_qsl(environ.get("QUERY_STRING", ""), keep_blank_values=True)}
     signed = {name for name in names if name in _SIGNATURES or name.startswith("X-Amz-")}
     return environ["REQUEST_METHOD"] in ("GET", "HEAD") and names == signed and "HTTP_ORIGIN" not in environ
 
 
 def _with_parts_checksum(headers: Headers, stored: StoredObject) -> Headers:
-    """*headers* with a checksum of parts told as one, as GET does."""
+    """Return *headers* with a composite checksum marked as one, as in a response to GET."""
     kind, name = stored.checksum_type, f"x-amz-checksum-{stored.checksum_algorithm}".lower()
     if kind is None or not any(key.lower() == name for key, _ in headers):
         return headers
@@ -107,26 +107,26 @@ def _with_parts_checksum(headers: Headers, stored: StoredObject) -> Headers:
     return [*fixed, ("x-amz-checksum-type", kind)]
 
 
-def _byte_range(answer: HeadResponse, stored: StoredObject) -> tuple[int, int] | None:
-    """First byte and count of what *answer* promises of *stored*; None where it is of something else."""
-    if answer.header("etag") != stored.etag:
-        return None  # it was replaced meanwhile
-    if answer.status == HTTPStatus.OK:
+def _byte_range(response: HeadResponse, stored: StoredObject) -> tuple[int, int] | None:
+    """Return first byte and count of the range in *response*; None for an error or another version than *stored*."""
+    if response.header("etag") != stored.etag:
+        return None  # the object was replaced meanwhile
+    if response.status == HTTPStatus.OK:
         return 0, stored.size
-    if answer.status == HTTPStatus.PARTIAL_CONTENT:
-        first, _, last = answer.header("content-range").removeprefix("bytes ").partition("/")[0].partition("-")
+    if response.status == HTTPStatus.PARTIAL_CONTENT:
+        first, _, last = response.header("content-range").removeprefix("bytes ").partition("/")[0].partition("-")
         return int(first), int(last) + 1 - int(first)
     return None
 
 
 def _read_blocks(stored: StoredObject, start: int, count: int) -> Iterator[bytes]:
     """
-    *count* bytes from *start* on. One that is overwritten meanwhile is closed by moto: the answer is cut short then.
+    Yield *count* bytes from *start* on. If the object is overwritten meanwhile, moto closes it and the body ends early.
     """
     end = start + count
     while start < end:
         with stored.lock:
-            stored._value_buffer.seek(start)  # noqa: SLF001 - its `value` is a copy of the whole
+            stored._value_buffer.seek(start)  # noqa: SLF001 - `value` copies the whole body
             block = stored._value_buffer.read(min(BLOCK_SIZE, end - start))  # noqa: SLF001
         if not block:
             return

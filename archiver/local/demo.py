@@ -1,4 +1,4 @@
-"""One archive from beginning to end, and a check of every byte of it: `archiver demo`."""
+"""`archiver demo`: builds one archive, downloads it and compares every byte."""
 
 import asyncio
 import io
@@ -23,19 +23,19 @@ from archiver.telemetry.logs import configure_logs
 
 DRAWN_COUNT = 200
 PICTURES_PER_FOLDER = 50  # drawn pictures in one folder of the archive
-ANSWER_TIMEOUT = 60.0  # seconds until an answer
+ANSWER_TIMEOUT = 60.0  # seconds; wait for the answer, and for the download
 MAX_PRINTED_PATHS = 3  # paths of the archive that are printed
 
-_DEMO_SETTINGS = {"SQS_WAIT_SECONDS": "1"}  # nobody waits five seconds for the end of a long poll
+_DEMO_SETTINGS = {"SQS_WAIT_SECONDS": "1"}  # a short long poll, so that the demo ends quickly
 
 
 class DemoError(Exception):
-    """The round did not end as it should; the message says where."""
+    """The demo failed; the message says at which step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One object of the demo: its *key*, where its *folder* in the archive is, and the archive's *path* for it."""
+    """One object of the demo: its *key*, its *folder* and *path* in the archive, its *content*."""
 
     key: str
     folder: str
@@ -47,7 +47,7 @@ class Picture:
 
 
 def pictures() -> list[Picture]:
-    """What the demo archives: the shipped pictures, then the drawn ones in folders of 50."""
+    """Return the objects of the demo: the shipped pictures, then the drawn ones in folders of 50."""
     shipped = [Picture(f"uploads/{name}", "photos", read_sample(name)) for name in PICTURES]
     return shipped + [
         Picture(f"uploads/drawn-{n:03}.png", f"drawn/series {n // PICTURES_PER_FOLDER + 1}", draw_picture(n))
@@ -57,45 +57,48 @@ def pictures() -> list[Picture]:
 
 def run_demo(*, verbose: bool = False) -> int:
     """
-    Do one round on a free port, and say on stdout what happened. Returns 0, or 1 with the reason on stderr.
+    Build one archive on a free port and print each step on stdout. Returns 0, or 1 with the reason on stderr.
 
-    *verbose*: the worker's log goes to stderr as it comes; else only after a failure.
+    *verbose*: write the worker's log to stderr at once; else only after a failure.
     """
     log = io.StringIO()
     configure_logs(dev_mode=True, stream=sys.stderr if verbose else log)
     began = monotonic()
     try:
         with embedded_aws() as aws:
-            _print_step("AWS", f"an S3 and an SQS in this process, {aws.endpoint}, up in {monotonic() - began:.1f} s")
+            _print_step("AWS", f"S3 and SQS in this process, {aws.endpoint}, started in {monotonic() - began:.1f} s")
             asyncio.run(run_round(aws, pictures()))
-    except (LocalError, DemoError) as problem:
-        sys.stderr.write(f"{log.getvalue()}demo: {problem}\n")
+    except (LocalError, DemoError) as error:
+        sys.stderr.write(f"{log.getvalue()}demo: {error}\n")
         return 1
-    _print_step("done", f"{monotonic() - began:.1f} s in all, exit code 0")
+    _print_step("done", f"{monotonic() - began:.1f} s in total, exit code 0")
     return 0
 
 
 def check(body: bytes, expected: Mapping[str, bytes]) -> list[str]:
     """
-    The paths in the zip *body*, in its order. Raises DemoError unless every CRC is right, and its files are those
-    of *expected* (path → content), in that order, byte for byte.
+    Return the paths in the zip *body*, in its order.
+
+    Raises DemoError unless every CRC-32 is correct and the files equal *expected* (path → content), in that order.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(body)) as archive:
-            if (broken := archive.testzip()) is not None:
-                raise DemoError(f"{broken} is damaged in the archive")
+            if (damaged := archive.testzip()) is not None:
+                raise DemoError(f"{damaged} is damaged in the archive")
             found = {info.filename: archive.read(info) for info in archive.infolist()}
     except zipfile.BadZipFile as error:
-        raise DemoError(f"the link leads to something that is no zip: {error}") from None
+        raise DemoError(f"the download is not a zip file: {error}") from None
     if list(found) != list(expected):
-        raise DemoError(f"{len(expected)} files were asked for; the archive's list of {len(found)} is another one")
+        raise DemoError(
+            f"{len(expected)} files were requested; the archive has {len(found)}, with other paths or in another order"
+        )
     if differing := [path for path, content in expected.items() if found[path] != content]:
-        raise DemoError(f"{len(differing)} files are not what was uploaded, {differing[0]} the first")
+        raise DemoError(f"{len(differing)} files differ from their objects, the first is {differing[0]}")
     return list(found)
 
 
 class _DownloadedArchive:
-    """The archive in memory, for `archiver verify`'s own judgement."""
+    """The downloaded archive, as the ByteSource of `verify`."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body
@@ -113,14 +116,14 @@ async def run_round(aws: EmbeddedAws, album: list[Picture]) -> None:
     began = monotonic()
     answer = await _run_job(aws, album)
     if answer.get("status") != "succeeded":
-        raise DemoError(f"the answer is {json.dumps(answer)}")
+        raise DemoError(f"the job failed: {json.dumps(answer)}")
     archive, link = answer["archive"], answer["substitutions"]["archiver_URL"]
     _print_step(
         "answer", f"{answer['status']} after {monotonic() - began:.1f} s, metadata {json.dumps(answer['metadata'])}"
     )
     _print_step(
         "archive",
-        f"{archive['files']} files, {archive['size']:,} bytes, {archive['size'] - total:,} of them the zip's own",
+        f"{archive['files']} files, {archive['size']:,} bytes, {archive['size'] - total:,} of them zip structures",
     )
     _print_step("link", link)
     began = monotonic()
@@ -128,7 +131,7 @@ async def run_round(aws: EmbeddedAws, album: list[Picture]) -> None:
     _print_step("download", f"{len(body):,} bytes in {monotonic() - began:.2f} s")
     paths = check(body, {picture.path: picture.content for picture in album})
     _print_step("listing", f"{', '.join(paths[:MAX_PRINTED_PATHS])} … {paths[-1]}")
-    _print_step("check", f"every CRC is right; all {len(paths)} files are equal to their objects, byte for byte")
+    _print_step("check", f"every CRC-32 is correct; all {len(paths)} files equal their objects, byte for byte")
     report = await verify(_DownloadedArchive(body), int(archive["crc32"], 16), deep=False, progress=Progress())
     if report.problems:
         raise DemoError("; ".join(report.problems))
@@ -142,7 +145,7 @@ def _upload(aws: EmbeddedAws, album: list[Picture]) -> None:
 
 
 async def _run_job(aws: EmbeddedAws, album: list[Picture]) -> dict[str, Any]:
-    """Start a worker, send it the request, wait for what it says, stop it."""
+    """Start a worker, send the request, wait for the answer, stop the worker."""
     files = [{"source": picture.key, "destination": f"{picture.folder}/"} for picture in album]
     request = json.dumps({"job_id": f"demo-{token_hex(4)}", "files": files, "metadata": {"from": "archiver demo"}})
     settings = load_settings({**aws.environment, **_DEMO_SETTINGS})
@@ -152,7 +155,7 @@ async def _run_job(aws: EmbeddedAws, album: list[Picture]) -> dict[str, Any]:
             worker = tasks.create_task(serve(settings, stop), name="worker")
             try:
                 await asyncio.to_thread(sqs.send_message, QueueUrl=aws.queue_url(INPUT_QUEUE), MessageBody=request)
-                _print_step("request", f"{len(request):,} bytes on {INPUT_QUEUE}; the worker takes it from here")
+                _print_step("request", f"{len(request):,} bytes, sent to {INPUT_QUEUE}")
                 deadline = monotonic() + ANSWER_TIMEOUT
                 while not worker.done() and monotonic() < deadline:
                     if (
@@ -161,7 +164,7 @@ async def _run_job(aws: EmbeddedAws, album: list[Picture]) -> dict[str, Any]:
                         return answer
             finally:
                 stop.set()
-    raise DemoError(f"no answer came (the worker's exit code is {worker.result()})")
+    raise DemoError(f"no answer within {ANSWER_TIMEOUT:.0f} s; the worker's exit code is {worker.result()}")
 
 
 def _receive_answer(sqs: Any, url: str) -> dict[str, Any] | None:
@@ -173,7 +176,7 @@ def _receive_answer(sqs: Any, url: str) -> dict[str, Any] | None:
 
 
 def _download(link: str) -> bytes:
-    with urllib.request.urlopen(link, timeout=ANSWER_TIMEOUT) as response:  # noqa: S310 - our own server's http link
+    with urllib.request.urlopen(link, timeout=ANSWER_TIMEOUT) as response:  # noqa: S310 - an http link to the embedded server
         body: bytes = response.read()
     return body
 

@@ -1,7 +1,7 @@
 """
-An S3 and an SQS inside this process, on 127.0.0.1 only, with the queues and buckets that `.envrc.dist` names.
+An S3 and an SQS in this process, on 127.0.0.1 only, with the queues and buckets of `.envrc.dist`.
 
-They are moto's: memory only, no credentials checked, gone with the process. No real AWS is ever asked.
+They are moto's: in memory, without a check of credentials, gone when the process ends. No request goes to real AWS.
 """
 
 import json
@@ -38,7 +38,7 @@ _PUBLIC_READ_POLICY = {
     ],
 }
 
-# Nobody's profile, instance role, other account or proxy.
+# No profile, instance role, other account or proxy of the user.
 _ISOLATED_ENVIRONMENT = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -50,18 +50,18 @@ _ISOLATED_ENVIRONMENT = {
 
 
 class LocalError(Exception):
-    """The embedded AWS can't start; the message says what to do about it."""
+    """The embedded S3 and SQS can't start; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedAws:
-    """A running S3 and SQS: its *endpoint*, and the *environment* that makes a worker use it (settings and `AWS_*`)."""
+    """The running S3 and SQS: *endpoint* URL, and the *environment* (settings and `AWS_*`) of a worker that uses it."""
 
     endpoint: str
     environment: Mapping[str, str]
 
     def client(self, service: str) -> Any:
-        """A blocking client of *service* (`s3` or `sqs`)."""
+        """Return a blocking client of *service* (`s3` or `sqs`)."""
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
@@ -76,7 +76,7 @@ class EmbeddedAws:
 
 
 def local_environment(port: int) -> dict[str, str]:
-    """What `.envrc.dist` exports, for an AWS on *port* of this machine."""
+    """Return the variables of `.envrc.dist`, for an endpoint on *port* of this machine."""
     endpoint = f"http://localhost:{port}"
     return {
         "AWS_ENDPOINT_URL": endpoint,
@@ -97,10 +97,10 @@ def local_environment(port: int) -> dict[str, str]:
 @contextmanager
 def embedded_aws(port: int = 0) -> Iterator[EmbeddedAws]:
     """
-    Run an S3 and an SQS on 127.0.0.1:*port* (0: any free one), filled as `localstack/init-aws.sh` fills LocalStack.
+    Run S3 and SQS on 127.0.0.1:*port* (0: any free one), with the resources of `localstack/init-aws.sh`.
 
-    Inside, the process environment holds no `AWS_*` variable but ours.
-    Raises LocalError without moto, or on a taken port.
+    In the block, the process environment has only the embedded server's `AWS_*` variables. Raises LocalError if moto
+    is missing or the port is in use.
     """
     with ExitStack() as stack:
         listener = stack.enter_context(closing(_listen(port)))
@@ -117,15 +117,15 @@ def _listen(port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port), backlog=128)
     except OSError as error:
         raise LocalError(
-            f"port {port} of 127.0.0.1 can't be had ({os.strerror(error.errno or 0)}): choose another with --port"
+            f"port {port} on 127.0.0.1 is not available: {os.strerror(error.errno or 0)}; choose another with --port"
         ) from None
 
 
 @contextmanager
 def _process_environment(environment: Mapping[str, str]) -> Iterator[None]:
     """
-    Hide every `AWS_*` variable of the person who started us: a profile, a session token or an endpoint of one service
-    would outrank ours and lead the worker to a real account.
+    Replace the user's `AWS_*` variables: a profile, a session token or a service's endpoint would take precedence and
+    make the worker use a real account.
     """
     before = dict(os.environ)
     for name in before:
@@ -150,14 +150,14 @@ def _run_server(listener: socket.socket) -> Iterator[None]:
         )
         from werkzeug.serving import make_server  # noqa: PLC0415
     except ImportError:
-        raise LocalError("the embedded AWS needs moto: pip install 'archiver[local]'") from None
+        raise LocalError("moto is not installed; run: pip install 'archiver[local]'") from None
 
     class QuietHandler(MotoRequestHandler):
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            """Nothing: the worker's own log lines are what a person wants to see."""
+            """Do nothing: only the worker's log lines are shown."""
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
-    # moto's own ThreadedMotoServer waits for ever where its port is taken; we bring a socket that is bound already.
+    # moto's ThreadedMotoServer hangs if its port is in use: the socket is bound beforehand.
     server = make_server(
         "127.0.0.1",
         0,
@@ -183,11 +183,11 @@ def _find_object(bucket: str, key: str) -> Any:
 
     buckets = s3_backends[ACCOUNT]["aws"].buckets
     found = buckets[bucket].keys.get(key) if bucket in buckets else None
-    return found if hasattr(found, "_value_buffer") else None  # none of what was deleted
+    return found if hasattr(found, "_value_buffer") else None  # a delete marker has no body
 
 
 def _create_resources(aws: EmbeddedAws) -> None:
-    """Queues, dead-letter queues, buckets and the sample object of the README."""
+    """Create the queues, dead-letter queues, buckets and the sample object of the README."""
     with closing(aws.client("sqs")) as sqs, closing(aws.client("s3")) as s3:
         for name in (INPUT_QUEUE, OUTPUT_QUEUE):
             dlq_url = sqs.create_queue(
@@ -202,6 +202,6 @@ def _create_resources(aws: EmbeddedAws) -> None:
         rule = {"ID": "abort", "Status": "Enabled", "Filter": {"Prefix": ""}}
         rule |= {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
         s3.put_bucket_lifecycle_configuration(Bucket=ARCHIVE_BUCKET, LifecycleConfiguration={"Rules": [rule]})
-        # Links work without a signature, as they do through a content delivery network.
+        # Links work without a signature, as through a content delivery network.
         s3.put_bucket_policy(Bucket=ARCHIVE_BUCKET, Policy=json.dumps(_PUBLIC_READ_POLICY))
         s3.put_object(Bucket=SOURCE_BUCKET, Key=SAMPLE_KEY, Body=read_sample(SAMPLE_KEY), ContentType="image/jpeg")

@@ -1,4 +1,4 @@
-"""The worker and an AWS of its own until Ctrl-C: `archiver local`, for trying things out with nothing but Python."""
+"""`archiver local`: runs the worker with an embedded S3 and SQS until Ctrl-C; needs nothing but Python."""
 
 import asyncio
 import os
@@ -25,27 +25,27 @@ from archiver.worker.signals import EXIT_INTERRUPTED
 GRACE_SECONDS = 2  # seconds for running jobs
 
 _GUIDE = """\
-S3 and SQS (embedded, in memory) are on {endpoint}. Ask for an archive from another terminal:
+S3 and SQS (embedded, in memory) are at {endpoint}. To request an archive, in another terminal:
 
   export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1
 
 {send}
 
-and read the answer, with the link in it:
+To read the answer with the link:
 
   aws sqs receive-message --queue-url {output_url} \\
     --endpoint-url {endpoint} --wait-time-seconds 20
 
-Or see the job as it goes, with the settings of .envrc.dist in that terminal:
+Or send a request and show its progress, with the settings of .envrc.dist in that terminal:
 
   eval "$(grep ^export .envrc.dist)"
   {archiver} send --file {sample}=album_1 --wait
 
-Photos of your own go there first, and are asked for under their keys:
+To use your own photos, upload them first and request them by their keys:
 
   aws s3 cp photo.jpg s3://{sources}/ --endpoint-url {endpoint}
 
-Ctrl-C ends it all; what is in S3 and SQS here is gone then.
+Ctrl-C stops the worker and deletes everything in this S3 and SQS.
 
 """
 
@@ -53,7 +53,7 @@ _BODY = '{ "files": [ { "source": "%s", "destination": "album_1" } ], "metadata"
 
 
 def send_command(endpoint: str) -> str:
-    """The README's shell command that asks for one archive."""
+    """Return the README's shell command that requests one archive."""
     return (
         f"aws sqs send-message --queue-url {endpoint}/{ACCOUNT}/{INPUT_QUEUE} \\\n"
         f"  --endpoint-url {endpoint} --message-body \\\n"
@@ -62,12 +62,12 @@ def send_command(endpoint: str) -> str:
 
 
 def _archiver_command() -> str:
-    """How this command is typed here: with its path where the shell would not find it."""
+    """Return the command's name, with its path if it is not on PATH."""
     return "archiver" if shutil.which("archiver") else str(Path(sys.executable).with_name("archiver"))
 
 
 def run_local(port: int = 4566) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the worker's exit code, 1 where the embedded AWS can't start."""
+    """Serve until SIGINT or SIGTERM. Returns the worker's exit code, or 1 if the embedded S3 and SQS can't start."""
     configure_logs(dev_mode=True)
     try:
         with embedded_aws(port) as aws:
@@ -82,8 +82,8 @@ def run_local(port: int = 4566) -> int:
             sys.stdout.write(guide)
             sys.stdout.flush()
             return asyncio.run(_serve_until_signal(aws))
-    except LocalError as problem:
-        sys.stderr.write(f"{problem}\n")
+    except LocalError as error:
+        sys.stderr.write(f"{error}\n")
         return 1
 
 
@@ -94,13 +94,13 @@ async def _serve_until_signal(aws: EmbeddedAws) -> int:
     def on_signal() -> None:
         if stop.is_set():
             sys.stdout.flush()
-            os._exit(EXIT_INTERRUPTED)  # there is nothing to undo: all that there is, is in the memory of this process
-        sys.stdout.write(f"ending: running jobs have {GRACE_SECONDS} s; Ctrl-C again ends it at once\n")
+            os._exit(EXIT_INTERRUPTED)  # nothing to clean up: all state is in this process's memory
+        sys.stdout.write(f"stopping: running jobs have {GRACE_SECONDS} s; press Ctrl-C again to stop at once\n")
         sys.stdout.flush()
         stop.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
-    # A short long poll and a short grace: what is waited for is gone with this process anyway.
+    # A short long poll and a short grace period: unfinished jobs are lost with this process anyway.
     overrides = {"SQS_WAIT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS)}
     return await serve(load_settings({**aws.environment, **overrides}), stop)

@@ -1,4 +1,4 @@
-"""Pictures to archive: a few real ones that are shipped, and as many small ones as asked for, drawn on the spot."""
+"""Sample pictures: a few that are shipped with the package, and small ones that are generated."""
 
 import struct
 import zlib
@@ -6,16 +6,16 @@ from importlib.resources import files
 
 PICTURES = ("source.jpg", "dunes.jpg", "forest.jpg", "map.png", "rings.png")
 
-SIDE_PIXELS = 32  # pixels of a drawn picture
+SIDE_PIXELS = 32  # width and height of a generated picture
 
 
 def read_sample(name: str) -> bytes:
-    """The bytes of the shipped picture *name*, one of PICTURES."""
+    """Return the bytes of the shipped picture *name*, one of PICTURES."""
     return (files("archiver.local") / "samples" / name).read_bytes()
 
 
 def draw_picture(number: int) -> bytes:
-    """A valid PNG of 32 × 32 pixels, RGB, about 1 KiB; another one for every *number*, the same at every call."""
+    """Return a valid RGB PNG of 32 × 32 pixels, about 1 KiB; the same *number* always gives the same picture."""
     rows = bytearray()
     for y in range(SIDE_PIXELS):
         rows.append(0)  # filter type 0: as is
@@ -29,5 +29,5 @@ def draw_picture(number: int) -> bytes:
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
-    """One chunk, PNG specification section 5.3: length, type, data, CRC-32 of type and data."""
+    """Return one chunk (PNG specification, section 5.3): length, type, data, CRC-32 of type and data."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -7,26 +7,26 @@ from typing import TypeVar
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo, ObjectVersion
 from archiver.errors import CredentialsRefused, SourceChanged, SourceUnavailable, root_cause
+from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
-from archiver.stages.judge import Judge
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 async def head_objects(
-    locations: Iterable[Location], fetcher: Fetcher, judge: Judge
+    locations: Iterable[Location], fetcher: Fetcher, credentials: CredentialCheck
 ) -> dict[Location, ObjectInfo | SourceUnavailable]:
     """
     HEAD each of *locations*, each distinct one once. Return the object's facts, or why it can't be read.
 
     Raises TransientError, ConfigurationError.
     """
-    return await _run_distinct(locations, fetcher.head, fetcher.concurrency, judge)
+    return await _run_distinct(locations, fetcher.head, fetcher.concurrency, credentials)
 
 
 async def probe_objects(
-    pins: Iterable[ObjectVersion], fetcher: Fetcher, judge: Judge
+    pins: Iterable[ObjectVersion], fetcher: Fetcher, credentials: CredentialCheck
 ) -> dict[ObjectVersion, bool | SourceUnavailable]:
     """
     Read the first byte of each of *pins*, none of which is empty. Return True if it can be read, False if the object
@@ -43,11 +43,11 @@ async def probe_objects(
             return False  # the next plan handles it
         return True
 
-    return await _run_distinct(pins, read, fetcher.concurrency, judge)
+    return await _run_distinct(pins, read, fetcher.concurrency, credentials)
 
 
 async def _run_distinct(
-    keys: Iterable[K], call: Callable[[K], Awaitable[V]], concurrency: int, judge: Judge
+    keys: Iterable[K], call: Callable[[K], Awaitable[V]], concurrency: int, credentials: CredentialCheck
 ) -> dict[K, V | SourceUnavailable]:
     found: dict[K, V | SourceUnavailable] = {}
     distinct = dict.fromkeys(keys)
@@ -55,14 +55,17 @@ async def _run_distinct(
     try:
         async with asyncio.TaskGroup() as tasks:
             for number in range(min(concurrency, len(distinct))):
-                tasks.create_task(_run_queue(pending, call, found, judge), name=f"resolve.{number}")
+                tasks.create_task(_run_queue(pending, call, found, credentials), name=f"resolve.{number}")
     except BaseExceptionGroup as group:
         raise root_cause(group) from group
     return found
 
 
 async def _run_queue(
-    pending: Iterator[K], call: Callable[[K], Awaitable[V]], found: dict[K, V | SourceUnavailable], judge: Judge
+    pending: Iterator[K],
+    call: Callable[[K], Awaitable[V]],
+    found: dict[K, V | SourceUnavailable],
+    credentials: CredentialCheck,
 ) -> None:
     for one in pending:
         try:
@@ -70,4 +73,4 @@ async def _run_queue(
         except SourceUnavailable as problem:
             found[one] = problem.with_traceback(None)  # frees its frames: there may be 70,000 of these
         except CredentialsRefused as refused:
-            found[one] = await judge.verdict(refused)
+            found[one] = await credentials.as_denial(refused)

@@ -5,15 +5,13 @@ Without *deep*, no body is read. The central directory of a stored archive from 
 before it: each local header can be rebuilt from it, and it holds each body's CRC-32. Combined, these are the CRC-32 of
 the whole archive. If the store has the same CRC-32 (S3 keeps one), every byte is proved, with two small requests.
 
-Memory: about half a kilobyte for each member (at most `MAX_MEMBERS`) and `READ_AHEAD_WINDOWS` + 2 windows of
-`WINDOW_BYTES` bytes, for any archive.
+Memory: about half a kilobyte for each member (at most `MAX_MEMBERS`), and the windows of `archiver.stages.read_ahead`.
 """
 
 import asyncio
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, Self
 
 from archiver.core.zip_parser import (
     DEFLATED,
@@ -30,22 +28,12 @@ from archiver.core.zip_parser import (
     find_structure_problems,
     read_local_header_length,
 )
+from archiver.stages import read_ahead
 from archiver.stages.checksums import crc32, crc32_combine
 from archiver.stages.progress import Progress
+from archiver.stages.read_ahead import ByteSource, ReadAheadStream, read_bytes
 
-WINDOW_BYTES = 4 * 1024 * 1024
-READ_AHEAD_WINDOWS = 4
 INFLATE_BLOCK_BYTES = 1024 * 1024  # bytes of a member that are inflated at once
-
-
-class ByteSource(Protocol):
-    """Random access to the bytes of an archive."""
-
-    @property
-    def size(self) -> int: ...
-
-    async def read(self, start: int, into: memoryview) -> None:
-        """Fill *into* with the bytes from *start* on. Raises TransientError, SourceChanged."""
 
 
 @dataclass(slots=True)
@@ -73,7 +61,7 @@ async def verify(
     Raises UnreadableError, TransientError, SourceChanged.
     """
     report = VerificationReport(archive.size)
-    tail = await _read_bytes(archive, max(0, archive.size - MAX_END_LENGTH), min(MAX_END_LENGTH, archive.size))
+    tail = await read_bytes(archive, max(0, archive.size - MAX_END_LENGTH), min(MAX_END_LENGTH, archive.size))
     directory = find_directory(tail, archive.size)
     found, end_crc32 = await _read_directory(archive, directory)
     report.members, report.unpacked = len(found), sum(entry.size for entry in found)
@@ -96,7 +84,7 @@ async def _read_directory(archive: ByteSource, directory: Directory) -> tuple[li
     """Read the directory and all after it, in blocks of `WINDOW_BYTES`. Return the members, and the CRC-32 of all."""
     reader, found, crc, at = DirectoryParser(directory.prefix_length), list[Entry](), 0, directory.offset
     while at < archive.size:
-        block = await _read_bytes(archive, at, min(WINDOW_BYTES, archive.size - at))
+        block = await read_bytes(archive, at, min(read_ahead.WINDOW_BYTES, archive.size - at))
         entries = block[: max(0, directory.offset + directory.length - at)]  # without the end records
         found += await asyncio.to_thread(reader.feed, entries)
         crc, at = crc32_combine(crc, crc32(block), len(block)), at + len(block)
@@ -131,7 +119,7 @@ async def _read_all(
 ) -> None:
     """Check every member of *found*, which are sorted by offset. *limit*: offset that no member may exceed."""
     progress.files_planned, progress.bytes_planned = len(found), archive.size
-    async with _ReadAheadStream(archive, progress) as stream:
+    async with ReadAheadStream(archive, progress) as stream:
         for entry in found:
             if entry.offset < stream.at:
                 continue  # it overlaps the previous member: `find_structure_problems` has reported it
@@ -145,7 +133,7 @@ async def _read_all(
     report.crc32 = stream.crc32
 
 
-async def _check_member(stream: "_ReadAheadStream", entry: Entry, limit: int) -> tuple[list[str], list[str]]:
+async def _check_member(stream: ReadAheadStream, entry: Entry, limit: int) -> tuple[list[str], list[str]]:
     """Return the problems of one member, and what could not be checked. *limit*: offset that it may not exceed."""
     header = await stream.take(min(LOCAL_HEADER_FIXED_LENGTH, limit - stream.at))
     if len(header) == LOCAL_HEADER_FIXED_LENGTH and header.startswith(b"PK\3\4"):
@@ -178,13 +166,13 @@ async def _check_member(stream: "_ReadAheadStream", entry: Entry, limit: int) ->
     return problems, []
 
 
-async def _digest_contents(stream: "_ReadAheadStream", entry: Entry) -> tuple[int, int, str]:
+async def _digest_contents(stream: ReadAheadStream, entry: Entry) -> tuple[int, int, str]:
     """Return CRC-32 and length of the unpacked member, and the problem found ("": none)."""
     check = _MemberDigest(entry.method, entry.size)
     left = entry.compressed_size
     try:
         while left and not check.problem:
-            piece = await stream.take(min(left, WINDOW_BYTES))
+            piece = await stream.take(min(left, read_ahead.WINDOW_BYTES))
             left -= len(piece)
             await asyncio.to_thread(check.add, piece)
     except asyncio.CancelledError:
@@ -233,69 +221,3 @@ class _MemberDigest:
         self.size += len(data)
         if self._max_size is not None and self.size > self._max_size:
             self.problem = f"has more bytes than the expected {self._max_size}"
-
-
-class _ReadAheadStream:
-    """The archive as a stream, read ahead, with the CRC-32 of the bytes read so far."""
-
-    def __init__(self, archive: ByteSource, progress: Progress) -> None:
-        self.at = 0
-        self.crc32 = 0
-        self._archive = archive
-        self._progress = progress
-        self._window = memoryview(b"")
-        self._next = 0
-        self._pending: list[asyncio.Task[memoryview]] = []
-
-    async def __aenter__(self) -> Self:
-        self._fill()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._pending:
-            task.cancel()
-        await asyncio.gather(*self._pending, return_exceptions=True)
-
-    def _fill(self) -> None:
-        while len(self._pending) < READ_AHEAD_WINDOWS and self._next < self._archive.size:
-            length = min(WINDOW_BYTES, self._archive.size - self._next)
-            self._pending.append(asyncio.create_task(_window(self._archive, self._next, length), name="verify.read"))
-            self._next += length
-
-    async def take(self, count: int) -> bytes:
-        """Return the next *count* bytes; fewer only at the end."""
-        taken = bytearray()
-        while len(taken) < count:
-            if not self._window and not await self._advance():
-                break
-            piece = self._window[: count - len(taken)]
-            taken += piece
-            self._window = self._window[len(piece) :]
-        self.at += len(taken)
-        return bytes(taken)
-
-    async def skip(self, count: int) -> None:
-        while count > 0 and (taken := len(await self.take(min(count, WINDOW_BYTES)))):
-            count -= taken
-
-    async def _advance(self) -> bool:
-        if not self._pending:
-            return False
-        window = await self._pending[0]
-        del self._pending[0]
-        self._fill()
-        self.crc32 = crc32_combine(self.crc32, crc32(window), len(window))
-        self._window = window
-        self._progress.bytes += len(window)
-        return True
-
-
-async def _window(archive: ByteSource, start: int, length: int) -> memoryview:
-    data = memoryview(bytearray(length))
-    if length:
-        await archive.read(start, data)
-    return data
-
-
-async def _read_bytes(archive: ByteSource, start: int, length: int) -> bytes:
-    return bytes(await _window(archive, start, length))

@@ -12,6 +12,7 @@ from archiver.core.printable import printable_lines
 from archiver.telemetry.stdout import NonBlockingWriter
 
 LIBRARY_LOGGERS = ("botocore", "aiobotocore", "aioboto3", "boto3", "aiohttp", "asyncio", "urllib3")
+MAX_VALUE_LENGTH = 2048  # characters; values from requests must not flood the log
 
 
 def configure_logs(
@@ -32,32 +33,15 @@ def configure_logs(
         structlog.processors.StackInfoRenderer(),
         _truncate_values,
     ]
-    render: list[Processor] = (
-        [
-            structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
-            _make_printable,
-        ]
-        if dev_mode
-        else [
-            structlog.processors.format_exc_info,
-            structlog.processors.EventRenamer("message"),
-            structlog.processors.JSONRenderer(),
-        ]
-    )
     level = logging.DEBUG if debug else logging.getLevelNamesMapping()[min_level.upper()]
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(dev_mode=dev_mode)],
         )
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level)
-    for name in LIBRARY_LOGGERS:
-        # Never DEBUG: at that level botocore logs bodies, signed headers and receipt handles.
-        logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
+    _set_handler(handler, level, debug=debug)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -70,7 +54,24 @@ def configure_logs(
     )
 
 
-MAX_VALUE_LENGTH = 2048  # characters; values from requests must not flood the log
+def _renderers(*, dev_mode: bool) -> list[Processor]:
+    if dev_mode:
+        console = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+        return [console, _make_printable]
+    return [
+        structlog.processors.format_exc_info,
+        structlog.processors.EventRenamer("message"),
+        structlog.processors.JSONRenderer(),
+    ]
+
+
+def _set_handler(handler: logging.Handler, level: int, *, debug: bool) -> None:
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in LIBRARY_LOGGERS:
+        # Never DEBUG: at that level botocore logs bodies, signed headers and receipt handles.
+        logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
 
 
 def _truncate_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

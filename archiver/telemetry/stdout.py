@@ -92,7 +92,7 @@ class NonBlockingWriter(io.TextIOBase):
                 while not self._lines:
                     self._changed.wait()
                 line = self._lines.popleft()
-            self._write_blocking(line)  # without the lock: it may take for ever
+            self._write_blocking(line)  # without the lock: it may block indefinitely
             with self._changed:
                 self._waiting -= len(line)
                 if self._dropped and self._waiting <= self._max_waiting_bytes // 2:

@@ -1,16 +1,16 @@
 """
-Which stores and queues answer at present, known in one place for all jobs: a circuit breaker for each kind of call.
+Circuit breakers: which stores and queues respond at present, for all jobs, with one breaker for each kind of call.
 
-A failed call is tried again by whoever made it. Where a place has answered nobody for a while, the fault is not the
-message's, and must use up none of its receives:
+The caller retries a failed call. If a place has not responded to any job for a while, that is no fault of a message,
+and must use up none of its receives:
 
-    closed     calls go through; failures in a row are counted over all jobs
-    open       nothing has succeeded for PATIENCE seconds and FAILURES calls, the probe neither, where there is one:
-               calls wait here, under the leases of their jobs, and nothing is received
-    half-open  one of those that wait asks again after 5, 10, 20, then every 30 s; the first success lets all go on
+    closed     calls pass; failures in a row are counted over all jobs
+    open       no call has succeeded for MIN_OUTAGE_SECONDS and MIN_FAILURES calls, and neither has the probe, if there
+               is one: calls wait here, under the leases of their jobs, and nothing is received
+    half-open  one waiting call tries again after 5, 10, 20, then every 30 s; the first success releases all
 
-A verdict ("no such key", "that is taken", "not these bytes") is a success here: the place has answered. A refusal of
-ours (ConfigurationError) is neither: whoever runs the job holds it.
+A negative response ("no such key", "the key exists", "invalid bytes") is a success: the place has responded. A
+ConfigurationError counts neither way: the settler holds the job.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ Probe = Callable[[], Awaitable[object]]
 
 MIN_OUTAGE_SECONDS = 5.0  # seconds
 MIN_FAILURES = 3
-MAX_TRIES_AFTER_PAUSE = 5  # tries of a call that had to wait, before its failure is told
+MAX_TRIES_AFTER_PAUSE = 5  # attempts of a call that had to wait, before its failure is raised
 
 
 class Place(NamedTuple):
-    """*name*: the setting that names a store or queue; *call*: the kind of call, as each can fail by itself."""
+    """*name*: the setting that names a store or queue; *call*: the kind of call, since each can fail by itself."""
 
     name: str
     call: str
@@ -63,7 +63,7 @@ class _Circuit:
 
 
 class CircuitBreakers:
-    """One for the process: it shuts *gate* while a place is down. *clock* is monotonic, in seconds."""
+    """One for the process. It closes *gate* while a place is down. *clock* is monotonic, in seconds."""
 
     def __init__(
         self, gate: ReceiveGate, *, min_outage: float = MIN_OUTAGE_SECONDS, clock: Callable[[], float] = monotonic
@@ -75,8 +75,8 @@ class CircuitBreakers:
 
     async def call(self, place: Place, attempt: Attempt[T], probe: Probe | None = None) -> T:
         """
-        One *attempt* at *place*, or as many as it takes while the place is down. *probe* asks the same of the place for
-        no message at all: without one, *attempt* has to do.
+        Make one *attempt* at *place*, or as many as needed while the place is down. *probe* makes the same kind of call
+        for no message; without one, *attempt* is the probe.
 
         Raises what *attempt* raises.
         """
@@ -97,7 +97,7 @@ class CircuitBreakers:
             result = await attempt()
         except TransientError as error:
             if isinstance(error, RequestRefused) or (isinstance(error, TransferInterrupted) and error.received):
-                state.failures = 0  # a verdict; or bytes came
+                state.failures = 0  # a response, or bytes
             else:
                 state.failed(error, self._clock())
             raise
@@ -134,7 +134,7 @@ class CircuitBreakers:
 
     @contextmanager
     def _count_waiting(self, place: Place, state: _Circuit) -> Iterator[None]:
-        """Who leaves last, cancelled perhaps, closes: with nobody there to ask, it would stay open for ever."""
+        """The last waiting call closes the breaker when it leaves: without a caller it would stay open."""
         state.waiting += 1
         try:
             yield
@@ -152,7 +152,7 @@ class CircuitBreakers:
     async def _call_after_pause(self, place: Place, state: _Circuit, attempt: Attempt[T], probe: Probe | None) -> T:
         tries = 0
         while True:
-            async with state.lock:  # one at a time, in the order of asking
+            async with state.lock:  # one at a time, in order
                 returned = await self._half_open(place, state, attempt, probe) if state.open else None
             if returned is not None:
                 return returned[0]
@@ -173,7 +173,7 @@ class CircuitBreakers:
     async def _half_open(
         self, place: Place, state: _Circuit, attempt: Attempt[T], probe: Probe | None
     ) -> tuple[T] | None:
-        """Ask again, after a pause; what *attempt* returns, where that is who asks."""
+        """Try again after a pause. Return what *attempt* returns, if it is the probe."""
         await self._pause(place, state)
         try:
             if probe is None:
@@ -189,7 +189,7 @@ class CircuitBreakers:
         return None
 
     async def _run_under_lease(self, state: _Circuit, attempt: Attempt[T]) -> T:
-        """An attempt after a wait: who asked for it had looked at the lease before."""
+        """Make an attempt after a wait: the lease that the caller had confirmed may be lost since."""
         CONFIRM.get()()
         return await self._run_counted(state, attempt)
 

@@ -1,8 +1,8 @@
 """
-Whether this process is well: the event loop turns, and receiving works.
+The health of the process: the event loop runs, and receiving works.
 
-A file tells it to others, without a byte written: its modification time is the loop's last beat, its access time the
-last moment at which receiving had not been failing. `archiver health` and the health server ask the same questions.
+The heartbeat file is empty. Its modification time is the event loop's last beat; its access time is the last time at
+which receiving was not failing. `archiver health` and the health server apply the same rules.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ import structlog
 log = structlog.get_logger(__name__)
 
 BEAT_INTERVAL = 5.0  # seconds between beats
-MAX_BEAT_AGE = 30.0  # seconds without a beat: the loop is stuck, or the process gone
+MAX_BEAT_AGE = 30.0  # seconds without a beat: the event loop is blocked, or the process has ended
 MAX_FAILING_SECONDS = 120.0  # seconds for which receiving has failed
 
 
 class Heartbeat:
-    """One for the process. *clock* is the time of the wall, in seconds: the file's times are, too."""
+    """One for the process. *clock* is wall-clock time in seconds, as the times of the file are."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -30,11 +30,11 @@ class Heartbeat:
         self._beaten_at = clock()
 
     def received(self) -> None:
-        """SQS answered a receive, with messages or without."""
+        """Record a receive that succeeded, with or without messages."""
         self._failing_since = None
 
     def failed(self) -> None:
-        """A receive failed. Not asking (all slots are taken, a job is held) is no failure."""
+        """Record a receive that failed. Not receiving (no free slot, receiving is paused) is no failure."""
         if self._failing_since is None:
             self._failing_since = self._clock()
 
@@ -48,7 +48,7 @@ class Heartbeat:
 
     @property
     def problem(self) -> str | None:
-        """What is wrong, in a sentence; None where all is well."""
+        """Why the process is unhealthy, or None."""
         return health_problem(self._clock(), self._beaten_at, self._receive_ok_at)
 
     @property
@@ -56,7 +56,7 @@ class Heartbeat:
         return self._beaten_at if self._failing_since is None else self._failing_since
 
     async def run(self, file: Path | None) -> None:
-        """Beat until cancelled, and touch *file* with each beat; it is removed at the end."""
+        """Beat until cancelled, and touch *file* with each beat. The file is removed at the end."""
         try:
             while True:
                 self.beat()
@@ -81,7 +81,8 @@ class Heartbeat:
 
 def health_problem(now: float, beaten_at: float, receive_ok_at: float) -> str | None:
     """
-    What is wrong with a process that beat last at *beaten_at*, and whose receiving was good until *receive_ok_at*.
+    Return why a process is unhealthy whose last beat was at *beaten_at*, and whose receiving worked until
+    *receive_ok_at*; else None.
     """
     if now - beaten_at > MAX_BEAT_AGE:
         return f"the last heartbeat was {now - beaten_at:.0f} s ago: the worker is stuck or gone"
@@ -91,11 +92,11 @@ def health_problem(now: float, beaten_at: float, receive_ok_at: float) -> str | 
 
 
 def heartbeat_file_problem(file: Path, now: float) -> str | None:
-    """What the heartbeat *file* says is wrong; None where all is well."""
+    """Return why the process of the heartbeat *file* is unhealthy, or None."""
     try:
         status = file.stat()
     except FileNotFoundError:
         return f"there is no heartbeat file {file}: no worker runs with this HEARTBEAT_FILE"
     except OSError as error:
-        return f"the heartbeat file {file} can't be looked at: {error.strerror}"
+        return f"the heartbeat file {file} can't be read: {error.strerror}"
     return health_problem(now, status.st_mtime, status.st_atime)

@@ -1,22 +1,39 @@
 """A job's claim on its message (the lease) and on a slot of the worker."""
 
-import asyncio
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from archiver.worker.lease import Lease
-from archiver.worker.slots import Slots
+from archiver.worker.slots import Claim
 
 
 class JobHold:
-    """The `Hold` of the job that runs in the current task."""
+    """The `Hold` of one job."""
 
-    def __init__(self, lease: Lease, slots: Slots) -> None:
-        job = asyncio.current_task()
-        if job is None:
-            raise RuntimeError("a job runs in a task")
-        self._slots = slots
-        self._job = job
+    def __init__(self, lease: Lease, claim: Claim) -> None:
+        self._lease = lease
+        self._claim = claim
+        self._depth = 0
         self.confirm = lease.confirm
 
-    def parked(self) -> AbstractAsyncContextManager[None]:
-        return self._slots.parked_job(self._job)
+    @property
+    def drained(self) -> bool:
+        """Whether the job was cancelled because it waited without a slot at shutdown."""
+        return self._claim.drained
+
+    @asynccontextmanager
+    async def parked(self) -> AsyncIterator[None]:
+        """Blocks may be nested, or entered by several tasks of the job: it is parked from the first to the last."""
+        slots, claim = self._claim.slots, self._claim
+        self._depth += 1
+        if self._depth == 1:
+            slots.park(claim)
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if self._depth == 0:
+                slots.unpark(claim)
+                # A job that ends needs no slot. After any other cancellation (a timeout around the block) it works on.
+                if not (claim.has_slot or slots.draining or self._lease.is_lost):
+                    await slots.reclaim(claim)

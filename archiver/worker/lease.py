@@ -64,6 +64,12 @@ class Lease:
         self._job: asyncio.Task[object] | None = None
         self._heartbeat: asyncio.Task[None] | None = None
         self._gone_watch: asyncio.Task[None] | None = None
+        self._job_cancelled = False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the message may belong to another consumer."""
+        return self._lost_reason is not None or self._is_gone() or self._clock() >= self.expires_at
 
     @property
     def job_time_left(self) -> float:
@@ -116,13 +122,12 @@ class Lease:
         self._stop.set()
         if self._gone_watch is not None:
             self._gone_watch.cancel()
-        if self._heartbeat is None:
-            return
+        tasks = {task for task in (self._heartbeat, self._gone_watch) if task is not None}
         cancelled = None
-        while not self._heartbeat.done():
+        while not all(task.done() for task in tasks):
             # A renewal in flight must have ended: if it arrived later, it would undo the delay of a released message.
             try:
-                await asyncio.wait([self._heartbeat])
+                await asyncio.wait(tasks)
             except asyncio.CancelledError as again:
                 cancelled = again
         if self._lost_reason is not None and not isinstance(error, LeaseLost):
@@ -141,9 +146,9 @@ class Lease:
         self._expire()
 
     async def _renew_loop(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._lost_reason is None:
             await self._sleep(max(0.0, self._renewed_at + self._visibility * RENEWAL_FRACTION - self._clock()))
-            if self._stop.is_set():
+            if self._stop.is_set() or self._lost_reason is not None:
                 return
             if not await self._renew():
                 self._expire()
@@ -176,9 +181,11 @@ class Lease:
         return False
 
     def _expire(self) -> None:
-        if self._stop.is_set():
+        """Cancel the job, once: a second cancellation would interrupt its clean-up."""
+        if self._stop.is_set() or self._job_cancelled:
             return
         self._lost_reason = self._lost_reason or "not renewed in time"
+        self._job_cancelled = True
         if self._job is not None:
             self._job.cancel()
 

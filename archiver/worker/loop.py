@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -14,7 +15,7 @@ from archiver.ports import Message, MessageSource
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.settle import Settler
-from archiver.worker.slots import MAX_PARKED_JOBS, Slots
+from archiver.worker.slots import MAX_PARKED_JOBS, Claim, Slots
 
 log = structlog.get_logger(__name__)
 
@@ -132,18 +133,19 @@ class Worker:
                     returns.create_task(self._settler.release_unstarted(message), name=f"return.{message.id}")
             return
         for message in messages:
-            job = asyncio.create_task(self._settler.handle(message, self._slots), name=f"job.{message.id}")
+            claim = self._slots.claim()
+            job = asyncio.create_task(self._settler.handle(message, claim), name=f"job.{message.id}")
+            claim.task = job
             self._running.add(job)
-            job.add_done_callback(self._on_job_done)
-            self._slots.acquire()
+            job.add_done_callback(partial(self._on_job_done, claim))
 
     def _on_slots_changed(self, working: int) -> None:
         self._gate.changed.set()
         self._on_running_changed(working)
 
-    def _on_job_done(self, job: asyncio.Task[None]) -> None:
+    def _on_job_done(self, claim: Claim, job: asyncio.Task[None]) -> None:
         self._running.discard(job)
-        self._slots.release()
+        self._slots.give_back(claim)
         if not job.cancelled() and (error := job.exception()) is not None:
             log.error("worker.defect", reason=repr(error), exc_info=error)
 

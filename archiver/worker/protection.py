@@ -1,18 +1,18 @@
 """
-Scale-in protection: while jobs run, the orchestrator is asked not to take this task away for having too many.
+Scale-in protection: while jobs run, the orchestrator is asked not to stop this task when it scales in.
 
-    the answer                what follows
-    protected                 asked again every ten minutes, while jobs run
-    too many are protected    jobs go on, under what protection is left or under none; asked again every minute;
-                              given up at the first moment without a job, so that scaling in can go on
-    no answer, or no sense    jobs go on the same way; asked again with growing pauses
+    response                  effect
+    protected                 requested again every ten minutes, while jobs run
+    too many are protected    jobs continue, with the protection that is left or with none; requested again every
+                              minute; released as soon as no job runs, so that scaling in can continue
+    none, or an invalid one   jobs continue the same way; requested again with growing pauses
 
-No job waits for an answer: a task that is not protected in time is stopped like any other, and gives its messages
-back. Protection covers scaling in and deployments, but neither Spot interruptions nor a task that is stopped by hand.
+No job waits for a response: a task that is not protected in time is stopped like any other, and releases its messages.
+Protection covers scaling in and deployments, but neither Spot interruptions nor tasks that are stopped by hand.
 
-A task that always has a job is never without protection, and a deployment would wait for it without end. So a task
-whose revision has been replaced receives nothing more, ends what runs under protection, and then itself. It has to be
-certain: that the new revision runs in full number is seen twice, ten minutes apart.
+A task that always has a job would always be protected, and a deployment would wait for it indefinitely. So a task whose
+revision was replaced stops receiving, finishes its jobs under protection, and exits. It must be certain: that the new
+revision runs at its full count is seen twice, ten minutes apart.
 """
 
 import asyncio
@@ -31,29 +31,29 @@ log = structlog.get_logger(__name__)
 
 
 class ProtectionRefused(Exception):
-    """The orchestrator protects no further task at present: as many are protected as there shall be."""
+    """The orchestrator protects no further task at present: the maximum number is protected."""
 
 
 class Protector(Protocol):
-    """Whoever decides which tasks are stopped."""
+    """The orchestrator, which decides which tasks are stopped."""
 
     async def protect(self, minutes: int) -> None:
-        """Raises ProtectionRefused, TransientError; both within a few seconds."""
+        """Protect this task for *minutes*. Raises ProtectionRefused, TransientError, within a few seconds."""
 
     async def release(self) -> None:
-        """Raises ProtectionRefused, TransientError."""
+        """End the protection. Raises ProtectionRefused, TransientError."""
 
     async def replaced(self) -> bool:
-        """Whether another revision than this task's is wanted, and runs in full number. Raises TransientError."""
+        """Whether another revision than this task's is deployed and runs at its full count. Raises TransientError."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProtectionConfig:
     """
-    Protection is asked for *minutes*, or for twice as long as there has been work without a pause where that is longer,
-    up to *max_minutes* (the most that ECS takes): the longer a job has run, the longer it is likely to run on. It is
-    asked for again every *renew_every_minutes* minutes, and given up after *idle_seconds* seconds without a job, as the
-    API is rate-limited and short jobs come one after the other.
+    Protection is requested for *minutes*, or for twice the time that jobs have run without a break if that is longer,
+    up to *max_minutes* (the maximum of ECS): the longer a job has run, the longer it is likely to run. It is requested
+    again every *renew_every_minutes* minutes, and released after *idle_seconds* seconds without a job, since the API is
+    rate-limited and short jobs follow one another.
     """
 
     minutes: int = 60
@@ -61,7 +61,7 @@ class ProtectionConfig:
     renew_every_minutes: float = 10
     retry_after_minutes: float = 1
     idle_seconds: float = 20.0
-    minute_seconds: float = 60.0  # seconds, but in tests
+    minute_seconds: float = 60.0  # seconds; shorter in tests
 
     @property
     def renewal_seconds(self) -> float:
@@ -69,12 +69,12 @@ class ProtectionConfig:
         return self.renew_every_minutes * self.minute_seconds
 
     def minutes_for(self, seconds: float) -> int:
-        """Minutes to ask for after *seconds* of work."""
+        """Minutes to request after *seconds* of work."""
         return min(self.max_minutes, max(self.minutes, math.ceil(2 * seconds / self.minute_seconds)))
 
 
 class Protection:
-    """One for the process. *drain* is called once, when the task is to take no further work."""
+    """One for the process. *drain* is called once, when the task must start no further job."""
 
     def __init__(self, protector: Protector, drain: Callable[[], None], config: ProtectionConfig | None = None) -> None:
         self._protector = protector
@@ -88,13 +88,13 @@ class Protection:
         self._times_replaced = 0
 
     def on_running_changed(self, jobs: int) -> None:
-        """So many *jobs* run now."""
+        """Record the number of running *jobs*."""
         if bool(jobs) != bool(self._jobs):
             self._changed.set()
         self._jobs = jobs
 
     async def run(self) -> None:
-        """See to it until cancelled."""
+        """Protect the task while jobs run, until cancelled."""
         while True:
             await self._wait_until(busy=True, seconds=None)
             await self._while_busy()
@@ -116,7 +116,7 @@ class Protection:
 
     @property
     def _next_delay(self) -> float:
-        """Seconds until it is asked again."""
+        """Seconds until the next request."""
         if self._failures:
             return configuration_retry_delay(self._failures)
         return (
@@ -130,12 +130,14 @@ class Protection:
             await self._protector.protect(minutes)
         except ProtectionRefused as reason:
             if not self._refused:
-                log.warning("protection.refused", reason=str(reason), effect="jobs go on, and it is asked for again")
+                log.warning(
+                    "protection.refused", reason=str(reason), effect="jobs continue; protection is requested again"
+                )
             self._refused, self._failures = True, 0
             return False
         except TransientError as error:
             if not self._failures:
-                log.warning("protection.failed", reason=str(error), effect="jobs go on unprotected")
+                log.warning("protection.failed", reason=str(error), effect="jobs continue unprotected")
             self._failures += 1
             return False
         if self._failures or self._refused:
@@ -144,7 +146,7 @@ class Protection:
         return True
 
     async def _check_replaced(self) -> None:
-        """See every ten minutes whether this task has been replaced; not at once: few tasks have work for so long."""
+        """Check every ten minutes whether this task was replaced; not at the start, as few tasks work for so long."""
         now = asyncio.get_running_loop().time()
         if self._check_at is None:
             self._check_at = now + self._config.renewal_seconds
@@ -154,13 +156,15 @@ class Protection:
         try:
             self._times_replaced = self._times_replaced + 1 if await self._protector.replaced() else 0
         except TransientError as error:
-            log.info("protection.unseen", reason=str(error), effect="a replaced task ends when it has no job")
+            log.info("protection.unseen", reason=str(error), effect="a replaced task exits when it has no job")
         if self._times_replaced > 1:
-            log.warning("protection.replaced", effect="no more is received; what runs is ended")
+            log.warning(
+                "protection.replaced", effect="receiving stopped; running jobs will finish, then the worker exits"
+            )
             self._drain()
 
     async def _disable(self) -> None:
-        """Release the task, again and again until it is or has work: an idle task that stays protected costs."""
+        """Release the task, with retries until that works or a job runs: an idle task that stays protected costs."""
         failures = 0
         while not self._jobs:
             try:

@@ -24,13 +24,13 @@ from structlog.contextvars import bound_contextvars
 
 from archiver.core.backoff import MAX_REDELIVERY_DELAY, configuration_retry_delay, redelivery_delay
 from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, Rejected, TransientError
-from archiver.ports import Hold, Job, JobOutcome, JobResult, JobSuccess, Message, MessageSource, Observer
+from archiver.ports import Job, JobOutcome, JobResult, JobSuccess, Message, MessageSource, Observer
 from archiver.stages.retry import retry_transient
 from archiver.worker.classify import classify_error, retry_code
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.hold import JobHold
 from archiver.worker.lease import Lease
-from archiver.worker.slots import Slots
+from archiver.worker.slots import Claim
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -69,19 +69,20 @@ class Settler:
         self._job = job
         self._gate = gate
 
-    async def handle(self, message: Message, slots: Slots) -> None:
+    async def handle(self, message: Message, claim: Claim) -> None:
         """
-        Run the job of *message* in the current task, which holds one of *slots*, and settle the message.
+        Run the job of *message* in the current task, once *claim* has a slot, and settle the message.
 
         Never raises `Exception`: a failed job does not stop the worker.
         """
         with bound_contextvars(message_id=message.id, job_id=self._job.read_job_id(message)):
             log.info("job.received", receive_count=message.receive_count)
             lease = Lease(message, self._facts, self._source.extend)
-            hold = JobHold(lease, slots)
+            hold = JobHold(lease, claim)
             queued = max(0.0, (datetime.now(UTC) - message.sent_at).total_seconds())
             try:
                 async with lease:
+                    await claim.granted
                     job_end = await self._run_job(message, lease, hold)
                 await self._settle(message, job_end, lease)
             except LeaseLost as lost:
@@ -112,7 +113,7 @@ class Settler:
             if await self._release(message, 0):
                 log.info("job.returned", delay=0, reason="shutdown before it started")
 
-    async def _run_job(self, message: Message, lease: Lease, hold: Hold) -> _JobEnd:
+    async def _run_job(self, message: Message, lease: Lease, hold: JobHold) -> _JobEnd:
         begun = monotonic()
         try:
             done = await self._run_with_time_limit(message, lease, hold)
@@ -147,7 +148,7 @@ class Settler:
         log.warning("job.retried", reason=str(error), delay=delay, receive_count=message.receive_count)
         return _JobEnd("retried", retry_code(error), release_delay=delay)
 
-    async def _run_with_time_limit(self, message: Message, lease: Lease, hold: Hold) -> JobSuccess:
+    async def _run_with_time_limit(self, message: Message, lease: Lease, hold: JobHold) -> JobSuccess:
         """
         Run the job, and again while a configuration error lasts. Any other exception becomes an ArchiverError.
         """
@@ -157,7 +158,7 @@ class Settler:
                 async with asyncio.timeout(lease.job_time_left) as limit:
                     return await self._job.run(message, hold)
             except Exception as error:
-                if self._gate.grace_expired:
+                if self._gate.grace_expired or hold.drained:
                     # A task group that was failing already swallows the cancellation: ignore its error.
                     raise asyncio.CancelledError from error
                 if isinstance(error, TimeoutError) and limit.expired() and self._gate.pause_count:
@@ -174,7 +175,7 @@ class Settler:
 
         return await self._retry_while_misconfigured(run, lease)
 
-    async def _reject(self, message: Message, rejection: Rejected, lease: Lease, hold: Hold) -> _JobEnd:
+    async def _reject(self, message: Message, rejection: Rejected, lease: Lease, hold: JobHold) -> _JobEnd:
         fields = {"code": rejection.code, "reason": rejection.message, "sources": len(rejection.sources)}
 
         try:

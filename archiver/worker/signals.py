@@ -1,8 +1,8 @@
 """
-Signals that ask the process to stop, heard from its first instruction on.
+Stop signals, handled from the first instruction of the process.
 
-Process 1 of a container has no default actions: a signal that it has no handler for is dropped, and the imports take a
-second, on a slow machine several. So this comes first, and needs nothing but the standard library.
+Process 1 of a container has no default actions: a signal without a handler is dropped. The imports take a second, and
+several on a slow machine. So this module is imported first, and needs only the standard library.
 """
 
 import signal
@@ -14,20 +14,20 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
 class StopSignals:
-    """Notes that the process was asked to stop (*requested*), and tells who wants to know."""
+    """Records stop requests (`requested`), and passes them to a callback."""
 
     def __init__(self) -> None:
         self.requested = False
         self._callback: Callable[[], None] | None = None
 
     def listen(self) -> None:
-        """From now on, SIGTERM and SIGINT are noted, and do nothing else."""
-        # Not an event loop's handlers: those begin late, and end with the loop; a signal in the last moment would kill.
+        """Handle SIGTERM and SIGINT from now on: they are recorded, and have no other effect."""
+        # Not the event loop's handlers: they start late and end with the loop, and a signal after that would kill.
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
 
     def on_stop(self, callback: Callable[[], None]) -> None:
-        """Call *callback* at every signal, and now where one has come already. It must not raise."""
+        """Call *callback* at every signal, and now if one was received already. It must not raise."""
         self._callback = callback
         if self.requested:
             callback()
@@ -39,10 +39,10 @@ class StopSignals:
 
 
 stop_signals = StopSignals()
-"""The process's own."""
+"""Those of this process."""
 
 
 def exit_on_signal() -> None:
-    """For what has begun nothing that would have to be undone: a signal ends it there and then, without a word."""
+    """Exit at once and silently on a signal: for commands that have nothing to clean up."""
     for number in SIGNALS:
         signal.signal(number, lambda *_: sys.exit(EXIT_INTERRUPTED))

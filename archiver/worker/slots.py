@@ -1,110 +1,112 @@
 """
 Slots: how many jobs work at once.
 
-A job holds one slot from its start to its end. While it is parked (waiting for something outside, with its lease
-renewed), the slot is free for another job. A job that resumes waits for a slot in the order of resuming, and comes
-before new messages.
+A job takes a slot before it starts and returns it when it ends. While it is parked (it waits for something outside,
+and its lease is renewed), another job can have the slot. Jobs that wait for a slot, new and resuming ones, get it in
+the order of asking.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable
 
 MAX_PARKED_JOBS = 100
 
 
+class Claim:
+    """One job's claim on a slot. *task* runs the job; it is set right after the claim was made."""
+
+    def __init__(self, slots: "Slots") -> None:
+        self.slots = slots
+        self.task: asyncio.Task[None] | None = None
+        self.has_slot = False
+        self.drained = False  # cancelled by `Slots.drain`
+        self.granted = asyncio.get_running_loop().create_future()
+
+
 class Slots:
     """
-    The slots of one worker. *on_changed* is called with the number of working jobs whenever it or the number of parked
-    jobs has changed; it must neither wait nor raise.
+    The slots of one worker. *on_changed* is called with the number of jobs that have a slot, whenever that or the
+    number of parked jobs may have changed. It must neither wait nor raise.
     """
 
     def __init__(self, max_jobs: int, on_changed: Callable[[int], None], *, max_parked: int = MAX_PARKED_JOBS) -> None:
         self._max_jobs = max_jobs
         self._max_parked = max_parked
         self._on_changed = on_changed
-        self._parked: set[asyncio.Task[Any]] = set()
-        self._resuming: deque[asyncio.Future[None]] = deque()
-        self._draining = False
+        self._waiting: deque[Claim] = deque()
+        self._parked: list[Claim] = []  # in the order of parking; those beyond the limit keep their slots
+        self.draining = False
         self.working = 0
 
     @property
     def free(self) -> int:
-        """How many new jobs may start."""
-        return max(0, self._max_jobs - self.working - len(self._resuming))
+        """How many new jobs would get a slot at once."""
+        return max(0, self._max_jobs - self.working - len(self._waiting))
 
     @property
     def parked(self) -> int:
-        """How many jobs wait without a slot."""
+        """How many jobs are parked."""
         return len(self._parked)
 
+    def claim(self) -> Claim:
+        """Claim a slot for a new job: at once if one is free, else in the order of claiming."""
+        claim = Claim(self)
+        self._waiting.append(claim)
+        self._update()
+        return claim
+
+    async def reclaim(self, claim: Claim) -> None:
+        """Wait for a slot again, for a job that resumes."""
+        claim.granted = asyncio.get_running_loop().create_future()
+        self._waiting.append(claim)
+        self._update()
+        await claim.granted
+
+    def give_back(self, claim: Claim) -> None:
+        """End *claim*: its job has ended."""
+        if claim in self._waiting:
+            self._waiting.remove(claim)
+        self._release(claim)
+        self._update()
+
+    def park(self, claim: Claim) -> None:
+        """Let another job have the slot of *claim*. Beyond `max_parked`, that happens once another job has resumed."""
+        self._parked.append(claim)
+        if self.draining:
+            _drain(claim)
+        self._update()
+
+    def unpark(self, claim: Claim) -> None:
+        """End the parking of *claim*. If it has no slot, its job has to `reclaim` one before it works on."""
+        self._parked.remove(claim)
+        self._update()
+
     def drain(self) -> None:
-        """Cancel parked jobs, and from now on every job that parks: their messages are released at once."""
-        self._draining = True
-        for job in list(self._parked):
-            job.cancel()
+        """Cancel the jobs that are parked or wait for a slot, and from now on every job that parks."""
+        self.draining = True
+        for claim in {*self._parked, *self._waiting}:
+            _drain(claim)
 
-    def acquire(self) -> None:
-        """Take a slot for a new job; the caller has checked `free`."""
-        self._change(+1)
-
-    def release(self) -> None:
-        """Return the slot of a job that has ended."""
-        self._change(-1)
-        self._resume_next()
-
-    @asynccontextmanager
-    async def parked_job(self, job: asyncio.Task[Any]) -> AsyncIterator[None]:
-        """
-        Give up the slot of *job* inside the block. With `max_parked` jobs parked already, the job keeps its slot.
-
-        Leaving the block waits for a slot. A job that is cancelled ends, so it takes its slot back at once, over the
-        limit if need be.
-        """
-        if len(self._parked) >= self._max_parked:
-            yield
-            return
-        self._parked.add(job)
-        self.release()
-        if self._draining:
-            job.cancel()
-        try:
-            yield
-        except asyncio.CancelledError:
+    def _update(self) -> None:
+        """Free the slots of parked jobs, hand free slots to the jobs that wait, and report the result."""
+        for claim in self._parked[: self._max_parked]:
+            self._release(claim)
+        while self._waiting and self.working < self._max_jobs:
+            claim = self._waiting.popleft()
+            claim.has_slot = True
             self.working += 1
-            self._leave(job)
-            raise
-        except Exception:
-            await self._resume(job)
-            raise
-        await self._resume(job)
-
-    async def _resume(self, job: asyncio.Task[Any]) -> None:
-        """Take a slot, in the order of asking."""
-        turn = asyncio.get_running_loop().create_future()
-        self._resuming.append(turn)
-        self._resume_next()
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
-                self._resuming.remove(turn)
-                self.working += 1
-            raise
-        finally:
-            self._leave(job)
-
-    def _leave(self, job: asyncio.Task[Any]) -> None:
-        self._parked.discard(job)
+            if not claim.granted.done():
+                claim.granted.set_result(None)
         self._on_changed(self.working)
 
-    def _resume_next(self) -> None:
-        while self._resuming and self.working < self._max_jobs and not self._resuming[0].done():
-            self.working += 1
-            self._resuming.popleft().set_result(None)
+    def _release(self, claim: Claim) -> None:
+        if claim.has_slot:
+            claim.has_slot = False
+            self.working -= 1
 
-    def _change(self, by: int) -> None:
-        self.working += by
-        self._on_changed(self.working)
+
+def _drain(claim: Claim) -> None:
+    claim.drained = True
+    if claim.task is not None:
+        claim.task.cancel()

@@ -254,7 +254,7 @@ async def test_an_abort_that_may_not_be_looked_after_is_believed() -> None:
 
 async def test_an_upload_that_survives_every_abort_is_said_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archiver.aws.s3.ABORT_RETRY_SECONDS", 0)
-    with pytest.raises(TransientError, match="still there"):
+    with pytest.raises(TransientError, match="still exists"):
         await CALLS["abort"](make_failing_clients(client_error("unused"), abort_multipart_upload={}, list_parts={}))
 
 

@@ -49,7 +49,7 @@ async def test_an_agent_that_misbehaves_is_no_refusal(fake: Agent, how: str) -> 
 
 async def test_an_agent_that_is_not_there_is_no_refusal() -> None:
     async with open_agent("http://127.0.0.1:9/api") as protector:
-        with pytest.raises(TransientError, match="the ECS agent did not answer"):
+        with pytest.raises(TransientError, match="the ECS agent did not respond"):
             await protector.protect(10)
 
 
@@ -90,7 +90,7 @@ async def test_who_may_not_ask_is_not_replaced(ecs: Agent) -> None:
 
 async def test_a_task_that_no_answer_named_can_not_be_asked_for(ecs: Agent) -> None:
     async with open_agent(ecs.uri) as protector:
-        with pytest.raises(TransientError, match="which task"):
+        with pytest.raises(TransientError, match="the ARN of this task is unknown"):
             await protector.replaced()
 
 

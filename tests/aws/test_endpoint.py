@@ -131,8 +131,8 @@ def test_access_point_is_reached_in_its_own_region() -> None:
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("http://127.0.0.1:9000", "use its alias"),
-        ("https://s3.cn-north-1.amazonaws.com.cn", "another part of AWS"),
+        ("http://127.0.0.1:9000", "use the access point's alias"),
+        ("https://s3.cn-north-1.amazonaws.com.cn", "another AWS partition"),
     ],
 )
 def test_access_point_that_this_endpoint_does_not_lead_to_says_so(url: str, told: str) -> None:

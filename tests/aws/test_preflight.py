@@ -43,7 +43,7 @@ async def test_store_and_queues_that_cannot_be_reached_are_rows_that_may_be_bett
 
 async def test_check_that_has_a_defect_ends_none_of_the_others() -> None:
     found = await findings_by_name(checks(make_failing_clients(RuntimeError("oops"))))
-    assert found["archives"].told == "a defect of the archiver: RuntimeError: oops"
+    assert found["archives"].told == "internal error (a bug in the archiver): RuntimeError: oops"
     assert found["archives"].remedy == "please report it"
     assert {"source queue", "source bucket", "source reads", "lifecycle", "links"} <= found.keys()
 
@@ -51,7 +51,7 @@ async def test_check_that_has_a_defect_ends_none_of_the_others() -> None:
 async def test_credentials_that_are_not_there_yet_are_no_fault_of_a_bucket() -> None:
     found = await findings_by_name(checks(make_failing_clients(FileNotFoundError(2, "No such file", "/nowhere/token"))))
     assert found["archives"].state == "unknown"
-    assert found["archives"].told == "credentials can't be had: /nowhere/token: No such file"
+    assert found["archives"].told == "no credentials available: /nowhere/token: No such file"
 
 
 async def test_our_own_client_has_a_row_for_each_bucket() -> None:
@@ -73,7 +73,7 @@ async def test_our_own_client_has_a_row_for_each_bucket() -> None:
 
 async def test_lifecycle_that_may_not_be_asked_for_keeps_nobody_from_working() -> None:
     found = await findings_by_name(checks(make_failing_clients(client_error("AccessDenied", 403))))
-    assert (found["lifecycle"].state, found["lifecycle"].told) == ("unknown", "may not be asked")
+    assert (found["lifecycle"].state, found["lifecycle"].told) == ("unknown", "the role may not read the rules")
     assert not has_unknown_results([found["lifecycle"]])
 
 
@@ -138,7 +138,7 @@ async def test_bucket_that_answers_a_delete_with_a_version_is_not_written_to() -
         GONE, delete_object={"VersionId": "v"}, create_multipart_upload=BEGUN, abort_multipart_upload={}
     )
     (finding,) = await check_writing(clients, "archives")
-    assert finding.told == "uploads to archives can be begun; none was completed, as the bucket keeps versions"
+    assert finding.told == "uploads to archives can be started; none was completed, because the bucket keeps versions"
 
 
 class Sender:
@@ -175,17 +175,17 @@ async def test_who_may_not_delete_begins_and_aborts_alone() -> None:
     clients, _ = writing(denied, create_multipart_upload=BEGUN, abort_multipart_upload={})
     (finding,) = await check_writing(clients, "archives")
     assert finding.state == "ok"
-    assert finding.told == "uploads to archives can be begun; none was completed, as it could not be deleted again"
+    assert finding.told == "uploads to archives can be started; none was completed, because it could not be deleted"
     assert "s3:DeleteObject on arn:aws:s3:::archives/.archiver-check" in finding.remedy
 
 
-@pytest.mark.parametrize("told", ["S3 answered 501 NotImplemented", "S3 answered 403 QuotaExceeded"])
+@pytest.mark.parametrize("told", ["S3 returned 501 NotImplemented", "S3 returned 403 QuotaExceeded"])
 @pytest.mark.parametrize("refused", ["put", "part"])
 async def test_store_that_does_not_take_a_body_is_bad(told: str, refused: str) -> None:
     refusal: Any = {refused: ConfigurationError(told)}
     clients, _ = writing(GONE, delete_object={}, create_multipart_upload=BEGUN, **refusal)
     (finding,) = await check_writing(clients, "archives")
-    assert (finding.state, finding.told) == ("bad", f"archives refuses what a worker sends: {told}")
+    assert (finding.state, finding.told) == ("bad", f"archives refuses a worker's writes: {told}")
     assert "CRC-32" in finding.remedy
 
 
@@ -207,7 +207,7 @@ async def test_store_that_is_busy_or_away_is_no_refusal(error: Exception) -> Non
 
 
 async def test_denied_writing_and_a_bucket_that_is_gone_say_so() -> None:
-    clients, _ = writing(GONE, put=ConfigurationError("S3 answered 403 AccessDenied"), delete_object={})
+    clients, _ = writing(GONE, put=ConfigurationError("S3 returned 403 AccessDenied"), delete_object={})
     with pytest.raises(ConfigurationError, match="AccessDenied"):
         await check_writing(clients, "archives")
     clients, _ = writing(client_error("NoSuchBucket", 404))

@@ -118,9 +118,9 @@ REFUSED = {
     "customer's key": (
         error_response("400 Bad Request", "InvalidRequest", "stored using a form of Server Side Encryption"),
         "source_denied",
-        "encrypted with a key that we don't have",
+        "encrypted with a customer key (SSE-C)",
     ),
-    "archived": (error_response("403 Forbidden", "InvalidObjectState"), "source_archived", "restored"),
+    "archived": (error_response("403 Forbidden", "InvalidObjectState"), "source_archived", "restore it first"),
     "bucket disabled": (error_response("403 Forbidden", "AllAccessDisabled"), "source_denied", "disabled"),
     "cap": (error_response("403 Forbidden", "TransactionCapExceeded"), "source_denied", "403 TransactionCapExceeded"),
     "by a stranger": (make_response("403 Forbidden", b"<html>"), "source_denied", "403"),
@@ -143,7 +143,7 @@ async def test_read_that_is_refused_is_a_verdict_on_that_object_with_the_stores_
     assert isinstance(problem, SourceUnavailable)
     assert problem.code == code
     assert words in problem.detail
-    assert f"S3 answered {said.split()[1].decode()}" in problem.detail
+    assert f"S3 returned {said.split()[1].decode()}" in problem.detail
     assert into == bytes(20)
 
 

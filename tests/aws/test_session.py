@@ -250,7 +250,7 @@ async def test_provider_that_gives_none_is_told_with_its_name_and_not_as_a_setti
     async with AsyncExitStack() as stack:
         with pytest.raises(CredentialsError) as caught:
             await stack.enter_async_context(open_clients(ClientLimits()))
-    assert str(caught.value) == f"credentials can't be had: {told}"
+    assert str(caught.value) == f"no credentials available: {told}"
 
 
 async def test_half_of_a_pair_is_a_setting_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,12 +92,12 @@ EC = ec.generate_private_key(ec.SECP256R1())
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----", "is no private key in PEM form"),
-        (pem(KEY, b"passphrase"), "the key is encrypted"),
-        (pem(EC), "is no RSA key"),
+        ("-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----", "is not a private key in PEM format"),
+        (pem(KEY, b"passphrase"), "is encrypted; provide it without a passphrase"),
+        (pem(EC), "is not an RSA key"),
         (pem(SMALL), "has 1024 bits"),
-        ("/no/such/file", r"is neither PEM text nor a file that can be read \(No such file or directory\)"),
-        ("/", r"is neither PEM text nor a file that can be read \(Is a directory\)"),
+        ("/no/such/file", r"is neither PEM text nor a readable file \(No such file or directory\)"),
+        ("/", r"is neither PEM text nor a readable file \(Is a directory\)"),
     ],
 )
 def test_what_is_no_key_is_told_without_a_byte_of_it(text: str, sentence: str) -> None:

@@ -1,5 +1,6 @@
 """A command as a process of its own, with pipes or on a terminal; signalled, read, and never left behind."""
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -9,16 +10,17 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from faults.scenario import Scenario
 from faults.worker_process import WAIT_TIMEOUT, join_thread, wait_until
-from zygote import inherited_environment
+from zygote import Process, inherited_environment, launch
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COLOR = re.compile(r"\x1b\[[0-9;]*(3[0-7]|9[0-7]|38;)[0-9;]*m")
@@ -29,6 +31,7 @@ class CliProcess:
     """
     `with Running(arguments, env) as command`: `python -m archiver` and *arguments*, or *program* and arguments.
     *terminal*: standard error is a terminal of so many columns (standard output never is one). *largest_file* in bytes.
+    Only a *program* has a standard input that `say` writes to.
     """
 
     def __init__(
@@ -37,19 +40,24 @@ class CliProcess:
         env: Mapping[str, str],
         *,
         terminal: int | None = None,
-        program: Sequence[str] = ("-m", "archiver"),
+        program: Sequence[str] = (),
         largest_file: int | None = None,
     ) -> None:
         self._leader, follower = pty.openpty() if terminal else os.pipe()
         if terminal:
             fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, terminal, 0, 0))
-        self.process = subprocess.Popen(
-            [sys.executable, *program, *arguments],
-            env={**inherited_environment(), "TERM": "xterm-256color", **env},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=follower,
-        )
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  # until the block is left
+        environment = {**inherited_environment(), "TERM": "xterm-256color", **env}
+        self._input: IO[bytes] | None = None
+        self.process: Process
+        if program:
+            command = [sys.executable, *program, *arguments]
+            self.process = started = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=self._output, stderr=follower
+            )
+            self._input = started.stdin
+        else:
+            self.process = launch(arguments, environment, out=self._output.fileno(), err=follower)
         os.close(follower)
         if largest_file is not None:
             resource.prlimit(self.process.pid, resource.RLIMIT_FSIZE, (largest_file, largest_file))
@@ -65,8 +73,8 @@ class CliProcess:
     ) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.communicate()
-        join_thread(self._reader)
+        self._wait()
+        self._output.close()
         os.close(self._leader)
         if error is not None:
             error.add_note(f"--- standard error\n{self.errors}")
@@ -90,13 +98,19 @@ class CliProcess:
 
     def say(self, line: str) -> None:
         """Write *line* to its standard input."""
-        assert self.process.stdin is not None
-        self.process.stdin.write(f"{line}\n".encode())
-        self.process.stdin.flush()
+        assert self._input is not None
+        self._input.write(f"{line}\n".encode())
+        self._input.flush()
 
     def wait_for_text(self, text: str) -> None:
         """Wait until *text* stands in one of the frames."""
-        wait_until(lambda: any(text in frame for frame in self.frames), f"{text!r} on standard error")
+        wait_until(lambda: self._said(text) or self.process.poll() is not None, f"{text!r} on standard error")
+        if not self._said(text):
+            join_thread(self._reader)  # what it wrote before it ended may still be on its way
+        assert self._said(text), f"it ended with {self.process.returncode}, without {text!r} on standard error"
+
+    def _said(self, text: str) -> bool:
+        return any(text in frame for frame in self.frames)
 
     def interrupt(self) -> None:
         """What Ctrl-C does."""
@@ -104,9 +118,18 @@ class CliProcess:
 
     def end(self) -> tuple[int, str]:
         """Its exit code and what it wrote to standard output, when it has ended by itself."""
-        output, _ = self.process.communicate(timeout=WAIT_TIMEOUT)
+        code = self._wait()
+        self._output.seek(0)
+        return code, self._output.read().decode()
+
+    def _wait(self) -> int:
+        """End its standard input, and wait until it has ended and its standard error is read; its exit code."""
+        if self._input is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._input.close()
+        code = self.process.wait(WAIT_TIMEOUT)
         join_thread(self._reader)
-        return self.process.returncode, output.decode()
+        return code
 
 
 def cli_environment(scenario: Scenario, **other: str) -> dict[str, str]:

@@ -68,7 +68,7 @@ def test_what_does_not_exist_is_bad_and_the_rest_is_looked_at(
 
     assert (code, found[what]["state"]) == (1, "bad")
     assert told in found[what]["told"]
-    assert found[what]["remedy"] == "check its name, and AWS_REGION"
+    assert found[what]["remedy"] == "check its name and AWS_REGION"
     assert found["credentials"]["state"] == "ok"
 
 
@@ -131,7 +131,7 @@ def test_credentials_that_are_not_there_yet_are_a_row_and_exit_3(
     code, found = check(worker_env, **provider)
 
     assert (code, found["credentials"]["state"]) == (3, "unknown")
-    assert found["credentials"]["told"].startswith("credentials can't be had: ")
+    assert found["credentials"]["told"].startswith("no credentials available: ")
 
 
 @pytest.mark.parametrize("provider", [AGENT, TOKEN], ids=["agent", "token file"])
@@ -154,7 +154,7 @@ def test_every_command_says_the_same_of_credentials_that_are_not_there_yet(
     ended = run_command(*[one.format(folder=tmp_path) for one in arguments], env=worker_env.settings(**provider))
 
     assert ended.returncode == 3, ended.stderr
-    assert ended.stderr.startswith("credentials can't be had: ")
+    assert ended.stderr.startswith("no credentials available: ")
     assert len(ended.stderr.splitlines()) == 1
 
 
@@ -234,4 +234,4 @@ def test_a_dead_letter_queue_that_is_gone_is_bad(worker_env: WorkerEnv) -> None:
     code, found = check(worker_env)
 
     assert (code, found["dead-letter queue"]["state"]) == (1, "bad")
-    assert found["dead-letter queue"]["remedy"].startswith("create it, or name another one")
+    assert found["dead-letter queue"]["remedy"].startswith("create it, or name another queue")

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 import structlog
 from faults.worker_process import WAIT_TIMEOUT
 from processes.worker_env import WorkerEnv
-from zygote import inherited_environment
+from zygote import inherited_environment, launch
 
 import archiver.cli
 from archiver.cli.console import CommandError, print_json, print_line, print_note
@@ -28,25 +29,33 @@ SHOWN = HOSTILE.translate(dict.fromkeys(map(ord, "\x1b\x07\x9b\n\u202e\ud800"), 
 
 
 def run(
-    *arguments: str, env: Mapping[str, str], stdout: int = subprocess.PIPE, stderr: int = subprocess.PIPE
+    *arguments: str, env: Mapping[str, str], stdout: int | None = None, stderr: int | None = None
 ) -> "subprocess.CompletedProcess[bytes]":
-    kept = inherited_environment()
-    return subprocess.run(
-        [sys.executable, "-m", "archiver", *arguments],
-        env={**kept, **env},
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        timeout=WAIT_TIMEOUT,
-        check=False,
-    )
+    """Run a command to its end. What it writes is kept, but for what goes to descriptors that are given."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = launch(
+            arguments,
+            {**inherited_environment(), **env},
+            out=out.fileno() if stdout is None else stdout,
+            err=err.fileno() if stderr is None else stderr,
+        )
+        try:
+            code = process.wait(WAIT_TIMEOUT)
+        finally:
+            process.kill()
+            process.wait(WAIT_TIMEOUT)
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(arguments, code, out.read(), err.read())
 
 
-def unread() -> int:
+@pytest.fixture
+def unread() -> Iterator[int]:
     """A pipe that nobody reads any more."""
     read, write = os.pipe()
     os.close(read)
-    return write
+    yield write
+    os.close(write)
 
 
 def test_lines_and_problems_hold_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,13 +119,14 @@ def test_any_encoding_of_standard_output_takes_everything(encoding: str, monkeyp
     assert json.loads(raw.getvalue().decode(encoding)[len(said) :]) == {"a": "ž ✓"}
 
 
+@pytest.mark.fresh
 @pytest.mark.parametrize(
     "arguments",
     [("--version",), ("--help",), ("dlq", "--help"), ("schema",)],
     ids=" ".join,
 )
-def test_a_command_that_nobody_reads_ends_quietly(arguments: tuple[str, ...]) -> None:
-    ended = run(*arguments, env={}, stdout=unread())
+def test_a_command_that_nobody_reads_ends_quietly(arguments: tuple[str, ...], unread: int) -> None:
+    ended = run(*arguments, env={}, stdout=unread)
 
     assert (ended.returncode, ended.stderr) == (128 + signal.SIGPIPE, b"")
 
@@ -138,10 +148,12 @@ def test_a_command_that_nobody_reads_ends_quietly(arguments: tuple[str, ...]) ->
     ],
     ids=" ".join,
 )
-def test_a_command_at_work_that_nobody_reads_ends_quietly(arguments: tuple[str, ...], worker_env: WorkerEnv) -> None:
+def test_a_command_at_work_that_nobody_reads_ends_quietly(
+    arguments: tuple[str, ...], worker_env: WorkerEnv, unread: int
+) -> None:
     worker_env.put("a.jpg", b"1")
     worker_env.aws.sqs.send_message(QueueUrl=worker_env.dead, MessageBody="{}")
-    ended = run(*(text.format(dead=worker_env.dead) for text in arguments), env=worker_env.settings(), stdout=unread())
+    ended = run(*(text.format(dead=worker_env.dead) for text in arguments), env=worker_env.settings(), stdout=unread)
 
     assert ended.returncode == 128 + signal.SIGPIPE
     assert b"defect" not in ended.stderr
@@ -150,14 +162,14 @@ def test_a_command_at_work_that_nobody_reads_ends_quietly(arguments: tuple[str, 
         assert len(worker_env.aws.all_messages(worker_env.dead)) == 1, "what was looked at is there again at once"
 
 
-def test_standard_error_that_nobody_reads_stops_no_work(worker_env: WorkerEnv) -> None:
+def test_standard_error_that_nobody_reads_stops_no_work(worker_env: WorkerEnv, unread: int) -> None:
     worker_env.put("a.jpg", b"1")
 
-    ended = run("create", "--file", "a.jpg", env=worker_env.settings(), stderr=unread())
+    ended = run("create", "--file", "a.jpg", env=worker_env.settings(), stderr=unread)
 
     assert ended.returncode == 0
     assert ended.stdout.endswith(b".zip\n")
-    assert run("plan", env={}, stderr=unread()).returncode == 2
+    assert run("plan", env={}, stderr=unread).returncode == 2
 
 
 def test_a_full_disk_under_standard_output_is_said() -> None:

@@ -48,7 +48,7 @@ def test_archive_goes_to_the_bucket_and_its_link_to_standard_output(worker_env: 
 
     key = key_of("order-1")
     assert (ended.returncode, ended.stdout) == (0, f"https://archives.example/{key}\n")
-    assert ended.stderr.splitlines()[:2] == ["renamed:", "  a.jpg is a (2).jpg"]
+    assert ended.stderr.splitlines()[:2] == ["renamed:", "  a.jpg is now a (2).jpg"]
     assert ended.stderr.splitlines()[2].startswith(f"s3://{worker_env.archives}/{key}: 2 files, ")
     assert ended.stderr.endswith(", 1 renamed (succeeded)\n")
     assert worker_env.archive(key) == {"a.jpg": b"one", "a (2).jpg": b"two"}
@@ -80,7 +80,7 @@ def test_same_job_again_is_said_to_have_been_there(worker_env: WorkerEnv) -> Non
     worker_env.put("a.jpg")
     run_command("create", "--file=a.jpg", "--job-id=order-1", env=worker_env.settings())
     ended = run_command("create", "--file=a.jpg", "--job-id=order-1", env=worker_env.settings())
-    assert ", was there already (succeeded)" in ended.stderr
+    assert ", already existed (succeeded)" in ended.stderr
 
 
 def test_another_request_under_the_same_job_id_is_refused(worker_env: WorkerEnv) -> None:
@@ -174,8 +174,8 @@ def test_compressed_file_is_written_and_tells_what_was_left_out(worker_env: Work
     ended = run_command("create", str(tmp_path / "request.json"), f"--output={path}", env=worker_env.settings())
 
     assert ended.returncode == 0
-    assert ended.stderr.splitlines()[:2] == ["left out:", "  gone: source_missing (no such key or bucket)"]
-    assert ended.stderr.endswith(", 1 left out (partial)\n")
+    assert ended.stderr.splitlines()[:2] == ["missing:", "  gone: source_missing (no such key or bucket)"]
+    assert ended.stderr.endswith(", 1 missing (partial)\n")
     assert members(path)["a.txt"] == b"words " * 4 * MIB
 
 
@@ -185,7 +185,7 @@ def test_file_that_is_there_is_kept_unless_it_may_be_replaced(worker_env: Worker
     path.write_bytes(b"before")
 
     refused = run_command("create", "--file=a.jpg", f"--output={path}", env=worker_env.settings())
-    assert (refused.returncode, refused.stderr) == (2, f"{path} exists already: --force replaces it\n")
+    assert (refused.returncode, refused.stderr) == (2, f"{path}: already exists; use --force to replace it\n")
     assert path.read_bytes() == b"before"
 
     assert (
@@ -211,10 +211,10 @@ def test_link_is_followed_and_stays_one(worker_env: WorkerEnv, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("output", "told"),
     [
-        ("-", "--output - can't be: "),
-        ("{tmp}", "{tmp} is a folder: name a file in it"),
-        ("{tmp}/none/a.zip", "{tmp}/none/a.zip: there is no folder {tmp}/none: create it first"),
-        ("/dev/null", "/dev/null is no regular file: name another"),
+        ("-", "--output -: an archive can't be written to a pipe"),
+        ("{tmp}", "{tmp}: is a folder; name a file in it"),
+        ("{tmp}/none/a.zip", "{tmp}/none/a.zip: the folder {tmp}/none does not exist; create it first"),
+        ("/dev/null", "/dev/null: is not a regular file; name another file"),
     ],
 )
 def test_output_that_can_be_no_file_is_refused_before_anything_is_asked_for(
@@ -258,7 +258,7 @@ def test_file_that_appears_while_the_archive_is_built_is_not_written_over(
     ended = run_command("create", "--file=a.jpg", f"--output={path}", env=cli_environment(scenario))
 
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr == f"{path} appeared in the meantime: --force replaces it\n"
+    assert ended.stderr == f"{path}: was created by another process meanwhile; use --force to replace it\n"
     assert path.read_bytes() == b"someone else's"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -314,7 +314,10 @@ def test_request_that_can_not_be_is_refused(worker_env: WorkerEnv) -> None:
     ("changed", "told"),
     [
         ({"S3_DESTINATION_BUCKET": ""}, "S3_DESTINATION_BUCKET: is required (bucket of the archives)\n"),
-        ({"S3_DESTINATION_BUCKET": "misspelt"}, "S3_DESTINATION_BUCKET: there is no bucket misspelt\n"),
+        (
+            {"S3_DESTINATION_BUCKET": "misspelt"},
+            "S3_DESTINATION_BUCKET: the bucket misspelt does not exist; check the name and AWS_REGION\n",
+        ),
     ],
 )
 def test_destination_that_is_not_there_is_told_before_anything_is_read(
@@ -334,13 +337,13 @@ def test_who_may_not_look_at_the_bucket_may_still_write_to_it(open_scenario: Ope
     ended = run_command("create", "--file=a.jpg", "--job-id=7", env=cli_environment(scenario))
 
     assert ended.returncode == 0
-    assert ended.stderr.startswith("uploads that an earlier run may have left were not looked for: ")
+    assert ended.stderr.startswith("multipart uploads of an earlier run could not be listed or aborted: ")
 
 
 def test_force_is_for_files_only(worker_env: WorkerEnv) -> None:
     ended = run_command("create", "--file=a.jpg", "--force", env=worker_env.settings())
     assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("--force is for --output")
+    assert ended.stderr.startswith("--force: an archive in a bucket is never replaced; ")
 
 
 @pytest.mark.slow

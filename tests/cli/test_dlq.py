@@ -76,7 +76,7 @@ def test_list_as_json_has_every_message_with_its_code_and_reason(filled: WorkerE
 def test_list_says_when_it_did_not_see_all(filled: WorkerEnv) -> None:
     code, _, errors = dlq(filled, "list", "--limit", "5")
 
-    assert (code, errors) == (0, "only the first 5 were looked at: --limit raises that\n")
+    assert (code, errors) == (0, "only the first 5 messages were read; raise --limit to read more\n")
 
 
 def test_an_empty_queue_is_said_to_be_empty(worker_env: WorkerEnv) -> None:
@@ -111,7 +111,7 @@ def test_the_id_that_the_sender_was_given_finds_the_message(worker_env: WorkerEn
 
 
 def test_show_of_a_message_that_is_not_there_is_a_no(filled: WorkerEnv) -> None:
-    assert dlq(filled, "show", "--job-id", "other") == (1, "", "no such message in the dead-letter queue\n")
+    assert dlq(filled, "show", "--job-id", "other") == (1, "", "no matching message in the dead-letter queue\n")
 
 
 def test_redrive_sends_the_chosen_back_without_the_reason_and_keeps_their_other_attributes(filled: WorkerEnv) -> None:
@@ -153,7 +153,7 @@ def grouped(emulated: Any) -> Iterator[WorkerEnv]:
         yield worker_env
 
 
-HIDDEN = "more are not shown: a FIFO queue keeps back what stands behind others of its message group"
+HIDDEN = "more messages are not shown: a FIFO queue holds back messages behind others of their message group"
 
 
 def test_what_stands_behind_others_of_its_group_is_told(grouped: WorkerEnv) -> None:
@@ -209,8 +209,8 @@ def test_drop_deletes_what_is_chosen_and_nothing_else(filled: WorkerEnv) -> None
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "which messages? choose with --code, --job-id or --id, or say --all\n"),
-        (["--all", "--code", "internal"], "--all and a choice contradict each other: leave one out\n"),
+        ([], "no messages selected; use --code, --job-id or --id, or --all\n"),
+        (["--all", "--code", "internal"], "--all can't be combined with --code, --job-id or --id; leave one out\n"),
     ],
 )
 def test_nothing_is_sent_or_deleted_without_a_choice(
@@ -224,9 +224,7 @@ def test_a_code_that_there_is_not_is_no_choice(worker_env: WorkerEnv, verb: str)
     code, output, errors = dlq(worker_env, verb, "--code", "source_missin", *([] if verb == "show" else ["--yes"]))
 
     assert (code, output) == (2, "")
-    assert errors.startswith(
-        "--code source_missin: there is no such code (did you mean source_missing?); there are inv"
-    )
+    assert errors.startswith("--code source_missin: unknown code (did you mean source_missing?); known codes: inv")
 
 
 @pytest.mark.parametrize("verb", ["redrive", "drop"])
@@ -234,7 +232,7 @@ def test_where_nobody_can_be_asked_yes_has_to_be_said(filled: WorkerEnv, verb: s
     code, _, errors = dlq(filled, verb, "--all")
 
     assert code == 2
-    assert errors.endswith("all messages: say --yes where nobody can be asked\n")
+    assert errors.endswith("all messages; confirm with --yes, as standard input is not a terminal\n")
     assert filled.queue_depth(filled.dead) == 14
 
 
@@ -243,6 +241,6 @@ def test_a_queue_without_dead_letter_queue_is_told_what_to_do(emulated: Any) -> 
         code, _, errors = dlq(worker_env, "list")
 
         assert code == 2
-        assert "has no dead-letter queue: give it a redrive policy, or name a queue with --queue" in errors
+        assert "has no dead-letter queue; give it a redrive policy or name a queue with --queue" in errors
         reject(worker_env, "a", "internal")
         assert "internal" in dlq(worker_env, "list", "--queue", worker_env.dead)[1]

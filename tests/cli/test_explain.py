@@ -17,7 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "operating.md"
 
 def test_the_command_and_the_page_say_the_same_of_every_code() -> None:
     """Where this fails, copy the table of docs/operating.md into archiver/cli/codes.md."""
-    page = PAGE.read_text("utf-8").partition("## A line in the log")[0]
+    page = PAGE.read_text("utf-8").partition("## Log events")[0]
     lines = [line for line in page.splitlines() if line.startswith("|")]
 
     assert (files("archiver.cli") / "codes.md").read_text("utf-8").splitlines() == lines
@@ -37,5 +37,5 @@ def test_a_code_that_there_is_not_is_told_with_those_that_there_are(code: str) -
     ended = run_command("explain", code)
 
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"{code}: there is no such code")
+    assert ended.stderr.startswith(f"{code}: unknown code")
     assert ("did you mean source_denied?" in ended.stderr) is (code != "?")

@@ -50,5 +50,5 @@ def test_command_that_looks_at_an_archive_or_a_worker_does_too(worker_env: Worke
     well = run_command("health", env={"HEARTBEAT_FILE": str(heartbeat)})
     whole = run_command("verify", str(archive), env=worker_env.settings())
 
-    assert (well.returncode, well.stdout, well.stderr) == (0, "well\n", "")
+    assert (well.returncode, well.stdout, well.stderr) == (0, "healthy\n", "")
     assert whole.returncode == 0, whole.stderr

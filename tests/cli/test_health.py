@@ -29,7 +29,7 @@ def test_a_worker_is_well_while_it_runs_and_leaves_no_file_behind(worker_env: Wo
     file = tmp_path / "heartbeat"
     worker = worker_env.worker(HEARTBEAT_FILE=str(file))
 
-    assert health(file) == (0, "well\n", "")
+    assert health(file) == (0, "healthy\n", "")
     assert json.loads(health(file, "--json")[1]) == {"healthy": True, "trouble": None}
     assert file.stat().st_size == 0
     worker.terminate()
@@ -46,7 +46,7 @@ def test_a_worker_that_cannot_receive_is_told_apart_by_its_file(worker_env: Work
 
     wait_until(lambda: "worker.receive_failed" in worker.log or "worker.paused" in worker.log, "a failed receive")
     wait_until(lambda: file.stat().st_atime < file.stat().st_mtime, "beats without good receives")
-    assert health(file) == (0, "well\n", "")  # not for two minutes yet
+    assert health(file) == (0, "healthy\n", "")  # not for two minutes yet
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path, beaten: float, good
 
 @pytest.mark.parametrize(("beaten", "good"), [(20, 20), (1, 100), (25, 130)])
 def test_what_is_late_but_not_too_late_is_well(tmp_path: Path, beaten: float, good: float) -> None:
-    assert health(left(tmp_path / "heartbeat", beaten=beaten, good=good)) == (0, "well\n", "")
+    assert health(left(tmp_path / "heartbeat", beaten=beaten, good=good)) == (0, "healthy\n", "")
 
 
 def test_no_file_is_no_worker(tmp_path: Path) -> None:

@@ -79,9 +79,9 @@ def test_a_producer_and_a_consumer_have_a_policy_of_their_own_each() -> None:
     ("arguments", "told"),
     [
         (("--producer",), "SQS_SOURCE_QUEUE: is required (queue to read: a name, URL or ARN)"),
-        (("--consumer",), "nothing is told to anyone: set SQS_DESTINATION_QUEUE, SQS_FAILURE_QUEUE or PROGRESS_QUEUE"),
-        (("--producer", "--consumer"), "--producer and --consumer: one policy is of one program: ask for each alone"),
-        (("--producer", "--ecs"), "--producer and --ecs: one policy is of one program: ask for each alone"),
+        (("--consumer",), "no queue to receive from; set SQS_DESTINATION_QUEUE, SQS_FAILURE_QUEUE or PROGRESS_QUEUE"),
+        (("--producer", "--consumer"), "--producer and --consumer can't be combined; print one policy at a time"),
+        (("--producer", "--ecs"), "--producer and --ecs can't be combined; print one policy at a time"),
     ],
 )
 def test_a_policy_that_is_of_nobody_is_refused(arguments: tuple[str, ...], told: str) -> None:

@@ -55,7 +55,7 @@ def test_without_a_region_it_is_said_which_variable_sets_it(worker_env: WorkerEn
     code, line = error_line(worker_env, name, AWS_REGION="", AWS_ENDPOINT_URL="")
 
     assert code == 2
-    assert line.startswith(("AWS_REGION: ", "no AWS region is set: set AWS_REGION"))
+    assert line.startswith(("AWS_REGION: ", "no AWS region is set; set AWS_REGION"))
 
 
 @pytest.mark.parametrize("name", ["send", "dlq", "iam-policy"])
@@ -63,7 +63,7 @@ def test_where_nothing_listens_it_is_said_what_could_be_started(worker_env: Work
     code, line = error_line(worker_env, name, AWS_ENDPOINT_URL="http://localhost:1")
 
     assert code == 3
-    assert line.startswith("nothing answers at http://localhost:1: check AWS_ENDPOINT_URL and the network")
+    assert line.startswith("no connection to http://localhost:1; check AWS_ENDPOINT_URL and the network")
     assert "archiver local" in line
 
 
@@ -74,7 +74,7 @@ def test_a_misspelt_queue_is_told_with_the_one_that_is_meant(worker_env: WorkerE
     code, line = error_line(worker_env, name)
 
     assert code == 2
-    assert "there is no such thing: GetQueueUrl input-queue" in line
+    assert "not found: GetQueueUrl input-queue" in line
     assert "(did you mean input-queues?)" in line
     worker_env.aws.sqs.delete_queue(QueueUrl=worker_env.aws.sqs.get_queue_url(QueueName="input-queues")["QueueUrl"])
 
@@ -85,7 +85,7 @@ def test_a_queue_of_another_region_is_told_with_the_region(worker_env: WorkerEnv
     ended = run_command("send", *FILE, env=worker_env.settings(SQS_SOURCE_QUEUE="regional", AWS_REGION="us-west-2"))
 
     assert ended.returncode == 2
-    assert "check the name, and the region (us-west-2)" in ended.stderr
+    assert "check the name and the region (us-west-2)" in ended.stderr
 
 
 @pytest.mark.parametrize("name", ["create", "plan"])
@@ -105,8 +105,7 @@ def test_a_request_with_a_trailing_comma_is_told_where_it_is(worker_env: WorkerE
         ended = run_command(name, str(file), env=worker_env.settings())
         assert ended.returncode == 2
         assert ended.stderr.splitlines()[0] == (
-            "the request is not JSON: line 1, column 32: there is a comma too many: "
-            "remove the one before the closing bracket"
+            "the request is not JSON: line 1, column 32: trailing comma; remove the comma before the closing bracket"
         )
 
 
@@ -119,7 +118,7 @@ def test_a_denied_call_is_told_with_the_action_to_allow(operation: str, open_sce
     ended = run_command(*arguments, env=cli_environment(scenario))
 
     assert ended.returncode == 2
-    assert f"allow sqs:{operation} to who you are" in ended.stderr
+    assert f"allow sqs:{operation} for your identity" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -157,6 +156,7 @@ def test_a_defect_is_a_sentence_and_its_traceback_is_there_for_who_asks(
 
     if isinstance(caught.value, CommandError):
         assert caught.value.code == 70
-        assert caught.value.sentences[0].startswith(
-            "a defect of the archiver: ZeroDivisionError: by zero (DEBUG=1 shows"
+        assert caught.value.sentences[0] == (
+            "internal error (a bug in the archiver): ZeroDivisionError: by zero; "
+            "please report it with its traceback (DEBUG=1 shows it)"
         )

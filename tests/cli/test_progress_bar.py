@@ -13,18 +13,18 @@ from archiver.stages.progress import Progress
 
 from .cli_process import COLOR, ESCAPE, HIDE, SHOW, CliProcess
 
-MOVING = str(Path(__file__).with_name("moving.py"))
+SCRIPT = str(Path(__file__).with_name("progress_script.py"))
 
 
 @contextmanager
 def moving(title: str = "archive", *, terminal: int | None = None, **env: str) -> Iterator[CliProcess]:
-    with CliProcess([title], env, terminal=terminal, program=(MOVING,)) as running:
+    with CliProcess([title], env, terminal=terminal, program=(SCRIPT,)) as running:
         yield running
 
 
 def test_bar_moves_through_files_and_bytes_and_ends_complete() -> None:
     with moving(terminal=120) as bar:
-        bar.wait_for_text("looking for the objects")
+        bar.wait_for_text("checking the objects")
         bar.say("1 2500000 4 10000000")
         bar.wait_for_text("1/4 files 2.5 MB of 10.0 MB")
         bar.say("4 10000000 4 10000000")
@@ -39,7 +39,7 @@ def test_bar_moves_through_files_and_bytes_and_ends_complete() -> None:
 @pytest.mark.parametrize("columns", [50, 80, 120])
 def test_what_is_done_before_anything_is_planned_is_seen_on_any_terminal(columns: int) -> None:
     with moving(terminal=columns) as bar:
-        bar.wait_for_text("looking for the objects")
+        bar.wait_for_text("checking the objects")
         bar.say("1 2500000 4 10000000")
         bar.wait_for_text("25%" if columns < 60 else "2.5 MB of 10.0 MB")
         assert "archive" in bar.frames[-1]
@@ -107,7 +107,7 @@ def test_archive_of_empty_files_moves_by_its_files() -> None:
 
 def test_nothing_is_left_on_the_terminal_of_what_was_never_planned() -> None:
     with moving(terminal=120) as bar:
-        bar.wait_for_text("looking for the objects")
+        bar.wait_for_text("checking the objects")
         bar.end()
 
     assert ESCAPE.sub("", bar.errors.rpartition("\x1b[2K")[2]).strip() == ""
@@ -116,7 +116,7 @@ def test_nothing_is_left_on_the_terminal_of_what_was_never_planned() -> None:
 @pytest.mark.parametrize(("terminal", "term"), [(None, "xterm"), (80, "dumb")], ids=["pipe", "dumb terminal"])
 def test_lines_come_where_nothing_can_be_painted_again(terminal: int | None, term: str) -> None:
     with moving("job 7", terminal=terminal, TERM=term) as lines:
-        lines.wait_for_text("job 7: looking for the objects since 0.")
+        lines.wait_for_text("job 7: checking the objects (0.")
         lines.say("1 2500000 4 10000000")
         lines.wait_for_text("job 7: 1 of 4 files, 2.5 MB of 10.0 MB, ")
         assert lines.end()[0] == 0

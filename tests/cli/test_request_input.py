@@ -55,13 +55,13 @@ SEED = '{\n  "files": [{"source": "a"}],\n  "metadata" {"key": "value"}\n}'
 @pytest.mark.parametrize(
     ("text", "sentences"),
     [
-        ('{"files": [{"source": "a"},]}', ["line 1, column 28: there is a comma too many: remove the one before"]),
-        ('{"files": [{"source": "a",}]}', ["there is a comma too many"]),
-        (SEED, ["line 3, column 14: a : is missing", '    "metadata" {"key": "value"}', " " * 15 + "^"]),
-        ("{'files': []}", ["JSON has double quotes only"]),
-        ('{"files": [] // none\n}', ["JSON has no comments"]),
-        ('// a request\n{"files": []}', ["JSON has no comments"]),
-        ('{"files": [{"source": "a"} {"source": "b"}]}', ["a , is missing before this"]),
+        ('{"files": [{"source": "a"},]}', ["line 1, column 28: trailing comma; remove the comma before"]),
+        ('{"files": [{"source": "a",}]}', ["trailing comma"]),
+        (SEED, ["line 3, column 14: missing colon", '    "metadata" {"key": "value"}', " " * 15 + "^"]),
+        ("{'files': []}", ["JSON allows double quotes only"]),
+        ('{"files": [] // none\n}', ["JSON allows no comments"]),
+        ('// a request\n{"files": []}', ["JSON allows no comments"]),
+        ('{"files": [{"source": "a"} {"source": "b"}]}', ["missing comma"]),
         ('{"files": [', ["it ends too early"]),
         ("", ["it is empty"]),
         ("[]", ["the request is not a JSON object"]),
@@ -97,7 +97,7 @@ def test_what_is_no_text_or_no_file_is_told(tmp_path: Path) -> None:
 
 
 def test_a_request_that_sqs_would_refuse_for_its_size_is_not_sent() -> None:
-    with pytest.raises(CommandError, match="SQS messages at most 1,048,576: split it"):
+    with pytest.raises(CommandError, match="but SQS allows 1,048,576; split it"):
         build_body(RequestInput(None, [f"{'x' * 1000}{number}" for number in range(1100)]), max_bytes=MAX_BODY_BYTES)
 
 
@@ -108,19 +108,19 @@ def test_what_goes_to_no_queue_may_be_larger() -> None:
 @pytest.mark.parametrize(
     ("request_", "warnings"),
     [
-        ({"on_mising": "skip"}, ["$.on_mising is unknown, and ignored (did you mean on_missing?)"]),
-        ({"user_email": "a@b.c"}, ["$.user_email is unknown, and ignored"]),
+        ({"on_mising": "skip"}, ["$.on_mising is unknown and ignored (did you mean on_missing?)"]),
+        ({"user_email": "a@b.c"}, ["$.user_email is unknown and ignored"]),
         ({"metadata": {"on_mising": 1}}, []),
         (
             {"files": [{"source": "a"}, {"source": "b", "destinaton": "x"}, {"source": "c", "destinaton": "x"}]},
-            ["$.files[1].destinaton is unknown, and ignored (did you mean destination?)"],
+            ["$.files[1].destinaton is unknown and ignored (did you mean destination?)"],
         ),
         ({"files": [{"source": "a", "directory": "x", "name": ""}]}, []),
-        ({"files": [{"src": "a"}]}, ["$.files[0].src is unknown, and ignored (did you mean source?)"]),
+        ({"files": [{"src": "a"}]}, ["$.files[0].src is unknown and ignored (did you mean source?)"]),
         ({"files": 1}, []),
         (
             {f"x{number}": 1 for number in range(25)},
-            [*(f"$.x{number} is unknown, and ignored" for number in range(20)), "and 5 more fields are unknown"],
+            [*(f"$.x{number} is unknown and ignored" for number in range(20)), "and 5 more unknown fields"],
         ),
     ],
 )
@@ -136,4 +136,4 @@ def test_a_field_that_is_ignored_is_a_warning_and_no_error(tmp_path: Path, capsy
 
     build_body(RequestInput(str(file)))
 
-    assert capsys.readouterr().err == f"{file}: $.on_mising is unknown, and ignored (did you mean on_missing?)\n"
+    assert capsys.readouterr().err == f"{file}: $.on_mising is unknown and ignored (did you mean on_missing?)\n"

@@ -73,7 +73,7 @@ def test_a_request_that_can_never_work_is_not_sent(worker_env: WorkerEnv, argume
 
     assert (ended, output) == (2, "")
     assert errors.startswith(f"{code}: $.files[")
-    assert errors.endswith("nothing was sent: the worker would reject it\n")
+    assert errors.endswith("nothing was sent; the worker would reject this request\n")
     assert worker_env.queue_depth(worker_env.source) == 0
 
 
@@ -201,7 +201,7 @@ def test_wait_without_a_queue_to_hear_from_sends_nothing(worker_env: WorkerEnv) 
     code, _, errors = send(worker_env, "--file", "a.jpg", "--wait", SQS_FAILURE_QUEUE="")
 
     assert code == 2
-    assert errors.startswith("--wait needs to hear how the job ends: set PROGRESS_QUEUE")
+    assert errors.startswith("--wait: no queue to receive the answer from; set PROGRESS_QUEUE")
     assert worker_env.queue_depth(worker_env.source) == 0
 
 
@@ -209,7 +209,7 @@ def test_no_answer_in_time_says_that_the_job_goes_on(worker_env: WorkerEnv) -> N
     code, output, errors = send(worker_env, "--file", "a.jpg", "--wait", "--timeout", "1", "--job-id", "slow")
 
     assert (code, output) == (3, "")
-    assert errors.endswith("no answer within 1 s; the job slow goes on\n")
+    assert errors.endswith("no answer within 1 s; the job slow continues\n")
     assert worker_env.queue_depth(worker_env.source) == 1
 
 
@@ -222,7 +222,7 @@ def test_ctrl_c_ends_the_watching_and_not_the_job(worker_env: WorkerEnv) -> None
         code, output = watching.end()
 
     assert (code, output) == (130, "")
-    assert watching.frames[-1] == "stopped watching; the job slow goes on"
+    assert watching.frames[-1] == "stopped waiting; the job slow continues"
     assert worker_env.queue_depth(worker_env.source) == 1
 
 
@@ -240,4 +240,4 @@ async def test_the_bar_says_what_a_worker_does_as_soon_as_it_tells() -> None:
 
     await sending._poll_queue(Told(), "queue")
 
-    assert said == ["waiting for a worker", "a worker looks at 5,000 objects"]
+    assert said == ["waiting for a worker", "a worker is checking 5,000 objects"]

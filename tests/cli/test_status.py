@@ -70,7 +70,7 @@ def test_an_object_of_others_is_told_as_one(worker_env: WorkerEnv) -> None:
     after = status(worker_env, "order")
 
     assert before["state"] == "not there"
-    assert (after.returncode, after.stderr) == (0, "done: 3 bytes (not written by this service)\n")
+    assert (after.returncode, after.stderr) == (0, "done: 3 bytes (not written by the archiver)\n")
 
 
 def test_the_queue_is_not_asked_where_all_is_said(worker_env: WorkerEnv) -> None:
@@ -90,16 +90,16 @@ def test_what_may_not_be_looked_at_is_neither_there_nor_not(open_scenario: Calla
     ended = run_command("status", "order", env=cli_environment(scenario))
 
     assert (ended.returncode, ended.stdout) == (3, "")
-    assert "can't be looked for" in ended.stderr
+    assert "can't be checked: " in ended.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "settings", "told"),
     [
-        ((), {}, "give the job_id of the request, or --message-id"),
-        (("a", "--message-id", "b"), {}, "one of the two"),
+        ((), {}, "give exactly one of JOB_ID and --message-id"),
+        (("a", "--message-id", "b"), {}, "give exactly one of JOB_ID and --message-id"),
         (("a",), {"S3_DESTINATION_BUCKET": ""}, "S3_DESTINATION_BUCKET: is required"),
-        (("a",), {"S3_DESTINATION_BUCKET": "no-such-bucket"}, "there is no bucket no-such-bucket"),
+        (("a",), {"S3_DESTINATION_BUCKET": "no-such-bucket"}, "the bucket no-such-bucket does not exist"),
         (("a",), {"SQS_SOURCE_QUEUE": "no-such-queue"}, "no-such-queue"),
     ],
 )

@@ -32,6 +32,7 @@ def test_cfn_lint_finds_nothing_in_any_commercial_region(which: str) -> None:
     assert lint(FILES[which], *COMMERCIAL) == (0, "")
 
 
+@pytest.mark.slow
 def test_the_worker_alone_can_be_in_china_and_in_govcloud() -> None:
     assert lint(FILES["worker"], "cn-north-1", "us-gov-west-1") == (0, "")
 

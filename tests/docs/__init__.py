@@ -1,1 +1,1 @@
-"""The pages are true: every block of every page is run, or says that it is output, or what it would take to run it."""
+"""Tests of the documentation: every code block runs, or is marked as output or with what it needs to run."""

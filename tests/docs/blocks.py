@@ -1,9 +1,9 @@
 """
-The fenced blocks of the project's pages, and what each says of itself.
+The fenced code blocks of the documentation and their marks.
 
-A comment on the line before a fence is its mark: `<!-- output -->` (what was printed, or a picture),
-`<!-- needs ... -->` (what would have to be there to run it: AWS, Docker), or `<!-- file NAME -->` (a file that later
-commands of the page run, and tests/docs/test_integrate.py). A block without a mark is run.
+A comment on the line before a fence is its mark: `<!-- output -->` (output of a command, or a picture),
+`<!-- needs ... -->` (what the block needs to run: AWS, Docker), or `<!-- file NAME -->` (a file that later commands of
+the page and tests/docs/test_integrate.py run). A block without a mark is run.
 """
 
 import re
@@ -20,7 +20,7 @@ _PICTURES = ("mermaid",)
 
 @dataclass(frozen=True)
 class Block:
-    """One block: its *text*, its *language*, its *mark* (empty: it is run), and where it begins."""
+    """One block: its *text*, *language*, *mark* (empty: it is run), *page* and first *line*."""
 
     page: Path
     line: int
@@ -33,12 +33,12 @@ class Block:
 
     @property
     def file(self) -> str:
-        """The name of the file that it is, empty for what is none."""
+        """The file name of a file block; otherwise empty."""
         return self.mark.removeprefix("file ") if self.mark.startswith("file ") else ""
 
     @property
     def commands(self) -> str:
-        """What a shell would be given: all of a bash block, of a console block the lines after `$`."""
+        """The input for a shell: a whole bash block, or the lines after `$` of a console block."""
         if self.language != "console":
             return self.text
         lines: list[str] = []
@@ -55,7 +55,7 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    """Raises ValueError where a fence is not closed."""
+    """Return the blocks of *page*. Raises ValueError if a fence is not closed."""
     found: list[Block] = []
     lines = page.read_text().splitlines()
     number = 0

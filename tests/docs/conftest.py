@@ -1,4 +1,4 @@
-"""What the reader of a page has in the other terminal."""
+"""Fixtures: the `archiver local` that the pages need in a second terminal."""
 
 import os
 import re
@@ -19,7 +19,7 @@ START_TIMEOUT = 120.0
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """`archiver local` on a free port, as in the reader's other terminal; the environment of the shell beside it."""
+    """Run `archiver local` on a free port; return the environment of the reader's shell."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""The commands of the pages, run in order as a reader would: page by page, beside an AWS of the page's own."""
+"""Runs the commands of each page in order, with an embedded AWS per page."""
 
 import os
 import re
@@ -15,7 +15,7 @@ SHELL = ("bash", "console")
 PAGES_WITH_COMMANDS = [
     page for page in PAGES if any(block.language in SHELL and not block.mark for block in blocks(page))
 ]
-# What starts something that stays, or takes the whole machine: it is looked at, not run. Each has a test of its own.
+# Commands that keep running or use the whole machine are checked, not run. Each has its own test.
 LOOKED_AT = re.compile(r"^(make \S+|archiver(?: run| local.*)?|archiver demo.*|python consumer.py .*)$")
 
 
@@ -59,7 +59,7 @@ def _run(block: Block, port: str, environ: dict[str, str], place: Path) -> None:
 
 
 def _looked_at(line: str) -> str | None:
-    """What stands for *line* where it is not run: a look at whether there is such a thing."""
+    """Return the command that checks that the command of *line* exists; None if *line* is run."""
     if not LOOKED_AT.match(line):
         return None
     if line.startswith("make "):

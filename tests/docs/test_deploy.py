@@ -1,4 +1,4 @@
-"""docs/deploy.md holds every parameter: `python -m docs.test_deploy` in tests/ writes its table anew."""
+"""docs/deploy.md lists every parameter. `python -m docs.test_deploy` in tests/ regenerates its table."""
 
 import re
 from pathlib import Path
@@ -6,12 +6,13 @@ from pathlib import Path
 from deploy.template import FILES, load_template
 
 PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
+SIGNED_LINKS = PAGE.with_name("signed-links.md")
 BEGIN, END = "<!-- parameters -->", "<!-- end of the parameters -->"
 
 
 def table() -> list[str]:
-    """A row for each parameter, in the order of the templates' groups."""
-    lines = ["| parameter | of | default | what it is |", "| --- | --- | --- | --- |"]
+    """Return one row per parameter, in the order of the templates' groups."""
+    lines = ["| parameter | template | default | description |", "| --- | --- | --- | --- |"]
     of = {which: load_template(which)["Parameters"] for which in FILES}
     for name in dict.fromkeys(name for which in FILES for name in of[which]):
         which = [which for which in FILES if name in of[which]]
@@ -31,10 +32,11 @@ def test_the_table_holds_every_parameter_with_its_default() -> None:
     assert told.splitlines() == table()
 
 
-def test_the_commands_name_parameters_that_are_there() -> None:
-    """In the commands that deploy a stack."""
+def test_the_commands_name_parameters_that_exist() -> None:
+    """In all commands that deploy a stack."""
     known = {name for which in FILES for name in load_template(which)["Parameters"]}
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    text = PAGE.read_text() + SIGNED_LINKS.read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
     given = [
         name
         for block in blocks
@@ -47,7 +49,7 @@ def test_the_commands_name_parameters_that_are_there() -> None:
 
 
 def test_the_checklist_has_ten_commands() -> None:
-    """Each is a line of its own."""
+    """One command per line."""
     (block,) = re.findall(r"## Ten commands.*?```bash\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
     assert len(block.splitlines()) == len(re.findall(r"^(aws|curl) ", block, re.MULTILINE)) == 10

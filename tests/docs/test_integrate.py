@@ -1,4 +1,4 @@
-"""The programs of docs/integrate.md, run as they stand there, beside the service."""
+"""The programs of docs/integrate.md, run unchanged with the service."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ PAGE = ROOT / "docs" / "integrate.md"
 FILES = {block.file: block.text for block in blocks(PAGE) if block.file}
 QUEUE_ARN = "arn:aws:sqs:us-east-1:000000000000:input-queue"
 SDK = {"private": True, "dependencies": {"@aws-sdk/client-sqs": "3.1169.0"}}
-INSTALLED = 120  # seconds, at the most
+INSTALLED = 120  # seconds, at most
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sdk(request: pytest.FixtureRequest) -> Path:
-    """The folder of Node's packages, installed once; skips where they can't be had."""
+    """The folder of Node's packages, installed once; skips the test if they can't be installed."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         pytest.skip("there is no Node (with npm) on this machine")
@@ -60,7 +60,7 @@ def sdk(request: pytest.FixtureRequest) -> Path:
 
 
 def run(command: list[str], aws: Mapping[str, str], place: Path) -> str:
-    """What *command* printed. Raises where it fails."""
+    """Return what *command* printed. Raises AssertionError if it fails."""
     ended = subprocess.run(
         command, env=aws, cwd=place, capture_output=True, text=True, timeout=INSTALLED, check=False, stdin=None
     )
@@ -70,7 +70,7 @@ def run(command: list[str], aws: Mapping[str, str], place: Path) -> str:
 
 @contextmanager
 def running(command: list[str], aws: Mapping[str, str], place: Path) -> Iterator[Path]:
-    """*command* goes on meanwhile; the file of what it prints."""
+    """Run *command* in the background; yields the file of its output."""
     log = place / f"{len(list(place.iterdir()))}.log"
     with log.open("w") as file:
         process = subprocess.Popen(command, env=aws, cwd=place, stdout=file, stderr=subprocess.STDOUT)
@@ -83,7 +83,7 @@ def running(command: list[str], aws: Mapping[str, str], place: Path) -> Iterator
 
 def row(place: Path, job_id: str) -> tuple[Any, ...]:
     with closing(sqlite3.connect(place / "jobs.db", timeout=30)) as db:
-        (found,) = db.execute("SELECT status, files, told FROM jobs WHERE job_id = ?", [job_id])
+        (found,) = db.execute("SELECT status, files, result FROM jobs WHERE job_id = ?", [job_id])
     return tuple(found)
 
 
@@ -94,14 +94,14 @@ def imported(place: Path, name: str) -> ModuleType:
 
 
 def test_the_programs_take_twenty_lines_or_so() -> None:
-    """That is, beside what is empty or explains."""
+    """Without empty lines, imports and comments."""
     for name in ("producer.py", "consumer.py", "producer.mjs", "consumer.mjs"):
         lines = [line for line in FILES[name].splitlines() if line and not line.startswith(("import ", '"""', "//"))]
         assert len(lines) <= 22, name
 
 
 def test_a_row_follows_its_job_to_the_link_and_to_the_failure(aws: dict[str, str], place: Path) -> None:
-    """Whatever queue tells first: the one of answers, the one of progress."""
+    """In either order: the answer queue first, or the progress queue."""
     python = sys.executable
     for job, keys in (("good", ["source.jpg"]), ("half", ["source.jpg", "no-such.jpg"]), ("none", ["no-such.jpg"])):
         assert len(run([python, "producer.py", job, *keys], aws, place).strip()) == 36
@@ -118,7 +118,7 @@ def test_a_row_follows_its_job_to_the_link_and_to_the_failure(aws: dict[str, str
 
 
 def test_an_answer_that_comes_twice_is_acted_on_once(aws: dict[str, str], place: Path) -> None:
-    """And word of progress that comes last changes nothing."""
+    """And a progress event that arrives last changes nothing."""
     run([sys.executable, "producer.py", "twice", "source.jpg"], {**aws, "SQS_SOURCE_QUEUE": "unread"}, place)
     job = {"job_id": "twice", "message_id": "m"}
     answer = {**job, "status": "succeeded", "substitutions": {"archiver_URL": "u"}, "notification_id": "n"}
@@ -154,12 +154,12 @@ def left(sqs: Any, url: str) -> int:
 
 @pytest.fixture(autouse=True)
 def unread(aws: dict[str, str]) -> None:
-    """A queue that nobody reads."""
+    """A queue without a reader."""
     with closing(client(aws)) as sqs:
         sqs.create_queue(QueueName="unread")
 
 
-# Runs a program, and says which calls it makes.
+# Runs a program and records its AWS calls.
 SPY = """
 import os, runpy, sys, boto3
 boto3.setup_default_session()
@@ -183,7 +183,7 @@ def test_the_policies_allow_what_the_programs_call_and_nothing_else(aws: dict[st
                 wait_until(lambda: seen.exists() and until_gone in seen.read_text(), until_gone)
         return {line.replace("HeadObject", "GetObject") for line in seen.read_text().split()}
 
-    asks = called("producer.py", "spied", "source.jpg") | called("made.py", QUEUE_ARN, "spied")
+    asks = called("producer.py", "spied", "source.jpg") | called("find_archive.py", QUEUE_ARN, "spied")
     hears = called("consumer.py", "output-queue", until_gone="DeleteMessage")
 
     listing = {"s3:ListBucket"}  # it turns HEAD's 403 into 404
@@ -194,21 +194,22 @@ def test_the_policies_allow_what_the_programs_call_and_nothing_else(aws: dict[st
 @pytest.mark.parametrize("secret", [None, "s3cret"])
 @pytest.mark.parametrize("job_id", ["order-4711", "Ü/\n\x00"])
 def test_the_formula_is_the_workers(place: Path, job_id: str, secret: str | None) -> None:
-    told = imported(place, "made").archive_key(QUEUE_ARN, job_id, secret, "photos")
+    told = imported(place, "find_archive").archive_key(QUEUE_ARN, job_id, secret, "photos")
 
     assert told == archive_key(archive_digest(secret, QUEUE_ARN, job_id, "m"), "photos")
 
 
 def test_s3_tells_whether_an_archive_is_there(aws: dict[str, str], place: Path) -> None:
-    python, made = sys.executable, [sys.executable, "made.py", QUEUE_ARN, "asked"]
-    before = run(made, aws, place)
+    python, find = sys.executable, [sys.executable, "find_archive.py", QUEUE_ARN, "asked"]
+    before = run(find, aws, place)
     run([python, "producer.py", "asked", "source.jpg"], aws, place)
-    wait_until(lambda: "not there" not in run(made, aws, place), "the archive")
+    wait_until(lambda: "not found" not in run(find, aws, place), "the archive")
 
-    assert before.endswith("download.zip not there\n")
-    assert run(made, aws, place).endswith(" succeeded\n")
+    assert before.endswith("download.zip not found\n")
+    assert run(find, aws, place).endswith(" succeeded\n")
 
 
+@pytest.mark.slow
 def test_the_shell_alone_asks_and_hears_the_answer(aws: dict[str, str], place: Path) -> None:
     if shutil.which("aws") is None:
         pytest.skip("this needs the aws CLI: pip install awscli")
@@ -226,6 +227,7 @@ def test_the_programs_for_node_are_javascript(place: Path) -> None:
             subprocess.run([node, "--check", str(place / name)], check=True, timeout=60)
 
 
+@pytest.mark.slow
 def test_the_programs_for_node_ask_and_hear(aws: dict[str, str], place: Path, sdk: Path) -> None:
     """Both ends: an archive, and a failure."""
     (place / "node_modules").symlink_to(sdk)

@@ -1,4 +1,4 @@
-"""Links lead somewhere, and every block is of a kind that is run."""
+"""Links have existing targets, and every block has a language that tests run, or a mark."""
 
 import json
 import re
@@ -57,6 +57,6 @@ def _leads_somewhere(page: Path, target: str) -> bool:
 
 
 def _anchor(heading: str) -> str:
-    """As GitHub makes them."""
+    """Return the anchor that GitHub generates for *heading*."""
     plain = re.sub(r"[`*]|\[([^\]]*)\]\([^)]*\)", r"\1", heading)
     return re.sub(r"[^\w\- ]", "", plain.lower()).replace(" ", "-")

@@ -1,4 +1,4 @@
-"""The Python of the pages: the blocks of a page are one program."""
+"""Runs the Python blocks of each page as one program."""
 
 from pathlib import Path
 

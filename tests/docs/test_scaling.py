@@ -1,4 +1,4 @@
-"""The simulation of docs/scaling.md: laws that no day may break, and a page that says what it makes."""
+"""The simulation of docs/scaling.md: invariants, and that the page contains its current results."""
 
 import json
 import math
@@ -68,7 +68,7 @@ def test_a_task_at_work_is_not_scaled_away_while_it_is_protected() -> None:
 
 
 def test_new_tasks_come_five_minutes_after_a_burst_began() -> None:
-    """To the end of its minute, two more minutes above the target, one until CloudWatch tells, and a start."""
+    """The rest of the first minute, two more minutes above the target, one of CloudWatch delay, and a task start."""
     jobs = [Job(LONG, HOUR + 1) for _ in range(40)]
     told = day(Settings(max_tasks=10), jobs, Task(start=60))
 
@@ -102,7 +102,7 @@ def times() -> dict[str, object]:
 
 
 def test_the_page_holds_what_the_simulation_makes(times: dict[str, object]) -> None:
-    """To write it anew: `python bench/simulate.py --write`."""
+    """To regenerate it: `python bench/simulate.py --write`."""
     _, _, rest = simulate.PAGE.read_text().partition(simulate.BEGIN + "\n")
     told, _, _ = rest.partition("\n" + simulate.END)
 

@@ -74,6 +74,7 @@ def test_a_signal_before_the_worker_is_ready_to_listen_ends_it_at_once(scenario:
     assert "Traceback" not in worker.log
 
 
+@pytest.mark.slow
 def test_a_task_at_work_is_protected_from_being_scaled_away_and_afterwards_it_is_not(scenario: Scenario) -> None:
     """G7: short jobs one after the other share one protection. Renewals are in tests/service."""
     with agent() as ecs:

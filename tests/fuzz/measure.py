@@ -110,7 +110,7 @@ async def measure(shape: str, size: int) -> Cost:
     pipeline = Pipeline(
         rules,
         {"archive": work},
-        source_id="arn",
+        facts=queue.facts,
         store=store,
         dead_letters=FakeDeadLetters(dead),
         answers=Answers(Fanout(answers), Fanout(answers)),
@@ -121,9 +121,7 @@ async def measure(shape: str, size: int) -> Cost:
     async def handle(body: str) -> None:
         queue.put(body)
         (message,) = await queue.receive(1)
-        slots = Slots(1, lambda _: None)
-        slots.acquire()
-        await settler.handle(message, slots)
+        await settler.handle(message, Slots(1, lambda _: None).claim())
 
     await handle('{"files":[{"source":"a"}]}')  # whatever is loaded late is loaded now
     await handle('{"files":[{"source":"b"}]}')

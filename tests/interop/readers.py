@@ -43,7 +43,7 @@ def assert_readable(path: Path, expected: Expected) -> None:
 
 
 def assert_all_readable(archives: Mapping[Path, Expected]) -> None:
-    """Judge many archives: Java starts once for all of them."""
+    """CredentialCheck many archives: Java starts once for all of them."""
     python(archives)
     missing = []
     for command, (package, reader) in READERS.items():

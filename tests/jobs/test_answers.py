@@ -84,3 +84,18 @@ async def test_cancelled_no_send_goes_on() -> None:
     await asyncio.gather(sending, return_exceptions=True)
     await asyncio.sleep(0.08)
     assert [notifier.sent for notifier in slow] == [[], []]
+
+
+async def test_a_job_that_is_retried_in_place_sends_no_second_answer_to_who_has_it() -> None:
+    """While one queue is misconfigured, a job is retried for hours."""
+    good, bad, hold = FakeNotifier(), FakeNotifier(), FakeHold()
+    bad.faults.plan("send", ConfigurationError("denied"), times=3)
+    fanout = Fanout(good, bad)
+    for _ in range(3):
+        with pytest.raises(ConfigurationError):
+            await fanout.send(write, hold)
+    await fanout.send(write, hold)
+    assert (len(good.sent), len(bad.sent)) == (1, 1)
+
+    await fanout.send(write, FakeHold())  # the message was redelivered
+    assert len(good.sent) == 2

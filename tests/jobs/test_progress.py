@@ -119,9 +119,14 @@ async def test_a_queue_that_takes_no_events_is_said_once_and_harms_nobody(error:
 
 
 class Hanging(FakeNotifier):
-    """Takes a message and never answers."""
+    """Takes a message and never answers. *asked* is set once there is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
 
     async def send(self, note: OutgoingMessage) -> None:
+        self.asked.set()
         await asyncio.Event().wait()
 
 
@@ -156,12 +161,14 @@ async def test_a_job_that_fails_or_is_cancelled_leaves_no_task_behind() -> None:
             await asyncio.sleep(0)
             raise ZeroDivisionError
 
+    hanging = Hanging()
+
     async def watched() -> None:
-        async with reporting_progress(Hanging(), job(), Progress(), FakeHold()):
+        async with reporting_progress(hanging, job(), Progress(), FakeHold()):
             await asyncio.Event().wait()
 
     task = asyncio.create_task(watched())
-    await asyncio.sleep(0.005)
+    await asyncio.wait_for(hanging.asked.wait(), 5)
     task.cancel()
     await asyncio.wait([task])
 
@@ -169,20 +176,22 @@ async def test_a_job_that_fails_or_is_cancelled_leaves_no_task_behind() -> None:
     assert not any(one.get_name().startswith("progress.") for one in asyncio.all_tasks())
 
 
-async def test_the_last_event_is_over_before_the_block_is_left() -> None:
+async def test_the_last_event_is_over_before_the_block_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it could arrive behind the answer."""
+    monkeypatch.setattr(report, "SEND_TIMEOUT", 3600.0)  # the event ends with the block, not by itself
     ended: list[str] = []
 
     class Slow(Hanging):
         async def send(self, note: OutgoingMessage) -> None:
             try:
-                await asyncio.sleep(60)
+                await super().send(note)
             finally:
                 await asyncio.sleep(0.01)
                 ended.append("event")
 
-    async with reporting_progress(Slow(), job(), Progress(), FakeHold()):
-        await asyncio.sleep(0.005)
+    slow = Slow()
+    async with reporting_progress(slow, job(), Progress(), FakeHold()):
+        await asyncio.wait_for(slow.asked.wait(), 5)
     ended.append("block")
 
     assert ended == ["event", "block"]

@@ -21,7 +21,7 @@ from archiver.errors import (
 )
 from archiver.ports import StoredArchive
 from archiver.stages import retry, upload
-from archiver.stages.judge import CREDENTIALS_PROBE_KEY
+from archiver.stages.credential_check import CREDENTIALS_PROBE_KEY
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +140,7 @@ async def test_reads_that_are_refused_one_after_the_other_end_the_job() -> None:
     for key in keys:
         env.stage.s3.put("source", key, b"more than a byte")
     env.stage.limiter.limit = 1.0
-    with pytest.raises(Rejected, match="one after the other"):
+    with pytest.raises(Rejected, match="in a row were refused"):
         await env.run(*keys, on_missing="skip")
 
     assert env.stage.store.events == []

@@ -125,14 +125,14 @@ BOUNDS = (
     ),
     Mutant(
         "a key that was denied is no proof against the role when it is the only one",
-        "archiver/stages/rights.py",
+        "archiver/stages/read_access.py",
         "if len(denied) == len({at for at, _ in ours}):",
         "if len(denied) < len({at for at, _ in ours}):",
         ("tests/jobs/test_refused_reads.py",),
     ),
     Mutant(
         "an object of a request that is denied speaks for what was read before",
-        "archiver/stages/rights.py",
+        "archiver/stages/read_access.py",
         "for pinned in reversed(self._readable) if pinned.location not in denied]",
         "for pinned in reversed(self._readable)]",
         ("tests/jobs/test_refused_reads.py",),

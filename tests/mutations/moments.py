@@ -107,7 +107,7 @@ MOMENTS = (
     Mutant(
         "output counts as written before it is",
         "archiver/telemetry/stdout.py",
-        "            self._write_blocking(line)  # without the lock: it may take for ever\n"
+        "            self._write_blocking(line)  # without the lock: it may block indefinitely\n"
         "            with self._changed:\n"
         "                self._waiting -= len(line)\n",
         "            with self._changed:\n                self._waiting -= len(line)\n"

@@ -28,7 +28,7 @@ PROMISES = (
     Mutant(
         "the heartbeat is not awaited",
         "archiver/worker/lease.py",
-        "while not self._heartbeat.done():",
+        "while not all(task.done() for task in tasks):",
         "while False:",
         ("tests/worker/test_lease.py",),
     ),
@@ -56,8 +56,8 @@ PROMISES = (
     Mutant(
         "answers are sent without a look at the lease",
         "archiver/jobs/answers.py",
-        "        hold.confirm()\n        await notifier.send(note)",
-        "        await notifier.send(note)",
+        "            hold.confirm()\n            await notifier.send(note)",
+        "            await notifier.send(note)",
         ("tests/jobs/test_pipeline.py",),
     ),
     Mutant(

@@ -140,8 +140,8 @@ SHARING = (
     Mutant(
         "a parked job keeps its slot",
         "archiver/worker/slots.py",
-        "        self._parked.add(job)\n        self.release()\n",
-        "        self._parked.add(job)\n        self.working -= 1\n",
+        "        for claim in self._parked[: self._max_parked]:\n            self._release(claim)\n",
+        "",
         ("tests/worker/test_slots.py",),
     ),
     Mutant(
@@ -152,17 +152,31 @@ SHARING = (
         ("tests/worker/test_slots.py",),
     ),
     Mutant(
-        "a notifier that has accepted is sent the answer again when another fails",
+        "a resumed job works on without a slot",
+        "archiver/worker/hold.py",
+        "                    await slots.reclaim(claim)\n",
+        "                    pass\n",
+        ("tests/worker/test_slots.py",),
+    ),
+    Mutant(
+        "a job that came late starts without a slot",
+        "archiver/worker/settle.py",
+        "                    await claim.granted\n",
+        "",
+        ("tests/worker/test_slots.py",),
+    ),
+    Mutant(
+        "a notifier that has accepted is sent the answer again by a retry in place",
         "archiver/jobs/answers.py",
-        "        sends = (_send_to(notifier, write, hold) for notifier in self.notifiers)\n",
-        "        sends = (_send_to(notifier, write, hold) for notifier in (*self.notifiers, self.notifiers[0]))\n",
+        "        accepted.add((index, note.id))\n",
+        "",
         ("tests/jobs/test_answers.py",),
     ),
     Mutant(
         "a job that ends frees no slot",
         "archiver/worker/loop.py",
-        "        self._running.discard(job)\n        self._slots.release()\n",
-        "        self._running.discard(job)\n",
+        "        self._slots.give_back(claim)\n",
+        "",
         ("tests/worker/test_loop.py",),
     ),
     Mutant(

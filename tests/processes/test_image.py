@@ -151,7 +151,7 @@ def test_as_process_1_of_a_user_that_is_not_root_it_takes_the_signal(image: Path
             worker = worker_of(process.pid)
             assert Path(f"/proc/{worker}/uid_map").read_text().split()[0] == USER
             assert re.search(r"^NSpid:.*\t1$", Path(f"/proc/{worker}/status").read_text(), re.MULTILINE)
-            assert run(image, "archiver", "health", HEARTBEAT_FILE=settings["HEARTBEAT_FILE"]).stdout == "well\n"
+            assert run(image, "archiver", "health", HEARTBEAT_FILE=settings["HEARTBEAT_FILE"]).stdout == "healthy\n"
             os.kill(worker, signal.SIGTERM)
             assert process.wait(30) == 0
             assert "worker.stopped" in process.stdout.read()

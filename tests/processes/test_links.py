@@ -56,8 +56,8 @@ def test_a_presigned_link_opens_the_archive_and_says_until_when(worker_env: Work
 @pytest.mark.parametrize(
     ("settings", "problem"),
     [
-        ({"CLOUDFRONT_PRIVATE_KEY": "-----BEGIN NONSENSE"}, "CLOUDFRONT_PRIVATE_KEY: is no private key in PEM form"),
-        ({"CLOUDFRONT_PRIVATE_KEY": "/none"}, "CLOUDFRONT_PRIVATE_KEY: is neither PEM text nor a file"),
+        ({"CLOUDFRONT_PRIVATE_KEY": "-----BEGIN NONSENSE"}, "CLOUDFRONT_PRIVATE_KEY: is not a private key in PEM"),
+        ({"CLOUDFRONT_PRIVATE_KEY": "/none"}, "CLOUDFRONT_PRIVATE_KEY: is neither PEM text nor a readable file"),
         ({}, "CLOUDFRONT_PRIVATE_KEY: is required if CLOUDFRONT_KEY_ID is set"),
         (
             {"CLOUDFRONT_PRIVATE_KEY": "x", "ARCHIVE_BASE_URL": ""},

@@ -9,8 +9,6 @@ from faults.rules import SideEffect
 from faults.scenario import MIB, Scenario
 from faults.worker_process import WAIT_TIMEOUT, wait_until
 
-pytestmark = pytest.mark.fresh
-
 OpenScenario = Callable[..., Scenario]
 
 
@@ -21,6 +19,7 @@ def held(scenario: Scenario, op: str) -> threading.Event:
     return go_on
 
 
+@pytest.mark.fresh
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_idle_worker_ends_when_its_long_poll_does(open_scenario: OpenScenario, number: signal.Signals) -> None:
     scenario = open_scenario()
@@ -36,8 +35,11 @@ def test_idle_worker_ends_when_its_long_poll_does(open_scenario: OpenScenario, n
 
 @pytest.mark.parametrize(
     "signals",
-    [[signal.SIGTERM], [signal.SIGINT], [signal.SIGTERM, signal.SIGTERM, signal.SIGINT]],
-    ids=["SIGTERM", "SIGINT", "a second and a third signal"],
+    [
+        pytest.param([signal.SIGTERM], id="SIGTERM", marks=pytest.mark.fresh),
+        pytest.param([signal.SIGINT], id="SIGINT", marks=pytest.mark.fresh),
+        pytest.param([signal.SIGTERM, signal.SIGTERM, signal.SIGINT], id="a second and a third signal"),
+    ],
 )
 def test_running_job_is_finished_and_answered_and_nothing_else_is_begun(
     open_scenario: OpenScenario, signals: list[signal.Signals]

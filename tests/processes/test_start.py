@@ -1,4 +1,8 @@
-"""How a worker starts, or says why it does not: exit code 2, a line for each problem, never a traceback."""
+"""
+How a worker starts, or says why it does not: exit code 2, a line for each problem, never a traceback.
+
+What is read in which order shows only with an interpreter of its own: each kind of start has one, by the mark `fresh`.
+"""
 
 import socket
 from subprocess import CompletedProcess
@@ -8,8 +12,6 @@ from emulator import REGION
 
 from .archiver_process import Worker, run_command
 from .worker_env import WorkerEnv
-
-pytestmark = pytest.mark.fresh
 
 CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -21,6 +23,7 @@ def complaints(ended: CompletedProcess[str]) -> list[str]:
     return [line.partition(": ")[0] for line in ended.stderr.splitlines()]
 
 
+@pytest.mark.fresh
 def test_all_bad_settings_are_told_at_once_each_on_one_line_by_its_variable() -> None:
     bad = {
         "MAX_CONCURRENT_JOBS": "none",
@@ -40,6 +43,7 @@ def test_all_bad_settings_are_told_at_once_each_on_one_line_by_its_variable() ->
     assert ended.stdout == ""
 
 
+@pytest.mark.fresh
 def test_every_queue_and_bucket_that_does_not_exist_is_named(worker_env: WorkerEnv) -> None:
     ended = run_command(
         "run",
@@ -90,6 +94,7 @@ def test_aws_variables_of_no_use_are_named(worker_env: WorkerEnv, other: dict[st
     assert complaints(run_command("run", env=worker_env.settings(**other))) == [variable]
 
 
+@pytest.mark.fresh
 def test_default_region_is_read_where_aws_region_is_not_set(worker_env: WorkerEnv) -> None:
     worker = worker_env.worker(AWS_REGION="", AWS_DEFAULT_REGION=REGION)
 
@@ -98,6 +103,7 @@ def test_default_region_is_read_where_aws_region_is_not_set(worker_env: WorkerEn
     assert worker.exit_code() == 0
 
 
+@pytest.mark.fresh
 def test_without_credentials_the_worker_says_so_and_waits_for_them_until_it_is_stopped(worker_env: WorkerEnv) -> None:
     """They may come: a role is attached late, a metadata service is slow. The message that waits is nobody's fault."""
     worker = Worker("worker", worker_env.settings(**dict.fromkeys(CREDENTIALS, "")))
@@ -122,9 +128,10 @@ def test_an_agent_that_does_not_listen_yet_is_waited_for(worker_env: WorkerEnv) 
     worker.terminate()
 
     assert worker.exit_code() == 0
-    assert paused["reason"].startswith("credentials can't be had: container-role")
+    assert paused["reason"].startswith("no credentials available: container-role")
 
 
+@pytest.mark.fresh
 def test_signal_is_heard_while_endpoints_take_connections_and_say_nothing(worker_env: WorkerEnv) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
@@ -155,6 +162,7 @@ def test_risky_settings_are_warned_of_at_start(worker_env: WorkerEnv) -> None:
     assert "S3_ALLOWED_SOURCES" in warned["settings.no_allowed_sources"]
 
 
+@pytest.mark.fresh
 def test_usual_start_warns_of_nothing(shared: WorkerEnv) -> None:
     worker = shared.worker()
 

@@ -23,7 +23,10 @@ JOBS: dict[str, tuple[list[int], dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize(("sizes", "options"), JOBS.values(), ids=JOBS.keys())
+@pytest.mark.parametrize(
+    ("sizes", "options"),
+    [pytest.param(*job, id=name, marks=[pytest.mark.slow] if len(job[0]) > 100 else []) for name, job in JOBS.items()],
+)
 def test_archive_is_made_whole_by_tls(open_scenario: Callable[..., Scenario], sizes: list[int], options: Any) -> None:
     _is_made_whole(open_scenario(), sizes, options)
 

@@ -1,4 +1,4 @@
-"""The documents say what is: the matrix names every test of a row, the runbook every code and event."""
+"""Generated tables are current, and the reference pages list every code, event, metric and setting."""
 
 import ast
 import re
@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from archiver.errors import Code
 from archiver.settings import Settings
+from archiver.telemetry.metrics import UNITS
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"((?:[A-I]\d+(?:, )?)+)(?:, promise \d+)?(?::|$)")
@@ -20,11 +21,11 @@ ELSEWHERE = (
     "tests/worker/test_protection.py",
     "tests/worker/test_protected_service.py",
 )
-"""Tests of rows that need no proxy."""
+"""Tests of rows outside tests/faults: they need no proxy."""
 
 
 def rows() -> list[str]:
-    """The lines of the matrix, from the docstrings of the tests in tests/faults, and of some beside them."""
+    """Return the lines of the matrix, from the docstrings of the tests in tests/faults and ELSEWHERE."""
     lines = []
     for path in [*sorted((ROOT / "tests/faults").glob("test_*.py")), *(ROOT / name for name in ELSEWHERE)]:
         for node in ast.parse(path.read_text()).body:
@@ -38,8 +39,8 @@ def rows() -> list[str]:
 
 
 def test_the_matrix_names_every_test_of_a_row() -> None:
-    """To write it anew: `python tests/project/test_docs.py`."""
-    told = [line for line in (ROOT / "docs/reliability.md").read_text().splitlines() if re.match(r"\| [A-I]\d", line)]
+    """To regenerate it: `python tests/project/test_docs.py`."""
+    told = [line for line in (ROOT / "docs/testing.md").read_text().splitlines() if re.match(r"\| [A-I]\d", line)]
 
     assert told == rows()
 
@@ -55,7 +56,7 @@ def test_the_runbook_has_a_line_for_every_code_and_every_event_that_needs_a_pers
 
 
 def settings_table() -> list[str]:
-    """The table of docs/settings.md, from the model that reads them."""
+    """Return the table of docs/settings.md, from the settings model."""
     lines = ["| variable | meaning | default |", "| --- | --- | --- |"]
     for field in Settings.model_fields.values():
         name, *others = [str(choice) for choice in getattr(field.validation_alias, "choices", [field.validation_alias])]
@@ -78,8 +79,14 @@ def _default(field: FieldInfo) -> str:
     )
 
 
+def test_the_metrics_page_lists_every_metric_and_dimension() -> None:
+    page = (ROOT / "docs/metrics.md").read_text()
+
+    assert [name for name in (*UNITS, "Service", "Outcome", "Code") if f"`{name}`" not in page] == []
+
+
 def test_the_settings_page_is_the_settings_model() -> None:
-    """To write it anew: `python tests/project/test_docs.py`."""
+    """To regenerate it: `python tests/project/test_docs.py`."""
     page = (ROOT / "docs/settings.md").read_text().splitlines()
     table = settings_table()
 
@@ -96,7 +103,7 @@ def test_readme_names_the_settings_that_everyone_needs() -> None:
 
 
 def _rewrite(page: str, header: str, table: list[str]) -> None:
-    """Put *table* in the place of the one that begins with *header*."""
+    """Replace the table that begins with *header* with *table*."""
     lines = (ROOT / page).read_text().splitlines()
     start = lines.index(header)
     end = next((n for n in range(start, len(lines)) if not lines[n].startswith("|")), len(lines))
@@ -106,5 +113,5 @@ def _rewrite(page: str, header: str, table: list[str]) -> None:
 MATRIX = "| row | what the test shows | in |"
 
 if __name__ == "__main__":
-    _rewrite("docs/reliability.md", MATRIX, [MATRIX, "| --- | --- | --- |", *rows()])
+    _rewrite("docs/testing.md", MATRIX, [MATRIX, "| --- | --- | --- |", *rows()])
     _rewrite("docs/settings.md", settings_table()[0], settings_table())

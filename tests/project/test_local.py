@@ -75,7 +75,8 @@ def test_taken_port_is_said_in_one_sentence() -> None:
     """And nothing hangs."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(LocalError, match=rf"^port {port} of 127.0.0.1 can't be had .*--port$"), embedded_aws(port):
+        sentence = rf"^port {port} on 127.0.0.1 is not available: .*--port$"
+        with pytest.raises(LocalError, match=sentence), embedded_aws(port):
             pass
 
 
@@ -91,7 +92,7 @@ def test_missing_moto_is_said_in_one_sentence_with_the_remedy(command: str) -> N
 
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.endswith("the embedded AWS needs moto: pip install 'archiver[local]'\n")
+    assert done.stderr.endswith("moto is not installed; run: pip install 'archiver[local]'\n")
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -109,10 +110,11 @@ def test_demo_makes_an_archive_and_says_so_in_a_line_for_each_step() -> None:
     said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     expected = "AWS sources request answer archive link download listing check verify done"
     assert list(said) == expected.split()
-    assert said["check"] == "every CRC is right; all 205 files are equal to their objects, byte for byte"
+    assert said["check"] == "every CRC-32 is correct; all 205 files equal their objects, byte for byte"
     assert re.fullmatch(r"http://localhost:\d+/zip-storage/[0-9a-f]{64}/download\.zip", said["link"])
 
 
+@pytest.mark.slow
 def test_verbose_demo_shows_the_workers_log_on_standard_error() -> None:
     """Standard output stays the story."""
     done = subprocess.run(
@@ -128,7 +130,7 @@ async def test_demo_fails_where_the_archive_is_another_one() -> None:
     """Two pictures under one path: the archive renames one, and the check sees it."""
     twins = [Picture("a/x.png", "album", b"one"), Picture("b/x.png", "album", b"two")]
 
-    with embedded_aws() as aws, pytest.raises(DemoError, match="list of 2 is another one"):
+    with embedded_aws() as aws, pytest.raises(DemoError, match="the archive has 2, with other paths"):
         await run_round(aws, twins)
 
 
@@ -193,12 +195,12 @@ def test_ctrl_c_waits_for_no_long_job_and_a_second_one_for_nothing(times: int, c
                     sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"files": files}))
             if "job.received" in line:
                 process.send_signal(signal.SIGINT)
-            if line.startswith("ending: ") and times > 1:
+            if line.startswith("stopping: ") and times > 1:
                 process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
 
     assert process.returncode == code
-    assert "ending: running jobs have 2 s; Ctrl-C again ends it at once\n" in seen
+    assert "stopping: running jobs have 2 s; press Ctrl-C again to stop at once\n" in seen
     if code == 0:
         assert "grace=2.0" in seen
         assert "job.returned" in seen

@@ -71,10 +71,10 @@ def test_check_returns_the_paths_of_a_right_archive() -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"<html>", "is no zip"),
-        (zipped({"a": b"one"}), "asked for"),  # a file is missing
-        (zipped({"b": b"two", "a": b"one"}), "asked for"),  # in another order
-        (zipped({"a": b"one", "b": b"TWO"}), "1 files are not what was uploaded, b the first"),
+        (b"<html>", "is not a zip file"),
+        (zipped({"a": b"one"}), "were requested"),  # a file is missing
+        (zipped({"b": b"two", "a": b"one"}), "were requested"),  # in another order
+        (zipped({"a": b"one", "b": b"TWO"}), "1 files differ from their objects, the first is b"),
         (zipped({"a": b"one", "b": b"two"}).replace(b"one", b"eno", 1), "a is damaged"),
     ],
 )

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 PLAIN = re.compile(
     r"""f"http://[^"]*\{                     # the address of a server that was started
     | \w\.plain\b                          # the emulator's plain port
-    | set_stage\(.*tls=False | stage\(.*tls=False
+    | open_scenario\(.*tls=False
     | Origin\(tls=False[^)]*port=(?!\d)    # our client, at a server that was started
     | "plain_http" | "TLS",\sFalse
     | "https",\s"http"                     # one after the other
@@ -25,7 +25,7 @@ def test_every_file_that_speaks_plain_http_is_listed_with_its_reason() -> None:
     files = [*(ROOT / "tests").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
     found = [str(file.relative_to(ROOT)) for file in files if file != Path(__file__) and PLAIN.search(file.read_text())]
 
-    _, _, after = (ROOT / "docs/reliability.md").read_text().partition("### What still speaks http")
+    _, _, after = (ROOT / "docs/testing.md").read_text().partition("### Tests that use plain HTTP")
     assert sorted(LISTED.findall(after.partition("\n## ")[0])) == sorted(found)
 
 

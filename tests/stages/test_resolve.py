@@ -5,7 +5,7 @@ import pytest
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo, ObjectVersion
 from archiver.errors import ConfigurationError, CredentialsRefused, SourceUnavailable, TransientError
-from archiver.stages.judge import Judge
+from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.resolve import head_objects, probe_objects
 from stages.builders import StageEnv
 
@@ -14,7 +14,7 @@ async def test_one_named_twice_is_asked_for_once_and_what_is_missing_is_an_answe
     stage = StageEnv()
     there, gone = stage.s3.put("source", "a", b"a"), Location("source", "gone")
 
-    found = await head_objects([there, gone, there], stage.fetcher, Judge(None))
+    found = await head_objects([there, gone, there], stage.fetcher, CredentialCheck(None))
 
     assert isinstance(found[there], ObjectInfo)
     assert isinstance(found[gone], SourceUnavailable)
@@ -31,7 +31,7 @@ async def test_a_probe_reads_one_byte_of_each_version_and_tells_what_may_not_be_
     stage.s3.put("source", "changed", b"other")
     del stage.s3.objects[pins["gone"].location]
 
-    answers = await probe_objects(pins.values(), stage.fetcher, Judge(None))
+    answers = await probe_objects(pins.values(), stage.fetcher, CredentialCheck(None))
 
     assert isinstance(answers.pop(pins["denied"]), SourceUnavailable)
     assert answers == {pins["read"]: True, pins["changed"]: False, pins["gone"]: False}
@@ -39,7 +39,7 @@ async def test_a_probe_reads_one_byte_of_each_version_and_tells_what_may_not_be_
 
 
 async def test_nothing_to_ask_for_is_no_error() -> None:
-    assert await head_objects([], StageEnv().fetcher, Judge(None)) == {}
+    assert await head_objects([], StageEnv().fetcher, CredentialCheck(None)) == {}
 
 
 @pytest.mark.parametrize(
@@ -51,6 +51,6 @@ async def test_what_is_no_verdict_on_an_object_ends_the_asking(error: Exception)
     stage.reader.faults.plan("head", error, times=0)
 
     with pytest.raises(type(error)) as caught:
-        await head_objects([location], stage.fetcher, Judge(None))
+        await head_objects([location], stage.fetcher, CredentialCheck(None))
 
     assert caught.value is error

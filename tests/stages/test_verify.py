@@ -17,6 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from archiver.core.zip_parser import UnreadableError
+from archiver.stages import read_ahead
 from archiver.stages import verify as module
 from archiver.stages.budget import BufferPool
 from archiver.stages.checksums import crc32
@@ -173,7 +174,7 @@ def test_bodies_that_changed_places_are_each_found() -> None:
 
 @pytest.mark.parametrize("window", [1, 7, 1000])
 def test_windows_may_end_anywhere(window: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WINDOW_BYTES", window)
+    monkeypatch.setattr(read_ahead, "WINDOW_BYTES", window)
     archive = COMPRESSED if window > 1 else OURS
 
     assert judged(archive, deep=True, stored=crc32(archive)).problems == []

@@ -42,7 +42,7 @@ class PipelineEnv:
         return Pipeline(
             rules,
             {"archive": ArchiveWork(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget)},
-            source_id=ARN,
+            facts=self.queue.facts,
             store=stage.store,
             dead_letters=FakeDeadLetters(self.queue.dead_letters),
             answers=Answers(

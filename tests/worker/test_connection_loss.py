@@ -151,3 +151,25 @@ async def test_jobs_that_fail_for_a_while_are_delayed_counted_and_rejected_at_th
     assert sorted(worker.job.rejected) == ["message-0", "message-1", "message-2"]
     assert worker.outcomes.count("retried") == 3 * 4
     assert worker.outcomes.count("rejected") == 3
+
+
+async def test_a_message_that_could_not_be_released_comes_back_on_the_same_connection(broker: Broker) -> None:
+    """The worker forgets it: the source's own timer redelivers it."""
+    worker = RunningWorker(ConnectionSource(broker))
+    worker.job.failing = True
+    worker.job.go.set()
+    release = worker.source.release
+
+    async def refused(message: Message, delay: int) -> None:
+        raise TransientError("the broker is busy")
+
+    worker.source.release = refused  # type: ignore[method-assign]
+    running = worker.start()
+    await until(lambda: len(worker.outcomes) == 3)
+    worker.source.release = release  # type: ignore[method-assign]
+    worker.job.failing = False
+    await until(lambda: len(broker.acknowledged) == 3)
+    worker.stop.set()
+    await running
+
+    assert sorted(worker.job.finished) == ["message-0", "message-1", "message-2"]

@@ -80,4 +80,4 @@ def test_a_file_that_cannot_be_looked_at_is_trouble_and_no_crash(tmp_path: Path)
     (tmp_path / "file").touch()
 
     assert "there is no heartbeat file" in str(heartbeat_file_problem(tmp_path / "none", 0))
-    assert "can't be looked at: Not a directory" in str(heartbeat_file_problem(tmp_path / "file" / "below", 0))
+    assert "can't be read: Not a directory" in str(heartbeat_file_problem(tmp_path / "file" / "below", 0))

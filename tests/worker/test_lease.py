@@ -271,6 +271,26 @@ async def test_a_message_that_its_source_knows_to_be_gone_ends_the_job_at_once()
     assert time.monotonic() - began < 5
 
 
+async def test_a_lost_message_cancels_its_job_once() -> None:
+    """A second cancellation would interrupt the clean-up."""
+    gone, cancels = asyncio.Event(), 0
+    taken = replace(message(time.monotonic() - 0.4), gone=gone)
+
+    async def job() -> None:
+        nonlocal cancels
+        async with Lease(taken, facts(VISIBILITY), Hides(*[LeaseLost("closed")] * 5, delay=0.02)):
+            gone.set()
+            for _ in range(2):
+                try:
+                    await asyncio.sleep(0.3)
+                except asyncio.CancelledError:
+                    cancels += 1
+
+    with pytest.raises(LeaseLost):
+        await job()
+    assert cancels == 1
+
+
 async def test_a_message_that_is_gone_is_never_confirmed() -> None:
     """Asked before the event loop has had a turn: nothing may be written then."""
     gone = asyncio.Event()

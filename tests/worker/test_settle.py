@@ -15,7 +15,7 @@ from archiver.ports import Hold, JobSuccess, Message, QueueFacts, Rejection
 from archiver.worker import settle
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.settle import Settler
-from archiver.worker.slots import Slots
+from archiver.worker.slots import Claim, Slots
 
 DONE = JobSuccess("succeeded", 3, 100, "key", reused=False)
 
@@ -59,11 +59,9 @@ class ScriptedJob:
 TWELVE_HOURS = 43_200
 
 
-def busy_slots() -> Slots:
-    """The one slot of a worker, taken."""
-    slots = Slots(1, lambda _: None)
-    slots.acquire()
-    return slots
+def claimed_slot() -> Claim:
+    """A slot of a worker's own, taken."""
+    return Slots(1, lambda _: None).claim()
 
 
 @dataclass
@@ -84,14 +82,14 @@ class SettleEnv:
         settler = Settler(self.queue, job, self.gate, self.observer)
         self.queue.put("body")
         (message,) = await self.queue.receive(1)
-        await settler.handle(message, busy_slots())
+        await settler.handle(message, claimed_slot())
         return job
 
     async def again(self, job: ScriptedJob) -> None:
         """The message that was given back is received once more."""
         self.queue.make_visible()
         (message,) = await self.queue.receive(1)
-        await Settler(self.queue, job, self.gate, self.observer).handle(message, busy_slots())
+        await Settler(self.queue, job, self.gate, self.observer).handle(message, claimed_slot())
 
 
 @pytest.fixture

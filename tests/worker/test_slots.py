@@ -1,18 +1,22 @@
 """Slots: parked jobs leave theirs to others, and come back in order."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import cast
 
+import pytest
 from fakes import FakeObserver, FakeQueue
 
 from archiver.errors import Rejected
 from archiver.ports import Hold, JobSuccess, Message, QueueFacts
+from archiver.worker import lease as leases
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
+from archiver.worker.hold import JobHold
 from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.settle import SHUTDOWN_REDELIVERY_DELAY, Settler
-from archiver.worker.slots import Slots
+from archiver.worker.slots import Claim, Slots
 
 SUCCESS = JobSuccess("succeeded", 1, 10, "key", reused=False)
 
@@ -201,58 +205,267 @@ async def test_beyond_the_limit_a_job_waits_in_its_slot() -> None:
     assert env.job.most == 1
 
 
-async def test_jobs_resume_in_order_and_before_new_messages() -> None:
-    counts: list[int] = []
-    slots = Slots(1, counts.append)
-    order: list[int] = []
-    ready = [asyncio.Event() for _ in range(3)]
+class Lease:
+    """What a hold needs of a lease."""
 
-    async def job(number: int) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        async with slots.parked_job(task):
-            await ready[number].wait()
-        order.append(number)
-        slots.release()
+    is_lost = False
+
+    def confirm(self) -> None: ...
+
+
+@dataclass
+class Started:
+    """Jobs on *slots*, each in a task of its own."""
+
+    slots: Slots
+    lease: Lease = field(default_factory=Lease)
+
+    def start(self, work: Callable[[JobHold], Awaitable[None]]) -> tuple[Claim, asyncio.Task[None]]:
+        claim = self.slots.claim()
+
+        async def run() -> None:
+            try:
+                await claim.granted
+                await work(JobHold(cast("leases.Lease", self.lease), claim))
+            finally:
+                self.slots.give_back(claim)
+
+        claim.task = asyncio.create_task(run())
+        return claim, claim.task
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_jobs_get_slots_in_the_order_of_asking_resumed_ones_and_new_ones() -> None:
+    counts, order = list[int](), list[int]()
+    jobs = Started(Slots(1, counts.append))
+    ready, busy = [asyncio.Event() for _ in range(3)], asyncio.Event()
+
+    def parking(number: int) -> Callable[[JobHold], Awaitable[None]]:
+        async def work(hold: JobHold) -> None:
+            async with hold.parked():
+                await ready[number].wait()
+            order.append(number)
+
+        return work
+
+    async def busy_work(_hold: JobHold) -> None:
+        await busy.wait()
 
     tasks = []
     for number in range(3):
-        slots.acquire()
-        tasks.append(asyncio.create_task(job(number)))
-        await asyncio.sleep(0)
-    assert (slots.free, slots.parked, slots.working) == (1, 3, 0)
-    slots.acquire()  # a new message takes the slot
+        tasks.append(jobs.start(parking(number))[1])
+        await turns()
+    assert (jobs.slots.free, jobs.slots.parked, jobs.slots.working) == (1, 3, 0)
+    tasks.append(jobs.start(busy_work)[1])  # a new message takes the slot
     for number in (2, 0, 1):
         ready[number].set()
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert (slots.free, order) == (0, [])
+        await turns()
+    assert (jobs.slots.free, order) == (0, [])
 
-    slots.release()
+    busy.set()
     await asyncio.gather(*tasks)
 
     assert order == [2, 0, 1]
-    assert (slots.free, slots.parked, slots.working, max(counts)) == (1, 0, 0, 1)
+    assert (jobs.slots.free, jobs.slots.parked, jobs.slots.working, max(counts)) == (1, 0, 0, 1)
 
 
-async def test_a_job_that_is_cancelled_while_it_waits_for_a_slot_gives_back_what_it_took() -> None:
-    slots = Slots(1, lambda _: None)
-    slots.acquire()
+async def test_a_job_that_came_with_a_poll_waits_where_a_parked_one_took_the_slot_meanwhile() -> None:
+    """The poll asked for as many messages as there were free slots: that was up to 20 s ago."""
+    env = ParkingEnv()
+    env.queue.put("park")
+    running = env.start()
+    await until(lambda: env.job.parked == 1)
+    receive, arrived = env.queue.receive, asyncio.Event()
 
-    async def job() -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    async def slow(limit: int) -> list[Message]:
+        await arrived.wait()
+        return await receive(limit)
+
+    env.queue.receive = slow  # type: ignore[method-assign]
+    await asyncio.sleep(0.05)  # the poll with a free slot is on its way
+    env.job.objects.set()
+    await until(lambda: env.job.working == 1)
+    env.queue.put("work")
+    arrived.set()
+    await asyncio.sleep(0.05)
+    assert env.job.working == 1
+
+    env.job.go.set()
+    await until(lambda: len(env.job.done) == 2)
+    env.stop.set()
+    await running
+    assert env.job.most == 1
+
+
+async def test_handing_a_slot_over_is_never_reported_as_no_work() -> None:
+    """A task that drains ends at the first report of 0: the resumed job would be cut short."""
+    counts = list[int]()
+    jobs, ready, busy = Started(Slots(1, counts.append)), asyncio.Event(), asyncio.Event()
+
+    async def parking(hold: JobHold) -> None:
+        async with hold.parked():
+            await ready.wait()
+        await asyncio.sleep(0.01)
+
+    async def work(_hold: JobHold) -> None:
+        await busy.wait()
+
+    _, parked = jobs.start(parking)
+    await turns()
+    _, other = jobs.start(work)
+    await turns()
+    ready.set()
+    await turns()
+    counts.clear()
+    busy.set()
+    await asyncio.gather(parked, other)
+
+    assert counts[-1] == 0
+    assert 0 not in counts[:-1]
+
+
+async def test_a_job_beyond_the_limit_parks_once_another_has_resumed() -> None:
+    """With every slot held by one that waits, no job that is ready could ever go on."""
+    jobs = Started(Slots(2, lambda _: None, max_parked=1))
+    ready, second = asyncio.Event(), asyncio.Event()
+
+    async def first(hold: JobHold) -> None:
+        async with hold.parked():
+            await ready.wait()
+        await second.wait()
+
+    async def waiting(hold: JobHold) -> None:
+        async with hold.parked():
+            await asyncio.sleep(60)
+
+    _, one = jobs.start(first)
+    await turns()
+    beyond, two = jobs.start(waiting)
+    _, three = jobs.start(waiting)
+    await turns()
+    assert (jobs.slots.working, beyond.has_slot) == (2, True)
+    ready.set()
+    await turns()
+
+    assert (beyond.has_slot, jobs.slots.working) == (False, 2)  # the first has a slot again
+    for task in (two, three):
+        task.cancel()
+    second.set()
+    await asyncio.gather(one, two, three, return_exceptions=True)
+    assert (jobs.slots.free, jobs.slots.parked, jobs.slots.working) == (2, 0, 0)
+
+
+async def test_a_job_beyond_the_limit_is_given_back_at_once_at_shutdown_too() -> None:
+    jobs = Started(Slots(1, lambda _: None, max_parked=0))
+
+    async def waiting(hold: JobHold) -> None:
+        async with hold.parked():
+            await asyncio.sleep(60)
+
+    claim, task = jobs.start(waiting)
+    await turns()
+    assert claim.has_slot
+    jobs.slots.drain()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert (task.cancelled(), claim.drained, jobs.slots.working) == (True, True, 0)
+
+
+async def test_two_tasks_of_one_job_free_one_slot() -> None:
+    jobs, ready = Started(Slots(2, lambda _: None)), [asyncio.Event(), asyncio.Event()]
+
+    async def part(hold: JobHold, event: asyncio.Event) -> None:
+        async with hold.parked(), hold.parked():
+            await event.wait()
+
+    async def work(hold: JobHold) -> None:
+        await asyncio.gather(*(part(hold, event) for event in ready))
+
+    _, task = jobs.start(work)
+    await turns()
+    assert (jobs.slots.free, jobs.slots.parked, jobs.slots.working) == (2, 1, 0)
+    ready[0].set()
+    await turns()
+    assert jobs.slots.working == 0
+    ready[1].set()
+    await task
+    assert (jobs.slots.free, jobs.slots.parked, jobs.slots.working) == (2, 0, 0)
+
+
+async def test_a_timeout_around_a_parked_block_does_not_let_more_jobs_work_than_there_are_slots() -> None:
+    jobs = Started(Slots(1, lambda _: None))
+    at_work, most = 0, 0
+
+    async def work(hold: JobHold) -> None:
+        nonlocal at_work, most
         try:
-            async with slots.parked_job(task):
-                pass
-        finally:
-            slots.release()
+            async with asyncio.timeout(0.02), hold.parked():
+                await asyncio.sleep(60)
+        except TimeoutError:
+            at_work += 1
+            most = max(most, at_work)
+            await asyncio.sleep(0.001)
+            at_work -= 1
 
-    parked = asyncio.create_task(job())
-    await asyncio.sleep(0)
-    slots.acquire()  # the slot went to another job at once
+    tasks = []
+    for _ in range(20):
+        tasks.append(jobs.start(work)[1])
+        await turns()
+    assert jobs.slots.parked == 20
+    await asyncio.gather(*tasks)
+
+    assert most == 1
+    assert (jobs.slots.free, jobs.slots.parked, jobs.slots.working) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("granted", [False, True], ids=["waiting", "just granted"])
+async def test_a_job_that_is_cancelled_while_it_waits_for_a_slot_leaves_none_behind(granted: bool) -> None:
+    jobs, ready, busy = Started(Slots(1, lambda _: None)), asyncio.Event(), asyncio.Event()
+
+    async def parking(hold: JobHold) -> None:
+        async with hold.parked():
+            await ready.wait()
+
+    async def work(_hold: JobHold) -> None:
+        await busy.wait()
+
+    _, parked = jobs.start(parking)
+    await turns()
+    _, other = jobs.start(work)
+    await turns()
+    ready.set()
+    await turns()
+    if granted:
+        busy.set()
+        await asyncio.wait([other])
     parked.cancel()
-    await asyncio.gather(parked, return_exceptions=True)
-    slots.release()
+    busy.set()
+    await asyncio.gather(parked, other, return_exceptions=True)
 
-    assert (slots.free, slots.parked, slots.working) == (1, 0, 0)
+    assert (jobs.slots.free, jobs.slots.parked, jobs.slots.working) == (1, 0, 0)
+
+
+async def test_an_error_of_a_job_that_the_shutdown_interrupted_is_no_verdict() -> None:
+    env = ParkingEnv()
+
+    async def run(message: Message, hold: Hold) -> JobSuccess:
+        env.job.parked += 1
+        try:
+            async with hold.parked():
+                await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise Rejected("internal", "a defect while it was interrupted") from None
+        return SUCCESS
+
+    env.job.run = run  # type: ignore[method-assign]
+    env.queue.put("park")
+    running = env.start()
+    await until(lambda: env.job.parked == 1)
+    env.stop.set()
+    await running
+
+    assert [result.outcome for result in env.observer.seen] == ["returned"]

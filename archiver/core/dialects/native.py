@@ -9,6 +9,7 @@ from archiver.core import strict_json
 from archiver.core.messages import (
     MAX_JOB_ID_LENGTH,
     PLACEHOLDER_FILE,
+    Archive,
     EchoedFields,
     File,
     ProgressCounts,
@@ -84,30 +85,33 @@ def _is_job_id(text: str) -> bool:
 
 def success_answer(success: Success, limit: int) -> str:
     """Write the answer to a finished job in *limit* bytes of UTF-8; `dump_truncated` shortens its lists to fit."""
-    archive = success.archive
     missing = _source_entries(success.missing)
     renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
     answer: dict[str, Any] = {
         "metadata": success.echoed.metadata,
-        "substitutions": {"archiver_URL": success.link.url},
+        "substitutions": {"archiver_URL": success.link.url} if success.link else {},
         "job_id": success.echoed.job_id,
         "message_id": success.echoed.message_id,
         "status": success.status,
-        "archive": {
-            "bucket": archive.bucket,
-            "key": archive.key,
-            "size": archive.size,
-            "files": archive.files,
-            "etag": archive.etag.strip('"'),
-            "crc32": archive.crc32,
-        },
+        "archive": _archive_fields(success.archive) if success.archive else None,
         "missing": missing,
         "renamed": renamed,
         "notification_id": success.notification_id,
     }
-    if success.link.expires_at is not None:
+    if success.link is not None and success.link.expires_at is not None:
         answer["expires_at"] = f"{success.link.expires_at:%Y-%m-%dT%H:%M:%SZ}"
     return strict_json.dump_truncated(answer, {"renamed": renamed, "missing": missing}, limit)
+
+
+def _archive_fields(archive: Archive) -> dict[str, Any]:
+    return {
+        "bucket": archive.bucket,
+        "key": archive.key,
+        "size": archive.size,
+        "files": archive.files,
+        "etag": archive.etag.strip('"'),
+        "crc32": archive.crc32,
+    }
 
 
 def failure_answer(echoed: EchoedFields, rejected: Rejected, limit: int) -> str:

@@ -12,7 +12,7 @@ from archiver.ports import ObjectStore
 CREDENTIALS_PROBE_KEY = ".archiver-credentials"  # a key that need not exist
 
 
-class Judge:
+class CredentialCheck:
     """Checks credentials with a HEAD in *store*, the destination; None if that is a file and so proves nothing."""
 
     def __init__(self, store: ObjectStore | None) -> None:
@@ -21,7 +21,7 @@ class Judge:
         self._checked_at = float("-inf")
         self._credentials_work = False
 
-    async def verdict(self, refused: CredentialsRefused) -> SourceUnavailable:
+    async def as_denial(self, refused: CredentialsRefused) -> SourceUnavailable:
         """
         Return *refused* as a denial of its object. Raises *refused* itself if the destination refuses the credentials
         too, or can't be reached: then the operator must act.

@@ -1,0 +1,37 @@
+"""The types of settings: what each accepts, and how an error message describes it."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
+
+from archiver.core.locations import is_bucket_name
+from archiver.core.setting_errors import Expected
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+FilePrefix = Annotated[
+    Text,
+    StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128),
+    Expected("the beginning of a file name: at most 128 characters, no / or \\, no control characters, not dots alone"),
+]
+BaseUrl = Annotated[
+    Text,
+    StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9+.-]*://[^\s]+$"),
+    Expected("a URL without spaces, like https://d111.cloudfront.net"),
+]
+
+
+def _validate_bucket_name(name: str) -> str:
+    if not is_bucket_name(name):
+        raise ValueError("no bucket")
+    return name
+
+
+BucketName = Annotated[
+    Text,
+    AfterValidator(_validate_bucket_name),
+    Expected(
+        "a bucket's name alone (3 to 63 letters, digits, dots and hyphens, without s3:// and without a key) "
+        "or the ARN of an access point"
+    ),
+]
+Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$"), Expected("the id of an account: 12 digits")]
