@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from certificates import make_authority, make_server_context, shared_trust
 
+from archiver.http import tls
 from archiver.http.exchange import HttpRequest
 from archiver.http.pool import HttpPool, HttpTimeouts, Origin
 from archiver.http.proxy import Proxies
@@ -35,7 +36,10 @@ def put(body: bytes | bytearray, into: bytearray | None = None) -> HttpRequest:
 
 @dataclass
 class Store:
-    """Takes bodies of *size* bytes, *pause* seconds after each 64 KiB. *early*: its answer before it reads the body."""
+    """
+    Takes bodies of *size* bytes, *pause* seconds after each 64 KiB. *early*: its answer, once *full*, before it reads
+    the body, of which it takes nothing until *answered*.
+    """
 
     size: int
     pause: float | None = None
@@ -43,6 +47,8 @@ class Store:
     taken: list[bytes] = field(default_factory=list)
     connections: int = 0
     open: int = 0
+    full: asyncio.Event = field(default_factory=asyncio.Event)
+    answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -51,8 +57,10 @@ class Store:
             while True:
                 await reader.readuntil(b"\r\n\r\n")
                 if self.early:
+                    await self.full.wait()
                     writer.write(self.early)
                     await writer.drain()
+                    await self.answered.wait()
                 body = bytearray()
                 while len(body) < self.size:
                     body += await reader.readexactly(min(65_536, self.size - len(body)))
@@ -68,10 +76,10 @@ class Store:
 
 
 @asynccontextmanager
-async def serving(store: Store, tls: ssl.SSLContext | None) -> AsyncIterator[Origin]:
-    server = await asyncio.start_server(store.serve, "127.0.0.1", 0, ssl=tls, limit=65_536)
+async def serving(store: Store, context: ssl.SSLContext | None) -> AsyncIterator[Origin]:
+    server = await asyncio.start_server(store.serve, "127.0.0.1", 0, ssl=context, limit=65_536)
     async with server:
-        yield Origin(tls=tls is not None, host="127.0.0.1", port=server.sockets[0].getsockname()[1])
+        yield Origin(tls=context is not None, host="127.0.0.1", port=server.sockets[0].getsockname()[1])
         assert await wait_until(lambda: not store.open), "a client left its connection open"
 
 
@@ -101,16 +109,28 @@ async def test_many_bodies_go_out_at_once_and_none_gets_into_another() -> None:
     assert sorted(store.taken) == bodies
 
 
+async def send_until_full(store: Store, pool: HttpPool, origin: Origin, into: bytearray) -> None:
+    """Send a body until no socket takes more of it; then let the store answer, and nothing else."""
+    sending = asyncio.create_task(pool.request(origin, put(bytes(store.size), into)))
+    before, left = -1, 0
+    while before != left:
+        await asyncio.sleep(0.1)
+        before, left = left, sum(len(piece) for sock in pool._connections for piece in sock._socket._unsent)
+    assert left
+    store.full.set()
+    assert (await sending).head.status == 200
+    assert not pool._idle
+    store.answered.set()
+
+
 @pytest.mark.usefixtures("either_scheme")
 async def test_answer_that_comes_before_the_body_was_read_is_received_while_the_body_goes_out() -> None:
-    """An answer larger than what a socket holds: the client must read while its own data waits to be sent."""
+    """The client must read while its own data waits to be sent; the connection is of no use then."""
     answer = content(4 * MIB)
-    store = Store(16 * MIB, early=make_response("200 OK", answer))
+    store = Store(16 * MIB, early=make_response("200 OK", answer))  # more than two sockets hold
     into = bytearray(len(answer))
     async with serving(store, server_tls()) as origin, open_pool(HttpTimeouts(stall=5)) as pool:
-        got = await pool.request(origin, put(bytes(store.size), into))
-        assert got.head.status == 200
-        assert not pool._idle
+        await send_until_full(store, pool, origin, into)
     assert into == answer
     assert store.taken == []
 
@@ -125,8 +145,8 @@ async def through_proxy(
     issuer, bundle = make_authority(tmp_path, "ours")
     (tmp_path / "proxy").mkdir()
     own = make_server_context(tmp_path / "proxy", "127.0.0.1", issuer)
-    tls = make_server_context(tmp_path, "photos.invalid", issuer)
-    async with serving(store, tls) as origin, serve_proxy(tls=own) as proxy:
+    theirs = make_server_context(tmp_path, "photos.invalid", issuer)
+    async with serving(store, theirs) as origin, serve_proxy(tls=own) as proxy:
         proxy.leads["photos.invalid"] = origin.port
         monkeypatch.setenv("HTTPS_PROXY", proxy.url(scheme="https"))
         pool = HttpPool(HttpTimeouts(stall=5), bundle, Proxies())
@@ -153,13 +173,13 @@ async def test_body_goes_out_whole_through_an_https_proxy(
 
 
 async def test_early_answer_is_received_through_an_https_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tls, "TLS_IN_TLS_BYTES", MIB)  # so that the kernel stops in the middle of it
     answer = content(4 * MIB)
-    store = Store(16 * MIB, early=make_response("200 OK", answer))
+    store = Store(64 * MIB, early=make_response("200 OK", answer))  # more than four sockets hold
     into = bytearray(len(answer))
 
     async def act(pool: HttpPool, origin: Origin) -> None:
-        await pool.request(origin, put(bytes(store.size), into))
-        assert not pool._idle
+        await send_until_full(store, pool, origin, into)
 
     await through_proxy(tmp_path, monkeypatch, store, act)
     assert into == answer
