@@ -112,11 +112,11 @@ async def test_many_bodies_go_out_at_once_and_none_gets_into_another() -> None:
 async def send_until_full(store: Store, pool: HttpPool, origin: Origin, into: bytearray) -> None:
     """Send a body until no socket takes more of it; then let the store answer, and nothing else."""
     sending = asyncio.create_task(pool.request(origin, put(bytes(store.size), into)))
-    before, left = -1, 0
-    while before != left:
+    before = left = 0
+    while (not left or before != left) and not sending.done():
         await asyncio.sleep(0.1)
         before, left = left, sum(len(piece) for sock in pool._connections for piece in sock._socket._unsent)
-    assert left
+    assert not sending.done()
     store.full.set()
     assert (await sending).head.status == 200
     assert not pool._idle
