@@ -9,17 +9,12 @@ from archiver.errors import TransferInterrupted
 from archiver.http.exchange import HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
 from archiver.http.parse import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, Head, ProtocolError, body_length, parse_head
 from archiver.http.sink import Sink
+from archiver.http.socket import HttpSocket, Stream
 
 MAX_HEAD = 32 * 1024
 """Bytes of a response head; also the most of a small response that one system call receives and that is copied once."""
 
 MAX_ERROR_BODY = 64 * 1024
-
-WRITE_SLICE_BYTES = 128 * 1024
-"""
-Bytes of one write to the transport. Bytes that the socket does not accept at once stay in the transport, as a copy
-(Python 3.11) or as a reference to the caller's memory (3.12 and newer): at most this many, and `abort` drops them.
-"""
 
 
 class State(Enum):
@@ -35,25 +30,23 @@ class State(Enum):
 _EMPTY_SINK = Sink(())
 
 
-class Connection(asyncio.BufferedProtocol):
+class Connection:
     """
     Owned by a pool, which calls `tick` as its clock. Every error closes the connection at once; after that, nothing is
     written into the caller's views.
     """
 
-    def __init__(self, on_lost: Callable[["Connection"], None]) -> None:
+    def __init__(self, stream: Stream, on_lost: Callable[["Connection"], None]) -> None:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-        self.lost = self._loop.create_future()
         self._scratch = bytearray(MAX_HEAD)
         self._scratch_view = memoryview(self._scratch)
         self.responses = 0  # requests answered on this connection
         self._state = State.CLOSED
         self._ticks = self._window_ticks = 0
         self._last_received = self._window_start_bytes = 0
-        self._paused = False  # the transport's write buffer is full
         self._reset(State.IDLE)
+        self._socket = HttpSocket(stream, self)
 
     def _reset(self, state: State) -> None:
         self._state = state
@@ -66,13 +59,12 @@ class Connection(asyncio.BufferedProtocol):
         self._body_complete = False  # the sink has space for the whole body: the connection can be kept
         self._head_bytes = 0  # bytes of an unfinished head in the scratch buffer
         self._bytes_received = 0  # of this response
-        self._unsent = memoryview(b"")
         self._ticks = self._window_ticks = self._last_received = self._window_start_bytes = 0
 
     @property
     def usable(self) -> bool:
         """Whether a request can be sent."""
-        return self._state is State.IDLE and self._transport is not None and not self._transport.is_closing()
+        return self._state is State.IDLE
 
     async def exchange(self, request: HttpRequest) -> HttpResponse:
         """
@@ -81,34 +73,17 @@ class Connection(asyncio.BufferedProtocol):
         Raises StaleConnectionError, TransferInterrupted, and the errors of the request's *check*. A caller that cancels
         this must call `abort`.
         """
-        assert self._transport is not None  # noqa: S101 - the pool returns only connected ones
         waiter: asyncio.Future[HttpResponse] = self._loop.create_future()
         self._reset(State.HEAD)
         self._request, self._waiter = request, waiter
-        self._transport.write(request.head)
-        self._unsent = request.body
-        self._send()
+        self._socket.send(request.head, request.body)
         return await waiter
 
-    def _send(self) -> None:
-        """Write as much of the request's body as the transport accepts."""
-        while self._unsent and not self._paused and self._transport is not None:
-            piece, self._unsent = self._unsent[:WRITE_SLICE_BYTES], self._unsent[WRITE_SLICE_BYTES:]
-            self._ticks = 0
-            self._transport.write(piece)
-
-    def _all_sent(self) -> bool:
-        """
-        Whether the whole request was passed to the kernel. After an early response it may not be: the rest would be
-        sent later, before the next request, from a buffer that another job uses by then.
-        """
-        return not self._unsent and self._transport is not None and not self._transport.get_write_buffer_size()
-
     def abort(self) -> None:
-        """Close at once and release the caller's views, including those in the transport."""
+        """Close at once and release the caller's views, including those in the socket."""
         self._reset(State.CLOSED)
-        if self._transport is not None:
-            self._transport.abort()
+        self._socket.close()
+        self._on_lost(self)
 
     def end(self, reason: str) -> None:
         """Close at once. A running request raises TransferInterrupted with *reason*."""
@@ -124,7 +99,7 @@ class Connection(asyncio.BufferedProtocol):
             if self._ticks > timeouts.idle:
                 self.abort()
         elif self._state is State.HEAD:
-            if self._unsent and self._ticks > timeouts.stall:
+            if not self._socket.all_sent and self._ticks > timeouts.stall:
                 self._interrupt("the server stopped reading the body")
             elif self._ticks > timeouts.response:
                 self._interrupt("no response in time")
@@ -142,25 +117,16 @@ class Connection(asyncio.BufferedProtocol):
                 self._interrupt("the body arrived too slowly")
             self._window_start_bytes, self._window_ticks = self._bytes_received, 0
 
-    # Callbacks of asyncio
+    # Callbacks of the socket
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-        # Not 0: asyncio's TLS transport pauses at `size >= high`, so also at an empty buffer, and would never resume.
-        self._transport.set_write_buffer_limits(high=1)
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._send()
-
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+    def free_space(self) -> memoryview:
         # In a body, never more than its length: bytes that follow it must not reach the caller's views.
         return self._sink.free_space() if self._state is State.BODY else self._scratch_view[self._head_bytes :]
 
-    def buffer_updated(self, count: int) -> None:
+    def sent(self) -> None:
+        self._ticks = 0
+
+    def received(self, count: int) -> None:
         self._bytes_received += count
         try:
             if self._state is State.BODY:
@@ -180,20 +146,13 @@ class Connection(asyncio.BufferedProtocol):
         except Exception as error:  # noqa: BLE001 - raised by `check`; passed to the caller, not to the event loop
             self._fail(error)
 
-    def eof_received(self) -> None:
-        if self._state is State.STREAM and self._chunks is None:
+    def lost(self, error: Exception | None) -> None:
+        if error is None and self._state is State.STREAM and self._chunks is None:
             self._finish()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._state is State.HEAD and self.responses and not self._bytes_received:
+        elif self._state is State.HEAD and self.responses and not self._bytes_received:
             self._fail(StaleConnectionError())
-        elif self._waiter is not None:
-            self._interrupt("connection closed" if exc is None else f"connection lost: {type(exc).__name__}")
-        self._state = State.CLOSED
-        self._transport = None
-        self._on_lost(self)
-        if not self.lost.done():
-            self.lost.set_result(None)
+        else:
+            self._interrupt("connection closed" if error is None else f"connection lost: {type(error).__name__}")
 
     # Receiving a response
 
@@ -260,7 +219,7 @@ class Connection(asyncio.BufferedProtocol):
         body = b"" if self._error_body is None else bytes(self._error_body[: sink.filled])
         reusable = self._body_complete if self._chunks is None else self._chunks.done
         self.responses += 1
-        if reusable and head.keep_alive and self._all_sent():
+        if reusable and head.keep_alive and self._socket.all_sent:
             self._reset(State.IDLE)
         else:
             self.abort()

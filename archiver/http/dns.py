@@ -159,6 +159,7 @@ class Dialer:
         sock = socket.socket(address.family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             async with asyncio.timeout(self._timeout):
                 await asyncio.get_running_loop().sock_connect(sock, address.at)
         except BaseException:

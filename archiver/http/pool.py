@@ -6,13 +6,14 @@ import socket
 import ssl
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from archiver.errors import ConfigurationError, TransferInterrupted
 from archiver.http.connection import Connection
 from archiver.http.dns import Dialer, DnsCache
 from archiver.http.exchange import HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
 from archiver.http.proxy import Proxies, Proxy
+from archiver.http.socket import Stream, start_tls
 from archiver.http.tls import certificate_error
 
 _MAX_CONNECT_ATTEMPTS = 3
@@ -94,8 +95,8 @@ class HttpPool:
     Keeps connections for each origin and reuses the most recently used one first. *proxies* decides which requests go
     through a proxy. The caller limits the number of concurrent requests.
 
-    Memory: about 50 KiB for each connection; with TLS 370 KiB, of which 256 are asyncio's read buffer; 64 KiB for each
-    error's body. Other bodies are in the caller's views.
+    Memory: about 50 KiB for each connection, 100 KiB with TLS; 64 KiB for each error's body. Other bodies are in the
+    caller's views.
     """
 
     def __init__(
@@ -166,16 +167,14 @@ class HttpPool:
         return self._proxies.for_origin("https" if origin.tls else "http", origin.host, origin.port)
 
     async def close(self) -> None:
-        """Close all connections, also those of running requests, and wait until their sockets are closed."""
+        """Close all connections, also those of running requests."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._idle.clear()
-        connections = list(self._connections)
-        for connection in connections:
+        for connection in list(self._connections):
             connection.end("the pool was closed")
-        await asyncio.gather(*[connection.lost for connection in connections])
 
     async def _exchange(self, connection: Connection, request: HttpRequest) -> HttpResponse:
         try:
@@ -227,24 +226,19 @@ class HttpPool:
         return _Route(proxy, proxy.host, proxy.port, proxy.tls, self._context() if tls else None)
 
     async def _open(self, origin: Origin, sock: socket.socket, route: "_Route") -> Connection:
-        connection, loop = Connection(self._connections.discard), asyncio.get_running_loop()
+        stream: Stream = sock  # closed by what fails below
         if route.proxy and route.context and origin.tls:
-            tunnel = await route.proxy.tunnel(sock, (origin.host, origin.port), route.context)
-            try:
-                inner = await loop.start_tls(tunnel, connection, route.context, server_hostname=origin.host)
-            except BaseException:
-                tunnel.abort()
-                raise
-            connection.connection_made(cast("asyncio.Transport", inner))
-        else:
-            context, name = (route.context, route.host) if route.tls else (None, None)
-            await loop.create_connection(lambda: connection, sock=sock, ssl=context, server_hostname=name)
-        if self._closed or not connection.usable:  # the server has already closed it
-            connection.abort()
+            sock = await route.proxy.tunnel(sock, (origin.host, origin.port), route.context)
+            stream = await start_tls(sock, route.context, origin.host)
+        elif route.tls and route.context:
+            stream = await start_tls(sock, route.context, route.host)
+        if self._closed:
+            stream.close()
             raise ConnectionAbortedError
+        connection = Connection(stream, self._connections.discard)
         self._connections.add(connection)
         if self._timer is None:
-            self._timer = loop.call_later(self._limits.tick, self._on_tick)
+            self._timer = asyncio.get_running_loop().call_later(self._limits.tick, self._on_tick)
         return connection
 
     def _context(self) -> ssl.SSLContext:

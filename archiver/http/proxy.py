@@ -1,17 +1,18 @@
 """HTTP proxies from the environment: a tunnel (CONNECT) to https origins, absolute-form requests to http ones."""
 
-import asyncio
 import os
 import socket
 import ssl
 from base64 import b64encode
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from archiver.errors import ArchiverError, ConfigurationError, TransferInterrupted
 from archiver.http.parse import Head, ProtocolError, parse_head
+from archiver.http.socket import start_tls, when_ready
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_HEAD = 32 * 1024
@@ -64,31 +65,23 @@ class Proxy:
             return self.refusal(head.status, host)
         return None
 
-    async def tunnel(self, sock: socket.socket, to: tuple[str, int], context: ssl.SSLContext) -> asyncio.Transport:
+    async def tunnel(self, sock: socket.socket, to: tuple[str, int], context: ssl.SSLContext) -> socket.socket:
         """
-        Open a tunnel to *to* (host and port) through *sock*, which is connected to the proxy. *context*: for a proxy
-        that uses TLS. The caller replaces the transport's protocol (`loop.start_tls`).
+        Open a tunnel to *to* (host and port) through *sock*, which is connected to the proxy. Return the socket to use
+        from then on. *context*: for a proxy that uses TLS. *sock* is closed on errors.
 
         Raises ConfigurationError or TransferInterrupted if the proxy refuses; OSError.
         """
         target = authority(*to)
-        transport, protocol = await asyncio.get_running_loop().create_connection(
-            _ConnectProtocol,
-            sock=sock,
-            ssl=context if self.tls else None,
-            server_hostname=self.host if self.tls else None,
-        )
+        request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{self._authorization_line}\r\n"
+        if self.tls:
+            sock = cast("ssl.SSLSocket", await start_tls(sock, context, self.host))
         try:
-            self._check_connected(
-                await protocol.exchange(
-                    f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{self._authorization_line}\r\n"
-                ),
-                target,
-            )
+            self._check_connected(await _exchange(sock, request.encode()), target)
         except BaseException:
-            transport.abort()
+            sock.close()
             raise
-        return transport
+        return sock
 
     def _check_connected(self, block: bytes, target: str) -> None:
         """Check *block*, the response head to CONNECT *target*. Raises the error that it represents."""
@@ -100,31 +93,17 @@ class Proxy:
             raise self.refusal(head.status, target)
 
 
-class _ConnectProtocol(asyncio.Protocol):
-    """Sends CONNECT and receives the response head, at most 32 KiB."""
-
-    def __init__(self) -> None:
-        self._response: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._received = bytearray()
-        self._transport: asyncio.BaseTransport | None = None
-
-    async def exchange(self, text: str) -> bytes:
-        cast("asyncio.Transport", self._transport).write(text.encode())
-        return await self._response
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        self._received += data
-        end = self._received.find(b"\r\n\r\n") + 4
-        if not self._response.done() and (end >= 4 or len(self._received) > _MAX_HEAD):  # noqa: PLR2004 - 3: not found
-            self._response.set_result(bytes(self._received[: max(end, 4)]))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self._response.done():
-            self._response.set_exception(exc or ConnectionResetError("the proxy closed the connection"))
-            self._response.exception()  # marks it as retrieved, in case no task waits for it any more
+async def _exchange(sock: socket.socket, request: bytes) -> bytes:
+    """Send *request* and return the response head, at most 32 KiB of it."""
+    unsent, received = memoryview(request), bytearray()
+    while unsent:
+        unsent = unsent[await when_ready(sock, partial(sock.send, unsent), writes=True) :]
+    while b"\r\n\r\n" not in received and len(received) <= _MAX_HEAD:
+        data = await when_ready(sock, partial(sock.recv, _MAX_HEAD))
+        if not data:
+            raise ConnectionResetError("the proxy closed the connection")
+        received += data
+    return bytes(received[: received.find(b"\r\n\r\n") + 4])
 
 
 class Proxies:

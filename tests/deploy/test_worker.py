@@ -11,7 +11,7 @@ from archiver.settings import Environment, Settings, load_settings
 from .stack_values import container, each, environment, names_of, secrets, statements
 from .template import ACCOUNT, DEPLOY, REGION, REQUIRED, BothStacks, merged_section
 
-WORKER_MEMORY = 145  # MiB beside the budget; docs/operating.md
+WORKER_MEMORY = 145  # MiB beside the budget: more than docs/operating.md says
 FARGATE_MEMORY = {"256": range(512, 2049), "1024": range(2048, 8193), "2048": range(4096, 16385)}
 
 

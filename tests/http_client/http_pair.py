@@ -1,8 +1,10 @@
 """A pool of connections and a server that talk to each other."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import shared_trust
@@ -22,6 +24,17 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def watched() -> dict[int, int]:
+    """What the event loop watches: the events of each file descriptor."""
+    loop: Any = asyncio.get_running_loop()
+    return {key.fd: key.events for key in loop._selector.get_map().values()}
+
+
+async def turns(count: int = 3) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 def accept_any_head(_: Head) -> None:

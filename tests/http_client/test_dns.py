@@ -165,6 +165,7 @@ async def test_address_that_refuses_is_followed_by_the_next_at_once() -> None:
         names = DnsCache(keep=60, resolve=resolver)
         dialer = Dialer(names, timeout=60.0, stagger=60.0)  # nothing is tried for its turn alone
         sock, address = await dialer.dial(await names.addresses("photos.example", server.port))
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)  # a head does not wait for its body
         sock.close()
         assert address.at[0] == "127.0.0.1"
 

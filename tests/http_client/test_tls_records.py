@@ -1,9 +1,16 @@
 """TLS below HTTP: records in any pieces, and connections that end in every way they should not."""
 
-import pytest
+import asyncio
+import socket
 
-from archiver.http.pool import HttpTimeouts
-from http_client.http_pair import BODY, CHUNKED, SMALL, expect_interruption, open_pool, request
+import pytest
+from certificates import shared_trust
+
+from archiver.http import socket as http_socket
+from archiver.http.connection import Connection
+from archiver.http.exchange import HttpRequest
+from archiver.http.pool import HttpTimeouts, tls_context
+from http_client.http_pair import BODY, CHUNKED, GET, SMALL, accept_any_head, expect_interruption, open_pool, request
 from http_client.scripted_server import make_response, wait_until
 from http_client.tls_peer import TlsPeer, serve_tls_peer
 
@@ -39,6 +46,90 @@ async def test_handshake_and_answers_are_read_byte_by_byte() -> None:
             into = bytearray(10)
             await pool.request(origin, request(into))
             assert into == b"0123456789"
+
+
+async def test_records_go_both_ways_byte_by_byte() -> None:
+    async def act(peer: TlsPeer) -> None:
+        peer.cuts, peer.takes = range(10_000), 1
+        await peer.accept()
+        for _ in range(2):
+            await peer.request()
+            await peer.say(SMALL)
+
+    async with serve_tls_peer(act) as origin, open_pool() as pool:
+        for _ in range(2):
+            into = bytearray(10)
+            await pool.request(origin, request(into))
+            assert into == b"0123456789"
+
+
+@pytest.mark.parametrize("takes", [1, 7, 1000, 16_384])
+async def test_body_is_sent_whole_wherever_the_kernel_cuts_its_records(takes: int) -> None:
+    """The kernel takes a few KiB at once: OpenSSL is left in the middle of a record, again and again."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    peer = TlsPeer(*await asyncio.open_connection(sock=theirs), shared_trust().server_context)
+    accepting = asyncio.create_task(peer.accept())
+    stream = await http_socket.start_tls(ours, tls_context(shared_trust().bundle), "127.0.0.1")
+    await accepting
+    peer.takes = takes
+    connection, body = Connection(stream, lambda _: None), BODY[:70_000]
+    sending = asyncio.create_task(connection.exchange(HttpRequest("PUT", GET, None, accept_any_head, memoryview(body))))
+    await peer.request()
+    assert await peer.body(len(body)) == body
+    await peer.say(SMALL)
+    assert (await sending).body == b"0123456789"
+    assert connection.usable
+    connection.abort()
+    peer.send_fin()
+
+
+async def test_what_openssl_has_decrypted_is_read_although_the_kernel_has_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_socket, "READ_TURN_BYTES", 1)
+
+    async def act(peer: TlsPeer) -> None:
+        await peer.accept()
+        await peer.request()
+        await peer.say(HEAD + BODY)
+
+    into = bytearray(len(BODY))
+    async with serve_tls_peer(act) as origin, open_pool(HttpTimeouts(stall=2)) as pool:
+        await pool.request(origin, request(into))
+    assert into == BODY
+
+
+async def test_close_notify_is_answered() -> None:
+    answered = asyncio.Event()
+
+    async def act(peer: TlsPeer) -> None:
+        await peer.accept()
+        await peer.request()
+        await peer.say(SMALL)
+        await peer.answer_to_notify()
+        answered.set()
+
+    async with serve_tls_peer(act) as origin, open_pool() as pool:
+        await pool.request(origin, request(bytearray(10)))
+        await asyncio.wait_for(answered.wait(), 5)
+
+
+@pytest.mark.parametrize("notified", [True, False], ids=["close_notify", "FIN alone"])
+async def test_error_without_a_length_ends_with_the_connection_however_that_ends(notified: bool) -> None:
+    async def act(peer: TlsPeer) -> None:
+        await peer.accept()
+        await peer.request()
+        await peer.say(b"HTTP/1.1 503 Slow Down\r\n\r\n<Error/>")
+        if notified:
+            await peer.notify()
+        peer.send_fin()
+
+    async with serve_tls_peer(act) as origin, open_pool() as pool:
+        got = await pool.request(origin, request(bytearray(10)))
+    assert (got.head.status, got.body) == (503, b"<Error/>")
 
 
 @pytest.mark.parametrize("notified", [True, False], ids=["close_notify", "FIN alone"])

@@ -4,6 +4,7 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -16,13 +17,17 @@ LOOP_PASSES = 4  # turns of the loop in which the client, in the same loop, read
 
 
 class TlsPeer:
-    """A server's end. What is to be sent goes out in pieces that end after *cuts* bytes, each read before the next."""
+    """
+    A server's end. What is to be sent goes out in pieces that end after *cuts* bytes, each read before the next. What
+    comes in is taken *takes* bytes at a time.
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, context: ssl.SSLContext) -> None:
         self._reader, self._writer = reader, writer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.cuts: Iterable[int] = ()
+        self.takes = 65536
 
     async def accept(self) -> None:
         await self._do(self.tls.do_handshake)
@@ -33,6 +38,13 @@ class TlsPeer:
         while not head.endswith(b"\r\n\r\n"):
             head += await self._do(self.tls.read)
         return head
+
+    async def body(self, size: int) -> bytes:
+        """The *size* bytes that follow a request's head."""
+        body = b""
+        while len(body) < size:
+            body += await self._do(partial(self.tls.read, size - len(body)))
+        return body
 
     async def say(self, data: bytes) -> None:
         self.tls.write(data)
@@ -47,6 +59,10 @@ class TlsPeer:
     def send_fin(self) -> None:
         """Send FIN, without close_notify where it was not sent before."""
         self._writer.close()
+
+    async def answer_to_notify(self) -> None:
+        """Wait for the client's close_notify. Raises ConnectionResetError if there is none before its FIN."""
+        await self._do(self.tls.unwrap)
 
     async def until_client_closes(self) -> None:
         await self._reader.read()
@@ -66,7 +82,7 @@ class TlsPeer:
                 result = act()
             except ssl.SSLWantReadError:
                 await self.send()
-                data = await self._reader.read(65536)
+                data = await self._reader.read(self.takes)
                 if not data:
                     raise ConnectionResetError from None
                 self._incoming.write(data)
