@@ -100,6 +100,7 @@ def test_the_programs_take_twenty_lines_or_so() -> None:
         assert len(lines) <= 22, name
 
 
+@pytest.mark.slow
 def test_a_row_follows_its_job_to_the_link_and_to_the_failure(aws: dict[str, str], place: Path) -> None:
     """In either order: the answer queue first, or the progress queue."""
     python = sys.executable
@@ -117,6 +118,7 @@ def test_a_row_follows_its_job_to_the_link_and_to_the_failure(aws: dict[str, str
         assert found.namelist() == ["photos/source.jpg", "_MISSING.txt"]
 
 
+@pytest.mark.slow
 def test_an_answer_that_comes_twice_is_acted_on_once(aws: dict[str, str], place: Path) -> None:
     """And a progress event that arrives last changes nothing."""
     run([sys.executable, "producer.py", "twice", "source.jpg"], {**aws, "SQS_SOURCE_QUEUE": "unread"}, place)
@@ -172,6 +174,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_the_policies_allow_what_the_programs_call_and_nothing_else(aws: dict[str, str], place: Path) -> None:
     def called(*program: str, until_gone: str = "") -> set[str]:
         seen = place / f"{program[0]}.calls"
@@ -199,6 +202,7 @@ def test_the_formula_is_the_workers(place: Path, job_id: str, secret: str | None
     assert told == archive_key(archive_digest(secret, QUEUE_ARN, job_id, "m"), "photos")
 
 
+@pytest.mark.slow
 def test_s3_tells_whether_an_archive_is_there(aws: dict[str, str], place: Path) -> None:
     python, find = sys.executable, [sys.executable, "find_archive.py", QUEUE_ARN, "asked"]
     before = run(find, aws, place)
@@ -218,6 +222,7 @@ def test_the_shell_alone_asks_and_hears_the_answer(aws: dict[str, str], place: P
     assert (json.loads(told)["job_id"], json.loads(told)["status"]) == ("shell", "succeeded")
 
 
+@pytest.mark.slow
 def test_the_programs_for_node_are_javascript(place: Path) -> None:
     node = shutil.which("node")
     if node is None:

@@ -47,6 +47,7 @@ def _content(scenario: Scenario) -> bytes:
     return scenario.archive(job)
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(visibility=VISIBILITY, max_receives=10)
 def test_a_job_with_a_fault_at_any_call_produces_the_same_archive(
     scenario: Scenario, baseline_archive: bytes, point: Point, mode: str

@@ -148,6 +148,7 @@ def test_a_log_reader_that_stops_reading_delays_no_job_and_no_shutdown(scenario:
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_size_of_the_archive(scenario: Scenario) -> None:
     """G8: the archive has four times the memory budget. Growth after a small job stays below the budget plus 20 MiB."""
     small = scenario.send_request(scenario.put_objects(1000))
@@ -160,6 +161,7 @@ def test_memory_does_not_grow_with_the_size_of_the_archive(scenario: Scenario) -
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_threads_and_sockets_return_to_their_baseline_after_many_jobs(scenario: Scenario) -> None:
     """Promise 10."""
     sources = scenario.put_objects(*[1000] * 10)

@@ -35,6 +35,7 @@ def _logs_as_they_were() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_body_of_any_shape_is_settled_and_little_is_said_of_it(shape: str) -> None:
     cost = asyncio.run(measure(shape, SMALL))

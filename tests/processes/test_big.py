@@ -55,6 +55,7 @@ def test_archive_of_more_than_a_gibibyte_takes_no_more_memory_than_a_small_one(e
         check(s3, key, sizes)
 
 
+@pytest.mark.slow
 def test_archive_of_three_thousand_small_objects_takes_no_more_memory_than_a_small_one(emulated: EmulatedAws) -> None:
     sizes = {f"{n:04}.jpg": 20_000 + n for n in range(3000)}
 

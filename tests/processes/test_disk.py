@@ -8,6 +8,7 @@ from .archiver_process import MIB
 from .worker_env import WorkerEnv
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["store", "deflate"])
 def test_archive_is_made_without_a_byte_written_to_any_file(worker_env: WorkerEnv, compression: str) -> None:
     """No file can be written to, and there is no home and no place for temporary files either."""

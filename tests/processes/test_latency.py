@@ -4,6 +4,7 @@ from collections.abc import Callable
 from io import BytesIO
 from zipfile import ZipFile
 
+import pytest
 from faults.scenario import MIB, Scenario
 from shaping import Shaper
 
@@ -11,6 +12,7 @@ PART = 5 * MIB
 S3 = ("HeadObject", "GetObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload")
 
 
+@pytest.mark.slow
 def test_archive_of_many_parts_is_made_at_one_go_and_its_lease_is_kept(open_scenario: Callable[..., Scenario]) -> None:
     """No time-out and no window of ours takes latency for a fault: nothing is asked for twice."""
     scenario = open_scenario(visibility=9)

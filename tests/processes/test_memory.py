@@ -15,7 +15,7 @@ from .archiver_process import MIB
 from .generated_s3 import GeneratedS3
 from .worker_env import WorkerEnv
 
-pytestmark = pytest.mark.fresh
+pytestmark = [pytest.mark.fresh, pytest.mark.slow]
 
 FORMULA = r"peak ≈ (\d+) MiB \+ MEMORY_BUDGET_MIB \((\d+)\) \+ (\d+) KiB for each TLS connection"
 SLACK = 20 * MIB  # allocators, Python versions

@@ -96,6 +96,7 @@ def test_missing_moto_is_said_in_one_sentence_with_the_remedy(command: str) -> N
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_demo_makes_an_archive_and_says_so_in_a_line_for_each_step() -> None:
     """Whatever the shell holds of AWS, no log, no warning: only the story."""
     done = subprocess.run(
@@ -174,6 +175,7 @@ def embedded_client(endpoint: str) -> Any:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "code"), [(1, 0), (2, 130)])
 def test_ctrl_c_waits_for_no_long_job_and_a_second_one_for_nothing(times: int, code: int) -> None:
     """What would be waited for is in the memory of the process that ends."""
@@ -207,6 +209,7 @@ def test_ctrl_c_waits_for_no_long_job_and_a_second_one_for_nothing(times: int, c
     assert "Traceback" not in seen
 
 
+@pytest.mark.slow
 def test_local_set_ups_hear_of_failures_and_have_what_check_asks_for() -> None:
     """One reader of the answer queue hears every end, and a first `archiver check` finds nothing to mend."""
     with embedded_aws() as aws:
@@ -225,6 +228,7 @@ def test_local_set_ups_hear_of_failures_and_have_what_check_asks_for() -> None:
     assert local_environment(4566)["SQS_FAILURE_QUEUE"] == "output-queue"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_local_workflow_works_with_the_command_that_is_printed(end: signal.Signals) -> None:
     """Send, receive, download; then Ctrl-C (or a supervisor's signal) ends it with code 0."""
