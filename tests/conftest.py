@@ -48,7 +48,7 @@ def _isolated_environment() -> Iterator[None]:
         yield
 
 
-LONG_FOLDERS = ("faults", "processes", "cli", "project", "docs", "deploy", "interop")
+LONG_FOLDERS = ("faults", "processes", "cli", "project", "docs", "deploy", "interop", "worker")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -68,6 +68,7 @@ async def test_a_signed_link_works_until_its_expiry_time() -> None:
         opened(link.url.replace("download", "other"), KEY, NOW)
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="/\\"), min_size=1, max_size=40))
 async def test_signed_links_with_special_characters_verify_for_the_requested_url(prefix: str) -> None:
     """F8: for any file name that Unicode allows."""

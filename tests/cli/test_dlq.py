@@ -156,6 +156,7 @@ def grouped(emulated: Any) -> Iterator[WorkerEnv]:
 HIDDEN = "more messages are not shown: a FIFO queue holds back messages behind others of their message group"
 
 
+@pytest.mark.slow
 def test_what_stands_behind_others_of_its_group_is_told(grouped: WorkerEnv) -> None:
     code, output, errors = dlq(grouped, "list", "--json")
 
@@ -167,6 +168,7 @@ def test_what_stands_behind_others_of_its_group_is_told(grouped: WorkerEnv) -> N
     assert HIDDEN in dlq(grouped, "show")[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verb", "done"), [("redrive", "sent back"), ("drop", "deleted")])
 def test_all_of_a_group_is_done_in_its_order(grouped: WorkerEnv, verb: str, done: str) -> None:
     assert dlq(grouped, verb, "--all", "--yes") == (0, f"{done}: 26 messages\n", "")
@@ -174,6 +176,7 @@ def test_all_of_a_group_is_done_in_its_order(grouped: WorkerEnv, verb: str, done
     assert grouped.queue_depth(grouped.source) == (26 if verb == "redrive" else 0)
 
 
+@pytest.mark.slow
 def test_what_was_not_reached_behind_what_was_not_chosen_is_told(grouped: WorkerEnv) -> None:
     code, output, errors = dlq(grouped, "drop", "--code", "source_missing", "--yes")
 

@@ -22,6 +22,7 @@ def test_members_of_every_size_around_a_buffer_boundary_produce_a_complete_archi
     scenario.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["store", "deflate"])
 def test_more_concurrent_jobs_than_threads_all_complete(scenario: Scenario, compression: str) -> None:
     """D2: zip threads that wait for the event loop must not block the DNS lookups of other jobs."""
