@@ -355,10 +355,10 @@ def test_what_may_work_later_is_exit_code_3(open_scenario: OpenScenario) -> None
     ended = run_command("create", "--file=a.jpg", env=cli_environment(scenario), seconds=120)
 
     assert (ended.returncode, ended.stdout) == (3, "")
-    assert ended.stderr.splitlines()[-1].endswith(": try again")
+    assert ended.stderr.splitlines()[-1].endswith("; try again")
 
 
-# TransferInterrupted
+# Interrupted
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
