@@ -116,6 +116,7 @@ def test_a_fixed_response_is_sent_unchanged(harness: ProxyHarness) -> None:
 def test_a_delayed_call_takes_effect_after_the_delay(harness: ProxyHarness) -> None:
     harness.add(Delay(before_it=0.2, after_it=0.1), "GetObject")
     assert harness.get() == BODY
+    wait_until(lambda: harness.last("GetObject").ended, "the end of the call")  # the client has the body before it
     seen = harness.last("GetObject")
     assert seen.committed is not None and seen.ended is not None
     assert seen.committed - seen.began >= 0.2 and seen.ended - seen.committed >= 0.1
