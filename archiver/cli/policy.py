@@ -37,9 +37,9 @@ def iam_policy(
 ) -> None:
     """
     Print the least-privilege IAM policy for these settings: of a worker, or with an option of a producer or consumer.
-
     AWS is queried only for values that neither the settings nor the options give.
     """
+    keys = kms_key or ()
     roles = [name for name, given in (("--producer", producer), ("--consumer", consumer)) if given]
     worker_options = [name for name, given in (("--ecs", ecs), ("--dead-letter-queue", dead_letter_queue)) if given]
     if len(roles) > 1 or (roles and worker_options):
@@ -49,7 +49,6 @@ def iam_policy(
     async def work() -> dict[str, object]:
         from archiver.core.policy import policy_document
 
-        keys = kms_key or ()
         if producer:
             return policy_document(await _producer_statements(account, keys))
         if consumer:

@@ -59,9 +59,6 @@ def send(
     With --wait, the command reads the job's events from PROGRESS_QUEUE. If that is not set, it reads the answer queue
     and the failure queue, which then must have no other consumer. Ctrl-C stops the command, not the job.
     """
-    from archiver.cli.build_context import check_request
-    from archiver.settings import load_environment
-
     options = {
         "job_id": job_id,
         "archive_name": archive_name,
@@ -73,14 +70,18 @@ def send(
         requests.RequestInput(request, file or (), tuple(options.items()), meta or ()),
         max_bytes=requests.MAX_BODY_BYTES,
     )
+    run_async(lambda: _send(body, queue, timeout if wait else None, as_json=json_))
 
-    async def work() -> None:
-        settings = load_environment(environment())
-        check_request(body, settings)
-        operation = SendOperation(json.loads(body), settings, queue, timeout)
-        await (operation.send_and_wait(json_) if wait else operation.send_only(json_))
 
-    run_async(work)
+async def _send(body: str, queue: str | None, wait_seconds: float | None, *, as_json: bool) -> None:
+    """Check and send *body*. With *wait_seconds*, wait for the answer that long."""
+    from archiver.cli.build_context import check_request
+    from archiver.settings import load_environment
+
+    settings = load_environment(environment())
+    check_request(body, settings)
+    operation = SendOperation(json.loads(body), settings, queue, wait_seconds or 0.0)
+    await (operation.send_only(as_json) if wait_seconds is None else operation.send_and_wait(as_json))
 
 
 @dataclass
