@@ -29,7 +29,7 @@ HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 
 class CliProcess:
     """
-    `with Running(arguments, env) as command`: `python -m archiver` and *arguments*, or *program* and arguments.
+    `with CliProcess(arguments, env) as command`: `python -m archiver` and *arguments*, or *program* and arguments.
     *terminal*: standard error is a terminal of so many columns (standard output never is one). *largest_file* in bytes.
     Only a *program* has a standard input that `say` writes to.
     """

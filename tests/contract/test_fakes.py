@@ -1,4 +1,4 @@
-"""The hooks of the twins do what they say: tests of the stages lean on them."""
+"""The hooks of the fakes do what they say: tests of the stages lean on them."""
 
 import asyncio
 import zlib

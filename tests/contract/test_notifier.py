@@ -1,4 +1,4 @@
-"""The law of Notifier, on the twin and on SQS."""
+"""The contract of Notifier, on the fake and on SQS."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol

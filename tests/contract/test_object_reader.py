@@ -1,4 +1,4 @@
-"""The law of ObjectReader, on the twin and on S3."""
+"""The contract of ObjectReader, on the fake and on S3."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -17,7 +17,7 @@ from archiver.core.locations import Location
 from archiver.errors import SourceChanged, SourceUnavailable
 from archiver.ports import ObjectReader
 
-BODY = bytes(range(256)) * 1200  # more than one piece of the twin, and of a socket
+BODY = bytes(range(256)) * 1200  # more than one piece of the fake, and of a socket
 
 
 @dataclass

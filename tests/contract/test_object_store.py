@@ -1,4 +1,4 @@
-"""The law of ObjectStore and MultipartUpload, on the twin, on S3, and on a file as far as one archive can keep it."""
+"""The contract of ObjectStore and MultipartUpload: on the fake, on S3, and on a file, which keeps one archive."""
 
 import zlib
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ def make_client(service: str, environ: Mapping[str, str]) -> Any:
 
 class WorkerEnv:
     """
-    `with Scene(environ) as scene`: buckets and queues of its own; *environ* is a worker's environment, of which the
+    `with WorkerEnv(environ) as env`: buckets and queues of its own; *environ* is a worker's environment, of which the
     names are replaced. On leaving, its workers are gone.
     """
 

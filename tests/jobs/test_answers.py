@@ -9,13 +9,6 @@ from fakes import FakeHold, FakeNotifier
 from archiver.errors import ConfigurationError, LeaseLost, TransientError
 from archiver.jobs.answers import Fanout
 from archiver.ports import Attribute, Notifier, OutgoingMessage
-from archiver.stages import retry
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "BACKOFF_CAP", 0.0)
-    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.0)
 
 
 def write(notifier: Notifier) -> OutgoingMessage:

@@ -19,17 +19,7 @@ from archiver.errors import (
     TransientError,
 )
 from archiver.ports import Attribute, JobSuccess, StoredArchive, Target
-from archiver.stages import retry, upload
 from stages.builders import random_bytes
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No waits between tries, and no more of them than have to be."""
-    monkeypatch.setattr(retry, "BACKOFF_CAP", 0.0)
-    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(upload, "UPLOAD_RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(upload, "PART_RETRY_SECONDS", 0.0)
 
 
 async def test_a_request_becomes_an_archive_and_an_answer_that_says_all_of_it() -> None:

@@ -20,17 +20,7 @@ from archiver.errors import (
     TransientError,
 )
 from archiver.ports import StoredArchive
-from archiver.stages import retry, upload
 from archiver.stages.credential_check import CREDENTIALS_PROBE_KEY
-
-
-@pytest.fixture(autouse=True)
-def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No waits between tries, and no more of them than have to be."""
-    monkeypatch.setattr(retry, "BACKOFF_CAP", 0.0)
-    monkeypatch.setattr(retry, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(upload, "UPLOAD_RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(upload, "PART_RETRY_SECONDS", 0.0)
 
 
 async def test_an_object_that_keeps_changing_rejects_the_job_and_is_named() -> None:

@@ -1,4 +1,4 @@
-"""What is off costs nothing: a worker imports the modules that its settings use, and no others."""
+"""What is off costs nothing: a worker imports the door that its settings name, and no optional module."""
 
 import os
 import subprocess

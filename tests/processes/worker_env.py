@@ -16,7 +16,7 @@ from .archiver_process import NO_AWS, Worker
 
 class WorkerEnv:
     """
-    `with Scene(aws) as scene`: on leaving, its workers are gone. *fifo*: all queues are FIFO queues;
+    `with WorkerEnv(aws) as env`: on leaving, its workers are gone. *fifo*: all queues are FIFO queues;
     *dead_letters*: the source queue has a redrive policy; *visibility* in seconds.
     """
 

@@ -129,10 +129,10 @@ def test_verbose_demo_shows_the_workers_log_on_standard_error() -> None:
 
 async def test_demo_fails_where_the_archive_is_another_one() -> None:
     """Two pictures under one path: the archive renames one, and the check sees it."""
-    twins = [Picture("a/x.png", "album", b"one"), Picture("b/x.png", "album", b"two")]
+    fakes = [Picture("a/x.png", "album", b"one"), Picture("b/x.png", "album", b"two")]
 
     with embedded_aws() as aws, pytest.raises(DemoError, match="the archive has 2, with other paths"):
-        await run_round(aws, twins)
+        await run_round(aws, fakes)
 
 
 async def test_demo_fails_where_the_answer_is_a_failure() -> None:

@@ -1,4 +1,4 @@
-"""A pipeline on the twins."""
+"""A pipeline on the fakes."""
 
 import json
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ RULES = ArchiveRules("source", "archives", AllowList("archives"), "store")
 
 @dataclass
 class PipelineEnv:
-    """A pipeline on the twins; the source bucket is `source`, the archives' `archives`."""
+    """A pipeline on the fakes; the source bucket is `source`, the archives' `archives`."""
 
     stage: StageEnv = field(default_factory=lambda: StageEnv(total=15 << 20))
     compression: str = "store"
