@@ -24,7 +24,7 @@ from archiver.aws.preflight_writes import check_writing
 from archiver.aws.s3 import check_bucket
 from archiver.aws.session import client_config, credential_errors
 from archiver.aws.sqs import resolve_queue
-from archiver.core import preflight as checkup
+from archiver.core import preflight
 from archiver.core.locations import PROBE_KEY, AllowList, Location
 from archiver.core.policy import bucket_arn, permission_hint, queue_arn
 from archiver.core.preflight import CheckResult
@@ -112,7 +112,7 @@ class Checks:
         if settings.failure_queue is None:
             remedy = "set SQS_FAILURE_QUEUE; it may be the answer queue"
             results.append(CheckResult("failure queue", "warning", "not set: no failures are reported", remedy))
-        return [*results, checkup.check_links(settings.base_url)]
+        return [*results, preflight.check_links(settings.base_url)]
 
     async def _with_timeout(
         self, what: str, check: Callable[[], Awaitable[Sequence[CheckResult]]]
@@ -177,13 +177,13 @@ class Checks:
 
     async def _check_source_queue(self) -> list[CheckResult]:
         attributes = await self._attributes(self._settings.source_queue)
-        results = checkup.check_source_queue(attributes)
+        results = preflight.check_source_queue(attributes)
         policy = next((result for result in results if result.what == "redrive policy" and result.state != "bad"), None)
         if policy is None:
             return results
         arn = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"]
         try:
-            results.append(checkup.check_dead_letter_queue(await self._attributes(arn)))
+            results.append(preflight.check_dead_letter_queue(await self._attributes(arn)))
         except ResourceNotFound as error:
             remedy = "create it, or name another queue in the source queue's RedrivePolicy"
             results.append(CheckResult("dead-letter queue", "bad", f"does not exist: {error}", remedy))
@@ -200,7 +200,7 @@ class Checks:
         with suppress(ArchiverError):  # reported by the check of the source queue
             source = await self._attributes(self._settings.source_queue)
         dead_letters = json.loads(source.get("RedrivePolicy") or "{}").get("deadLetterTargetArn")
-        conflict = checkup.find_queue_conflict(attributes.get("QueueArn"), source.get("QueueArn"), dead_letters)
+        conflict = preflight.find_queue_conflict(attributes.get("QueueArn"), source.get("QueueArn"), dead_letters)
         if conflict is not None:
             return [CheckResult(what, "bad", f"{queue} is {conflict}", "name another queue")]
         return [CheckResult(what, "ok", f"{queue} exists")]
@@ -254,4 +254,4 @@ class Checks:
             return [CheckResult("lifecycle", "unknown", "the role may not read the rules", remedy)]
         except TransientError as error:
             return [CheckResult("lifecycle", "unknown", f"the rules can't be read: {error}")]
-        return [checkup.check_lifecycle(rules, bucket)]
+        return [preflight.check_lifecycle(rules, bucket)]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import request_input as requests
+from archiver.cli import request_input
 from archiver.cli.console import EXIT_USAGE, CommandError, print_json, print_line, print_note
 from archiver.cli.runner import run_async
 
@@ -28,13 +28,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def create(
-    request: requests.RequestFile = None,
-    file: requests.Files = None,
-    job_id: requests.JobId = None,
-    archive_name: requests.ArchiveName = None,
-    on_missing: requests.OnMissing = None,
-    on_duplicate: requests.OnDuplicate = None,
-    compression: requests.Compression = None,
+    request: request_input.RequestFile = None,
+    file: request_input.Files = None,
+    job_id: request_input.JobId = None,
+    archive_name: request_input.ArchiveName = None,
+    on_missing: request_input.OnMissing = None,
+    on_duplicate: request_input.OnDuplicate = None,
+    compression: request_input.Compression = None,
     output: Annotated[
         str | None,
         typer.Option("--output", "-o", help="Write the archive to this file instead of S3_DESTINATION_BUCKET."),
@@ -59,7 +59,7 @@ def create(
         raise CommandError(
             "--force: an archive in a bucket is never replaced; use --force only with --output", code=EXIT_USAGE
         )
-    body = requests.build_body(requests.RequestInput(request, file or (), tuple(options.items())))
+    body = request_input.build_body(request_input.RequestInput(request, file or (), tuple(options.items())))
     result = run_async(lambda: _create(body, path, force=force, as_json=json_))
     if json_:
         print_json(result.as_data())

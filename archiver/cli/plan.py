@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import request_input as requests
+from archiver.cli import request_input
 from archiver.cli.console import print_json, print_line
 from archiver.cli.runner import run_async
 
@@ -21,11 +21,11 @@ def add_to(app: typer.Typer) -> None:
 
 
 def plan(
-    request: requests.RequestFile = None,
-    file: requests.Files = None,
-    on_missing: requests.OnMissing = None,
-    on_duplicate: requests.OnDuplicate = None,
-    compression: requests.Compression = None,
+    request: request_input.RequestFile = None,
+    file: request_input.Files = None,
+    on_missing: request_input.OnMissing = None,
+    on_duplicate: request_input.OnDuplicate = None,
+    compression: request_input.Compression = None,
     latency: Annotated[
         float, typer.Option(min=0.0, help="S3's latency in milliseconds, for the estimated time.")
     ] = 20.0,
@@ -40,7 +40,7 @@ def plan(
     The command sends a HEAD for every object and reads none. It needs neither a queue nor a destination bucket.
     """
     options = {"on_missing": on_missing, "on_duplicate": on_duplicate, "compression": compression}
-    body = requests.build_body(requests.RequestInput(request, file or (), tuple(options.items())))
+    body = request_input.build_body(request_input.RequestInput(request, file or (), tuple(options.items())))
     result = run_async(lambda: _plan_request(body, latency / 1000, as_json=json_))
     if json_:
         print_json(result.as_data())

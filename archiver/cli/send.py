@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import request_input as requests
+from archiver.cli import request_input
 from archiver.cli.console import (
     EXIT_FAILED,
     EXIT_RETRY_LATER,
@@ -36,14 +36,14 @@ def add_to(app: typer.Typer) -> None:
 
 
 def send(
-    request: requests.RequestFile = None,
-    file: requests.Files = None,
-    job_id: requests.JobId = None,
-    meta: requests.Meta = None,
-    archive_name: requests.ArchiveName = None,
-    on_missing: requests.OnMissing = None,
-    on_duplicate: requests.OnDuplicate = None,
-    compression: requests.Compression = None,
+    request: request_input.RequestFile = None,
+    file: request_input.Files = None,
+    job_id: request_input.JobId = None,
+    meta: request_input.Meta = None,
+    archive_name: request_input.ArchiveName = None,
+    on_missing: request_input.OnMissing = None,
+    on_duplicate: request_input.OnDuplicate = None,
+    compression: request_input.Compression = None,
     queue: Annotated[
         str | None, typer.Option(help="Source queue: name, URL or ARN. Default: SQS_SOURCE_QUEUE.")
     ] = None,
@@ -66,9 +66,9 @@ def send(
         "on_duplicate": on_duplicate,
         "compression": compression,
     }
-    body = requests.build_body(
-        requests.RequestInput(request, file or (), tuple(options.items()), meta or ()),
-        max_bytes=requests.MAX_BODY_BYTES,
+    body = request_input.build_body(
+        request_input.RequestInput(request, file or (), tuple(options.items()), meta or ()),
+        max_bytes=request_input.MAX_BODY_BYTES,
     )
     run_async(lambda: _send(body, queue, timeout if wait else None, as_json=json_))
 

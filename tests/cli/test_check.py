@@ -11,7 +11,7 @@ from faults.scenario import Scenario
 from processes.archiver_process import run_command
 from processes.worker_env import WorkerEnv
 
-from archiver.core import preflight as checkup
+from archiver.core import preflight
 from archiver.core.preflight import (
     check_clock_skew,
     check_dead_letter_queue,
@@ -94,7 +94,7 @@ def test_failure_queue_that_is_the_dead_letter_queue_is_bad(worker_env: WorkerEn
     ],
 )
 def test_queue_that_is_sent_to_clashes_with_source_and_dead_letters(arn: str | None, told: str | None) -> None:
-    assert checkup.find_queue_conflict(arn, "arn:source", "arn:dead") == told
+    assert preflight.find_queue_conflict(arn, "arn:source", "arn:dead") == told
 
 
 def test_redrive_policy_that_names_the_queue_itself_is_bad() -> None:
@@ -106,9 +106,9 @@ def test_redrive_policy_that_names_the_queue_itself_is_bad() -> None:
 
 
 def test_what_could_not_be_told_is_unsettled_where_a_worker_needs_it() -> None:
-    unknown = [checkup.CheckResult(what, "unknown", "") for what in ("credentials", "lifecycle", "archives")]
-    assert not checkup.has_unknown_results(unknown[:2])
-    assert checkup.has_unknown_results(unknown)
+    unknown = [preflight.CheckResult(what, "unknown", "") for what in ("credentials", "lifecycle", "archives")]
+    assert not preflight.has_unknown_results(unknown[:2])
+    assert preflight.has_unknown_results(unknown)
 
 
 AGENT = {
@@ -203,8 +203,8 @@ def test_rules_retention_and_links_are_judged() -> None:
     assert check_dead_letter_queue({"MessageRetentionPeriod": "345600"}).state == "warning"
     assert check_dead_letter_queue({"MessageRetentionPeriod": "1209600"}).state == "ok"
     assert [check_links(base).state for base in (None, "http://x", "https://x")] == ["warning", "warning", "ok"]
-    assert checkup.all_passed([check_links(None)])
-    assert not checkup.all_passed([check_clock_skew(999)])
+    assert preflight.all_passed([check_links(None)])
+    assert not preflight.all_passed([check_clock_skew(999)])
 
 
 @pytest.mark.parametrize(

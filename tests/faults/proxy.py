@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
-from . import http_streams as wire
+from . import http_streams
 from .aws_rules import AwsRules
 from .fields import request_fields, response_fields
 from .history import Exchange, History
@@ -98,9 +98,9 @@ class FaultProxy:
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
         # Cancellation is suppressed: the proxy is closing, and asyncio would log the cancelled handler.
-        broken = (ConnectionError, wire.ProtocolError, asyncio.IncompleteReadError, asyncio.CancelledError)
+        broken = (ConnectionError, http_streams.ProtocolError, asyncio.IncompleteReadError, asyncio.CancelledError)
         with contextlib.suppress(*broken), contextlib.closing(writer):
-            while (request := await wire.read_request(reader)) is not None:
+            while (request := await http_streams.read_request(reader)) is not None:
                 try:
                     await _ProxiedExchange(self, client, reader, writer).carry(request)
                 except CutError as cut:
@@ -115,15 +115,15 @@ class FaultProxy:
         reader, writer = await asyncio.open_connection(*self.upstream, limit=STREAM_LIMIT)
         try:
             headers = [*request.headers, ("X-Forwarded-Proto", self.scheme)]
-            writer.write(wire.request_head(replace(request, headers=headers)))
+            writer.write(http_streams.request_head(replace(request, headers=headers)))
             writer.write(request.body)
             await writer.drain()
-            answer = await wire.read_response(reader)
+            answer = await http_streams.read_response(reader)
         except BaseException:
             writer.close()
             raise
         bodyless = request.method == "HEAD" or answer.status in (204, 304)
-        body = wire.in_blocks(b"") if bodyless else wire.blocks(reader, answer.headers, to_end=True)
+        body = http_streams.in_blocks(b"") if bodyless else http_streams.blocks(reader, answer.headers, to_end=True)
         return answer, body, writer
 
     async def look(self, bucket: str, key: str) -> None:
@@ -132,7 +132,7 @@ class FaultProxy:
         headers = [("Host", "127.0.0.1"), ("Authorization", f"AWS4-HMAC-SHA256 Credential={scope}, x")]
         answer, body, writer = await self.forward(Request("GET", f"/{quote(bucket)}/{quote(key)}", headers))
         with contextlib.closing(writer):
-            seen = await wire.read_body(body)
+            seen = await http_streams.read_body(body)
         if answer.status == 200:
             self.history.record_archive(key, seen)
 
@@ -173,12 +173,12 @@ class _ProxiedExchange:
         return exchange
 
     async def _with_body(self, request: Request) -> Request:
-        if (wire.header(request.headers, "expect") or "").lower() == "100-continue":
+        if (http_streams.header(request.headers, "expect") or "").lower() == "100-continue":
             self.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        source = wire.blocks(self.reader, request.headers)
+        source = http_streams.blocks(self.reader, request.headers)
         for action in self.actions:
             source = action.request_body(source)
-        return replace(request, body=await wire.read_body(source))
+        return replace(request, body=await http_streams.read_body(source))
 
     async def _answered(
         self, exchange: Exchange, request: Request
@@ -186,11 +186,11 @@ class _ProxiedExchange:
         for action in self.actions:
             early = await action.before(exchange)
             if early is not None:
-                return early, wire.in_blocks(early.body), None
+                return early, http_streams.in_blocks(early.body), None
         refused = self.proxy.strict.refuse(exchange, request)
         if refused is not None:
             exchange.facts["refused"] = True
-            return refused, wire.in_blocks(refused.body), None
+            return refused, http_streams.in_blocks(refused.body), None
         # Conditional writes are atomic in S3. The emulator checks first and writes later, hence the lock.
         atomic = self.proxy.appearing if exchange.op in APPEARING else contextlib.nullcontext()
         async with atomic:
@@ -202,7 +202,7 @@ class _ProxiedExchange:
             if upstream:
                 upstream.close()
             raise
-        return answer, body if upstream else wire.in_blocks(answer.body), upstream
+        return answer, body if upstream else http_streams.in_blocks(answer.body), upstream
 
     async def _committed(
         self, exchange: Exchange, request: Request
@@ -211,12 +211,12 @@ class _ProxiedExchange:
         if any(isinstance(action, Duplicate) for action in self.actions):
             _, first, connection = await self.proxy.forward(request)
             with contextlib.closing(connection):
-                await wire.read_body(first)
+                await http_streams.read_body(first)
         answer, body, upstream = await self.proxy.forward(request)
         streamed = exchange.op == "GetObject"
         if not streamed:
             with contextlib.closing(upstream):
-                answer = replace(answer, body=await wire.read_body(body))
+                answer = replace(answer, body=await http_streams.read_body(body))
         exchange.facts |= response_fields(exchange.call, answer)
         if answer.status < 300:
             exchange.committed = time.monotonic()
@@ -232,10 +232,10 @@ class _ProxiedExchange:
     async def _deliver(self, exchange: Exchange, request: Request, answer: Answer, body: Blocks) -> None:
         exchange.status = answer.status
         # The Content-Length of a HEAD is the object's. Other responses without one have a complete body here.
-        headers = wire.without_headers(answer.headers, "connection", "transfer-encoding")
-        if request.method != "HEAD" and wire.header(headers, "content-length") is None:
+        headers = http_streams.without_headers(answer.headers, "connection", "transfer-encoding")
+        if request.method != "HEAD" and http_streams.header(headers, "content-length") is None:
             headers.append(("Content-Length", str(len(answer.body))))
-        self.writer.write(wire.response_head(Answer(answer.status, headers)))
+        self.writer.write(http_streams.response_head(Answer(answer.status, headers)))
         for action in self.actions:
             body = action.response_body(body)
         async for block in body:

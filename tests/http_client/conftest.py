@@ -2,18 +2,18 @@
 
 import pytest
 
-from http_client import scripted_server as canned
+from http_client import scripted_server
 
 
 @pytest.fixture(params=["https", "http"])
 def either_scheme(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Has every test of a module run twice: `pytestmark = pytest.mark.usefixtures("either_scheme")`."""
     scheme: str = request.param
-    monkeypatch.setattr(canned, "TLS", scheme == "https")
+    monkeypatch.setattr(scripted_server, "TLS", scheme == "https")
     return scheme
 
 
 @pytest.fixture
 def plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has servers speak plain http: for what is about neither TLS nor the bytes."""
-    monkeypatch.setattr(canned, "TLS", False)
+    monkeypatch.setattr(scripted_server, "TLS", False)

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList
 from archiver.errors import ConfigurationError, LeaseLost, TransientError
-from archiver.jobs import progress as report
+from archiver.jobs import progress as events
 from archiver.jobs.identity import JobIdentity
 from archiver.jobs.progress import reporting_progress
 from archiver.ports import Message, OutgoingMessage
@@ -26,8 +26,8 @@ BODY = json.dumps({"job_id": "j", "files": [{"source": "a"}], "metadata": {"k": 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two seconds are too long for a test."""
-    monkeypatch.setattr(report, "EVENT_INTERVAL", 0.01)
-    monkeypatch.setattr(report, "SEND_TIMEOUT", 0.02)
+    monkeypatch.setattr(events, "EVENT_INTERVAL", 0.01)
+    monkeypatch.setattr(events, "SEND_TIMEOUT", 0.02)
 
 
 def job() -> JobIdentity:
@@ -74,7 +74,7 @@ async def test_nothing_is_said_twice_while_nothing_moves() -> None:
 
 async def test_events_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the pause between them: with an endless one, there is no second event however much moves."""
-    monkeypatch.setattr(report, "EVENT_INTERVAL", 3600.0)
+    monkeypatch.setattr(events, "EVENT_INTERVAL", 3600.0)
     notifier, progress = FakeNotifier(), Progress(0, 0, 100, 100)
 
     async with reporting_progress(notifier, job(), progress, FakeHold()):
@@ -178,7 +178,7 @@ async def test_a_job_that_fails_or_is_cancelled_leaves_no_task_behind() -> None:
 
 async def test_the_last_event_is_over_before_the_block_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else it could arrive behind the answer."""
-    monkeypatch.setattr(report, "SEND_TIMEOUT", 3600.0)  # the event ends with the block, not by itself
+    monkeypatch.setattr(events, "SEND_TIMEOUT", 3600.0)  # the event ends with the block, not by itself
     ended: list[str] = []
 
     class Slow(Hanging):

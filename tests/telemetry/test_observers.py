@@ -13,7 +13,7 @@ from archiver.settings import load_settings
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import AdaptiveLimiter
-from archiver.telemetry import metrics as numbers
+from archiver.telemetry import metrics
 from archiver.telemetry.observers import Monitor, MonitoredParts, monitoring
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
@@ -89,4 +89,4 @@ async def test_metrics_are_told_a_last_time_at_the_end(parts: MonitoredParts) ->
 
 
 def test_memory_is_what_the_kernel_says() -> None:
-    assert 10 * (1 << 20) < numbers.resident_bytes() < 10 * (1 << 30)
+    assert 10 * (1 << 20) < metrics.resident_bytes() < 10 * (1 << 30)
