@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from archiver.aws.endpoint import Endpoint
+from archiver.aws.s3_lanes import S3Lanes
 from archiver.aws.s3_responses import ExpectedRange, object_info, read_error
 from archiver.aws.s3_transport import S3Request, S3Transport, Session, TransportConfig
 from archiver.core.locations import Location
@@ -19,6 +20,7 @@ class S3Reader:
     def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
         self._transport = S3Transport(session, endpoint, config)
         self._request = self._transport.request
+        self.serve = S3Lanes(self._transport).serve
         self.close = self._transport.close
 
     async def head(self, location: Location) -> ObjectInfo:

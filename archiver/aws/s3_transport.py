@@ -18,7 +18,7 @@ from archiver.http.parse import Head
 from archiver.http.pool import HttpPool, HttpTimeouts
 from archiver.http.proxy import Proxies
 
-_COMMON_HEADERS = f"User-Agent: archiver/{__version__}\r\nAccept-Encoding: identity\r\n"
+COMMON_HEADERS = f"User-Agent: archiver/{__version__}\r\nAccept-Encoding: identity\r\n"
 _CREDENTIALS_CACHE_SECONDS = 5.0
 """Seconds for which credentials from botocore are cached: botocore renews them minutes before they expire."""
 
@@ -81,16 +81,16 @@ class S3Transport:
     def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
         config = config or TransportConfig()
         self._session = session
-        self._endpoint = endpoint
-        self._pool = HttpPool(config.limits, config.ca_bundle, config.proxies)
-        self._headers = config.headers
-        self._signer = Signer()
+        self.endpoint = endpoint
+        self.pool = HttpPool(config.limits, config.ca_bundle, config.proxies)
+        self.headers = config.headers
+        self.signer = Signer()
         self._credentials: SigningCredentials | None = None
         self._credentials_cached_until = 0.0
 
     async def close(self) -> None:
         """Close all connections; running requests are interrupted."""
-        await self._pool.close()
+        await self.pool.close()
 
     async def request(self, request: S3Request) -> HttpResponse:
         """
@@ -98,23 +98,23 @@ class S3Transport:
 
         Raises TransferInterrupted, ConfigurationError, SourceUnavailable (invalid name), and the errors of *check*.
         """
-        credentials = await self._current_credentials()
+        credentials = await self.current_credentials()
         endpoint = self._resolve(request.location.bucket)
         response = await self._send(request, endpoint, credentials)
         if response.head.status < 300:  # noqa: PLR2004
             return response
-        if self._endpoint.record_region(request.location.bucket, redirect_region(response), endpoint):
+        if self.endpoint.record_region(request.location.bucket, redirect_region(response), endpoint):
             return await self._send(request, self._resolve(request.location.bucket), credentials)
         if error_code(response) in EXPIRED_TOKEN_CODES:
             self._credentials_cached_until = 0.0
-            renewed = await self._current_credentials()
+            renewed = await self.current_credentials()
             if renewed != credentials:
                 return await self._send(request, endpoint, renewed)
         return response
 
     def _resolve(self, bucket: str) -> BucketEndpoint:
         try:
-            return self._endpoint.resolve(bucket)
+            return self.endpoint.resolve(bucket)
         except UnusableNameError as error:
             raise SourceUnavailable("source_missing", str(error)) from error
 
@@ -125,20 +125,26 @@ class S3Transport:
             path = encoded_path(endpoint, request.location)
         except UnusableNameError as error:
             raise SourceUnavailable("source_missing", str(error)) from error
-        amz = (*request.amz, *self._headers.lines(request.method, request.location.bucket, request.query))
-        signed = self._signer.sign(
+        amz = (*request.amz, *self.headers.lines(request.method, request.location.bucket, request.query))
+        signed = self.signer.sign(
             SigningInput(request.method, endpoint.host, path, amz, request.query), endpoint.region, credentials
         )
         target = f"{path}?{request.query}" if request.query else path
-        head = f"{request.method} {target} HTTP/1.1\r\n{signed}{_COMMON_HEADERS}{request.lines}\r\n".encode("latin-1")
-        return await self._pool.request(
+        head = f"{request.method} {target} HTTP/1.1\r\n{signed}{COMMON_HEADERS}{request.lines}\r\n".encode("latin-1")
+        return await self.pool.request(
             endpoint.origin, HttpRequest(request.method, head, request.into, request.check, request.body)
         )
 
-    async def _current_credentials(self) -> SigningCredentials:
-        now = asyncio.get_running_loop().time()
-        if self._credentials is not None and now < self._credentials_cached_until:
-            return self._credentials
+    @property
+    def cached_credentials(self) -> SigningCredentials | None:
+        """The credentials, if they were taken from the provider a moment ago."""
+        return self._credentials if asyncio.get_running_loop().time() < self._credentials_cached_until else None
+
+    async def current_credentials(self) -> SigningCredentials:
+        """Return the credentials, which the provider may have renewed. Raises CredentialsError, ConfigurationError."""
+        cached = self.cached_credentials
+        if cached is not None:
+            return cached
         try:
             source = await self._session.get_credentials()
             frozen = None if source is None else await source.get_frozen_credentials()
@@ -147,5 +153,5 @@ class S3Transport:
         if frozen is None:
             raise ConfigurationError(NO_CREDENTIALS)
         self._credentials = SigningCredentials(frozen.access_key, frozen.secret_key, frozen.token)
-        self._credentials_cached_until = now + _CREDENTIALS_CACHE_SECONDS
+        self._credentials_cached_until = asyncio.get_running_loop().time() + _CREDENTIALS_CACHE_SECONDS
         return self._credentials

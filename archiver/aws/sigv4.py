@@ -44,6 +44,51 @@ def encode_key(key: str) -> str:
     return quote(key, safe="/~")
 
 
+class RequestTemplate:
+    """
+    What all requests of one *method* to one *host* with the same headers have in common, within one second. Range and
+    conditions are not signed: only Host and `x-amz-*` must be, and the reader checks each response.
+    """
+
+    __slots__ = ("_authorization", "_canonical_end", "_key", "_lines", "_method", "_to_sign")
+
+    def __init__(self, subject: SigningInput, scope: "_Scope") -> None:
+        fields = [*subject.amz, ("x-amz-content-sha256", _UNSIGNED_PAYLOAD), ("x-amz-date", scope.date)]
+        if scope.token:
+            fields.append(("x-amz-security-token", scope.token))
+        if subject.amz:
+            fields.sort()
+        canonical = "".join([f"{name}:{value}\n" for name, value in fields])
+        signed = ";".join(["host", *[name for name, _ in fields]])
+        lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
+        self._method = subject.method
+        self._key = scope.key
+        self._canonical_end = f"\nhost:{subject.host}\n{canonical}\n{signed}\n{_UNSIGNED_PAYLOAD}"
+        self._to_sign = f"{_ALGORITHM}\n{scope.date}\n{scope.text}\n"
+        self._lines = f"Host: {subject.host}\r\n{lines}"
+        self._authorization = (
+            f"Authorization: {_ALGORITHM} Credential={scope.access_key}/{scope.text}, "
+            f"SignedHeaders={signed}, Signature="
+        )
+
+    def sign(self, path: str, query: str = "") -> str:
+        """Return the header lines that authorise a request for *path* and *query*, Host first, each with CRLF."""
+        canonical = f"{self._method}\n{path}\n{query}{self._canonical_end}"
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        signature = hmac.digest(self._key, f"{self._to_sign}{digest}".encode(), "sha256").hex()
+        return f"{self._lines}{self._authorization}{signature}\r\n"
+
+
+class _Scope(NamedTuple):
+    """Who signs, when and where. *text*: the credential scope; *key*: derived for it."""
+
+    date: str
+    text: str
+    key: bytes
+    access_key: str
+    token: str | None
+
+
 class Signer:
     """Signs S3 requests."""
 
@@ -58,35 +103,18 @@ class Signer:
         self, subject: SigningInput, region: str, credentials: SigningCredentials, now: float | None = None
     ) -> str:
         """
-        Return the header lines that authorise *subject*, Host first, each with CRLF.
-
-        *now*: seconds since the epoch. Range and conditions are not signed: only Host and `x-amz-*` must be, and the
-        reader checks the Content-Range of each response.
+        Return the header lines that authorise *subject*, Host first, each with CRLF. *now*: seconds since the epoch.
         """
+        return self.template(subject, region, credentials, now).sign(subject.path, subject.query)
+
+    def template(
+        self, subject: SigningInput, region: str, credentials: SigningCredentials, now: float | None = None
+    ) -> RequestTemplate:
+        """Return the template of requests like *subject*; its path and query do not matter."""
         date = self._amz_date(time.time() if now is None else now)
-        fields = [*subject.amz, ("x-amz-content-sha256", _UNSIGNED_PAYLOAD), ("x-amz-date", date)]
-        if credentials.token:
-            fields.append(("x-amz-security-token", credentials.token))
-        if subject.amz:
-            fields.sort()
-        canonical = "".join([f"{name}:{value}\n" for name, value in fields])
-        signed = ";".join(["host", *[name for name, _ in fields]])
-        request = (
-            f"{subject.method}\n{subject.path}\n{subject.query}\n"
-            f"host:{subject.host}\n{canonical}\n{signed}\n{_UNSIGNED_PAYLOAD}"
-        )
-        scope = f"{date[:8]}/{region}/s3/aws4_request"
-        digest = hashlib.sha256(request.encode()).hexdigest()
-        signature = hmac.digest(
-            self._derived_key(credentials.secret_key, date[:8], region),
-            f"{_ALGORITHM}\n{date}\n{scope}\n{digest}".encode(),
-            "sha256",
-        ).hex()
-        lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
-        return (
-            f"Host: {subject.host}\r\n{lines}Authorization: {_ALGORITHM} Credential={credentials.access_key}/{scope}, "
-            f"SignedHeaders={signed}, Signature={signature}\r\n"
-        )
+        text = f"{date[:8]}/{region}/s3/aws4_request"
+        key = self._derived_key(credentials.secret_key, date[:8], region)
+        return RequestTemplate(subject, _Scope(date, text, key, credentials.access_key, credentials.token))
 
     def _amz_date(self, now: float) -> str:
         second = int(now)

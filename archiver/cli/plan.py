@@ -153,7 +153,7 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
     from archiver.core.estimate import estimate
     from archiver.errors import Rejected
     from archiver.jobs.archive import ArchiveWork
-    from archiver.jobs.offload import run_offloaded_if_large
+    from archiver.stages.offload import run_offloaded_if_large
     from archiver.stages.progress import Progress
 
     with rejections_as_errors(as_json=as_json):

@@ -104,7 +104,7 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
         message = f"{len(missing)} of {objects} objects can't be read: {join_problems(lines, len(missing))}"
         raise Rejected(missing[0].code, message, missing)
     members = [
-        _member(file, info, draft.compression)
+        member_for(file, info, draft.compression)
         for file, info in zip(draft.files, found, strict=True)
         if isinstance(info, ObjectInfo) and file.source not in problems
     ]
@@ -150,7 +150,8 @@ def summarize(draft: Draft, missing: Sequence[SourceProblem]) -> ArchiveSummary:
     )
 
 
-def _member(file: DraftFile, info: ObjectInfo, compression: Compression) -> Member:
+def member_for(file: DraftFile, info: ObjectInfo, compression: Compression) -> Member:
+    """Return the member for *file*, whose object has the facts *info*."""
     deflate = compression == "deflate" or (compression == "auto" and is_compressible(info.content_type, file.path))
     modified = min(max(info.modified, MIN_MODIFIED), MAX_MODIFIED)
     return Member(file.path, info.size, modified, ObjectVersion(file.location, info.etag, info.crc32), deflate)

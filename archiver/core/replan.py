@@ -1,11 +1,11 @@
 """Decide whether to replan an archive after a read contradicts its HEAD."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from archiver.core.draft import Draft
-from archiver.core.plan import ObjectVersion, Plan
+from archiver.core.plan import Member, ObjectVersion, Plan
 from archiver.errors import Rejected, SourceChanged, SourceProblem, SourceUnavailable
 
 MAX_PLANS = 4  # plans of one job while objects keep changing, the first one included
@@ -95,10 +95,8 @@ def version_at(plan: Plan, location: object) -> ObjectVersion | None:
     return next((one for one in contents if isinstance(one, ObjectVersion) and one.location == location), None)
 
 
-def versions_read(plan: Plan) -> list[ObjectVersion]:
-    """Return the object versions of which *plan* reads bytes, each once."""
+def versions_read(members: Sequence[Member]) -> list[ObjectVersion]:
+    """Return the object versions of which bytes are read for *members*, each once."""
     return list(
-        dict.fromkeys(
-            member.content for member in plan.members if isinstance(member.content, ObjectVersion) and member.size
-        )
+        dict.fromkeys(member.content for member in members if isinstance(member.content, ObjectVersion) and member.size)
     )

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from enum import Enum
-from typing import cast
+from typing import Protocol, cast
 
 from archiver.errors import TransferInterrupted
+from archiver.http.body_watch import BodyWatch
 from archiver.http.exchange import HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
 from archiver.http.parse import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, Head, ProtocolError, body_length, parse_head
 from archiver.http.sink import Sink
-from archiver.http.socket import HttpSocket, Stream
+from archiver.http.socket import HttpSocket, SocketOwner, Stream
 
 MAX_HEAD = 32 * 1024
 """Bytes of a response head; also the most of a small response that one system call receives and that is copied once."""
@@ -23,11 +24,22 @@ class State(Enum):
     IDLE = "idle"
     HEAD = "head"
     BODY = "body"  # of known length
+    LENT = "lent"  # another owner uses the socket
     STREAM = "stream"  # chunked, or the body of an error response until the connection closes
     CLOSED = "dead"
 
 
 _EMPTY_SINK = Sink(())
+
+
+class Borrower(SocketOwner, Protocol):
+    """Another owner of a connection's socket, for a while."""
+
+    async def run(self, socket: HttpSocket) -> bool:
+        """Use *socket*. Return whether it can take another request."""
+
+    def tick(self, timeouts: TickTimeouts) -> None:
+        """Count one tick of the pool's clock, and check the timeouts."""
 
 
 class Connection:
@@ -43,8 +55,9 @@ class Connection:
         self._scratch_view = memoryview(self._scratch)
         self.responses = 0  # requests answered on this connection
         self._state = State.CLOSED
-        self._ticks = self._window_ticks = 0
-        self._last_received = self._window_start_bytes = 0
+        self._ticks = 0
+        self._watch = BodyWatch()
+        self._borrower: Borrower | None = None
         self._reset(State.IDLE)
         self._socket = HttpSocket(stream, self)
 
@@ -59,7 +72,7 @@ class Connection:
         self._body_complete = False  # the sink has space for the whole body: the connection can be kept
         self._head_bytes = 0  # bytes of an unfinished head in the scratch buffer
         self._bytes_received = 0  # of this response
-        self._ticks = self._window_ticks = self._last_received = self._window_start_bytes = 0
+        self._ticks = 0
 
     @property
     def usable(self) -> bool:
@@ -87,7 +100,28 @@ class Connection:
 
     def end(self, reason: str) -> None:
         """Close at once. A running request raises TransferInterrupted with *reason*."""
+        if self._borrower is not None:
+            self._borrower.lost(None)
         self._interrupt(reason)
+
+    async def lend(self, borrower: "Borrower") -> None:
+        """
+        Lend the socket to *borrower*, until it ends. Afterwards the connection is `usable`, or closed. A caller that
+        cancels this must call `abort`.
+        """
+        self._reset(State.LENT)
+        self._borrower = borrower
+        self._socket.owner = borrower
+        try:
+            clean = await borrower.run(self._socket)
+        finally:
+            self._borrower = None
+            self._socket.owner = self
+        self.responses += 1
+        if clean and not self._socket.closed and self._socket.all_sent:
+            self._reset(State.IDLE)
+        else:
+            self.abort()
 
     def tick(self, timeouts: TickTimeouts) -> None:
         """
@@ -95,7 +129,9 @@ class Connection:
         data that arrived in the meantime is read before the next tick.
         """
         self._ticks += 1
-        if self._state is State.IDLE:
+        if self._borrower is not None:
+            self._borrower.tick(timeouts)
+        elif self._state is State.IDLE:
             if self._ticks > timeouts.idle:
                 self.abort()
         elif self._state is State.HEAD:
@@ -104,18 +140,9 @@ class Connection:
             elif self._ticks > timeouts.response:
                 self._interrupt("no response in time")
         elif self._state is not State.CLOSED:
-            self._check_body_progress(timeouts)
-
-    def _check_body_progress(self, timeouts: TickTimeouts) -> None:
-        if self._bytes_received != self._last_received:
-            self._last_received, self._ticks = self._bytes_received, 0
-        self._window_ticks += 1
-        if self._ticks > timeouts.stall:
-            self._interrupt("the body stalled")
-        elif self._window_ticks > timeouts.window:
-            if self._bytes_received - self._window_start_bytes < timeouts.window_bytes:
-                self._interrupt("the body arrived too slowly")
-            self._window_start_bytes, self._window_ticks = self._bytes_received, 0
+            reason = self._watch.tick(self._bytes_received, timeouts)
+            if reason is not None:
+                self._interrupt(reason)
 
     # Callbacks of the socket
 
@@ -188,7 +215,7 @@ class Connection:
             self._error_body = bytearray(min(length, MAX_ERROR_BODY) if length >= 0 else MAX_ERROR_BODY)
             sink = Sink((memoryview(self._error_body),))
         self._sink = sink
-        self._ticks = self._window_ticks = 0
+        self._watch.restart()
         if length >= 0:
             sink.put(rest[:length])
             self._body_complete = length == sink.capacity

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from archiver.errors import ConfigurationError, TransferInterrupted
-from archiver.http.connection import Connection
+from archiver.http.connection import Borrower, Connection
 from archiver.http.dns import Dialer, DnsCache
 from archiver.http.exchange import HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
 from archiver.http.proxy import Proxies, Proxy
@@ -149,9 +149,34 @@ class HttpPool:
             return await self._exchange(connection, request)
         finally:
             self._active_requests -= 1
-            if connection is not None and connection.usable:
-                self._idle.setdefault(origin, []).append(connection)
+            if connection is not None:
+                self._keep(origin, connection)
+
+    def reaches_directly(self, origin: Origin) -> bool:
+        """Whether requests to *origin* need no other form, as they do where a proxy forwards them."""
+        return origin.tls or self._proxy(origin) is None
+
+    async def lend(self, origin: Origin, borrower: Borrower) -> None:
+        """Lend a connection to *origin*, kept or new. Raises TransferInterrupted, ConfigurationError."""
+        connection = self._acquire(origin)
+        self._active_requests += 1
+        try:
+            if connection is None:
                 self._evict_idle()
+                connection = await self._connect(origin)
+            await connection.lend(borrower)
+        finally:
+            self._active_requests -= 1
+            if connection is not None:
+                self._keep(origin, connection)
+
+    def _keep(self, origin: Origin, connection: Connection) -> None:
+        """Keep *connection* if it can take another request; one that is still in use was cancelled."""
+        if connection.usable:
+            self._idle.setdefault(origin, []).append(connection)
+            self._evict_idle()
+        else:
+            connection.abort()
 
     def _evict_idle(self) -> None:
         """Close kept connections, the longest kept of each origin first, until the limit is met."""

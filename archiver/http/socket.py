@@ -52,19 +52,19 @@ class HttpSocket:
         "_fd",
         "_loop",
         "_on_readable",
-        "_owner",
         "_read_wants_write",
         "_stream",
         "_unsent",
         "_watches_writable",
         "_write_wants_read",
         "closed",
+        "owner",
     )
 
     def __init__(self, stream: Stream, owner: SocketOwner) -> None:
         self._loop = asyncio.get_running_loop()
         self._stream = stream
-        self._owner = owner
+        self.owner = owner
         self._fd = stream.fileno()
         self._unsent: list[memoryview] = []
         self._watches_writable = self._read_wants_write = self._write_wants_read = False
@@ -99,7 +99,7 @@ class HttpSocket:
             with contextlib.suppress(OSError):  # best effort: the peer may be gone
                 self._stream.unwrap()  # answers the peer's close_notify
         self.close()
-        self._owner.lost(error)
+        self.owner.lost(error)
 
     # Sending
 
@@ -127,7 +127,7 @@ class HttpSocket:
         self._watch_writable()
 
     def _on_writable(self) -> None:
-        self._owner.sent()  # the kernel has space again only because the peer acknowledged bytes
+        self.owner.sent()  # the kernel has space again only because the peer acknowledged bytes
         if self._read_wants_write:
             self._read_wants_write = False
             self._loop.add_reader(self._fd, self._on_readable)
@@ -150,14 +150,14 @@ class HttpSocket:
     def _read(self, sock: socket.socket) -> None:
         """Read once; the event loop calls again while there is more."""
         try:
-            count = sock.recv_into(self._owner.free_space())
+            count = sock.recv_into(self.owner.free_space())
         except BlockingIOError:
             return
         except OSError as error:
             self._lose(error)
             return
         if count:
-            self._owner.received(count)
+            self.owner.received(count)
         else:
             self._lose(None)
 
@@ -168,10 +168,10 @@ class HttpSocket:
         """
         left = READ_TURN_BYTES
         while (limit := left if left > 0 else tls.pending()) > 0:
-            filled, problem = _fill(self._owner.free_space()[:limit], tls)
+            filled, problem = _fill(self.owner.free_space()[:limit], tls)
             left -= filled
             if filled:
-                self._owner.received(filled)
+                self.owner.received(filled)
             if self.closed:
                 return
             if isinstance(problem, ssl.SSLWantReadError):

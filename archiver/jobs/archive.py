@@ -11,7 +11,8 @@ import structlog
 
 from archiver.core.archive_metadata import ArchiveMetadata, MissingFileRange, from_s3_metadata, to_s3_metadata
 from archiver.core.draft import ArchiveRules, Draft, draft_archive
-from archiver.core.layout import Layout
+from archiver.core.layout import MIN_PART_SIZE, Layout
+from archiver.core.ledger import OutgrownError
 from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
 from archiver.core.missing_report import parse_missing
@@ -38,17 +39,17 @@ from archiver.errors import (
     TransientError,
 )
 from archiver.jobs.identity import JobIdentity
-from archiver.jobs.offload import run_offloaded_if_large
 from archiver.jobs.work import Result
 from archiver.ports import Hold, ObjectStore, StoredArchive, Target
-from archiver.stages.assemble import assemble
 from archiver.stages.budget import BufferPool
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.deflate import compressed_part_size, deflate
 from archiver.stages.fetch import Fetcher
+from archiver.stages.offload import run_offloaded_if_large
 from archiver.stages.progress import Progress
 from archiver.stages.read_access import ReadAccess
 from archiver.stages.resolve import head_objects, probe_objects
+from archiver.stages.stored import StoredBuild
 from archiver.stages.upload import find, open_upload
 
 log = structlog.get_logger(__name__)
@@ -129,10 +130,17 @@ class ArchiveWork:
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
         history = ReplanState(draft)
+        one_pass = draft.on_missing == "fail" and draft.compression == "store"
         while not history.over:
             existing = await find(self._store, target.key)
             if existing is not None:
                 return BuildResult(existing, await self._summarize_existing(draft, target, existing), reused=True)
+            if one_pass:
+                one_pass = False
+                built = await self._build_in_one_pass(draft, target, hold, progress)
+                if built is not None:
+                    return built
+                continue
             plan = await self._plan(draft, history)
             progress.begin(plan.members)
             try:
@@ -148,7 +156,7 @@ class ArchiveWork:
                 log.info("job.overtaken", key=target.key)
                 history.record_superseded()
             else:
-                self._read_access.record_readable(versions_read(plan))
+                self._read_access.record_readable(versions_read(plan.members))
                 return BuildResult(stored, plan.outcome, reused=False)
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
 
@@ -178,7 +186,7 @@ class ArchiveWork:
         if error.location is None:  # not a source: the destination
             raise error
         verdict = await self._credential_check.as_denial(error) if isinstance(error, CredentialsRefused) else error
-        others = [version for version in versions_read(plan) if version.location != error.location]
+        others = [version for version in versions_read(plan.members) if version.location != error.location]
         answers = await probe_objects(others, self._fetcher, self._credential_check)
         self._read_access.record_readable([version for version, answer in answers.items() if answer is True])
         verdicts: dict[object, SourceUnavailable] = {error.location: verdict}
@@ -191,12 +199,7 @@ class ArchiveWork:
         """
         Stored archives have an address for every byte and are assembled in any order; compressed ones flow in order.
         """
-        max_part_size = self._budget.total // 3
-        layout = (
-            None
-            if plan.deflates
-            else await run_offloaded_if_large(len(plan.members), Layout.for_max_part, plan.members, max_part_size)
-        )
+        layout = None if plan.deflates or plan.missing_text_length is None else Layout(plan.members, MIN_PART_SIZE)
         archive_metadata = ArchiveMetadata(
             request=plan.request_hash,
             token=secrets.token_hex(16),
@@ -205,12 +208,48 @@ class ArchiveWork:
             missing=_missing_file_range(plan, layout),
             message=target.message_id,
         )
-        part_size = compressed_part_size(plan.members, max_part_size) if layout is None else layout.part_size
-        target = replace(target, metadata=to_s3_metadata(archive_metadata), part_size=part_size)
+        target = replace(target, metadata=to_s3_metadata(archive_metadata))
         async with open_upload(self._store, target, hold) as upload:
-            if layout is None:
+            if plan.deflates:
+                upload.set_part_size(compressed_part_size(plan.members, self._budget.total // 3))
                 return await deflate(plan.members, self._budget, self._fetcher, upload, progress)
-            return await assemble(layout, self._budget, self._fetcher, upload, progress)
+            stored, _ = await StoredBuild(plan.members, self._budget, self._fetcher, upload).run(progress)
+            return stored
+
+    async def _build_in_one_pass(
+        self, draft: Draft, target: Target, hold: Hold, progress: Progress
+    ) -> BuildResult | None:
+        """
+        Build a stored archive without a plan. None if that is not possible: some object can't be read or changed, or
+        the archive is too large. Then a plan shows all problems. Nothing could be seen of the archive.
+        """
+        check_count(draft, self._rules.max_files)
+        outcome = summarize(draft, ())
+        archive_metadata = ArchiveMetadata(
+            request=draft.request_hash,
+            token=secrets.token_hex(16),
+            files=outcome.files,
+            outcome=outcome.status,
+            message=target.message_id,
+        )
+        target = replace(target, metadata=to_s3_metadata(archive_metadata))
+        progress.begin_unknown(len(draft.files))
+        try:
+            async with open_upload(
+                self._store, replace(target, metadata=to_s3_metadata(archive_metadata)), hold
+            ) as upload:
+                build = StoredBuild(draft.files, self._budget, self._fetcher, upload, max_bodies=self._rules.max_bytes)
+                stored, members = await build.run(progress)
+        except (SourceUnavailable, SourceChanged, CredentialsRefused, OutgrownError) as error:
+            if isinstance(error, SourceUnavailable | CredentialsRefused) and error.location is None:
+                raise  # not a source: the destination
+            log.info("job.planned", reason=str(error))
+            return None
+        except ArchiveExists:
+            log.info("job.overtaken", key=target.key)
+            return None
+        self._read_access.record_readable(versions_read(members))
+        return BuildResult(stored, outcome, reused=False)
 
     async def _summarize_existing(self, draft: Draft, target: Target, existing: StoredArchive) -> ArchiveSummary:
         """

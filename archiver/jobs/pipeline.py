@@ -24,10 +24,10 @@ from archiver.errors import (
 )
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.identity import JobIdentity
-from archiver.jobs.offload import run_offloaded_if_large
 from archiver.jobs.progress import reporting_progress
 from archiver.jobs.work import Result, Work
 from archiver.ports import DeadLetters, Hold, JobSuccess, Links, Message, Notifier, ObjectStore, QueueFacts
+from archiver.stages.offload import run_offloaded_if_large
 from archiver.stages.progress import Progress
 from archiver.stages.retry import retry_transient
 

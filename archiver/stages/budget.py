@@ -67,6 +67,10 @@ class BufferPool:
             reservation.close()
             self._release(needed)
 
+    def would_wait(self, size: int, reserved: int) -> bool:
+        """Whether a reservation of *reserved* buffers of *size* bytes has to wait at present."""
+        return bool(self._waiters) or self.used + self.charged_size(size) * reserved > self.total
+
     def charged_size(self, size: int) -> int:
         """
         Return the bytes that a buffer of *size* maps and is charged for. At most a third of the total (the limit of a
@@ -146,26 +150,42 @@ class Reservation:
     budget: BufferPool
     size: int
     reserved: int
+    spared: int = 0
+    """Guaranteed buffers that `acquire` leaves alone: their bytes are used otherwise."""
     _in_use: dict[int, mmap.mmap] = field(default_factory=dict)
+    _extras: int = 0  # buffers in use that are not guaranteed
     _waiting: asyncio.Future[None] | None = None
+    _charged_size: int = field(init=False)
 
-    @property
-    def _charged_size(self) -> int:
-        return self.budget.charged_size(self.size)
+    def __post_init__(self) -> None:
+        self._charged_size = self.budget.charged_size(self.size)
 
     @property
     def in_use(self) -> int:
         """Number of its buffers in use."""
         return len(self._in_use)
 
+    @property
+    def spare_bytes(self) -> int:
+        """The bytes of the buffers that are spared and not in use."""
+        return self._charged_size * max(0, min(self.spared, self.reserved - (len(self._in_use) - self._extras)))
+
     async def acquire(self) -> memoryview:
         """
         Return a buffer of *size* bytes, not cleared: a guaranteed one, else an extra one, else wait for either. For one
         caller at a time.
         """
-        while not (len(self._in_use) < self.reserved or self.budget.try_acquire_extra(self._charged_size)):
+        while (view := self.try_acquire()) is None:
             self._waiting = asyncio.get_running_loop().create_future()
             await self._waiting
+        return view
+
+    def try_acquire(self) -> memoryview | None:
+        """Return a buffer as `acquire` does; None if it would wait."""
+        if len(self._in_use) - self._extras >= self.reserved - self.spared:
+            if not self.budget.try_acquire_extra(self._charged_size):
+                return None
+            self._extras += 1
         buffer = self.budget.buffer(self._charged_size)
         view = memoryview(buffer)[: self.size]
         self._in_use[id(view.obj)] = buffer
@@ -175,7 +195,8 @@ class Reservation:
         """Return a buffer from `acquire` to the pool. The caller must not use *view* afterwards."""
         buffer = self._in_use.pop(id(view.obj))
         self.budget.recycle(buffer)
-        if len(self._in_use) >= self.reserved:
+        if self._extras:
+            self._extras -= 1
             self.budget.release_extra(self._charged_size)
         self.notify()
 
@@ -185,9 +206,9 @@ class Reservation:
 
     def close(self) -> None:
         """Return all buffers that are still in use: the job has ended, successfully or not."""
-        extra = max(0, len(self._in_use) - self.reserved)
+        extras, self._extras = self._extras, 0
         for buffer in self._in_use.values():
             self.budget.recycle(buffer)
         self._in_use.clear()
-        for _ in range(extra):
+        for _ in range(extras):
             self.budget.release_extra(self._charged_size)

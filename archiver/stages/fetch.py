@@ -19,7 +19,7 @@ from archiver.core.backoff import full_jitter
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo, ObjectVersion
 from archiver.errors import CredentialsRefused, SourceChanged, SourceUnavailable, TransferInterrupted, TransientError
-from archiver.ports import ObjectReader
+from archiver.ports import ObjectReader, ReadQueue, Unanswered
 from archiver.stages.limiter import AdaptiveLimiter
 
 log = structlog.get_logger(__name__)
@@ -89,16 +89,16 @@ class Fetcher:
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._reader = reader
-        self._limiter = limiter
+        self.limiter = limiter
         self._policy = policy or RetryPolicy()
         self._clock = clock
         self.resumes: Counter[str] = Counter()
-        """Read retries so far, by cause: `throttled` or `interrupted`."""
+        """Read retries so far, by cause: `throttled`, `interrupted`, or `hedged` (asked twice: the first was slow)."""
 
     @property
     def concurrency(self) -> int:
         """Maximum number of concurrent reads for one job."""
-        return self._limiter.max_concurrency
+        return self.limiter.max_concurrency
 
     async def head(self, location: Location) -> ObjectInfo:
         """HEAD *location*. Raises SourceUnavailable, TransientError, CredentialsRefused."""
@@ -128,12 +128,23 @@ class Fetcher:
             return
         await self._with_retries(attempt, pinned.location)
 
+    async def serve(self, queue: ReadQueue) -> Unanswered | None:
+        """
+        Answer the requests of *queue* one after another, as one of the concurrent reads. No retries; see
+        `ObjectReader.serve`.
+        """
+        async with self.limiter:
+            unanswered = await self._reader.serve(queue)
+        if unanswered is not None and unanswered.throttled:
+            self.limiter.throttled()
+        return unanswered
+
     async def _with_retries(self, attempt: Callable[[int], Awaitable[T]], location: Location) -> T:
         try:
             try:  # the common case, kept short: it runs once for each small object
-                async with self._limiter:
+                async with self.limiter:
                     result = await attempt(0)
-                self._limiter.succeeded()
+                self.limiter.succeeded()
             except TransferInterrupted as error:
                 result = await self._retry(attempt, location, error)
         except (SourceUnavailable, SourceChanged, CredentialsRefused) as error:
@@ -145,7 +156,7 @@ class Fetcher:
         run = _RetryState(self._policy, self._clock)
         while True:
             if error.throttled:
-                self._limiter.throttled()
+                self.limiter.throttled()
             wait = run.next_wait(error)
             if wait is None:
                 tried = f"tried {run.resumes} times, {self._clock() - run.stalled_since:.0f} s without progress"
@@ -156,12 +167,12 @@ class Fetcher:
             )
             await asyncio.sleep(wait)
             try:
-                async with self._limiter:
+                async with self.limiter:
                     result = await attempt(run.received)
             except TransferInterrupted as next_error:
                 error = next_error
             else:
-                self._limiter.succeeded()
+                self.limiter.succeeded()
                 return result
 
 

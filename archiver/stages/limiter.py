@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 
+CALLS_PER_TURN = 16
+
 
 class AdaptiveLimiter:
     """
@@ -23,6 +25,7 @@ class AdaptiveLimiter:
         self._decrease_interval = decrease_interval
         self._clock = clock
         self._decreased_at = float("-inf")
+        self._calls = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     async def __aenter__(self) -> None:
@@ -54,6 +57,18 @@ class AdaptiveLimiter:
             if not waiter.done():
                 waiter.set_result(None)
                 self.running += 1
+
+    def should_yield(self) -> bool:
+        """
+        Whether a holder with more to do should let go and enter again: after throttling there may be too many, and one
+        call in `CALLS_PER_TURN` gives its place to whoever waits.
+        """
+        if self.running > self.limit:
+            return True
+        if not self._waiters:
+            return False
+        self._calls += 1
+        return self._calls % CALLS_PER_TURN == 0
 
     def succeeded(self) -> None:
         """Raise the limit after a successful call."""

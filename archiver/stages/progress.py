@@ -18,6 +18,11 @@ class Progress:
     files_planned: int = 0
     bytes_planned: int = 0
 
+    def begin_unknown(self, files: int) -> None:
+        """Start the counters for *files* files whose sizes are not known."""
+        self.files = self.bytes = self.bytes_planned = 0
+        self.files_planned = files
+
     def begin(self, members: Sequence[Member]) -> None:
         """Start (or, after a replan, restart) the counters for the build of *members*."""
         self.files = self.bytes = 0

@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import TypeVar
 
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo, ObjectVersion
 from archiver.errors import CredentialsRefused, SourceChanged, SourceUnavailable, root_cause
+from archiver.ports import Unanswered, WholeRead
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
-
-K = TypeVar("K")
-V = TypeVar("V")
+from archiver.stages.lanes import LaneQueue
 
 
 async def head_objects(
@@ -22,7 +20,57 @@ async def head_objects(
 
     Raises TransientError, ConfigurationError.
     """
-    return await _run_distinct(locations, fetcher.head, fetcher.concurrency, credentials)
+    queue = _Heads(locations, fetcher, credentials)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(min(fetcher.concurrency, queue.count)):
+                tasks.create_task(queue.run_lane(), name=f"resolve.{number}")
+    except BaseExceptionGroup as group:
+        raise root_cause(group) from group
+    return queue.found
+
+
+class _Heads(LaneQueue):
+    """HEADs of distinct *locations*."""
+
+    def __init__(self, locations: Iterable[Location], fetcher: Fetcher, credentials: CredentialCheck) -> None:
+        super().__init__(fetcher)
+        distinct = dict.fromkeys(locations)
+        self.count = len(distinct)
+        self.found: dict[Location, ObjectInfo | SourceUnavailable] = {}
+        self._credentials = credentials
+        self._pending = iter(distinct)
+        self._exhausted = False
+
+    @property
+    def exhausted(self) -> bool:
+        return self._exhausted
+
+    def find_next(self) -> WholeRead | None:
+        location = next(self._pending, None)
+        if location is None:
+            self._exhausted = True
+            return None
+        return WholeRead(0, location, "HEAD")
+
+    def space(self, read: WholeRead, length: int) -> memoryview | None:
+        """A response to HEAD has no body."""
+        del read, length
+        return None
+
+    def arrived(self, read: WholeRead, info: ObjectInfo, body: memoryview | None) -> None:
+        del body
+        self._fetcher.limiter.succeeded()
+        self.found[read.location] = info
+
+    async def recover(self, unanswered: Unanswered) -> None:
+        location = unanswered.read.location
+        try:
+            self.found[location] = await self._fetcher.head(location)
+        except SourceUnavailable as problem:
+            self.found[location] = problem.with_traceback(None)  # frees its frames: there may be 70,000 of these
+        except CredentialsRefused as refused:
+            self.found[location] = await self._credentials.as_denial(refused)
 
 
 async def probe_objects(
@@ -43,34 +91,27 @@ async def probe_objects(
             return False  # the next plan handles it
         return True
 
-    return await _run_distinct(pins, read, fetcher.concurrency, credentials)
-
-
-async def _run_distinct(
-    keys: Iterable[K], call: Callable[[K], Awaitable[V]], concurrency: int, credentials: CredentialCheck
-) -> dict[K, V | SourceUnavailable]:
-    found: dict[K, V | SourceUnavailable] = {}
-    distinct = dict.fromkeys(keys)
-    pending = iter(distinct)
+    found: dict[ObjectVersion, bool | SourceUnavailable] = {}
+    pending = iter(distinct := dict.fromkeys(pins))
     try:
         async with asyncio.TaskGroup() as tasks:
-            for number in range(min(concurrency, len(distinct))):
-                tasks.create_task(_run_queue(pending, call, found, credentials), name=f"resolve.{number}")
+            for number in range(min(fetcher.concurrency, len(distinct))):
+                tasks.create_task(_probe_all(pending, read, found, credentials), name=f"probe.{number}")
     except BaseExceptionGroup as group:
         raise root_cause(group) from group
     return found
 
 
-async def _run_queue(
-    pending: Iterator[K],
-    call: Callable[[K], Awaitable[V]],
-    found: dict[K, V | SourceUnavailable],
+async def _probe_all(
+    pending: Iterator[ObjectVersion],
+    read: Callable[[ObjectVersion], Awaitable[bool]],
+    found: dict[ObjectVersion, bool | SourceUnavailable],
     credentials: CredentialCheck,
 ) -> None:
     for one in pending:
         try:
-            found[one] = await call(one)
+            found[one] = await read(one)
         except SourceUnavailable as problem:
-            found[one] = problem.with_traceback(None)  # frees its frames: there may be 70,000 of these
+            found[one] = problem.with_traceback(None)
         except CredentialsRefused as refused:
             found[one] = await credentials.as_denial(refused)

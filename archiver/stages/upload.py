@@ -9,6 +9,7 @@ token.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -32,6 +33,10 @@ class ArchiveUpload:
         self._hold = hold
         self._multipart: MultipartUpload | None = None
         self._create_lock = asyncio.Lock()
+
+    def set_part_size(self, size: int) -> None:
+        """Decide the size of all parts but the last, before the first is sent."""
+        self._target = replace(self._target, part_size=size)
 
     async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         """

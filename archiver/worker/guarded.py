@@ -77,10 +77,13 @@ class SourceProbes:
 
 
 class GuardedReader:
-    """An ObjectReader."""
+    """
+    An ObjectReader. `serve` never waits: what it can't answer is asked again by `head` or `read`.
+    """
 
     def __init__(self, inner: ObjectReader, sources: SourceProbes, breakers: CircuitBreakers) -> None:
         self._inner = inner
+        self.serve = inner.serve
         self._sources = sources
         self._breakers = breakers
 

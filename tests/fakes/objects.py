@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
 from archiver.errors import Code, SourceChanged, SourceUnavailable, TransferInterrupted
+from archiver.ports import ReadQueue, Unanswered, WholeRead
 from fakes.faults import Faults, InFlightGauge
 
 CHUNK_BYTES = 64 * 1024
@@ -67,6 +68,8 @@ class FakeReader:
         self.gauge = InFlightGauge()
         self.reads: list[tuple[Location, int, int]] = []
         self.on_read: Callable[[Location, int], None] = lambda _location, _offset: None
+        self.at_once = 64
+        """Bytes of a body that `serve` receives along with the head."""
         self._interruptions: dict[Location, list[int]] = {}
 
     def cut(self, location: Location, after: int, times: int = 1) -> None:
@@ -93,6 +96,39 @@ class FakeReader:
                 done = await self._copy(location, etag, start, into, available)
             if done < wanted:
                 raise TransferInterrupted("the connection was lost", received=done)
+
+    async def serve(self, queue: ReadQueue) -> Unanswered | None:
+        while (read := queue.next()) is not None:
+            try:
+                await self._serve(queue, read)
+            except TransferInterrupted as error:
+                return Unanswered(read, str(error), error.throttled)
+            except (SourceChanged, SourceUnavailable) as error:
+                return Unanswered(read, str(error))
+        return None
+
+    async def _serve(self, queue: ReadQueue, read: WholeRead) -> None:
+        if read.method == "HEAD":
+            queue.arrived(read, await self.head(read.location), None)
+            return
+        async with self.faults("get"):
+            found = self.s3.objects.get(read.location)
+            if found is None or found.error_code is not None:
+                raise SourceUnavailable("source_missing", f"{read.location} can't be read")
+            blob = self._object_version(read.location, read.etag or found.etag)
+            info = ObjectInfo(len(blob.data), blob.etag, blob.modified, blob.content_type, blob.crc32, blob.metadata)
+            if len(blob.data) <= self.at_once:
+                body: memoryview | None = memoryview(blob.data)
+            else:
+                body = queue.space(read, len(blob.data))
+        if body is not None and len(blob.data) > self.at_once:
+            cuts = self._interruptions.get(read.location)
+            if cuts:
+                cuts.pop(0)
+                raise TransferInterrupted("the connection was lost")
+            with self.gauge.holding(len(body)):
+                await self._copy(read.location, blob.etag, 0, [body], len(body))
+        queue.arrived(read, info, body)
 
     async def _copy(self, location: Location, etag: str, start: int, into: Sequence[memoryview], available: int) -> int:
         data = memoryview(self._object_version(location, etag).data)[start : start + available]

@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 
 from fakes import FakeHold, FakeReader, FakeS3, FakeStore
 
-from archiver.core.layout import Layout
 from archiver.core.plan import Member, ObjectVersion
 from archiver.ports import StoredArchive, Target
-from archiver.stages.assemble import assemble
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher, RetryPolicy
 from archiver.stages.limiter import AdaptiveLimiter
 from archiver.stages.progress import Progress
+from archiver.stages.stored import StoredBuild
 from archiver.stages.upload import open_upload
 
 MODIFIED = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
@@ -54,7 +53,8 @@ class StageEnv:
 
     async def assemble(self, members: Sequence[Member], part_size: int, target: Target = TARGET) -> StoredArchive:
         async with open_upload(self.store, target, FakeHold()) as upload:
-            return await assemble(Layout(members, part_size), self.budget, self.fetcher, upload, self.progress)
+            build = StoredBuild(members, self.budget, self.fetcher, upload, part_size=part_size)
+            return (await build.run(self.progress))[0]
 
     def archive(self, key: str = TARGET.key) -> bytes:
         return next(blob.data for location, blob in self.s3.objects.items() if location.key == key)

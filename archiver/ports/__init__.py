@@ -1,0 +1,62 @@
+"""
+The ports: what the worker needs of the world outside.
+
+Each is a Protocol of at most four verbs. Each has a complete in-memory fake in `tests/fakes/`, and one contract test in
+`tests/contract/` that runs on the fake and on the real adapter.
+"""
+
+from archiver.ports.jobs import (
+    Hold,
+    Job,
+    JobOutcome,
+    JobResult,
+    JobSuccess,
+    Observer,
+)
+from archiver.ports.messages import (
+    Attribute,
+    DeadLetters,
+    Links,
+    Message,
+    MessageSource,
+    Notifier,
+    OutgoingMessage,
+    QueueFacts,
+    Rejection,
+)
+from archiver.ports.objects import (
+    MultipartUpload,
+    ObjectReader,
+    ObjectStore,
+    ReadQueue,
+    StoredArchive,
+    Target,
+    Unanswered,
+    WholeRead,
+)
+
+__all__ = [
+    "Attribute",
+    "DeadLetters",
+    "Hold",
+    "Job",
+    "JobOutcome",
+    "JobResult",
+    "JobSuccess",
+    "Links",
+    "Message",
+    "MessageSource",
+    "MultipartUpload",
+    "Notifier",
+    "ObjectReader",
+    "ObjectStore",
+    "Observer",
+    "OutgoingMessage",
+    "QueueFacts",
+    "ReadQueue",
+    "Rejection",
+    "StoredArchive",
+    "Target",
+    "Unanswered",
+    "WholeRead",
+]

@@ -1,0 +1,134 @@
+"""
+Makes one stored archive: gathers its members (`stages.gather`) and assembles them (`stages.assemble`).
+
+While a job holds no reservation, its bodies wait in room that nobody else needs. Most archives are small, so all is
+known before anything is reserved: then exactly what they need is. Others reserve three buffers of a usual part, and
+learn their length as they go.
+
+Memory: the reservation and what `Room` and further buffers take, all charged to the one `BufferPool`; the members and
+about 150 bytes for each.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from archiver.core.draft import DraftFile
+from archiver.core.layout import DEFAULT_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Layout
+from archiver.core.ledger import Ledger
+from archiver.core.plan import Member
+from archiver.errors import root_cause
+from archiver.ports import StoredArchive
+from archiver.stages.assemble import RESERVED_BUFFERS, Assembly
+from archiver.stages.budget import BufferPool
+from archiver.stages.fetch import Fetcher
+from archiver.stages.gather import MAX_BODY_BYTES, Gather
+from archiver.stages.offload import run_offloaded_if_large
+from archiver.stages.progress import Progress
+from archiver.stages.room import Room
+from archiver.stages.upload import ArchiveUpload
+
+ROOM_BEFORE_RESERVATION = 1024 * 1024
+MAX_EXTRA_ROOM = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """*buffers* of *buffer_size* bytes are reserved for parts of *part_size* bytes."""
+
+    part_size: int
+    buffer_size: int
+    buffers: int = RESERVED_BUFFERS
+
+    @classmethod
+    def of(cls, layout: Layout) -> "Shape":
+        """Return the shape of an archive that is known."""
+        size = layout.part_size if layout.parts > 1 else layout.length
+        return cls(layout.part_size, size, min(RESERVED_BUFFERS, layout.parts))
+
+    @classmethod
+    def expected(cls, members: Sequence[Member], count: int, max_part_size: int) -> "Shape":
+        """Return the shape for *count* members, of which the first *members* are known."""
+        mean = sum(member.size for member in members) // max(1, len(members))
+        usual = MIN_PART_SIZE if mean * count <= 2 * DEFAULT_PART_SIZE else DEFAULT_PART_SIZE
+        part_size = min(usual, max_part_size)
+        return cls(part_size, part_size)
+
+
+class StoredBuild:
+    """
+    The build of one stored archive. *files*: its members, or what is asked for in one pass; see `Gather`. *part_size*:
+    chosen unless given. *max_bodies*: bytes of all files together.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[DraftFile | Member],
+        budget: BufferPool,
+        fetcher: Fetcher,
+        upload: ArchiveUpload,
+        *,
+        part_size: int | None = None,
+        max_bodies: int | None = None,
+    ) -> None:
+        self._files = files
+        self._budget = budget
+        self._fetcher = fetcher
+        self._upload = upload
+        self._part_size = part_size
+        self._max_bodies = max_bodies
+        self._max_part_size = part_size or budget.total // RESERVED_BUFFERS
+        self._room = Room(budget, ROOM_BEFORE_RESERVATION)
+        self._gather = Gather(files, fetcher, self._room, min(MAX_BODY_BYTES, self._max_part_size // 2))
+
+    async def run(self, progress: Progress) -> tuple[StoredArchive, Sequence[Member]]:
+        """
+        Build and publish the archive; return it and its members.
+
+        Raises SourceUnavailable, SourceChanged, CredentialsRefused, TransientError, ArchiveExists, LeaseLost,
+        ConfigurationError; OutgrownError if not all files were known.
+        """
+        try:
+            async with self._lanes():
+                shape = await self._shape()
+                if self._budget.would_wait(shape.buffer_size, shape.buffers):
+                    self._room.close()  # a job that waits for its reservation holds nothing
+                    self._gather.line.give_up_bodies()
+                async with self._budget.reservation(shape.buffer_size, shape.buffers) as reservation:
+                    self._room.max_extra = MAX_EXTRA_ROOM
+                    self._upload.set_part_size(shape.part_size)
+                    ledger = Ledger(
+                        shape.part_size, max_length=MAX_PARTS * shape.part_size, max_bodies=self._max_bodies
+                    )
+                    assembly = Assembly(ledger, reservation, self._fetcher, self._upload, progress)
+                    self._gather.wake_all()
+                    stored = await assembly.run(lambda: self._gather.line.feed(assembly, reservation))
+                    return stored, ledger.members
+        except BaseExceptionGroup as group:
+            raise root_cause(group) from group
+        finally:
+            self._room.close()
+
+    @asynccontextmanager
+    async def _lanes(self) -> AsyncIterator[None]:
+        """The lanes of this job, for the time of the block."""
+        count = max(1, min(self._fetcher.concurrency, len(self._files)))
+        async with asyncio.TaskGroup() as tasks:
+            helpers = [tasks.create_task(self._gather.run_lane(), name=f"gather.{number}") for number in range(count)]
+            helpers.append(tasks.create_task(self._gather.hedge(), name="gather.hedge"))
+            yield
+            for task in helpers:
+                task.cancel()
+
+    async def _shape(self) -> Shape:
+        """Wait until all is known that can be known before buffers are reserved. Raises Rejected (`too_large`)."""
+        members = [file for file in self._files if isinstance(file, Member)]
+        if len(members) < len(self._files):
+            await self._gather.full.wait()
+            members = self._gather.line.waiting
+        if len(members) < len(self._files):
+            return Shape.expected(members, len(self._files), self._max_part_size)
+        if self._part_size is not None:
+            return Shape.of(Layout(members, self._part_size))
+        return Shape.of(await run_offloaded_if_large(len(members), Layout.for_max_part, members, self._max_part_size))
