@@ -161,7 +161,9 @@ class Gather(LaneQueue):
             arrival.body = b""
         if not self.line.put(number, arrival):
             size = 0 if arrival.body is None else len(arrival.body)
-            if self._room.overfull or (size > arrival.charged and not self._room.take(size - arrival.charged)):
+            if size and (
+                self._room.overfull or (size > arrival.charged and not self._room.take(size - arrival.charged))
+            ):
                 size, arrival.body = 0, None
             if size < arrival.charged:
                 self._room.give(arrival.charged - size)

