@@ -1,0 +1,131 @@
+"""The quick reader of heads accepts less than the strict one, and never reads anything else out of them."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from archiver.aws.plain_head import plain_object_info
+from archiver.aws.s3_responses import object_info
+from archiver.core.plan import ObjectInfo
+from archiver.errors import ArchiverError
+from archiver.http.parse import ProtocolError, body_length, parse_head
+
+FIELDS = (
+    b"Content-Length: 20000",
+    b'ETag: "0123456789abcdef"',
+    b"Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT",
+    b"Content-Type: image/jpeg",
+)
+
+
+def head(*fields: bytes, status: bytes = b"HTTP/1.1 200 OK") -> bytes:
+    return b"\r\n".join([status, *fields, b"", b""])
+
+
+def strictly(block: bytes) -> ObjectInfo | None:
+    """What the strict reader reads of a whole object; None for anything else."""
+    try:
+        parsed = parse_head(block)
+        if parsed.status != 200 or not parsed.keep_alive or body_length("GET", parsed) < 0:
+            return None
+        return object_info(parsed)
+    except (ProtocolError, ArchiverError):
+        return None
+
+
+NAMES = st.sampled_from(
+    b"""
+    content-length content-LENGTH etag ETag last-modified Last-Modified content-type transfer-encoding connection
+    x-amz-checksum-crc32 x-amz-checksum-type x-amz-storage-class x-amz-restore content-range x-amz-archive-status
+    x-amz-request-id server date x(y : a\0b
+    """.split()
+)
+VALUES = st.one_of(
+    st.sampled_from(
+        b"""5
+ 5
++5
+05
+5, 5
+111111111111111111111111111111
+
+chunked
+close
+keep-alive
+Keep-Alive
+STANDARD_IA
+GLACIER
+FULL_OBJECT
+COMPOSITE
+AAAAAA==
+AAAA
+AAAAAA==-2
+"x"
+\t
+ongoing-request="false"
+Sun, 06 Nov 1994 08:49:37 GMT
+Sun, 31 Feb 1994 08:49:37 GMT
+Sun, 06 Nov 0094 08:49:37 GMT
+Sun, 06 Nov 1994 08:49:60 GMT
+Sunday, 06-Nov-94 08:49:37 GMT
+soon""".split(b"\n")
+    ),
+    st.binary(max_size=12),
+)
+LINES = st.lists(
+    st.tuples(NAMES, st.sampled_from([b":", b": ", b" :", b"", b"\r\n "]), VALUES).map(b"".join), max_size=6
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    status=st.sampled_from(
+        [b"HTTP/1.1 200 OK", b"HTTP/1.1 200 ok", b"HTTP/1.0 200 OK", b"HTTP/1.1 206 OK", b"HTTP/1.1 200"]
+    ),
+    lines=LINES,
+    usual=st.booleans(),
+)
+@example(status=b"HTTP/1.1 200 OK", lines=[b"Content-Length: 5", b"content-length: 5"], usual=False)
+@example(status=b"HTTP/1.1 200 OK", lines=[b"transfer-encoding: chunked"], usual=True)
+@example(
+    status=b"HTTP/1.1 200 OK", lines=[b"x-amz-checksum-crc32: AAAAAA==", b"x-amz-checksum-type: COMPOSITE"], usual=True
+)
+def test_what_it_accepts_the_strict_reader_reads_as_well(status: bytes, lines: list[bytes], usual: bool) -> None:
+    block = head(*(FIELDS if usual else ()), *lines, status=status)
+
+    found = plain_object_info(block)
+
+    assert found is None or found == strictly(block)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        (),
+        (b"x-amz-checksum-crc32: AAAAAA==", b"x-amz-checksum-type: FULL_OBJECT"),
+        (b"x-amz-storage-class: STANDARD_IA", b"Connection: Keep-Alive"),
+        (b"Server: AmazonS3", b"x-amz-id-2: a/b+c=", b"x-amz-meta-x: y: z"),
+    ],
+)
+def test_it_accepts_what_s3_answers(more: tuple[bytes, ...]) -> None:
+    block = head(*FIELDS, *more)
+
+    assert plain_object_info(block) == strictly(block) is not None
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        head(*FIELDS, b"Connection: close"),
+        head(*FIELDS, b"x-amz-storage-class: GLACIER"),
+        head(*FIELDS, b'x-amz-restore: ongoing-request="false"'),
+        head(*FIELDS, b"Transfer-Encoding: chunked"),
+        head(*FIELDS, b"Content-Length: 20000"),
+        head(*FIELDS, status=b"HTTP/1.1 404 Not Found"),
+        head(*FIELDS, status=b"HTTP/1.1 206 Partial Content"),
+        head(*FIELDS[:1], *FIELDS[2:]),
+        head(*FIELDS[1:]),
+    ],
+)
+def test_it_leaves_the_rest_to_the_strict_reader(block: bytes) -> None:
+    assert plain_object_info(block) is None
