@@ -68,7 +68,7 @@ async def open_network(headers: S3Headers | None = None) -> Network:
     ca_bundle = str(core.get_config_variable("ca_bundle"))
     with environment_errors():
         unsigned = AioConfig(signature_version=UNSIGNED)  # needs no credentials
-        async with open_modelless_s3(unsigned) as s3, session.client("sqs", config=unsigned) as sqs:
+        async with open_modelless_s3(core, unsigned) as s3, session.client("sqs", config=unsigned) as sqs:
             endpoint = resolve_endpoint(s3)
             for url in (s3.meta.endpoint_url, sqs.meta.endpoint_url):
                 parts = urlsplit(url)
@@ -146,11 +146,11 @@ class _ModellessLoader:
         return {"metadata": metadata, "operations": {}, "shapes": {}}
 
 
-def open_modelless_s3(config: AioConfig) -> AbstractAsyncContextManager["S3Client"]:
-    """Open a client that shows the SDK's configuration of S3 and has no operations."""
-    core = AioSession()
-    core.register_component("data_loader", _ModellessLoader(core.get_component("data_loader")))
-    opening: AbstractAsyncContextManager[S3Client] = core.create_client("s3", configured_region(), config=config)
+def open_modelless_s3(core: AioSession, config: AioConfig) -> AbstractAsyncContextManager["S3Client"]:
+    """Open a client that shows the SDK's configuration of S3 and has no operations. It shares the data of *core*."""
+    separate = AioSession()
+    separate.register_component("data_loader", _ModellessLoader(core.get_component("data_loader")))
+    opening: AbstractAsyncContextManager[S3Client] = separate.create_client("s3", configured_region(), config=config)
     return opening
 
 
