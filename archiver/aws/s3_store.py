@@ -1,7 +1,9 @@
 """The ObjectStore on S3, and the calls on its bucket."""
 
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode
 
@@ -84,6 +86,16 @@ class S3Store:
         etag = await self._calls.send_body(f"PutObject {target.key}", request, crc32)
         return StoredArchive(len(body), etag, crc32, target.metadata)
 
+    async def put_small(
+        self, key: str, body: bytes, content_type: str, metadata: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Write a small object that is no archive, or replace it. Raises TransientError, ConfigurationError."""
+        lines = f"Content-Type: {_check_header_value(content_type)}\r\n"
+        request = S3Request(
+            "PUT", Location(self._bucket, key), lines=lines, amz=_metadata_headers(metadata), body=memoryview(body)
+        )
+        await self._calls.send_body(f"PutObject {key}", request, zlib.crc32(body))
+
     async def create_upload(self, target: Target) -> S3Upload:
         lines, metadata = _described(target)
         location = Location(self._bucket, target.key)
@@ -137,11 +149,13 @@ def _initiated(upload: Element) -> datetime:
 
 def _described(target: Target) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Return the unsigned header lines and the signed headers that describe a new object."""
-    metadata = tuple(
-        (f"x-amz-meta-{name.lower()}", _check_signed_value(value)) for name, value in target.metadata.items()
-    )
     disposition = _check_header_value(target.disposition)
-    return f"Content-Type: application/zip\r\nContent-Disposition: {disposition}\r\n", metadata
+    lines = f"Content-Type: application/zip\r\nContent-Disposition: {disposition}\r\n"
+    return lines, _metadata_headers(target.metadata)
+
+
+def _metadata_headers(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((f"x-amz-meta-{name.lower()}", _check_signed_value(value)) for name, value in metadata.items())
 
 
 def _metadata(head: Head) -> dict[str, str]:

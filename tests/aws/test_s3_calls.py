@@ -12,6 +12,7 @@ import pytest
 from aws.failing_clients import answer
 from aws.s3_reader_fixtures import FakeSession, error_response
 from certificates import shared_trust
+from emulator import EmulatedAws
 from http_client.scripted_server import Script, ScriptedServer, ServerAction, make_response, serve_scripts
 from hypothesis import given
 from hypothesis import strategies as st
@@ -306,3 +307,21 @@ async def test_a_page_of_more_than_64_kib_is_read_whole() -> None:
         await store(calls).abort_uploads("k")
     assert len(page) > 300_000
     assert server.requests[1].startswith(b"DELETE /archives/k?uploadId=id%26300 ")
+
+
+# Beside the archives
+
+
+async def test_a_small_object_is_written_and_replaced(aws: EmulatedAws, clients: Clients) -> None:
+    bucket = aws.bucket()
+    for body in (b"", b"{}"):
+        await S3Store(clients, bucket).put_small("d/a b.json", body, "application/json", {"archiver-token": "t"})
+    found = aws.s3.get_object(Bucket=bucket, Key="d/a b.json")
+    assert (found["Body"].read(), found["ContentType"]) == (b"{}", "application/json")
+    assert found["Metadata"] == {"archiver-token": "t"}
+
+
+async def test_a_small_object_that_is_refused_is_said_with_its_key() -> None:
+    async with calling([error_response("403 No", "AccessDenied")]) as (_, calls):
+        with pytest.raises(ConfigurationError, match=r"PutObject d/a\.json: .*AccessDenied"):
+            await store(calls).put_small("d/a.json", b"", "application/json")
