@@ -169,8 +169,9 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
                 rejections.append(rejected)
             if rejections:
                 raise rejection_error(*rejections, as_json=as_json)
-            objects = len({file.location for file in build_request.draft.files})
+            draft = build_request.draft
+            objects = len({file.location for file in draft.files})
             cost_estimate = await run_offloaded_if_large(
-                objects, estimate, plan, objects, resources.budget.total, latency
+                objects, estimate, plan, objects, resources.budget.total, latency, one_pass=draft.needs_no_plan
             )
     return PlanResult(plan, cost_estimate, latency)

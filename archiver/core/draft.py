@@ -72,6 +72,14 @@ class Draft:
     compression: Compression
     request_hash: str
 
+    @property
+    def needs_no_plan(self) -> bool:
+        """
+        Whether objects can be read before all are known: every file is in the archive or there is none, and a member's
+        place depends on nothing but the sizes of those before it.
+        """
+        return self.on_missing == "fail" and self.compression == "store"
+
 
 def draft_archive(request: Request, rules: ArchiveRules) -> Draft:
     """

@@ -36,6 +36,7 @@ SECONDS_PER_BYTE = 1 / 1e9  # received and sent
 SECONDS_PER_DEFLATED_BYTE = 1 / 3e8
 MAX_CONCURRENT_READS = 128
 MAX_CONCURRENT_UPLOADS = 4
+MAX_BODY_BYTES = 1024 * 1024  # of an object that one GET brings whole
 READ_AHEAD_CHUNKS = 8  # of a compressed archive, each an eighth of a part
 FIXED_ROUND_TRIPS = 4  # HEAD of the key, CreateMultipartUpload, CompleteMultipartUpload, ListMultipartUploads
 
@@ -44,7 +45,8 @@ FIXED_ROUND_TRIPS = 4  # HEAD of the key, CreateMultipartUpload, CompleteMultipa
 class Estimate:
     """
     *size* of the archive in bytes. *exact*: size and counts are exact, else they are upper bounds. *calls*: number of
-    calls of each S3 and SQS operation. *dollars* and *seconds* are approximate.
+    calls of each S3 and SQS operation; if many objects are large, some of the GETs are HEADs, at the same price.
+    *dollars* and *seconds* are approximate.
     """
 
     size: int
@@ -56,10 +58,12 @@ class Estimate:
     seconds: float
 
 
-def estimate(plan: Plan, objects: int, budget: int, latency: float) -> Estimate:
+def estimate(plan: Plan, objects: int, budget: int, latency: float, *, one_pass: bool = False) -> Estimate:
     """
     Estimate the job of *plan*. *objects*: distinct objects of the request. *budget*: memory for bodies in bytes.
-    *latency*: S3's seconds to the first byte. Raises Rejected (`too_large`).
+    *latency*: S3's seconds to the first byte. *one_pass*: no object is asked for before it is read.
+
+    Raises Rejected (`too_large`).
     """
     if plan.deflates:
         size = max_compressed_size(plan.members)
@@ -69,9 +73,12 @@ def estimate(plan: Plan, objects: int, budget: int, latency: float) -> Estimate:
         layout = Layout.for_max_part(plan.members, budget // BUFFERS_PER_JOB)
         size, part_size = layout.length, layout.part_size
         gets = sum(isinstance(layout.members[read.member].content, ObjectVersion) for read in layout.reads())
-    gets += _count_denied(plan)
+        if one_pass:
+            gets, objects = _count_one_pass_gets(layout), 0
+    denied, missing = _count_problems(plan)
+    gets += denied
     parts = -(-size // part_size)
-    calls = _calls(objects, gets, parts)
+    calls = _calls(objects + denied + missing, gets, parts)
     return Estimate(
         size=size,
         exact=not plan.deflates,
@@ -96,9 +103,23 @@ def _calls(objects: int, gets: int, parts: int) -> dict[str, int]:
     return {name: count for name, count in calls.items() if count}
 
 
-def _count_denied(plan: Plan) -> int:
-    """Count the denied objects: HEAD returns only 403, so each needs a GET to learn the error code."""
-    return len({problem.source for problem in plan.outcome.missing if problem.code == "source_denied"})
+def _count_one_pass_gets(layout: Layout) -> int:
+    """Count a GET for each member; a large object is then read in ranges."""
+    objects = [isinstance(member.content, ObjectVersion) for member in layout.members]
+    ranges = sum(objects[read.member] and layout.members[read.member].size > MAX_BODY_BYTES for read in layout.reads())
+    return sum(objects) + ranges
+
+
+def _count_problems(plan: Plan) -> tuple[int, int]:
+    """
+    Count the objects that are denied, and those that can't be read for other reasons: each is asked for twice. HEAD
+    returns only 403 for a denied one, so it needs a GET, too, to learn the error code.
+    """
+    denied = {problem.source for problem in plan.outcome.missing if problem.code == "source_denied"}
+    others = {
+        problem.source for problem in plan.outcome.missing if problem.code in ("source_missing", "source_archived")
+    }
+    return len(denied), len(others)
 
 
 def _count_chunks(member: Member, size: int) -> int:

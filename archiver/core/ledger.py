@@ -51,7 +51,7 @@ class Ledger:
     Every byte belongs to exactly one header, one body, or the directory (end records included). All units are bytes.
     All parts but the last have *part_size*. *max_length* of the archive, and *max_bodies* together: None for no limit.
 
-    Memory: the members, and 8 bytes for each. A body ends where the next header begins, so only the headers' offsets
+    Memory: the members, and 16 bytes for each. A body ends where the next header begins, so only the headers' offsets
     are stored. Names are encoded again when they are written.
     """
 

@@ -130,7 +130,7 @@ class ArchiveWork:
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
         history = ReplanState(draft)
-        one_pass = draft.on_missing == "fail" and draft.compression == "store"
+        one_pass = draft.needs_no_plan
         while not history.over:
             existing = await find(self._store, target.key)
             if existing is not None:

@@ -13,7 +13,7 @@ from archiver.core.estimate import PRICES, Estimate, estimate
 from archiver.core.layout import MIB, Layout
 from archiver.core.plan import ObjectInfo, Plan, plan_archive
 from archiver.errors import Code, Rejected, SourceProblem
-from archiver.stages import assemble, deflate
+from archiver.stages import assemble, deflate, gather
 
 WHEN = datetime(2024, 2, 29, tzinfo=UTC)
 BUDGET = 64 * MIB
@@ -28,8 +28,10 @@ def planned(*sizes: int, compression: str = "store", **problems: Code) -> Plan:
     return plan_archive(draft, [*found, *(SourceProblem(name, code) for name, code in problems.items())])
 
 
-def estimated(plan: Plan, objects: int, budget: int = BUDGET, latency: float = LATENCY) -> Estimate:
-    return estimate(plan, objects, budget, latency)
+def estimated(
+    plan: Plan, objects: int, budget: int = BUDGET, latency: float = LATENCY, *, one_pass: bool = False
+) -> Estimate:
+    return estimate(plan, objects, budget, latency, one_pass=one_pass)
 
 
 def test_small_archive_is_one_part_and_is_put_at_once() -> None:
@@ -68,8 +70,15 @@ def test_object_that_is_named_twice_is_asked_for_once_and_read_twice() -> None:
 
 
 def test_denied_object_takes_a_read_that_says_why_and_a_missing_one_does_not() -> None:
-    assert estimated(planned(5, a="source_missing"), 2).calls["GetObject"] == 1
+    missing = estimated(planned(5, a="source_missing"), 2)
+    assert (missing.calls["HeadObject"], missing.calls["GetObject"]) == (4, 1)
     assert estimated(planned(5, a="source_denied", b="source_denied"), 3).calls["GetObject"] == 3
+
+
+def test_one_pass_reads_small_objects_at_once_and_learns_the_size_of_large_ones_by_a_read() -> None:
+    told = estimated(planned(20 * MIB, 100, 0), 3, one_pass=True)
+
+    assert (told.calls["HeadObject"], told.calls["GetObject"]) == (1, 3 + 3)
 
 
 def test_archive_of_empty_files_reads_nothing() -> None:
@@ -134,4 +143,5 @@ def test_little_memory_means_few_reads_at_once() -> None:
 def test_what_the_time_goes_by_is_what_the_stages_do() -> None:
     assert estimates.MAX_CONCURRENT_READS == app.MAX_CONCURRENT_READS
     assert estimates.MAX_CONCURRENT_UPLOADS == assemble.MAX_CONCURRENT_UPLOADS
+    assert estimates.MAX_BODY_BYTES == gather.MAX_BODY_BYTES
     assert estimates.READ_AHEAD_CHUNKS == deflate.READ_AHEAD_CHUNKS
