@@ -18,9 +18,11 @@ The modules in the order in which the bytes travel:
     plan      jobs.archive             from the draft to the archive, or the existing archive
               stages.resolve           HEADs all objects concurrently
               core.draft, core.plan    names, order, sizes: everything that is known before the first byte
-    fetch     stages.fetch             concurrent reads, resumed after failures, pinned to the planned ETags
-              aws.s3_read, http        signed requests; bodies are received into part buffers (stages.budget)
-    zip       stages.assemble          stored archives: every byte has an address, parts are filled in any order
+    fetch     stages.gather, lanes     small objects, one GET each; those that come early wait in stages.room
+              stages.fetch             concurrent reads, resumed after failures, pinned to the planned ETags
+              aws.s3_lanes, s3_read    signed requests; http: bodies are received into part buffers (stages.budget)
+    zip       stages.stored, in_order  stored archives: members get their addresses in order
+              stages.assemble          parts are filled in any order
               stages.deflate           compressed archives: in order, through stream-zip in a thread
     upload    stages.upload            sends the parts; aborts on any failure
     notify    jobs.progress, aws.sqs   progress events and the answer

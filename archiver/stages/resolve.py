@@ -1,4 +1,4 @@
-"""HEAD every object of a request before the first byte is read, so that one rejection lists all problems."""
+"""HEAD every object of a request, so that one rejection lists all problems."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator

@@ -129,7 +129,7 @@ def test_what_a_plan_reads_is_each_object_that_has_bytes_once() -> None:
     empty = ObjectInfo(0, '"0"', WHEN)
     some = ObjectInfo(5, '"1"', WHEN)
     plan = plan_archive(draft, [some, empty, some])
-    assert [pinned.location for pinned in versions_read(plan)] == [A]
+    assert [pinned.location for pinned in versions_read(plan.members)] == [A]
     assert version_at(plan, B) is not None
     with_text = plan_archive(draft, [SourceProblem("a", "source_missing"), some, SourceProblem("x", "source_missing")])
     assert [pinned.location for pinned in versions_read(with_text)] == [B]
