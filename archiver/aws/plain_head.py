@@ -1,106 +1,115 @@
 """
-Reads the heads of plain responses in a quarter of the time of `parse_head` and `object_info`.
+Reads the heads of plain responses in a tenth of the time of `parse_head` and `object_info`.
 
-It accepts less than these two, and what it accepts it reads as they do: a property test holds it against them.
+A server writes the same fields in the same order, again and again. What the strict reader accepted once becomes a
+*shape*: a pattern that matches the same lines with other values. So nothing else is accepted, and it is read as the
+strict reader reads it: a property test holds it against that.
 """
 
 import binascii
 import re
+from contextlib import suppress
 from datetime import UTC, datetime
 
+from archiver.aws.s3_responses import object_info
 from archiver.core.plan import MIN_MODIFIED, ObjectInfo
-from archiver.http.dates import http_date
+from archiver.errors import ArchiverError
+from archiver.http.parse import ProtocolError, parse_head
 
-_OK = b"HTTP/1.1 200 OK"
-_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_FIXDATE = re.compile(rb"[A-Z][a-z][a-z], (\d\d) ([A-Z][a-z][a-z]) ([1-9]\d\d\d) (\d\d):(\d\d):(\d\d) GMT")
+MAX_SHAPES = 8
+MAX_SEEN = 256  # sets of fields that a shape was not made of yet
+
 _MONTHS = {name: at for at, name in enumerate(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
-_MAX_LENGTH_DIGITS = 18
-_MAX_KNOWN_NAMES = 1024
+_ANY = rb"[^\r\n\0]*"
+_TEXT = rb"[^\r\n\0\t ](?:[^\r\n\0]*[^\r\n\0\t ])?"
 
-_LENGTH, _ETAG, _MODIFIED, _TYPE, _CRC32, _CRC_TYPE, _CLASS, _CONNECTION = range(8)
-_UNINTERESTING, _UNUSUAL = -1, -2
+
+def _value(pattern: bytes) -> bytes:
+    return rb"[ \t]*" + pattern + rb"[ \t]*"
+
+
 _FIELDS = {
-    b"content-length": _LENGTH,
-    b"etag": _ETAG,
-    b"last-modified": _MODIFIED,
-    b"content-type": _TYPE,
-    b"x-amz-checksum-crc32": _CRC32,
-    b"x-amz-checksum-type": _CRC_TYPE,
-    b"x-amz-storage-class": _CLASS,
-    b"connection": _CONNECTION,
-    b"transfer-encoding": _UNUSUAL,
-    b"content-range": _UNUSUAL,
-    b"x-amz-restore": _UNUSUAL,
-    b"x-amz-archive-status": _UNUSUAL,
+    b"content-length": _value(rb"(?P<length>[0-9]{1,18})"),
+    b"etag": _value(rb"(?P<etag>" + _TEXT + rb")"),
+    b"last-modified": _value(
+        rb"[A-Z][a-z][a-z], (?P<day>[0-9][0-9]) (?P<month>[A-Z][a-z][a-z]) (?P<year>[1-9][0-9]{3}) "
+        rb"(?P<hour>[0-9][0-9]):(?P<minute>[0-9][0-9]):(?P<second>[0-9][0-9]) GMT"
+    ),
+    b"content-type": _value(rb"(?P<type>" + _TEXT + rb")"),
+    b"x-amz-checksum-crc32": _value(rb"(?P<crc32>[A-Za-z0-9+/]{5}[AQgw]==)"),
+    b"x-amz-checksum-type": _value(rb"FULL_OBJECT"),
+    b"x-amz-storage-class": _value(rb"(?!(?:GLACIER|DEEP_ARCHIVE)[ \t]*\r)[A-Z_]+"),
+    b"connection": _value(rb"[Kk]eep-[Aa]live"),
 }
-_known: dict[bytes, int] = {}  # by name as servers write it
+_UNUSUAL = frozenset({b"transfer-encoding", b"content-range", b"x-amz-restore", b"x-amz-archive-status"})
 
 
-def plain_object_info(head: bytes) -> ObjectInfo | None:
-    """
-    Return the object's facts from *head*, the head of a response to HEAD or GET, with its final empty line. None for
-    any response that is not a 200 for a whole object on a connection that stays open, or that is unusual in form.
-    """
-    lines = head.split(b"\r\n")
-    ends = len(lines) - 1
-    if lines[0] != _OK or head.count(b"\r") != ends or head.count(b"\n") != ends or b"\0" in head:
+_GROUPS = ("length", "etag", "type", "crc32", "year", "month", "day", "hour", "minute", "second")
+
+
+class PlainHeads:
+    """The shapes of the heads that were seen."""
+
+    def __init__(self) -> None:
+        self._shapes: list[re.Pattern[bytes]] = []
+        self._seen: set[tuple[bytes, ...]] = set()
+
+    def read(self, head: bytes) -> ObjectInfo | None:
+        """
+        Return the object's facts from *head*, the head of a response to HEAD or GET, with its final empty line. None
+        for any response that is not a 200 for a whole object on a connection that stays open, or unusual in form.
+        """
+        for shape in self._shapes:
+            match = shape.fullmatch(head)
+            if match is not None:
+                return _info(match)
+        info = _read_strictly(head)
+        if info is not None and len(self._shapes) < MAX_SHAPES:
+            self._learn(head)
+        return info
+
+    def _learn(self, head: bytes) -> None:
+        """Make a shape of *head* if its fields are seen for the second time."""
+        names = tuple([line.partition(b":")[0] for line in head[:-4].split(b"\r\n")[1:]])
+        if names in self._seen:
+            self._shapes.append(_shape(names))
+        elif len(self._seen) < MAX_SEEN:
+            self._seen.add(names)
+
+
+def _read_strictly(head: bytes) -> ObjectInfo | None:
+    try:
+        parsed = parse_head(head)
+        usual = parsed.status == 200 and parsed.keep_alive and not _UNUSUAL.intersection(parsed.fields)  # noqa: PLR2004
+        return object_info(parsed) if usual and head.startswith(b"HTTP/1.1 200 OK\r\n") else None
+    except (ProtocolError, ArchiverError):
         return None
-    values: list[bytes | None] = [None] * 8
-    for line in lines[1:-2]:
-        name, _, value = line.partition(b":")
-        field = _known.get(name)
-        if field is None:
-            field = _field(name, line)
-        if field == _UNINTERESTING:
-            continue
-        if field == _UNUSUAL or values[field] is not None:
-            return None
-        values[field] = value.strip(b" \t")
-    length, etag = values[_LENGTH], values[_ETAG]
-    if not etag or not length or not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
-        return None
-    if (
-        values[_CLASS] in (b"GLACIER", b"DEEP_ARCHIVE")
-        or (values[_CONNECTION] or b"keep-alive").lower() != b"keep-alive"
-    ):
-        return None
+
+
+def _shape(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
+    """Return the pattern of heads with the fields *names*, as the server writes them. None of ours repeats."""
+    lower = [name.lower() for name in names]
+    lines = [
+        re.escape(name) + b":" + (_FIELDS[key] if (key := name.lower()) in _FIELDS else _ANY) + rb"\r\n"
+        for name in names
+    ]
+    if any(lower.count(key) > 1 for key in _FIELDS):
+        lines.append(rb"(?!)")  # the strict reader joins repeated fields, or refuses them
+    pattern = b"HTTP/1\\.1 200 OK\r\n" + b"".join(lines) + b"\r\n"
+    absent = [name for name in _GROUPS if b"(?P<%b>" % name.encode() not in pattern]
+    return re.compile(pattern + b"".join([b"(?P<%b>(?!))?" % name.encode() for name in absent]))
+
+
+def _info(match: re.Match[bytes]) -> ObjectInfo:
+    length, etag, kind, crc32, year, month, day, hour, minute, second = match.group(*_GROUPS)
+    modified = MIN_MODIFIED
+    if year is not None:
+        with suppress(KeyError, ValueError):  # no such day: as without a date
+            modified = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
     return ObjectInfo(
         int(length),
         etag.decode("latin-1"),
-        _date(values[_MODIFIED] or b""),
-        (values[_TYPE] or b"").decode("latin-1"),
-        _crc32(values[_CRC32], values[_CRC_TYPE]),
+        modified,
+        "" if kind is None else kind.decode("latin-1"),
+        None if crc32 is None else int.from_bytes(binascii.a2b_base64(crc32), "big"),
     )
-
-
-def _field(name: bytes, line: bytes) -> int:
-    """Return which field *name* is, and remember it: servers send the same names in each response."""
-    if b":" not in line or not _TOKEN.fullmatch(name):
-        return _UNUSUAL
-    if len(_known) >= _MAX_KNOWN_NAMES:
-        _known.clear()
-    field = _known[name] = _FIELDS.get(name.lower(), _UNINTERESTING)
-    return field
-
-
-def _date(text: bytes) -> datetime:
-    match = _FIXDATE.fullmatch(text)
-    try:
-        if match is not None:
-            day, month, year, hour, minute, second = match.groups()
-            return datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
-    except (KeyError, ValueError):
-        pass
-    return http_date(text.decode("latin-1")) or MIN_MODIFIED
-
-
-def _crc32(text: bytes | None, kind: bytes | None) -> int | None:
-    """Return the CRC-32 of the whole object; None for a composite one (`…-N`), which is a CRC of the parts' CRCs."""
-    if text is None or kind not in (None, b"", b"FULL_OBJECT"):
-        return None
-    try:
-        value = binascii.a2b_base64(text, strict_mode=True)
-    except binascii.Error:
-        return None
-    return int.from_bytes(value, "big") if len(value) == 4 else None  # noqa: PLR2004

@@ -4,7 +4,7 @@ import time
 from typing import NamedTuple
 
 from archiver.aws.endpoint import BucketEndpoint, UnusableNameError, encoded_path
-from archiver.aws.plain_head import plain_object_info
+from archiver.aws.plain_head import PlainHeads
 from archiver.aws.s3_transport import COMMON_HEADERS, S3Transport
 from archiver.aws.sigv4 import RequestTemplate, SigningInput
 from archiver.core.locations import Location
@@ -24,6 +24,7 @@ class S3Lanes:
     def __init__(self, transport: S3Transport) -> None:
         self._transport = transport
         self._requests = _Requests(transport)
+        self._heads = PlainHeads()
         self._scratch = bytearray(SCRATCH_BYTES)
 
     async def serve(self, queue: ReadQueue) -> Unanswered | None:
@@ -31,7 +32,7 @@ class S3Lanes:
         Answer the requests of *queue* one after another, over one connection at a time, until it has none (None), or
         until one can't be answered so: it is returned.
         """
-        lane = _S3Lane(self._scratch, queue, self._requests)
+        lane = _S3Lane(self._scratch, queue, self._requests, self._heads)
         while lane.has_request:
             try:
                 lane.origin = await self._origin(lane.read.location)
@@ -55,13 +56,14 @@ class S3Lanes:
 class _S3Lane(Lane):
     """One lane. *read*: the request that is to be sent, or was sent last."""
 
-    __slots__ = ("_arrived", "_info", "_queue", "_requests", "_unsent", "origin", "read", "throttled")
+    __slots__ = ("_arrived", "_heads", "_info", "_queue", "_requests", "_unsent", "origin", "read", "throttled")
 
     read: WholeRead
     origin: Origin
 
-    def __init__(self, scratch: bytearray, queue: ReadQueue, requests: "_Requests") -> None:
+    def __init__(self, scratch: bytearray, queue: ReadQueue, requests: "_Requests", heads: PlainHeads) -> None:
         super().__init__(scratch)
+        self._heads = heads
         self._queue = queue
         self._requests = requests
         self._unsent = False
@@ -88,7 +90,7 @@ class _S3Lane(Lane):
         return request
 
     def read_head(self, head: bytes) -> int:
-        info, read = plain_object_info(head), self.read
+        info, read = self._heads.read(head), self.read
         if info is None or (read.etag is not None and info.etag != read.etag):
             self.throttled = head.startswith(_THROTTLED)
             return NOT_PLAIN

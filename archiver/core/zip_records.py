@@ -112,5 +112,5 @@ def _timestamp(modified: datetime) -> bytes:
 
 def _dos_time_and_date(modified: datetime) -> tuple[int, int]:
     """Return the time and date fields (4.4.6): UTC, since they have no zone; rounded down to two seconds."""
-    at = modified.astimezone(UTC)
+    at = modified if modified.tzinfo is UTC else modified.astimezone(UTC)
     return at.hour << 11 | at.minute << 5 | at.second >> 1, (at.year - 1980) << 9 | at.month << 5 | at.day

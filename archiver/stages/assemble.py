@@ -78,6 +78,7 @@ class Assembly:
             async with self._reads:
                 await add_members()
             self._ledger.finish()
+            self._progress.estimate()
             await self._write_directory()
         ledger = self._ledger
         if ledger.parts == 1:
@@ -266,6 +267,7 @@ class Assembly:
     async def _upload_part(self, number: int, view: memoryview, size: int) -> None:
         async with self._upload_slots:
             await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])
+        self._progress.estimate()
         del self._parts[number]
         self._reservation.release(view)
 

@@ -27,7 +27,7 @@ class Room:
 
     def take(self, size: int) -> bool:
         """Charge *size* bytes. Return False if they are not free."""
-        while self.used + size > self.capacity:
+        while self.used + size > self._extra and self.used + size > self.capacity:
             if self._extra + self._step > self.max_extra or not self._budget.try_acquire_extra(self._step):
                 return False
             self._extra += self._step
@@ -37,7 +37,7 @@ class Room:
     def give(self, size: int) -> None:
         """Return *size* bytes."""
         self.used -= size
-        while self._extra and self.used + 2 * self._step < self.capacity:
+        while self._extra and self.used < self._extra // 2:
             self._shrink()
 
     @property

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from archiver.aws.plain_head import plain_object_info
+from archiver.aws.plain_head import MAX_SEEN, MAX_SHAPES, PlainHeads
 from archiver.aws.s3_responses import object_info
 from archiver.core.plan import ObjectInfo
 from archiver.errors import ArchiverError
@@ -84,18 +84,26 @@ LINES = st.lists(
     ),
     lines=LINES,
     usual=st.booleans(),
+    others=LINES,
 )
-@example(status=b"HTTP/1.1 200 OK", lines=[b"Content-Length: 5", b"content-length: 5"], usual=False)
-@example(status=b"HTTP/1.1 200 OK", lines=[b"transfer-encoding: chunked"], usual=True)
+@example(status=b"HTTP/1.1 200 OK", lines=[b"Content-Length: 5", b"content-length: 5"], usual=False, others=[])
+@example(status=b"HTTP/1.1 200 OK", lines=[b"transfer-encoding: chunked"], usual=True, others=[])
 @example(
-    status=b"HTTP/1.1 200 OK", lines=[b"x-amz-checksum-crc32: AAAAAA==", b"x-amz-checksum-type: COMPOSITE"], usual=True
+    status=b"HTTP/1.1 200 OK",
+    lines=[b"x-amz-checksum-crc32: AAAAAA==", b"x-amz-checksum-type: COMPOSITE"],
+    usual=True,
+    others=[],
 )
-def test_what_it_accepts_the_strict_reader_reads_as_well(status: bytes, lines: list[bytes], usual: bool) -> None:
+def test_what_it_accepts_the_strict_reader_reads_as_well(
+    status: bytes, lines: list[bytes], usual: bool, others: list[bytes]
+) -> None:
     block = head(*(FIELDS if usual else ()), *lines, status=status)
 
-    found = plain_object_info(block)
-
-    assert found is None or found == strictly(block)
+    heads = PlainHeads()
+    like_it = head(*(FIELDS if usual else ()), *others, status=status)
+    for one in (block, block, like_it):  # the second makes a shape, and the third has other values
+        found = heads.read(one)
+        assert found is None or found == strictly(one)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +118,10 @@ def test_what_it_accepts_the_strict_reader_reads_as_well(status: bytes, lines: l
 def test_it_accepts_what_s3_answers(more: tuple[bytes, ...]) -> None:
     block = head(*FIELDS, *more)
 
-    assert plain_object_info(block) == strictly(block) is not None
+    heads = PlainHeads()
+    assert [heads.read(block) for _ in range(4)] == [strictly(block)] * 4
+    assert strictly(block) is not None
+    assert len(heads._shapes) == 1
 
 
 @pytest.mark.parametrize(
@@ -128,4 +139,25 @@ def test_it_accepts_what_s3_answers(more: tuple[bytes, ...]) -> None:
     ],
 )
 def test_it_leaves_the_rest_to_the_strict_reader(block: bytes) -> None:
-    assert plain_object_info(block) is None
+    heads = PlainHeads()
+    assert [heads.read(block) for _ in range(4)] == [None] * 4
+
+
+def test_what_a_shape_does_not_match_is_read_strictly() -> None:
+    heads = PlainHeads()
+    usual = head(*FIELDS)
+    assert [heads.read(usual) for _ in range(2)] == [strictly(usual)] * 2
+
+    for field in (b"Content-Length: x", b"ETag: ", b"Last-Modified: Sun, 31 Feb 1994 08:49:37 GMT"):
+        name = field.partition(b":")[0]
+        other = head(*[field if one.startswith(name) else one for one in FIELDS])
+        assert heads.read(other) == strictly(other)
+
+
+def test_servers_that_write_ever_new_fields_cost_no_memory() -> None:
+    heads = PlainHeads()
+    for number in range(2 * MAX_SEEN):
+        for _ in range(2):
+            assert heads.read(head(*FIELDS, b"x-amz-meta-%d: 1" % number)) is not None
+
+    assert (len(heads._shapes), len(heads._seen)) == (MAX_SHAPES, MAX_SHAPES)

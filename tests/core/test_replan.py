@@ -132,5 +132,5 @@ def test_what_a_plan_reads_is_each_object_that_has_bytes_once() -> None:
     assert [pinned.location for pinned in versions_read(plan.members)] == [A]
     assert version_at(plan, B) is not None
     with_text = plan_archive(draft, [SourceProblem("a", "source_missing"), some, SourceProblem("x", "source_missing")])
-    assert [pinned.location for pinned in versions_read(with_text)] == [B]
+    assert [pinned.location for pinned in versions_read(with_text.members)] == [B]
     assert version_at(with_text, A) is None
