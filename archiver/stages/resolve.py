@@ -22,9 +22,8 @@ async def head_objects(
     """
     queue = _Heads(locations, fetcher, credentials)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(min(fetcher.concurrency, queue.count)):
-                tasks.create_task(queue.run_lane(), name=f"resolve.{number}")
+        async with queue.lanes(min(fetcher.concurrency, queue.count)):
+            pass
     except BaseExceptionGroup as group:
         raise root_cause(group) from group
     return queue.found
