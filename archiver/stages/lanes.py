@@ -122,7 +122,7 @@ class LaneQueue(ABC):
     def wake(self, lanes: int = 1) -> None:
         """Let up to *lanes* ask again. One that is about to rest is woken, too: no wake is lost."""
         if not self._resting:
-            self._missed_wakes = 1
+            self._missed_wakes = max(self._missed_wakes, 1)
         while self._resting and lanes:
             woken = self._resting.popleft()
             if not woken.done():
