@@ -14,7 +14,8 @@ from typing import Literal, Protocol
 
 from archiver.core.locations import Location
 from archiver.core.messages import Link
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ListPage, ObjectInfo
+from archiver.core.select import Prefix
 from archiver.errors import Rejected
 
 
@@ -62,10 +63,8 @@ class QueueFacts:
 
 class MessageSource(Protocol):
     """
-    Where jobs come from.
-
-    A message that was neither extended for `facts.visibility` seconds nor deleted is redelivered. A source without such
-    a timer keeps one itself: the worker forgets messages that it could not release.
+    Where jobs come from. A message that was neither extended for `facts.visibility` seconds nor deleted is redelivered.
+    A source without such a timer keeps one itself: the worker forgets messages that it could not release.
     """
 
     @property
@@ -123,10 +122,14 @@ class ObjectReader(Protocol):
         TransferInterrupted, CredentialsRefused.
         """
 
+    async def list(self, prefix: Prefix, token: str = "") -> ListPage:
+        """
+        Return the first page of the objects under *prefix*, or that after the page with *token*. Raises as `head` does.
+        """
+
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         """
         Fill the views of *into*, in order, with the object's bytes from offset *start* on.
-
         Raises TransferInterrupted with the number of valid bytes received; SourceChanged if the object is gone or has
         another ETag; SourceUnavailable if it may not be read, even though HEAD succeeded; CredentialsRefused.
         """

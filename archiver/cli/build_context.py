@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from archiver.cli.console import EXIT_FAILED, EXIT_USAGE, CommandError, environment, print_json
@@ -54,7 +55,7 @@ def load_request(body: str, *needs: str) -> BuildRequest:
     settings = load_environment(environment())
     require_settings(settings, *needs)
     request, rules = parse_request(body), archive_rules(settings)
-    return BuildRequest(settings, request, rules, draft_archive(request, rules))
+    return BuildRequest(settings, request, rules, draft_archive(request, rules, datetime.now(UTC)))
 
 
 def check_request(body: str, settings: "Environment") -> None:
@@ -73,7 +74,7 @@ def check_request(body: str, settings: "Environment") -> None:
     if settings.source_bucket is None:  # only the worker knows the bucket of bare keys and its allow list
         rules = replace(rules, source_bucket=PLACEHOLDER_BUCKET, allowed=AllowList(rules.destination_bucket))
     try:
-        draft_archive(parse_request(body), rules)
+        draft_archive(parse_request(body), rules, datetime.now(UTC))
     except Rejected as rejected:
         raise CommandError(
             *rejection_lines(rejected), "nothing was sent; the worker would reject this request", code=EXIT_USAGE
@@ -110,9 +111,10 @@ def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]
 
     settings = load_environment(environment())
     request, rules, rejections = parse_request(body), archive_rules(settings), list[Rejected]()
+    sent_at = datetime.now(UTC)
     while request.files:
         try:
-            return BuildRequest(settings, request, rules, draft_archive(request, rules)), rejections
+            return BuildRequest(settings, request, rules, draft_archive(request, rules, sent_at)), rejections
         except Rejected as rejected:
             rejections.append(rejected)
             rejected_sources = {one.source for one in rejected.sources}

@@ -61,7 +61,11 @@ def create(
         )
     body = request_input.build_body(request_input.RequestInput(request, file or (), tuple(options.items())))
     result = run_async(lambda: _create(body, path, force=force, as_json=json_))
-    if json_:
+    if result is None:
+        print_note("skipped: the prefixes select no object, so there is no archive")
+        if json_:
+            print_json({"status": "skipped"})
+    elif json_:
         print_json(result.as_data())
     else:
         result.report()
@@ -137,7 +141,7 @@ class CreateResult:
         print_line(self.link.url if self.link else self.location)
 
 
-async def _create(body: str, output: Path | None, *, force: bool, as_json: bool) -> CreateResult:
+async def _create(body: str, output: Path | None, *, force: bool, as_json: bool) -> CreateResult | None:
     from archiver.aws.s3 import S3Store
     from archiver.cli.build_context import load_request, open_resources, rejections_as_errors
     from archiver.cli.file_store import FileStore
@@ -151,11 +155,13 @@ async def _create(body: str, output: Path | None, *, force: bool, as_json: bool)
                 built = await _build(
                     build_request, resources, FileStore(output, force=force), str(output), shares_credentials=False
                 )
-                return CreateResult(str(output), None, built, monotonic() - began)
+                return None if built is None else CreateResult(str(output), None, built, monotonic() - began)
             bucket, key = build_request.rules.destination_bucket, _new_archive_key(build_request)
             await check_bucket(resources, bucket)
             store = S3Store(resources.clients, bucket)
             built = await _build(build_request, resources, store, key)
+            if built is None:
+                return None
             await _abort_leftover_uploads(build_request, store, key)
             link = await _link(build_request, resources, key)
     return CreateResult(str(Location(bucket, key)), link, built, monotonic() - began)
@@ -203,7 +209,7 @@ async def _build(
     key: str,
     *,
     shares_credentials: bool = True,
-) -> "BuildResult":
+) -> "BuildResult | None":
     from archiver.cli.progress_bar import show_progress
     from archiver.core.locations import content_disposition
     from archiver.jobs.archive import ArchiveWork

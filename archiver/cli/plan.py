@@ -150,7 +150,7 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
     from archiver.aws.s3 import S3Store
     from archiver.cli.build_context import collect_rejections, open_resources, rejection_error, rejections_as_errors
     from archiver.cli.progress_bar import show_progress
-    from archiver.core.estimate import estimate
+    from archiver.core.estimate import Lookups, estimate
     from archiver.errors import Rejected
     from archiver.jobs.archive import ArchiveWork
     from archiver.jobs.offload import run_offloaded_if_large
@@ -164,13 +164,15 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
             store = S3Store(resources.clients, build_request.rules.destination_bucket)  # unused by a plan
             work = ArchiveWork(build_request.rules, fetcher=resources.fetcher, store=store, budget=resources.budget)
             try:
-                plan = await work.plan(build_request.draft)
+                draft = await work.select(build_request.draft)
+                plan = await work.plan(draft)
             except Rejected as rejected:
                 rejections.append(rejected)
             if rejections:
                 raise rejection_error(*rejections, as_json=as_json)
-            objects = len({file.location for file in build_request.draft.files})
+            heads = len({file.location for file in draft.files}.difference(draft.known))
+            lookups = Lookups(heads, draft.listings)
             cost_estimate = await run_offloaded_if_large(
-                objects, estimate, plan, objects, resources.budget.total, latency
+                len(draft.files), estimate, plan, lookups, resources.budget.total, latency
             )
     return PlanResult(plan, cost_estimate, latency)

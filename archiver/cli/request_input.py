@@ -99,7 +99,8 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
 
 def unknown_fields(request: dict[str, Any]) -> list[str]:
     """Return a warning for each field of *request* that a worker ignores, each name once, with a similar known name."""
-    from archiver.core.messages import File, Request
+    from archiver.core.entries import File
+    from archiver.core.messages import Request
 
     known, of_files = list(Request.model_fields), [*File.model_fields, "directory"]
     warnings = [f"$.{name}{_unknown_field_message(name, known)}" for name in request if name not in known]

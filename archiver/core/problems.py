@@ -16,6 +16,7 @@ _SENTENCES = {
     "dict_type": "should be an object",
     "tuple_type": "should be a list",
     "string_too_short": "should not be empty",
+    "extra_forbidden": "is unknown",
 }
 
 

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from archiver.http.parse import Head
 
+MAX_ERROR_BODY = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class TickTimeouts:
@@ -22,6 +24,7 @@ class HttpRequest(NamedTuple):
     """
     *head*: the complete request line and headers. *body* must not change before the response. *into*: the body of a
     successful response must fill it exactly (it is empty for HEAD); None: the body is returned, as an error's is.
+    Then at most *max_body* bytes of it are kept, of an error at most `MAX_ERROR_BODY`.
     *check* gets the response head before any byte of the body is placed; it raises an error of this service to refuse.
     """
 
@@ -30,11 +33,12 @@ class HttpRequest(NamedTuple):
     into: Sequence[memoryview] | None
     check: Callable[[Head], None]
     body: memoryview = memoryview(b"")
+    max_body: int = MAX_ERROR_BODY
 
 
 @dataclass(slots=True)
 class HttpResponse:
-    """*body*: the first 64 KiB, if the response is an error or the request's *into* is None."""
+    """*body*: its beginning, if the response is an error or the request's *into* is None."""
 
     head: Head
     body: bytes = b""

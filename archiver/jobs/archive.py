@@ -10,14 +10,14 @@ from dataclasses import dataclass, replace
 import structlog
 
 from archiver.core.archive_metadata import ArchiveMetadata, MissingFileRange, from_s3_metadata, to_s3_metadata
-from archiver.core.draft import ArchiveRules, Draft, draft_archive
+from archiver.core.draft import ArchiveRules, Draft, complete_draft, draft_archive
 from archiver.core.layout import Layout
 from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
 from archiver.core.missing_report import parse_missing
+from archiver.core.objects import ObjectInfo
 from archiver.core.plan import (
     ArchiveSummary,
-    ObjectInfo,
     ObjectVersion,
     Plan,
     check_count,
@@ -49,6 +49,7 @@ from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
 from archiver.stages.read_access import ReadAccess
 from archiver.stages.resolve import head_objects, probe_objects
+from archiver.stages.select import select_objects
 from archiver.stages.upload import find, open_upload
 
 log = structlog.get_logger(__name__)
@@ -97,11 +98,13 @@ class ArchiveWork:
         """Raises Rejected."""
         disposition = content_disposition(request.archive_name, self._rules.file_prefix, job.message.sent_at)
         target = Target(job.key, disposition, message_id=job.message.id)
-        return ArchiveOrder(draft_archive(request, self._rules), target)
+        return ArchiveOrder(draft_archive(request, self._rules, job.message.sent_at), target)
 
     async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:
         """Raises as `build` does."""
         built = await self.build(order.draft, order.target, hold, progress)
+        if built is None:
+            return Result("skipped", files=0, size=0)
         stored, outcome = built.stored, built.outcome
         archive = Archive(
             bucket=self._rules.destination_bucket,
@@ -121,10 +124,10 @@ class ArchiveWork:
             reused=built.reused,
         )
 
-    async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult:
+    async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult | None:
         """
         Make the archive of *draft* at *target*, whose `metadata` and `part_size` are decided here. *hold* is confirmed
-        right before the archive is published.
+        right before the archive is published. None: there is nothing to archive, and `on_empty: skip`.
 
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
@@ -133,7 +136,10 @@ class ArchiveWork:
             existing = await find(self._store, target.key)
             if existing is not None:
                 return BuildResult(existing, await self._summarize_existing(draft, target, existing), reused=True)
-            plan = await self._plan(draft, history)
+            history.draft = await self.select(draft)
+            if history.draft.is_blank:
+                return None
+            plan = await self.plan(history.draft, history)
             progress.begin(plan.members)
             try:
                 stored = await self._build(plan, target, hold, progress)
@@ -152,19 +158,29 @@ class ArchiveWork:
                 return BuildResult(stored, plan.outcome, reused=False)
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
 
-    async def plan(self, draft: Draft) -> Plan:
-        """HEAD every object of *draft*, and decide what its archive contains. Raises as `build` does."""
-        return await self._plan(draft, ReplanState(draft))
+    async def select(self, draft: Draft) -> Draft:
+        """List the prefixes of *draft*, if it has any, and return it with their objects. Raises as `build` does."""
+        if draft.pending is None:
+            return draft
+        selectors = list(draft.pending.outline.selectors)
+        selected = await select_objects(selectors, self._fetcher, self._credential_check, self._rules.max_files)
+        complete = await run_offloaded_if_large(selected.count, complete_draft, draft, draft.pending, selected.objects)
+        return replace(complete, listings=selected.pages)
 
-    async def _plan(self, draft: Draft, history: ReplanState) -> Plan:
+    async def plan(self, draft: Draft, history: ReplanState | None = None) -> Plan:
+        """
+        HEAD every object of *draft*, but those that listings told of, and decide what its archive contains. Raises as
+        `build` does.
+        """
         check_count(draft, self._rules.max_files)
-        verdicts = history.verdicts
-        locations = [file.location for file in draft.files if file.location not in verdicts]
-        found = await head_objects(locations, self._fetcher, self._credential_check)
+        known, verdicts = draft.known, history.verdicts if history else {}
+        unknown = (at for file in draft.files if (at := file.location) not in known and at not in verdicts)
+        found = await head_objects(unknown, self._fetcher, self._credential_check)
         answers: list[ObjectInfo | SourceProblem] = [
             SourceProblem(file.source, one.code, one.detail) if isinstance(one, SourceUnavailable) else one
             for file in draft.files
-            for one in (verdicts.get(file.location) or found[file.location],)
+            for at in (file.location,)
+            for one in (verdicts.get(at) or known.get(at) or found[at],)
         ]
         await self._read_access.check(draft, answers)
         plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
@@ -219,6 +235,8 @@ class ArchiveWork:
         archive_metadata = from_s3_metadata(existing.metadata)
         if archive_metadata is None or not archive_metadata.matches_request(draft.request_hash, target.message_id):
             raise Rejected("job_conflict", "another request under this job_id has its archive already")
+        if draft.pending is not None:  # what its prefixes listed then is not known any more
+            return ArchiveSummary(archive_metadata.outcome, archive_metadata.files, (), ())
         if archive_metadata.missing is None:
             return summarize(draft, ())
         version = ObjectVersion(Location(self._rules.destination_bucket, target.key), existing.etag)

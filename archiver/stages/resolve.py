@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeVar
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo, ObjectVersion
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import ObjectVersion
 from archiver.errors import CredentialsRefused, SourceChanged, SourceUnavailable, root_cause
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
@@ -22,7 +23,7 @@ async def head_objects(
 
     Raises TransientError, ConfigurationError.
     """
-    return await _run_distinct(locations, fetcher.head, fetcher.concurrency, credentials)
+    return await run_distinct(locations, fetcher.head, fetcher.concurrency, credentials)
 
 
 async def probe_objects(
@@ -43,12 +44,17 @@ async def probe_objects(
             return False  # the next plan handles it
         return True
 
-    return await _run_distinct(pins, read, fetcher.concurrency, credentials)
+    return await run_distinct(pins, read, fetcher.concurrency, credentials)
 
 
-async def _run_distinct(
+async def run_distinct(
     keys: Iterable[K], call: Callable[[K], Awaitable[V]], concurrency: int, credentials: CredentialCheck
 ) -> dict[K, V | SourceUnavailable]:
+    """
+    Call *call* for each distinct one of *keys*, up to *concurrency* at once. Return the results, or why there is none.
+
+    Raises TransientError, ConfigurationError, Rejected.
+    """
     found: dict[K, V | SourceUnavailable] = {}
     distinct = dict.fromkeys(keys)
     pending = iter(distinct)

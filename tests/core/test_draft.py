@@ -53,7 +53,7 @@ def test_a_key_that_ends_in_a_slash_is_an_invalid_request_even_beside_an_unsafe_
     assert rejected.code == "invalid_request"
     assert rejected.message == (
         "$.files[1] names a folder: its key ends in /. "
-        "A prefix is not expanded: list the objects under it, or give the path of a file in `name`"
+        "For the objects under it, write `prefix` instead of `source`; or give the path of a file in `name`"
     )
 
 
@@ -71,7 +71,7 @@ def test_a_folders_marker_is_left_out_where_the_request_skips_what_is_missing(ma
     draft = make_draft("a.jpg", marker, {"source": "b", "name": "a.jpg"}, on_missing="skip")
     assert paths(draft) == ["a.jpg", "a (2).jpg"]
     assert [(one.source, one.code) for one in draft.unusable] == [("p/", "invalid_request")]
-    assert "A prefix is not expanded" in draft.unusable[0].detail
+    assert "write `prefix` instead" in draft.unusable[0].detail
     assert draft.skipped == ()
     assert refused("a.jpg", marker).code == "invalid_request"
 
