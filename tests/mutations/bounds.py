@@ -91,8 +91,8 @@ BOUNDS = (
     Mutant(
         "the body of an error response is kept without a limit",
         "archiver/http/connection.py",
-        "bytearray(min(length, MAX_ERROR_BODY) if length >= 0 else MAX_ERROR_BODY)",
-        "bytearray(length if length >= 0 else MAX_ERROR_BODY)",
+        "bytearray(min(length, limit) if length >= 0 else limit)",
+        "bytearray(length if length >= 0 else limit)",
         ("tests/http_client/test_body.py",),
     ),
     Mutant(
