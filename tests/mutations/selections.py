@@ -81,7 +81,7 @@ SELECTIONS = (
         "archiver/stages/select.py",
         "if self._looked_at > MAX_LISTED:",
         "if self._looked_at < 0:",
-        ("tests/stages/test_select.py",),
+        ("tests/stages/test_select_objects.py",),
     ),
     Mutant(
         "an object that was restored counts as archived",
