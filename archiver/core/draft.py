@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import cast
 
-from archiver.core.locations import AllowList, Location
+from archiver.core.locations import AllowList, Location, parse_source
 from archiver.core.messages import Compression, OnDuplicate, OnEmpty, OnMissing, Renamed, Request
 from archiver.core.objects import Listed, ObjectInfo
 from archiver.core.outline import FOLDER_MARKER_PROBLEM, Named, Outline, Place, SourceRules, outline_entries, reject
@@ -13,7 +14,7 @@ from archiver.core.problems import MAX_PROBLEMS_LISTED
 from archiver.core.request_hash import request_hash
 from archiver.core.select import Selector
 from archiver.core.unique_paths import UniquePaths, find_conflicts
-from archiver.errors import SourceProblem, SourceUnavailable
+from archiver.errors import Rejected, SourceProblem, SourceUnavailable
 
 ARCHIVED = SourceUnavailable("source_archived", "the object is archived; restore it first")
 """The verdict on each archived object of a listing: one for all, as there may be 100,000."""
@@ -52,7 +53,7 @@ class Draft:
     `on_missing: skip` omits before S3 is called, and *skipped* files, which `on_duplicate: skip` omits.
     *request_hash*: 64 hex digits that identify the request.
 
-    *pending*: of a request with prefixes, what `complete_draft` makes the files of; until then there are none.
+    *pending*: of a request with prefixes or a manifest, what `complete_draft` makes the files of.
     *known*: what listings, and inline text, tell of files. *refused*: the prefixes that can't be listed; *empty*: those
     that select nothing, although they must. *is_blank*: none of them selects anything, and nothing else is asked for.
     *listings*: number of calls that listed them.
@@ -80,11 +81,24 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A request whose files are known in part: *outline* has prefixes to be listed."""
+    """
+    A request whose files are known in part: *outline* has prefixes to be listed, or is None until the *manifest* is
+    read. *sent_at*: the request's time.
+    """
 
-    outline: Outline
+    outline: Outline | None
     on_duplicate: OnDuplicate
     on_empty: OnEmpty
+    sent_at: datetime
+    manifest: "Manifest | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An object that lists the files; *source*: as the request names it."""
+
+    source: str
+    location: Location
 
 
 def draft_archive(request: Request, rules: ArchiveRules, sent_at: datetime) -> Draft:
@@ -93,13 +107,12 @@ def draft_archive(request: Request, rules: ArchiveRules, sent_at: datetime) -> D
 
     Raises Rejected: `invalid_request`, `source_not_allowed`, `name_unsafe` or `name_conflict`. It lists all such files.
     """
-    outline = outline_entries(
-        request.files,
-        SourceRules(rules.source_bucket, rules.allowed),
-        sent_at,
-        fails=request.on_missing == "fail",
+    sources = SourceRules(rules.source_bucket, rules.allowed)
+    manifest = None if request.manifest is None else _manifest(request.manifest, sources)
+    outline = (
+        outline_entries(request.files, sources, sent_at, fails=request.on_missing == "fail") if not manifest else None
     )
-    pending = Pending(outline, request.on_duplicate, request.on_empty)
+    pending = Pending(outline, request.on_duplicate, request.on_empty, sent_at, manifest)
     draft = Draft(
         files=(),
         unusable=(),
@@ -110,20 +123,35 @@ def draft_archive(request: Request, rules: ArchiveRules, sent_at: datetime) -> D
         request_hash=request_hash(request),
         pending=pending,
     )
-    return draft if any(outline.selectors) else complete_draft(draft, pending, ())
+    if outline is None or any(outline.selectors):
+        return draft
+    return replace(complete_draft(draft, outline, ()), pending=None)
 
 
-def complete_draft(draft: Draft, pending: Pending, found: Sequence[Sequence[Listed] | SourceUnavailable]) -> Draft:
+def _manifest(source: str, rules: SourceRules) -> Manifest:
+    try:
+        location = parse_source(source, rules.bucket)
+    except Rejected as rejected:
+        raise Rejected(rejected.code, f"$.manifest {rejected.message}") from None
+    if not rules.allowed.allows(location):
+        problem = SourceProblem(source, "source_not_allowed")
+        message = f"$.manifest {str(location)[:200]} is outside the allowed sources"
+        raise Rejected("source_not_allowed", message, [problem])
+    return Manifest(source, location)
+
+
+def complete_draft(draft: Draft, outline: Outline, found: Sequence[Sequence[Listed] | SourceUnavailable]) -> Draft:
     """
-    Return *draft* with its files. *found*: for each prefix of *pending*, the objects that it selects, or why it can't
-    be listed. Objects are in the order of their keys, where the entry stands in the request.
+    Return *draft*, which is pending, with the files of *outline*. *found*: for each of its prefixes, the objects that
+    it selects, or why it can't be listed. Objects are in the order of their keys, where their entry stands.
 
     Raises Rejected: `name_unsafe` or `name_conflict`.
     """
     files, refused, empty = list[Named](), dict[Location, SourceProblem](), list[SourceProblem]()
     known: dict[Location, ObjectInfo | SourceUnavailable] = {}
     listings = iter(found)
-    for index, entry in enumerate(pending.outline.entries):
+    pending = cast("Pending", draft.pending)
+    for index, entry in enumerate(outline.entries):
         if isinstance(entry, Named):
             files.append(entry)
             continue
@@ -137,8 +165,7 @@ def complete_draft(draft: Draft, pending: Pending, found: Sequence[Sequence[List
     known |= {file.location: file.info for file in files if file.info is not None}
     only_inline = all(file.info is not None and file.info.content is not None for file in files)
     return replace(
-        _draft_files(draft, files, pending.on_duplicate, pending.outline.place),
-        pending=None,
+        _draft_files(draft, files, pending.on_duplicate, outline.place),
         known=known,
         refused=refused,
         empty=tuple(empty),

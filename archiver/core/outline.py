@@ -64,26 +64,37 @@ class SourceRules:
 
 
 def outline_entries(
-    entries: Sequence[Entry], rules: SourceRules, sent_at: datetime, place: Place = json_place, *, fails: bool = True
+    entries: Sequence[Entry],
+    rules: SourceRules,
+    sent_at: datetime,
+    place: Place = json_place,
+    *,
+    fails: bool = True,
+    first: int = 0,
 ) -> Outline:
     """
-    Check *entries*. *sent_at*: the time of the request. With *fails*, a folder marker is refused.
+    Check *entries*. *sent_at*: the time of the request. With *fails*, a folder marker is refused. *first*: the index of
+    the first one, if others were checked before.
 
     Raises Rejected: `invalid_request`, `source_not_allowed` or `name_unsafe`. It lists all such entries.
     """
-    problems = EntryProblems(entries, place)
-    locations = problems.map(lambda index, entry: _locate(index, entry, rules.bucket), "source")
-    _check_allowed(entries, locations, rules.allowed, place)
+
+    def place_of(index: int) -> str:
+        return place(first + index)
+
+    problems = EntryProblems(entries, place_of)
+    locations = problems.map(lambda index, entry: _locate(first + index, entry, rules.bucket), "source")
+    _check_allowed(entries, locations, rules.allowed, place_of)
 
     def resolve(index: int, entry: Entry) -> Named | Selector:
         if isinstance(entry, Selection):
             return Selector.of(entry, locations[index], sent_at)
         name = resolve_path(locations[index].key, entry.destination, entry.name)
         if isinstance(entry, Inline):
-            return _inline(index, entry, name, sent_at)
+            return _inline(first + index, entry, name, sent_at)
         if name is None and fails:
             raise Rejected("invalid_request", FOLDER_MARKER_PROBLEM)
-        return Named(index, entry.source, locations[index], name)
+        return Named(first + index, entry.source, locations[index], name)
 
     return Outline(tuple(problems.map(resolve)), place)
 

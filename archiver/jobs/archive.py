@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from archiver.core.archive_metadata import ArchiveMetadata, MissingFileRange, from_s3_metadata, to_s3_metadata
-from archiver.core.draft import ArchiveRules, Draft, complete_draft, draft_archive
+from archiver.core.draft import ArchiveRules, Draft, draft_archive
 from archiver.core.layout import Layout
 from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
@@ -39,6 +39,7 @@ from archiver.errors import (
 )
 from archiver.jobs.identity import JobIdentity
 from archiver.jobs.offload import run_offloaded_if_large
+from archiver.jobs.selection import Selections
 from archiver.jobs.work import Result
 from archiver.ports import Hold, ObjectStore, StoredArchive, Target
 from archiver.stages.assemble import assemble
@@ -49,7 +50,6 @@ from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
 from archiver.stages.read_access import ReadAccess
 from archiver.stages.resolve import head_objects, probe_objects
-from archiver.stages.select import select_objects
 from archiver.stages.upload import find, open_upload
 
 log = structlog.get_logger(__name__)
@@ -93,6 +93,7 @@ class ArchiveWork:
         self._budget = budget
         self._credential_check = CredentialCheck(store if shares_credentials else None)
         self._read_access = ReadAccess(rules.source_bucket, fetcher)
+        self._selections = Selections(rules, fetcher, self._credential_check, self._read_access)
 
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
         """Raises Rejected."""
@@ -136,7 +137,7 @@ class ArchiveWork:
             existing = await find(self._store, target.key)
             if existing is not None:
                 return BuildResult(existing, await self._summarize_existing(draft, target, existing), reused=True)
-            history.draft = await self.select(draft)
+            history.draft = await self.select(history.draft)
             if history.draft.is_blank:
                 return None
             plan = await self.plan(history.draft, history)
@@ -159,13 +160,8 @@ class ArchiveWork:
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
 
     async def select(self, draft: Draft) -> Draft:
-        """List the prefixes of *draft*, if it has any, and return it with their objects. Raises as `build` does."""
-        if draft.pending is None:
-            return draft
-        selectors = list(draft.pending.outline.selectors)
-        selected = await select_objects(selectors, self._fetcher, self._credential_check, self._rules.max_files)
-        complete = await run_offloaded_if_large(selected.count, complete_draft, draft, draft.pending, selected.objects)
-        return replace(complete, listings=selected.pages)
+        """Return *draft* with all its files: reads its manifest and lists its prefixes. Raises as `build` does."""
+        return await self._selections.complete(draft)
 
     async def plan(self, draft: Draft, history: ReplanState | None = None) -> Plan:
         """

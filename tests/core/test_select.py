@@ -35,7 +35,8 @@ def chosen(objects: list[Listed], **fields: Any) -> list[str]:
 def completed(*entries: Any, found: list[Any], **fields: Any) -> Draft:
     draft = make_draft(*entries, **fields)
     assert draft.pending is not None
-    return complete_draft(draft, draft.pending, found)
+    assert draft.pending.outline is not None
+    return complete_draft(draft, draft.pending.outline, found)
 
 
 @pytest.mark.parametrize(
