@@ -112,11 +112,13 @@ def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]
     settings = load_environment(environment())
     request, rules, rejections = parse_request(body), archive_rules(settings), list[Rejected]()
     sent_at = datetime.now(UTC)
-    while request.files:
+    while request.files or request.manifest:
         try:
             return BuildRequest(settings, request, rules, draft_archive(request, rules, sent_at)), rejections
         except Rejected as rejected:
             rejections.append(rejected)
+            if request.manifest:
+                break
             rejected_sources = {one.source for one in rejected.sources}
             change = {"files": tuple(file for file in request.files if file.source not in rejected_sources)}
             is_conflict = rejected.code == "name_conflict"  # keep both files: each is valid by itself

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import request_input
+from archiver.cli import request_input, selection_input
 from archiver.cli.console import EXIT_USAGE, CommandError, print_json, print_line, print_note
 from archiver.cli.runner import run_async
 
@@ -30,10 +30,16 @@ def add_to(app: typer.Typer) -> None:
 def create(
     request: request_input.RequestFile = None,
     file: request_input.Files = None,
+    prefix: selection_input.Prefixes = None,
+    regex: selection_input.Regex = None,
+    where: selection_input.Where = None,
+    recursive: selection_input.Recursive = True,
+    manifest: selection_input.Manifest = None,
     job_id: request_input.JobId = None,
     archive_name: request_input.ArchiveName = None,
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
+    on_empty: selection_input.OnEmpty = None,
     compression: request_input.Compression = None,
     output: Annotated[
         str | None,
@@ -52,6 +58,7 @@ def create(
         "archive_name": archive_name,
         "on_missing": on_missing,
         "on_duplicate": on_duplicate,
+        "on_empty": on_empty,
         "compression": compression,
     }
     path = None if output is None else resolve_output(output, force=force)
@@ -59,7 +66,9 @@ def create(
         raise CommandError(
             "--force: an archive in a bucket is never replaced; use --force only with --output", code=EXIT_USAGE
         )
-    body = request_input.build_body(request_input.RequestInput(request, file or (), tuple(options.items())))
+    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest)
+    given = request_input.RequestInput(request, file or (), tuple(options.items()), selection=selection)
+    body = request_input.build_body(given)
     result = run_async(lambda: _create(body, path, force=force, as_json=json_))
     if result is None:
         print_note("skipped: the prefixes select no object, so there is no archive")

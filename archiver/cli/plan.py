@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import request_input
+from archiver.cli import request_input, selection_input
 from archiver.cli.console import print_json, print_line
 from archiver.cli.runner import run_async
 
@@ -23,8 +23,14 @@ def add_to(app: typer.Typer) -> None:
 def plan(
     request: request_input.RequestFile = None,
     file: request_input.Files = None,
+    prefix: selection_input.Prefixes = None,
+    regex: selection_input.Regex = None,
+    where: selection_input.Where = None,
+    recursive: selection_input.Recursive = True,
+    manifest: selection_input.Manifest = None,
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
+    on_empty: selection_input.OnEmpty = None,
     compression: request_input.Compression = None,
     latency: Annotated[
         float, typer.Option(min=0.0, help="S3's latency in milliseconds, for the estimated time.")
@@ -37,10 +43,18 @@ def plan(
     """
     Dry run: print the names, sizes, problems, AWS calls, cost and time of a request. Nothing is written.
 
-    The command sends a HEAD for every object and reads none. It needs neither a queue nor a destination bucket.
+    The command sends a HEAD for every object, or lists its prefix, and reads none. It needs neither a queue nor a
+    destination bucket.
     """
-    options = {"on_missing": on_missing, "on_duplicate": on_duplicate, "compression": compression}
-    body = request_input.build_body(request_input.RequestInput(request, file or (), tuple(options.items())))
+    options = {
+        "on_missing": on_missing,
+        "on_duplicate": on_duplicate,
+        "on_empty": on_empty,
+        "compression": compression,
+    }
+    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest)
+    given = request_input.RequestInput(request, file or (), tuple(options.items()), selection=selection)
+    body = request_input.build_body(given)
     result = run_async(lambda: _plan_request(body, latency / 1000, as_json=json_))
     if json_:
         print_json(result.as_data())

@@ -16,11 +16,11 @@ from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from archiver.core.entries import Entry, Inline, read_entry
+from archiver.core.entries import Entry, Inline, Selection, read_entry
 from archiver.core.manifest_json import Document, Entries, ManifestError
-from archiver.core.outline import Named, Outline, SourceRules, outline_entries
+from archiver.core.outline import Named, Outline, SourceRules, check_patterns, outline_entries
 from archiver.core.problems import MAX_PROBLEMS_LISTED, Problems, join_problems
-from archiver.core.select import Selector
+from archiver.core.select import Selector, patterns_of
 from archiver.core.strict_json import decode_value
 from archiver.errors import Rejected
 
@@ -72,6 +72,7 @@ class ManifestParser:
         self._lines = array("I")
         self._entries: list[Named | Selector] = []
         self._inline = 0
+        self._patterns: set[str] = set()
 
     def feed(self, data: bytes, *, final: bool = False) -> None:
         """Read *data*, the next bytes; *final*: the last ones."""
@@ -125,6 +126,10 @@ class ManifestParser:
             raise Rejected(
                 "too_large", f"the manifest {self._name} has more than {limit:,} entries, which is MAX_FILES"
             )
+        for entry in entries:
+            if isinstance(entry, Selection):
+                self._patterns.update(patterns_of(entry))
+                check_patterns(self._patterns)
         self._inline += sum(len(entry.inline.encode()) for entry in entries if isinstance(entry, Inline))
         if self._inline > MAX_INLINE_BYTES:
             raise Rejected(
@@ -136,6 +141,16 @@ class ManifestParser:
 
     def _invalid(self, reason: str) -> Rejected:
         return Rejected("invalid_request", f"the manifest {self._name}: {reason}")
+
+
+def read_values(name: str, data: bytes) -> list[Any]:
+    """Return the values of the entries of a whole manifest *name*, unchecked. Raises ManifestError."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ManifestError("is not UTF-8") from None
+    splitter = _choose_splitter(name, text, final=True)
+    return [value for _, value in splitter.feed(text, final=True)] if splitter else []
 
 
 def _read_entry(value: Any) -> Entry:

@@ -1,6 +1,7 @@
 """Check the entries of a request, each by itself: the objects and prefixes that they name, and their paths."""
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, NoReturn, TypeVar
@@ -9,8 +10,9 @@ from archiver.core.entries import Entry, File, Inline, Selection
 from archiver.core.locations import AllowList, Location, parse_prefix, parse_source
 from archiver.core.objects import ObjectInfo
 from archiver.core.paths import ArchivePath, resolve_path
+from archiver.core.patterns import MAX_PATTERNS
 from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
-from archiver.core.select import Selector
+from archiver.core.select import Selector, patterns_of
 from archiver.errors import Code, Rejected, SourceProblem
 
 T = TypeVar("T")
@@ -82,6 +84,7 @@ def outline_entries(
     def place_of(index: int) -> str:
         return place(first + index)
 
+    check_patterns({pattern for entry in entries if isinstance(entry, Selection) for pattern in patterns_of(entry)})
     problems = EntryProblems(entries, place_of)
     locations = problems.map(lambda index, entry: _locate(first + index, entry, rules.bucket), "source")
     _check_allowed(entries, locations, rules.allowed, place_of)
@@ -97,6 +100,15 @@ def outline_entries(
         return Named(first + index, entry.source, locations[index], name)
 
     return Outline(tuple(problems.map(resolve)), place)
+
+
+def check_patterns(patterns: AbstractSet[str]) -> None:
+    """Raise Rejected `invalid_request` if a request has too many different *patterns*."""
+    if len(patterns) > MAX_PATTERNS:
+        raise Rejected(
+            "invalid_request",
+            f"the request has {len(patterns):,} different patterns; at most {MAX_PATTERNS} are allowed",
+        )
 
 
 def _locate(index: int, entry: Entry, bucket: str | None) -> Location:

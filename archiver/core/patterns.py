@@ -15,6 +15,12 @@ MAX_MEMORY = 1024 * 1024
 MAX_PROGRAM = 4000
 """Maximum instructions of a compiled pattern: a match takes time proportional to these times the text's length."""
 
+MAX_PATTERNS = 32
+"""Maximum different patterns of one request, since each takes `MAX_MEMORY`, and milliseconds to compile."""
+
+MAX_REPLACED = 64
+"""Maximum matches in one text that are replaced: each costs a search, of up to a millisecond."""
+
 MISSING_EXTRA = (
     "needs RE2, which this installation does not have: install the extra archiver[select] where the worker runs "
     "(pip install 'archiver[select]'), or leave the pattern out"
@@ -58,9 +64,11 @@ class Substitution:
         self._pieces = _parse_replacement(sub, self._pattern.groups)
 
     def apply(self, text: str) -> str:
-        """Return *text* with all matches replaced."""
+        """Return *text* with all matches replaced. Raises PatternError for more than `MAX_REPLACED`."""
         result, end = "", 0
-        for match in self._pattern.find(text):
+        for number, match in enumerate(self._pattern.find(text)):
+            if number == MAX_REPLACED:
+                raise PatternError(f"matches more than {MAX_REPLACED} times")
             result += text[end : match.start()] + "".join(
                 piece if isinstance(piece, str) else match[piece] or "" for piece in self._pieces
             )
@@ -87,7 +95,7 @@ def _parse_replacement(sub: str, groups: int) -> list[str | int]:
     return [*pieces, sub[end:]]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8 * MAX_PATTERNS)
 def _compile(text: str) -> Any:
     try:
         import re2  # noqa: PLC0415 - an extra

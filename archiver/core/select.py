@@ -1,6 +1,6 @@
 """Which of the objects in a listing an entry with a `prefix` selects, and where in the zip they go."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -10,10 +10,13 @@ from archiver.core.locations import Location
 from archiver.core.objects import Listed
 from archiver.core.paths import MAX_PATH_BYTES, ArchivePath, Folder
 from archiver.core.patterns import Pattern, PatternError, Substitution
-from archiver.errors import Rejected
+from archiver.errors import Rejected, SourceProblem
 
 MAX_LISTED = 10_000_000
-"""Maximum objects that the listings of one request may look at, selected or not: 10,000 calls."""
+"""
+Maximum objects that the entries of one request may look at, selected or not: 10,000 calls. An object counts once for
+each entry with its prefix.
+"""
 
 
 class Prefix(NamedTuple):
@@ -86,13 +89,24 @@ class Selector:
         """Return the path of the object *key* in the zip. Raises Rejected `name_unsafe`."""
         rest = self._rest(key)
         if self.rename is not None:
-            rest = self.rename.apply(rest)
-            if len(rest) > MAX_PATH_BYTES:  # thousands of these would take gigabytes
-                raise Rejected("name_unsafe", f"`rename` makes a path of {len(rest):,} characters of {key[:80]!a}")
+            rest = self._renamed(key, rest)
         try:
             return self.folder.path_of(rest)
         except Rejected as rejected:
-            raise Rejected(rejected.code, f"{rejected.message}: of the object {key[:80]!a}") from None
+            raise self._unsafe(key, rejected.message) from None
+
+    def _renamed(self, key: str, rest: str) -> str:
+        try:
+            rest = self.rename.apply(rest) if self.rename is not None else rest
+        except PatternError as error:
+            raise self._unsafe(key, f"`rename` {error}") from None
+        if len(rest) > MAX_PATH_BYTES:  # thousands of these would take gigabytes
+            raise self._unsafe(key, f"`rename` makes a path of {len(rest):,} characters")
+        return rest
+
+    def _unsafe(self, key: str, reason: str) -> Rejected:
+        source = self.source_of(key)
+        return Rejected("name_unsafe", f"{source[:200]}: {reason}", [SourceProblem(source, "name_unsafe")])
 
     def source_of(self, key: str) -> str:
         """Return the object *key* as a request would name it that writes sources as this one writes its prefix."""
@@ -103,6 +117,14 @@ class Selector:
 
     def _rest(self, key: str) -> str:
         return key[self.prefix.location.key.rfind("/") + 1 :]
+
+
+def patterns_of(selection: Selection) -> Iterator[str]:
+    """Yield the regular expressions of *selection*."""
+    if selection.regex is not None:
+        yield selection.regex
+    if selection.rename is not None:
+        yield selection.rename.pattern
 
 
 def _is_between(value: float, above: int | None, below: int | None) -> bool:

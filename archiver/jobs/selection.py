@@ -1,16 +1,15 @@
 """What a request asks for, once S3 was asked: the entries of its manifest, and the objects of its prefixes."""
 
+import asyncio
 from dataclasses import replace
 
 from archiver.core.draft import ArchiveRules, Draft, DraftFile, Manifest, Pending, complete_draft
 from archiver.core.locations import Location
-from archiver.core.manifest import ManifestRules
 from archiver.core.outline import Outline, SourceRules
 from archiver.errors import Rejected, SourceProblem, SourceUnavailable
 from archiver.jobs.offload import run_offloaded_if_large
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
-from archiver.stages.manifest import read_manifest
 from archiver.stages.read_access import ReadAccess
 from archiver.stages.resolve import head_objects, run_distinct
 from archiver.stages.select import select_objects
@@ -40,11 +39,17 @@ class Selections:
         outline = pending.outline or await self._read_manifest(draft, pending)
         selectors = list(outline.selectors)
         selected = await select_objects(selectors, self._fetcher, self._credential_check, self._rules.max_files)
-        count = selected.count + len(outline.entries)
-        complete = await run_offloaded_if_large(count, complete_draft, draft, outline, selected.objects)
+        if any(selector.rename is not None for selector in selectors):
+            complete = await asyncio.to_thread(complete_draft, draft, outline, selected.objects)
+        else:
+            count = selected.count + len(outline.entries)
+            complete = await run_offloaded_if_large(count, complete_draft, draft, outline, selected.objects)
         return replace(complete, pending=replace(pending, outline=outline), listings=selected.pages)
 
     async def _read_manifest(self, draft: Draft, pending: Pending) -> Outline:
+        from archiver.core.manifest import ManifestRules  # noqa: PLC0415 - late: few requests have a manifest
+        from archiver.stages.manifest import read_manifest  # noqa: PLC0415
+
         manifest = pending.manifest
         assert manifest is not None  # noqa: S101 - a draft without outline has one
         location, rules = manifest.location, self._rules

@@ -11,7 +11,7 @@ from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
 from archiver.stages.resolve import run_distinct
 
-MAX_CONCURRENT_LISTINGS = 16
+MAX_CONCURRENT_LISTINGS = 8
 """Of one job. A page has up to 1,000 objects, and takes up to 8 MiB while it is read."""
 
 
@@ -65,12 +65,13 @@ class _Selection:
         pages = 0
         async for page in self._fetcher.list(prefix):
             pages += 1
-            self._looked_at += len(page.objects)
+            indices = self.by_prefix[prefix]
+            self._looked_at += len(page.objects) * len(indices)
             if self._looked_at > MAX_LISTED:
                 raise Rejected(
                     "too_large", f"the prefixes have more than {MAX_LISTED:,} objects to look at: name longer prefixes"
                 )
-            for index in self.by_prefix[prefix]:
+            for index in indices:
                 await self._choose(index, page)
         return pages
 
@@ -80,6 +81,7 @@ class _Selection:
             objects = await asyncio.to_thread(selector.choose, page.objects)
         else:
             objects = selector.choose(page.objects)
+            await asyncio.sleep(0)  # a request may have 50,000 entries with one prefix
         self.chosen[index] += objects
         self.count += len(objects)
         if self._max_files is not None and self.count > self._max_files:
