@@ -85,6 +85,8 @@ async def test_no_more_is_looked_at_than_one_request_may(monkeypatch: pytest.Mon
     reader = reader_with(35)
     with pytest.raises(Rejected, match=r"too_large.*more than 25 objects to look at"):
         await run(reader, selector(regex="nothing"))
+    with pytest.raises(Rejected, match="too_large"):
+        await run(reader_with(5), *[selector(regex="nothing")] * 6)  # an object counts for each entry
     assert rules.MAX_LISTED == 10_000_000
 
 
