@@ -146,7 +146,7 @@ fuzz: $(VENV)/.ready ## measure the worst request bodies of 1 MiB: event loop, C
 	@cd tests && ../$(BIN)/python -m fuzz.measure
 
 .PHONY: bench
-bench: $(VENV)/.ready ## benchmark against other implementations; about 5 minutes, 1 with BENCH_FLAGS=--quick
+bench: $(VENV)/.ready ## benchmark against other implementations; BENCH_FLAGS=--quick for small workloads
 	@$(BIN)/python bench/compare.py $(BENCH_FLAGS)
 
 .PHONY: simulate

@@ -1,5 +1,5 @@
 """
-Archives the same objects with this project and with its peers, one after the other and again, and prints one table.
+Archives the same objects with this project and with its peers, one after the other and again; one table per load.
 
 Every archive is checked, whoever made it. `make bench`; BENCH_FLAGS hands on the options below.
 """
@@ -16,23 +16,24 @@ from statistics import median
 
 from check import Checker, WrongArchiveError
 from implementations import ALL, Implementation, Run, Task, UnavailableError, measure
+from network import steady
 from server import LoadServer, NoTlsError, compile_c
 from table import OURS, as_json, print_table, spread
 from workloads import FULL, GROWTH, QUICK, Workload
 
-LATENCY_MS = 20  # to the first byte, as S3 has it
+TLS_LOADS, LATENCY_LOADS = "W1,W2,W3,W5,W6", "W1,W2,W5"  # unless others are named
 MAX_GROWTH = 1.3  # of the cost of one member, from 2,000 to 20,000 of them
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     names = ",".join(implementation.name for implementation in ALL)
-    parser.add_argument("--only", metavar="W1,W2", help="these loads (all: W1 to W5)")
+    parser.add_argument("--only", metavar="W1,W2", help="these loads")
     parser.add_argument("--peers", metavar="NAMES", default=names, help=f"these contenders ({names})")
     parser.add_argument("--runs", type=int, default=3, help="interleaved runs of each (3)")
     parser.add_argument("--quick", action="store_true", help="small loads: about a minute")
     parser.add_argument("--tls", action="store_true", help="by TLS, which the load server speaks itself (OpenSSL)")
-    parser.add_argument("--latency", action="store_true", help=f"{LATENCY_MS} ms before each object's first byte")
+    parser.add_argument("--latency", metavar="MS", type=float, help="so long before the first byte of each answer")
     parser.add_argument("--cost", action="store_true", help="does one member cost more among 20,000 than among 2,000?")
     parser.add_argument("--json", metavar="FILE", type=Path, help="the same figures for programs")
     options = parser.parse_args()
@@ -48,27 +49,28 @@ def choose_loads(options: argparse.Namespace) -> list[Workload]:
     if options.cost:
         return list(GROWTH)
     loads = list(QUICK if options.quick else FULL)
-    usual = "W1,W2,W3,W5" if options.tls else "W1,W2,W5" if options.latency else "W1,W2,W3,W4,W5"
+    usual = TLS_LOADS if options.tls else LATENCY_LOADS if options.latency else ",".join(load.name for load in loads)
     chosen = [load for load in loads if load.name in (options.only or usual).split(",")]
-    if options.latency:  # whoever reads one object after the other waits for each
-        chosen = [replace(load, slow_count=min(load.slow_count, 200)) for load in chosen]
-    return chosen
+    if not options.latency:
+        return chosen
+    network = steady(options.latency)  # whoever reads one object after the other waits for each
+    return [replace(load, network=network, slow_count=min(load.slow_count, 200)) for load in chosen]
 
 
-def prepare_implementations(options: argparse.Namespace) -> dict[Implementation, list[str]]:
+def prepare_implementations(options: argparse.Namespace, loads: Sequence[Workload]) -> dict[Implementation, list[str]]:
     """The contenders that can take part, with their commands. Of the others a line says why not."""
-    ready = {}
+    ready, peers = {}, [OURS] if options.cost else options.peers.split(",")
     for implementation in ALL:
-        if implementation.name not in ([OURS] if options.cost else options.peers.split(",")):
+        if implementation.name not in peers or not any(implementation.name in load.contenders for load in loads):
             continue
         if options.tls and not implementation.speaks_tls:
-            print(f"  {implementation.name:9} skipped: it does not speak TLS")
+            print(f"  {implementation.name:11} skipped: it does not speak TLS")
             continue
         try:
             ready[implementation] = implementation.prepare()
-            print(f"  {implementation.name:9} {implementation.about}")
+            print(f"  {implementation.name:11} {implementation.about}")
         except UnavailableError as error:
-            print(f"  {implementation.name:9} skipped: {error}")
+            print(f"  {implementation.name:11} skipped: {error}")
     return ready
 
 
@@ -84,31 +86,33 @@ class Bench:
 
     def on(self, load: Workload) -> dict[str, list[Run]]:
         """Interleaved, and each repetition begins with another contender. One that fails is left out from then on."""
-        results: dict[str, list[Run]] = {implementation.name: [] for implementation in self._ready}
-        remaining = list(self._ready)
+        remaining = [implementation for implementation in self._ready if implementation.name in load.contenders]
+        results: dict[str, list[Run]] = {implementation.name: [] for implementation in remaining}
         for repetition in range(self._runs):
             turn = repetition % max(1, len(remaining))
             for implementation in remaining[turn:] + remaining[:turn]:
                 try:
-                    results[implementation.name].append(self._run(implementation, load))
+                    results[implementation.name].append(self._run(implementation, load, repetition))
                 except (RuntimeError, OSError, ValueError, WrongArchiveError) as error:
                     self.failures.append(f"{implementation.name} on {load.name}: {error}")
                     remaining.remove(implementation)
                     del results[implementation.name]
         return results
 
-    def _run(self, implementation: Implementation, load: Workload) -> Run:
+    def _run(self, implementation: Implementation, load: Workload, repetition: int) -> Run:
+        self._server.ask("/_reset")
+        self._server.emulate(load.network, seed=repetition)
         share = load.slow(warms_up=implementation.warms_up) if implementation.slow else load
         task = Task(self._server.endpoint, share, load.bytes, f"{implementation.name}-{load.name}")
+        environment = {**self._server.environment, **dict(implementation.settings)}
         busy, started = self._server.cpu_seconds(), time.perf_counter()
-        run, keys = measure(self._ready[implementation], task, self._server.environment)
+        run, keys = measure(self._ready[implementation], task, environment)
         run = replace(run, server_busy=(self._server.cpu_seconds() - busy) / (run.wall_s * share.bytes / load.bytes))
         took = time.perf_counter() - started
         for key, numbers in zip(keys, share.split(), strict=True):
             names = [f"{share.name.lower()}/{index:06}.jpg" for index in numbers]
             self._checker.check(key, names, share.size)
-        self._server.ask("/_reset")
-        print(f"  {load.name} {implementation.name:9} {took:6.1f} s", file=sys.stderr)
+        print(f"  {load.name} {implementation.name:11} {took:6.1f} s", file=sys.stderr)
         return run
 
 
@@ -125,14 +129,15 @@ def print_cost(results: dict[str, dict[str, list[Run]]]) -> list[str]:
 def bench(options: argparse.Namespace, loads: Sequence[Workload]) -> list[str]:
     compile_c(tls=options.tls)
     print("Contenders:")
-    ready = prepare_implementations(options)
+    ready = prepare_implementations(options, loads)
     declared = [*loads, *(load.slow() for load in loads if load.slow_size)]
     results = {}
-    with LoadServer(declared, delay_ms=LATENCY_MS if options.latency else 0, tls=options.tls) as server:
+    with LoadServer(declared, tls=options.tls) as server:
         runs = Bench(server, ready, options.runs)
         for load in loads:
             results[load.name] = runs.on(load)
-            print_table(load, results[load.name])
+            if results[load.name]:
+                print_table(load, results[load.name])
     failures = runs.failures
     if options.cost and not failures:
         failures = print_cost(results)
@@ -156,11 +161,12 @@ def main() -> int:
         return 2
     print(f"\nMedian [least–most] of {options.runs} interleaved runs over loopback; every archive was checked whole.")
     print("(of n %): that share was archived, and times are scaled to the whole.")
-    print("Start-up is the CPU time before the clients are made: the other CPU columns are without it, memory is not.")
+    print(
+        "Start-up is the CPU time before the first message or object may be asked for; the other CPU columns leave it"
+    )
+    print("out, peak memory does not. What a job loads late counts as work.")
     if options.tls:
         print("By TLS 1.3, AES-128-GCM, certificates checked; sealing is work of the load server's, too.")
-    if options.latency:
-        print(f"{LATENCY_MS} ms passed before each object's first byte.")
     for failure in failures:
         print(f"FAILED: {failure}")
     return 1 if failures else 0

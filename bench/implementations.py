@@ -45,13 +45,15 @@ class Implementation:
     slow: bool = False
     warms_up: bool = False
     speaks_tls: bool = True
+    settings: tuple[tuple[str, str], ...] = ()  # of its environment
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """
     One run, as if it had been the whole load: *wall_s* from the clients' construction to the finished archive,
-    *cpu_s* user and system of the whole process, *work_cpu_s* of it without its start-up, *peak_rss_mib* as it was,
+    *cpu_s* user and system of all processes, *work_cpu_s* of it without their start-up (all before they may ask for the
+    first message or object; what a job loads late is work), *peak_rss_mib* as it was (of several processes the sum),
     and what was really archived in *measured_bytes*. *server_busy*: the load server's CPU time by the wall time.
     """
 
@@ -65,6 +67,10 @@ class Run:
 
 def _ours() -> list[str]:
     return [sys.executable, str(HERE / "run_archiver.py")]
+
+
+def _two_workers() -> list[str]:
+    return [sys.executable, str(HERE / "run_workers.py"), "2"]
 
 
 def _boto3() -> list[str]:
@@ -122,6 +128,7 @@ def _go() -> list[str]:
 
 ALL = (
     Implementation("archiver", "this project: the worker and its pipeline, default settings, queues in memory", _ours),
+    Implementation("archiver-x2", "two such workers that share the jobs; wall from the first's start", _two_workers),
     Implementation("boto3", "naive: get_object one by one, zipfile in memory, upload_fileobj", _boto3, slow=True),
     Implementation(
         "node", "good Node: AWS SDK, read ahead, zip-stream (store), lib-storage", _node, slow=True, warms_up=True
@@ -169,6 +176,5 @@ def measure(command: list[str], task: Task, environment: Mapping[str, str]) -> t
     result = json.loads(done.stdout)
     factor = task.whole_bytes / share.bytes
     cpu_s = float(cpu) + result["cpu_s"] * (factor - 1)
-    return Run(result["wall_s"] * factor, cpu_s, result["cpu_s"] * factor, int(rss_kib) / 1024, share.bytes), result[
-        "keys"
-    ]
+    peak = result.get("peak_rss_mib", int(rss_kib) / 1024)
+    return Run(result["wall_s"] * factor, cpu_s, result["cpu_s"] * factor, peak, share.bytes), result["keys"]

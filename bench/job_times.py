@@ -11,11 +11,12 @@ from statistics import median
 from typing import Any
 
 from implementations import ALL, Task, measure
+from network import steady
 from server import LoadServer, compile_c
 from workloads import Workload
 
 FILE = Path(__file__).with_name("job_times.json")
-LATENCY_MS = 20  # before each object's first byte
+LATENCY_MS = 20  # before the first byte of each answer
 RUNS = 5
 KINDS = (
     Workload("documents", "20 × 200 KB", 20, 200_000, 0),
@@ -31,7 +32,8 @@ def measured() -> dict[str, Any]:
     ours = next(implementation for implementation in ALL if implementation.name == "archiver")
     command = ours.prepare()
     runs: dict[str, list[Any]] = {load.name: [] for load in KINDS}
-    with LoadServer(KINDS, delay_ms=LATENCY_MS) as server:
+    with LoadServer(KINDS) as server:
+        server.emulate(steady(LATENCY_MS))
         for number in range(RUNS + 1):
             for load in KINDS:
                 task = Task(server.endpoint, load, load.bytes, f"{load.name}-{number}")

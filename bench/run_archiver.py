@@ -3,21 +3,25 @@ The archiver itself: worker and pipeline as served, with default settings; only 
 
     run_archiver.py ENDPOINT LOAD COUNT SIZE JOBS KEY_PREFIX
 
-All messages are in the queue at the start. Time runs from the first receive to the last delete.
+All messages are in the queue at the start. Time runs from the first receive to the last delete: the CPU time of what
+is imported and opened before is start-up, of what a job loads late is work. MEMORY_BUDGET_MIB is taken from the
+environment.
 """
 
 import asyncio
 import json
+import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from workloads import Workload
+from workloads import Workload, request_of
 
 from archiver.app import MAX_CONCURRENT_READS, archive_rules, build_links, open_aws
 from archiver.aws.clients import ClientLimits
-from archiver.aws.s3 import S3Store
+from archiver.aws.s3_store import S3Store
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.pipeline import Pipeline
@@ -87,19 +91,30 @@ class Queues:
         self.keys[answer["job_id"]] = answer["archive"]["key"]
 
 
-async def run(load: Workload, prefix: str) -> dict[str, object]:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A worker's *keys*, job by job; *started* and *ended* in seconds of the machine's monotonic clock."""
+
+    keys: list[str]
+    started: float
+    ended: float
+    cpu_s: float
+
+
+async def run(load: Workload, prefix: str, jobs: Sequence[int], wait_for_start: Callable[[], object] = int) -> Measured:
+    """Work off the *jobs* of the load, by number, as soon as *wait_for_start* returns. Exits where one fails."""
     settings = load_settings(
-        {"SQS_SOURCE_QUEUE": "bench", "S3_SOURCE_BUCKET": "bench-source", "S3_DESTINATION_BUCKET": "bench-archives"}
+        {
+            "SQS_SOURCE_QUEUE": "bench",
+            "S3_SOURCE_BUCKET": "bench-source",
+            "S3_DESTINATION_BUCKET": "bench-archives",
+            "MEMORY_BUDGET_MIB": os.environ.get("MEMORY_BUDGET_MIB", ""),
+        }
     )
-    jobs = [f"{prefix}-{number}" for number in range(load.jobs)]
-    names = [f"{load.name}/{index:06}.jpg" for index in range(load.count)]
-    requests = [
-        json.dumps(
-            {"job_id": job, "files": [{"source": name, "name": name} for name in names[numbers.start : numbers.stop]]}
-        )
-        for job, numbers in zip(jobs, load.split(), strict=True)
-    ]
-    queues, gate = Queues(requests), ReceiveGate()
+    request, numbers = request_of(load.name), load.split()
+    requests = {f"{prefix}-{job}": request(load.name, numbers[job]) for job in jobs}
+    queues = Queues([json.dumps({"job_id": job, "files": files}) for job, files in requests.items()])
+    gate = ReceiveGate()
     limits = ClientLimits(
         wait_seconds=settings.wait_seconds,
         jobs=settings.max_concurrent_jobs,
@@ -124,15 +139,32 @@ async def run(load: Workload, prefix: str) -> dict[str, object]:
         settler = Settler(queues, pipeline, gate, queues)
         pace = WorkerLimits(settings.max_concurrent_jobs, settings.wait_seconds, 1)
         worker = Worker(queues, settler, gate, pace, heartbeat=Heartbeat())
-        wall, cpu = time.perf_counter(), time.process_time()
+        wait_for_start()
+        started, cpu = time.monotonic(), time.process_time()
         await worker.run(queues.done)
-        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        ended, cpu = time.monotonic(), time.process_time() - cpu
     if queues.failure:
         sys.exit(queues.failure)
-    return {"wall_s": wall, "cpu_s": cpu, "keys": [queues.keys[job] for job in jobs]}
+    return Measured([queues.keys[job] for job in requests], started, ended, cpu)
+
+
+def read_arguments(arguments: Sequence[str]) -> tuple[Workload, str]:
+    """The load and the prefix of a command line."""
+    _endpoint, name, count, size, jobs, prefix = arguments
+    return Workload(name, "", int(count), int(size), 0, int(jobs)), prefix
+
+
+def start_logs() -> None:
+    """To standard error: the figures go to standard output."""
+    configure_logs(stream=sys.stderr)
+
+
+def main() -> None:
+    load, prefix = read_arguments(sys.argv[1:])
+    start_logs()
+    done = asyncio.run(run(load, prefix, range(load.jobs)))
+    print(json.dumps({"wall_s": done.ended - done.started, "cpu_s": done.cpu_s, "keys": done.keys}))
 
 
 if __name__ == "__main__":
-    _endpoint, name, count, size, jobs, prefix = sys.argv[1:]
-    configure_logs(stream=sys.stderr)
-    print(json.dumps(asyncio.run(run(Workload(name, "", int(count), int(size), 0, int(jobs)), prefix))))
+    main()

@@ -8,15 +8,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from network import Network
 from workloads import Workload
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
 SOURCES = "bench-source"
 ARCHIVES = "bench-archives"
-
-
 PROGRAMS = ("server", "lower_bound", "timed")
+SERVERS = {False: "server", True: "server-tls"}
 
 
 class NoTlsError(RuntimeError):
@@ -25,17 +25,21 @@ class NoTlsError(RuntimeError):
 
 def compile_c(*, tls: bool = False) -> None:
     """
-    Builds the programs that are written in C; the load server speaks *tls* as well, or NoTlsError. A compiler is the
-    one thing that the bench can't do without.
+    Builds the programs that are written in C, as far as their sources are newer; with *tls*, a load server that speaks
+    it, too, or NoTlsError. A compiler is the one thing that the bench can't do without.
     """
     BUILD.mkdir(exist_ok=True)
+    newest = max(source.stat().st_mtime for source in (HERE / "load").iterdir())
     sources = {source.stem: source for source in sorted((HERE / "load").glob("*.c"))}
     shared = [source for name, source in sources.items() if name not in PROGRAMS]
     for name in PROGRAMS:
-        flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11"]
-        objects = ["crc.c", "text.c"] if name == "lower_bound" else shared if name == "server" else []
         secure = tls and name == "server"
-        command = [os.environ.get("CC", "cc"), *flags, *["-DTLS"] * secure, "-o", BUILD / name, sources[name], *objects]
+        program = BUILD / (SERVERS[tls] if name == "server" else name)
+        if program.exists() and program.stat().st_mtime >= newest:
+            continue
+        flags = ["-O2", "-Wall", "-Wextra", "-std=gnu11", *["-DTLS"] * secure]
+        objects = ["crc.c", "text.c"] if name == "lower_bound" else shared if name == "server" else []
+        command = [os.environ.get("CC", "cc"), *flags, "-o", program, sources[name], *objects]
         try:
             subprocess.run([*command, *["-lssl", "-lcrypto"] * secure], cwd=HERE / "load", check=True)
         except subprocess.CalledProcessError as error:
@@ -47,14 +51,13 @@ def compile_c(*, tls: bool = False) -> None:
 class LoadServer:
     """The server process, from `with` to its end. With *tls*, *endpoint* is its port for that; `port` is plain."""
 
-    def __init__(self, loads: Iterable[Workload], *, delay_ms: int = 0, tls: bool = False) -> None:
+    def __init__(self, loads: Iterable[Workload], *, tls: bool = False) -> None:
         self._declarations = list(dict.fromkeys(load.declaration() for load in loads))
-        self._delay_ms = delay_ms
         self.certificate = make_certificate() if tls else None
         self.environment: dict[str, str] = {}
 
     def __enter__(self) -> Self:
-        command = [str(BUILD / "server"), str(self.certificate or ""), str(self._delay_ms), *self._declarations]
+        command = [str(BUILD / SERVERS[bool(self.certificate)]), str(self.certificate or ""), *self._declarations]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
@@ -73,11 +76,15 @@ class LoadServer:
         with self._process:
             self._process.stdin.close()  # type: ignore[union-attr]  # it ends with it
 
-    def ask(self, path: str) -> bytes:
-        """The body of the answer to one GET."""
+    def emulate(self, network: Network, seed: int = 0) -> None:
+        """From now on, clients are behind *network*; the same *seed* gives the same requests the same delays again."""
+        self.ask("/_network", network.message(seed))
+
+    def ask(self, path: str, body: bytes | None = None) -> bytes:
+        """The body of the answer to one GET, or POST where there is a *body*. Raises LookupError where it fails."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         try:
-            connection.request("GET", path)
+            connection.request("GET" if body is None else "POST", path, body)
             response = connection.getresponse()
             body = response.read()
         finally:
@@ -93,7 +100,7 @@ class LoadServer:
 
 
 def make_certificate() -> Path:
-    """A certificate for 127.0.0.1 that signs itself, with its key, in one file."""
+    """A certificate for 127.0.0.1 with its key, in one file. It is its own authority: clients trust it alone."""
     file = BUILD / "certificate.pem"
     if not file.exists():
         subject = ["-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "3650"]

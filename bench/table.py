@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from implementations import Run
+from network import DIRECT
 from workloads import Workload
 
 OURS = "archiver"
@@ -19,38 +20,52 @@ def ratio(theirs: Sequence[float], ours: Sequence[float]) -> str:
     return "× " + spread([one / other for one, other in zip(theirs, ours, strict=False)], 1)
 
 
+def cpu_us_per_object(load: Workload, runs: Sequence[Run]) -> float:
+    """User and system, without start-up."""
+    return median(run.work_cpu_s for run in runs) / load.count * 1e6
+
+
+def row(load: Workload, name: str, runs: Sequence[Run], ours: Sequence[Run]) -> dict[str, str]:
+    """The cells of one contender by their column."""
+    wall, work = [run.wall_s for run in runs], [run.work_cpu_s for run in runs]
+    share = runs[0].measured_bytes / load.bytes
+    cells = {
+        "": name if share == 1 else f"{name} (of {share:.0%})",
+        "wall s": spread(wall, 2),
+        "µs CPU/object": f"{cpu_us_per_object(load, runs):,.0f}",
+        "CPU-s/GB": f"{median(work) / load.bytes * 1e9:.2f}",
+        "ms CPU/job": f"{median(work) / load.jobs * 1e3:,.2f}",
+        "objects/s": f"{load.count / median(wall):,.0f}",
+        "MB/s": f"{load.bytes / 1e6 / median(wall):,.0f}",
+        "start-up s": f"{median(run.cpu_s - run.work_cpu_s for run in runs):.2f}",
+        "peak MiB": f"{median(run.peak_rss_mib for run in runs):.0f}",
+        "server busy": f"{median(run.server_busy for run in runs):.0%}",
+        f"wall, of {OURS}'s": ratio(wall, [run.wall_s for run in ours]) if ours and name != OURS else "",
+        f"CPU, of {OURS}'s": ratio(work, [run.work_cpu_s for run in ours]) if ours and name != OURS else "",
+    }
+    if load.jobs == 1:
+        del cells["ms CPU/job"]
+    return cells
+
+
 def rows(load: Workload, results: Results) -> list[list[str]]:
-    head = ["", "wall s", "objects/s", "MB/s", "CPU-s/GB", "µs CPU/object", "start-up s", "peak MiB", "server busy"]
-    table = [[*head, f"wall, of {OURS}'s", f"CPU, of {OURS}'s"]]
     ours = results.get(OURS, ())
-    for name, runs in results.items():
-        wall, work = [run.wall_s for run in runs], [run.work_cpu_s for run in runs]
-        share = runs[0].measured_bytes / load.bytes
-        table.append(
-            [
-                name if share == 1 else f"{name} (of {share:.0%})",
-                spread(wall, 2),
-                f"{load.count / median(wall):,.0f}",
-                f"{load.bytes / 1e6 / median(wall):,.0f}",
-                f"{median(work) / load.bytes * 1e9:.2f}",
-                f"{median(work) / load.count * 1e6:,.0f}",
-                f"{median(run.cpu_s - run.work_cpu_s for run in runs):.2f}",
-                f"{median(run.peak_rss_mib for run in runs):.0f}",
-                f"{median(run.server_busy for run in runs):.0%}",
-                ratio(wall, [run.wall_s for run in ours]) if ours and name != OURS else "",
-                ratio(work, [run.work_cpu_s for run in ours]) if ours and name != OURS else "",
-            ]
-        )
-    return table
+    cells = [row(load, name, runs, ours) for name, runs in results.items()]
+    return [list(cells[0]), *(list(one.values()) for one in cells)] if cells else []
 
 
-def print_table(load: Workload, results: Results) -> None:
-    table = rows(load, results)
-    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    print(f"\n{load.name}: {load.about}")
+def print_rows(table: Sequence[Sequence[str]]) -> None:
+    """The first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         aligned: list[Callable[[int], str]] = [row[0].ljust, *(cell.rjust for cell in row[1:])]
         print("  " + "  ".join(cell(width) for cell, width in zip(aligned, widths, strict=True)).rstrip())
+
+
+def print_table(load: Workload, results: Results) -> None:
+    about = load.about if load.network is DIRECT else f"{load.about}; {load.network.about}"
+    print(f"\n{load.name}: {about}")
+    print_rows(rows(load, results))
 
 
 def as_json(load: Workload, results: Results) -> dict[str, dict[str, object]]:
@@ -60,6 +75,7 @@ def as_json(load: Workload, results: Results) -> dict[str, dict[str, object]]:
             "wall_s": round(median(run.wall_s for run in runs), 4),
             "cpu_s": round(median(run.cpu_s for run in runs), 4),
             "work_cpu_s": round(median(run.work_cpu_s for run in runs), 4),
+            "cpu_us_per_object": round(cpu_us_per_object(load, runs), 2),
             "peak_rss_mib": round(median(run.peak_rss_mib for run in runs), 1),
             "objects": load.count,
             "bytes": load.bytes,

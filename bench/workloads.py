@@ -1,15 +1,35 @@
-"""What is archived: how many objects, how large, in how many jobs; and who gets a smaller share of it."""
+"""What is archived: how many objects, how large, in how many jobs, over which network; by whom, and by whom in part."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+
+from network import DIRECT, TAILED, Network, steady
 
 MIB = 1 << 20
 GIB = 1 << 30
 
+PEERS = ("archiver", "boto3", "node", "go", "floor")
+FAST = ("archiver", "go", "floor")
+WITH_TWO_WORKERS = (*PEERS, "archiver-x2")
+CONCURRENT = ("archiver", "go")  # who reads so far ahead that latency is no hindrance
+
+# The `files` of a request for some objects of a load. In the archive, each is named after its key, in this order.
+Request = Callable[[str, range], list[dict[str, str]]]
+
+
+def listed(load: str, numbers: range) -> list[dict[str, str]]:
+    """Every object is named."""
+    keys = [f"{load}/{index:06}.jpg" for index in numbers]
+    return [{"source": key, "name": key} for key in keys]
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """*count* objects of *size* bytes, in *jobs* archives at once; slow peers read *slow_count* of them."""
+    """
+    *count* objects of *size* bytes, in *jobs* archives at once, over *network*, read by *contenders*; slow ones read
+    *slow_count* of them. *request* is how the archiver is asked for the objects of a job.
+    """
 
     name: str
     about: str
@@ -19,6 +39,9 @@ class Workload:
     jobs: int = 1
     slow_size: int = 0
     warm_count: int = 0
+    network: Network = DIRECT
+    contenders: tuple[str, ...] = PEERS
+    request: Request = listed
 
     @property
     def bytes(self) -> int:
@@ -46,21 +69,58 @@ class Workload:
         return f"{self.name.lower()}:{self.count}:{self.size}"
 
 
+def behind(load: Workload, name: str, network: Network) -> Workload:
+    """The same objects over *network*, for those who read concurrently."""
+    return replace(load, name=f"{load.name}-{name}", network=network, contenders=CONCURRENT)
+
+
+def _with_latencies(load: Workload) -> tuple[Workload, ...]:
+    return load, behind(load, "20ms", steady(20)), behind(load, "tail", TAILED)
+
+
 FULL = (
-    Workload("W1", "10,000 × 20 KB", 10_000, 20_000, 1_000, warm_count=4_000),
+    *_with_latencies(Workload("W1", "10,000 × 20 KB", 10_000, 20_000, 1_000, warm_count=4_000)),
     Workload("W2", "500 × 5 MB", 500, 5_000_000, 200),
     Workload("W3", "4 × 1 GiB", 4, GIB, 4, slow_size=256 * MIB),
     Workload("W4", "1 × 4 GiB", 1, 4 * GIB, 1, slow_size=GIB),
-    Workload("W5", "20 jobs of 500 × 20 KB at once", 10_000, 20_000, 1_000, jobs=20, warm_count=4_000),
+    Workload(
+        "W5",
+        "20 jobs of 500 × 20 KB at once",
+        10_000,
+        20_000,
+        1_000,
+        jobs=20,
+        warm_count=4_000,
+        contenders=WITH_TWO_WORKERS,
+    ),
+    Workload("W6", "500 jobs of 5 × 100 KB", 2_500, 100_000, 0, jobs=500, contenders=FAST),
 )
 
 QUICK = (
-    Workload("W1", "2,000 × 20 KB", 2_000, 20_000, 300, warm_count=1_000),
+    *_with_latencies(Workload("W1", "2,000 × 20 KB", 2_000, 20_000, 300, warm_count=1_000)),
     Workload("W2", "60 × 5 MB", 60, 5_000_000, 20),
     Workload("W3", "4 × 64 MiB", 4, 64 * MIB, 1),
     Workload("W4", "1 × 256 MiB", 1, 256 * MIB, 1, slow_size=64 * MIB),
-    Workload("W5", "20 jobs of 100 × 20 KB at once", 2_000, 20_000, 300, jobs=20, warm_count=1_000),
+    Workload(
+        "W5",
+        "20 jobs of 100 × 20 KB at once",
+        2_000,
+        20_000,
+        300,
+        jobs=20,
+        warm_count=1_000,
+        contenders=WITH_TWO_WORKERS,
+    ),
+    Workload("W6", "100 jobs of 5 × 100 KB", 500, 100_000, 0, jobs=100, contenders=FAST),
 )
 
 # Cost must not grow with the number of members: ten times as many, ten times the time.
-GROWTH = (Workload("G1", "2,000 × 4 KB", 2_000, 4_000, 0), Workload("G2", "20,000 × 4 KB", 20_000, 4_000, 0))
+GROWTH = (
+    Workload("G1", "2,000 × 4 KB", 2_000, 4_000, 0, contenders=("archiver",)),
+    Workload("G2", "20,000 × 4 KB", 20_000, 4_000, 0, contenders=("archiver",)),
+)
+
+
+def request_of(name: str, loads: Sequence[Workload] = FULL) -> Request:
+    """How the archiver is asked for the load *name*."""
+    return next((load.request for load in loads if load.name.lower() == name.lower()), listed)

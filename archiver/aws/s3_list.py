@@ -9,11 +9,11 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from urllib.parse import quote, unquote_plus
-from xml.etree import ElementTree as ET
+from urllib.parse import quote
 
 from archiver.aws.s3_responses import error_code, read_error
 from archiver.aws.s3_transport import S3Request
+from archiver.aws.s3_xml import Element, MalformedXmlError, read_xml
 from archiver.core.locations import Location
 from archiver.core.objects import Listed, ListPage
 from archiver.core.plan import MIN_MODIFIED
@@ -50,7 +50,7 @@ async def list_page(send: Send, prefix: Prefix, token: str) -> ListPage:
         into=None,
         amz=_RESTORE_STATUS,
         query=_query(prefix, token),
-        max_body=MAX_PAGE_BYTES,
+        body_limit=MAX_PAGE_BYTES,
     )
     response = await send(request)
     if response.head.status != 200:  # noqa: PLR2004
@@ -76,46 +76,34 @@ def _query(prefix: Prefix, token: str) -> str:
 
 def parse_page(body: bytes, prefix: str) -> ListPage:
     """Read a page of a listing of *prefix*. Raises TransferInterrupted if it is anything else, or incomplete."""
-    if b"<!" in body:  # no document type, so no entities
-        raise TransferInterrupted("the listing is not plain XML")
     try:
-        root = ET.fromstring(body)  # noqa: S314 - without a document type, nothing expands
-    except ET.ParseError as error:
-        raise TransferInterrupted(f"the listing is not XML: {error}") from None
-    namespace = root.tag.rpartition("}")[0]
-    space = f"{namespace}}}" if namespace else ""
-    if root.tag != f"{space}ListBucketResult":
-        raise TransferInterrupted("the response is not a listing")
-    encoded = root.findtext(f"{space}EncodingType") == "url"
-    objects = [_listed(element, space, encoded=encoded) for element in root.iterfind(f"{space}Contents")]
+        page = read_xml(body, "ListBucketResult")
+        objects = [_listed(page, element) for element in page.elements("Contents")]
+    except MalformedXmlError as error:
+        raise TransferInterrupted(str(error)) from None
     if len(objects) > PAGE_SIZE or not all(listed.key.startswith(prefix) for listed in objects):
         raise TransferInterrupted("the listing has objects that were not asked for")
-    return ListPage(objects, _next_token(root, space))
+    return ListPage(objects, _next_token(page))
 
 
-def _next_token(root: ET.Element, space: str) -> str:
-    truncated = root.findtext(f"{space}IsTruncated")
-    token = root.findtext(f"{space}NextContinuationToken") or ""
+def _next_token(page: Element) -> str:
+    truncated, token = page.text("IsTruncated"), page.text("NextContinuationToken")
     if truncated not in ("true", "false") or (truncated == "true") != bool(token) or len(token) > MAX_TOKEN_LENGTH:
         raise TransferInterrupted("the listing does not say whether it is complete")
     return token
 
 
-def _listed(element: ET.Element, space: str, *, encoded: bool) -> Listed:
-    fields = {child.tag: child.text or "" for child in element}
-    key, size, etag = (fields.get(f"{space}{name}", "") for name in ("Key", "Size", "ETag"))
-    if not key or not etag or not _SIZE.fullmatch(size):
-        raise TransferInterrupted("the listing has an object without key, size or ETag")
-    if encoded:
-        try:
-            key = unquote_plus(key, errors="strict")
-        except UnicodeDecodeError:
-            raise TransferInterrupted("the listing has a key that is not UTF-8") from None
-    archived = fields.get(f"{space}StorageClass") in _ARCHIVED_CLASSES and (
-        element.find(f"{space}RestoreStatus/{space}RestoreExpiryDate") is None
+def _listed(page: Element, element: Element) -> Listed:
+    size, etag = element.required("Size"), element.required("ETag")
+    if not _SIZE.fullmatch(size):
+        raise TransferInterrupted("the listing has an object without a size")
+    archived = element.text("StorageClass") in _ARCHIVED_CLASSES and not any(
+        status.text("RestoreExpiryDate") for status in element.elements("RestoreStatus")
     )
     quoted = etag if etag.startswith(('"', "W/")) else f'"{etag}"'  # some stores leave the quotes out here
-    return Listed(key, int(size), quoted, _date(fields.get(f"{space}LastModified", "")), archived)
+    return Listed(
+        page.decode(element.required("Key")), int(size), quoted, _date(element.text("LastModified")), archived
+    )
 
 
 def _date(text: str) -> datetime:

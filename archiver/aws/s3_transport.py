@@ -59,6 +59,10 @@ class TransportConfig:
     headers: S3Headers = field(default_factory=S3Headers)
 
 
+def accept_any(_: Head) -> None:
+    """Accept any response head: a returned body is examined by the caller."""
+
+
 class S3Request(NamedTuple):
     """
     One request. *lines*: further unsigned header lines; *amz*: further signed headers; *query*: encoded and sorted.
@@ -67,13 +71,13 @@ class S3Request(NamedTuple):
 
     method: str
     location: Location
-    check: Callable[[Head], None]
+    check: Callable[[Head], None] = accept_any
     into: Sequence[memoryview] | None = ()
     lines: str = ""
     amz: Sequence[tuple[str, str]] = ()
     query: str = ""
     body: memoryview = memoryview(b"")
-    max_body: int = MAX_ERROR_BODY
+    body_limit: int = MAX_ERROR_BODY
 
 
 class S3Transport:
@@ -134,7 +138,7 @@ class S3Transport:
         head = f"{request.method} {target} HTTP/1.1\r\n{signed}{_COMMON_HEADERS}{request.lines}\r\n".encode("latin-1")
         return await self._pool.request(
             endpoint.origin,
-            HttpRequest(request.method, head, request.into, request.check, request.body, request.max_body),
+            HttpRequest(request.method, head, request.into, request.check, request.body, request.body_limit),
         )
 
     async def _current_credentials(self) -> SigningCredentials:

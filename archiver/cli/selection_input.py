@@ -5,11 +5,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from archiver.cli.console import EXIT_USAGE, CommandError, print_note
+
+if TYPE_CHECKING:
+    from archiver.settings import Environment
 
 _CONDITION = re.compile(r"\s*(size|age|count)\s*(<=|>=|<|>)\s*(\S.*?)\s*")
 _BOUNDS = {
@@ -134,12 +137,14 @@ def read_manifest_file(file: str) -> list[Any]:
         raise CommandError(f"{file}: {error}", code=EXIT_USAGE) from None
 
 
-async def upload_files(request: dict[str, Any], place: str) -> dict[str, Any]:
+async def upload_files(request: dict[str, Any], place: str, settings: "Environment") -> dict[str, Any]:
     """
     Upload the files of *request* as a manifest below *place*, `s3://bucket/prefix/`, and return the request that names
     it. The same files have the same key. Raises CommandError, ConfigurationError, TransientError.
     """
-    from archiver.aws.manifest_upload import put_manifest
+    from archiver.app import open_aws
+    from archiver.aws.clients import ClientLimits
+    from archiver.aws.s3_store import S3Store
     from archiver.core.locations import Location, parse_prefix
     from archiver.core.strict_json import dump
     from archiver.errors import Rejected
@@ -150,6 +155,7 @@ async def upload_files(request: dict[str, Any], place: str) -> dict[str, Any]:
         raise CommandError(f"--manifest-to {place}: {rejected.message}", code=EXIT_USAGE) from None
     body = dump({"files": request["files"]}).encode()
     location = Location(prefix.bucket, f"{prefix.key}{hashlib.sha256(body).hexdigest()}.json")
-    await put_manifest(location, body)
+    async with open_aws(ClientLimits(), settings) as (clients, _):
+        await S3Store(clients, location.bucket).put_small(location.key, body, "application/json")
     print_note(f"the request is too long for a message: its files are in {location}")
     return {**{name: value for name, value in request.items() if name != "files"}, "manifest": str(location)}

@@ -95,7 +95,7 @@ async def _send(
     check_request(body, settings)
     request = json.loads(body)
     if manifest_to and len(body.encode()) > request_input.MAX_BODY_BYTES:
-        request = await selection_input.upload_files(request, manifest_to)
+        request = await selection_input.upload_files(request, manifest_to, settings)
         check_request(_dump_request(request), settings)
     operation = SendOperation(request, settings, queue, wait_seconds or 0.0)
     await (operation.send_only(as_json) if wait_seconds is None else operation.send_and_wait(as_json))
@@ -215,7 +215,7 @@ class SendOperation:
             await asyncio.Event().wait()
         from archiver.app import open_aws, open_links
         from archiver.aws.clients import ClientLimits
-        from archiver.aws.s3 import S3Store
+        from archiver.aws.s3_store import S3Store
         from archiver.core.locations import archive_digest, archive_key
         from archiver.errors import ArchiverError
 

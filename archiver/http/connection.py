@@ -183,7 +183,7 @@ class Connection:
             if length not in (CHUNKED, sink.capacity):
                 raise ProtocolError("the body's length differs from the requested length")
         else:
-            limit = request.max_body if head.status < 300 else MAX_ERROR_BODY  # noqa: PLR2004
+            limit = request.body_limit if head.status < 300 else MAX_ERROR_BODY  # noqa: PLR2004
             self._error_body = bytearray(min(length, limit) if length >= 0 else limit)
             sink = Sink((memoryview(self._error_body),))
         self._sink = sink

@@ -67,6 +67,7 @@ bool content_add_load(const char *name_count_size) {
     load->number = load_count++;
     load->size = size;
     load->crcs = calloc(load->count, sizeof *load->crcs);
+    load->asked = calloc(load->count, sizeof *load->asked);
     for (uint32_t i = 0; i < load->count; i++) load->crcs[i] = crc_of(&(struct object){load, i});
     return true;
 }

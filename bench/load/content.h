@@ -17,7 +17,7 @@ struct load {
     char name[32];
     uint32_t number, count;
     uint64_t size; /* of each object */
-    uint32_t *crcs;
+    uint32_t *crcs, *asked; /* of each object: its CRC, and how often it was asked for */
 };
 
 struct object {

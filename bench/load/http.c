@@ -178,6 +178,8 @@ const char *http_query(const char *query, const char *name, char value[256]) {
 
 void http_answer(struct exchange *exchange, const char *status, const char *headers, const char *body, size_t length) {
     text_print(&exchange->out, "HTTP/1.1 %s\r\nx-amz-request-id: BENCH\r\nServer: bench\r\n%s", status, headers);
+    if (exchange->delay)
+        text_print(&exchange->out, "x-bench-delay-us: %llu\r\n", (unsigned long long)exchange->delay / 1000);
     if (exchange->closes) text_print(&exchange->out, "Connection: close\r\n");
     if (body) text_print(&exchange->out, "Content-Length: %zu\r\n", length);
     text_print(&exchange->out, "\r\n");

@@ -42,7 +42,7 @@ struct exchange {
     /* the answer: bytes, then a slice of the block */
     struct text out;
     uint64_t slice_from, slice_left;
-    bool delayed;
+    uint64_t delay; /* ns before it */
 };
 
 /* Parses a request's head in place (it ends in an empty line). */
@@ -59,3 +59,5 @@ void http_unescape(char *text);
 /* S3's verbs: at the end of the head (where the body goes), and at the end of the body. */
 void s3_begin(struct exchange *exchange);
 void s3_finish(struct exchange *exchange);
+/* The same for what is not S3's: of the buckets whose names begin with `_`. */
+void control_answer(struct exchange *exchange);

@@ -9,6 +9,7 @@
 #include "content.h"
 #include "crc.h"
 #include "http.h"
+#include "network.h"
 
 #define SOURCES "bench-source"
 #define MODIFIED "Last-Modified: Wed, 15 May 2024 10:20:30 GMT\r\n"
@@ -56,8 +57,8 @@ static void get_object(struct exchange *exchange) {
     snprintf(headers, sizeof headers,
              "ETag: %s\r\n" MODIFIED "Accept-Ranges: bytes\r\nContent-Type: image/jpeg\r\n%sContent-Length: %llu\r\n",
              etag, extra, (unsigned long long)length);
+    exchange->delay = network_delay(&object);
     http_answer(exchange, exchange->has_range ? "206 Partial Content" : "200 OK", headers, NULL, 0);
-    exchange->delayed = true;
     if (is(exchange, "HEAD")) return;
     exchange->slice_from = (content_start(&object) + from) % BLOCK_BYTES;
     exchange->slice_left = length;
@@ -244,20 +245,6 @@ static void list_uploads(struct exchange *exchange) {
     answer_xml(exchange, "200 OK", "", &xml);
 }
 
-/* ---- the bench's own */
-
-static void answer_bench(struct exchange *exchange) {
-    struct archive *archive = archive_find(archives, exchange->key, NULL);
-    struct text out = {0};
-    if (!strcmp(exchange->bucket, "_block")) text_add(&out, block, BLOCK_BYTES);
-    else if (!strcmp(exchange->bucket, "_reset")) archives_clear();
-    else if (!strcmp(exchange->bucket, "_recipe") && archive)
-        for (int i = 1; i <= archive->last_part; i++) recipe_write(archive->parts[i], &out);
-    else return fail(exchange, "404 Not Found", "NoSuchKey");
-    http_answer(exchange, "200 OK", "Content-Type: application/octet-stream\r\n", out.data ? out.data : "", out.length);
-    text_free(&out);
-}
-
 /* ---- which is which */
 
 void s3_begin(struct exchange *exchange) {
@@ -289,8 +276,9 @@ static void answer_bucket(struct exchange *exchange) {
 void s3_finish(struct exchange *exchange) {
     char value[256];
     bool reads = is(exchange, "GET") || is(exchange, "HEAD");
-    if (exchange->bucket[0] == '_') answer_bench(exchange);
-    else if (!*exchange->key) answer_bucket(exchange);
+    if (exchange->bucket[0] == '_') return control_answer(exchange);
+    exchange->delay = network_delay(NULL); /* an object's own comes in its place */
+    if (!*exchange->key) answer_bucket(exchange);
     else if (!strcmp(exchange->bucket, SOURCES) && reads) get_object(exchange);
     else if (http_query(exchange->query, "uploadId", value)) answer_upload(exchange, value);
     else if (is(exchange, "POST") && http_query(exchange->query, "uploads", value)) create_upload(exchange);

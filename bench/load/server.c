@@ -23,26 +23,27 @@
 
 #include "content.h"
 #include "http.h"
+#include "network.h"
+#include "timers.h"
 #include "wire.h"
 
 #define HEAD_ROOM 16384
 #define PIECE (256 << 10)
+#define PACED_PIECE (64 << 10) /* of content in one call, where the network has a rate; a TLS record at least */
+#define MS 1000000ull           /* ns */
 
 enum step { GO_ON, WOULD_BLOCK, CLOSE };
 
 struct connection {
     struct wire wire;
-    enum { IN_HEAD, IN_BODY, DELAYED, ANSWERING, GONE } state;
+    enum { IN_HEAD, IN_BODY, ANSWERING } state;
+    bool waits, gone; /* gone while it waited: freed when it is due */
     char in[HEAD_ROOM + 1];
     size_t in_length;
     struct exchange exchange;
-    size_t sent;  /* of exchange.out */
-    uint64_t due; /* ns; while DELAYED */
-    struct connection *next_due;
+    size_t sent;      /* of exchange.out */
+    uint64_t free_at; /* ns: when what it moved so far has gone through at the network's rate */
 };
-
-static uint64_t delay; /* ns */
-static struct connection *first_due, **last_due = &first_due;
 
 static uint64_t now(void) {
     struct timespec time;
@@ -50,16 +51,27 @@ static uint64_t now(void) {
     return (uint64_t)time.tv_sec * 1000000000ull + (uint64_t)time.tv_nsec;
 }
 
+/* Content went through, one way or the other. Who is late, because the machine was busy, makes up for 2 ms of it. */
+static void moved(struct connection *connection, size_t length) {
+    if (!network_rate) return;
+    uint64_t earliest = now() - 2 * MS;
+    if (connection->free_at < earliest) connection->free_at = earliest;
+    connection->free_at += length * 1000 * MS / network_rate;
+}
+
+/* Goes on `delay` ns after the connection is free; without a delay, up to 1 ms early: each wait costs two calls. */
+static enum step wait(struct connection *connection, uint64_t delay) {
+    uint64_t time = now(), free_at = network_rate && connection->free_at > time ? connection->free_at : time;
+    if (!delay && free_at <= time + MS) return GO_ON;
+    connection->waits = true;
+    timers_add(free_at + delay, connection);
+    return WOULD_BLOCK;
+}
+
 static enum step answer(struct connection *connection) {
     s3_finish(&connection->exchange);
     connection->state = ANSWERING;
-    if (!connection->exchange.delayed || !delay) return GO_ON;
-    connection->state = DELAYED;
-    connection->due = now() + delay;
-    connection->next_due = NULL;
-    *last_due = connection; /* the delay is one for all: who comes later is due later */
-    last_due = &connection->next_due;
-    return WOULD_BLOCK;
+    return wait(connection, connection->exchange.delay);
 }
 
 static enum step take_body(struct connection *connection, const uint8_t *data, size_t length, size_t *taken) {
@@ -102,10 +114,12 @@ static enum step read_head(struct connection *connection) {
 static enum step read_body(struct connection *connection) {
     static uint8_t piece[PIECE];
     size_t taken = 0;
-    ssize_t got = wire_receive(&connection->wire, piece, sizeof piece);
+    ssize_t got = wire_receive(&connection->wire, piece, network_rate ? PACED_PIECE : sizeof piece);
     if (got <= 0) return got < 0 && errno == EAGAIN ? WOULD_BLOCK : CLOSE;
+    moved(connection, (size_t)got);
     enum step step = take_body(connection, piece, (size_t)got, &taken);
-    return step != CLOSE && taken < (size_t)got ? CLOSE : step; /* nobody pipelines behind a body */
+    if (step != CLOSE && taken < (size_t)got) return CLOSE; /* nobody pipelines behind a body */
+    return step == GO_ON && connection->state == IN_BODY ? wait(connection, 0) : step;
 }
 
 static ssize_t send_some(struct connection *connection) {
@@ -113,6 +127,7 @@ static ssize_t send_some(struct connection *connection) {
     uint64_t whole = BLOCK_BYTES - exchange->slice_from; /* up to the wrap */
     size_t slice = exchange->slice_left < whole ? exchange->slice_left : whole,
            head = exchange->out.length - connection->sent;
+    if (network_rate && slice > PACED_PIECE) slice = PACED_PIECE;
     struct iovec both[2] = {{exchange->out.data + connection->sent, head},
                             {(char *)block + exchange->slice_from, slice}};
     return wire_send(&connection->wire, both, 2);
@@ -128,6 +143,8 @@ static enum step write_answer(struct connection *connection) {
         connection->sent += head;
         exchange->slice_left -= (size_t)sent - head;
         exchange->slice_from = (exchange->slice_from + (size_t)sent - head) % BLOCK_BYTES;
+        moved(connection, (size_t)sent - head);
+        if (exchange->slice_left && wait(connection, 0) == WOULD_BLOCK) return WOULD_BLOCK;
     }
     if (exchange->closes) return CLOSE;
     http_reset(exchange);
@@ -143,12 +160,11 @@ static void release(struct connection *connection) {
 }
 
 static void run(struct connection *connection) {
-    enum step step = GO_ON;
+    enum step step = connection->waits ? WOULD_BLOCK : GO_ON;
     while (step == GO_ON) switch (connection->state) {
         case IN_HEAD: step = read_head(connection); break;
         case IN_BODY: step = read_body(connection); break;
         case ANSWERING: step = write_answer(connection); break;
-        default: step = WOULD_BLOCK;
         }
     if (step != CLOSE) return;
     wire_close(&connection->wire);
@@ -156,22 +172,16 @@ static void run(struct connection *connection) {
 }
 
 static void hang_up(struct connection *connection) {
-    if (connection->state != DELAYED) return run(connection);
-    connection->state = GONE; /* still queued: freed when it is due */
+    if (!connection->waits) return run(connection);
+    connection->gone = true;
     wire_close(&connection->wire);
 }
 
 static void run_due(void) {
-    while (first_due && first_due->due <= now()) {
-        struct connection *connection = first_due;
-        first_due = connection->next_due;
-        if (!first_due) last_due = &first_due;
-        if (connection->state == GONE) {
-            release(connection);
-            continue;
-        }
-        connection->state = ANSWERING;
-        run(connection);
+    for (struct connection *connection; (connection = timers_take(now()));) {
+        connection->waits = false;
+        if (connection->gone) release(connection);
+        else run(connection);
     }
 }
 
@@ -198,13 +208,12 @@ static int listens(void) {
 }
 
 int main(int count, char **arguments) {
-    if (count < 3) return 2;
+    if (count < 2) return 2;
     bool tls = *arguments[1];
     signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without MSG_NOSIGNAL */
     content_make();
-    for (int i = 3; i < count; i++)
+    for (int i = 2; i < count; i++)
         if (!content_add_load(arguments[i])) return 2;
-    delay = strtoull(arguments[2], NULL, 10) * 1000000ull;
     if (tls && !wire_serve_tls(arguments[1])) return 1;
     int listeners[2] = {listens(), tls ? listens() : 0}, poll = epoll_create1(EPOLL_CLOEXEC);
     if (listeners[0] < 0 || listeners[1] < 0) return perror("server"), 1;
@@ -215,10 +224,9 @@ int main(int count, char **arguments) {
     epoll_ctl(poll, EPOLL_CTL_ADD, 0, &(struct epoll_event){.events = EPOLLIN, .data.ptr = &parent});
     struct epoll_event events[128];
     for (;;) {
-        int64_t wait = first_due ? (int64_t)(first_due->due - now()) : -1;
-        struct timespec time = {wait / 1000000000, wait % 1000000000};
-        if (first_due && wait < 0) time = (struct timespec){0};
-        int ready = epoll_pwait2(poll, events, 128, first_due ? &time : NULL, NULL);
+        uint64_t due = timers_next(), time = now(), left = due > time ? due - time : 0;
+        struct timespec timeout = {(time_t)(left / (1000 * MS)), (long)(left % (1000 * MS))};
+        int ready = epoll_pwait2(poll, events, 128, due == NEVER ? NULL : &timeout, NULL);
         for (int i = 0; i < ready; i++) {
             void *which = events[i].data.ptr;
             if (which == &parent) return 0;

@@ -138,7 +138,7 @@ def test_bounds_are_those_of_requests(monkeypatch: pytest.MonkeyPatch) -> None:
         outline_of("a\nb\nc\nd\n", max_files=3)
     assert len(outline_of("a\nb\nc\n", max_files=3).entries) == 3
     lines = [json.dumps({"prefix": "a", "regex": f"a{number}"}) for number in range(33)]
-    with pytest.raises(Rejected, match="invalid_request.*33 different patterns"):
+    with pytest.raises(Rejected, match=r"invalid_request.*33 different patterns"):
         outline_of("\n".join(lines), piece=50)
     text = json.dumps({"inline": "x" * 600_000, "name": "x.txt"})
     with pytest.raises(Rejected, match=r"too_large.*inline text"):

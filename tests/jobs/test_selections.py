@@ -295,9 +295,9 @@ async def test_many_prefixes_are_listed_at_once() -> None:
 async def test_a_request_with_too_many_different_patterns_is_invalid() -> None:
     """Each takes memory and time to compile: one message could have 25,000."""
     env = env_with()
-    files = [{"prefix": "a", "regex": f"a{number}"} for number in range(17)]
+    files: list[dict[str, Any]] = [{"prefix": "a", "regex": f"a{number}"} for number in range(17)]
     files += [{"prefix": "a", "rename": {"pattern": f"b{number}", "sub": ""}} for number in range(16)]
-    with pytest.raises(Rejected, match="invalid_request.*has 33 different patterns; at most 32"):
+    with pytest.raises(Rejected, match=r"invalid_request.*has 33 different patterns; at most 32"):
         await run(env, *files)
     with pytest.raises(Rejected, match="source_missing"):
         await run(env, *files[1:], *files[1:])

@@ -86,8 +86,8 @@ SELECTIONS = (
     Mutant(
         "an object that was restored counts as archived",
         "archiver/aws/s3_list.py",
-        'element.find(f"{space}RestoreStatus/{space}RestoreExpiryDate") is None',
-        "True",
+        'status.text("RestoreExpiryDate") for status',
+        "False for status",
         ("tests/aws/test_s3_list.py",),
     ),
     Mutant(
@@ -100,8 +100,8 @@ SELECTIONS = (
     Mutant(
         "keys of listings are not decoded",
         "archiver/aws/s3_list.py",
-        "    if encoded:\n",
-        "    if False:\n",
+        'page.decode(element.required("Key"))',
+        'element.required("Key")',
         ("tests/aws/test_s3_list.py",),
     ),
     Mutant(

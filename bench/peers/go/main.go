@@ -22,11 +22,12 @@ import (
 )
 
 const (
-	piece    = 8 << 20  // of a ranged read, and of a part
-	bodies   = 96 << 20 // read ahead, all jobs together
-	atOnce   = 4        // parts of one archive
-	sources  = "/bench-source/"
-	archives = "/bench-archives/"
+	piece      = 8 << 20  // of a ranged read, and of a part
+	bodies     = 96 << 20 // read ahead, all jobs together
+	atOnce     = 4        // parts of one archive
+	jobsAtOnce = 20       // archives at once
+	sources    = "/bench-source/"
+	archives   = "/bench-archives/"
 )
 
 var (
@@ -158,7 +159,7 @@ func archive(job int) string {
 	for i := count * job / jobs; i < count*(job+1)/jobs; i++ {
 		names = append(names, fmt.Sprintf("%s/%06d.jpg", load, i))
 	}
-	window := make(chan struct{}, max(2, min(32, bodies/min(size, piece))/jobs))
+	window := make(chan struct{}, max(2, min(32, bodies/min(size, piece))/min(jobs, jobsAtOnce)))
 	ahead := readAhead(names, window)
 	out := begin(fmt.Sprintf("%s/%d.zip", prefix, job))
 	archive := zip.NewWriter(out)
@@ -197,11 +198,14 @@ func main() {
 	wall, before := time.Now(), cpu()
 	keys := make([]string, jobs)
 	var all sync.WaitGroup
+	room := make(chan struct{}, jobsAtOnce)
 	for job := range keys {
 		all.Add(1)
+		room <- struct{}{}
 		go func() {
 			defer all.Done()
 			keys[job] = archive(job)
+			<-room
 		}()
 	}
 	all.Wait()
