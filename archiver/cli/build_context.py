@@ -74,11 +74,25 @@ def check_request(body: str, settings: "Environment") -> None:
     if settings.source_bucket is None:  # only the worker knows the bucket of bare keys and its allow list
         rules = replace(rules, source_bucket=PLACEHOLDER_BUCKET, allowed=AllowList(rules.destination_bucket))
     try:
-        draft_archive(parse_request(body), rules, datetime.now(UTC))
+        draft_archive(_without_patterns(parse_request(body)), rules, datetime.now(UTC))
     except Rejected as rejected:
         raise CommandError(
             *rejection_lines(rejected), "nothing was sent; the worker would reject this request", code=EXIT_USAGE
         ) from None
+
+
+def _without_patterns(request: "Request") -> "Request":
+    """Return *request* without its regular expressions if only the worker can judge them: RE2 is an extra."""
+    from archiver.core.entries import Selection
+    from archiver.core.patterns import is_available
+
+    if is_available():
+        return request
+    files = (
+        file.model_copy(update={"regex": None, "rename": None}) if isinstance(file, Selection) else file
+        for file in request.files
+    )
+    return request.model_copy(update={"files": tuple(files)})
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ https://github.com/google/re2/wiki/Syntax
 
 import re
 from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 MAX_MEMORY = 1024 * 1024
@@ -27,6 +28,11 @@ MISSING_EXTRA = (
 )
 
 _REFERENCE = re.compile(r"\\(.?)", re.DOTALL)
+
+
+def is_available() -> bool:
+    """Return whether RE2 is installed."""
+    return find_spec("re2") is not None
 
 
 class PatternError(ValueError):

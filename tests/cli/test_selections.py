@@ -9,9 +9,13 @@ import pytest
 from processes.archiver_process import run_command
 from processes.worker_env import WorkerEnv
 
+from archiver.cli.build_context import check_request
 from archiver.cli.console import CommandError
 from archiver.cli.request_input import MAX_BODY_BYTES, RequestInput, build_body, file_count, unknown_fields
 from archiver.cli.selection_input import SelectionInput, parse_where
+from archiver.cli.send import _print_answer
+from archiver.core import patterns
+from archiver.settings import load_environment
 
 
 def files_of(**selection: Any) -> list[Any]:
@@ -95,6 +99,20 @@ def test_the_fields_of_all_entries_are_known() -> None:
 def test_the_number_of_files_is_told_where_it_is_known() -> None:
     assert file_count({"files": [{"source": "a"}, {"inline": "x"}]}) == "2 files"
     assert file_count({"files": [{"prefix": "a"}]}) == file_count({"manifest": "s3://a/b"}) == "a selection of files"
+
+
+def test_a_sender_without_re2_leaves_patterns_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    body, settings = '{"files": [{"prefix": "a", "regex": "("}]}', load_environment({"S3_SOURCE_BUCKET": "photos"})
+    with pytest.raises(CommandError, match="has a regex that is not an expression of RE2"):
+        check_request(body, settings)
+    monkeypatch.setattr(patterns, "find_spec", lambda _: None)
+    check_request(body, settings)
+
+
+def test_a_skipped_job_is_told_and_has_no_link(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_answer({"status": "skipped", "archive": None, "substitutions": {}, "missing": []}, as_json=False)
+    printed = capsys.readouterr()
+    assert (printed.out, "there is no archive" in printed.err) == ("", True)
 
 
 def test_a_dry_run_lists_a_prefix_and_counts_its_calls(worker_env: WorkerEnv) -> None:

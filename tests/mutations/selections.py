@@ -4,6 +4,7 @@ from mutations import Mutant
 
 _MODEL = ("tests/core/test_select.py",)
 _JOBS = ("tests/jobs/test_selections.py",)
+_MANIFESTS = ("tests/jobs/test_manifests.py",)
 
 SELECTIONS = (
     Mutant(
@@ -110,5 +111,61 @@ SELECTIONS = (
         "options.log_errors = False",
         "options.log_errors = True",
         ("tests/core/test_patterns.py",),
+    ),
+    Mutant(
+        "one request may have any number of patterns",
+        "archiver/core/outline.py",
+        "if len(patterns) > MAX_PATTERNS:",
+        "if len(patterns) < 0:",
+        _JOBS,
+    ),
+    Mutant(
+        "a manifest that changed is not read anew",
+        "archiver/stages/manifest.py",
+        "info = await fetcher.head(location)",
+        "raise",
+        _MANIFESTS,
+    ),
+    Mutant(
+        "a manifest of any length is read",
+        "archiver/stages/manifest.py",
+        "if size > MAX_MANIFEST_BYTES:",
+        "if size < 0:",
+        _MANIFESTS,
+    ),
+    Mutant(
+        "a manifest may lie anywhere",
+        "archiver/core/draft.py",
+        "if not rules.allowed.allows(location):",
+        "if False:",
+        _MANIFESTS,
+    ),
+    Mutant(
+        "a manifest is read again with each plan",
+        "archiver/jobs/selection.py",
+        "pending=replace(pending, outline=outline)",
+        "pending=pending",
+        _MANIFESTS,
+    ),
+    Mutant(
+        "a manifest may have any number of entries",
+        "archiver/core/manifest.py",
+        "len(self._lines) > limit",
+        "len(self._lines) < 0",
+        _MANIFESTS,
+    ),
+    Mutant(
+        "requests with other manifests are the same request",
+        "archiver/core/request_hash.py",
+        "if request.manifest is not None:",
+        "if False:",
+        _MANIFESTS,
+    ),
+    Mutant(
+        "a number of a manifest ends with its piece",
+        "archiver/core/manifest_json.py",
+        'if not self._final and not self._text[end : end + 99].strip("0123456789+-.eE"):',
+        "if False:",
+        ("tests/core/test_manifest.py",),
     ),
 )
