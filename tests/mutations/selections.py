@@ -152,7 +152,7 @@ SELECTIONS = (
         "archiver/core/manifest.py",
         "len(self._lines) > limit",
         "len(self._lines) < 0",
-        _MANIFESTS,
+        ("tests/core/test_manifest.py",),
     ),
     Mutant(
         "requests with other manifests are the same request",
