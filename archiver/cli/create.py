@@ -71,9 +71,7 @@ def create(
     body = request_input.build_body(given)
     result = run_async(lambda: _create(body, path, force=force, as_json=json_))
     if result is None:
-        print_note("skipped: the prefixes select no object, so there is no archive")
-        if json_:
-            print_json({"status": "skipped"})
+        selection_input.report_skipped(as_json=json_)
     elif json_:
         print_json(result.as_data())
     else:

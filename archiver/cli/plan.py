@@ -56,7 +56,9 @@ def plan(
     given = request_input.RequestInput(request, file or (), tuple(options.items()), selection=selection)
     body = request_input.build_body(given)
     result = run_async(lambda: _plan_request(body, latency / 1000, as_json=json_))
-    if json_:
+    if result is None:
+        selection_input.report_skipped(as_json=json_)
+    elif json_:
         print_json(result.as_data())
     else:
         result.report(None if all_ else MAX_MEMBERS_SHOWN)
@@ -160,7 +162,7 @@ def member_table(members: "tuple[Member, ...]") -> list[str]:
     ]
 
 
-async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResult:
+async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResult | None:
     from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import collect_rejections, open_resources, rejection_error, rejections_as_errors
     from archiver.cli.progress_bar import show_progress
@@ -179,6 +181,8 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
             work = ArchiveWork(build_request.rules, fetcher=resources.fetcher, store=store, budget=resources.budget)
             try:
                 draft = await work.select(build_request.draft)
+                if draft.is_blank:
+                    return None
                 plan = await work.plan(draft)
             except Rejected as rejected:
                 rejections.append(rejected)

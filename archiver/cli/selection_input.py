@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli.console import EXIT_USAGE, CommandError, print_note
+from archiver.cli.console import EXIT_USAGE, CommandError, print_json, print_note
 
 if TYPE_CHECKING:
     from archiver.settings import Environment
@@ -135,6 +135,13 @@ def read_manifest_file(file: str) -> list[Any]:
         return read_values(file, data)
     except ManifestError as error:
         raise CommandError(f"{file}: {error}", code=EXIT_USAGE) from None
+
+
+def report_skipped(*, as_json: bool) -> None:
+    """Print that a request has `on_empty: skip`, and nothing to archive."""
+    print_note("skipped: the prefixes select no object, so there is no archive")
+    if as_json:
+        print_json({"status": "skipped"})
 
 
 async def upload_files(request: dict[str, Any], place: str, settings: "Environment") -> dict[str, Any]:

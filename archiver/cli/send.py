@@ -260,7 +260,7 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         return
     if answer["status"] == SKIPPED:
-        print_note("skipped: the prefixes select no object, so there is no archive")
+        selection_input.report_skipped(as_json=False)
         return
     archive = answer["archive"]
     files = f"{request_input.format_count(archive['files'])}, " if "files" in archive else ""

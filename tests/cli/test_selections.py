@@ -122,6 +122,8 @@ def test_a_dry_run_lists_a_prefix_and_counts_its_calls(worker_env: WorkerEnv) ->
     told = json.loads(ended.stdout)
     assert [one["path"] for one in told["members"]] == ["texts/a.txt", "texts/deep/c.txt"]
     assert (told["calls"]["ListObjectsV2"], told["calls"]["HeadObject"]) == (1, 1)
+    none = run_command("plan", "--prefix=none/", "--on-empty=skip", "--json", env=worker_env.settings())
+    assert (none.returncode, json.loads(none.stdout)) == (0, {"status": "skipped"})
 
 
 def test_an_archive_is_made_of_prefixes_and_of_a_manifest(worker_env: WorkerEnv, tmp_path: Path) -> None:
