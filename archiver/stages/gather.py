@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from archiver.core.draft import DraftFile
-from archiver.core.plan import Member, ObjectInfo, ObjectVersion, member_for
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import Member, ObjectVersion, member_for
 from archiver.ports import Unanswered, WholeRead
 from archiver.stages.checksums import crc32
 from archiver.stages.fetch import Fetcher

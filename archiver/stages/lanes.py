@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ObjectInfo
 from archiver.ports import Unanswered, WholeRead
 from archiver.stages.fetch import Fetcher
 

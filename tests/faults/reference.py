@@ -46,12 +46,17 @@ def _member_differences(observations: Observations, job: Job, seen: ObservedArch
 
 
 def _planned(observations: Observations, seen: ObservedArchive) -> dict[Source, list[bytes]]:
-    """Return for each source the versions that the writing worker had seen by HEAD before it wrote the archive."""
+    """
+    Return for each source the versions that the writing worker had seen by HEAD or in a listing before it wrote the
+    archive.
+    """
     write = max(executed(observations.writes(seen.key), by=seen.at), key=lambda e: e.committed or 0)
     planned: dict[Source, list[bytes]] = {}
-    for head in executed(observations.history.select("HeadObject", client=write.client), by=write.began):
-        bucket, key = head.call.bucket or "", head.call.key or ""
-        body = observations.resources.versions.get((bucket, key, head.facts.get("etag") or ""))
-        if body is not None:
-            planned.setdefault(Source(bucket, key), []).append(body)
+    looks = observations.history.select("HeadObject", "ListObjects", client=write.client)
+    for call in executed(looks, by=write.began):
+        for key, etag in call.facts.get("listed") or [(call.call.key or "", call.facts.get("etag") or "")]:
+            bucket = call.call.bucket or ""
+            body = observations.resources.versions.get((bucket, key, etag))
+            if body is not None:
+                planned.setdefault(Source(bucket, key), []).append(body)
     return planned
