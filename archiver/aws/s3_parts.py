@@ -25,8 +25,8 @@ class PartSender:
     """
 
     def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
-        self._transport = S3Transport(session, endpoint, replace(config or TransportConfig(), limits=PART_TIMEOUTS))
-        self.close = self._transport.close
+        self.transport = S3Transport(session, endpoint, replace(config or TransportConfig(), limits=PART_TIMEOUTS))
+        self.close = self.transport.close
 
     async def send(self, location: Location, upload_id: str, number: int, body: memoryview, crc32: int) -> str:
         """
@@ -58,7 +58,7 @@ class PartSender:
         checksum = b64encode(crc32.to_bytes(4, "big")).decode()
         amz = (*request.amz, ("x-amz-checksum-crc32", checksum), ("x-amz-sdk-checksum-algorithm", "CRC32"))
         try:
-            response = await self._transport.request(
+            response = await self.transport.request(
                 request._replace(amz=amz, lines=f"{request.lines}Content-Length: {len(request.body)}\r\n")
             )
         except SourceUnavailable as error:

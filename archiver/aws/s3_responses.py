@@ -106,7 +106,8 @@ def object_info(head: Head) -> ObjectInfo:
     if missing:
         raise TransferInterrupted(f"the response to HEAD has no {' and no '.join(missing)}")
     modified = http_date(head.text(b"last-modified")) or MIN_MODIFIED
-    return ObjectInfo(size, etag, modified, head.text(b"content-type"), _crc32(head))
+    version = head.text(b"x-amz-version-id") or None
+    return ObjectInfo(size, etag, modified, head.text(b"content-type"), _crc32(head), version=version)
 
 
 def _crc32(head: Head) -> int | None:

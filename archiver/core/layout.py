@@ -128,6 +128,11 @@ class Layout:
         """Offset of the central directory. It and the end records extend to the end of the archive."""
         return self._offsets[-1]
 
+    @property
+    def header_offsets(self) -> Sequence[int]:
+        """The offset of each member's local header."""
+        return memoryview(self._offsets)[:-1]
+
     def header_offset(self, member: int) -> int:
         return self._offsets[member]
 

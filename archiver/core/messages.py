@@ -122,7 +122,10 @@ class ProgressCounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A finished archive. *size* in bytes; *etag* as the store returns it; *crc32*: 8 hex digits, None if unknown."""
+    """
+    A finished archive. *size* in bytes; *etag* as the store returns it; *crc32*: 8 hex digits, None if unknown.
+    *receipt*: key of its receipt in the same bucket, None if there is none.
+    """
 
     bucket: str
     key: str
@@ -130,6 +133,7 @@ class Archive:
     files: int
     etag: str
     crc32: str | None
+    receipt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The content of the answer to a finished job."""
+    """The content of the answer to a finished job. *unlisted*: missing objects that *missing* does not list."""
 
     echoed: EchoedFields
     link: Link | None
@@ -160,6 +164,7 @@ class Success:
     missing: Sequence[SourceProblem]
     renamed: Sequence[Renamed]
     notification_id: str
+    unlisted: int = 0
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:

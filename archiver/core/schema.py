@@ -38,6 +38,7 @@ def _success() -> dict[str, Any]:
         files=_COUNT,
         etag=_TEXT,
         crc32={"type": ["string", "null"], "pattern": "^[0-9a-f]{8}$"},
+        receipt={"type": ["string", "null"], "description": "Key of the receipt; null if the archive has none."},
     )
     renamed = _object(**{"source": _TEXT, "from": _TEXT, "to": _TEXT})
     answer = _answer(

@@ -9,27 +9,16 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from archiver.core.archive_metadata import ArchiveMetadata, MissingFileRange, from_s3_metadata, to_s3_metadata
+from archiver.core.archive_metadata import ArchiveMetadata, from_s3_metadata, to_s3_metadata
 from archiver.core.draft import ArchiveRules, Draft, draft_archive
 from archiver.core.layout import Layout
 from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
-from archiver.core.missing_report import parse_missing
-from archiver.core.plan import (
-    ArchiveSummary,
-    ObjectInfo,
-    ObjectVersion,
-    Plan,
-    check_count,
-    check_size,
-    plan_archive,
-    summarize,
-)
+from archiver.core.plan import ArchiveSummary, ObjectInfo, Plan, check_count, check_size, plan_archive
+from archiver.core.receipt import Receipt
 from archiver.core.replan import ReplanState, versions_read
-from archiver.core.zip_end import TAIL_LENGTH, read_end_record
 from archiver.errors import (
     ArchiveExists,
-    ConfigurationError,
     CredentialsRefused,
     Rejected,
     SourceChanged,
@@ -39,6 +28,7 @@ from archiver.errors import (
 )
 from archiver.jobs.identity import JobIdentity
 from archiver.jobs.offload import run_offloaded_if_large
+from archiver.jobs.receipt import ReceiptWriter, describe_finished
 from archiver.jobs.work import Result
 from archiver.ports import Hold, ObjectStore, StoredArchive, Target
 from archiver.stages.assemble import assemble
@@ -48,6 +38,7 @@ from archiver.stages.deflate import compressed_part_size, deflate
 from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
 from archiver.stages.read_access import ReadAccess
+from archiver.stages.receipt import Receipts
 from archiver.stages.resolve import head_objects, probe_objects
 from archiver.stages.upload import find, open_upload
 
@@ -56,10 +47,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
-    """A finished archive. *reused*: it existed before."""
+    """A finished archive. *receipt*: the key of its receipt, or None. *reused*: the archive existed before."""
 
     stored: StoredArchive
     outcome: ArchiveSummary
+    receipt: str | None
     reused: bool
 
 
@@ -74,7 +66,8 @@ class ArchiveOrder:
 class ArchiveWork:
     """
     Makes archives. One for the process; of finished jobs it keeps only the names of some objects that could be read.
-    *shares_credentials*: *store* uses the credentials that sources are read with.
+    *receipts*: None if archives get none, as their store is a file. *shares_credentials*: *store* uses the credentials
+    that sources are read with.
     """
 
     def __init__(
@@ -83,12 +76,14 @@ class ArchiveWork:
         *,
         fetcher: Fetcher,
         store: ObjectStore,
+        receipts: Receipts | None,
         budget: BufferPool,
         shares_credentials: bool = True,
     ) -> None:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
+        self._receipts = receipts
         self._budget = budget
         self._credential_check = CredentialCheck(store if shares_credentials else None)
         self._read_access = ReadAccess(rules.source_bucket, fetcher)
@@ -110,6 +105,7 @@ class ArchiveWork:
             files=outcome.files,
             etag=stored.etag,
             crc32=None if stored.crc32 is None else f"{stored.crc32:08x}",
+            receipt=built.receipt,
         )
         return Result(
             outcome.status,
@@ -118,6 +114,7 @@ class ArchiveWork:
             archive=archive,
             missing=outcome.missing,
             renamed=outcome.renamed,
+            unlisted=outcome.unlisted,
             reused=built.reused,
         )
 
@@ -132,11 +129,11 @@ class ArchiveWork:
         while not history.over:
             existing = await find(self._store, target.key)
             if existing is not None:
-                return BuildResult(existing, await self._summarize_existing(draft, target, existing), reused=True)
+                return await self._describe_existing(draft, target, existing)
             plan = await self._plan(draft, history)
             progress.begin(plan.members)
             try:
-                stored = await self._build(plan, target, hold, progress)
+                built = await self._build(plan, target, hold, progress)
             except (SourceUnavailable, CredentialsRefused) as error:
                 verdicts = await self._verdicts(plan, error)
                 log.info("job.planned_again", reason=str(error), source=str(error.location), refused=len(verdicts))
@@ -149,7 +146,7 @@ class ArchiveWork:
                 history.record_superseded()
             else:
                 self._read_access.record_readable(versions_read(plan))
-                return BuildResult(stored, plan.outcome, reused=False)
+                return built
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
 
     async def plan(self, draft: Draft) -> Plan:
@@ -187,7 +184,7 @@ class ArchiveWork:
                 verdicts[version.location] = answer
         return verdicts
 
-    async def _build(self, plan: Plan, target: Target, hold: Hold, progress: Progress) -> StoredArchive:
+    async def _build(self, plan: Plan, target: Target, hold: Hold, progress: Progress) -> BuildResult:
         """
         Stored archives have an address for every byte and are assembled in any order; compressed ones flow in order.
         """
@@ -202,50 +199,29 @@ class ArchiveWork:
             token=secrets.token_hex(16),
             files=plan.outcome.files,
             outcome=plan.outcome.status,
-            missing=_missing_file_range(plan, layout),
             message=target.message_id,
         )
         part_size = compressed_part_size(plan.members, max_part_size) if layout is None else layout.part_size
         target = replace(target, metadata=to_s3_metadata(archive_metadata), part_size=part_size)
-        async with open_upload(self._store, target, hold) as upload:
+        seal = self._seal(plan, target.key, archive_metadata.token, hold)
+        async with open_upload(self._store, target, hold, seal) as upload:
             if layout is None:
-                return await deflate(plan.members, self._budget, self._fetcher, upload, progress)
-            return await assemble(layout, self._budget, self._fetcher, upload, progress)
+                stored = await deflate(plan.members, self._budget, self._fetcher, upload, progress)
+            else:
+                stored = await assemble(layout, self._budget, self._fetcher, upload, progress)
+        return BuildResult(stored, plan.outcome, seal.key if seal else None, reused=False)
 
-    async def _summarize_existing(self, draft: Draft, target: Target, existing: StoredArchive) -> ArchiveSummary:
-        """
-        What to answer for an archive that is there already: from the request, its metadata, and its `_MISSING.txt`.
-        """
+    def _seal(self, plan: Plan, key: str, token: str, hold: Hold) -> ReceiptWriter | None:
+        if self._receipts is None:
+            return None
+        receipt = Receipt(self._rules.destination_bucket, key, token, plan.request_hash, plan.outcome)
+        return ReceiptWriter(self._receipts, receipt, hold)
+
+    async def _describe_existing(self, draft: Draft, target: Target, existing: StoredArchive) -> BuildResult:
+        """Return the archive that is there already. Raises Rejected if another request made it."""
         archive_metadata = from_s3_metadata(existing.metadata)
         if archive_metadata is None or not archive_metadata.matches_request(draft.request_hash, target.message_id):
             raise Rejected("job_conflict", "another request under this job_id has its archive already")
-        if archive_metadata.missing is None:
-            return summarize(draft, ())
-        version = ObjectVersion(Location(self._rules.destination_bucket, target.key), existing.etag)
-        start = archive_metadata.missing.offset
-        if start is None:  # behind compressed members: the last body ends where the directory begins
-            end = read_end_record(
-                await self._read_range(version, max(0, existing.size - TAIL_LENGTH), min(TAIL_LENGTH, existing.size))
-            )
-            if end is None:
-                raise Rejected("internal", "the finished archive does not end as a zip does")
-            start = end.directory_offset - archive_metadata.missing.length
-        return summarize(draft, parse_missing(await self._read_range(version, start, archive_metadata.missing.length)))
-
-    async def _read_range(self, version: ObjectVersion, start: int, length: int) -> bytes:
-        data = bytearray(length)
-        try:
-            await self._fetcher.read(version, start, [memoryview(data)])
-        except SourceUnavailable as error:
-            text = f"the finished archive can't be read: {error.detail}"
-            raise ConfigurationError(text) if error.code == "source_denied" else TransientError(text) from error
-        except SourceChanged as error:
-            raise TransientError(f"the finished archive can't be read: {error}") from error
-        return bytes(data)
-
-
-def _missing_file_range(plan: Plan, layout: Layout | None) -> MissingFileRange | None:
-    if plan.missing_text_length is None:
-        return None
-    offset = None if layout is None else layout.body_offset(len(plan.members) - 1)
-    return MissingFileRange(offset, plan.missing_text_length)
+        location = Location(self._rules.destination_bucket, target.key)
+        outcome, receipt = await describe_finished(self._fetcher, draft, location, archive_metadata)
+        return BuildResult(existing, outcome, receipt, reused=True)

@@ -16,7 +16,7 @@ from archiver.stages.progress import Progress
 class Result:
     """
     What a finished job made, for its answer. *files* and *size* (bytes) count what was made; *archive*: None if the
-    work makes none; *reused*: the result existed before.
+    work makes none; *unlisted*: missing objects that *missing* does not list; *reused*: the result existed before.
     """
 
     status: Literal["succeeded", "partial"]
@@ -25,6 +25,7 @@ class Result:
     archive: Archive | None = None
     missing: Sequence[SourceProblem] = ()
     renamed: Sequence[Renamed] = ()
+    unlisted: int = 0
     reused: bool = False
 
 

@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 
 from archiver.core.layout import Layout, PartSlice, ReadRange
 from archiver.core.plan import ObjectVersion
+from archiver.core.receipt import Contents
 from archiver.errors import TransientError, root_cause
 from archiver.ports import StoredArchive
 from archiver.stages.budget import BufferPool, Reservation
@@ -123,12 +124,13 @@ class Assembly:
                 ):
                     readers.create_task(self._run_reads(), name=f"assemble.read.{number}")
             await self._write_directory()
+        contents = Contents(self._layout.members, self._crcs, self._layout.header_offsets)
         if self._layout.parts == 1:
-            return await self._upload.put(self._parts[0].view, self._part_crcs[0])
+            return await self._upload.put(self._parts[0].view, self._part_crcs[0], contents)
         total = 0
         for number, crc in enumerate(self._part_crcs):
             total = crc32_combine(total, crc, self._layout.part_length(number))
-        return await self._upload.complete(self._layout.length, total)
+        return await self._upload.complete(self._layout.length, total, contents)
 
     # Reading, in archive order
 

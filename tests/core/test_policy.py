@@ -128,7 +128,7 @@ def test_the_document_is_one_that_iam_takes() -> None:
     made = json.loads(json.dumps(policy_document(worker_statements(NEEDS))))
 
     assert made["Version"] == "2012-10-17"
-    assert [set(statement) for statement in made["Statement"]] == [{"Sid", "Effect", "Action", "Resource"}] * 6
+    assert [set(statement) for statement in made["Statement"]] == [{"Sid", "Effect", "Action", "Resource"}] * 7
     assert {statement["Effect"] for statement in made["Statement"]} == {"Allow"}
     sids = [statement["Sid"] for statement in made["Statement"]]
     assert len(set(sids)) == len(sids) and all(sid.isalnum() for sid in sids)

@@ -41,9 +41,14 @@ class PipelineEnv:
         rules, stage = self.rules, self.stage
         return Pipeline(
             rules,
-            {"archive": ArchiveWork(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget)},
+            {
+                "archive": ArchiveWork(
+                    rules, fetcher=stage.fetcher, store=stage.store, receipts=stage.receipts, budget=stage.budget
+                )
+            },
             facts=self.queue.facts,
             store=stage.store,
+            receipts=stage.receipts,
             dead_letters=FakeDeadLetters(self.queue.dead_letters),
             answers=Answers(
                 Fanout() if self.answers is None else Fanout(self.answers), Fanout(self.failures), self.watcher
@@ -75,4 +80,10 @@ class PipelineEnv:
 
     @property
     def at(self) -> Location:
-        return next(location for location in self.stage.s3.objects if location.bucket == "archives")
+        archives = (at for at in self.stage.s3.objects if at.bucket == "archives" and at.key.endswith(".zip"))
+        return next(archives)
+
+    @property
+    def receipt_at(self) -> Location:
+        (key,) = self.stage.receipts.keys
+        return Location("archives", key)

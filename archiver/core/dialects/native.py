@@ -100,7 +100,8 @@ def success_answer(success: Success, limit: int) -> str:
     }
     if success.link is not None and success.link.expires_at is not None:
         answer["expires_at"] = f"{success.link.expires_at:%Y-%m-%dT%H:%M:%SZ}"
-    return strict_json.dump_truncated(answer, {"renamed": renamed, "missing": missing}, limit)
+    shortened = {"missing": len(missing) + success.unlisted} if success.unlisted else {}
+    return strict_json.dump_truncated(answer, {"renamed": renamed, "missing": missing}, limit, shortened)
 
 
 def _archive_fields(archive: Archive) -> dict[str, Any]:
@@ -111,6 +112,7 @@ def _archive_fields(archive: Archive) -> dict[str, Any]:
         "files": archive.files,
         "etag": archive.etag.strip('"'),
         "crc32": archive.crc32,
+        "receipt": archive.receipt,
     }
 
 
