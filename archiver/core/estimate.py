@@ -24,6 +24,7 @@ PRICES = {
     "UploadPart": _WRITE_PRICE,
     "CompleteMultipartUpload": _WRITE_PRICE,
     "ListMultipartUploads": _WRITE_PRICE,
+    "ListObjectsV2": _WRITE_PRICE,
     "ReceiveMessage": _QUEUE_PRICE,
     "SendMessage": _QUEUE_PRICE,
     "DeleteMessage": _QUEUE_PRICE,
@@ -37,7 +38,7 @@ SECONDS_PER_DEFLATED_BYTE = 1 / 3e8
 MAX_CONCURRENT_READS = 128
 MAX_CONCURRENT_UPLOADS = 4
 READ_AHEAD_CHUNKS = 8  # of a compressed archive, each an eighth of a part
-FIXED_ROUND_TRIPS = 4  # HEAD of the key, CreateMultipartUpload, CompleteMultipartUpload, ListMultipartUploads
+FIXED_ROUND_TRIPS = 6  # HEAD of the key, CreateMultipartUpload, the receipt, CompleteMultipartUpload, two lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,16 @@ def estimate(plan: Plan, objects: int, budget: int, latency: float) -> Estimate:
 
 
 def _calls(objects: int, gets: int, parts: int) -> dict[str, int]:
-    """Count the calls, in call order. One more HEAD than *objects*: it checks whether the archive exists."""
+    """
+    Count the calls, in call order. One more HEAD than *objects*: it checks whether the archive exists. One PutObject
+    writes the receipt.
+    """
     calls = Counter({"ReceiveMessage": 1, "HeadObject": objects + 1, "GetObject": gets})
     if parts == 1:
-        calls["PutObject"] = 1
+        calls["PutObject"] = 2
     else:
-        calls.update({"CreateMultipartUpload": 1, "UploadPart": parts, "CompleteMultipartUpload": 1})
-    calls.update({"SendMessage": 1, "ListMultipartUploads": 1, "DeleteMessage": 1})
+        calls.update({"CreateMultipartUpload": 1, "UploadPart": parts, "PutObject": 1, "CompleteMultipartUpload": 1})
+    calls.update({"SendMessage": 1, "ListMultipartUploads": 1, "ListObjectsV2": 1, "DeleteMessage": 1})
     return {name: count for name, count in calls.items() if count}
 
 
