@@ -21,6 +21,7 @@ from archiver.doors import open_door
 from archiver.doors.door import Door, Surroundings
 from archiver.doors.start import as_settings_errors, check_reachable, open_with_credentials
 from archiver.jobs.archive import ArchiveWork
+from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
 from archiver.ports import Links, ObjectStore
 from archiver.settings import Environment, Settings, SettingsError
@@ -115,7 +116,7 @@ def _pipeline(
     archives = ArchiveWork(rules, fetcher=fetcher, store=bucket.store, receipts=bucket.receipts, budget=budget)
     return Pipeline(
         rules,
-        {"archive": archives},
+        {"archive": archives, "ping": PingWork(rules)},
         facts=door.source.facts,
         store=bucket.store,
         receipts=bucket.receipts,

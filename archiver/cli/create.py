@@ -150,6 +150,8 @@ async def _create(body: str, output: Path | None, *, force: bool, as_json: bool)
     began = monotonic()
     with rejections_as_errors(as_json=as_json):
         build_request = load_request(body, *([] if output else ["S3_DESTINATION_BUCKET"]))
+        if build_request.request.test:
+            raise CommandError('the request is a ping ("test": true): archiver plan checks it here', code=EXIT_USAGE)
         async with open_resources(build_request.settings) as resources:
             if output is not None:
                 built = await _build(build_request, resources, FileStore(output, force=force), None, str(output))

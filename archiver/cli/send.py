@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 ARCHIVE_POLL_INTERVAL = 10.0  # seconds between two HEADs of the archive
 FAILED = "failed"
-FINAL_STATUSES = ("succeeded", "partial", FAILED)
+ALIVE = "alive"
+FINAL_STATUSES = ("succeeded", "partial", ALIVE, FAILED)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -194,7 +195,7 @@ class SendOperation:
 
     async def _find_archive(self, arn: str) -> dict[str, Any]:
         """Poll S3 for the archive's key: another consumer may have taken the answer. Returns a made-up answer."""
-        if self.settings.destination_bucket is None:
+        if self.settings.destination_bucket is None or self.request.get("test"):
             await asyncio.Event().wait()
         from archiver.app import open_aws, open_links
         from archiver.aws.clients import ClientLimits
@@ -232,8 +233,8 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
 
     if as_json:
         print_json(answer)
-    if answer["status"] == FAILED:
-        error = answer["error"]
+    error = answer["error"] if answer["status"] == FAILED else answer.get("problem")
+    if error:
         sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
         message = error["message"]
         if all(source in message for source in sources):  # the message lists all of them, with S3's detail
@@ -241,6 +242,9 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
         message = message.partition(f": {sources[0]}")[0]  # drop its incomplete list
         raise CommandError(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=EXIT_FAILED)
     if as_json:
+        return
+    if answer["status"] == ALIVE:
+        print_line("alive: a worker accepts the request")
         return
     archive = answer["archive"]
     files = f"{_format_count(archive['files'])}, " if "files" in archive else ""

@@ -8,14 +8,14 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from archiver.errors import SourceProblem
+from archiver.errors import Rejected, SourceProblem
 
 OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
-Status = Literal["succeeded", "partial", "failed"]
+Status = Literal["succeeded", "partial", "alive", "failed"]
 Stage = Literal["accepted", "building"]
-Kind = Literal["archive"]
+Kind = Literal["archive", "ping"]
 
 MAX_JOB_ID_LENGTH = 128
 
@@ -83,7 +83,7 @@ def _require_files(files: tuple[File, ...]) -> tuple[File, ...]:
 
 
 class Request(_Model):
-    """The request in a message. *compression* None: the setting's value."""
+    """The request in a message. *compression* None: the setting's value. *test*: it is only checked."""
 
     files: Annotated[
         tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_require_files)
@@ -95,11 +95,15 @@ class Request(_Model):
     on_duplicate: OnDuplicate = "rename"
     compression: Compression | None = None
     progress: bool = False
+    test: bool = False
 
     @property
     def kind(self) -> Kind:
         """Which kind of work the request asks for."""
-        return "archive"
+        return "ping" if self.test else "archive"
+
+
+INVALID_PING = Request.model_construct(files=(), test=True)  # replaces a ping that is not a valid request
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +159,20 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The content of the answer to a finished job. *unlisted*: missing objects that *missing* does not list."""
+    """
+    The content of the answer to a finished job. *unlisted*: missing objects that *missing* does not list. *problem*: of
+    a ping, why its request would be rejected.
+    """
 
     echoed: EchoedFields
     link: Link | None
     archive: Archive | None
-    status: Literal["succeeded", "partial"]
+    status: Literal["succeeded", "partial", "alive"]
     missing: Sequence[SourceProblem]
     renamed: Sequence[Renamed]
     notification_id: str
     unlisted: int = 0
+    problem: Rejected | None = None
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:

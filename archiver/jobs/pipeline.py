@@ -13,7 +13,7 @@ import structlog
 
 from archiver.core.dialects import dialect_of
 from archiver.core.draft import ArchiveRules
-from archiver.core.messages import Kind, Request, Status, Success
+from archiver.core.messages import INVALID_PING, Kind, Request, Status, Success
 from archiver.errors import (
     ArchiverError,
     ConfigurationError,
@@ -81,7 +81,12 @@ class Pipeline:
         return JobSuccess(result.status, result.files, result.size, job.key, result.reused)
 
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
-        request = job.dialect.parse_request(job.message.body)
+        try:
+            request = job.dialect.parse_request(job.message.body)
+        except Rejected as problem:
+            if INVALID_PING.kind not in self._works or not job.dialect.is_ping(job.message.body):
+                raise
+            return INVALID_PING, problem
         if request.kind not in self._works:
             raise Rejected("invalid_request", f"this worker does no work of the kind {request.kind}")
         order = self._works[request.kind].prepare(request, job)
@@ -145,6 +150,7 @@ class Pipeline:
             renamed=result.renamed,
             notification_id=job.answer_id(result.status),
             unlisted=result.unlisted,
+            problem=result.problem,
         )
         await self._answer(
             job,

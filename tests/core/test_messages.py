@@ -292,6 +292,16 @@ def follows(schema: dict[str, Any], value: Any) -> bool:
     )
 
 
+def test_the_answer_to_a_ping_follows_its_schema() -> None:
+    schema = json_schema()["alive"]
+    alive = Success(EchoedFields(), None, None, "alive", (), (), "77" * 32)
+    assert follows(schema, json.loads(success_answer(alive, PLENTY)))
+    refused = replace(alive, problem=Rejected("too_large", "x", [SourceProblem("a", "too_large")]))
+    answer = json.loads(success_answer(refused, PLENTY))
+    assert follows(schema, answer)
+    assert answer["problem"] == {"code": "too_large", "message": "x", "sources": [{"source": "a", "code": "too_large"}]}
+
+
 def test_the_answers_follow_the_published_schemas() -> None:
     schemas = json_schema()
     assert json.loads(json.dumps(schemas)) == schemas

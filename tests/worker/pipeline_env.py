@@ -10,6 +10,7 @@ from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList, Location, PlainLinks
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
+from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
 from archiver.ports import Attribute, JobSuccess, Message, QueueFacts
 from stages.builders import StageEnv, read_zip
@@ -44,7 +45,8 @@ class PipelineEnv:
             {
                 "archive": ArchiveWork(
                     rules, fetcher=stage.fetcher, store=stage.store, receipts=stage.receipts, budget=stage.budget
-                )
+                ),
+                "ping": PingWork(rules),
             },
             facts=self.queue.facts,
             store=stage.store,
