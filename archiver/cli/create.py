@@ -146,6 +146,7 @@ async def _create(body: str, output: Path | None, *, force: bool, as_json: bool)
     from archiver.cli.file_store import FileStore
     from archiver.core.locations import Location
     from archiver.jobs.receipt import sweep_others
+    from archiver.jobs.work import Unleased
 
     began = monotonic()
     with rejections_as_errors(as_json=as_json):
@@ -162,7 +163,7 @@ async def _create(body: str, output: Path | None, *, force: bool, as_json: bool)
             built = await _build(build_request, resources, store, receipts, key)
             if build_request.request.job_id is not None:
                 await _abort_leftover_uploads(store, key)
-                await sweep_others(receipts, key, built.receipt)
+                await sweep_others(receipts, key, built.receipt, Unleased())
             link = await _link(build_request, resources, key)
     return CreateResult(str(Location(bucket, key)), link, built, monotonic() - began)
 

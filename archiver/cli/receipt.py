@@ -22,8 +22,8 @@ from archiver.cli.runner import run_async
 if TYPE_CHECKING:
     from archiver.cli.build_context import BuildResources
     from archiver.core.locations import Location
-    from archiver.core.receipt import ReceiptMember
     from archiver.core.receipt_check import WholeReceipt
+    from archiver.core.receipt_parser import ReceiptMember
 
 
 def add_to(app: typer.Typer) -> None:
@@ -82,8 +82,9 @@ async def load_receipt(resources: "BuildResources", archive: "Location") -> "Who
     from archiver.aws.s3 import S3Store
     from archiver.core.archive_metadata import from_s3_metadata
     from archiver.core.locations import Location
-    from archiver.core.receipt import ReceiptParser, UnreadableReceiptError, is_receipt, receipt_key
+    from archiver.core.receipt import is_receipt, receipt_key
     from archiver.core.receipt_check import WholeReceipt
+    from archiver.core.receipt_parser import ReceiptParser, UnreadableReceiptError
     from archiver.stages.receipt import find_receipt, read_members
 
     location = archive

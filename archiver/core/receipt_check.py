@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from archiver.core.locations import Location, parse_source
 from archiver.core.plan import ObjectInfo
-from archiver.core.receipt import Receipt, ReceiptMember
+from archiver.core.receipt import Receipt
+from archiver.core.receipt_parser import ReceiptMember
 from archiver.core.zip_parser import Entry
 from archiver.errors import SourceUnavailable
 

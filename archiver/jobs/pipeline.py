@@ -77,7 +77,7 @@ class Pipeline:
         await self._send_success(job, result, hold)
         if result.archive is not None:
             await self._abort_leftover_uploads(job.key)  # the archive exists: no other upload of its key is needed
-            await sweep_others(self._receipts, job.key, result.archive.receipt)
+            await sweep_others(self._receipts, job.key, result.archive.receipt, hold)
         return JobSuccess(result.status, result.files, result.size, job.key, result.reused)
 
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
@@ -130,7 +130,7 @@ class Pipeline:
         if math.isfinite(self._facts.longest):
             abandoned = datetime.now(UTC) - timedelta(seconds=self._facts.longest) - ABANDONED_MARGIN
             await self._abort_leftover_uploads(job.key, abandoned)
-            await sweep_abandoned(self._receipts, self._store, job.key, abandoned)
+            await sweep_abandoned(self._receipts, self._store, job.key, abandoned, hold)
 
     def read_job_id(self, message: Message) -> str | None:
         return dialect_of(message.body).read_job_id(message.body)

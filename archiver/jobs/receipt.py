@@ -21,16 +21,8 @@ from archiver.core.archive_metadata import ArchiveMetadata, from_s3_metadata
 from archiver.core.draft import Draft
 from archiver.core.locations import Location
 from archiver.core.plan import ArchiveSummary, summarize_without_receipt
-from archiver.core.receipt import (
-    Contents,
-    Receipt,
-    UnreadableReceiptError,
-    encode_receipt,
-    folder_of,
-    leftover_receipts,
-    receipt_key,
-)
-from archiver.errors import ArchiverError
+from archiver.core.receipt import Contents, Receipt, encode_receipt, folder_of, leftover_receipts, receipt_key
+from archiver.core.receipt_parser import UnreadableReceiptError
 from archiver.jobs.offload import run_offloaded_if_large
 from archiver.ports import Hold, ObjectStore
 from archiver.stages.fetch import Fetcher
@@ -89,19 +81,27 @@ async def describe_finished(
         return summarize_without_receipt(draft, metadata.files, metadata.outcome), receipt.key
 
 
-async def sweep_others(receipts: Receipts, archive_key: str, own: str | None) -> None:
-    """Delete all receipts of *archive_key* but *own*, that of its finished archive. A failure is logged."""
+async def sweep_others(receipts: Receipts, archive_key: str, own: str | None, hold: Hold) -> None:
+    """
+    Delete all receipts of *archive_key* but *own*, that of its finished archive. *hold* is confirmed before each: a
+    process that was suspended for days may find another archive. A failure is logged.
+    """
 
     async def sweep() -> None:
         for key in leftover_receipts(archive_key, await receipts.list(folder_of(archive_key))):
             if key != own:
+                hold.confirm()
                 await receipts.delete(key)
 
     await _clean_up("receipt.unswept", archive_key, sweep)
 
 
-async def sweep_abandoned(receipts: Receipts, store: ObjectStore, archive_key: str, before: datetime) -> None:
-    """Delete the receipts of *archive_key* from *before* that time that no archive has. A failure is logged."""
+async def sweep_abandoned(
+    receipts: Receipts, store: ObjectStore, archive_key: str, before: datetime, hold: Hold
+) -> None:
+    """
+    Delete the receipts of *archive_key* from *before* that time that no archive has, as `sweep_others` does.
+    """
 
     async def sweep() -> None:
         listed = await receipts.list(folder_of(archive_key))
@@ -115,6 +115,7 @@ async def sweep_abandoned(receipts: Receipts, store: ObjectStore, archive_key: s
         own = receipt_key(archive_key, metadata.token) if metadata else None
         for key in leftover:
             if key != own:
+                hold.confirm()
                 await receipts.delete(key)
 
     await _clean_up("receipt.unswept", archive_key, sweep)
@@ -125,5 +126,5 @@ async def _clean_up(event: str, key: str, call: Callable[[], Awaitable[None]]) -
     try:
         async with asyncio.timeout(CLEANUP_SECONDS):
             await retry_transient(call, tries=3, seconds=0)
-    except (ArchiverError, TimeoutError) as error:
+    except Exception as error:  # noqa: BLE001 - it must not replace the outcome of the job
         log.warning(event, key=key, reason=str(error) or "no answer in time")

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectVersion
-from archiver.core.receipt import ListedObject, Receipt, ReceiptMember, ReceiptParser, UnreadableReceiptError
+from archiver.core.receipt import ListedObject, Receipt
+from archiver.core.receipt_parser import ReceiptMember, ReceiptParser, UnreadableReceiptError
 from archiver.errors import ConfigurationError, SourceChanged, SourceUnavailable, TransientError
 from archiver.stages.fetch import Fetcher
 

@@ -111,8 +111,9 @@ class ArchiveUpload:
         found = await find(self._store, self._target.key)
         if found is None:
             raise TransientError("the archive's key exists, but HEAD does not find the object")
-        if found.metadata.get(TOKEN) != self._target.metadata[TOKEN] or found.size != size:
-            self._may_appear = False
+        own = found.metadata.get(TOKEN) == self._target.metadata[TOKEN]
+        if not own or found.size != size:
+            self._may_appear = own
             raise ArchiveExists(self._target.key)
         return found
 

@@ -10,21 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archiver.core import receipt as receipts
+from archiver.core import receipt_parser
 from archiver.core.locations import Location
 from archiver.core.messages import Renamed
 from archiver.core.plan import ArchiveSummary, Member, ObjectVersion
-from archiver.core.receipt import (
-    Contents,
-    ListedObject,
-    Receipt,
-    ReceiptMember,
-    ReceiptParser,
-    UnreadableReceiptError,
-    encode_receipt,
-    leftover_receipts,
-    receipt_key,
-)
+from archiver.core.receipt import Contents, ListedObject, Receipt, encode_receipt, leftover_receipts, receipt_key
+from archiver.core.receipt_parser import ReceiptMember, ReceiptParser, UnreadableReceiptError
 from archiver.errors import SourceProblem
 
 WHEN = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
@@ -155,7 +146,7 @@ def test_what_is_no_complete_receipt_is_refused(data: bytes) -> None:
 
 
 def test_a_line_without_an_end_is_not_collected_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(receipts, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(receipt_parser, "MAX_LINE_BYTES", 1000)
     with pytest.raises(UnreadableReceiptError, match="more than 1,000 bytes"):
         read(gzip.compress(b"x" * 5000))
 

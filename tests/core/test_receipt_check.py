@@ -7,8 +7,9 @@ import pytest
 
 from archiver.core.locations import Location
 from archiver.core.plan import ArchiveSummary, ObjectInfo
-from archiver.core.receipt import Receipt, ReceiptMember
+from archiver.core.receipt import Receipt
 from archiver.core.receipt_check import WholeReceipt, archive_problems, source_problems
+from archiver.core.receipt_parser import ReceiptMember
 from archiver.core.zip_parser import Entry
 from archiver.errors import SourceUnavailable
 

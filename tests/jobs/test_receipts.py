@@ -13,7 +13,8 @@ from fakes import FakeHold, Faults
 from worker.pipeline_env import PipelineEnv
 
 from archiver.core.locations import Location
-from archiver.core.receipt import Receipt, ReceiptMember, ReceiptParser, folder_of, receipt_key
+from archiver.core.receipt import Receipt, folder_of, receipt_key
+from archiver.core.receipt_parser import ReceiptMember, ReceiptParser
 from archiver.errors import (
     ArchiverError,
     Code,
@@ -365,3 +366,18 @@ async def test_the_receipt_of_an_archive_under_another_file_prefix_is_kept() -> 
 
     assert folder_of(env.answer["archive"]["key"]) == folder_of(env.at.key)
     assert len(env.stage.receipts.keys) == 2
+
+
+async def test_a_process_that_was_suspended_past_its_lease_sweeps_nothing() -> None:
+    """Meanwhile the archive may have expired, and another worker may have made it again."""
+    env = PipelineEnv()
+    env.put(a_jpg=b"a")
+    await env.run("a.jpg", job_id="j")
+    other = receipt_key(env.at.key, OTHERS)
+    await env.stage.receipts.put(other, b"")
+
+    await env.pipeline.run(
+        await env.message(files=[{"source": "a.jpg"}], job_id="j"), FakeHold(lost_after(1))
+    )  # the answer's own check is the last that succeeds
+
+    assert other in env.stage.receipts.keys
