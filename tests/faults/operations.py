@@ -9,7 +9,13 @@ from urllib.parse import parse_qsl, unquote
 from .http_streams import Answer, Request, header
 
 PUT_RECEIPT = "PutReceipt"
-"""A PutObject that writes a receipt, so that faults of the archive's own write do not hit it."""
+RECEIPT_OPERATIONS = {
+    "PutObject": PUT_RECEIPT,
+    "HeadObject": "HeadReceipt",
+    "GetObject": "GetReceipt",
+    "DeleteObject": "DeleteReceipt",
+}
+"""Calls for receipts have names of their own, so that faults of archives and sources do not hit them."""
 NO_RECEIPT, NO_OBJECT = "AQEBnone", ".archiver-check"
 QUERY_CODES = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
@@ -93,8 +99,8 @@ def _of_s3(request: Request) -> Call:
         op = "CreateMultipartUpload"
     else:
         op = _OF_AN_OBJECT.get((request.method, upload is not None), "Unknown")
-        if op == "PutObject" and is_receipt(key):
-            op = PUT_RECEIPT
+        if is_receipt(key):
+            op = RECEIPT_OPERATIONS.get(op, op)
     part = int(parameters["partNumber"]) if "partNumber" in parameters else None
     return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload)
 
