@@ -24,7 +24,7 @@ from stream_zip import MemberFile, stream_zip
 from archiver.core.layout import max_compressed_size, part_size_for
 from archiver.core.plan import Member, ObjectVersion
 from archiver.core.receipt import Contents
-from archiver.core.zip_end import TAIL_LENGTH, read_end_record
+from archiver.core.zip_end import TAIL_LENGTH, read_member_count
 from archiver.errors import TransientError, root_cause
 from archiver.ports import StoredArchive
 from archiver.stages.budget import BufferPool
@@ -271,6 +271,5 @@ def validate_end_records(tail: bytes, members: int) -> None:
 
     Raises TransientError.
     """
-    end = read_end_record(tail)
-    if end is None or end.members != members:
+    if read_member_count(tail) != members:
         raise TransientError("the zip writer stopped early: the archive does not end as planned")
