@@ -38,7 +38,7 @@ def read(data: bytes, size: int = 1 << 20) -> tuple[Receipt | None, list[Receipt
 
 
 def packed(*lines: str) -> bytes:
-    return gzip.compress("\n".join((*lines, "")).encode())
+    return gzip.compress("\n".join((*lines, "")).encode(), mtime=0)
 
 
 def test_a_receipt_is_one_json_document_with_a_member_on_each_line() -> None:
@@ -147,6 +147,20 @@ LINE = gzip.decompress(encode_receipt(MADE, BOTH)).decode().split("\n")[1]
         packed(HEAD, LINE.replace("1709210096", "1e99"), "]}"),
         packed(HEAD, "[1]", "]}"),
         packed(HEAD, "[" * 100_000, "]}"),
+    ],
+    ids=[
+        "no gzip",
+        "empty",
+        "cut in gzip",
+        "no end",
+        "no head",
+        "another format",
+        "a number as bucket",
+        "unknown code",
+        "no source",
+        "year 10^92",
+        "a list",
+        "deep",
     ],
 )
 def test_what_is_no_complete_receipt_is_refused(data: bytes) -> None:
