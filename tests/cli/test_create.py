@@ -116,6 +116,7 @@ def test_json_is_all_that_standard_output_holds(worker_env: WorkerEnv) -> None:
     assert told.pop("seconds") > 0
     size = worker_env.aws.s3.head_object(Bucket=worker_env.archives, Key=key_of("7"))["ContentLength"]
     assert len(told.pop("crc32")) == 8
+    assert worker_env.aws.s3.head_object(Bucket=worker_env.archives, Key=told.pop("receipt"))["ContentLength"]
     assert told == {
         "status": "partial",
         "archive": f"s3://{worker_env.archives}/{key_of('7')}",

@@ -4,6 +4,7 @@ import pytest
 
 from .crashes import MODES, POINTS, VISIBILITY, Point, calls_of, reference_job, run_with_fault
 from .emulator import Emulator
+from .operations import PUT_RECEIPT
 from .scenario import Scenario
 from .scenario_config import ScenarioConfig
 
@@ -12,6 +13,7 @@ SAMPLE = (
     (Point("GetObject", "shoot/2.jpg", 2), "terminated before"),
     (Point("CreateMultipartUpload", "archives"), "response lost"),
     (Point("UploadPart", "archives#2"), "killed before"),
+    (Point(PUT_RECEIPT, "archives"), "killed after"),
     (Point("CompleteMultipartUpload", "archives"), "fails before"),
     (Point("CompleteMultipartUpload", "archives"), "response lost"),
     (Point("CompleteMultipartUpload", "archives"), "killed after"),
