@@ -83,7 +83,7 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
             "TellMissingFromDenied",
             ("s3:ListBucket",),
             _unique((*buckets, destination)),
-            "lists the prefixes of requests, and receipts of killed workers; without it S3 answers 403 for missing keys",
+            "lists prefixes of requests, and receipts of killed workers; without it S3 answers 403 for missing keys",
         ),
         Statement("WriteArchives", WRITE_ACTIONS, (archives,), "archives and their receipts go here"),
         Statement(
