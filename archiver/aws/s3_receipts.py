@@ -4,14 +4,17 @@ import zlib
 from datetime import datetime
 from urllib.parse import quote
 
+from archiver.aws.error_mapping import NO_BUCKET, error_map
 from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_xml import read_xml
 from archiver.core.locations import Location
 from archiver.core.receipt import ListedObject
-from archiver.errors import TransientError
+from archiver.errors import ConfigurationError, TransientError
 
 MAX_PAGE_BYTES = 8 * 1024 * 1024  # 1,000 keys of 1,024 bytes, each percent-encoded, and what else is told of them
+
+_LIST_ERRORS = error_map(ConfigurationError, NO_BUCKET)
 
 
 class S3Receipts:
@@ -35,12 +38,14 @@ class S3Receipts:
             continuation = f"continuation-token={quote(token, safe='-_.~')}&" if token else ""
             query = f"{continuation}encoding-type=url&list-type=2&prefix={quote(folder, safe='-_.~')}"
             request = S3Request("GET", self._at(""), query=query, body_limit=MAX_PAGE_BYTES)
-            page = read_xml((await self._calls.call(f"ListObjectsV2 {folder}", request)).body, "ListBucketResult")
+            page = read_xml(
+                (await self._calls.call(f"ListObjectsV2 {folder}", request, _LIST_ERRORS)).body, "ListBucketResult"
+            )
             for one in page.elements("Contents"):
                 found.append(ListedObject(page.decode(one.required("Key")), _time(one.required("LastModified"))))
-            if page.text("IsTruncated") != "true":
+            token = page.text("NextContinuationToken")
+            if not token:
                 return found
-            token = page.required("NextContinuationToken")
 
     def _at(self, key: str) -> Location:
         return Location(self._bucket, key)

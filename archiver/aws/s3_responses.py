@@ -93,7 +93,8 @@ def object_info(head: Head) -> ObjectInfo:
         raise SourceUnavailable("source_archived", _ARCHIVED)
     size, etag = size_and_etag(head)
     modified = http_date(head.text(b"last-modified")) or MIN_MODIFIED
-    return ObjectInfo(size, etag, modified, head.text(b"content-type"), full_object_crc32(head))
+    version = head.text(b"x-amz-version-id") or None
+    return ObjectInfo(size, etag, modified, head.text(b"content-type"), full_object_crc32(head), version=version)
 
 
 def size_and_etag(head: Head) -> tuple[int, str]:
