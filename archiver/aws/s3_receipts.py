@@ -37,9 +37,7 @@ class S3Receipts:
             continuation = f"continuation-token={quote(token, safe='-_.~')}&" if token else ""
             query = f"{continuation}encoding-type=url&list-type=2&prefix={quote(folder, safe='-_.~')}"
             request = S3Request("GET", self._at(""), query=query, body_limit=MAX_PAGE_BYTES)
-            page = read_xml(
-                (await self._calls.call(f"ListObjectsV2 {folder}", request, _LIST_ERRORS)).body, "ListBucketResult"
-            )
+            page = read_xml((await self._call(f"ListObjectsV2 {folder}", request)).body, "ListBucketResult")
             for one in page.elements("Contents"):
                 found.append(ListedObject(page.decode(one.required("Key")), _time(one.required("LastModified"))))
             token = page.text("NextContinuationToken")
