@@ -75,7 +75,8 @@ def reference_job(scenario: Scenario) -> None:
 
     Last-Modified is the same in every run, so that the archives must be byte-identical.
     """
-    scenario.inject(EditHeader("Last-Modified", OLD), "HeadObject", bucket=scenario.sources, times=None)
+    for op in ("HeadObject", "GetObject"):
+        scenario.inject(EditHeader("Last-Modified", OLD), op, bucket=scenario.sources, times=None)
     scenario.send_request(scenario.put_objects(20_000, 6 * MIB))
 
 

@@ -17,7 +17,10 @@ QUERY_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operation. *fields* is the parsed body of an SQS request; *part* is a part's number, from 1."""
+    """
+    One operation. *fields* is the parsed body of an SQS request; *part* is a part's number, from 1; *span* is the
+    Range header.
+    """
 
     op: str
     bucket: str | None = None
@@ -25,6 +28,7 @@ class Call:
     part: int | None = None
     upload: str | None = None
     queue: str | None = None
+    span: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -88,7 +92,8 @@ def _of_s3(request: Request) -> Call:
     else:
         op = _OF_AN_OBJECT.get((request.method, upload is not None), "Unknown")
     part = int(parameters["partNumber"]) if "partNumber" in parameters else None
-    return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload)
+    span = header(request.headers, "range")
+    return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload, span=span)
 
 
 def refusal(call: Call, status: int, code: str, message: str = "a planned fault") -> Answer:

@@ -46,12 +46,17 @@ def _member_differences(observations: Observations, job: Job, seen: ObservedArch
 
 
 def _planned(observations: Observations, seen: ObservedArchive) -> dict[Source, list[bytes]]:
-    """Return for each source the versions that the writing worker had seen by HEAD before it wrote the archive."""
+    """
+    Return for each source the versions that the writing worker had seen before it wrote the archive: by HEAD, or by a
+    GET of the whole object. What it asked for by range or ETag was planned before.
+    """
     write = max(executed(observations.writes(seen.key), by=seen.at), key=lambda e: e.committed or 0)
     planned: dict[Source, list[bytes]] = {}
-    for head in executed(observations.history.select("HeadObject", client=write.client), by=write.began):
-        bucket, key = head.call.bucket or "", head.call.key or ""
-        body = observations.resources.versions.get((bucket, key, head.facts.get("etag") or ""))
+    for call in executed(observations.history.select("HeadObject", "GetObject", client=write.client), by=write.began):
+        if "range" in call.facts or "if_match" in call.facts:
+            continue
+        bucket, key = call.call.bucket or "", call.call.key or ""
+        body = observations.resources.versions.get((bucket, key, call.facts.get("etag") or ""))
         if body is not None:
             planned.setdefault(Source(bucket, key), []).append(body)
     return planned
