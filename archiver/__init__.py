@@ -16,7 +16,8 @@ The modules in the order in which the bytes travel:
               core.messages            parses and checks the request
               jobs.identity            the archive's key and the ids of its answers
     plan      jobs.archive             from the draft to the archive, or the existing archive
-              stages.resolve           HEADs all objects concurrently
+              jobs.selection           reads the manifest, and lists the prefixes of requests
+              stages.resolve           HEADs all other objects concurrently
               core.draft, core.plan    names, order, sizes: everything that is known before the first byte
     fetch     stages.gather, lanes     small objects, one GET each; those that come early wait in stages.room
               stages.fetch             concurrent reads, resumed after failures, pinned to the planned ETags

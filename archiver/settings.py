@@ -100,8 +100,11 @@ class Environment(BaseSettings):
     source_owner: Account | None = Field(
         None, validation_alias="S3_EXPECTED_SOURCE_OWNER", description="account that must own S3_SOURCE_BUCKET"
     )
-    max_files: int | None = Field(
-        None, ge=1, validation_alias="MAX_FILES", description="files that one request may name; more are `too_large`"
+    max_files: int = Field(
+        100_000,
+        ge=1,
+        validation_alias="MAX_FILES",
+        description="files that one request may name or select; more are `too_large`",
     )
     max_archive_bytes: int | None = Field(
         None,

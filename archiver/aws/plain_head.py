@@ -12,7 +12,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from archiver.aws.s3_responses import object_info
-from archiver.core.plan import MIN_MODIFIED, ObjectInfo
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import MIN_MODIFIED
 from archiver.errors import ArchiverError
 from archiver.http.parse import ProtocolError, parse_head
 

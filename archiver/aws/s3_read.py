@@ -1,13 +1,15 @@
-"""HEAD and GET with the own HTTP client: one attempt per call, pinned to one version, errors mapped."""
+"""HEAD, GET and listings with the own HTTP client: one attempt per call, pinned to one version, errors mapped."""
 
 from collections.abc import Sequence
 
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_lanes import S3Lanes
+from archiver.aws.s3_list import list_page
 from archiver.aws.s3_responses import ExpectedRange, object_info, read_error
 from archiver.aws.s3_transport import S3Request, S3Transport, Session, TransportConfig
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ListPage, ObjectInfo
+from archiver.core.select import Prefix
 from archiver.errors import SourceChanged, TransferInterrupted
 from archiver.http.parse import Head
 
@@ -39,6 +41,15 @@ class S3Reader:
         if response.head.status < 300:  # noqa: PLR2004
             return object_info(response.head)
         raise read_error(response)
+
+    async def list(self, prefix: Prefix, token: str = "") -> ListPage:
+        """
+        Return one page of the objects under *prefix*, at most 1,000.
+
+        Raises SourceUnavailable (the bucket is missing or may not be listed), TransferInterrupted, CredentialsRefused,
+        ConfigurationError.
+        """
+        return await list_page(self._request, prefix, token)
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         """

@@ -6,7 +6,8 @@ import re
 from typing import NamedTuple
 
 from archiver.aws.error_mapping import CREDENTIAL_ERROR_CODES, is_transient
-from archiver.core.plan import MIN_MODIFIED, ObjectInfo
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import MIN_MODIFIED
 from archiver.errors import (
     ArchiverError,
     Code,

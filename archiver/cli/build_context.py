@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from archiver.cli.console import EXIT_FAILED, EXIT_USAGE, CommandError, environment, print_json
@@ -54,7 +55,7 @@ def load_request(body: str, *needs: str) -> BuildRequest:
     settings = load_environment(environment())
     require_settings(settings, *needs)
     request, rules = parse_request(body), archive_rules(settings)
-    return BuildRequest(settings, request, rules, draft_archive(request, rules))
+    return BuildRequest(settings, request, rules, draft_archive(request, rules, datetime.now(UTC)))
 
 
 def check_request(body: str, settings: "Environment") -> None:
@@ -73,11 +74,25 @@ def check_request(body: str, settings: "Environment") -> None:
     if settings.source_bucket is None:  # only the worker knows the bucket of bare keys and its allow list
         rules = replace(rules, source_bucket=PLACEHOLDER_BUCKET, allowed=AllowList(rules.destination_bucket))
     try:
-        draft_archive(parse_request(body), rules)
+        draft_archive(_without_patterns(parse_request(body)), rules, datetime.now(UTC))
     except Rejected as rejected:
         raise CommandError(
             *rejection_lines(rejected), "nothing was sent; the worker would reject this request", code=EXIT_USAGE
         ) from None
+
+
+def _without_patterns(request: "Request") -> "Request":
+    """Return *request* without its regular expressions if only the worker can judge them: RE2 is an extra."""
+    from archiver.core.entries import Selection
+    from archiver.core.patterns import is_available
+
+    if is_available():
+        return request
+    files = (
+        file.model_copy(update={"regex": None, "rename": None}) if isinstance(file, Selection) else file
+        for file in request.files
+    )
+    return request.model_copy(update={"files": tuple(files)})
 
 
 @asynccontextmanager
@@ -110,11 +125,14 @@ def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]
 
     settings = load_environment(environment())
     request, rules, rejections = parse_request(body), archive_rules(settings), list[Rejected]()
-    while request.files:
+    sent_at = datetime.now(UTC)
+    while request.files or request.manifest:
         try:
-            return BuildRequest(settings, request, rules, draft_archive(request, rules)), rejections
+            return BuildRequest(settings, request, rules, draft_archive(request, rules, sent_at)), rejections
         except Rejected as rejected:
             rejections.append(rejected)
+            if request.manifest:
+                break
             rejected_sources = {one.source for one in rejected.sources}
             change = {"files": tuple(file for file in request.files if file.source not in rejected_sources)}
             is_conflict = rejected.code == "name_conflict"  # keep both files: each is valid by itself

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import request_input
+from archiver.cli import request_input, selection_input
 from archiver.cli.console import EXIT_USAGE, CommandError, print_json, print_line, print_note
 from archiver.cli.runner import run_async
 
@@ -30,10 +30,16 @@ def add_to(app: typer.Typer) -> None:
 def create(
     request: request_input.RequestFile = None,
     file: request_input.Files = None,
+    prefix: selection_input.Prefixes = None,
+    regex: selection_input.Regex = None,
+    where: selection_input.Where = None,
+    recursive: selection_input.Recursive = True,
+    manifest: selection_input.Manifest = None,
     job_id: request_input.JobId = None,
     archive_name: request_input.ArchiveName = None,
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
+    on_empty: selection_input.OnEmpty = None,
     compression: request_input.Compression = None,
     output: Annotated[
         str | None,
@@ -52,6 +58,7 @@ def create(
         "archive_name": archive_name,
         "on_missing": on_missing,
         "on_duplicate": on_duplicate,
+        "on_empty": on_empty,
         "compression": compression,
     }
     path = None if output is None else resolve_output(output, force=force)
@@ -59,9 +66,13 @@ def create(
         raise CommandError(
             "--force: an archive in a bucket is never replaced; use --force only with --output", code=EXIT_USAGE
         )
-    body = request_input.build_body(request_input.RequestInput(request, file or (), tuple(options.items())))
+    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest)
+    given = request_input.RequestInput(request, file or (), tuple(options.items()), selection=selection)
+    body = request_input.build_body(given)
     result = run_async(lambda: _create(body, path, force=force, as_json=json_))
-    if json_:
+    if result is None:
+        selection_input.report_skipped(as_json=json_)
+    elif json_:
         print_json(result.as_data())
     else:
         result.report()
@@ -137,7 +148,7 @@ class CreateResult:
         print_line(self.link.url if self.link else self.location)
 
 
-async def _create(body: str, output: Path | None, *, force: bool, as_json: bool) -> CreateResult:
+async def _create(body: str, output: Path | None, *, force: bool, as_json: bool) -> CreateResult | None:
     from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import load_request, open_resources, rejections_as_errors
     from archiver.cli.file_store import FileStore
@@ -151,11 +162,13 @@ async def _create(body: str, output: Path | None, *, force: bool, as_json: bool)
                 built = await _build(
                     build_request, resources, FileStore(output, force=force), str(output), shares_credentials=False
                 )
-                return CreateResult(str(output), None, built, monotonic() - began)
+                return None if built is None else CreateResult(str(output), None, built, monotonic() - began)
             bucket, key = build_request.rules.destination_bucket, _new_archive_key(build_request)
             await check_bucket(resources, bucket)
             store = S3Store(resources.clients, bucket)
             built = await _build(build_request, resources, store, key)
+            if built is None:
+                return None
             await _abort_leftover_uploads(build_request, store, key)
             link = await _link(build_request, resources, key)
     return CreateResult(str(Location(bucket, key)), link, built, monotonic() - began)
@@ -203,7 +216,7 @@ async def _build(
     key: str,
     *,
     shares_credentials: bool = True,
-) -> "BuildResult":
+) -> "BuildResult | None":
     from archiver.cli.progress_bar import show_progress
     from archiver.core.locations import content_disposition
     from archiver.jobs.archive import ArchiveWork

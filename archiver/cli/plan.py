@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import request_input
+from archiver.cli import request_input, selection_input
 from archiver.cli.console import print_json, print_line
 from archiver.cli.runner import run_async
 
@@ -23,8 +23,14 @@ def add_to(app: typer.Typer) -> None:
 def plan(
     request: request_input.RequestFile = None,
     file: request_input.Files = None,
+    prefix: selection_input.Prefixes = None,
+    regex: selection_input.Regex = None,
+    where: selection_input.Where = None,
+    recursive: selection_input.Recursive = True,
+    manifest: selection_input.Manifest = None,
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
+    on_empty: selection_input.OnEmpty = None,
     compression: request_input.Compression = None,
     latency: Annotated[
         float, typer.Option(min=0.0, help="S3's latency in milliseconds, for the estimated time.")
@@ -37,12 +43,22 @@ def plan(
     """
     Dry run: print the names, sizes, problems, AWS calls, cost and time of a request. Nothing is written.
 
-    The command sends a HEAD for every object and reads none. It needs neither a queue nor a destination bucket.
+    The command sends a HEAD for every object, or lists its prefix, and reads none. It needs neither a queue nor a
+    destination bucket.
     """
-    options = {"on_missing": on_missing, "on_duplicate": on_duplicate, "compression": compression}
-    body = request_input.build_body(request_input.RequestInput(request, file or (), tuple(options.items())))
+    options = {
+        "on_missing": on_missing,
+        "on_duplicate": on_duplicate,
+        "on_empty": on_empty,
+        "compression": compression,
+    }
+    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest)
+    given = request_input.RequestInput(request, file or (), tuple(options.items()), selection=selection)
+    body = request_input.build_body(given)
     result = run_async(lambda: _plan_request(body, latency / 1000, as_json=json_))
-    if json_:
+    if result is None:
+        selection_input.report_skipped(as_json=json_)
+    elif json_:
         print_json(result.as_data())
     else:
         result.report(None if all_ else MAX_MEMBERS_SHOWN)
@@ -146,11 +162,11 @@ def member_table(members: "tuple[Member, ...]") -> list[str]:
     ]
 
 
-async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResult:
+async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResult | None:
     from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import collect_rejections, open_resources, rejection_error, rejections_as_errors
     from archiver.cli.progress_bar import show_progress
-    from archiver.core.estimate import estimate
+    from archiver.core.estimate import Lookups, estimate
     from archiver.errors import Rejected
     from archiver.jobs.archive import ArchiveWork
     from archiver.stages.offload import run_offloaded_if_large
@@ -164,14 +180,17 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
             store = S3Store(resources.clients, build_request.rules.destination_bucket)  # unused by a plan
             work = ArchiveWork(build_request.rules, fetcher=resources.fetcher, store=store, budget=resources.budget)
             try:
-                plan = await work.plan(build_request.draft)
+                draft = await work.select(build_request.draft)
+                if draft.is_blank:
+                    return None
+                plan = await work.plan(draft)
             except Rejected as rejected:
                 rejections.append(rejected)
             if rejections:
                 raise rejection_error(*rejections, as_json=as_json)
-            draft = build_request.draft
-            objects = len({file.location for file in draft.files})
+            heads = len({file.location for file in draft.files}.difference(draft.known))
+            lookups = Lookups(heads, draft.listings)
             cost_estimate = await run_offloaded_if_large(
-                objects, estimate, plan, objects, resources.budget.total, latency, one_pass=draft.needs_no_plan
+                len(draft.files), estimate, plan, lookups, resources.budget.total, latency, one_pass=draft.needs_no_plan
             )
     return PlanResult(plan, cost_estimate, latency)

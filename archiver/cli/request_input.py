@@ -3,13 +3,14 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from archiver.cli.console import EXIT_USAGE, CommandError, print_note, suggest
+from archiver.cli.selection_input import SelectionInput
 
 MAX_WARNINGS = 20  # unknown fields that are listed; the rest are counted
 MAX_BODY_BYTES = 1024 * 1024  # SQS's limit for a message, attributes included
@@ -52,13 +53,14 @@ class RequestInput:
     """
     The request file and options of a command.
 
-    *options* override the fields of the file; *files* are added to its files.
+    *options* override the fields of the file; *files*, and what *selection* has, are added to its files.
     """
 
     file: str | None
     files: Sequence[str] = ()
     options: Sequence[tuple[str, str | None]] = ()
     meta: Sequence[str] = ()
+    selection: SelectionInput = field(default_factory=SelectionInput)
 
 
 def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
@@ -71,13 +73,18 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
     from archiver.core.strict_json import dump
     from archiver.errors import Rejected
 
-    if given.file is None and not given.files:
+    entries = [*(parse_file(text) for text in given.files), *given.selection.entries()]
+    if given.file is None and not entries and not given.selection.manifest:
         raise CommandError(
-            "nothing to archive; name a file with the request, - for standard input, or use --file", code=EXIT_USAGE
+            "nothing to archive; name a file with the request, - for standard input, or use --file, --prefix or "
+            "--manifest",
+            code=EXIT_USAGE,
         )
     request = _parse_object(_read_text(given.file)) if given.file is not None else {}
-    if given.files:
-        request["files"] = [*_as_list(request.get("files", [])), *(parse_file(text) for text in given.files)]
+    if entries:
+        request["files"] = [*_as_list(request.get("files", [])), *entries]
+    if given.selection.pointer:
+        request["manifest"] = given.selection.pointer
     request |= {name: value for name, value in given.options if value is not None}
     if given.meta:
         request["metadata"] = {**(request.get("metadata") or {}), **dict(parse_meta(text) for text in given.meta)}
@@ -91,7 +98,7 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
     if max_bytes is not None and (size := len(body.encode())) > max_bytes:
         raise CommandError(
             f"{_source_name(given.file)}: the request has {size:,} bytes, but SQS allows {max_bytes:,}; "
-            "split it into several requests",
+            "split it into several requests, or name a place for its files with --manifest-to s3://bucket/prefix/",
             code=EXIT_USAGE,
         )
     return body
@@ -99,9 +106,11 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
 
 def unknown_fields(request: dict[str, Any]) -> list[str]:
     """Return a warning for each field of *request* that a worker ignores, each name once, with a similar known name."""
-    from archiver.core.messages import File, Request
+    from archiver.core.entries import File, Inline, Selection
+    from archiver.core.messages import Request
 
-    known, of_files = list(Request.model_fields), [*File.model_fields, "directory"]
+    known = list(Request.model_fields)
+    of_files = [*dict.fromkeys(name for kind in (File, Selection, Inline) for name in kind.model_fields), "directory"]
     warnings = [f"$.{name}{_unknown_field_message(name, known)}" for name in request if name not in known]
     seen: set[str] = set()
     for index, file in enumerate(_as_list(request.get("files"))):
@@ -117,7 +126,7 @@ def _unknown_field_message(name: str, known: Sequence[str]) -> str:
     return f" is unknown and ignored{suggest(name, known)}"
 
 
-def parse_file(text: str) -> dict[str, str]:
+def parse_file(text: str, option: str = "--file") -> dict[str, str]:
     r"""Parse `SOURCE` or `SOURCE=DESTINATION`; `\=` is a literal `=`, `\\` a backslash. Raises CommandError."""
     parts = [""]
     escaped = False
@@ -135,7 +144,7 @@ def parse_file(text: str) -> dict[str, str]:
         parts[-1] += "\\"
     if len(parts) > 2 or not parts[0]:  # noqa: PLR2004
         raise CommandError(
-            rf"--file {text}: should be SOURCE or SOURCE=DESTINATION; write \= for a = in a name", code=EXIT_USAGE
+            rf"{option} {text}: should be SOURCE or SOURCE=DESTINATION; write \= for a = in a name", code=EXIT_USAGE
         )
     return {"source": parts[0]} if len(parts) == 1 else {"source": parts[0], "destination": parts[1]}
 
@@ -223,3 +232,15 @@ def _as_list(value: object) -> list[Any]:
 
 def _source_name(file: str | None) -> str:
     return "the request" if file in (None, "-") else str(file)
+
+
+def file_count(request: dict[str, Any], what: str = "file") -> str:
+    """Return the number of files that *request* names; of one with prefixes or a manifest, that is not known."""
+    files = request.get("files") or [{}]
+    if all(isinstance(file, dict) and ("source" in file or "inline" in file) for file in files):
+        return format_count(len(files), what)
+    return f"a selection of {what}s"
+
+
+def format_count(number: int, what: str = "file") -> str:
+    return f"1 {what}" if number == 1 else f"{number:,} {what}s"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import request_input
+from archiver.cli import request_input, selection_input
 from archiver.cli.console import (
     EXIT_FAILED,
     EXIT_RETRY_LATER,
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 ARCHIVE_POLL_INTERVAL = 10.0  # seconds between two HEADs of the archive
 FAILED = "failed"
-FINAL_STATUSES = ("succeeded", "partial", FAILED)
+SKIPPED = "skipped"
+FINAL_STATUSES = ("succeeded", "partial", SKIPPED, FAILED)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,11 +39,18 @@ def add_to(app: typer.Typer) -> None:
 def send(
     request: request_input.RequestFile = None,
     file: request_input.Files = None,
+    prefix: selection_input.Prefixes = None,
+    regex: selection_input.Regex = None,
+    where: selection_input.Where = None,
+    recursive: selection_input.Recursive = True,
+    manifest: selection_input.Manifest = None,
+    manifest_to: selection_input.ManifestTo = None,
     job_id: request_input.JobId = None,
     meta: request_input.Meta = None,
     archive_name: request_input.ArchiveName = None,
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
+    on_empty: selection_input.OnEmpty = None,
     compression: request_input.Compression = None,
     queue: Annotated[
         str | None, typer.Option(help="Source queue: name, URL or ARN. Default: SQS_SOURCE_QUEUE.")
@@ -64,23 +72,32 @@ def send(
         "archive_name": archive_name,
         "on_missing": on_missing,
         "on_duplicate": on_duplicate,
+        "on_empty": on_empty,
         "compression": compression,
     }
-    body = request_input.build_body(
-        request_input.RequestInput(request, file or (), tuple(options.items()), meta or ()),
-        max_bytes=request_input.MAX_BODY_BYTES,
-    )
-    run_async(lambda: _send(body, queue, timeout if wait else None, as_json=json_))
+    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest)
+    given = request_input.RequestInput(request, file or (), tuple(options.items()), meta or (), selection)
+    body = request_input.build_body(given, max_bytes=None if manifest_to else request_input.MAX_BODY_BYTES)
+    run_async(lambda: _send(body, queue, manifest_to, timeout if wait else None, as_json=json_))
 
 
-async def _send(body: str, queue: str | None, wait_seconds: float | None, *, as_json: bool) -> None:
-    """Check and send *body*. With *wait_seconds*, wait for the answer that long."""
+async def _send(
+    body: str, queue: str | None, manifest_to: str | None, wait_seconds: float | None, *, as_json: bool
+) -> None:
+    """
+    Check and send *body*; its files are uploaded to *manifest_to* if it is too long. With *wait_seconds*, wait for the
+    answer that long.
+    """
     from archiver.cli.build_context import check_request
     from archiver.settings import load_environment
 
     settings = load_environment(environment())
     check_request(body, settings)
-    operation = SendOperation(json.loads(body), settings, queue, wait_seconds or 0.0)
+    request = json.loads(body)
+    if manifest_to and len(body.encode()) > request_input.MAX_BODY_BYTES:
+        request = await selection_input.upload_files(request, manifest_to, settings)
+        check_request(_dump_request(request), settings)
+    operation = SendOperation(request, settings, queue, wait_seconds or 0.0)
     await (operation.send_only(as_json) if wait_seconds is None else operation.send_and_wait(as_json))
 
 
@@ -125,7 +142,7 @@ class SendOperation:
             print_json({"message_id": message, "job_id": job_id, "queue": queue})
         else:
             print_line(
-                f"sent {_file_count(self.request)} to {queue}: message {message}"
+                f"sent {request_input.file_count(self.request)} to {queue}: message {message}"
                 + (f", job {job_id}" if job_id else "")
             )
 
@@ -142,7 +159,7 @@ class SendOperation:
         async with sqs_client() as client:
             arn = await get_queue_arn(client, queue)
             message = await send_request(client, queue, _dump_request(self.request), job_id)
-            print_note(f"sent {_file_count(self.request)} to {queue}: message {message}, job {job_id}")
+            print_note(f"sent {request_input.file_count(self.request)} to {queue}: message {message}, job {job_id}")
             try:
                 bar = show_progress(f"job {job_id}", self.counts, first=lambda: self.activity)
                 async with asyncio.timeout(self.timeout), bar:
@@ -188,7 +205,7 @@ class SendOperation:
                 event = json.loads(body)
                 if event.get("status") in FINAL_STATUSES:
                     return dict(event)
-                self.activity = f"a worker is checking {_format_count(len(self.request['files']), 'object')}"
+                self.activity = f"a worker is checking {request_input.file_count(self.request, 'object')}"
                 for name, value in event.get("progress", {}).items():
                     setattr(self.counts, name, value)
 
@@ -242,8 +259,11 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
         raise CommandError(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=EXIT_FAILED)
     if as_json:
         return
+    if answer["status"] == SKIPPED:
+        selection_input.report_skipped(as_json=False)
+        return
     archive = answer["archive"]
-    files = f"{_format_count(archive['files'])}, " if "files" in archive else ""
+    files = f"{request_input.format_count(archive['files'])}, " if "files" in archive else ""
     print_note(f"{answer['status']}: {files}{format_size(archive['size'])}")
     for one in answer.get("missing", []):
         print_note(f"  missing: {one['source']}: {one['code']}")
@@ -264,11 +284,3 @@ def _dump_request(request: dict[str, Any]) -> str:
     from archiver.core.strict_json import dump
 
     return dump(request)
-
-
-def _file_count(request: dict[str, Any]) -> str:
-    return _format_count(len(request["files"]))
-
-
-def _format_count(number: int, what: str = "file") -> str:
-    return f"1 {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,33 +1,23 @@
-"""Determine an archive's objects and paths from the request alone, before S3 is called."""
+"""Determine an archive's objects and paths: from the request alone, or with what its prefixes list."""
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import NoReturn, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import cast
 
 from archiver.core.locations import AllowList, Location, parse_source
-from archiver.core.messages import (
-    Compression,
-    File,
-    OnDuplicate,
-    OnMissing,
-    Renamed,
-    Request,
-)
-from archiver.core.paths import ArchivePath, resolve_path
-from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
+from archiver.core.messages import Compression, OnDuplicate, OnEmpty, OnMissing, Renamed, Request
+from archiver.core.objects import Listed, ObjectInfo
+from archiver.core.outline import FOLDER_MARKER_PROBLEM, Named, Outline, Place, SourceRules, outline_entries, reject
+from archiver.core.paths import ArchivePath
+from archiver.core.problems import MAX_PROBLEMS_LISTED
+from archiver.core.request_hash import request_hash
+from archiver.core.select import Selector
 from archiver.core.unique_paths import UniquePaths, find_conflicts
-from archiver.errors import Code, Rejected, SourceProblem
+from archiver.errors import Rejected, SourceProblem, SourceUnavailable
 
-T = TypeVar("T")
-
-_HASHED_OPTIONS = ("on_missing", "on_duplicate", "compression")  # the options that, with `files`, identify a request
-
-FOLDER_MARKER_PROBLEM = (
-    "names a folder: its key ends in /. A prefix is not expanded: list the objects under it, "
-    "or give the path of a file in `name`"
-)
+ARCHIVED = SourceUnavailable("source_archived", "the object is archived; restore it first")
+"""The verdict on each archived object of a listing: one for all, as there may be 100,000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +49,14 @@ class DraftFile:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """
-    The part of a plan that follows from the request alone. *files* excludes *unusable* sources, which
+    The part of a plan that is known before the objects are. *files* excludes *unusable* sources, which
     `on_missing: skip` omits before S3 is called, and *skipped* files, which `on_duplicate: skip` omits.
     *request_hash*: 64 hex digits that identify the request.
+
+    *pending*: of a request with prefixes or a manifest, what `complete_draft` makes the files of.
+    *known*: what listings, and inline text, tell of files. *refused*: the prefixes that can't be listed; *empty*: those
+    that select nothing, although they must. *is_blank*: none of them selects anything, and nothing else is asked for.
+    *listings*: number of calls that listed them.
     """
 
     files: tuple[DraftFile, ...]
@@ -71,6 +66,17 @@ class Draft:
     on_missing: OnMissing
     compression: Compression
     request_hash: str
+    pending: "Pending | None" = None
+    known: Mapping[Location, ObjectInfo | SourceUnavailable] = field(default_factory=dict)
+    refused: Mapping[Location, SourceProblem] = field(default_factory=dict)
+    empty: tuple[SourceProblem, ...] = ()
+    is_blank: bool = False
+    listings: int = 0
+
+    @property
+    def unlisted(self) -> tuple[SourceProblem, ...]:
+        """The prefixes of which no object is in *files*, as far as that is a problem."""
+        return (*self.refused.values(), *self.empty)
 
     @property
     def needs_no_plan(self) -> bool:
@@ -78,90 +84,151 @@ class Draft:
         Whether objects can be read before all are known: every file is in the archive or there is none, and a member's
         place depends on nothing but the sizes of those before it.
         """
-        return self.on_missing == "fail" and self.compression == "store"
+        return (
+            self.on_missing == "fail"
+            and self.compression == "store"
+            and not self.unlisted
+            and not all(file.location in self.known for file in self.files)
+            and not any(isinstance(one, SourceUnavailable) for one in self.known.values())
+        )
 
 
-def draft_archive(request: Request, rules: ArchiveRules) -> Draft:
+@dataclass(frozen=True, slots=True)
+class Pending:
     """
-    Resolve the sources and paths of *request*, without calling S3.
+    A request whose files are known in part: *outline* has prefixes to be listed, or is None until the *manifest* is
+    read. *sent_at*: the request's time.
+    """
+
+    outline: Outline | None
+    on_duplicate: OnDuplicate
+    on_empty: OnEmpty
+    sent_at: datetime
+    manifest: "Manifest | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An object that lists the files; *source*: as the request names it."""
+
+    source: str
+    location: Location
+
+
+def draft_archive(request: Request, rules: ArchiveRules, sent_at: datetime) -> Draft:
+    """
+    Resolve the sources and paths of *request*, without calling S3. *sent_at*: its time.
 
     Raises Rejected: `invalid_request`, `source_not_allowed`, `name_unsafe` or `name_conflict`. It lists all such files.
     """
-    files = request.files
-    locations = _map_files(files, "source", lambda file, _: parse_source(file.source, rules.source_bucket))
-    _check_allowed(files, locations, rules.allowed)
-    fails = request.on_missing == "fail"
-    names = _map_files(files, "", lambda file, index: _path_or_reject(file, locations[index].key, fails=fails))
+    sources = SourceRules(rules.source_bucket, rules.allowed)
+    manifest = None if request.manifest is None else _manifest(request.manifest, sources)
+    outline = (
+        outline_entries(request.files, sources, sent_at, fails=request.on_missing == "fail") if not manifest else None
+    )
+    pending = Pending(outline, request.on_duplicate, request.on_empty, sent_at, manifest)
+    draft = Draft(
+        files=(),
+        unusable=(),
+        skipped=(),
+        renamed=(),
+        on_missing=request.on_missing,
+        compression=request.compression or rules.compression,
+        request_hash=request_hash(request),
+        pending=pending,
+    )
+    if outline is None or any(outline.selectors):
+        return draft
+    return replace(complete_draft(draft, outline, ()), pending=None)
+
+
+def _manifest(source: str, rules: SourceRules) -> Manifest:
+    try:
+        location = parse_source(source, rules.bucket)
+    except Rejected as rejected:
+        raise Rejected(rejected.code, f"$.manifest {rejected.message}") from None
+    if not rules.allowed.allows(location):
+        problem = SourceProblem(source, "source_not_allowed")
+        message = f"$.manifest {str(location)[:200]} is outside the allowed sources"
+        raise Rejected("source_not_allowed", message, [problem])
+    return Manifest(source, location)
+
+
+def complete_draft(draft: Draft, outline: Outline, found: Sequence[Sequence[Listed] | SourceUnavailable]) -> Draft:
+    """
+    Return *draft*, which is pending, with the files of *outline*. *found*: for each of its prefixes, the objects that
+    it selects, or why it can't be listed. Objects are in the order of their keys, where their entry stands.
+
+    Raises Rejected: `name_unsafe` or `name_conflict`.
+    """
+    files, refused, empty = list[Named](), dict[Location, SourceProblem](), list[SourceProblem]()
+    known: dict[Location, ObjectInfo | SourceUnavailable] = {}
+    listings = iter(found)
+    pending = cast("Pending", draft.pending)
+    for index, entry in enumerate(outline.entries):
+        if isinstance(entry, Named):
+            files.append(entry)
+            continue
+        listed = next(listings)
+        if isinstance(listed, SourceUnavailable):
+            refused[entry.prefix.location] = SourceProblem(entry.source, listed.code, listed.detail)
+        elif (reason := entry.empty_reason(len(listed))) is None:
+            files += _listed_files(index, entry, listed, known)
+        elif pending.on_empty == "fail":
+            empty.append(SourceProblem(entry.source, "source_missing", reason))
+    known |= {file.location: file.info for file in files if file.info is not None}
+    only_inline = all(file.info is not None and file.info.content is not None for file in files)
+    return replace(
+        _draft_files(draft, files, pending.on_duplicate, outline.place),
+        known=known,
+        refused=refused,
+        empty=tuple(empty),
+        is_blank=bool(found) and only_inline and not refused and not empty,
+    )
+
+
+def _listed_files(
+    index: int,
+    selector: Selector,
+    objects: Sequence[Listed],
+    known: dict[Location, ObjectInfo | SourceUnavailable],
+) -> list[Named]:
+    """Return the files of the *objects* that *selector* selects. What is known of them is added to *known*."""
+    bucket, files = selector.prefix.location.bucket, list[Named]()
+    for listed in sorted(objects):
+        location = Location(bucket, listed.key)
+        known[location] = ARCHIVED if listed.archived else listed.info
+        files.append(Named(index, selector.source_of(listed.key), location, selector.path_of(listed.key)))
+    return files
+
+
+def _draft_files(draft: Draft, files: Sequence[Named], on_duplicate: OnDuplicate, place: Place) -> Draft:
     # Equal sources are the same object: if one is unusable for one file, it is for the others.
-    unusable = {file.source for file, name in zip(files, names, strict=True) if name is None}
-    requested = [
-        None if name is None or file.source in unusable else name for file, name in zip(files, names, strict=True)
-    ]
-    paths = _resolve_conflicts(files, requested, request.on_duplicate)
-    resolved = list(zip(files, locations, requested, paths, strict=True))
-    return Draft(
-        files=tuple(DraftFile(file.source, location, path) for file, location, _, path in resolved if path is not None),
+    unusable = {file.source for file in files if file.name is None}
+    requested = [None if file.source in unusable else file.name for file in files]
+    paths = _resolve_conflicts(files, requested, on_duplicate, place)
+    resolved = list(zip(files, requested, paths, strict=True))
+    return replace(
+        draft,
+        files=tuple(DraftFile(file.source, file.location, path) for file, _, path in resolved if path is not None),
         unusable=tuple(
             SourceProblem(file.source, "invalid_request", FOLDER_MARKER_PROBLEM)
             for file in files
             if file.source in unusable
         ),
         skipped=tuple(
-            SourceProblem(file.source, "name_conflict") for file, _, name, path in resolved if name and not path
+            SourceProblem(file.source, "name_conflict") for file, name, path in resolved if name and not path
         ),
         renamed=tuple(
             Renamed(file.source, name.requested, path)
-            for file, _, name, path in resolved
+            for file, name, path in resolved
             if name and path not in (None, name.requested)
         ),
-        on_missing=request.on_missing,
-        compression=request.compression or rules.compression,
-        request_hash=_request_hash(request),
     )
 
 
-def _path_or_reject(file: File, key: str, *, fails: bool) -> ArchivePath | None:
-    """Resolve the file's path; None for a folder marker. With *fails*, a folder marker raises Rejected."""
-    name = resolve_path(key, file.destination, file.name)
-    if name is None and fails:
-        raise Rejected("invalid_request", FOLDER_MARKER_PROBLEM)
-    return name
-
-
-def _map_files(files: Sequence[File], field_name: str, decide: Callable[[File, int], T]) -> list[T]:
-    """
-    Call *decide* for each file. If calls raise Rejected, raises one Rejected that lists all files with the same code:
-    `invalid_request` if it occurred, else the first code.
-    """
-    dotted = f".{field_name}" if field_name else ""
-    results: list[T] = []
-    refused: dict[Code, list[int]] = {}
-    problems: dict[Code, list[str]] = {}  # texts, because exceptions would keep their tracebacks in memory
-    for index, file in enumerate(files):
-        try:
-            results.append(decide(file, index))
-        except Rejected as rejected:
-            refused.setdefault(rejected.code, []).append(index)
-            if len(lines := problems.setdefault(rejected.code, [])) < MAX_PROBLEMS_LISTED:
-                lines.append(f"$.files[{index}]{dotted} {rejected.message}")
-    if refused:
-        worst: Code = "invalid_request" if "invalid_request" in refused else next(iter(refused))
-        _reject(worst, files, refused[worst], problems[worst])
-    return results
-
-
-def _check_allowed(files: Sequence[File], locations: Sequence[Location], allowed: AllowList) -> None:
-    outside = [index for index, location in enumerate(locations) if not allowed.allows(location)]
-    if outside:
-        problems = [
-            f"$.files[{index}].source {str(locations[index])[:200]} is outside the allowed sources"
-            for index in outside[:MAX_PROBLEMS_LISTED]
-        ]
-        _reject("source_not_allowed", files, outside, problems)
-
-
 def _resolve_conflicts(
-    files: Sequence[File], requested: Sequence[ArchivePath | None], on_duplicate: OnDuplicate
+    files: Sequence[Named], requested: Sequence[ArchivePath | None], on_duplicate: OnDuplicate, place: Place
 ) -> list[str | None]:
     """Return each file's final path; None if it has no path or is skipped. Raises Rejected `name_conflict`."""
     paths = [None if name is None else name.path for name in requested]
@@ -170,34 +237,11 @@ def _resolve_conflicts(
     losers = [indices[loser] for loser in find_conflicts(named)]
     if losers and on_duplicate == "fail":
         problems = [
-            f"$.files[{index}] has the path {wanted[index][:200]}, which another file or a folder uses"
+            f"{place(files[index].entry)} has the path {wanted[index][:200]}, which another file or a folder uses"
             for index in losers[:MAX_PROBLEMS_LISTED]
         ]
-        _reject("name_conflict", files, losers, problems)
+        reject("name_conflict", [files[index].source for index in losers], problems)
     taken = UniquePaths(named) if losers and on_duplicate == "rename" else None
     for index in losers:
         paths[index] = taken.allocate(wanted[index]) if taken else None
     return paths
-
-
-def _reject(code: Code, files: Sequence[File], refused: Sequence[int], problems: Sequence[str]) -> NoReturn:
-    """Raise Rejected for the files with the indices *refused*. *problems*: texts of the first ones."""
-    sources = [SourceProblem(files[index].source, code) for index in refused]
-    raise Rejected(code, join_problems(problems, len(refused)), sources)
-
-
-def _request_hash(request: Request) -> str:
-    """
-    Hash the request as written. Settings, defaults and repaired names are not included, so that a deployment or a
-    release does not change the hash. Null and empty text count as absent, and `directory` counts as `destination`.
-    """
-    options = {name: getattr(request, name) for name in _HASHED_OPTIONS if name in request.model_fields_set}
-    digest = hashlib.sha256()
-    digest.update(_json_line(options))
-    for file in request.files:
-        digest.update(_json_line([file.source, file.destination or None, file.name or None]))
-    return digest.hexdigest()
-
-
-def _json_line(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\n"

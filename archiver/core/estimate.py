@@ -8,6 +8,7 @@ on the network between the worker and S3.
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from archiver.core.layout import BUFFERS_PER_JOB, Layout, max_compressed_size, part_size_for
 from archiver.core.plan import Member, ObjectVersion, Plan
@@ -24,6 +25,7 @@ PRICES = {
     "UploadPart": _WRITE_PRICE,
     "CompleteMultipartUpload": _WRITE_PRICE,
     "ListMultipartUploads": _WRITE_PRICE,
+    "ListObjectsV2": _WRITE_PRICE,
     "ReceiveMessage": _QUEUE_PRICE,
     "SendMessage": _QUEUE_PRICE,
     "DeleteMessage": _QUEUE_PRICE,
@@ -58,10 +60,17 @@ class Estimate:
     seconds: float
 
 
-def estimate(plan: Plan, objects: int, budget: int, latency: float, *, one_pass: bool = False) -> Estimate:
+class Lookups(NamedTuple):
+    """The calls that look for a request's objects: *heads* of distinct objects, and *listings* of prefixes."""
+
+    heads: int
+    listings: int = 0
+
+
+def estimate(plan: Plan, lookups: Lookups, budget: int, latency: float, *, one_pass: bool = False) -> Estimate:
     """
-    Estimate the job of *plan*. *objects*: distinct objects of the request. *budget*: memory for bodies in bytes.
-    *latency*: S3's seconds to the first byte. *one_pass*: no object is asked for before it is read.
+    Estimate the job of *plan*, after the calls of *lookups*. *budget*: memory for bodies in bytes. *latency*: S3's
+    seconds to the first byte. *one_pass*: no object is asked for before it is read.
 
     Raises Rejected (`too_large`).
     """
@@ -73,12 +82,12 @@ def estimate(plan: Plan, objects: int, budget: int, latency: float, *, one_pass:
         layout = Layout.for_max_part(plan.members, budget // BUFFERS_PER_JOB)
         size, part_size = layout.length, layout.part_size
         gets = sum(isinstance(layout.members[read.member].content, ObjectVersion) for read in layout.reads())
-        if one_pass:
-            gets, objects = _count_one_pass_gets(layout), 0
+        if one_pass and lookups.heads:
+            gets, lookups = _count_one_pass_gets(layout), lookups._replace(heads=0)
     denied, missing = _count_problems(plan)
     gets += denied
     parts = -(-size // part_size)
-    calls = _calls(objects + denied + missing, gets, parts)
+    calls = _calls(Lookups(lookups.heads + denied + missing, lookups.listings), gets, parts)
     return Estimate(
         size=size,
         exact=not plan.deflates,
@@ -87,14 +96,15 @@ def estimate(plan: Plan, objects: int, budget: int, latency: float, *, one_pass:
         calls=calls,
         dollars=sum(count * PRICES[name] for name, count in calls.items()),
         seconds=max(
-            _cpu_seconds(plan, objects + gets), _count_round_trips(plan, objects, gets, parts, budget) * latency
+            _cpu_seconds(plan, sum(lookups) + gets), _count_round_trips(plan, lookups, gets, parts, budget) * latency
         ),
     )
 
 
-def _calls(objects: int, gets: int, parts: int) -> dict[str, int]:
-    """Count the calls, in call order. One more HEAD than *objects*: it checks whether the archive exists."""
-    calls = Counter({"ReceiveMessage": 1, "HeadObject": objects + 1, "GetObject": gets})
+def _calls(lookups: Lookups, gets: int, parts: int) -> dict[str, int]:
+    """Count the calls, in call order. One HEAD more than for objects: it checks whether the archive exists."""
+    calls = Counter({"ReceiveMessage": 1, "HeadObject": lookups.heads + 1, "ListObjectsV2": lookups.listings})
+    calls["GetObject"] = gets
     if parts == 1:
         calls["PutObject"] = 1
     else:
@@ -133,7 +143,7 @@ def _cpu_seconds(plan: Plan, requests: int) -> float:
     return requests * SECONDS_PER_REQUEST + size * SECONDS_PER_BYTE + compressed * SECONDS_PER_DEFLATED_BYTE
 
 
-def _count_round_trips(plan: Plan, objects: int, gets: int, parts: int, budget: int) -> int:
+def _count_round_trips(plan: Plan, lookups: Lookups, gets: int, parts: int, budget: int) -> int:
     """Count the consecutive round trips to S3. Concurrent ones count once."""
     if plan.deflates:
         reading, sending = -(-gets // READ_AHEAD_CHUNKS), parts
@@ -142,4 +152,4 @@ def _count_round_trips(plan: Plan, objects: int, gets: int, parts: int, budget: 
         mean_size = max(1, sum(member.size for member in plan.members) // max(1, gets))
         reading = -(-gets // max(1, min(MAX_CONCURRENT_READS, budget // mean_size)))
         sending = -(-parts // MAX_CONCURRENT_UPLOADS)
-    return -(-objects // MAX_CONCURRENT_READS) + max(reading, sending) + FIXED_ROUND_TRIPS
+    return -(-lookups.heads // MAX_CONCURRENT_READS) + lookups.listings + max(reading, sending) + FIXED_ROUND_TRIPS

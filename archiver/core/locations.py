@@ -64,10 +64,18 @@ def parse_source(text: str, default_bucket: str | None) -> Location:
 
     Raises Rejected `invalid_request`.
     """
-    uri = _URI.fullmatch(text)
-    bucket, key = (uri[1], uri[2]) if uri else (default_bucket, text)
-    if not key:
+    if not _split_uri(text, default_bucket)[1]:
         raise Rejected("invalid_request", "has no key")
+    return parse_prefix(text, default_bucket)
+
+
+def parse_prefix(text: str, default_bucket: str | None) -> Location:
+    """
+    Parse a request's `prefix`, which is written like a `source`, but may be a bucket alone (`s3://bucket/`).
+
+    Raises Rejected `invalid_request`.
+    """
+    bucket, key = _split_uri(text, default_bucket)
     if bucket is None:
         raise Rejected(
             "invalid_request", "is a key without a bucket, and S3_SOURCE_BUCKET is not set: write s3://bucket/key"
@@ -81,6 +89,11 @@ def parse_source(text: str, default_bucket: str | None) -> Location:
     if size > MAX_KEY_BYTES:
         raise Rejected("invalid_request", f"has a key of {size} bytes; S3 allows at most {MAX_KEY_BYTES}")
     return Location(bucket, key)
+
+
+def _split_uri(text: str, default_bucket: str | None) -> tuple[str | None, str]:
+    uri = _URI.fullmatch(text)
+    return (uri[1], uri[2]) if uri else (default_bucket, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +132,7 @@ class AllowList:
         return cls(destination_bucket, prefixes)
 
     def allows(self, location: Location) -> bool:
-        """Return whether a request may name *location*."""
+        """Return whether a request may name *location*: an object, or all objects whose keys begin with that key."""
         if self.prefixes is None:
             return location.bucket != self.destination_bucket
         return location.key.startswith(self.prefixes.get(location.bucket, ()))

@@ -4,95 +4,61 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
+from archiver.core.entries import MAX_TEXT_LENGTH, Entry, Model
 from archiver.errors import SourceProblem
 
 OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
+OnEmpty = Literal["fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
-Status = Literal["succeeded", "partial", "failed"]
+Status = Literal["succeeded", "partial", "skipped", "failed"]
 Stage = Literal["accepted", "building"]
 Kind = Literal["archive"]
 
 MAX_JOB_ID_LENGTH = 128
 
-MAX_TEXT_LENGTH = 4096
-"""Maximum characters of a `destination`, `name` or `archive_name`; also the maximum bytes of a path in the zip."""
-
-
-def _check_length(text: str) -> str:
-    """Check the length. `max_length` would refuse half a surrogate pair before the path rules can."""
-    if len(text) > MAX_TEXT_LENGTH:
-        raise ValueError(f"should have at most {MAX_TEXT_LENGTH} characters")
-    return text
-
-
-_Text = Annotated[str, AfterValidator(_check_length), Field(json_schema_extra={"maxLength": MAX_TEXT_LENGTH})]
 _JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH)]
 
 
-class _Model(BaseModel):
-    """Frozen and strict: a number is not text. Unknown fields are ignored; null counts as absent."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_nulls(cls, data: object) -> object:
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
-
-
-class File(_Model):
+def _check_files(files: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> tuple[Entry, ...]:
     """
-    One object and its path in the archive.
-
-    *source*: a key or an `s3://` URI. An empty *destination* or *name* counts as absent.
+    Refuse an empty list, and both or neither of `files` and `manifest`. `min_length` counts only valid items and would
+    report a list of invalid files as empty.
     """
-
-    source: Annotated[str, Field(min_length=1)]
-    destination: _Text | None = None
-    name: _Text | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _normalize_destination(cls, data: object) -> object:
-        """Accept `directory` as another name of `destination`. Refuse contradictory fields."""
-        if not isinstance(data, dict) or not ("directory" in data or "name" in data):
-            return data
-        given = {**data, "name": None if data.get("name") == "" else data.get("name")}
-        directory, destination = given.pop("directory", None), given.get("destination")
-        if directory is not None and destination is not None and directory != destination:
-            raise ValueError("has both destination and directory, which are two names of the same field")
-        given["destination"] = directory if destination is None else destination
-        if given["destination"] not in (None, "") and given["name"] is not None:
-            raise ValueError("has both destination and name: name is the complete path")
-        return given
-
-
-PLACEHOLDER_FILE = File(source="-")  # replaces an invalid file; its request is rejected
-
-
-def _require_files(files: tuple[File, ...]) -> tuple[File, ...]:
-    """Refuse an empty list. `min_length` counts only valid items and would report a list of invalid files as empty."""
-    if not files:
+    absent = files == ()  # the default: JSON has no tuples
+    if info.data.get("manifest") is not None:
+        if not absent:
+            raise ValueError("is there beside manifest: a request has one of them")
+        return ()
+    if absent:
+        raise ValueError("is required")
+    if not (entries := cast("tuple[Entry, ...]", validate(files))):
         raise ValueError("should not be empty")
-    return files
+    return entries
 
 
-class Request(_Model):
-    """The request in a message. *compression* None: the setting's value."""
+class Request(Model):
+    """
+    The request in a message. *manifest*: an `s3://` URI of an object that lists the files, instead of *files*, which
+    are empty then. *compression* None: the setting's value.
+    """
 
+    manifest: Annotated[str, Field(min_length=1)] | None = None
     files: Annotated[
-        tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_require_files)
-    ]
+        tuple[Entry, ...],
+        Field(strict=False, validate_default=True, json_schema_extra={"minItems": 1}),
+        WrapValidator(_check_files),
+    ] = ()
     metadata: dict[str, Any] | None = None
     job_id: _JobId | None = None
     archive_name: Annotated[str, Field(min_length=0, max_length=MAX_TEXT_LENGTH)] | None = None
     on_missing: OnMissing = "fail"
     on_duplicate: OnDuplicate = "rename"
+    on_empty: OnEmpty = "fail"
     compression: Compression | None = None
     progress: bool = False
 
@@ -156,7 +122,7 @@ class Success:
     echoed: EchoedFields
     link: Link | None
     archive: Archive | None
-    status: Literal["succeeded", "partial"]
+    status: Literal["succeeded", "partial", "skipped"]
     missing: Sequence[SourceProblem]
     renamed: Sequence[Renamed]
     notification_id: str

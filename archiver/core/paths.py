@@ -90,6 +90,29 @@ def resolve_path(key: str, destination: str | None, name: str | None) -> Archive
     return _sanitize_path(destination + ("" if destination.endswith(("/", "\\")) else "/") + file, [*parts, file])
 
 
+class Folder:
+    """A *destination* that is a folder even if it has an extension; None or "": the archive's root."""
+
+    def __init__(self, destination: str | None) -> None:
+        """Raises Rejected `name_unsafe`, as `resolve_path` does."""
+        self._parts = _split_path(destination) if destination else []
+        self._requested = destination or ""
+        if self._requested and not self._requested.endswith(("/", "\\")):
+            self._requested += "/"
+
+    def path_of(self, rest: str) -> ArchivePath:
+        """
+        Return the path of a file of the folder. *rest*: its path there, from a key: `/` separates folders, everything
+        else is repaired, and parts that are empty or `.` are dropped.
+
+        Raises Rejected `name_unsafe` if nothing is left, or too much.
+        """
+        parts = [part for part in rest.split("/") if part not in {"", "."}]
+        if not parts:
+            raise Rejected("name_unsafe", "the path is empty")
+        return _sanitize_path(self._requested + rest, [*self._parts, *parts])
+
+
 def _sanitize_path(requested: str, parts: list[str]) -> ArchivePath:
     path = "/".join(map(sanitize_component, parts))
     if len(path.encode()) > MAX_PATH_BYTES - NUMBER_SUFFIX_BYTES:

@@ -1,7 +1,7 @@
 """Plan an archive: its exact members, in order, from the request and the HEAD responses."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -10,27 +10,13 @@ from archiver.core.draft import Draft, DraftFile
 from archiver.core.locations import Location
 from archiver.core.messages import Compression, Renamed
 from archiver.core.missing_report import MISSING_NAME, missing_text
+from archiver.core.objects import ObjectInfo
 from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
 from archiver.core.unique_paths import UniquePaths
 from archiver.errors import Rejected, SourceProblem
 
 MIN_MODIFIED = datetime(1980, 1, 1, tzinfo=UTC)  # DOS time starts here
 MAX_MODIFIED = datetime(2037, 12, 31, 23, 59, 58, tzinfo=UTC)  # the extra field's 32-bit UNIX time ends soon after
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectInfo:
-    """
-    The HEAD response of an object. *size* in bytes; *etag* as the store returns it, with quotes; *modified* in UTC;
-    *crc32* of the whole object, None if the store has none.
-    """
-
-    size: int
-    etag: str
-    modified: datetime
-    content_type: str = ""
-    crc32: int | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +80,14 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     problems = {answer.source: answer for answer in reversed(found) if isinstance(answer, SourceProblem)}
     # Files with equal sources share the first problem, even if the object changed between two HEADs: `_MISSING.txt`,
     # from which the answer is rebuilt, identifies files only by source.
-    missing = (*draft.unusable, *(problems[file.source] for file in draft.files if file.source in problems))
+    gone = (*draft.unusable, *(problems[file.source] for file in draft.files if file.source in problems))
+    missing = (*draft.unlisted, *gone)
     outcome = summarize(draft, missing)
-    if missing and (draft.on_missing == "fail" or not outcome.files):
+    if missing and (draft.on_missing == "fail" or draft.empty or not outcome.files):
         lines = [
             f"{each.source[:200]}: {each.code} {each.detail[:300]}".rstrip() for each in missing[:MAX_PROBLEMS_LISTED]
         ]
-        objects = len(draft.files) + len(draft.unusable)
+        objects = len(draft.files) + len(draft.unusable) + len(draft.unlisted)
         message = f"{len(missing)} of {objects} objects can't be read: {join_problems(lines, len(missing))}"
         raise Rejected(missing[0].code, message, missing)
     members = [
@@ -114,6 +101,15 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
         path = UniquePaths(member.path for member in members).allocate(MISSING_NAME)
         members.append(Member(path, len(text), max(member.modified for member in members), text))
     return Plan(tuple(members), outcome, draft.request_hash, None if text is None else len(text))
+
+
+def files_or_members(draft: Draft) -> list[DraftFile | Member]:
+    """Return a stored archive's members, as far as listings tell everything of them; of the others, the file."""
+    files: list[DraftFile | Member] = []
+    for file in draft.files:
+        info = draft.known.get(file.location)
+        files.append(member_for(file, info, "store") if isinstance(info, ObjectInfo) else file)
+    return files
 
 
 def check_count(draft: Draft, limit: int | None) -> None:
@@ -141,7 +137,8 @@ def summarize(draft: Draft, missing: Sequence[SourceProblem]) -> ArchiveSummary:
     Summarize the archive of *draft* without the objects in *missing*. Used for a new plan, and for an archive that was
     finished before: then *missing* comes from its `_MISSING.txt`.
     """
-    missing_sources = {problem.source for problem in missing}
+    # A prefix may be spelled like the source of an object: it is told from that by its detail.
+    missing_sources = {problem.source for problem in set(missing).difference(draft.unlisted)}
     return ArchiveSummary(
         status="partial" if missing or draft.skipped else "succeeded",
         files=sum(file.source not in missing_sources for file in draft.files),
@@ -154,4 +151,5 @@ def member_for(file: DraftFile, info: ObjectInfo, compression: Compression) -> M
     """Return the member for *file*, whose object has the facts *info*."""
     deflate = compression == "deflate" or (compression == "auto" and is_compressible(info.content_type, file.path))
     modified = min(max(info.modified, MIN_MODIFIED), MAX_MODIFIED)
-    return Member(file.path, info.size, modified, ObjectVersion(file.location, info.etag, info.crc32), deflate)
+    version = ObjectVersion(file.location, info.etag, info.crc32)
+    return Member(file.path, info.size, modified, version if info.content is None else info.content, deflate)

@@ -80,7 +80,7 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
             "TellMissingFromDenied",
             ("s3:ListBucket",),
             _unique((*buckets, destination)),
-            "without it S3 answers 403 for keys that do not exist",
+            "lists the prefixes of requests; and without it S3 answers 403 for keys that do not exist",
         ),
         Statement("WriteArchives", WRITE_ACTIONS, (archives,), "archives go here, in parts"),
         Statement(

@@ -16,6 +16,7 @@ _SENTENCES = {
     "dict_type": "should be an object",
     "tuple_type": "should be a list",
     "string_too_short": "should not be empty",
+    "extra_forbidden": "is unknown",
 }
 
 
@@ -26,12 +27,12 @@ class Problems:
         self.listed: list[str] = []
         self.count = 0
 
-    def add(self, error: ValidationError, place: tuple[int | str, ...] = ()) -> None:
-        """Add the problems of *error*, which concerns the value at the JSON path *place*."""
+    def add(self, error: ValidationError, place: tuple[int | str, ...] = (), root: str = "$") -> None:
+        """Add the problems of *error*, which concerns the value at the JSON path *place* below *root*."""
         self.count += error.error_count()
         if len(self.listed) < MAX_PROBLEMS_LISTED:
             self.listed += [
-                f"{_json_path(place + problem['loc'])} {_sentence(problem)}"
+                f"{root}{_json_path(place + problem['loc'])} {_sentence(problem)}"
                 for problem in error.errors(include_url=False, include_input=False)
             ]
 
@@ -45,7 +46,7 @@ def join_problems(listed: Sequence[str], count: int) -> str:
 
 
 def _json_path(where: tuple[int | str, ...]) -> str:
-    return "$" + "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
 
 
 def _sentence(problem: Any) -> str:

@@ -10,6 +10,11 @@ _COUNT = {"type": "integer", "minimum": 0}
 _METADATA = {"type": ["object", "null"], "description": "The `metadata` of the request, unchanged."}
 _JOB_ID = {"type": ["string", "null"]}
 _MESSAGE_ID = {"type": ["string", "null"], "description": "The MessageId that SQS gave the request when it was sent."}
+_LINKS = {
+    "type": "object",
+    "description": "Has the link, unless the job was skipped.",
+    "properties": {"archiver_URL": _TEXT},
+}
 _TRUNCATED = {
     "type": "object",
     "description": "Only if the answer was too large for a message: the original length of each truncated list, "
@@ -25,8 +30,11 @@ def json_schema() -> dict[str, Any]:
 
 def _request() -> dict[str, Any]:
     schema = Request.model_json_schema()
-    properties = schema["$defs"]["File"]["properties"]
-    properties["directory"] = {**properties["destination"], "title": "Directory"}
+    for entry in ("File", "Selection", "Inline"):
+        properties = schema["$defs"][entry]["properties"]
+        properties["directory"] = {**properties["destination"], "title": "Directory"}
+    del schema["properties"]["files"]["default"]
+    schema["oneOf"] = [{"required": [name]} for name in ("files", "manifest")]
     return schema
 
 
@@ -42,11 +50,11 @@ def _success() -> dict[str, Any]:
     renamed = _object(**{"source": _TEXT, "from": _TEXT, "to": _TEXT})
     answer = _answer(
         metadata=_METADATA,
-        substitutions=_object(archiver_URL=_TEXT),
+        substitutions=_LINKS,
         job_id=_JOB_ID,
         message_id=_MESSAGE_ID,
-        status={"enum": ["succeeded", "partial"]},
-        archive=archive,
+        status={"enum": ["succeeded", "partial", "skipped"]},
+        archive={**archive, "type": ["object", "null"], "description": "null only if the job was skipped."},
         missing={"type": "array", "items": _source()},
         renamed={"type": "array", "items": renamed},
         notification_id={"type": "string", "pattern": "^[0-9a-f]{64}$"},

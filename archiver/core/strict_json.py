@@ -148,6 +148,18 @@ def _truncate_list(items: list[Any], remaining: int) -> bool:
     return False
 
 
+def decode_value(text: str) -> Any:
+    """Parse one JSON value as strictly as `load`, but for the depth. Raises ValueError."""
+    try:
+        return DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} (character {error.pos + 1})") from None
+    except RecursionError:
+        raise ValueError("it nests too deep") from None
+    except ValueError as error:
+        raise ValueError(str(error).partition(";")[0]) from None
+
+
 def is_serializable(value: object) -> bool:
     """Return whether `dump` can write *value* and `load` accepts the result."""
     try:
@@ -192,3 +204,9 @@ def _parse_finite_float(text: str) -> float:
     if number in {float("inf"), float("-inf")}:
         raise ValueError(f"the number {text[:40]} is too large")
     return number
+
+
+DECODER = json.JSONDecoder(
+    object_pairs_hook=_build_object, parse_constant=_reject_constant, parse_float=_parse_finite_float
+)
+"""Parses parts of a text as strictly as `load`, but for the depth."""

@@ -16,13 +16,14 @@ from archiver.core.ledger import OutgrownError
 from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
 from archiver.core.missing_report import parse_missing
+from archiver.core.objects import ObjectInfo
 from archiver.core.plan import (
     ArchiveSummary,
-    ObjectInfo,
     ObjectVersion,
     Plan,
     check_count,
     check_size,
+    files_or_members,
     plan_archive,
     summarize,
 )
@@ -39,6 +40,7 @@ from archiver.errors import (
     TransientError,
 )
 from archiver.jobs.identity import JobIdentity
+from archiver.jobs.selection import Selections
 from archiver.jobs.work import Result
 from archiver.ports import Hold, ObjectStore, StoredArchive, Target
 from archiver.stages.budget import BufferPool
@@ -93,16 +95,19 @@ class ArchiveWork:
         self._budget = budget
         self._credential_check = CredentialCheck(store if shares_credentials else None)
         self._read_access = ReadAccess(rules.source_bucket, fetcher)
+        self._selections = Selections(rules, fetcher, self._credential_check, self._read_access)
 
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
         """Raises Rejected."""
         disposition = content_disposition(request.archive_name, self._rules.file_prefix, job.message.sent_at)
         target = Target(job.key, disposition, message_id=job.message.id)
-        return ArchiveOrder(draft_archive(request, self._rules), target)
+        return ArchiveOrder(draft_archive(request, self._rules, job.message.sent_at), target)
 
     async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:
         """Raises as `build` does."""
         built = await self.build(order.draft, order.target, hold, progress)
+        if built is None:
+            return Result("skipped", files=0, size=0)
         stored, outcome = built.stored, built.outcome
         archive = Archive(
             bucket=self._rules.destination_bucket,
@@ -122,26 +127,29 @@ class ArchiveWork:
             reused=built.reused,
         )
 
-    async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult:
+    async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult | None:
         """
         Make the archive of *draft* at *target*, whose `metadata` and `part_size` are decided here. *hold* is confirmed
-        right before the archive is published.
+        right before the archive is published. None: there is nothing to archive, and `on_empty: skip`.
 
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
         history = ReplanState(draft)
-        one_pass = draft.needs_no_plan
+        tried_one_pass = False
         while not history.over:
             existing = await find(self._store, target.key)
             if existing is not None:
                 return BuildResult(existing, await self._summarize_existing(draft, target, existing), reused=True)
-            if one_pass:
-                one_pass = False
-                built = await self._build_in_one_pass(draft, target, hold, progress)
+            history.draft = await self.select(history.draft)
+            if history.draft.is_blank:
+                return None
+            if history.draft.needs_no_plan and not tried_one_pass:
+                tried_one_pass = True
+                built = await self._build_in_one_pass(history.draft, target, hold, progress)
                 if built is not None:
                     return built
                 continue
-            plan = await self._plan(draft, history)
+            plan = await self.plan(history.draft, history)
             progress.begin(plan.members)
             try:
                 stored = await self._build(plan, target, hold, progress)
@@ -160,19 +168,24 @@ class ArchiveWork:
                 return BuildResult(stored, plan.outcome, reused=False)
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
 
-    async def plan(self, draft: Draft) -> Plan:
-        """HEAD every object of *draft*, and decide what its archive contains. Raises as `build` does."""
-        return await self._plan(draft, ReplanState(draft))
+    async def select(self, draft: Draft) -> Draft:
+        """Return *draft* with all its files: reads its manifest and lists its prefixes. Raises as `build` does."""
+        return await self._selections.complete(draft)
 
-    async def _plan(self, draft: Draft, history: ReplanState) -> Plan:
+    async def plan(self, draft: Draft, history: ReplanState | None = None) -> Plan:
+        """
+        HEAD every object of *draft*, but those that listings told of, and decide what its archive contains. Raises as
+        `build` does.
+        """
         check_count(draft, self._rules.max_files)
-        verdicts = history.verdicts
-        locations = [file.location for file in draft.files if file.location not in verdicts]
-        found = await head_objects(locations, self._fetcher, self._credential_check)
+        known, verdicts = draft.known, history.verdicts if history else {}
+        unknown = (at for file in draft.files if (at := file.location) not in known and at not in verdicts)
+        found = await head_objects(unknown, self._fetcher, self._credential_check)
         answers: list[ObjectInfo | SourceProblem] = [
             SourceProblem(file.source, one.code, one.detail) if isinstance(one, SourceUnavailable) else one
             for file in draft.files
-            for one in (verdicts.get(file.location) or found[file.location],)
+            for at in (file.location,)
+            for one in (verdicts.get(at) or known.get(at) or found[at],)
         ]
         await self._read_access.check(draft, answers)
         plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
@@ -238,7 +251,9 @@ class ArchiveWork:
             async with open_upload(
                 self._store, replace(target, metadata=to_s3_metadata(archive_metadata)), hold
             ) as upload:
-                build = StoredBuild(draft.files, self._budget, self._fetcher, upload, max_bodies=self._rules.max_bytes)
+                build = StoredBuild(
+                    files_or_members(draft), self._budget, self._fetcher, upload, max_bodies=self._rules.max_bytes
+                )
                 stored, members = await build.run(progress)
         except (SourceUnavailable, SourceChanged, CredentialsRefused, OutgrownError) as error:
             if isinstance(error, SourceUnavailable | CredentialsRefused) and error.location is None:
@@ -258,6 +273,8 @@ class ArchiveWork:
         archive_metadata = from_s3_metadata(existing.metadata)
         if archive_metadata is None or not archive_metadata.matches_request(draft.request_hash, target.message_id):
             raise Rejected("job_conflict", "another request under this job_id has its archive already")
+        if draft.pending is not None:  # what its prefixes listed then is not known any more
+            return ArchiveSummary(archive_metadata.outcome, archive_metadata.files, (), ())
         if archive_metadata.missing is None:
             return summarize(draft, ())
         version = ObjectVersion(Location(self._rules.destination_bucket, target.key), existing.etag)

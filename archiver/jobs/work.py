@@ -19,7 +19,7 @@ class Result:
     work makes none; *reused*: the result existed before.
     """
 
-    status: Literal["succeeded", "partial"]
+    status: Literal["succeeded", "partial", "skipped"]
     files: int
     size: int
     archive: Archive | None = None

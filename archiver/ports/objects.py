@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ListPage, ObjectInfo
+from archiver.core.select import Prefix
 
 
 class WholeRead(NamedTuple):
@@ -52,6 +53,11 @@ class ObjectReader(Protocol):
         """
         Return the object's size, ETag and times. Raises SourceUnavailable (missing, denied, archived),
         TransferInterrupted, CredentialsRefused.
+        """
+
+    async def list(self, prefix: Prefix, token: str = "") -> ListPage:
+        """
+        Return the first page of the objects under *prefix*, or that after the page with *token*. Raises as `head` does.
         """
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:

@@ -8,8 +8,9 @@ immediate, such as connections refused while a NAT gateway is replaced, is retri
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import monotonic
 from typing import TypeVar
 
@@ -17,7 +18,9 @@ import structlog
 
 from archiver.core.backoff import full_jitter
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo, ObjectVersion
+from archiver.core.objects import ListPage, ObjectInfo
+from archiver.core.plan import ObjectVersion
+from archiver.core.select import Prefix
 from archiver.errors import CredentialsRefused, SourceChanged, SourceUnavailable, TransferInterrupted, TransientError
 from archiver.ports import ObjectReader, ReadQueue, Unanswered
 from archiver.stages.limiter import AdaptiveLimiter
@@ -107,6 +110,21 @@ class Fetcher:
             return await self._reader.head(location)
 
         return await self._with_retries(attempt, location)
+
+    async def list(self, prefix: Prefix) -> AsyncIterator[ListPage]:
+        """
+        Yield the pages of the objects under *prefix*. An interrupted listing goes on at the page that it broke off at.
+
+        Raises SourceUnavailable, TransientError, CredentialsRefused.
+        """
+        token: str | None = ""
+        while token is not None:
+            page = await self._with_retries(partial(self._list_page, prefix, token), prefix.location)
+            yield page
+            token = page.next or None
+
+    async def _list_page(self, prefix: Prefix, token: str, _: int) -> ListPage:
+        return await self._reader.list(prefix, token)
 
     async def read(self, pinned: ObjectVersion, start: int, into: Sequence[memoryview]) -> None:
         """

@@ -16,7 +16,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from archiver.core.draft import DraftFile
-from archiver.core.plan import Member, ObjectInfo, ObjectVersion, member_for
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import Member, ObjectVersion, member_for
 from archiver.ports import Unanswered, WholeRead
 from archiver.stages.checksums import crc32
 from archiver.stages.fetch import Fetcher
@@ -28,6 +29,7 @@ MAX_BODY_BYTES = 1024 * 1024
 MAX_AHEAD = 4096  # files, of the first that is not added
 FIRST_ESTIMATE = 64 * 1024  # bytes of a body, while none has arrived
 ESTIMATED_EVERY = 16  # responses
+WOKEN_LANES = 4
 FIRST_REQUESTS = 16  # at once; two more for each response
 HEDGE_TICK_SECONDS = 0.05
 HEDGE_TICKS = 3  # without progress
@@ -148,10 +150,8 @@ class Gather(LaneQueue):
         arrival = Arrival(member, charged=charged)
         if body is not None and read.method == "GET" and len(body) == member.size:
             crc, content = crc32(body), member.content
-            if isinstance(content, ObjectVersion) and content.crc32 in (
-                None,
-                crc,
-            ):  # else it is read again, and checked
+            damaged = isinstance(content, ObjectVersion) and content.crc32 not in (None, crc)
+            if not damaged:  # else it is read again, and checked
                 arrival.crc32, arrival.body = crc, body
         self._settle(number, arrival, space)
 
@@ -171,8 +171,8 @@ class Gather(LaneQueue):
             if arrival.body is not None and arrival.body is not space:
                 arrival.body = bytes(arrival.body)
             self._keep(number, arrival)
-        if self._resting:
-            self.wake()
+        if self._resting and 2 * self._answered < self._fetcher.concurrency:
+            self.wake()  # more requests are allowed at once
 
     async def recover(self, unanswered: Unanswered) -> None:
         number = unanswered.read.number
@@ -187,10 +187,11 @@ class Gather(LaneQueue):
             self._settle(number, Arrival(member, charged=charged), None)
 
     def _on_added(self, count: int) -> None:
+        """Lanes that rest ask again when there is some room, not for each body that leaves it."""
         if self.exhausted:
             self.wake_all()
-        elif self._resting:
-            self.wake(count)
+        elif self._resting and (4 * self._room.used <= 3 * self._room.capacity or not self._charged):
+            self.wake(count + WOKEN_LANES)
 
     # A slow response at the head of the line
 

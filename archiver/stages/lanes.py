@@ -7,10 +7,18 @@ down gets no more requests than there are lanes.
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ObjectInfo
 from archiver.ports import Unanswered, WholeRead
 from archiver.stages.fetch import Fetcher
+
+FIRST_LANES = 16
+"""Lanes that start at once, and are added at a time."""
+
+GROW_SECONDS = 0.01
+"""Lanes are added while requests are still sent after so long: a job that is over sooner needs no more."""
 
 
 class LaneQueue(ABC):
@@ -18,6 +26,11 @@ class LaneQueue(ABC):
 
     def __init__(self, fetcher: Fetcher) -> None:
         self._fetcher = fetcher
+        self._clock = asyncio.get_running_loop().time
+        self._tasks: asyncio.TaskGroup | None = None  # of the lanes, while more may be added
+        self._lanes: list[asyncio.Task[None]] = []
+        self._max_lanes = 0
+        self._grow_at = 0.0
         self._resting: deque[asyncio.Future[None]] = deque()
         self._missed_wakes = 0
 
@@ -42,14 +55,52 @@ class LaneQueue(ABC):
     def exhausted(self) -> bool:
         """Whether there will be no further request."""
 
+    @asynccontextmanager
+    async def lanes(self, most: int) -> AsyncIterator[asyncio.TaskGroup]:
+        """Run up to *most* lanes beside the block, in the task group that it gets, until all is asked for."""
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks, self._max_lanes = tasks, max(1, most)
+            self._add_lanes()
+            try:
+                yield tasks
+            except BaseException:
+                self._tasks = None  # the group ends its tasks: none may be added
+                raise
+
+    def _add_lanes(self) -> None:
+        if self._tasks is None:
+            return
+        for number in range(len(self._lanes), min(len(self._lanes) + FIRST_LANES, self._max_lanes)):
+            self._lanes.append(self._tasks.create_task(self._run_lane(), name=f"lane.{number}"))
+        self._grow_at = self._clock() + GROW_SECONDS
+
     def next(self) -> WholeRead | None:
+        if len(self._lanes) < self._max_lanes and self._clock() >= self._grow_at and self._can_use_more:
+            self._add_lanes()
         if self._fetcher.limiter.should_yield():  # this lane waits for its turn again
             self._missed_wakes += 1
             return None
         return self.find_next()
 
-    async def run_lane(self) -> None:
+    @property
+    def _can_use_more(self) -> bool:
+        return not self._resting and self._fetcher.limiter.has_free_place
+
+    def end_lanes(self) -> None:
+        """End all lanes: what they still ask for is not needed."""
+        self._tasks = None
+        for lane in self._lanes:
+            lane.cancel()
+
+    async def _run_lane(self) -> None:
         """Ask until nothing is left. Raises as `recover` does."""
+        try:
+            await self._ask_for_all()
+        except BaseException:
+            self._tasks = None
+            raise
+
+    async def _ask_for_all(self) -> None:
         while not self.exhausted:
             unanswered = await self._fetcher.serve(self)
             if unanswered is not None:
@@ -71,7 +122,7 @@ class LaneQueue(ABC):
     def wake(self, lanes: int = 1) -> None:
         """Let up to *lanes* ask again. One that is about to rest is woken, too: no wake is lost."""
         if not self._resting:
-            self._missed_wakes = 1
+            self._missed_wakes = max(self._missed_wakes, 1)
         while self._resting and lanes:
             woken = self._resting.popleft()
             if not woken.done():

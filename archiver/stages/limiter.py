@@ -58,6 +58,11 @@ class AdaptiveLimiter:
                 waiter.set_result(None)
                 self.running += 1
 
+    @property
+    def has_free_place(self) -> bool:
+        """Whether another holder would not wait."""
+        return self.running < int(self.limit) and not self._waiters
+
     def should_yield(self) -> bool:
         """
         Whether a holder with more to do should let go and enter again: after throttling there may be too many, and one

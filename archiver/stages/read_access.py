@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from archiver.core.draft import Draft
-from archiver.core.plan import ObjectInfo, ObjectVersion
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import ObjectVersion
 from archiver.errors import (
     ConfigurationError,
     Rejected,
@@ -49,6 +50,7 @@ class ReadAccess:
             for file, answer in zip(draft.files, answers, strict=True)
             if file.location.bucket == self._bucket
         ]
+        ours += [(prefix, problem) for prefix, problem in draft.refused.items() if prefix.bucket == self._bucket]
         denied = {at: one for at, one in ours if isinstance(one, SourceProblem) and one.code == "source_denied"}
         if not denied:
             return

@@ -2,14 +2,19 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import TypeVar
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo, ObjectVersion
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import ObjectVersion
 from archiver.errors import CredentialsRefused, SourceChanged, SourceUnavailable, root_cause
 from archiver.ports import Unanswered, WholeRead
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
 from archiver.stages.lanes import LaneQueue
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 async def head_objects(
@@ -22,9 +27,8 @@ async def head_objects(
     """
     queue = _Heads(locations, fetcher, credentials)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(min(fetcher.concurrency, queue.count)):
-                tasks.create_task(queue.run_lane(), name=f"resolve.{number}")
+        async with queue.lanes(min(fetcher.concurrency, queue.count)):
+            pass
     except BaseExceptionGroup as group:
         raise root_cause(group) from group
     return queue.found
@@ -91,27 +95,39 @@ async def probe_objects(
             return False  # the next plan handles it
         return True
 
-    found: dict[ObjectVersion, bool | SourceUnavailable] = {}
-    pending = iter(distinct := dict.fromkeys(pins))
+    return await run_distinct(pins, read, fetcher.concurrency, credentials)
+
+
+async def run_distinct(
+    keys: Iterable[K], call: Callable[[K], Awaitable[V]], concurrency: int, credentials: CredentialCheck
+) -> dict[K, V | SourceUnavailable]:
+    """
+    Call *call* for each distinct one of *keys*, up to *concurrency* at once. Return the results, or why there is none.
+
+    Raises TransientError, ConfigurationError, Rejected.
+    """
+    found: dict[K, V | SourceUnavailable] = {}
+    distinct = dict.fromkeys(keys)
+    pending = iter(distinct)
     try:
         async with asyncio.TaskGroup() as tasks:
-            for number in range(min(fetcher.concurrency, len(distinct))):
-                tasks.create_task(_probe_all(pending, read, found, credentials), name=f"probe.{number}")
+            for number in range(min(concurrency, len(distinct))):
+                tasks.create_task(_run_queue(pending, call, found, credentials), name=f"resolve.{number}")
     except BaseExceptionGroup as group:
         raise root_cause(group) from group
     return found
 
 
-async def _probe_all(
-    pending: Iterator[ObjectVersion],
-    read: Callable[[ObjectVersion], Awaitable[bool]],
-    found: dict[ObjectVersion, bool | SourceUnavailable],
+async def _run_queue(
+    pending: Iterator[K],
+    call: Callable[[K], Awaitable[V]],
+    found: dict[K, V | SourceUnavailable],
     credentials: CredentialCheck,
 ) -> None:
     for one in pending:
         try:
-            found[one] = await read(one)
+            found[one] = await call(one)
         except SourceUnavailable as problem:
-            found[one] = problem.with_traceback(None)
+            found[one] = problem.with_traceback(None)  # frees its frames: there may be 70,000 of these
         except CredentialsRefused as refused:
             found[one] = await credentials.as_denial(refused)

@@ -9,7 +9,6 @@ Memory: the reservation and what `Room` and further buffers take, all charged to
 about 150 bytes for each.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -113,13 +112,11 @@ class StoredBuild:
     @asynccontextmanager
     async def _lanes(self) -> AsyncIterator[None]:
         """The lanes of this job, for the time of the block."""
-        count = max(1, min(self._fetcher.concurrency, len(self._files)))
-        async with asyncio.TaskGroup() as tasks:
-            helpers = [tasks.create_task(self._gather.run_lane(), name=f"gather.{number}") for number in range(count)]
-            helpers.append(tasks.create_task(self._gather.hedge(), name="gather.hedge"))
+        async with self._gather.lanes(min(self._fetcher.concurrency, len(self._files))) as tasks:
+            hedge = tasks.create_task(self._gather.hedge(), name="gather.hedge")
             yield
-            for task in helpers:
-                task.cancel()
+            hedge.cancel()
+            self._gather.end_lanes()
 
     async def _shape(self) -> Shape:
         """Wait until all is known that can be known before buffers are reserved. Raises Rejected (`too_large`)."""

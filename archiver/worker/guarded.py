@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ListPage, ObjectInfo
+from archiver.core.select import Prefix
 from archiver.ports import (
     Attribute,
     DeadLetters,
@@ -91,6 +92,10 @@ class GuardedReader:
         place, probe = self._place_and_probe("head", location)
         return await self._breakers.call(place, lambda: self._inner.head(location), probe)
 
+    async def list(self, prefix: Prefix, token: str = "") -> ListPage:
+        place, probe = self._place_and_probe("list", prefix.location)
+        return await self._breakers.call(place, lambda: self._inner.list(prefix, token), probe)
+
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         place, probe = self._place_and_probe("read", location)
         await self._breakers.call(place, lambda: self._inner.read(location, etag, start, into), probe)
@@ -101,6 +106,8 @@ class GuardedReader:
             return Place(OTHER_BUCKETS, call), self._sources.other_buckets
         if call == "head":
             return Place(SOURCE, call), lambda: self._inner.head(known)
+        if call == "list":
+            return Place(SOURCE, call), lambda: self._inner.list(Prefix(known))
         return Place(SOURCE, call), lambda: self._inner.read(known, '"none"', 0, [memoryview(bytearray(1))])
 
 

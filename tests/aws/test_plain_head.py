@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from archiver.aws.plain_head import MAX_SEEN, MAX_SHAPES, PlainHeads
 from archiver.aws.s3_responses import object_info
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ObjectInfo
 from archiver.errors import ArchiverError
 from archiver.http.parse import ProtocolError, body_length, parse_head
 

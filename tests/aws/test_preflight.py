@@ -62,6 +62,9 @@ async def test_our_own_client_has_a_row_for_each_bucket() -> None:
                 "no connection to photos through the proxy p:1 (HTTPS_PROXY): ConnectionRefusedError"
             )
 
+        async def list(self, *_: Any) -> Any:
+            raise AssertionError
+
         async def read(self, *_: Any) -> None:
             raise AssertionError
 

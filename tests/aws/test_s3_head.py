@@ -19,7 +19,8 @@ from aws.s3_reader_fixtures import (
 from http_client.scripted_server import make_response
 
 from archiver.core.locations import Location
-from archiver.core.plan import MIN_MODIFIED, ObjectInfo
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import MIN_MODIFIED
 from archiver.errors import ConfigurationError, SourceUnavailable, TransferInterrupted
 
 

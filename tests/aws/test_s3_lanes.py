@@ -8,7 +8,7 @@ from aws.s3_reader_fixtures import ETAG, FakeCredentials, FakeSession, error_res
 from http_client.scripted_server import Script, ServerAction, byte_by_byte, make_response
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ObjectInfo
 from archiver.http.pool import HttpTimeouts
 from archiver.ports import Unanswered, WholeRead
 

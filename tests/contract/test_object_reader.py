@@ -2,18 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pytest
 from emulator import EmulatedAws
 from fakes import FakeReader, FakeS3
 
+from archiver.aws import s3_list
 from archiver.aws.clients import Clients
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_transport import TransportConfig
 from archiver.core.locations import Location
+from archiver.core.objects import Listed
+from archiver.core.select import Prefix
 from archiver.errors import SourceChanged, SourceUnavailable
 from archiver.ports import ObjectReader
 
@@ -29,6 +32,7 @@ class Harness:
     put: Callable[[str, bytes], object]
     remove: Callable[[str], object]
     freeze: Callable[[str], object]
+    set_page_size: Callable[[int], object]
 
     def at(self, key: str) -> Location:
         return Location(self.bucket, key)
@@ -36,16 +40,18 @@ class Harness:
 
 def on_fake() -> Harness:
     s3 = FakeS3()
+    reader = FakeReader(s3)
     return Harness(
-        reader=FakeReader(s3),
+        reader=reader,
         bucket="photos",
         put=lambda key, data: s3.put("photos", key, data, content_type="image/png"),
         remove=lambda key: s3.objects.pop(Location("photos", key)),
         freeze=lambda key: s3.make_unavailable(Location("photos", key), "source_archived"),
+        set_page_size=lambda size: setattr(reader, "page_size", size),
     )
 
 
-def on_s3(aws: EmulatedAws, reader: S3Reader) -> Harness:
+def on_s3(aws: EmulatedAws, reader: S3Reader, patch: pytest.MonkeyPatch) -> Harness:
     bucket = aws.bucket()
 
     def put(key: str, data: bytes, storage: str = "STANDARD") -> object:
@@ -59,6 +65,7 @@ def on_s3(aws: EmulatedAws, reader: S3Reader) -> Harness:
         put=put,
         remove=lambda key: aws.s3.delete_object(Bucket=bucket, Key=key),
         freeze=lambda key: put(key, BODY, "GLACIER"),
+        set_page_size=lambda size: patch.setattr(s3_list, "PAGE_SIZE", size),
     )
 
 
@@ -74,7 +81,9 @@ async def reader(aws: EmulatedAws, clients: Clients) -> AsyncIterator[S3Reader]:
 def harness(request: pytest.FixtureRequest) -> Harness:
     if request.param == "fake":
         return on_fake()
-    return on_s3(request.getfixturevalue("aws"), request.getfixturevalue("reader"))
+    return on_s3(
+        request.getfixturevalue("aws"), request.getfixturevalue("reader"), request.getfixturevalue("monkeypatch")
+    )
 
 
 async def test_head_tells_size_etag_date_and_type(harness: Harness) -> None:
@@ -174,3 +183,90 @@ async def test_many_reads_at_once_do_not_mix(harness: Harness) -> None:
         return bytes(into)
 
     assert dict(zip(bodies, await asyncio.gather(*map(whole, bodies)), strict=True)) == bodies
+
+
+ODD_KEYS = [
+    "odd/ leading and trailing ",
+    "odd/+plus%20percent%",
+    "odd/a//b",
+    "odd/../c",
+    "odd/\x01\x1f\x7f",
+    "odd/tab\t.",
+    "odd/<&>\"']]>",
+    "odd/\u202egpj.exe",
+    "odd/\U0001f600e\u0301",
+    "odd/folder/",
+]
+
+
+async def listed(harness: Harness, prefix: str, *, recursive: bool = True) -> list[Listed]:
+    page = await harness.reader.list(Prefix(harness.at(prefix), recursive))
+    found = [*page.objects]
+    while page.next:
+        page = await harness.reader.list(Prefix(harness.at(prefix), recursive), page.next)
+        found += page.objects
+    return found
+
+
+async def test_a_listing_tells_what_head_tells_but_the_type_and_the_crc(harness: Harness) -> None:
+    harness.put("a/1.png", BODY)
+    harness.put("a/2.png", b"")
+    harness.put("b.png", b"b")
+
+    found = await listed(harness, "a/")
+
+    assert [(one.key, one.size, one.archived) for one in found] == [
+        ("a/1.png", len(BODY), False),
+        ("a/2.png", 0, False),
+    ]
+    head = await harness.reader.head(harness.at("a/1.png"))
+    assert found[0].info == replace(head, content_type="", crc32=None, modified=found[0].modified)
+    assert abs((found[0].modified - head.modified).total_seconds()) < 1  # HEAD's date has whole seconds
+    assert await listed(harness, "nothing/") == []
+
+
+async def test_a_listing_is_in_the_order_of_the_bytes_of_keys_and_all_keys_are_literal(harness: Harness) -> None:
+    for key in ODD_KEYS:
+        harness.put(key, key.encode())
+    found = await listed(harness, "odd/")
+    assert [one.key for one in found] == sorted(ODD_KEYS, key=str.encode)
+    for one in found:
+        assert [each.key for each in await listed(harness, one.key)] == [one.key]
+        into = bytearray(one.size)
+        await harness.reader.read(harness.at(one.key), one.etag, 0, [memoryview(into)])
+        assert into.decode() == one.key
+
+
+async def test_a_listing_that_is_not_recursive_leaves_out_what_lies_deeper(harness: Harness) -> None:
+    for key in ("p", "p/1", "p/2/3", "poly/4", "q"):
+        harness.put(key, b"x")
+    assert [one.key for one in await listed(harness, "p", recursive=False)] == ["p"]
+    assert [one.key for one in await listed(harness, "p/", recursive=False)] == ["p/1"]
+    assert [one.key for one in await listed(harness, "", recursive=False)] == ["p", "q"]
+
+
+async def test_a_listing_of_many_pages_has_each_object_once_while_others_come_and_go(harness: Harness) -> None:
+    harness.set_page_size(3)
+    for number in range(4):
+        harness.put(f"k/{number}", b"")
+    first = await harness.reader.list(Prefix(harness.at("k/")))
+    harness.put("k/0a", b"")  # before the next page: too late
+    harness.put("k/9", b"")
+    harness.remove("k/3")
+
+    second = await harness.reader.list(Prefix(harness.at("k/")), first.next)
+
+    assert [one.key for one in first.objects] == ["k/0", "k/1", "k/2"]
+    assert ([one.key for one in second.objects], second.next) == (["k/9"], "")
+
+
+async def test_an_object_of_a_listing_that_sleeps_is_told(harness: Harness) -> None:
+    harness.put("a.png", BODY)
+    harness.freeze("a.png")
+    assert [one.archived for one in await listed(harness, "a")] == [True]
+
+
+async def test_a_bucket_that_does_not_exist_can_not_be_listed(harness: Harness) -> None:
+    with pytest.raises(SourceUnavailable) as caught:
+        await harness.reader.list(Prefix(Location("no-such-bucket", "a/")))
+    assert caught.value.code == "source_missing"

@@ -10,9 +10,11 @@ from core.path_rules import conflicts, violations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.core.dialects.native import parse_request
 from archiver.core.draft import ArchiveRules, Draft
 from archiver.core.locations import AllowList, Location
 from archiver.core.messages import Renamed
+from archiver.core.request_hash import request_hash
 from archiver.errors import Rejected, SourceProblem
 
 
@@ -53,7 +55,7 @@ def test_a_key_that_ends_in_a_slash_is_an_invalid_request_even_beside_an_unsafe_
     assert rejected.code == "invalid_request"
     assert rejected.message == (
         "$.files[1] names a folder: its key ends in /. "
-        "A prefix is not expanded: list the objects under it, or give the path of a file in `name`"
+        "For the objects under it, write `prefix` instead of `source`; or give the path of a file in `name`"
     )
 
 
@@ -71,7 +73,7 @@ def test_a_folders_marker_is_left_out_where_the_request_skips_what_is_missing(ma
     draft = make_draft("a.jpg", marker, {"source": "b", "name": "a.jpg"}, on_missing="skip")
     assert paths(draft) == ["a.jpg", "a (2).jpg"]
     assert [(one.source, one.code) for one in draft.unusable] == [("p/", "invalid_request")]
-    assert "A prefix is not expanded" in draft.unusable[0].detail
+    assert "write `prefix` instead" in draft.unusable[0].detail
     assert draft.skipped == ()
     assert refused("a.jpg", marker).code == "invalid_request"
 
@@ -193,6 +195,20 @@ def test_the_hash_of_a_request_does_not_change_with_releases() -> None:
     assert draft.request_hash == hashlib.sha256(text.encode()).hexdigest()
 
 
+def test_the_hash_of_a_selection_is_of_what_is_written_and_does_not_change_with_releases_either() -> None:
+    selection = {"prefix": "s3://bucket/é/", "directory": "a", "where": {"size": {"gt": "10MiB"}, "age": None}, "x": 1}
+    draft = make_draft(selection, {"inline": "", "name": "n", "destination": ""}, on_empty="skip")
+    text = (
+        '{"on_empty":"skip"}\n'
+        '{"destination":"a","prefix":"s3://bucket/\\u00e9/","where":{"size":{"gt":"10MiB"}}}\n'
+        '{"inline":"","name":"n"}\n'
+    )
+    assert draft.request_hash == hashlib.sha256(text.encode()).hexdigest()
+    manifest = parse_request('{"manifest": "lists/m.csv", "on_missing": "skip"}')
+    text = '{"on_missing":"skip"}\n{"manifest":"lists/m.csv"}\n'
+    assert request_hash(manifest) == hashlib.sha256(text.encode()).hexdigest()
+
+
 def test_another_request_has_another_hash() -> None:
     """What is said is compared, not what it comes to: a default that is written out is another request."""
     drafts = [
@@ -213,6 +229,15 @@ def test_another_request_has_another_hash() -> None:
         make_draft("p/a.jpg", compression="store"),
         make_draft("p/a.jpg", "p/b.jpg"),
         make_draft("p/b.jpg", "p/a.jpg"),
+        make_draft({"prefix": "p/a.jpg"}),
+        make_draft({"prefix": "p/a.jpg", "recursive": True}),
+        make_draft({"prefix": "p/a.jpg", "recursive": False}),
+        make_draft({"prefix": "p/a.jpg", "regex": "a"}),
+        make_draft({"prefix": "p/a.jpg", "rename": {"pattern": "a", "sub": ""}}),
+        make_draft({"prefix": "p/a.jpg", "where": {"size": {"gt": 0}}}),
+        make_draft({"prefix": "p/a.jpg", "where": {"age": {"gt": 0}}}),
+        make_draft({"prefix": "p/a.jpg"}, on_empty="skip"),
+        make_draft({"inline": "p/a.jpg", "name": "a.jpg"}),
     ]
     assert len({draft.request_hash for draft in drafts}) == len(drafts)
 

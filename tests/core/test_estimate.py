@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from archiver import app
 from archiver.core import estimate as estimates
-from archiver.core.estimate import PRICES, Estimate, estimate
+from archiver.core.estimate import PRICES, Estimate, Lookups, estimate
 from archiver.core.layout import MIB, Layout
-from archiver.core.plan import ObjectInfo, Plan, plan_archive
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import Plan, plan_archive
 from archiver.errors import Code, Rejected, SourceProblem
 from archiver.stages import assemble, deflate, gather
 
@@ -31,7 +32,7 @@ def planned(*sizes: int, compression: str = "store", **problems: Code) -> Plan:
 def estimated(
     plan: Plan, objects: int, budget: int = BUDGET, latency: float = LATENCY, *, one_pass: bool = False
 ) -> Estimate:
-    return estimate(plan, objects, budget, latency, one_pass=one_pass)
+    return estimate(plan, Lookups(objects), budget, latency, one_pass=one_pass)
 
 
 def test_small_archive_is_one_part_and_is_put_at_once() -> None:
@@ -110,7 +111,10 @@ def test_archive_that_no_memory_budget_holds_is_too_large() -> None:
 def test_every_call_has_its_price_and_they_add_up() -> None:
     one, many = estimated(planned(1000), 1), estimated(planned(20 * MIB), 1)
 
-    assert set(PRICES) == set(one.calls) | set(many.calls)
+    listing = estimate(planned(1000), Lookups(0, 7), 64 * MIB, 0.02)
+
+    assert set(PRICES) == set(one.calls) | set(many.calls) | set(listing.calls)
+    assert (listing.calls["HeadObject"], listing.calls["ListObjectsV2"]) == (1, 7)
     # 2 HEAD, 1 GET; 1 PUT, 1 LIST; 3 calls of SQS
     assert one.dollars == pytest.approx(3 * 0.0004 / 1000 + 2 * 0.005 / 1000 + 3 * 0.40 / 1_000_000)
     # 2 HEAD, 3 GET; begin, 3 parts, complete, 1 LIST; 3 calls of SQS

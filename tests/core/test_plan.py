@@ -13,10 +13,10 @@ from archiver.core.draft import Draft
 from archiver.core.locations import Location
 from archiver.core.messages import Renamed
 from archiver.core.missing_report import parse_missing
+from archiver.core.objects import ObjectInfo
 from archiver.core.plan import (
     ArchiveSummary,
     Member,
-    ObjectInfo,
     ObjectVersion,
     check_count,
     check_size,

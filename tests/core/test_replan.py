@@ -7,7 +7,8 @@ from core.draft_factory import make_draft
 
 from archiver.core.draft import Draft
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo, Plan, plan_archive
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import Plan, plan_archive
 from archiver.core.replan import MAX_PLANS, MAX_REFUSED_READS, ReplanState, version_at, versions_read
 from archiver.errors import Rejected, SourceChanged, SourceProblem, SourceUnavailable
 

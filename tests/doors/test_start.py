@@ -49,6 +49,9 @@ class Reader:
             await asyncio.Event().wait()
         raise self.error or AssertionError
 
+    async def list(self, *_: Any) -> Any:
+        raise AssertionError
+
     async def read(self, *_: Any) -> None:
         raise AssertionError
 

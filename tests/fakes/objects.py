@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import Listed, ListPage, ObjectInfo
+from archiver.core.select import Prefix
 from archiver.errors import ArchiverError, Code, SourceChanged, SourceUnavailable, TransferInterrupted
 from archiver.ports import ReadQueue, Unanswered, WholeRead
 from fakes.faults import Faults, InFlightGauge
@@ -39,10 +40,13 @@ class FakeS3:
 
     def __init__(self) -> None:
         self.objects: dict[Location, StoredObject] = {}
+        self.buckets: set[str] = set()
+        self.unlistable: dict[str, Code] = {}
 
     def put(self, bucket: str, key: str, data: bytes, *, content_type: str = "binary/octet-stream") -> Location:
         """Write or overwrite an object. Its ETag depends on its bytes."""
         location = Location(bucket, key)
+        self.buckets.add(bucket)
         modified = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
         self.objects[location] = StoredObject(data, etag_of(data), modified, content_type)
         return location
@@ -58,8 +62,9 @@ class FakeS3:
 
 class FakeReader:
     """
-    An ObjectReader. `on_read` is called with the location and offset of each piece before it is copied, for example to
-    replace an object during a read. `cut` interrupts reads.
+    An ObjectReader. Listings have pages of `page_size`; `on_list` is called before each. `on_read` is called with the
+    location and offset of each piece before it is copied, for example to replace an object during a read. `cut`
+    interrupts reads.
     """
 
     def __init__(self, s3: FakeS3) -> None:
@@ -67,6 +72,10 @@ class FakeReader:
         self.faults = Faults()
         self.gauge = InFlightGauge()
         self.reads: list[tuple[Location, int, int]] = []
+        self.heads: list[Location] = []
+        self.lists: list[tuple[Prefix, str]] = []
+        self.page_size = 1000
+        self.on_list: Callable[[Prefix, str], None] = lambda _prefix, _token: None
         self.on_read: Callable[[Location, int], None] = lambda _location, _offset: None
         self.at_once = 64
         """Bytes of a body that `serve` receives along with the head."""
@@ -77,6 +86,7 @@ class FakeReader:
         self._interruptions.setdefault(location, []).extend([after] * times)
 
     async def head(self, location: Location) -> ObjectInfo:
+        self.heads.append(location)
         async with self.faults("head"):
             blob = self.s3.objects.get(location)
             if blob is None:
@@ -85,6 +95,31 @@ class FakeReader:
                 raise SourceUnavailable(blob.error_code, f"{location} can't be read")
             size, crc32 = len(blob.data), blob.crc32
             return ObjectInfo(size, blob.etag, blob.modified, blob.content_type, crc32, blob.metadata)
+
+    async def list(self, prefix: Prefix, token: str = "") -> ListPage:
+        async with self.faults("list"):
+            self.lists.append((prefix, token))
+            self.on_list(prefix, token)
+            bucket, begin = prefix.location.bucket, prefix.location.key
+            if bucket in self.s3.unlistable:
+                raise SourceUnavailable(self.s3.unlistable[bucket], f"{bucket} can't be listed")
+            if bucket not in self.s3.buckets:
+                raise SourceUnavailable("source_missing", "no such bucket")
+            keys = sorted(
+                location.key
+                for location in self.s3.objects
+                if location.bucket == bucket and location.key.startswith(begin) and location.key > token
+            )
+            found = [key for key in keys if prefix.recursive or "/" not in key[len(begin) :]]
+            page = found[: self.page_size]
+            return ListPage(
+                [self._listed(Location(bucket, key)) for key in page], page[-1] if len(page) < len(found) else ""
+            )
+
+    def _listed(self, location: Location) -> Listed:
+        blob = self.s3.objects[location]
+        archived = blob.error_code == "source_archived"
+        return Listed(location.key, len(blob.data), blob.etag, blob.modified, archived)
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         wanted = sum(len(view) for view in into)

@@ -6,7 +6,9 @@ import json
 import re
 import zlib
 from collections.abc import Callable
+from html import unescape
 from typing import Any
+from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
 from .http_streams import Answer, Request, decode_aws_chunks, header
@@ -56,9 +58,16 @@ def response_fields(call: Call, answer: Answer) -> dict[str, Any]:
 _IN_THE_BODY: dict[str, Callable[[bytes], dict[str, Any]]] = {
     "CreateMultipartUpload": lambda body: {"upload": element_text(body, "UploadId")},
     "CompleteMultipartUpload": lambda body: {"etag": element_text(body, "ETag")},
+    "ListObjects": lambda body: {"listed": _listed(body)},
     "ReceiveMessage": lambda body: {"messages": [_received(m) for m in json.loads(body).get("Messages") or []]},
     "SendMessage": lambda body: {"message": json.loads(body)["MessageId"]},
 }
+
+
+def _listed(body: bytes) -> list[tuple[str, str]]:
+    """Return the key and the ETag of each object of a page."""
+    found = re.findall(r"<Key>([^<]*)</Key>.*?<ETag>([^<]*)</ETag>", body.decode(), re.DOTALL)
+    return [(unquote_plus(unescape(key)), unescape(etag)) for key, etag in found]
 
 
 def _received(message: dict[str, Any]) -> dict[str, Any]:

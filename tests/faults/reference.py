@@ -47,16 +47,18 @@ def _member_differences(observations: Observations, job: Job, seen: ObservedArch
 
 def _planned(observations: Observations, seen: ObservedArchive) -> dict[Source, list[bytes]]:
     """
-    Return for each source the versions that the writing worker had seen before it wrote the archive: by HEAD, or by a
-    GET of the whole object. What it asked for by range or ETag was planned before.
+    Return for each source the versions that the writing worker had seen before it wrote the archive: by HEAD, in a
+    listing, or by a GET of the whole object. What it asked for by range or ETag was planned before.
     """
     write = max(executed(observations.writes(seen.key), by=seen.at), key=lambda e: e.committed or 0)
     planned: dict[Source, list[bytes]] = {}
-    for call in executed(observations.history.select("HeadObject", "GetObject", client=write.client), by=write.began):
+    looks = observations.history.select("HeadObject", "ListObjects", "GetObject", client=write.client)
+    for call in executed(looks, by=write.began):
         if "range" in call.facts or "if_match" in call.facts:
             continue
-        bucket, key = call.call.bucket or "", call.call.key or ""
-        body = observations.resources.versions.get((bucket, key, call.facts.get("etag") or ""))
-        if body is not None:
-            planned.setdefault(Source(bucket, key), []).append(body)
+        for key, etag in call.facts.get("listed") or [(call.call.key or "", call.facts.get("etag") or "")]:
+            bucket = call.call.bucket or ""
+            body = observations.resources.versions.get((bucket, key, etag))
+            if body is not None:
+                planned.setdefault(Source(bucket, key), []).append(body)
     return planned

@@ -14,7 +14,7 @@ FIRST, MIDDLE, LAST = 0, 7, COUNT - 1
 
 
 def test_objects_are_read_without_a_head_and_their_archive_is_complete(scenario: Scenario) -> None:
-    """C14: one GET for each small object; one more for each range of a large one that comes late."""
+    """C16: one GET for each small object; one more for each range of a large one that comes late."""
     sources = [*scenario.put_objects(*[1000] * 40), scenario.put("late.jpg", content(6 * MIB, seed=99))]
     job = scenario.send_request(sources)
     scenario.worker(MEMORY_BUDGET_MIB="64")  # with less, bodies that came early are given up
@@ -160,7 +160,7 @@ def test_a_body_of_another_length_than_its_version_is_never_written(scenario: Sc
 
 
 def test_an_archive_of_one_part_is_written_after_all_its_objects_were_read(scenario: Scenario) -> None:
-    """C14: nothing is sent to the destination before."""
+    """C16: nothing is sent to the destination before."""
     sources = scenario.put_objects(*[1000] * 40)
     scenario.inject(Status(503, "SlowDown"), "GetObject", key=sources[-1].key, times=3)
     job = scenario.send_request(sources)

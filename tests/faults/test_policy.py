@@ -15,6 +15,7 @@ OBJECT, BUCKET, QUEUE = "object", "bucket", "queue"
 # "Actions, resources, and condition keys" of S3 and SQS, service authorization reference.
 ACTIONS = {
     "HeadBucket": ("s3:ListBucket", BUCKET),
+    "ListObjects": ("s3:ListBucket", BUCKET),
     "ListMultipartUploads": ("s3:ListBucketMultipartUploads", BUCKET),
     "HeadObject": ("s3:GetObject", OBJECT),
     "GetObject": ("s3:GetObject", OBJECT),

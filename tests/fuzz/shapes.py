@@ -137,6 +137,15 @@ SHAPES: dict[str, Shape] = {
     "JSON in JSON in JSON": lambda size: json.dumps(json.dumps('"' * (size // 8))),
     "base64": lambda size: "eyJm" * (size // 4),
     "an S3 event without end": lambda size: _repeated('{"s3":{}}', size, '{"Records":[', "]}"),
+    "prefixes": lambda size: _files('{"prefix":"a"}', size),
+    "prefixes with filters": lambda size: _files(
+        '{"prefix":"a","where":{"size":{"gt":1}},"rename":{"pattern":"a","sub":""}}', size
+    ),
+    "patterns": lambda size: _numbered('{"prefix":"a","regex":"a%d"}', size, '{"files":[', "]}"),
+    "bad patterns": lambda size: _files('{"prefix":"a","regex":"("}', size),
+    "inline texts": lambda size: _numbered('{"inline":"","name":"%d"}', size, '{"files":[', "]}"),
+    "inline text": lambda size: _text("x", size, '{"files":[{"name":"x","inline":"', '"}]}'),
+    "a manifest with a long name": lambda size: _text("x", size, '{"manifest":"', '"}'),
     "a wrapped request": lambda size: '{"detail":' + _files("0", size - 20) + "}",
 }
 

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import get_args
 
 import pytest
@@ -71,7 +72,11 @@ def steps_of(body: str) -> int:
 def read(body: str) -> None:
     told = read_echoed_fields(body)
     try:
-        draft = draft_archive(parse_request(body), ArchiveRules("source", "archives", AllowList("archives")))
+        draft = draft_archive(
+            parse_request(body),
+            ArchiveRules("source", "archives", AllowList("archives")),
+            datetime(2026, 11, 28, tzinfo=UTC),
+        )
     except Rejected as rejected:
         failure_answer(told, rejected, MIB)
         return

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from worker.pipeline_env import PipelineEnv
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ObjectInfo
 from archiver.errors import (
     ArchiverError,
     Code,

@@ -42,8 +42,8 @@ PROMISES = (
     Mutant(
         "requests may name any bucket",
         "archiver/core/locations.py",
-        '        """Return whether a request may name *location*."""\n',
-        '        """Return whether a request may name *location*."""\n        return True\n',
+        "        if self.prefixes is None:\n            return location.bucket",
+        "        return True\n        if self.prefixes is None:\n            return location.bucket",
         ("tests/core/test_locations.py", "tests/core/test_draft.py"),
     ),
     Mutant(

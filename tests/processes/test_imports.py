@@ -47,6 +47,8 @@ OPTIONAL = {
     "archiver.aws.ecs_service",
     "archiver.aws.presigned",
     "archiver.aws.signed_urls",
+    "archiver.core.manifest",
+    "re2",
     "archiver.telemetry.health_server",
     "archiver.telemetry.prometheus",
 }

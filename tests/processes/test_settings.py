@@ -39,7 +39,7 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "request_payer": None,
         "bucket_owner": None,
         "source_owner": None,
-        "max_files": None,
+        "max_files": 100_000,
         "max_archive_bytes": None,
         "max_concurrent_jobs": 4,
         "memory_budget_mib": 64,

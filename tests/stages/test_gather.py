@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from archiver.core.draft import DraftFile
 from archiver.core.ledger import Ledger, OutgrownError
 from archiver.core.locations import Location
-from archiver.core.plan import Member, ObjectInfo
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import Member
 from archiver.errors import SourceUnavailable, TransferInterrupted
 from archiver.ports import ReadQueue, Target, Unanswered, WholeRead
 from archiver.stages import gather

@@ -6,7 +6,8 @@ import pytest
 from fakes import ManualClock
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo
+from archiver.core.objects import ListPage, ObjectInfo
+from archiver.core.select import Prefix
 from archiver.errors import TransferInterrupted, TransientError
 from archiver.stages.fetch import Fetcher, RetryPolicy, _RetryState
 from stages.builders import StageEnv
@@ -27,6 +28,9 @@ class Away:
         self.tries = 0
 
     async def head(self, location: Location) -> ObjectInfo:
+        raise NotImplementedError
+
+    async def list(self, prefix: Prefix, token: str = "") -> ListPage:
         raise NotImplementedError
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:

@@ -3,7 +3,8 @@
 import pytest
 
 from archiver.core.locations import Location
-from archiver.core.plan import ObjectInfo, ObjectVersion
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import ObjectVersion
 from archiver.errors import ConfigurationError, CredentialsRefused, SourceUnavailable, TransientError
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.resolve import head_objects, probe_objects

@@ -6,12 +6,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from archiver.core import strict_json
+from archiver.core.entries import PLACEHOLDER_FILE, read_entry
 from archiver.core.messages import (
     MAX_JOB_ID_LENGTH,
-    PLACEHOLDER_FILE,
     Archive,
     EchoedFields,
-    File,
     ProgressCounts,
     Request,
     Stage,
@@ -46,12 +45,12 @@ def parse_request(body: str) -> Request:
 
 def _read_files(files: list[Any], problems: Problems) -> None:
     """
-    Replace each item by a File, one by one: validated together, pydantic would keep a problem for each of half a
+    Replace each item by its Entry, one by one: validated together, pydantic would keep a problem for each of half a
     million.
     """
     for index, file in enumerate(files):
         try:
-            files[index] = File.model_validate(file)
+            files[index] = read_entry(file)
         except ValidationError as error:
             problems.add(error, ("files", index))
             files[index] = PLACEHOLDER_FILE

@@ -1,0 +1,180 @@
+"""Check the entries of a request, each by itself: the objects and prefixes that they name, and their paths."""
+
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple, NoReturn, TypeVar
+
+from archiver.core.entries import Entry, File, Inline, Selection
+from archiver.core.locations import AllowList, Location, parse_prefix, parse_source
+from archiver.core.objects import ObjectInfo
+from archiver.core.paths import ArchivePath, resolve_path
+from archiver.core.patterns import MAX_PATTERNS
+from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
+from archiver.core.select import Selector, patterns_of
+from archiver.errors import Code, Rejected, SourceProblem
+
+T = TypeVar("T")
+
+FOLDER_MARKER_PROBLEM = (
+    "names a folder: its key ends in /. For the objects under it, write `prefix` instead of `source`; "
+    "or give the path of a file in `name`"
+)
+NO_NAME_PROBLEM = "has no file name: inline text needs a `name`, or a `destination` with an extension"
+
+Place = Callable[[int], str]
+"""Where the entry with this index stands: a JSON path, or a line."""
+
+
+def json_place(index: int) -> str:
+    return f"$.files[{index}]"
+
+
+class Named(NamedTuple):
+    """
+    One file. *entry*: the index of its entry; *source*: as the entry writes it; *name*: None for a folder marker.
+    *info*: what is known of the file without asking S3.
+    """
+
+    entry: int
+    source: str
+    location: Location
+    name: ArchivePath | None
+    info: ObjectInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """The checked entries of a request, in order. *place*: where each stands."""
+
+    entries: tuple[Named | Selector, ...]
+    place: Place = json_place
+
+    @property
+    def selectors(self) -> Iterator[Selector]:
+        """The entries with a prefix."""
+        return (entry for entry in self.entries if isinstance(entry, Selector))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRules:
+    """What sources may be: *bucket* is that of bare keys."""
+
+    bucket: str | None
+    allowed: AllowList
+
+
+def outline_entries(
+    entries: Sequence[Entry],
+    rules: SourceRules,
+    sent_at: datetime,
+    place: Place = json_place,
+    *,
+    fails: bool = True,
+    first: int = 0,
+) -> Outline:
+    """
+    Check *entries*. *sent_at*: the time of the request. With *fails*, a folder marker is refused. *first*: the index of
+    the first one, if others were checked before.
+
+    Raises Rejected: `invalid_request`, `source_not_allowed` or `name_unsafe`. It lists all such entries.
+    """
+
+    def place_of(index: int) -> str:
+        return place(first + index)
+
+    check_patterns({pattern for entry in entries if isinstance(entry, Selection) for pattern in patterns_of(entry)})
+    problems = EntryProblems(entries, place_of)
+    locations = problems.map(lambda index, entry: _locate(first + index, entry, rules.bucket), "source")
+    _check_allowed(entries, locations, rules.allowed, place_of)
+
+    def resolve(index: int, entry: Entry) -> Named | Selector:
+        if isinstance(entry, Selection):
+            return Selector.of(entry, locations[index], sent_at)
+        name = resolve_path(locations[index].key, entry.destination, entry.name)
+        if isinstance(entry, Inline):
+            return _inline(first + index, entry, name, sent_at)
+        if name is None and fails:
+            raise Rejected("invalid_request", FOLDER_MARKER_PROBLEM)
+        return Named(first + index, entry.source, locations[index], name)
+
+    return Outline(tuple(problems.map(resolve)), place)
+
+
+def check_patterns(patterns: AbstractSet[str]) -> None:
+    """Raise Rejected `invalid_request` if a request has too many different *patterns*."""
+    if len(patterns) > MAX_PATTERNS:
+        raise Rejected(
+            "invalid_request",
+            f"the request has {len(patterns):,} different patterns; at most {MAX_PATTERNS} are allowed",
+        )
+
+
+def _locate(index: int, entry: Entry, bucket: str | None) -> Location:
+    """Return the object that *entry* names, or the prefix; for inline text, a location that no object has."""
+    if isinstance(entry, File):
+        return parse_source(entry.source, bucket)
+    return parse_prefix(entry.prefix, bucket) if isinstance(entry, Selection) else Location("", f"{index}/")
+
+
+def _inline(index: int, entry: Inline, name: ArchivePath | None, sent_at: datetime) -> Named:
+    if name is None:
+        raise Rejected("invalid_request", NO_NAME_PROBLEM)
+    content = entry.inline.encode()
+    info = ObjectInfo(len(content), "", sent_at, content=content)
+    return Named(index, entry.source, Location("", f"{index}/"), name, info)
+
+
+def _check_allowed(entries: Sequence[Entry], locations: Sequence[Location], allowed: AllowList, place: Place) -> None:
+    outside = [
+        index
+        for index, location in enumerate(locations)
+        if not allowed.allows(location) and not isinstance(entries[index], Inline)
+    ]
+    if outside:
+        listed = [
+            f"{place(index)}.{field_of(entries[index])} {str(locations[index])[:200]} is outside the allowed sources"
+            for index in outside[:MAX_PROBLEMS_LISTED]
+        ]
+        reject("source_not_allowed", [entries[index].source for index in outside], listed)
+
+
+def field_of(entry: Entry) -> str:
+    """Return the name of the field that says what *entry* is."""
+    return type(entry).kind
+
+
+class EntryProblems:
+    """Collects what is wrong with *entries*, each of which stands at a *place*."""
+
+    def __init__(self, entries: Sequence[Entry], place: Place) -> None:
+        self._entries = entries
+        self._place = place
+
+    def map(self, decide: Callable[[int, Entry], T], field: str = "") -> list[T]:
+        """
+        Call *decide* for each entry. If calls raise Rejected, raises one Rejected that lists all entries with the same
+        code: `invalid_request` if it occurred, else the first code. *field*: "source" if the problems are with it.
+        """
+        results: list[T] = []
+        refused: dict[Code, list[int]] = {}
+        problems: dict[Code, list[str]] = {}  # texts, because exceptions would keep their tracebacks in memory
+        for index, entry in enumerate(self._entries):
+            try:
+                results.append(decide(index, entry))
+            except Rejected as rejected:
+                refused.setdefault(rejected.code, []).append(index)
+                if len(lines := problems.setdefault(rejected.code, [])) < MAX_PROBLEMS_LISTED:
+                    dotted = f".{field_of(entry)}" if field else ""
+                    lines.append(f"{self._place(index)}{dotted} {rejected.message}")
+        if refused:
+            worst: Code = "invalid_request" if "invalid_request" in refused else next(iter(refused))
+            reject(worst, [self._entries[index].source for index in refused[worst]], problems[worst])
+        return results
+
+
+def reject(code: Code, sources: Sequence[str], problems: Sequence[str]) -> NoReturn:
+    """Raise Rejected for *sources*. *problems*: texts of the first ones."""
+    named = [SourceProblem(source, code) for source in sources]
+    raise Rejected(code, join_problems(problems, len(sources)), named)

@@ -1,0 +1,38 @@
+"""The hash that identifies a request, whatever its entries select."""
+
+import hashlib
+import json
+from typing import Any
+
+from archiver.core.entries import Entry, File
+from archiver.core.messages import Request
+
+_HASHED_OPTIONS = ("on_missing", "on_duplicate", "on_empty", "compression")  # with the files, they identify a request
+
+
+def request_hash(request: Request) -> str:
+    """
+    Hash the request as written: 64 hex digits. Settings, defaults and repaired names are not included, so that a
+    deployment or a release does not change the hash; nor what a prefix or manifest lists, so that a redelivery is the
+    same request whatever has changed since. Null and empty text count as absent, and `directory` counts as
+    `destination`.
+    """
+    options = {name: getattr(request, name) for name in _HASHED_OPTIONS if name in request.model_fields_set}
+    digest = hashlib.sha256()
+    digest.update(_json_line(options))
+    if request.manifest is not None:
+        digest.update(_json_line({"manifest": request.manifest}))
+    for entry in request.files:
+        digest.update(_json_line(_as_written(entry)))
+    return digest.hexdigest()
+
+
+def _as_written(entry: Entry) -> list[str | None] | dict[str, Any]:
+    if isinstance(entry, File):
+        return [entry.source, entry.destination or None, entry.name or None]
+    given = entry.model_dump(exclude_unset=True)
+    return {name: value for name, value in given.items() if value not in (None, "") or name == entry.kind}
+
+
+def _json_line(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\n"

@@ -1,0 +1,146 @@
+"""Which of the objects in a listing an entry with a `prefix` selects, and where in the zip they go."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from archiver.core.entries import Selection
+from archiver.core.locations import Location
+from archiver.core.objects import Listed
+from archiver.core.paths import MAX_PATH_BYTES, ArchivePath, Folder
+from archiver.core.patterns import Pattern, PatternError, Substitution
+from archiver.errors import Rejected, SourceProblem
+
+MAX_LISTED = 10_000_000
+"""
+Maximum objects that the entries of one request may look at, selected or not: 10,000 calls. An object counts once for
+each entry with its prefix.
+"""
+
+
+class Prefix(NamedTuple):
+    """What is listed: the objects whose keys begin with *location*'s; those directly there, unless *recursive*."""
+
+    location: Location
+    recursive: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """
+    An entry with a `prefix`, ready to use. *source*: the prefix as written. *sent_at*: the time of the request, from
+    which ages are counted, so that a redelivery selects by the same ages.
+    """
+
+    source: str
+    prefix: Prefix
+    folder: Folder
+    selection: Selection
+    sent_at: datetime
+    regex: Pattern | None
+    rename: Substitution | None
+
+    @classmethod
+    def of(cls, selection: Selection, location: Location, sent_at: datetime) -> "Selector":
+        """Raises Rejected: `invalid_request` (a pattern), `name_unsafe` (the destination)."""
+        return cls(
+            selection.prefix,
+            Prefix(location, selection.recursive),
+            Folder(selection.destination),
+            selection,
+            sent_at,
+            _compile(selection),
+            _compile_rename(selection),
+        )
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether `choose` and `path_of` may take long: some milliseconds for an object."""
+        return self.regex is not None or self.rename is not None
+
+    def choose(self, objects: Iterable[Listed]) -> list[Listed]:
+        """Return those of *objects* that the entry selects, before `count`. Folder markers are none of them."""
+        return [listed for listed in objects if not listed.key.endswith("/") and self._chooses(listed)]
+
+    def _chooses(self, listed: Listed) -> bool:
+        rest = self._rest(listed.key)
+        if not self.prefix.recursive and "/" in rest:
+            return False
+        where = self.selection.where
+        if where is not None and where.size is not None and not _is_between(listed.size, *where.size.bounds):
+            return False
+        if where is not None and where.age is not None:
+            age = (self.sent_at - listed.modified).total_seconds()
+            if not _is_between(age, where.age.gt, where.age.lt):
+                return False
+        return self.regex is None or self.regex.matches(rest)
+
+    def empty_reason(self, count: int) -> str | None:
+        """Return why the entry selects nothing, although *count* objects are chosen; None if it selects them."""
+        where = self.selection.where
+        bounds = where.count if where is not None else None
+        if bounds is not None and not (bounds.min or 0) <= count <= (count if bounds.max is None else bounds.max):
+            allowed = f"{bounds.min or 0} to {'any number' if bounds.max is None else bounds.max}"
+            return f"it selects {count:,} objects; `where.count` allows {allowed}"
+        return None if count else "it selects no object"
+
+    def path_of(self, key: str) -> ArchivePath:
+        """Return the path of the object *key* in the zip. Raises Rejected `name_unsafe`."""
+        rest = self._rest(key)
+        if self.rename is not None:
+            rest = self._renamed(key, rest)
+        try:
+            return self.folder.path_of(rest)
+        except Rejected as rejected:
+            raise self._unsafe(key, rejected.message) from None
+
+    def _renamed(self, key: str, rest: str) -> str:
+        try:
+            rest = self.rename.apply(rest) if self.rename is not None else rest
+        except PatternError as error:
+            raise self._unsafe(key, f"`rename` {error}") from None
+        if len(rest) > MAX_PATH_BYTES:  # thousands of these would take gigabytes
+            raise self._unsafe(key, f"`rename` makes a path of {len(rest):,} characters")
+        return rest
+
+    def _unsafe(self, key: str, reason: str) -> Rejected:
+        source = self.source_of(key)
+        return Rejected("name_unsafe", f"{source[:200]}: {reason}", [SourceProblem(source, "name_unsafe")])
+
+    def source_of(self, key: str) -> str:
+        """Return the object *key* as a request would name it that writes sources as this one writes its prefix."""
+        prefix = self.prefix.location.key
+        begin = self.source.removesuffix(prefix) if prefix else self.source
+        # `s3://bucket` alone lacks the `/` that separates the key.
+        return begin + ("/" if not prefix and not begin.endswith("/") else "") + key
+
+    def _rest(self, key: str) -> str:
+        return key[self.prefix.location.key.rfind("/") + 1 :]
+
+
+def patterns_of(selection: Selection) -> Iterator[str]:
+    """Yield the regular expressions of *selection*."""
+    if selection.regex is not None:
+        yield selection.regex
+    if selection.rename is not None:
+        yield selection.rename.pattern
+
+
+def _is_between(value: float, above: int | None, below: int | None) -> bool:
+    return (above is None or value > above) and (below is None or value < below)
+
+
+def _compile(selection: Selection) -> Pattern | None:
+    try:
+        return None if selection.regex is None else Pattern(selection.regex)
+    except PatternError as error:
+        raise Rejected("invalid_request", f"has a regex that {error}") from None
+
+
+def _compile_rename(selection: Selection) -> Substitution | None:
+    rename = selection.rename
+    try:
+        return None if rename is None else Substitution(rename.pattern, rename.sub)
+    except PatternError as error:
+        raise Rejected("invalid_request", f"has a rename that {error}") from None

@@ -1,0 +1,80 @@
+"""What a request asks for, once S3 was asked: the entries of its manifest, and the objects of its prefixes."""
+
+import asyncio
+from dataclasses import replace
+
+from archiver.core.draft import ArchiveRules, Draft, DraftFile, Manifest, Pending, complete_draft
+from archiver.core.locations import Location
+from archiver.core.outline import Outline, SourceRules
+from archiver.errors import Rejected, SourceProblem, SourceUnavailable
+from archiver.stages.credential_check import CredentialCheck
+from archiver.stages.fetch import Fetcher
+from archiver.stages.offload import run_offloaded_if_large
+from archiver.stages.read_access import ReadAccess
+from archiver.stages.resolve import head_objects, run_distinct
+from archiver.stages.select import select_objects
+
+
+class Selections:
+    """Completes drafts. One for the process."""
+
+    def __init__(
+        self, rules: ArchiveRules, fetcher: Fetcher, credential_check: CredentialCheck, read_access: ReadAccess
+    ) -> None:
+        self._rules = rules
+        self._fetcher = fetcher
+        self._credential_check = credential_check
+        self._read_access = read_access
+
+    async def complete(self, draft: Draft) -> Draft:
+        """
+        Return *draft* with its files, if it is pending: its prefixes are listed, also if that was done before. Its
+        manifest is read once.
+
+        Raises Rejected, TransientError, ConfigurationError.
+        """
+        pending = draft.pending
+        if pending is None:
+            return draft
+        outline = pending.outline or await self._read_manifest(draft, pending)
+        selectors = list(outline.selectors)
+        selected = await select_objects(selectors, self._fetcher, self._credential_check, self._rules.max_files)
+        if any(selector.rename is not None for selector in selectors):
+            complete = await asyncio.to_thread(complete_draft, draft, outline, selected.objects)
+        else:
+            count = selected.count + len(outline.entries)
+            complete = await run_offloaded_if_large(count, complete_draft, draft, outline, selected.objects)
+        return replace(complete, pending=replace(pending, outline=outline), listings=selected.pages)
+
+    async def _read_manifest(self, draft: Draft, pending: Pending) -> Outline:
+        from archiver.core.manifest import ManifestRules  # noqa: PLC0415 - late: few requests have a manifest
+        from archiver.stages.manifest import read_manifest  # noqa: PLC0415
+
+        manifest = pending.manifest
+        assert manifest is not None  # noqa: S101 - a draft without outline has one
+        location, rules = manifest.location, self._rules
+        manifest_rules = ManifestRules(
+            SourceRules(rules.source_bucket, rules.allowed),
+            pending.sent_at,
+            draft.on_missing == "fail",
+            rules.max_files,
+        )
+        info = (await head_objects([location], self._fetcher, self._credential_check))[location]
+        if isinstance(info, SourceUnavailable):
+            raise await self._unreadable(draft, manifest, info)
+
+        async def read(at: Location) -> Outline:
+            return await read_manifest(at, info, self._fetcher, manifest_rules)
+
+        found = (await run_distinct([location], read, 1, self._credential_check))[location]
+        if isinstance(found, SourceUnavailable):
+            raise await self._unreadable(draft, manifest, found)
+        return found
+
+    async def _unreadable(self, draft: Draft, manifest: Manifest, reason: SourceUnavailable) -> Rejected:
+        """Return the rejection. Raises TransientError, ConfigurationError if a denial is the operator's."""
+        problem = SourceProblem(manifest.source, reason.code, reason.detail)
+        files = (DraftFile(manifest.source, manifest.location, ""),)
+        await self._read_access.check(replace(draft, files=files), [problem])
+        message = f"the manifest {manifest.source[:200]} can't be read: {reason.code} {reason.detail}"
+        return Rejected(reason.code, message, [problem])
