@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
 
 import structlog
 
@@ -11,6 +12,7 @@ from archiver.aws.clients import ClientLimits, Clients, open_clients
 from archiver.aws.endpoint import UnusableNameError
 from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_receipts import S3Receipts
 from archiver.aws.s3_store import S3Store
 from archiver.aws.session import Network, Session, open_network
 from archiver.core.draft import ArchiveRules
@@ -19,16 +21,18 @@ from archiver.doors import open_door
 from archiver.doors.door import Door, Surroundings
 from archiver.doors.start import as_settings_errors, check_reachable, open_with_credentials
 from archiver.jobs.archive import ArchiveWork
+from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
 from archiver.ports import Links, ObjectStore
 from archiver.settings import Environment, Settings, SettingsError
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import AdaptiveLimiter
+from archiver.stages.receipt import Receipts
 from archiver.telemetry.observers import MonitoredParts, monitoring
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.gate import ReceiveGate
-from archiver.worker.guarded import GuardedReader, GuardedStore, SourceProbes
+from archiver.worker.guarded import GuardedReader, GuardedReceipts, GuardedStore, SourceProbes
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.protection import Protector
@@ -61,8 +65,11 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             if clients is None or door is None:
                 log.info("worker.stopped")
                 return 0
-            store = GuardedStore(S3Store(clients, settings.destination_bucket), breakers)
-            pipeline = _pipeline(settings, door, store, fetcher=fetcher, budget=budget, links=links)
+            bucket = Destination(
+                GuardedStore(S3Store(clients, settings.destination_bucket), breakers),
+                GuardedReceipts(open_receipts(clients, settings.destination_bucket), breakers),
+            )
+            pipeline = _pipeline(settings, door, bucket, fetcher=fetcher, budget=budget, links=links)
             worker = Worker(
                 door.source,
                 Settler(door.source, pipeline, gate, monitor),
@@ -90,15 +97,29 @@ async def _open_clients(
         )
 
 
+def open_receipts(clients: Clients, bucket: str) -> S3Receipts:
+    """The receipts in *bucket*, which use the connections that carried the parts."""
+    return S3Receipts(clients.s3, bucket)
+
+
+class Destination(NamedTuple):
+    """The bucket of the archives."""
+
+    store: ObjectStore
+    receipts: Receipts
+
+
 def _pipeline(
-    settings: Settings, door: Door, store: ObjectStore, *, fetcher: Fetcher, budget: BufferPool, links: Links
+    settings: Settings, door: Door, bucket: Destination, *, fetcher: Fetcher, budget: BufferPool, links: Links
 ) -> Pipeline:
     rules = archive_rules(settings)
+    archives = ArchiveWork(rules, fetcher=fetcher, store=bucket.store, receipts=bucket.receipts, budget=budget)
     return Pipeline(
         rules,
-        {"archive": ArchiveWork(rules, fetcher=fetcher, store=store, budget=budget)},
+        {"archive": archives, "ping": PingWork(rules)},
         facts=door.source.facts,
-        store=store,
+        store=bucket.store,
+        receipts=bucket.receipts,
         dead_letters=door.dead_letters,
         answers=door.answers,
         links=links,

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 
 from workloads import Workload, request_of
 
-from archiver.app import MAX_CONCURRENT_READS, archive_rules, build_links, open_aws
+from archiver.app import MAX_CONCURRENT_READS, archive_rules, build_links, open_aws, open_receipts
 from archiver.aws.clients import ClientLimits
 from archiver.aws.s3_store import S3Store
 from archiver.jobs.answers import Answers, Fanout
@@ -121,10 +121,12 @@ async def run(load: Workload, prefix: str, jobs: Sequence[int], wait_for_start: 
     )
     async with open_aws(limits) as (clients, reader):
         rules, store = archive_rules(settings), S3Store(clients, settings.destination_bucket)
+        receipts = open_receipts(clients, settings.destination_bucket)
         work = ArchiveWork(
             rules,
             fetcher=Fetcher(reader, AdaptiveLimiter(MAX_CONCURRENT_READS)),
             store=store,
+            receipts=receipts,
             budget=BufferPool(settings.memory_budget),
         )
         pipeline = Pipeline(
@@ -132,6 +134,7 @@ async def run(load: Workload, prefix: str, jobs: Sequence[int], wait_for_start: 
             {"archive": work},
             facts=FACTS,
             store=store,
+            receipts=receipts,
             dead_letters=queues,
             answers=Answers(success=Fanout(queues)),
             links=build_links(settings),

@@ -4,7 +4,7 @@ The command line, for people, scripts and containers.
     command                            module
     run, local, demo                   worker                       the service
     send, create, plan                 send, create, plan           requests, with and without a queue
-    verify, status                     verify, status               archives
+    verify, receipt, status            verify, receipt, status      archives
     check, iam-policy, dlq, health     check, policy, dlq, health   operation
     explain, schema                    explain, schema              error codes; format of requests and answers
 
@@ -21,7 +21,21 @@ from typing import Annotated
 import typer
 
 from archiver import __version__
-from archiver.cli import check, create, dlq, explain, health, plan, policy, schema, send, status, verify, worker
+from archiver.cli import (
+    check,
+    create,
+    dlq,
+    explain,
+    health,
+    plan,
+    policy,
+    receipt,
+    schema,
+    send,
+    status,
+    verify,
+    worker,
+)
 from archiver.cli.console import EXIT_BROKEN_PIPE, CommandError, discard_buffer, print_line
 from archiver.cli.plain import Command, Group
 
@@ -59,7 +73,7 @@ def start(
         worker.run()
 
 
-for module in (worker, send, status, create, plan, verify, check, policy, dlq, explain, health, schema):
+for module in (worker, send, status, create, plan, verify, receipt, check, policy, dlq, explain, health, schema):
     module.add_to(app)
 for registered in (app, *(group.typer_instance for group in app.registered_groups)):
     for command in registered.registered_commands if registered else ():

@@ -17,8 +17,9 @@ from archiver.cli.runner import run_async
 if TYPE_CHECKING:
     from archiver.cli.build_context import BuildRequest, BuildResources
     from archiver.core.messages import Link
-    from archiver.jobs.archive import BuildResult
+    from archiver.jobs.building import BuildResult
     from archiver.ports import ObjectStore
+    from archiver.stages.receipt import Receipts
 
 NO_QUEUE_ID = "archiver create"  # replaces the queue's ARN in the digest of the archive's key
 
@@ -123,6 +124,7 @@ class CreateResult:
             "size": stored.size,
             "files": summary.files,
             "crc32": None if stored.crc32 is None else f"{stored.crc32:08x}",
+            "receipt": self.built.receipt,
             "missing": missing_data(summary),
             "renamed": renamed_data(summary),
             "reused": self.built.reused,
@@ -149,27 +151,33 @@ class CreateResult:
 
 
 async def _create(body: str, output: Path | None, *, force: bool, as_json: bool) -> CreateResult | None:
+    from archiver.app import open_receipts
     from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import load_request, open_resources, rejections_as_errors
     from archiver.cli.file_store import FileStore
     from archiver.core.locations import Location
+    from archiver.jobs.receipt import sweep_others
+    from archiver.jobs.work import Unleased
 
     began = monotonic()
     with rejections_as_errors(as_json=as_json):
         build_request = load_request(body, *([] if output else ["S3_DESTINATION_BUCKET"]))
+        if build_request.request.test:
+            raise CommandError('the request is a ping ("test": true): archiver plan checks it here', code=EXIT_USAGE)
         async with open_resources(build_request.settings) as resources:
             if output is not None:
-                built = await _build(
-                    build_request, resources, FileStore(output, force=force), str(output), shares_credentials=False
-                )
+                file_store = FileStore(output, force=force)
+                built = await _build(build_request, resources, file_store, None, str(output))
                 return None if built is None else CreateResult(str(output), None, built, monotonic() - began)
             bucket, key = build_request.rules.destination_bucket, _new_archive_key(build_request)
             await check_bucket(resources, bucket)
-            store = S3Store(resources.clients, bucket)
-            built = await _build(build_request, resources, store, key)
+            store, receipts = S3Store(resources.clients, bucket), open_receipts(resources.clients, bucket)
+            built = await _build(build_request, resources, store, receipts, key)
             if built is None:
                 return None
-            await _abort_leftover_uploads(build_request, store, key)
+            if build_request.request.job_id is not None:
+                await _abort_leftover_uploads(store, key)
+                await sweep_others(receipts, key, built.receipt, Unleased())
             link = await _link(build_request, resources, key)
     return CreateResult(str(Location(bucket, key)), link, built, monotonic() - began)
 
@@ -213,10 +221,10 @@ async def _build(
     build_request: "BuildRequest",
     resources: "BuildResources",
     store: "ObjectStore",
+    receipts: "Receipts | None",
     key: str,
-    *,
-    shares_credentials: bool = True,
 ) -> "BuildResult | None":
+    """Build the archive at *key* of *store*. *receipts*: None if it is a file. None: there is nothing to archive."""
     from archiver.cli.progress_bar import show_progress
     from archiver.core.locations import content_disposition
     from archiver.jobs.archive import ArchiveWork
@@ -228,8 +236,9 @@ async def _build(
         build_request.rules,
         fetcher=resources.fetcher,
         store=store,
+        receipts=receipts,
         budget=resources.budget,
-        shares_credentials=shares_credentials,
+        shares_credentials=receipts is not None,
     )
     disposition = content_disposition(
         build_request.request.archive_name, build_request.rules.file_prefix, datetime.now(UTC)
@@ -239,12 +248,10 @@ async def _build(
         return await work.build(build_request.draft, Target(key, disposition), Unleased(), progress)
 
 
-async def _abort_leftover_uploads(build_request: "BuildRequest", store: "ObjectStore", key: str) -> None:
+async def _abort_leftover_uploads(store: "ObjectStore", key: str) -> None:
     """Abort the uploads that an earlier, killed run of this `job_id` left in the bucket."""
     from archiver.errors import ConfigurationError, TransientError
 
-    if build_request.request.job_id is None:
-        return
     try:
         await store.abort_uploads(key)
     except (TransientError, ConfigurationError) as error:

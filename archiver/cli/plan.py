@@ -178,7 +178,9 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
             raise rejection_error(*rejections, as_json=as_json)
         async with open_resources(build_request.settings) as resources, show_progress("plan", Progress()):
             store = S3Store(resources.clients, build_request.rules.destination_bucket)  # unused by a plan
-            work = ArchiveWork(build_request.rules, fetcher=resources.fetcher, store=store, budget=resources.budget)
+            work = ArchiveWork(
+                build_request.rules, fetcher=resources.fetcher, store=store, receipts=None, budget=resources.budget
+            )
             try:
                 draft = await work.select(build_request.draft)
                 if draft.is_blank:

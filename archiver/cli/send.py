@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ARCHIVE_POLL_INTERVAL = 10.0  # seconds between two HEADs of the archive
 FAILED = "failed"
 SKIPPED = "skipped"
-FINAL_STATUSES = ("succeeded", "partial", SKIPPED, FAILED)
+ALIVE = "alive"
+FINAL_STATUSES = ("succeeded", "partial", SKIPPED, ALIVE, FAILED)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -211,7 +212,7 @@ class SendOperation:
 
     async def _find_archive(self, arn: str) -> dict[str, Any]:
         """Poll S3 for the archive's key: another consumer may have taken the answer. Returns a made-up answer."""
-        if self.settings.destination_bucket is None:
+        if self.settings.destination_bucket is None or self.request.get("test"):
             await asyncio.Event().wait()
         from archiver.app import open_aws, open_links
         from archiver.aws.clients import ClientLimits
@@ -249,8 +250,8 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
 
     if as_json:
         print_json(answer)
-    if answer["status"] == FAILED:
-        error = answer["error"]
+    error = answer["error"] if answer["status"] == FAILED else answer.get("problem")
+    if error:
         sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
         message = error["message"]
         if all(source in message for source in sources):  # the message lists all of them, with S3's detail
@@ -261,6 +262,9 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
         return
     if answer["status"] == SKIPPED:
         selection_input.report_skipped(as_json=False)
+        return
+    if answer["status"] == ALIVE:
+        print_line("alive: a worker accepts the request")
         return
     archive = answer["archive"]
     files = f"{request_input.format_count(archive['files'])}, " if "files" in archive else ""

@@ -112,7 +112,7 @@ async def _find_archive(job_id: str | None, message_id: str | None, account: str
 
     settings = load_environment(environment())
     require_settings(settings, "SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET")
-    location = await _archive_location(settings, job_id, message_id, account)
+    location = await archive_location(settings, job_id, message_id, account)
     async with open_resources(settings) as resources, open_links(settings, resources.clients.session) as links:
         stored = await S3Store(resources.clients, location.bucket).find(location.key)
         if stored is None:
@@ -121,7 +121,7 @@ async def _find_archive(job_id: str | None, message_id: str | None, account: str
         return JobStatus(location, stored, from_s3_metadata(stored.metadata), await links.link(location.key))
 
 
-async def _archive_location(
+async def archive_location(
     settings: "Environment", job_id: str | None, message_id: str | None, account: str | None
 ) -> "Location":
     """Return the location at which the worker writes the archive of this job."""

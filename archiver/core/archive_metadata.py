@@ -6,18 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, unquote
 
-_REQUEST, _TOKEN, _FILES, _OUTCOME, _MISSING, _MESSAGE = (
-    f"archiver-{name}" for name in ("request", "token", "files", "outcome", "missing", "message")
+_REQUEST, _TOKEN, _FILES, _OUTCOME, _MESSAGE = (
+    f"archiver-{name}" for name in ("request", "token", "files", "outcome", "message")
 )
 _STATUSES: dict[str, Literal["succeeded", "partial"]] = {"succeeded": "succeeded", "partial": "partial"}
-
-
-@dataclass(frozen=True, slots=True)
-class MissingFileRange:
-    """The bytes of `_MISSING.txt` in the archive. *offset* None: it must be derived from the end records."""
-
-    offset: int | None
-    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +23,6 @@ class ArchiveMetadata:
     token: str
     files: int
     outcome: Literal["succeeded", "partial"]
-    missing: MissingFileRange | None = None
     message: str = ""
 
     def matches_request(self, request: str, message: str) -> bool:
@@ -50,9 +41,6 @@ def to_s3_metadata(archive_metadata: ArchiveMetadata) -> dict[str, str]:
         _FILES: str(archive_metadata.files),
         _OUTCOME: archive_metadata.outcome,
     }
-    if archive_metadata.missing is not None:
-        offset = "" if archive_metadata.missing.offset is None else archive_metadata.missing.offset
-        metadata[_MISSING] = f"{offset},{archive_metadata.missing.length}"
     if archive_metadata.message:
         metadata[_MESSAGE] = quote(archive_metadata.message, safe="")
     return metadata
@@ -63,8 +51,6 @@ def from_s3_metadata(metadata: Mapping[str, str]) -> ArchiveMetadata | None:
     request, token = metadata.get(_REQUEST), metadata.get(_TOKEN)
     files = re.fullmatch("[0-9]{1,18}", metadata.get(_FILES, ""))
     status = _STATUSES.get(metadata.get(_OUTCOME, ""))
-    span = re.fullmatch("([0-9]{0,18}),([0-9]{1,18})", metadata.get(_MISSING, ",0"))
-    if not (request and token and files and status and span):
+    if not (request and token and files and status):
         return None
-    missing = MissingFileRange(int(span[1]) if span[1] else None, int(span[2])) if _MISSING in metadata else None
-    return ArchiveMetadata(request, token, int(files[0]), status, missing, unquote(metadata.get(_MESSAGE, "")))
+    return ArchiveMetadata(request, token, int(files[0]), status, unquote(metadata.get(_MESSAGE, "")))

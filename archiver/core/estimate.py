@@ -40,7 +40,7 @@ MAX_CONCURRENT_READS = 128
 MAX_CONCURRENT_UPLOADS = 4
 MAX_BODY_BYTES = 1024 * 1024  # of an object that one GET brings whole
 READ_AHEAD_CHUNKS = 8  # of a compressed archive, each an eighth of a part
-FIXED_ROUND_TRIPS = 4  # HEAD of the key, CreateMultipartUpload, CompleteMultipartUpload, ListMultipartUploads
+FIXED_ROUND_TRIPS = 6  # HEAD of the key, CreateMultipartUpload, the receipt, CompleteMultipartUpload, two lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +102,17 @@ def estimate(plan: Plan, lookups: Lookups, budget: int, latency: float, *, one_p
 
 
 def _calls(lookups: Lookups, gets: int, parts: int) -> dict[str, int]:
-    """Count the calls, in call order. One HEAD more than for objects: it checks whether the archive exists."""
+    """
+    Count the calls, in call order. One HEAD more than for objects: it checks whether the archive exists. One PutObject
+    writes the receipt.
+    """
     calls = Counter({"ReceiveMessage": 1, "HeadObject": lookups.heads + 1, "ListObjectsV2": lookups.listings})
     calls["GetObject"] = gets
     if parts == 1:
-        calls["PutObject"] = 1
+        calls["PutObject"] = 2
     else:
-        calls.update({"CreateMultipartUpload": 1, "UploadPart": parts, "CompleteMultipartUpload": 1})
-    calls.update({"SendMessage": 1, "ListMultipartUploads": 1, "DeleteMessage": 1})
+        calls.update({"CreateMultipartUpload": 1, "UploadPart": parts, "PutObject": 1, "CompleteMultipartUpload": 1})
+    calls.update({"SendMessage": 1, "ListMultipartUploads": 1, "ListObjectsV2": 1, "DeleteMessage": 1})
     return {name: count for name, count in calls.items() if count}
 
 

@@ -114,6 +114,11 @@ class Ledger:
         end = end_records_length(len(self.members), self._directory_length, offset)
         self.length = offset + self._directory_length + end
 
+    @property
+    def header_offsets(self) -> Sequence[int]:
+        """The offset of each member's local header."""
+        return memoryview(self._offsets)[:-1]
+
     def header_offset(self, member: int) -> int:
         return self._offsets[member]
 

@@ -9,15 +9,15 @@ from typing import Annotated, Any, Literal, Protocol, cast
 from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
 from archiver.core.entries import MAX_TEXT_LENGTH, Entry, Model
-from archiver.errors import SourceProblem
+from archiver.errors import Rejected, SourceProblem
 
 OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
 OnEmpty = Literal["fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
-Status = Literal["succeeded", "partial", "skipped", "failed"]
+Status = Literal["succeeded", "partial", "skipped", "alive", "failed"]
 Stage = Literal["accepted", "building"]
-Kind = Literal["archive"]
+Kind = Literal["archive", "ping"]
 
 MAX_JOB_ID_LENGTH = 128
 
@@ -44,7 +44,7 @@ def _check_files(files: object, validate: ValidatorFunctionWrapHandler, info: Va
 class Request(Model):
     """
     The request in a message. *manifest*: an `s3://` URI of an object that lists the files, instead of *files*, which
-    are empty then. *compression* None: the setting's value.
+    are empty then. *compression* None: the setting's value. *test*: it is only checked.
     """
 
     manifest: Annotated[str, Field(min_length=1)] | None = None
@@ -61,11 +61,15 @@ class Request(Model):
     on_empty: OnEmpty = "fail"
     compression: Compression | None = None
     progress: bool = False
+    test: bool = False
 
     @property
     def kind(self) -> Kind:
         """Which kind of work the request asks for."""
-        return "archive"
+        return "ping" if self.test else "archive"
+
+
+INVALID_PING = Request.model_construct(files=(), test=True)  # replaces a ping that is not a valid request
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,10 @@ class ProgressCounts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A finished archive. *size* in bytes; *etag* as the store returns it; *crc32*: 8 hex digits, None if unknown."""
+    """
+    A finished archive. *size* in bytes; *etag* as the store returns it; *crc32*: 8 hex digits, None if unknown.
+    *receipt*: key of its receipt in the same bucket, None if there is none.
+    """
 
     bucket: str
     key: str
@@ -96,6 +103,7 @@ class Archive:
     files: int
     etag: str
     crc32: str | None
+    receipt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +125,20 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """The content of the answer to a finished job."""
+    """
+    The content of the answer to a finished job. *unlisted*: missing objects that *missing* does not list. *problem*: of
+    a ping, why its request would be rejected.
+    """
 
     echoed: EchoedFields
     link: Link | None
     archive: Archive | None
-    status: Literal["succeeded", "partial", "skipped"]
+    status: Literal["succeeded", "partial", "skipped", "alive"]
     missing: Sequence[SourceProblem]
     renamed: Sequence[Renamed]
     notification_id: str
+    unlisted: int = 0
+    problem: Rejected | None = None
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:

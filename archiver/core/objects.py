@@ -14,7 +14,7 @@ class ObjectInfo:
     """
     What HEAD, or a listing, tells of an object. *size* in bytes; *etag* as the store returns it, with quotes;
     *modified* in UTC; *crc32* of the whole object, None if it is not known. *content*: the bytes themselves, of a file
-    that is no object.
+    that is no object. *version*: its id, None if the bucket keeps no versions.
     """
 
     size: int
@@ -24,6 +24,7 @@ class ObjectInfo:
     crc32: int | None = None
     metadata: Mapping[str, str] = field(default_factory=lambda: _NO_METADATA)
     content: bytes | None = None
+    version: str | None = None
 
 
 class Listed(NamedTuple):

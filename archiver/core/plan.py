@@ -21,11 +21,12 @@ MAX_MODIFIED = datetime(2037, 12, 31, 23, 59, 58, tzinfo=UTC)  # the extra field
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """An object at one ETag, to which reads are pinned. *crc32*: the store's, or None."""
+    """An object at one ETag, to which reads are pinned. *crc32*: the store's, or None; so is its *version*'s id."""
 
     location: Location
     etag: str
     crc32: int | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +48,23 @@ class ArchiveSummary:
     """
     The content of an archive, as the answer reports it. *files*: number of members without `_MISSING.txt`. *missing*:
     folder markers, then unreadable objects, then skipped duplicates, each in request order. *renamed*: only files that
-    are in the archive.
+    are in the archive. *unlisted*: missing objects that *missing* does not list, because the receipt is gone.
     """
 
     status: Literal["succeeded", "partial"]
     files: int
     missing: tuple[SourceProblem, ...]
     renamed: tuple[Renamed, ...]
+    unlisted: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The exact members, in order. *missing_text_length*: bytes of `_MISSING.txt`, the last member, or None."""
+    """The exact members, in order; the last one is `_MISSING.txt` if objects are missing."""
 
     members: tuple[Member, ...]
     outcome: ArchiveSummary
     request_hash: str
-    missing_text_length: int | None
 
     @property
     def deflates(self) -> bool:
@@ -78,8 +79,8 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     Raises Rejected with the first problem's code if an object can't be read under `on_missing: fail`, or if none can.
     """
     problems = {answer.source: answer for answer in reversed(found) if isinstance(answer, SourceProblem)}
-    # Files with equal sources share the first problem, even if the object changed between two HEADs: `_MISSING.txt`,
-    # from which the answer is rebuilt, identifies files only by source.
+    # Files with equal sources share the first problem, even if the object changed between two HEADs: answers and
+    # `_MISSING.txt` identify files only by source.
     gone = (*draft.unusable, *(problems[file.source] for file in draft.files if file.source in problems))
     missing = (*draft.unlisted, *gone)
     outcome = summarize(draft, missing)
@@ -95,12 +96,11 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
         for file, info in zip(draft.files, found, strict=True)
         if isinstance(info, ObjectInfo) and file.source not in problems
     ]
-    text = missing_text(missing) if missing else None
-    if text is not None:
-        # Always stored, never compressed: it is read back by its offset in the archive.
+    if missing:
+        text = missing_text(missing)
         path = UniquePaths(member.path for member in members).allocate(MISSING_NAME)
         members.append(Member(path, len(text), max(member.modified for member in members), text))
-    return Plan(tuple(members), outcome, draft.request_hash, None if text is None else len(text))
+    return Plan(tuple(members), outcome, draft.request_hash)
 
 
 def files_or_members(draft: Draft) -> list[DraftFile | Member]:
@@ -133,10 +133,7 @@ def check_size(plan: Plan, limit: int | None) -> None:
 
 
 def summarize(draft: Draft, missing: Sequence[SourceProblem]) -> ArchiveSummary:
-    """
-    Summarize the archive of *draft* without the objects in *missing*. Used for a new plan, and for an archive that was
-    finished before: then *missing* comes from its `_MISSING.txt`.
-    """
+    """Summarize the archive of *draft* without the objects in *missing*."""
     # A prefix may be spelled like the source of an object: it is told from that by its detail.
     missing_sources = {problem.source for problem in set(missing).difference(draft.unlisted)}
     return ArchiveSummary(
@@ -147,9 +144,24 @@ def summarize(draft: Draft, missing: Sequence[SourceProblem]) -> ArchiveSummary:
     )
 
 
+def summarize_without_receipt(draft: Draft, files: int, status: Literal["succeeded", "partial"]) -> ArchiveSummary:
+    """
+    Summarize a finished archive of *draft* whose receipt is gone. Its metadata has the number of *files* and the
+    *status*: exact if no object was missing, else only the number of missing objects is known; not even that, if the
+    request has prefixes or a manifest.
+    """
+    if draft.pending is not None:  # what its prefixes listed then is not known any more
+        return ArchiveSummary(status, files, missing=(), renamed=())
+    outcome = summarize(draft, draft.unusable)
+    if outcome.files == files:
+        return outcome
+    unlisted = max(0, outcome.files + len(outcome.missing) - files)
+    return ArchiveSummary(status, files, missing=(), renamed=(), unlisted=unlisted)
+
+
 def member_for(file: DraftFile, info: ObjectInfo, compression: Compression) -> Member:
     """Return the member for *file*, whose object has the facts *info*."""
     deflate = compression == "deflate" or (compression == "auto" and is_compressible(info.content_type, file.path))
     modified = min(max(info.modified, MIN_MODIFIED), MAX_MODIFIED)
-    version = ObjectVersion(file.location, info.etag, info.crc32)
+    version = ObjectVersion(file.location, info.etag, info.crc32, info.version)
     return Member(file.path, info.size, modified, version if info.content is None else info.content, deflate)

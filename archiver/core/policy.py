@@ -21,9 +21,11 @@ SEND_ACTIONS = ("sqs:SendMessage",)
 REQUEST_ACTIONS = ("sqs:SendMessage", "sqs:GetQueueUrl")
 CONSUME_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueUrl")
 WRITE_ACTIONS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+DELETE_ACTIONS = ("s3:DeleteObject",)
 LIST_UPLOADS_ACTIONS = ("s3:ListBucketMultipartUploads",)
 ENCRYPT_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 DECRYPT_ACTIONS = ("kms:Decrypt",)
+RECEIPTS = "*/receipt-*.json.gz"  # the keys of receipts
 PROTECT_ACTIONS = ("ecs:UpdateTaskProtection",)
 DESCRIBE_ACTIONS = ("ecs:DescribeTasks", "ecs:DescribeServices")
 
@@ -62,9 +64,10 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
     """Return exactly the permissions that a worker with the resources *worker* needs."""
     objects, buckets = _sources(worker.partition, worker.sources)
     archives = bucket_arn(worker.destination_bucket, "*", worker.partition)
+    receipts = bucket_arn(worker.destination_bucket, RECEIPTS, worker.partition)
     destination = bucket_arn(worker.destination_bucket, partition=worker.partition)
     every = "" if worker.sources else " (every bucket, as none is named: S3_ALLOWED_SOURCES narrows it)"
-    read_why = f"reads sources{every}; and existing archives, to answer a repeated job from them"
+    read_why = f"reads sources{every}; and receipts of existing archives, to answer a repeated job from them"
     statements = [
         Statement(
             "ReceiveJobs", RECEIVE_ACTIONS + FIND_QUEUE_ACTIONS, (worker.source_queue,), "messages come from here"
@@ -80,9 +83,12 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
             "TellMissingFromDenied",
             ("s3:ListBucket",),
             _unique((*buckets, destination)),
-            "lists the prefixes of requests; and without it S3 answers 403 for keys that do not exist",
+            "lists prefixes of requests, and receipts of killed workers; without it S3 answers 403 for missing keys",
         ),
-        Statement("WriteArchives", WRITE_ACTIONS, (archives,), "archives go here, in parts"),
+        Statement("WriteArchives", WRITE_ACTIONS, (archives,), "archives and their receipts go here"),
+        Statement(
+            "SweepReceipts", DELETE_ACTIONS, (receipts,), "receipts of failed attempts are deleted; archives never"
+        ),
         Statement(
             "SweepUploads",
             LIST_UPLOADS_ACTIONS,

@@ -24,8 +24,14 @@ _TRUNCATED = {
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schemas (JSON Schema 2020-12) of `request`, `success`, `failure` and `progress`."""
-    return {"request": _request(), "success": _success(), "failure": _failure(), "progress": _progress()}
+    """Return the schemas (JSON Schema 2020-12) of `request`, `success`, `failure`, `progress` and `alive`."""
+    return {
+        "request": _request(),
+        "success": _success(),
+        "failure": _failure(),
+        "progress": _progress(),
+        "alive": _alive(),
+    }
 
 
 def _request() -> dict[str, Any]:
@@ -46,6 +52,7 @@ def _success() -> dict[str, Any]:
         files=_COUNT,
         etag=_TEXT,
         crc32={"type": ["string", "null"], "pattern": "^[0-9a-f]{8}$"},
+        receipt={"type": ["string", "null"], "description": "Key of the receipt; null if the archive has none."},
     )
     renamed = _object(**{"source": _TEXT, "from": _TEXT, "to": _TEXT})
     answer = _answer(
@@ -78,8 +85,24 @@ def _progress() -> dict[str, Any]:
     )
 
 
+def _alive() -> dict[str, Any]:
+    return _answer(
+        metadata=_METADATA,
+        job_id=_JOB_ID,
+        message_id=_MESSAGE_ID,
+        status={"const": "alive"},
+        accepted={"type": "boolean"},
+        problem={"anyOf": [_error(), {"type": "null"}]},
+        notification_id={"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    )
+
+
+def _error() -> dict[str, Any]:
+    return _object(code={"enum": list(get_args(Code))}, message=_TEXT, sources={"type": "array", "items": _source()})
+
+
 def _failure() -> dict[str, Any]:
-    error = _object(code={"enum": list(get_args(Code))}, message=_TEXT, sources={"type": "array", "items": _source()})
+    error = _error()
     return _answer(metadata=_METADATA, job_id=_JOB_ID, message_id=_MESSAGE_ID, status={"const": "failed"}, error=error)
 
 

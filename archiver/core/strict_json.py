@@ -4,8 +4,10 @@ import gc
 import json
 import re
 from array import array
+from collections.abc import Mapping
 from itertools import accumulate
 from threading import Lock
+from types import MappingProxyType
 from typing import Any
 
 from archiver.core.mistakes import describe_text
@@ -97,9 +99,12 @@ def dump(value: object) -> str:
     return escape_invalid_characters(_ENCODER.encode(value))
 
 
-def dump_truncated(answer: dict[str, Any], lists: dict[str, list[Any]], limit: int) -> str:
+def dump_truncated(
+    answer: dict[str, Any], lists: dict[str, list[Any]], limit: int, shortened: Mapping[str, int] = MappingProxyType({})
+) -> str:
     """
-    Return *answer* as JSON, truncated to *limit* bytes.
+    Return *answer* as JSON, truncated to *limit* bytes. *shortened*: the original lengths of lists that are incomplete
+    already.
 
     First the ends of *lists* are removed, one list after the other. If that is not enough, `metadata` becomes null and
     the lists are truncated anew. `truncated` then contains the original length of each truncated list, and for
@@ -108,6 +113,7 @@ def dump_truncated(answer: dict[str, Any], lists: dict[str, list[Any]], limit: i
     lengths = {name: len(items) for name, items in lists.items()}
     # The lists that exceed the limit on their own.
     oversized = {name: lengths[name] for name, items in lists.items() if _truncate_list(items, limit)}
+    oversized.update(shortened)
     original = {name: list(items) for name, items in lists.items()}
     text = _truncate_lists(answer, lists, limit, oversized)
     if byte_length(text) > limit and answer["metadata"] is not None:

@@ -1,7 +1,6 @@
-"""Read the end records of a zip: number of members, and offset of the central directory."""
+"""Read the number of members from the end records of a zip."""
 
 from struct import Struct
-from typing import NamedTuple
 
 # Bytes of zip64 end record, its locator and end record (APPNOTE 4.3.14 to 4.3.16), as both writers here write them.
 TAIL_LENGTH = 98
@@ -11,23 +10,17 @@ _LOCATOR = Struct("<4sIQI")
 _END = Struct("<4s4H2IH")
 
 
-class EndRecord(NamedTuple):
-    """*members*: number of entries of the central directory. *directory_offset* in bytes."""
-
-    members: int
-    directory_offset: int
-
-
-def read_end_record(tail: bytes) -> EndRecord | None:
+def read_member_count(tail: bytes) -> int | None:
     """
-    Parse the last `TAIL_LENGTH` bytes of an archive (all of a shorter one). None if they are not the end of a zip.
+    Return the number of entries of the central directory, from the last `TAIL_LENGTH` bytes of an archive (all of a
+    shorter one). None if they are not the end of a zip.
     """
     if len(tail) < _END.size:
         return None
-    signature, _, _, _, members, _, offset, comment = _END.unpack(tail[-_END.size :])
+    signature, _, _, _, members, _, _, comment = _END.unpack(tail[-_END.size :])
     if signature != b"PK\5\6" or comment:
         return None
     if len(tail) < TAIL_LENGTH or tail[-_END.size - _LOCATOR.size :][:4] != b"PK\6\7":
-        return EndRecord(members, offset)
-    signature, _, _, _, _, _, _, members, _, offset = _END64.unpack(tail[-TAIL_LENGTH : -_END.size - _LOCATOR.size])
-    return EndRecord(members, offset) if signature == b"PK\6\6" else None
+        return int(members)
+    signature, _, _, _, _, _, _, members, _, _ = _END64.unpack(tail[-TAIL_LENGTH : -_END.size - _LOCATOR.size])
+    return int(members) if signature == b"PK\6\6" else None

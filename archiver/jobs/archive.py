@@ -4,66 +4,38 @@ Archives: the work that turns a request's files into one zip, or finds the zip o
     request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload
 """
 
-import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
-from archiver.core.archive_metadata import ArchiveMetadata, MissingFileRange, from_s3_metadata, to_s3_metadata
+from archiver.core.archive_metadata import from_s3_metadata
 from archiver.core.draft import ArchiveRules, Draft, draft_archive
-from archiver.core.layout import MIN_PART_SIZE, Layout
 from archiver.core.ledger import OutgrownError
 from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
-from archiver.core.missing_report import parse_missing
-from archiver.core.objects import ObjectInfo
-from archiver.core.plan import (
-    ArchiveSummary,
-    ObjectVersion,
-    Plan,
-    check_count,
-    check_size,
-    files_or_members,
-    plan_archive,
-    summarize,
-)
+from archiver.core.plan import Plan
 from archiver.core.replan import ReplanState, versions_read
-from archiver.core.zip_end import TAIL_LENGTH, read_end_record
 from archiver.errors import (
     ArchiveExists,
-    ConfigurationError,
     CredentialsRefused,
     Rejected,
     SourceChanged,
-    SourceProblem,
     SourceUnavailable,
     TransientError,
 )
+from archiver.jobs.building import Builder, BuildResult, Destination
 from archiver.jobs.identity import JobIdentity
-from archiver.jobs.selection import Selections
+from archiver.jobs.planning import Planner
+from archiver.jobs.receipt import describe_finished
 from archiver.jobs.work import Result
 from archiver.ports import Hold, ObjectStore, StoredArchive, Target
 from archiver.stages.budget import BufferPool
-from archiver.stages.credential_check import CredentialCheck
-from archiver.stages.deflate import compressed_part_size, deflate
 from archiver.stages.fetch import Fetcher
-from archiver.stages.offload import run_offloaded_if_large
 from archiver.stages.progress import Progress
-from archiver.stages.read_access import ReadAccess
-from archiver.stages.resolve import head_objects, probe_objects
-from archiver.stages.stored import StoredBuild
-from archiver.stages.upload import find, open_upload
+from archiver.stages.receipt import Receipts
+from archiver.stages.upload import find
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class BuildResult:
-    """A finished archive. *reused*: it existed before."""
-
-    stored: StoredArchive
-    outcome: ArchiveSummary
-    reused: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +49,8 @@ class ArchiveOrder:
 class ArchiveWork:
     """
     Makes archives. One for the process; of finished jobs it keeps only the names of some objects that could be read.
-    *shares_credentials*: *store* uses the credentials that sources are read with.
+    *receipts*: None if archives get none, as their store is a file. *shares_credentials*: *store* uses the credentials
+    that sources are read with.
     """
 
     def __init__(
@@ -86,16 +59,16 @@ class ArchiveWork:
         *,
         fetcher: Fetcher,
         store: ObjectStore,
+        receipts: Receipts | None,
         budget: BufferPool,
         shares_credentials: bool = True,
     ) -> None:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
-        self._budget = budget
-        self._credential_check = CredentialCheck(store if shares_credentials else None)
-        self._read_access = ReadAccess(rules.source_bucket, fetcher)
-        self._selections = Selections(rules, fetcher, self._credential_check, self._read_access)
+        self._planner = Planner(rules, fetcher, store if shares_credentials else None)
+        self._builder = Builder(rules, fetcher, Destination(store, receipts), budget)
+        self.select, self.plan = self._planner.select, self._planner.plan
 
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
         """Raises Rejected."""
@@ -116,6 +89,7 @@ class ArchiveWork:
             files=outcome.files,
             etag=stored.etag,
             crc32=None if stored.crc32 is None else f"{stored.crc32:08x}",
+            receipt=built.receipt,
         )
         return Result(
             outcome.status,
@@ -124,6 +98,7 @@ class ArchiveWork:
             archive=archive,
             missing=outcome.missing,
             renamed=outcome.renamed,
+            unlisted=outcome.unlisted,
             reused=built.reused,
         )
 
@@ -134,127 +109,31 @@ class ArchiveWork:
 
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
-        history = ReplanState(draft)
-        tried_one_pass = False
+        history, tried_one_pass = ReplanState(draft), False
         while not history.over:
             existing = await find(self._store, target.key)
             if existing is not None:
-                return BuildResult(existing, await self._summarize_existing(draft, target, existing), reused=True)
+                return await self._describe_existing(draft, target, existing)
             history.draft = await self.select(history.draft)
             if history.draft.is_blank:
                 return None
             if history.draft.needs_no_plan and not tried_one_pass:
                 tried_one_pass = True
-                built = await self._build_in_one_pass(history.draft, target, hold, progress)
-                if built is not None:
-                    return built
-                continue
-            plan = await self.plan(history.draft, history)
-            progress.begin(plan.members)
-            try:
-                stored = await self._build(plan, target, hold, progress)
-            except (SourceUnavailable, CredentialsRefused) as error:
-                verdicts = await self._verdicts(plan, error)
-                log.info("job.planned_again", reason=str(error), source=str(error.location), refused=len(verdicts))
-                history.refused(verdicts)
-            except SourceChanged as error:
-                log.info("job.planned_again", reason=error.detail, source=str(error.location))
-                history.changed(error, plan)
-            except ArchiveExists:
-                log.info("job.overtaken", key=target.key)
-                history.record_superseded()
+                built = await self._try_one_pass(history.draft, target, hold, progress)
             else:
-                self._read_access.record_readable(versions_read(plan.members))
-                return BuildResult(stored, plan.outcome, reused=False)
+                plan = await self.plan(history.draft, history)
+                built = await self._try_plan(plan, history, target, hold, progress)
+            if built is not None:
+                return built
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
 
-    async def select(self, draft: Draft) -> Draft:
-        """Return *draft* with all its files: reads its manifest and lists its prefixes. Raises as `build` does."""
-        return await self._selections.complete(draft)
-
-    async def plan(self, draft: Draft, history: ReplanState | None = None) -> Plan:
-        """
-        HEAD every object of *draft*, but those that listings told of, and decide what its archive contains. Raises as
-        `build` does.
-        """
-        check_count(draft, self._rules.max_files)
-        known, verdicts = draft.known, history.verdicts if history else {}
-        unknown = (at for file in draft.files if (at := file.location) not in known and at not in verdicts)
-        found = await head_objects(unknown, self._fetcher, self._credential_check)
-        answers: list[ObjectInfo | SourceProblem] = [
-            SourceProblem(file.source, one.code, one.detail) if isinstance(one, SourceUnavailable) else one
-            for file in draft.files
-            for at in (file.location,)
-            for one in (verdicts.get(at) or known.get(at) or found[at],)
-        ]
-        await self._read_access.check(draft, answers)
-        plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
-        check_size(plan, self._rules.max_bytes)
-        return plan
-
-    async def _verdicts(
-        self, plan: Plan, error: SourceUnavailable | CredentialsRefused
-    ) -> dict[object, SourceUnavailable]:
-        """Return the verdicts on *error* of one read, and on all other objects of *plan*, which are probed."""
-        if error.location is None:  # not a source: the destination
-            raise error
-        verdict = await self._credential_check.as_denial(error) if isinstance(error, CredentialsRefused) else error
-        others = [version for version in versions_read(plan.members) if version.location != error.location]
-        answers = await probe_objects(others, self._fetcher, self._credential_check)
-        self._read_access.record_readable([version for version, answer in answers.items() if answer is True])
-        verdicts: dict[object, SourceUnavailable] = {error.location: verdict}
-        for version, answer in answers.items():
-            if isinstance(answer, SourceUnavailable):
-                verdicts[version.location] = answer
-        return verdicts
-
-    async def _build(self, plan: Plan, target: Target, hold: Hold, progress: Progress) -> StoredArchive:
-        """
-        Stored archives have an address for every byte and are assembled in any order; compressed ones flow in order.
-        """
-        layout = None if plan.deflates or plan.missing_text_length is None else Layout(plan.members, MIN_PART_SIZE)
-        archive_metadata = ArchiveMetadata(
-            request=plan.request_hash,
-            token=secrets.token_hex(16),
-            files=plan.outcome.files,
-            outcome=plan.outcome.status,
-            missing=_missing_file_range(plan, layout),
-            message=target.message_id,
-        )
-        target = replace(target, metadata=to_s3_metadata(archive_metadata))
-        async with open_upload(self._store, target, hold) as upload:
-            if plan.deflates:
-                upload.set_part_size(compressed_part_size(plan.members, self._budget.total // 3))
-                return await deflate(plan.members, self._budget, self._fetcher, upload, progress)
-            stored, _ = await StoredBuild(plan.members, self._budget, self._fetcher, upload).run(progress)
-            return stored
-
-    async def _build_in_one_pass(
-        self, draft: Draft, target: Target, hold: Hold, progress: Progress
-    ) -> BuildResult | None:
+    async def _try_one_pass(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult | None:
         """
         Build a stored archive without a plan. None if that is not possible: some object can't be read or changed, or
         the archive is too large. Then a plan shows all problems. Nothing could be seen of the archive.
         """
-        check_count(draft, self._rules.max_files)
-        outcome = summarize(draft, ())
-        archive_metadata = ArchiveMetadata(
-            request=draft.request_hash,
-            token=secrets.token_hex(16),
-            files=outcome.files,
-            outcome=outcome.status,
-            message=target.message_id,
-        )
-        target = replace(target, metadata=to_s3_metadata(archive_metadata))
-        progress.begin_unknown(len(draft.files))
         try:
-            async with open_upload(
-                self._store, replace(target, metadata=to_s3_metadata(archive_metadata)), hold
-            ) as upload:
-                build = StoredBuild(
-                    files_or_members(draft), self._budget, self._fetcher, upload, max_bodies=self._rules.max_bytes
-                )
-                stored, members = await build.run(progress)
+            built, members = await self._builder.build_in_one_pass(draft, target, hold, progress)
         except (SourceUnavailable, SourceChanged, CredentialsRefused, OutgrownError) as error:
             if isinstance(error, SourceUnavailable | CredentialsRefused) and error.location is None:
                 raise  # not a source: the destination
@@ -263,45 +142,35 @@ class ArchiveWork:
         except ArchiveExists:
             log.info("job.overtaken", key=target.key)
             return None
-        self._read_access.record_readable(versions_read(members))
-        return BuildResult(stored, outcome, reused=False)
+        self._planner.record_readable(versions_read(members))
+        return built
 
-    async def _summarize_existing(self, draft: Draft, target: Target, existing: StoredArchive) -> ArchiveSummary:
-        """
-        What to answer for an archive that is there already: from the request, its metadata, and its `_MISSING.txt`.
-        """
+    async def _try_plan(
+        self, plan: Plan, history: ReplanState, target: Target, hold: Hold, progress: Progress
+    ) -> BuildResult | None:
+        """Build the archive of *plan*. None if another plan is needed: *history* knows why. Raises as `build` does."""
+        try:
+            built = await self._builder.build(plan, target, hold, progress)
+        except (SourceUnavailable, CredentialsRefused) as error:
+            verdicts = await self._planner.verdicts(plan, error)
+            log.info("job.planned_again", reason=str(error), source=str(error.location), refused=len(verdicts))
+            history.refused(verdicts)
+        except SourceChanged as error:
+            log.info("job.planned_again", reason=error.detail, source=str(error.location))
+            history.changed(error, plan)
+        except ArchiveExists:
+            log.info("job.overtaken", key=target.key)
+            history.record_superseded()
+        else:
+            self._planner.record_readable(versions_read(plan.members))
+            return built
+        return None
+
+    async def _describe_existing(self, draft: Draft, target: Target, existing: StoredArchive) -> BuildResult:
+        """Return the archive that is there already. Raises Rejected if another request made it."""
         archive_metadata = from_s3_metadata(existing.metadata)
         if archive_metadata is None or not archive_metadata.matches_request(draft.request_hash, target.message_id):
             raise Rejected("job_conflict", "another request under this job_id has its archive already")
-        if draft.pending is not None:  # what its prefixes listed then is not known any more
-            return ArchiveSummary(archive_metadata.outcome, archive_metadata.files, (), ())
-        if archive_metadata.missing is None:
-            return summarize(draft, ())
-        version = ObjectVersion(Location(self._rules.destination_bucket, target.key), existing.etag)
-        start = archive_metadata.missing.offset
-        if start is None:  # behind compressed members: the last body ends where the directory begins
-            end = read_end_record(
-                await self._read_range(version, max(0, existing.size - TAIL_LENGTH), min(TAIL_LENGTH, existing.size))
-            )
-            if end is None:
-                raise Rejected("internal", "the finished archive does not end as a zip does")
-            start = end.directory_offset - archive_metadata.missing.length
-        return summarize(draft, parse_missing(await self._read_range(version, start, archive_metadata.missing.length)))
-
-    async def _read_range(self, version: ObjectVersion, start: int, length: int) -> bytes:
-        data = bytearray(length)
-        try:
-            await self._fetcher.read(version, start, [memoryview(data)])
-        except SourceUnavailable as error:
-            text = f"the finished archive can't be read: {error.detail}"
-            raise ConfigurationError(text) if error.code == "source_denied" else TransientError(text) from error
-        except SourceChanged as error:
-            raise TransientError(f"the finished archive can't be read: {error}") from error
-        return bytes(data)
-
-
-def _missing_file_range(plan: Plan, layout: Layout | None) -> MissingFileRange | None:
-    if plan.missing_text_length is None:
-        return None
-    offset = None if layout is None else layout.body_offset(len(plan.members) - 1)
-    return MissingFileRange(offset, plan.missing_text_length)
+        location = Location(self._rules.destination_bucket, target.key)
+        outcome, receipt = await describe_finished(self._fetcher, draft, location, archive_metadata)
+        return BuildResult(existing, outcome, receipt, reused=True)

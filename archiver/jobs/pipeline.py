@@ -13,7 +13,7 @@ import structlog
 
 from archiver.core.dialects import dialect_of
 from archiver.core.draft import ArchiveRules
-from archiver.core.messages import Kind, Request, Status, Success
+from archiver.core.messages import INVALID_PING, Kind, Request, Status, Success
 from archiver.errors import (
     ArchiverError,
     ConfigurationError,
@@ -25,10 +25,12 @@ from archiver.errors import (
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.identity import JobIdentity
 from archiver.jobs.progress import reporting_progress
+from archiver.jobs.receipt import sweep_abandoned, sweep_others
 from archiver.jobs.work import Result, Work
 from archiver.ports import DeadLetters, Hold, JobSuccess, Links, Message, Notifier, ObjectStore, QueueFacts
 from archiver.stages.offload import run_offloaded_if_large
 from archiver.stages.progress import Progress
+from archiver.stages.receipt import Receipts
 from archiver.stages.retry import retry_transient
 
 log = structlog.get_logger(__name__)
@@ -49,6 +51,7 @@ class Pipeline:
         *,
         facts: QueueFacts,
         store: ObjectStore,
+        receipts: Receipts,
         dead_letters: DeadLetters | None,
         answers: Answers,
         links: Links,
@@ -57,6 +60,7 @@ class Pipeline:
         self._works = works
         self._facts = facts
         self._store = store
+        self._receipts = receipts
         self._dead_letters = dead_letters
         self._answers = answers
         self._links = links
@@ -71,11 +75,18 @@ class Pipeline:
             result = await self._works[request.kind].do(order, hold, progress)
 
         await self._send_success(job, result, hold)
-        await self._abort_leftover_uploads(job.key)  # the archive exists: no other upload of its key is needed
+        if result.archive is not None:
+            await self._abort_leftover_uploads(job.key)  # the archive exists: no other upload of its key is needed
+            await sweep_others(self._receipts, job.key, result.archive.receipt, hold)
         return JobSuccess(result.status, result.files, result.size, job.key, result.reused)
 
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
-        request = job.dialect.parse_request(job.message.body)
+        try:
+            request = job.dialect.parse_request(job.message.body)
+        except Rejected as problem:
+            if INVALID_PING.kind not in self._works or not job.dialect.is_ping(job.message.body):
+                raise
+            return INVALID_PING, problem
         if request.kind not in self._works:
             raise Rejected("invalid_request", f"this worker does no work of the kind {request.kind}")
         order = self._works[request.kind].prepare(request, job)
@@ -115,10 +126,11 @@ class Pipeline:
             lambda limit: job.dialect.failure_answer(job.echoed, rejection, limit),
             hold,
         )
-        # Another message of the same job may be running now: only uploads older than any lease are abandoned.
+        # Another message of the same job may be running now: only what is older than any lease is abandoned.
         if math.isfinite(self._facts.longest):
-            oldest_lease = datetime.now(UTC) - timedelta(seconds=self._facts.longest)
-            await self._abort_leftover_uploads(job.key, oldest_lease - ABANDONED_MARGIN)
+            abandoned = datetime.now(UTC) - timedelta(seconds=self._facts.longest) - ABANDONED_MARGIN
+            await self._abort_leftover_uploads(job.key, abandoned)
+            await sweep_abandoned(self._receipts, self._store, job.key, abandoned, hold)
 
     def read_job_id(self, message: Message) -> str | None:
         return dialect_of(message.body).read_job_id(message.body)
@@ -137,6 +149,8 @@ class Pipeline:
             missing=result.missing,
             renamed=result.renamed,
             notification_id=job.answer_id(result.status),
+            unlisted=result.unlisted,
+            problem=result.problem,
         )
         await self._answer(
             job,

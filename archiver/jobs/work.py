@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
 from archiver.core.messages import Archive, Renamed, Request
-from archiver.errors import SourceProblem
+from archiver.errors import Rejected, SourceProblem
 from archiver.jobs.identity import JobIdentity
 from archiver.ports import Hold
 from archiver.stages.progress import Progress
@@ -16,16 +16,19 @@ from archiver.stages.progress import Progress
 class Result:
     """
     What a finished job made, for its answer. *files* and *size* (bytes) count what was made; *archive*: None if the
-    work makes none; *reused*: the result existed before.
+    work makes none; *unlisted*: missing objects that *missing* does not list; *reused*: the result existed before;
+    *problem*: of a ping, why its request would be rejected.
     """
 
-    status: Literal["succeeded", "partial", "skipped"]
+    status: Literal["succeeded", "partial", "skipped", "alive"]
     files: int
     size: int
     archive: Archive | None = None
     missing: Sequence[SourceProblem] = ()
     renamed: Sequence[Renamed] = ()
+    unlisted: int = 0
     reused: bool = False
+    problem: Rejected | None = None
 
 
 Order = TypeVar("Order")

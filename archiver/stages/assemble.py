@@ -34,6 +34,7 @@ from collections.abc import Awaitable, Callable
 
 from archiver.core.ledger import Ledger, PartSlice, ReadRange
 from archiver.core.plan import Member, ObjectVersion
+from archiver.core.receipt import Contents
 from archiver.core.zip_records import local_header
 from archiver.errors import TransientError
 from archiver.ports import StoredArchive
@@ -81,12 +82,13 @@ class Assembly:
             self._progress.estimate()
             await self._write_directory()
         ledger = self._ledger
+        contents = Contents(ledger.members, self._crcs, ledger.header_offsets)
         if ledger.parts == 1:
-            return await self._upload.put(self._parts[0].view[: ledger.length], self._part_crcs[0])
+            return await self._upload.put(self._parts[0].view[: ledger.length], self._part_crcs[0], contents)
         total = 0
         for number in range(ledger.parts):
             total = crc32_combine(total, self._part_crcs[number], ledger.part_length(number))
-        return await self._upload.complete(ledger.length, total)
+        return await self._upload.complete(ledger.length, total, contents)
 
     # Adding members, in order
 

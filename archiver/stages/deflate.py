@@ -14,6 +14,7 @@ are parts: one is filled while the other is sent.
 
 import asyncio
 import threading
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
@@ -22,7 +23,8 @@ from stream_zip import MemberFile, stream_zip
 
 from archiver.core.layout import max_compressed_size, part_size_for
 from archiver.core.plan import Member, ObjectVersion
-from archiver.core.zip_end import TAIL_LENGTH, read_end_record
+from archiver.core.receipt import Contents
+from archiver.core.zip_end import TAIL_LENGTH, read_member_count
 from archiver.errors import TransientError, root_cause
 from archiver.ports import StoredArchive
 from archiver.stages.budget import BufferPool
@@ -57,7 +59,7 @@ async def deflate(
             raise root_cause(group) from group
         finally:
             await stream.end()
-        return await sending.result().finish(upload)
+        return await sending.result().finish(upload, Contents(members, stream.crcs))
 
 
 def compressed_part_size(members: Sequence[Member], max_part_size: int) -> int:
@@ -128,6 +130,7 @@ class _StreamCancelled(BaseException):
 class _ZipStream:
     """
     The thread with its queues: chunks in, parts out. Queues to the thread block; queues from the thread are asyncio's.
+    *crcs*: the CRC-32 of each member whose body was read.
     """
 
     def __init__(self, members: Sequence[Member], parts: Sequence[memoryview], loop: asyncio.AbstractEventLoop) -> None:
@@ -137,6 +140,7 @@ class _ZipStream:
         self.slots: asyncio.Queue[memoryview] = asyncio.Queue()
         self.free_parts: SimpleQueue[memoryview | None] = SimpleQueue()
         self.parts: asyncio.Queue[_FilledPart | BaseException] = asyncio.Queue()
+        self.crcs = array("I")
         self._finished = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="archiver.deflate", daemon=True)
         for part in parts:
@@ -213,6 +217,7 @@ class _ZipStream:
             if last:
                 break
             chunk = self._chunk()
+        self.crcs.append(total)
         if isinstance(member.content, ObjectVersion) and member.content.crc32 not in (None, total):
             raise TransientError(f"{member.content.location}: the bytes received do not have the object's CRC-32")
 
@@ -232,10 +237,10 @@ class _UploadState:
     crc: int = 0
     single_part: memoryview | None = None
 
-    async def finish(self, upload: ArchiveUpload) -> StoredArchive:
+    async def finish(self, upload: ArchiveUpload, contents: Contents) -> StoredArchive:
         if self.single_part is not None:
-            return await upload.put(self.single_part, self.crc)
-        return await upload.complete(self.size, self.crc)
+            return await upload.put(self.single_part, self.crc, contents)
+        return await upload.complete(self.size, self.crc, contents)
 
 
 async def _upload_parts(stream: _ZipStream, upload: ArchiveUpload) -> _UploadState:
@@ -266,6 +271,5 @@ def validate_end_records(tail: bytes, members: int) -> None:
 
     Raises TransientError.
     """
-    end = read_end_record(tail)
-    if end is None or end.members != members:
+    if read_member_count(tail) != members:
         raise TransientError("the zip writer stopped early: the archive does not end as planned")

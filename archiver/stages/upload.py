@@ -4,16 +4,21 @@ Upload of one archive, aborted on any failure.
 An archive of one part is one conditional PutObject; a larger one is a multipart upload. Either way it appears complete
 or not at all. If the response to a write is lost, a HEAD shows the result: the object's metadata contains the upload's
 token.
+
+Before that its seal is written, so that no archive appears without one. The seal of an archive that can't appear any
+more is discarded. If that is not known (no response, and nothing at the key), the seal is kept.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Protocol
 
 import structlog
 
-from archiver.errors import ArchiveExists, TransientError
+from archiver.core.receipt import Contents
+from archiver.errors import ArchiveExists, ArchiverError, RequestRefused, TransientError
 from archiver.ports import Hold, MultipartUpload, ObjectStore, StoredArchive, Target
 from archiver.stages.retry import MIN_ATTEMPTS, Attempts, retry_transient
 
@@ -24,13 +29,25 @@ UPLOAD_RETRY_SECONDS = 60.0  # as for reads: network outages of half a minute oc
 PART_RETRY_SECONDS = 300.0  # as for throttled reads: a failed part would waste the hours spent on earlier parts
 
 
+class Seal(Protocol):
+    """What is written beside an archive before it appears: its receipt."""
+
+    async def write(self, contents: Contents, size: int, crc32: int) -> None:
+        """Write it, for an archive of *size* bytes. Raises LeaseLost, TransientError, ConfigurationError."""
+
+    async def discard(self) -> None:
+        """Delete it, if it may have been written. Never raises."""
+
+
 class ArchiveUpload:
     """The upload of one archive. Created by `open_upload`."""
 
-    def __init__(self, store: ObjectStore, target: Target, hold: Hold) -> None:
+    def __init__(self, store: ObjectStore, target: Target, hold: Hold, seal: Seal | None) -> None:
         self._store = store
         self._target = target
         self._hold = hold
+        self._seal = seal
+        self._may_appear = False  # a write was sent, and was not certainly refused
         self._multipart: MultipartUpload | None = None
         self._create_lock = asyncio.Lock()
 
@@ -52,28 +69,37 @@ class ArchiveUpload:
         multipart = self._multipart
         await retry_transient(lambda: multipart.upload_part(number, body, crc32), seconds=PART_RETRY_SECONDS)
 
-    async def put(self, body: memoryview, crc32: int) -> StoredArchive:
+    async def put(self, body: memoryview, crc32: int, contents: Contents) -> StoredArchive:
         """Send and publish the whole archive at once. Raises ArchiveExists, TransientError, LeaseLost."""
+        await self._write_seal(contents, len(body), crc32)
         return await self._publish(lambda: self._store.put(self._target, body, crc32), len(body))
 
-    async def complete(self, size: int, crc32: int) -> StoredArchive:
+    async def complete(self, size: int, crc32: int, contents: Contents) -> StoredArchive:
         """Publish the archive of *size* bytes from its parts. Raises ArchiveExists, TransientError, LeaseLost."""
         multipart = self._multipart
         if multipart is None:
             raise ValueError("no part was sent")
+        await self._write_seal(contents, size, crc32)
         stored = await self._publish(lambda: multipart.complete(size, crc32), size)
         self._multipart = None
         return stored
+
+    async def _write_seal(self, contents: Contents, size: int, crc32: int) -> None:
+        if self._seal is not None:
+            await self._seal.write(contents, size, crc32)
 
     async def _publish(self, write: Callable[[], Awaitable[StoredArchive]], size: int) -> StoredArchive:
         run = Attempts(MIN_ATTEMPTS, UPLOAD_RETRY_SECONDS)
         while True:
             self._hold.confirm()  # as late as possible: no write may be published after the lease is lost
+            appears_by_earlier_write, self._may_appear = self._may_appear, True
             try:
                 return await write()
             except ArchiveExists:  # possibly our own earlier write, whose response was lost
                 return await self._find_own_write(size)
             except TransientError as error:
+                if isinstance(error, RequestRefused):
+                    self._may_appear = appears_by_earlier_write
                 wait = run.next_wait()
                 log.warning("upload.unsettled", reason=str(error), attempt=run.tries)
                 if await find(self._store, self._target.key) is not None:
@@ -81,37 +107,45 @@ class ArchiveUpload:
                 if wait is None:
                     raise
                 await asyncio.sleep(wait)
+            except ArchiverError:  # refused: this write has no effect
+                self._may_appear = appears_by_earlier_write
+                raise
 
     async def _find_own_write(self, size: int) -> StoredArchive:
         """Return the archive at the key if this upload wrote it. Raises ArchiveExists, TransientError."""
         found = await find(self._store, self._target.key)
         if found is None:
             raise TransientError("the archive's key exists, but HEAD does not find the object")
-        if found.metadata.get(TOKEN) != self._target.metadata[TOKEN] or found.size != size:
+        own = found.metadata.get(TOKEN) == self._target.metadata[TOKEN]
+        if not own or found.size != size:
+            self._may_appear = own
             raise ArchiveExists(self._target.key)
         return found
 
     async def abort(self) -> None:
         """
-        Abort the multipart upload, if one was created. Never raises: an upload that remains is logged, and aborted when
-        the job ends.
+        Abort the multipart upload, if one was created, and discard the seal unless the archive may appear. Never
+        raises: an upload that remains is logged, and aborted when the job ends.
         """
-        if self._multipart is None:
-            return
-        try:
-            await retry_transient(self._multipart.abort, tries=3, seconds=0)
-        except Exception as error:  # noqa: BLE001 - it must not replace the failure of the job
-            log.warning("upload.orphaned", key=self._target.key, reason=str(error))
+        if self._multipart is not None:
+            try:
+                await retry_transient(self._multipart.abort, tries=3, seconds=0)
+            except Exception as error:  # noqa: BLE001 - it must not replace the failure of the job
+                log.warning("upload.orphaned", key=self._target.key, reason=str(error))
+        if self._seal is not None and not self._may_appear:
+            await self._seal.discard()
 
 
 @asynccontextmanager
-async def open_upload(store: ObjectStore, target: Target, hold: Hold) -> AsyncIterator[ArchiveUpload]:
+async def open_upload(
+    store: ObjectStore, target: Target, hold: Hold, seal: Seal | None
+) -> AsyncIterator[ArchiveUpload]:
     """
     Yield an `ArchiveUpload` that is aborted unless it was completed, even if the block is cancelled.
 
-    *hold* is confirmed right before the archive is published.
+    *hold* is confirmed right before the archive is published. *seal*: None for an archive in a file.
     """
-    upload = ArchiveUpload(store, target, hold)
+    upload = ArchiveUpload(store, target, hold, seal)
     try:
         yield upload
     finally:

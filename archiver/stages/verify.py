@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from archiver.core.receipt_check import WholeReceipt, archive_problems
 from archiver.core.zip_parser import (
     DEFLATED,
     ENCRYPTED,
@@ -41,6 +42,7 @@ class VerificationReport:
     """
     The result. *problems*: what is wrong, one sentence each. *unchecked*: what could not be checked, and why. *proof*:
     what was compared. *unpacked*: total size of the members in bytes. *crc32* of the whole archive, if all was read.
+    *changed*: the sources that are not as they were archived.
     """
 
     size: int
@@ -50,13 +52,24 @@ class VerificationReport:
     proof: str = ""
     problems: list[str] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        return not (self.problems or self.changed)
 
 
 async def verify(
-    archive: ByteSource, stored_crc32: int | None, *, deep: bool, progress: Progress
+    archive: ByteSource,
+    stored_crc32: int | None,
+    *,
+    deep: bool,
+    progress: Progress,
+    receipt: WholeReceipt | None = None,
 ) -> VerificationReport:
     """
     Verify *archive*. *stored_crc32*: its CRC-32 according to the store. *deep*: read the contents of every member.
+    *receipt*: compare the archive with it.
 
     Raises UnreadableError, TransientError, SourceChanged.
     """
@@ -66,6 +79,8 @@ async def verify(
     found, end_crc32 = await _read_directory(archive, directory)
     report.members, report.unpacked = len(found), sum(entry.size for entry in found)
     report.problems += find_structure_problems(found, directory)
+    if receipt is not None:
+        report.problems += archive_problems(receipt, found, archive.size, stored_crc32)
     if directory.prefix_length:
         report.unchecked.append(f"the zip starts after {directory.prefix_length} other bytes, which were not checked")
     if deep:

@@ -23,6 +23,7 @@ from archiver.ports import (
     StoredArchive,
     Target,
 )
+from archiver.stages.receipt import Receipts
 from archiver.worker.breaker import CircuitBreakers, Place, Probe
 
 DESTINATION = "S3_DESTINATION_BUCKET"
@@ -62,6 +63,19 @@ class _GuardedUpload:
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         return await self._breakers.call(Place(DESTINATION, "complete"), lambda: self._inner.complete(size, crc32))
+
+
+class GuardedReceipts:
+    """A Receipts. Clean-up (`list`, `delete`) never waits, as for a `GuardedStore`."""
+
+    def __init__(self, inner: Receipts, breakers: CircuitBreakers) -> None:
+        self._inner = inner
+        self._breakers = breakers
+        self.list = inner.list
+        self.delete = inner.delete
+
+    async def put(self, key: str, body: bytes) -> None:
+        await self._breakers.call(Place(DESTINATION, "receipt"), lambda: self._inner.put(key, body))
 
 
 @dataclass(frozen=True, slots=True)

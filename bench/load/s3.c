@@ -245,6 +245,19 @@ static void list_uploads(struct exchange *exchange) {
     answer_xml(exchange, "200 OK", "", &xml);
 }
 
+static void list_archives(struct exchange *exchange) {
+    char prefix[256] = "";
+    http_query(exchange->query, "prefix", prefix);
+    struct text xml = {0};
+    text_print(&xml, XML "<ListBucketResult><IsTruncated>false</IsTruncated>");
+    for (struct archive *archive = archives; archive; archive = archive->next)
+        if (!strncmp(archive->key, prefix, strlen(prefix)))
+            text_print(&xml, "<Contents><Key>%s</Key><LastModified>2024-05-15T10:20:30.000Z</LastModified></Contents>",
+                       archive->key);
+    text_print(&xml, "</ListBucketResult>");
+    answer_xml(exchange, "200 OK", "", &xml);
+}
+
 /* ---- which is which */
 
 void s3_begin(struct exchange *exchange) {
@@ -270,6 +283,7 @@ static void answer_bucket(struct exchange *exchange) {
     else if (http_query(exchange->query, "uploads", value)) list_uploads(exchange);
     else if (http_query(exchange->query, "list-type", value) && !strcmp(exchange->bucket, SOURCES))
         list_objects(exchange);
+    else if (http_query(exchange->query, "list-type", value)) list_archives(exchange);
     else fail(exchange, "501 Not Implemented", "NotImplemented");
 }
 

@@ -38,6 +38,11 @@ async def test_head_tells_the_facts() -> None:
     assert b"\r\nx-amz-checksum-mode: ENABLED\r\n" in server.requests[0]
 
 
+async def test_head_tells_the_version_where_the_bucket_keeps_versions() -> None:
+    async with open_s3_reader([head(*OBJECT_HEADERS, "x-amz-version-id: 3/L4kqtJ")]) as (_, reader):
+        assert (await reader.head(PHOTO)).version == "3/L4kqtJ"
+
+
 @pytest.mark.parametrize(
     ("fields", "crc32"),
     [

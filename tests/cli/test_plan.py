@@ -10,6 +10,7 @@ from zipfile import ZipFile
 
 import pytest
 from faults.emulator import Emulator
+from faults.operations import PUT_RECEIPT
 from faults.rules import Status
 from faults.scenario import MIB, Scenario, ScenarioConfig
 from faults.worker_process import wait_until
@@ -17,6 +18,9 @@ from processes.archiver_process import run_command
 from processes.worker_env import WorkerEnv
 
 from .cli_process import cli_environment
+
+
+BUDGET = {"MEMORY_BUDGET_MIB": "64"}  # with the least, bodies that come early may be read twice
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Agreement:
         job = self.scenario.send(request["files"], None, **{k: v for k, v in request.items() if k != "files"})
         self.scenario.wait_deleted(job)
         calls = self.scenario.history.select(client="worker")
-        taken = Counter(call.op for call in calls[before:])
+        taken = Counter(NAMES.get(call.op, call.op) for call in calls[before:])
         # The queue is asked again and again, and was before there was a message: one of the answers holds it.
         told = [message["id"] for call in calls for message in call.facts.get("messages", ())]
         taken["ReceiveMessage"] = told.count(job.message)
@@ -52,13 +56,17 @@ class Agreement:
 @pytest.fixture(scope="module")
 def agreement(emulator: Emulator) -> Iterator[Agreement]:
     with Scenario(emulator, ScenarioConfig()) as scenario:
-        worker = scenario.worker()
+        worker = scenario.worker(**BUDGET)
         wait_until(lambda: "worker.ready" in worker.log, "a worker to be ready")
         scenario.put("small.jpg", b"a photo" * 1000)
         scenario.put("text.txt", b"words, words, words. " * 50_000)
         scenario.put("film.mp4", bytes(13 * MIB))
         scenario.put("empty", b"")
-        yield Agreement(scenario, cli_environment(scenario))
+        yield Agreement(scenario, cli_environment(scenario, **BUDGET))
+
+
+NAMES = {PUT_RECEIPT: "PutObject", "ListObjects": "ListObjectsV2"}
+"""The names of S3's operations where the proxy has others."""
 
 
 def files(*names: str) -> list[dict[str, str]]:
@@ -108,7 +116,7 @@ def test_of_a_compressed_archive_of_several_parts_no_more_calls_are_made_than_pl
     assert calls["GetObject"] == planned["calls"]["GetObject"] > 13
     assert calls["HeadObject"] == planned["calls"]["HeadObject"]
     written = [name for name in ("PutObject", "UploadPart") if name in calls]
-    assert sum(calls[name] for name in written) <= planned["calls"]["UploadPart"]
+    assert sum(calls[name] for name in written) <= planned["calls"]["UploadPart"] + 1  # the receipt
 
 
 def test_denied_objects_cost_the_read_that_tells_why(agreement: Agreement) -> None:
@@ -153,7 +161,7 @@ def test_plan_for_people_is_plain_and_aligned(worker_env: WorkerEnv) -> None:
     assert [line.split("  ")[0].strip() for line in facts] == ["archive", "upload", "calls", "cost", "time"]
     assert facts[0].endswith(" bytes), partial: some requested files are missing")
     assert facts[1].endswith(" 1 part")
-    assert "6 HeadObject, 3 GetObject, 1 PutObject" in facts[2]  # one more tells why one is missing
+    assert "6 HeadObject, 3 GetObject, 2 PutObject" in facts[2]  # one more tells why one is missing
     assert about == ["missing:", "  gone.jpg: source_missing (no such key or bucket)"]
     assert missing == ["renamed:", "  album/beach.jpg is now album/beach (2).jpg"]
     assert table == [

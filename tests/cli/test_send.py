@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -124,6 +125,30 @@ def test_wait_ends_with_the_link_alone_on_standard_output(worker_env: WorkerEnv,
     assert "succeeded: 1 file, " in errors
     assert worker_env.queue_depth(progress or worker_env.answers) == 0  # its own events are taken
     assert worker_env.queue_depth(worker_env.answers) == (1 if progress else 0)
+
+
+def test_a_ping_ends_with_what_a_worker_says_of_the_request(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker_env.worker(MAX_FILES="1")
+    answers = []
+    for count in (1, 2):
+        ping = tmp_path / f"{count}.json"
+        ping.write_text(json.dumps({"test": True, "files": [{"source": f"{number}.jpg"} for number in range(count)]}))
+        answers.append(send(worker_env, str(ping), "--wait", "--timeout", "50"))
+
+    (code, output, _), (refused, nothing, errors) = answers
+    assert (code, output) == (0, "alive: a worker accepts the request\n")
+    assert (refused, nothing) == (1, "")
+    assert "too_large: the request names 2 files; MAX_FILES is 1" in errors
+    listed = worker_env.aws.s3.list_objects_v2(Bucket=worker_env.archives)
+    assert "Contents" not in listed
+
+
+def test_create_builds_nothing_for_a_ping(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    ping = tmp_path / "ping.json"
+    ping.write_text('{"test": true, "files": [{"source": "a.jpg"}]}')
+    ended = run_command("create", str(ping), env=worker_env.settings())
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert 'the request is a ping ("test": true)' in ended.stderr
 
 
 def test_wait_as_json_prints_the_answer(worker_env: WorkerEnv) -> None:

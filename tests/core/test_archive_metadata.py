@@ -2,25 +2,22 @@
 
 import pytest
 
-from archiver.core.archive_metadata import ArchiveMetadata, MissingFileRange, from_s3_metadata, to_s3_metadata
+from archiver.core.archive_metadata import ArchiveMetadata, from_s3_metadata, to_s3_metadata
 
 PLAIN = ArchiveMetadata("ab" * 32, "token", 3, "succeeded")
 
 
 @pytest.mark.parametrize(
-    ("beside", "missing"),
+    "beside",
     [
-        (PLAIN, None),
-        (ArchiveMetadata("ab" * 32, "token", 3, "partial", MissingFileRange(0, 12)), "0,12"),
-        (ArchiveMetadata("ab" * 32, "token", 3, "partial", MissingFileRange(2**44, 12)), "17592186044416,12"),
-        (ArchiveMetadata("ab" * 32, "token", 3, "partial", MissingFileRange(None, 12)), ",12"),
-        (ArchiveMetadata("ab" * 32, "token", 3, "succeeded", message="5458d323-3f1e-4e4b-9c0a-0d6f4f1c9a11"), None),
-        (ArchiveMetadata("ab" * 32, "token", 3, "succeeded", message="ünïcode %2F / \n\0"), None),
+        PLAIN,
+        ArchiveMetadata("ab" * 32, "token", 3, "partial"),
+        ArchiveMetadata("ab" * 32, "token", 3, "succeeded", message="5458d323-3f1e-4e4b-9c0a-0d6f4f1c9a11"),
+        ArchiveMetadata("ab" * 32, "token", 3, "succeeded", message="ünïcode %2F / \n\0"),
     ],
 )
-def test_what_is_written_beside_an_archive_is_read_back(beside: ArchiveMetadata, missing: str | None) -> None:
+def test_what_is_written_beside_an_archive_is_read_back(beside: ArchiveMetadata) -> None:
     metadata = to_s3_metadata(beside)
-    assert metadata.get("archiver-missing") == missing
     assert all(text.isascii() for item in metadata.items() for text in item)
     assert from_s3_metadata(metadata) == beside
     assert from_s3_metadata({**metadata, "someone-elses": "x"}) == beside
@@ -34,8 +31,6 @@ def test_what_is_written_beside_an_archive_is_read_back(beside: ArchiveMetadata,
         {"archiver-files": "x"},
         {"archiver-files": "٣"},
         {"archiver-outcome": "failed"},
-        {"archiver-missing": "12"},
-        {"archiver-missing": "-1,12"},
     ],
 )
 def test_the_object_of_a_stranger_is_not_taken_for_an_archive(change: dict[str, str]) -> None:

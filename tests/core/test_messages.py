@@ -210,7 +210,7 @@ def test_the_echoed_fields_of_a_good_request_say_what_the_request_says(job_id: s
 SUCCESS = Success(
     echoed=EchoedFields({"key": "value"}, "order-4711", "5458d323"),
     link=Link("https://d111.cloudfront.net/3f/download.zip"),
-    archive=Archive("zip-storage", "3f/download.zip", 150214, 3, '"abc-1"', "00c0ffee"),
+    archive=Archive("zip-storage", "3f/download.zip", 150214, 3, '"abc-1"', "00c0ffee", "3f/receipt-77.json.gz"),
     status="succeeded",
     missing=(),
     renamed=(Renamed("p/photo.jpg", "album/photo.jpg", "album/photo (2).jpg"),),
@@ -224,7 +224,7 @@ def test_the_answer_to_a_finished_job_is_that_of_the_contract() -> None:
         '"substitutions": {"archiver_URL": "https://d111.cloudfront.net/3f/download.zip"}, '
         '"job_id": "order-4711", "message_id": "5458d323", "status": "succeeded", '
         '"archive": {"bucket": "zip-storage", "key": "3f/download.zip", "size": 150214, "files": 3, '
-        '"etag": "abc-1", "crc32": "00c0ffee"}, '
+        '"etag": "abc-1", "crc32": "00c0ffee", "receipt": "3f/receipt-77.json.gz"}, '
         '"missing": [], '
         '"renamed": [{"source": "p/photo.jpg", "from": "album/photo.jpg", "to": "album/photo (2).jpg"}], '
         f'"notification_id": "{"77" * 32}"}}'
@@ -272,6 +272,14 @@ def test_an_answer_too_large_for_a_message_loses_renames_first_then_sources_and_
     assert 0 < len(answer["error"]["sources"]) < 100
 
 
+def test_missing_objects_that_cannot_be_listed_any_more_are_counted() -> None:
+    """Where the receipt of a finished archive is gone; the count stays when the answer is too large besides."""
+    some = replace(SUCCESS, status="partial", missing=(), unlisted=7)
+    answer = json.loads(success_answer(some, PLENTY))
+    assert (answer["missing"], answer["truncated"]) == ([], {"missing": 7})
+    assert json.loads(success_answer(some, 10))["truncated"] == {"metadata": 16, "missing": 7, "renamed": 1}
+
+
 def follows(schema: dict[str, Any], value: Any) -> bool:
     """Tell whether *value* has the properties of *schema*, no more and no fewer, all the way down."""
     if isinstance(value, list):
@@ -284,6 +292,16 @@ def follows(schema: dict[str, Any], value: Any) -> bool:
         and [name for name in properties if name in value] == list(value)
         and all(follows(properties[name], item) for name, item in value.items())
     )
+
+
+def test_the_answer_to_a_ping_follows_its_schema() -> None:
+    schema = json_schema()["alive"]
+    alive = Success(EchoedFields(), None, None, "alive", (), (), "77" * 32)
+    assert follows(schema, json.loads(success_answer(alive, PLENTY)))
+    refused = replace(alive, problem=Rejected("too_large", "x", [SourceProblem("a", "too_large")]))
+    answer = json.loads(success_answer(refused, PLENTY))
+    assert follows(schema, answer)
+    assert answer["problem"] == {"code": "too_large", "message": "x", "sources": [{"source": "a", "code": "too_large"}]}
 
 
 def test_the_answers_follow_the_published_schemas() -> None:

@@ -60,6 +60,7 @@ def test_the_rows_of_the_readme_are_the_statements() -> None:
         ("s3:PutObject", "arn:aws:s3:::zips/*"),
         ("s3:AbortMultipartUpload", "arn:aws:s3:::zips/*"),
         ("s3:ListMultipartUploadParts", "arn:aws:s3:::zips/*"),
+        ("s3:DeleteObject", "arn:aws:s3:::zips/*/receipt-*.json.gz"),
         ("s3:ListBucketMultipartUploads", "arn:aws:s3:::zips"),
     }
 
@@ -128,7 +129,7 @@ def test_the_document_is_one_that_iam_takes() -> None:
     made = json.loads(json.dumps(policy_document(worker_statements(NEEDS))))
 
     assert made["Version"] == "2012-10-17"
-    assert [set(statement) for statement in made["Statement"]] == [{"Sid", "Effect", "Action", "Resource"}] * 6
+    assert [set(statement) for statement in made["Statement"]] == [{"Sid", "Effect", "Action", "Resource"}] * 7
     assert {statement["Effect"] for statement in made["Statement"]} == {"Allow"}
     sids = [statement["Sid"] for statement in made["Statement"]]
     assert len(set(sids)) == len(sids) and all(sid.isalnum() for sid in sids)

@@ -155,7 +155,7 @@ def test_the_bucket_is_read_by_its_own_distribution_and_over_tls_alone(given: di
     assert tls["Resource"] == ["arn:aws:s3:::archivebucket", "arn:aws:s3:::archivebucket/*"]
     assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert reads["Principal"] == {"Service": "cloudfront.amazonaws.com"}
-    assert (reads["Action"], reads["Resource"]) == ("s3:GetObject", "arn:aws:s3:::archivebucket/*")
+    assert (reads["Action"], reads["Resource"]) == ("s3:GetObject", "arn:aws:s3:::archivebucket/*.zip")
     source = {"AWS:SourceArn": f"arn:aws:cloudfront::{ACCOUNT}:distribution/Distribution"}
     assert reads["Condition"] == {"StringEquals": source}
 

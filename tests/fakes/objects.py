@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -72,7 +73,8 @@ class FakeReader:
         self.faults = Faults()
         self.gauge = InFlightGauge()
         self.reads: list[tuple[Location, int, int]] = []
-        self.heads: list[Location] = []
+        self.gets: list[Location] = []
+        self._heads: list[Location] = []
         self.lists: list[tuple[Prefix, str]] = []
         self.page_size = 1000
         self.on_list: Callable[[Prefix, str], None] = lambda _prefix, _token: None
@@ -81,12 +83,23 @@ class FakeReader:
         """Bytes of a body that `serve` receives along with the head."""
         self._interruptions: dict[Location, list[int]] = {}
 
+    @property
+    def heads(self) -> list[Location]:
+        """The HEADs that were no part of a GET."""
+        gets, heads = Counter(self.gets), []
+        for location in self._heads:
+            if gets[location]:
+                gets[location] -= 1
+            else:
+                heads.append(location)
+        return heads
+
     def cut(self, location: Location, after: int, times: int = 1) -> None:
         """Interrupt the next *times* reads of *location* after *after* bytes."""
         self._interruptions.setdefault(location, []).extend([after] * times)
 
     async def head(self, location: Location) -> ObjectInfo:
-        self.heads.append(location)
+        self._heads.append(location)
         async with self.faults("head"):
             blob = self.s3.objects.get(location)
             if blob is None:
@@ -136,6 +149,8 @@ class FakeReader:
         """Here, a GET is a HEAD and a read in one: what fails for either fails for it."""
         while (read := queue.next()) is not None:
             try:
+                if read.method == "GET":
+                    self.gets.append(read.location)
                 info = await self.head(read.location)
                 body = await self._body(queue, read, info) if read.method == "GET" else None
             except ArchiverError as error:

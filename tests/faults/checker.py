@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from .archive import BadArchiveError, read_archive
 from .history import Exchange
 from .observations import Job, Observations, answer_body, executed
+from .operations import PUT_RECEIPT
 from .reference import differences
 
 Findings = Iterator[str]
@@ -88,14 +89,20 @@ def archives_are_absent_or_whole(observations: Observations) -> Findings:
             yield f"at {sighting.at:.3f} {sighting.key} was overwritten with other content"
 
 
-def no_upload_is_left(observations: Observations) -> Findings:
-    """5: at the end no multipart upload is left open."""
-    yield from (f"an upload to {key} is still open" for key in observations.final_state.uploads)
+def nothing_is_left(observations: Observations) -> Findings:
+    """5: at the end no multipart upload is left open, each archive has its receipt and each receipt its archive."""
+    final = observations.final_state
+    yield from (f"an upload to {key} is still open" for key in final.uploads)
+    yield from (f"the receipt {key} has no archive" for key in set(final.receipts) - set(final.due))
+    yield from (f"an archive lacks its receipt {key}" for key in set(final.due) - set(final.receipts))
 
 
 def archive_then_answer_then_delete(observations: Observations) -> Findings:
-    """6: the archive is written before the answer is sent, and the answer before the delete."""
+    """6: the receipt is written before the archive, the archive before the answer, and the answer before the delete."""
     for job in observations.jobs:
+        for write in executed(observations.writes(job.key)):
+            if not executed(observations.receipts(job.key), by=write.began):
+                yield f"the archive of {job.message} was written (call {write.seq}) before a receipt of it existed"
         for answer in observations.successes(job):
             if not executed(observations.writes(job.key), by=answer.began):
                 yield f"{job.message} was answered (call {answer.seq}) before its archive existed"
@@ -105,10 +112,11 @@ def archive_then_answer_then_delete(observations: Observations) -> Findings:
 
 
 def nothing_after_the_lease(observations: Observations) -> Findings:
-    """7: after its lease has expired a worker begins no write of an archive, answer, rejection or delete."""
+    """7: after its lease has expired a worker begins no write of a receipt or archive, answer, rejection or delete."""
     for job in observations.jobs:
         sent = observations.successes(job) + observations.failures(job) + observations.rejections(job)
-        for act in (*observations.writes(job.key), *sent, *observations.deletes(job)):
+        writes = observations.writes(job.key) + observations.receipts(job.key)
+        for act in (*writes, *sent, *observations.deletes(job)):
             same_key = (other for other in observations.jobs if other.key == job.key)
             owners = [job] if act.op in ("SendMessage", "DeleteMessage") else list(same_key)
             deadline = max(_deadline(observations, owner, act) for owner in owners)
@@ -149,7 +157,7 @@ def no_secret_gets_out(observations: Observations) -> Findings:
     for text in (*resources.secrets, *resources.private, *receipts):
         if text in observations.final_state.logs:
             yield f"{text[:12]!r}… appears in the logs"
-    for exchange in history.select("SendMessage", "PutObject", "CreateMultipartUpload"):
+    for exchange in history.select("SendMessage", "PutObject", PUT_RECEIPT, "CreateMultipartUpload"):
         shown, errors = _texts(exchange)
         exposed = [t for t in resources.secrets if any(t in s for s in shown)]
         exposed += [t for t in resources.private if any(t in s for s in errors)]
@@ -169,7 +177,7 @@ PROMISES: tuple[Callable[[Observations], Findings], ...] = (
     never_both_outcomes,
     announced_archives_are_right,
     archives_are_absent_or_whole,
-    no_upload_is_left,
+    nothing_is_left,
     archive_then_answer_then_delete,
     nothing_after_the_lease,
     only_allowed_buckets,

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from .operations import Call
+from .operations import PUT_RECEIPT, Call
 from .rules import Action, DropResponse, EditHeader, ResetBefore, Rule, SideEffect, Stall
 from .scenario import Scenario
 from .scenario_config import MIB
@@ -56,11 +56,13 @@ WRITING = (
     Point("CreateMultipartUpload", "archives"),
     Point("UploadPart", "archives#1"),
     Point("UploadPart", "archives#2"),
+    Point(PUT_RECEIPT, "archives"),
     Point("CompleteMultipartUpload", "archives"),
 )
 ENDING = (
     Point("SendMessage", "out"),
     Point("ListMultipartUploads", "archives"),
+    Point("ListObjects", "archives"),
     Point("DeleteMessage", "in"),
 )
 ONE_PASS = (*STARTING, *READING, *WRITING, *ENDING)

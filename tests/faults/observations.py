@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .history import Exchange, History
+from .operations import PUT_RECEIPT
 
 SUCCESSES = ("succeeded", "partial")
 CORRELATION = "Correlation-Id"
@@ -63,12 +64,15 @@ class FinalState:
     The state after a scenario.
 
     *waiting*: number of messages in the source queue (visible, in flight or delayed); *dead*: ids of messages in the
-    dead-letter queue; *uploads*: keys of unfinished uploads; *logs*: the output of all workers.
+    dead-letter queue; *uploads*: keys of unfinished uploads; *receipts*: keys of the receipts in the bucket; *due*:
+    those that its archives name; *logs*: the output of all workers.
     """
 
     waiting: int = 0
     dead: tuple[str, ...] = ()
     uploads: tuple[str, ...] = ()
+    receipts: tuple[str, ...] = ()
+    due: tuple[str, ...] = ()
     logs: str = ""
 
 
@@ -85,6 +89,15 @@ class Observations:
         """Return the requests that create the archive at *key*, carried out or not."""
         writing = self.history.select("PutObject", "CompleteMultipartUpload")
         return [e for e in writing if e.call.bucket == self.resources.archives and e.call.key == key]
+
+    def receipts(self, key: str) -> list[Exchange]:
+        """Return the requests that write a receipt for the archive at *key*, carried out or not."""
+        folder = key.rpartition("/")[0]
+        return [
+            e
+            for e in self.history.select(PUT_RECEIPT)
+            if e.call.bucket == self.resources.archives and (e.call.key or "").startswith(f"{folder}/")
+        ]
 
     def successes(self, job: Job) -> list[Exchange]:
         """Return the success answers for *job* that were sent, accepted or not."""

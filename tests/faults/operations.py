@@ -8,6 +8,14 @@ from urllib.parse import parse_qsl, unquote
 
 from .http_streams import Answer, Request, header
 
+PUT_RECEIPT = "PutReceipt"
+RECEIPT_OPERATIONS = {
+    "PutObject": PUT_RECEIPT,
+    "HeadObject": "HeadReceipt",
+    "GetObject": "GetReceipt",
+    "DeleteObject": "DeleteReceipt",
+}
+"""Calls for receipts have names of their own, so that faults of archives and sources do not hit them."""
 NO_RECEIPT, NO_OBJECT = "AQEBnone", ".archiver-check"
 QUERY_CODES = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
@@ -44,6 +52,10 @@ class Call:
     def __str__(self) -> str:
         where = self.queue or "/".join(name for name in (self.bucket, self.key) if name)
         return f"{self.op} {where}{f' #{self.part}' if self.part else ''}".strip()
+
+
+def is_receipt(key: str) -> bool:
+    return key.rpartition("/")[2].startswith("receipt-")
 
 
 def call_of(request: Request) -> Call:
@@ -91,6 +103,8 @@ def _of_s3(request: Request) -> Call:
         op = "CreateMultipartUpload"
     else:
         op = _OF_AN_OBJECT.get((request.method, upload is not None), "Unknown")
+        if is_receipt(key):
+            op = RECEIPT_OPERATIONS.get(op, op)
     part = int(parameters["partNumber"]) if "partNumber" in parameters else None
     span = header(request.headers, "range")
     return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload, span=span)

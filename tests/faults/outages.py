@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from .operations import Call
+from .operations import PUT_RECEIPT, Call
 from .rules import Action, ResetBefore, Rule, Status
 from .scenario import Scenario
 from .scenario_config import MIB
@@ -59,6 +59,7 @@ WRITES = {
     "PutObject": Outage(Status(503, "SlowDown"), "PutObject"),
     "Create": Outage(Status(500, "InternalError"), "CreateMultipartUpload"),
     "parts": Outage(ResetBefore(), "UploadPart"),
+    "receipts": Outage(Status(503, "SlowDown"), PUT_RECEIPT),
     "Complete": Outage(Status(503, "SlowDown"), "CompleteMultipartUpload"),
     "archives denied": Outage(Status(403, "AccessDenied"), role="archives", when=lambda call: call.op != "HeadObject"),
     "archives' key disabled": Outage(KMS, role="archives", when=lambda call: call.op != "HeadObject"),

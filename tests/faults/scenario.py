@@ -16,6 +16,7 @@ from .checker import check
 from .emulator import REGION, Clients, Emulator, clients
 from .history import SCENARIO_CLIENT, Exchange, History
 from .observations import CORRELATION, FinalState, Job, Observations, Resources, Source, answer_body, executed
+from .operations import is_receipt
 from .proxy import FaultProxy
 from .rules import Action, Rule
 from .scenario_config import ACCESS_SECRET, KEY_SECRET, MIB, PRIVATE, SESSION_TOKEN, ScenarioConfig, content
@@ -237,12 +238,21 @@ class Scenario:
             "Attributes"
         ]
         uploads = self.direct.s3.list_multipart_uploads(Bucket=self.archives).get("Uploads", [])
+        listed = self.direct.s3.list_objects_v2(Bucket=self.archives).get("Contents", [])
+        keys = [one["Key"] for one in listed]
         return FinalState(
             waiting=sum(int(counts[name]) for name in names),
+            receipts=tuple(filter(is_receipt, keys)),
+            due=tuple(key for key in map(self._receipt_of, keys) if key is not None),
             dead=tuple(message["MessageId"] for message in self.dead_letters()),
             uploads=tuple(upload["Key"] for upload in uploads),
             logs="\n".join(worker.log for worker in self.workers),
         )
+
+    def _receipt_of(self, key: str) -> str | None:
+        """Return the key of the receipt that the archive at *key* names; None if it is no archive of a worker."""
+        token = self.direct.s3.head_object(Bucket=self.archives, Key=key)["Metadata"].get("archiver-token")
+        return token and f"{key.rpartition('/')[0]}/receipt-{token}.json.gz"
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """Return the messages in the dead-letter queue without removing them."""

@@ -10,7 +10,7 @@ from typing import Any
 from .checker import check
 from .history import Exchange, History, ObservedArchive
 from .observations import CORRELATION, FinalState, Job, Observations, Resources, Source
-from .operations import Call
+from .operations import PUT_RECEIPT, Call
 
 CONTENT = b"a photo, so to speak"
 KEY = "ab12/download.zip"
@@ -72,7 +72,14 @@ class HistoryBuilder:
     def planned(self, etag: str = '"v1"', op: str = "HeadObject", **how: Any) -> Exchange:
         return self.call(op, call={"bucket": "photos", "key": "p/one.jpg"}, etag=etag, **how)
 
-    def written(self, body: bytes = ARCHIVE, **how: Any) -> Exchange:
+    def sealed(self, client: str) -> None:
+        """Its receipt, half a second before the next call."""
+        receipt = self.history.begin(client, Call(PUT_RECEIPT, bucket="archives", key="ab12/receipt-77.json.gz"))
+        receipt.began, receipt.committed, receipt.status = self.now + 0.5, self.now + 0.6, 200
+
+    def written(self, body: bytes = ARCHIVE, *, sealed: bool = True, **how: Any) -> Exchange:
+        if sealed:
+            self.sealed(how.get("client", "worker"))
         write = self.call("CompleteMultipartUpload", call={"bucket": "archives", "key": KEY, "upload": "u"}, **how)
         if write.committed is not None:
             self.history.observed_archives.append(ObservedArchive(write.began + 0.15, KEY, body))

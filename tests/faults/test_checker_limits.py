@@ -53,7 +53,24 @@ def test_4_an_overwritten_archive_is_reported() -> None:
 
 
 def test_5_an_unfinished_upload_is_reported() -> None:
-    assert violations(valid_history().observations(uploads=(KEY,))) == {"no_upload_is_left"}
+    assert violations(valid_history().observations(uploads=(KEY,))) == {"nothing_is_left"}
+
+
+def test_5_a_receipt_without_its_archive_and_an_archive_without_its_receipt_are_reported() -> None:
+    one, history = ("ab12/receipt-77.json.gz",), valid_history()
+    assert violations(history.observations(receipts=one)) == {"nothing_is_left"}
+    assert violations(history.observations(due=one)) == {"nothing_is_left"}
+    assert violations(history.observations(receipts=one, due=one)) == set()
+
+
+def test_6_an_archive_before_its_receipt_is_reported() -> None:
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned()
+    builder.written(sealed=False)
+    builder.answered()
+    builder.deleted()
+    assert violations(builder.observations()) == {"archive_then_answer_then_delete"}
 
 
 def test_6_an_answer_before_its_archive_is_reported() -> None:

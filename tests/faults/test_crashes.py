@@ -15,6 +15,7 @@ from .crashes import (
     run_with_fault,
 )
 from .emulator import Emulator
+from .operations import PUT_RECEIPT
 from .scenario import Scenario
 from .scenario_config import ScenarioConfig
 
@@ -27,6 +28,7 @@ SAMPLE = (
     (Point("GetObject", "shoot/1.jpg", planned=True), "killed before"),
     (Point("CreateMultipartUpload", "archives"), "response lost"),
     (Point("UploadPart", "archives#2"), "killed before"),
+    (Point(PUT_RECEIPT, "archives"), "killed after"),
     (Point("CompleteMultipartUpload", "archives"), "fails before"),
     (Point("CompleteMultipartUpload", "archives"), "response lost"),
     (Point("CompleteMultipartUpload", "archives"), "killed after"),

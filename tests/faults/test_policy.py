@@ -6,20 +6,25 @@ from archiver.core.policy import WorkerResources, worker_statements
 
 from .emulator import REGION
 from .history import Exchange
+from .operations import PUT_RECEIPT, is_receipt
 from .rules import Delay
 from .scenario import Scenario
 from .scenario_config import MIB
 
-OBJECT, BUCKET, QUEUE = "object", "bucket", "queue"
+OBJECT, RECEIPT, BUCKET, QUEUE = "object", "receipt", "bucket", "queue"
 
 # "Actions, resources, and condition keys" of S3 and SQS, service authorization reference.
 ACTIONS = {
     "HeadBucket": ("s3:ListBucket", BUCKET),
     "ListObjects": ("s3:ListBucket", BUCKET),
     "ListMultipartUploads": ("s3:ListBucketMultipartUploads", BUCKET),
+    "DeleteReceipt": ("s3:DeleteObject", RECEIPT),
     "HeadObject": ("s3:GetObject", OBJECT),
     "GetObject": ("s3:GetObject", OBJECT),
     "PutObject": ("s3:PutObject", OBJECT),
+    PUT_RECEIPT: ("s3:PutObject", OBJECT),
+    "HeadReceipt": ("s3:GetObject", OBJECT),
+    "GetReceipt": ("s3:GetObject", OBJECT),
     "CreateMultipartUpload": ("s3:PutObject", OBJECT),
     "UploadPart": ("s3:PutObject", OBJECT),
     "CompleteMultipartUpload": ("s3:PutObject", OBJECT),
@@ -43,7 +48,9 @@ def required_permissions(exchange: Exchange) -> Iterator[tuple[str, str]]:
     """Yield the IAM actions that *exchange* needs, each with the ARN of its resource."""
     action, kind = ACTIONS[exchange.op]
     bucket = f"arn:aws:s3:::{exchange.call.bucket}"
-    yield action, {QUEUE: queue_named(exchange.call.queue or ""), BUCKET: bucket, OBJECT: f"{bucket}/*"}[kind]
+    objects = {OBJECT: f"{bucket}/*", RECEIPT: f"{bucket}/*/receipt-*.json.gz"}
+    assert kind != RECEIPT or is_receipt(exchange.call.key or "")
+    yield action, {QUEUE: queue_named(exchange.call.queue or ""), BUCKET: bucket, **objects}[kind]
     if kind == OBJECT and exchange.status == NOT_FOUND and exchange.op in ("HeadObject", "GetObject"):
         yield "s3:ListBucket", bucket  # without it, S3 returns 403 instead of 404
 
@@ -51,7 +58,8 @@ def required_permissions(exchange: Exchange) -> Iterator[tuple[str, str]]:
 def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: Scenario) -> None:
     """
     Run every kind of call: startup; a shutdown during an upload, which aborts it and releases the message; a restart;
-    archives written by PutObject and in parts; a job that was already finished; a rejection.
+    archives written by PutObject and in parts; a job that was already finished, beside the receipt of a killed worker;
+    a rejection.
     """
     progress = scenario.own.sqs.create_queue(QueueName=f"{scenario.sources}-progress")["QueueUrl"].rpartition("/")[2]
     scenario.inject(Delay(before_it=30), "UploadPart")
@@ -67,6 +75,8 @@ def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: 
     )
     scenario.worker(PROGRESS_QUEUE=progress)
     scenario.wait_deleted(released, small, rejected)
+    orphan = f"{small.key.rpartition('/')[0]}/receipt-{'0' * 32}.json.gz"
+    scenario.direct.s3.put_object(Bucket=scenario.archives, Key=orphan, Body=b"")
     scenario.wait_deleted(scenario.send_request(photos[:1], job_id="order-4711"))
     scenario.finish()
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import structlog
 from fakes.objects import FakeReader, FakeS3
 from fakes.queues import FakeDeadLetters, FakeNotifier, FakeQueue
+from fakes.receipts import FakeReceipts
 from fakes.store import FakeStore
 
 from archiver.core.draft import ArchiveRules
@@ -104,14 +105,20 @@ async def measure(shape: str, size: int) -> Cost:
     store, dead, answers = FakeStore(s3), FakeQueue(), FakeNotifier()
     queue = FakeQueue(QueueFacts("arn", 3600, 43_200, 1), dead_letters=dead)
     rules = ArchiveRules("source", "archives", AllowList("archives"))
+    receipts = FakeReceipts(s3)
     work = ArchiveWork(
-        rules, fetcher=Fetcher(FakeReader(s3), AdaptiveLimiter(128)), store=store, budget=BufferPool(64 * MIB)
+        rules,
+        fetcher=Fetcher(FakeReader(s3), AdaptiveLimiter(128)),
+        store=store,
+        receipts=receipts,
+        budget=BufferPool(64 * MIB),
     )
     pipeline = Pipeline(
         rules,
         {"archive": work},
         facts=queue.facts,
         store=store,
+        receipts=receipts,
         dead_letters=FakeDeadLetters(dead),
         answers=Answers(Fanout(answers), Fanout(answers)),
         links=PlainLinks(None, "archives"),

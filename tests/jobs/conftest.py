@@ -2,6 +2,7 @@
 
 import pytest
 
+from archiver.jobs import receipt
 from archiver.stages import retry, upload
 
 
@@ -12,3 +13,4 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "RETRY_SECONDS", 0.0)
     monkeypatch.setattr(upload, "UPLOAD_RETRY_SECONDS", 0.0)
     monkeypatch.setattr(upload, "PART_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(receipt, "WRITE_RETRY_SECONDS", 0.0)

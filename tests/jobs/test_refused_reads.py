@@ -224,14 +224,14 @@ async def test_refused_credentials_of_the_destination_itself_are_never_a_sources
 @pytest.mark.parametrize(
     ("trouble", "expected"), [("source_denied", ConfigurationError), ("source_archived", TransientError)]
 )
-async def test_an_archive_that_may_not_be_read_back_is_no_verdict_on_the_request(
+async def test_a_receipt_that_may_not_be_read_is_no_verdict_on_the_request(
     trouble: Code, expected: type[ArchiverError]
 ) -> None:
     """Refused by our own bucket, it is ours to mend."""
     env = PipelineEnv()
     env.put(a_jpg=b"a")
     await env.run("a.jpg", "gone", on_missing="skip", job_id="j")
-    env.stage.s3.make_unavailable(env.at, trouble, head_succeeds=True)
+    env.stage.s3.make_unavailable(env.receipt_at, trouble, head_succeeds=True)
 
     with pytest.raises(expected):
         await env.run("a.jpg", "gone", on_missing="skip", job_id="j")

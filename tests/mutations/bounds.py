@@ -42,8 +42,8 @@ BOUNDS = (
     Mutant(
         "an archive with the right token and another size counts as ours",
         "archiver/stages/upload.py",
-        "found.metadata.get(TOKEN) != self._target.metadata[TOKEN] or found.size != size:",
-        "found.metadata.get(TOKEN) != self._target.metadata[TOKEN]:",
+        "if not own or found.size != size:",
+        "if not own:",
         ("tests/stages/test_upload.py",),
     ),
     Mutant(

@@ -14,8 +14,8 @@ PROMISES = (
     Mutant(
         "a failed upload is not aborted",
         "archiver/stages/upload.py",
-        "        if self._multipart is None:\n            return\n        try:",
-        "        if self._multipart is not None:\n            return\n        try:",
+        "        if self._multipart is not None:\n            try:",
+        "        if False:\n            try:",
         ("tests/stages/test_upload.py", "tests/stages/test_assemble.py"),
     ),
     Mutant(
@@ -73,5 +73,41 @@ PROMISES = (
         'lines=f"If-None-Match: *\\r\\n{lines}"',
         "lines=lines",
         ("tests/contract/test_object_store.py", "tests/aws/test_s3_bodies.py"),
+    ),
+    Mutant(
+        "a receipt is written after its archive",
+        "archiver/stages/upload.py",
+        "        await self._write_seal(contents, len(body), crc32)\n        return await",
+        "        return await",
+        ("tests/jobs/test_receipts.py",),
+    ),
+    Mutant(
+        "a receipt is deleted although its archive may still appear",
+        "archiver/stages/upload.py",
+        "if self._seal is not None and not self._may_appear:",
+        "if self._seal is not None:",
+        ("tests/jobs/test_receipts.py",),
+    ),
+    Mutant(
+        "a refused archive keeps its receipt",
+        "archiver/stages/upload.py",
+        "            except ArchiverError:  # refused: this write has no effect\n"
+        "                self._may_appear = appears_by_earlier_write\n",
+        "            except ArchiverError:\n",
+        ("tests/jobs/test_receipts.py",),
+    ),
+    Mutant(
+        "a rejected job deletes the receipt of the archive that is there",
+        "archiver/jobs/receipt.py",
+        "own = receipt_key(archive_key, metadata.token) if metadata else None",
+        "own = None",
+        ("tests/jobs/test_receipts.py",),
+    ),
+    Mutant(
+        "receipts are swept while another archive is in the folder",
+        "archiver/core/receipt.py",
+        "if any(one.key != archive_key and not is_receipt(one.key) for one in found):",
+        "if False:",
+        ("tests/jobs/test_receipts.py", "tests/core/test_receipt.py"),
     ),
 )

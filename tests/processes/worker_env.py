@@ -125,4 +125,4 @@ class WorkerEnv:
 
     def archive_keys(self) -> list[str]:
         told = self.aws.s3.list_objects_v2(Bucket=self.archives)
-        return [entry["Key"] for entry in told.get("Contents", [])]
+        return [entry["Key"] for entry in told.get("Contents", []) if entry["Key"].endswith(".zip")]

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fakes import FakeHold, FakeReader, FakeS3, FakeStore
+from fakes import FakeHold, FakeReader, FakeReceipts, FakeS3, FakeStore
 
 from archiver.core.plan import Member, ObjectVersion
+from archiver.core.receipt import Contents
 from archiver.ports import StoredArchive, Target
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher, RetryPolicy
@@ -22,6 +23,7 @@ from archiver.stages.upload import open_upload
 
 MODIFIED = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
 TARGET = Target("digest/download.zip", "attachment", {"archiver-token": "token"})
+CONTENTS = Contents((), ())  # of archives whose seal does not matter
 NO_BACKOFF = RetryPolicy(seconds=0.0, tries=4, max_stalled=5.0, resumes=16, base=0.0, cap=0.0)
 
 
@@ -37,6 +39,7 @@ class StageEnv:
     def __post_init__(self) -> None:
         self.reader = FakeReader(self.s3)
         self.store = FakeStore(self.s3, min_part_bytes=0)
+        self.receipts = FakeReceipts(self.s3)
         self.limiter = AdaptiveLimiter(self.most)
         self.fetcher = Fetcher(self.reader, self.limiter, NO_BACKOFF)
         self.budget = BufferPool(self.total)
@@ -52,7 +55,7 @@ class StageEnv:
         )
 
     async def assemble(self, members: Sequence[Member], part_size: int, target: Target = TARGET) -> StoredArchive:
-        async with open_upload(self.store, target, FakeHold()) as upload:
+        async with open_upload(self.store, target, FakeHold(), None) as upload:
             build = StoredBuild(members, self.budget, self.fetcher, upload, part_size=part_size)
             return (await build.run(self.progress))[0]
 

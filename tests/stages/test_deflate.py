@@ -21,7 +21,7 @@ BUDGET = 15 << 20
 
 
 async def build(stage: StageEnv, members: list[Member]) -> StoredArchive:
-    async with open_upload(stage.store, TARGET, FakeHold()) as upload:
+    async with open_upload(stage.store, TARGET, FakeHold(), None) as upload:
         return await deflate(members, stage.budget, stage.fetcher, upload, stage.progress)
 
 
@@ -168,7 +168,7 @@ async def test_jobs_that_share_one_budget_take_turns() -> None:
             target = type(TARGET)(f"job-{number}", "attachment", TARGET.metadata)
 
             async def one(target: object = target) -> None:
-                async with open_upload(stage.store, target, FakeHold()) as upload:  # type: ignore[arg-type]
+                async with open_upload(stage.store, target, FakeHold(), None) as upload:  # type: ignore[arg-type]
                     await deflate(members, stage.budget, stage.fetcher, upload, stage.progress)
 
             tasks.create_task(one())

@@ -12,7 +12,7 @@ from archiver.stages import retry, upload
 from archiver.stages.checksums import crc32
 from archiver.stages.retry import retry_transient
 from archiver.stages.upload import open_upload
-from stages.builders import TARGET, StageEnv
+from stages.builders import CONTENTS, TARGET, StageEnv
 
 PART = memoryview(b"p" * 100)
 AT = Location("archives", TARGET.key)
@@ -28,26 +28,26 @@ def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def send(stage: StageEnv, parts: int = 2) -> None:
-    async with open_upload(stage.store, TARGET, FakeHold()) as upload:
+    async with open_upload(stage.store, TARGET, FakeHold(), None) as upload:
         for number in range(1, parts + 1):
             await upload.upload_part(number, PART, crc32(PART))
-        await upload.complete(100 * parts, crc32(b"p" * 100 * parts))
+        await upload.complete(100 * parts, crc32(b"p" * 100 * parts), CONTENTS)
 
 
 async def test_parts_that_are_sent_at_once_begin_one_upload() -> None:
     stage = StageEnv()
-    async with open_upload(stage.store, TARGET, FakeHold()) as upload:
+    async with open_upload(stage.store, TARGET, FakeHold(), None) as upload:
         await asyncio.gather(*(upload.upload_part(number, PART, crc32(PART)) for number in range(1, 9)))
-        await upload.complete(800, crc32(b"p" * 800))
+        await upload.complete(800, crc32(b"p" * 800), CONTENTS)
 
     assert stage.store.events.count("begin") == 1
     assert stage.archive() == b"p" * 800
 
 
 async def test_completing_without_a_part_is_a_defect() -> None:
-    async with open_upload(StageEnv().store, TARGET, FakeHold()) as upload:
+    async with open_upload(StageEnv().store, TARGET, FakeHold(), None) as upload:
         with pytest.raises(ValueError):
-            await upload.complete(0, 0)
+            await upload.complete(0, 0, CONTENTS)
 
 
 @pytest.mark.parametrize("verb", ["begin", "part", "complete"])
@@ -68,8 +68,8 @@ async def test_a_lost_answer_to_the_last_write_is_settled_by_looking(verb: str) 
     stage.store.faults.plan(verb, TransientError("connection lost"), after=True)
 
     if verb == "put":
-        async with open_upload(stage.store, TARGET, FakeHold()) as upload:
-            stored = await upload.put(PART, crc32(PART))
+        async with open_upload(stage.store, TARGET, FakeHold(), None) as upload:
+            stored = await upload.put(PART, crc32(PART), CONTENTS)
         assert stored.size == 100
     else:
         await send(stage)
@@ -125,8 +125,8 @@ async def test_nothing_appears_once_the_lease_is_lost() -> None:
             raise LeaseLost("late")
 
     with pytest.raises(LeaseLost):
-        async with open_upload(stage.store, TARGET, FakeHold(confirm)) as upload:
-            await upload.put(PART, crc32(PART))
+        async with open_upload(stage.store, TARGET, FakeHold(confirm), None) as upload:
+            await upload.put(PART, crc32(PART), CONTENTS)
 
     assert stage.store.faults.calls["put"] == 2
 
@@ -148,7 +148,7 @@ async def test_an_abort_goes_on_when_its_job_is_cancelled_again() -> None:
     stage.store.faults.plan("abort", delay=0.05)
 
     async def job() -> None:
-        async with open_upload(stage.store, TARGET, FakeHold()) as upload:
+        async with open_upload(stage.store, TARGET, FakeHold(), None) as upload:
             await upload.upload_part(1, PART, crc32(PART))
             await asyncio.sleep(60)
 

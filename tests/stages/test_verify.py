@@ -57,7 +57,7 @@ def ours(deflate: bool = False) -> bytes:
         members = [stage.member(f"dir/{n}.bin", body, deflate=deflate) for n, body in enumerate(bodies)]
         if deflate:
             budget = BufferPool(15 << 20)
-            async with open_upload(stage.store, TARGET, FakeHold()) as upload:
+            async with open_upload(stage.store, TARGET, FakeHold(), None) as upload:
                 await compress(members, budget, stage.fetcher, upload, stage.progress)
         else:
             await stage.assemble(members, 1000)

@@ -10,6 +10,7 @@ from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList, Location, PlainLinks
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
+from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
 from archiver.ports import Attribute, JobSuccess, Message, QueueFacts
 from stages.builders import StageEnv, read_zip
@@ -41,9 +42,15 @@ class PipelineEnv:
         rules, stage = self.rules, self.stage
         return Pipeline(
             rules,
-            {"archive": ArchiveWork(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget)},
+            {
+                "archive": ArchiveWork(
+                    rules, fetcher=stage.fetcher, store=stage.store, receipts=stage.receipts, budget=stage.budget
+                ),
+                "ping": PingWork(rules),
+            },
             facts=self.queue.facts,
             store=stage.store,
+            receipts=stage.receipts,
             dead_letters=FakeDeadLetters(self.queue.dead_letters),
             answers=Answers(
                 Fanout() if self.answers is None else Fanout(self.answers), Fanout(self.failures), self.watcher
@@ -75,4 +82,10 @@ class PipelineEnv:
 
     @property
     def at(self) -> Location:
-        return next(location for location in self.stage.s3.objects if location.bucket == "archives")
+        archives = (at for at in self.stage.s3.objects if at.bucket == "archives" and at.key.endswith(".zip"))
+        return next(archives)
+
+    @property
+    def receipt_at(self) -> Location:
+        (key,) = self.stage.receipts.keys
+        return Location("archives", key)

@@ -17,6 +17,9 @@ class Dialect(Protocol):
     def parse_request(self, body: str) -> Request:
         """Read a request. Raises Rejected (`invalid_json`, `invalid_request`)."""
 
+    def is_ping(self, body: str) -> bool:
+        """Whether *body*, which may be no valid request, only asks to be checked. Never raises."""
+
     def read_echoed_fields(self, body: str) -> EchoedFields:
         """Read the fields that answers repeat, also of a body that is no request. Never raises."""
 

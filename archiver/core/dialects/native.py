@@ -43,6 +43,15 @@ def parse_request(body: str) -> Request:
     return request
 
 
+def is_ping(body: str) -> bool:
+    """Whether *body*, which may be no valid request, only asks to be checked. Never raises."""
+    try:
+        data = strict_json.load(body)
+    except Rejected:
+        return False
+    return isinstance(data, dict) and data.get("test") is True
+
+
 def _read_files(files: list[Any], problems: Problems) -> None:
     """
     Replace each item by its Entry, one by one: validated together, pydantic would keep a problem for each of half a
@@ -84,6 +93,8 @@ def _is_job_id(text: str) -> bool:
 
 def success_answer(success: Success, limit: int) -> str:
     """Write the answer to a finished job in *limit* bytes of UTF-8; `dump_truncated` shortens its lists to fit."""
+    if success.status == "alive":
+        return _alive_answer(success, limit)
     missing = _source_entries(success.missing)
     renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
     answer: dict[str, Any] = {
@@ -99,7 +110,23 @@ def success_answer(success: Success, limit: int) -> str:
     }
     if success.link is not None and success.link.expires_at is not None:
         answer["expires_at"] = f"{success.link.expires_at:%Y-%m-%dT%H:%M:%SZ}"
-    return strict_json.dump_truncated(answer, {"renamed": renamed, "missing": missing}, limit)
+    shortened = {"missing": len(missing) + success.unlisted} if success.unlisted else {}
+    return strict_json.dump_truncated(answer, {"renamed": renamed, "missing": missing}, limit, shortened)
+
+
+def _alive_answer(success: Success, limit: int) -> str:
+    problem = success.problem
+    sources = _source_entries(problem.sources) if problem else []
+    answer: dict[str, Any] = {
+        "metadata": success.echoed.metadata,
+        "job_id": success.echoed.job_id,
+        "message_id": success.echoed.message_id,
+        "status": success.status,
+        "accepted": problem is None,
+        "problem": {"code": problem.code, "message": problem.message, "sources": sources} if problem else None,
+        "notification_id": success.notification_id,
+    }
+    return strict_json.dump_truncated(answer, {"problem.sources": sources}, limit)
 
 
 def _archive_fields(archive: Archive) -> dict[str, Any]:
@@ -110,6 +137,7 @@ def _archive_fields(archive: Archive) -> dict[str, Any]:
         "files": archive.files,
         "etag": archive.etag.strip('"'),
         "crc32": archive.crc32,
+        "receipt": archive.receipt,
     }
 
 

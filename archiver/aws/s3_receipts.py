@@ -1,0 +1,53 @@
+"""The receipts of archives in S3: objects beside the archives, written, listed and deleted."""
+
+import zlib
+from datetime import datetime
+from urllib.parse import quote
+
+from archiver.aws.s3_calls import S3Calls
+from archiver.aws.s3_transport import S3Request
+from archiver.aws.s3_xml import read_xml
+from archiver.core.locations import Location
+from archiver.core.receipt import ListedObject
+from archiver.errors import TransientError
+
+MAX_PAGE_BYTES = 8 * 1024 * 1024  # 1,000 keys of 1,024 bytes, each percent-encoded, and what else is told of them
+
+
+class S3Receipts:
+    """The Receipts in *bucket*."""
+
+    def __init__(self, calls: S3Calls, bucket: str) -> None:
+        self._calls = calls
+        self._bucket = bucket
+
+    async def put(self, key: str, body: bytes) -> None:
+        lines = "Content-Type: application/gzip\r\n"
+        request = S3Request("PUT", self._at(key), lines=lines, body=memoryview(body))
+        await self._calls.send_body(f"PutObject {key}", request, zlib.crc32(body))
+
+    async def delete(self, key: str) -> None:
+        await self._calls.call(f"DeleteObject {key}", S3Request("DELETE", self._at(key)))
+
+    async def list(self, folder: str) -> list[ListedObject]:
+        found, token = list[ListedObject](), ""
+        while True:
+            continuation = f"continuation-token={quote(token, safe='-_.~')}&" if token else ""
+            query = f"{continuation}encoding-type=url&list-type=2&prefix={quote(folder, safe='-_.~')}"
+            request = S3Request("GET", self._at(""), query=query, body_limit=MAX_PAGE_BYTES)
+            page = read_xml((await self._calls.call(f"ListObjectsV2 {folder}", request)).body, "ListBucketResult")
+            for one in page.elements("Contents"):
+                found.append(ListedObject(page.decode(one.required("Key")), _time(one.required("LastModified"))))
+            if page.text("IsTruncated") != "true":
+                return found
+            token = page.required("NextContinuationToken")
+
+    def _at(self, key: str) -> Location:
+        return Location(self._bucket, key)
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise TransientError("the list of receipts has an invalid date") from error

@@ -1,0 +1,93 @@
+"""Builds archives, sealed by their receipts: in one pass, or as a plan says."""
+
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from archiver.core.archive_metadata import ArchiveMetadata, to_s3_metadata
+from archiver.core.draft import ArchiveRules, Draft
+from archiver.core.plan import ArchiveSummary, Member, Plan, check_count, files_or_members, summarize
+from archiver.core.receipt import Receipt
+from archiver.jobs.receipt import ReceiptWriter
+from archiver.ports import Hold, ObjectStore, StoredArchive, Target
+from archiver.stages.budget import BufferPool
+from archiver.stages.deflate import compressed_part_size, deflate
+from archiver.stages.fetch import Fetcher
+from archiver.stages.progress import Progress
+from archiver.stages.receipt import Receipts
+from archiver.stages.stored import StoredBuild
+from archiver.stages.upload import ArchiveUpload, open_upload
+
+
+@dataclass(frozen=True, slots=True)
+class BuildResult:
+    """A finished archive, and the key of its *receipt*. *reused*: it existed before."""
+
+    stored: StoredArchive
+    outcome: ArchiveSummary
+    receipt: str | None
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """The bucket of the archives. *receipts*: None if it is a file."""
+
+    store: ObjectStore
+    receipts: Receipts | None
+
+
+class Builder:
+    """
+    Builds archives. All methods raise SourceUnavailable, SourceChanged, CredentialsRefused, TransientError,
+    ArchiveExists, ConfigurationError, LeaseLost.
+    """
+
+    def __init__(self, rules: ArchiveRules, fetcher: Fetcher, destination: Destination, budget: BufferPool) -> None:
+        self._rules = rules
+        self._fetcher = fetcher
+        self._destination = destination
+        self._budget = budget
+
+    async def build(self, plan: Plan, target: Target, hold: Hold, progress: Progress) -> BuildResult:
+        """Build the archive of *plan*. Stored members get addresses in order; compressed ones flow in order."""
+        progress.begin(plan.members)
+        async with self._open(plan.request_hash, plan.outcome, target, hold) as (upload, receipt):
+            if plan.deflates:
+                upload.set_part_size(compressed_part_size(plan.members, self._budget.total // 3))
+                stored = await deflate(plan.members, self._budget, self._fetcher, upload, progress)
+            else:
+                stored, _ = await StoredBuild(plan.members, self._budget, self._fetcher, upload).run(progress)
+        return BuildResult(stored, plan.outcome, receipt, reused=False)
+
+    async def build_in_one_pass(
+        self, draft: Draft, target: Target, hold: Hold, progress: Progress
+    ) -> tuple[BuildResult, Sequence[Member]]:
+        """
+        Build the archive of *draft*, which needs no plan; return its members, too. Raises OutgrownError if it would be
+        too large.
+        """
+        check_count(draft, self._rules.max_files)
+        progress.begin_unknown(len(draft.files))
+        outcome, limit = summarize(draft, ()), self._rules.max_bytes
+        async with self._open(draft.request_hash, outcome, target, hold) as (upload, receipt):
+            files = files_or_members(draft)
+            build = StoredBuild(files, self._budget, self._fetcher, upload, max_bodies=limit)
+            stored, members = await build.run(progress)
+        return BuildResult(stored, outcome, receipt, reused=False), members
+
+    @asynccontextmanager
+    async def _open(
+        self, request: str, outcome: ArchiveSummary, target: Target, hold: Hold
+    ) -> AsyncIterator[tuple[ArchiveUpload, str | None]]:
+        """The upload of an archive, and the key of its receipt."""
+        token = secrets.token_hex(16)
+        metadata = ArchiveMetadata(request, token, outcome.files, outcome.status, target.message_id)
+        seal = None
+        if self._destination.receipts is not None:
+            receipt = Receipt(self._rules.destination_bucket, target.key, token, request, outcome)
+            seal = ReceiptWriter(self._destination.receipts, receipt, hold)
+        target = replace(target, metadata=to_s3_metadata(metadata))
+        async with open_upload(self._destination.store, target, hold, seal) as upload:
+            yield upload, seal.key if seal else None

@@ -1,0 +1,76 @@
+"""What an archive contains: selections, the facts of all objects, and verdicts on those that can't be read."""
+
+from archiver.core.draft import ArchiveRules, Draft
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import Plan, check_count, check_size, plan_archive
+from archiver.core.replan import ReplanState, versions_read
+from archiver.errors import CredentialsRefused, SourceProblem, SourceUnavailable
+from archiver.jobs.selection import Selections
+from archiver.ports import ObjectStore
+from archiver.stages.credential_check import CredentialCheck
+from archiver.stages.fetch import Fetcher
+from archiver.stages.offload import run_offloaded_if_large
+from archiver.stages.read_access import ReadAccess
+from archiver.stages.resolve import head_objects, probe_objects
+
+
+class Planner:
+    """
+    Plans archives. One for the process; it keeps the names of some objects that could be read. *store* is the
+    destination, whose credentials are those that sources are read with; None if they are not.
+    """
+
+    def __init__(self, rules: ArchiveRules, fetcher: Fetcher, store: ObjectStore | None) -> None:
+        self._rules = rules
+        self._fetcher = fetcher
+        self._credential_check = CredentialCheck(store)
+        self._read_access = ReadAccess(rules.source_bucket, fetcher)
+        self._selections = Selections(rules, fetcher, self._credential_check, self._read_access)
+        self.record_readable = self._read_access.record_readable
+
+    async def select(self, draft: Draft) -> Draft:
+        """
+        Return *draft* with all its files: its manifest is read, its prefixes are listed.
+
+        Raises Rejected, TransientError, ConfigurationError.
+        """
+        return await self._selections.complete(draft)
+
+    async def plan(self, draft: Draft, history: ReplanState | None = None) -> Plan:
+        """
+        HEAD every object of *draft*, but those that listings told of, and decide what its archive contains. Raises as
+        `select` does.
+        """
+        check_count(draft, self._rules.max_files)
+        known, verdicts = draft.known, history.verdicts if history else {}
+        unknown = (at for file in draft.files if (at := file.location) not in known and at not in verdicts)
+        found = await head_objects(unknown, self._fetcher, self._credential_check)
+        answers: list[ObjectInfo | SourceProblem] = [
+            SourceProblem(file.source, one.code, one.detail) if isinstance(one, SourceUnavailable) else one
+            for file in draft.files
+            for at in (file.location,)
+            for one in (verdicts.get(at) or known.get(at) or found[at],)
+        ]
+        await self._read_access.check(draft, answers)
+        plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
+        check_size(plan, self._rules.max_bytes)
+        return plan
+
+    async def verdicts(
+        self, plan: Plan, error: SourceUnavailable | CredentialsRefused
+    ) -> dict[object, SourceUnavailable]:
+        """
+        Return the verdicts on *error* of one read, and on all other objects of *plan*, which are probed. Raises *error*
+        if it is the destination's; else as `select` does.
+        """
+        if error.location is None:  # not a source: the destination
+            raise error
+        verdict = await self._credential_check.as_denial(error) if isinstance(error, CredentialsRefused) else error
+        others = [version for version in versions_read(plan.members) if version.location != error.location]
+        answers = await probe_objects(others, self._fetcher, self._credential_check)
+        self.record_readable([version for version, answer in answers.items() if answer is True])
+        verdicts: dict[object, SourceUnavailable] = {error.location: verdict}
+        for version, answer in answers.items():
+            if isinstance(answer, SourceUnavailable):
+                verdicts[version.location] = answer
+        return verdicts
