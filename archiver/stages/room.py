@@ -37,7 +37,7 @@ class Room:
     def give(self, size: int) -> None:
         """Return *size* bytes."""
         self.used -= size
-        while self._extra and self.used < self._extra // 2:
+        while self._extra and self.used <= (self._extra - self._step) // 2:
             self._shrink()
 
     @property
