@@ -19,7 +19,6 @@ from processes.worker_env import WorkerEnv
 
 from .cli_process import cli_environment
 
-
 BUDGET = {"MEMORY_BUDGET_MIB": "64"}  # with the least, bodies that come early may be read twice
 
 

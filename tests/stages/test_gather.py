@@ -232,7 +232,10 @@ async def test_a_member_of_three_parts_waits_for_the_buffer_that_early_bodies_us
     room, ledger = Room(stage.budget, 0), Ledger(PART)
     large, small = stage.member("large", random_bytes(3 * PART)), stage.member("small", b"small")
     line = InOrder(2, room, lambda _: None)
-    async with open_upload(stage.store, TARGET, FakeHold()) as upload, stage.budget.reservation(PART, 3) as reservation:
+    async with (
+        open_upload(stage.store, TARGET, FakeHold(), None) as upload,
+        stage.budget.reservation(PART, 3) as reservation,
+    ):
         assembly = Assembly(ledger, reservation, stage.fetcher, upload, stage.progress)
         building = asyncio.create_task(assembly.run(lambda: line.feed(assembly, reservation)))
         await asyncio.sleep(0)
