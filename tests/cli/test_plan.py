@@ -160,7 +160,7 @@ def test_plan_for_people_is_plain_and_aligned(worker_env: WorkerEnv) -> None:
     assert [line.split("  ")[0].strip() for line in facts] == ["archive", "upload", "calls", "cost", "time"]
     assert facts[0].endswith(" bytes), partial: some requested files are missing")
     assert facts[1].endswith(" 1 part")
-    assert "6 HeadObject, 3 GetObject, 2 PutObject" in facts[2]  # one more tells why one is missing
+    assert "6 HeadObject, 1 ListObjectsV2, 3 GetObject, 2 PutObject" in facts[2]  # one more tells why one is missing
     assert about == ["missing:", "  gone.jpg: source_missing (no such key or bucket)"]
     assert missing == ["renamed:", "  album/beach.jpg is now album/beach (2).jpg"]
     assert table == [
