@@ -99,7 +99,8 @@ def test_two_versions_of_an_object_replaced_during_a_read_are_never_mixed(
 ) -> None:
     """C3: replaced between the first GET and the resumed one, by a version of the same size."""
     (source,) = scenario.put_objects(size)
-    first = {"op": "GetObject", "key": source.key} | ({"when": is_ranged} if size == LARGE else {})
+    first: dict[str, Any] = {"op": "GetObject", "key": source.key}
+    first |= {"when": is_ranged} if size == LARGE else {}
     scenario.inject(Truncate(50_000), **first)
     scenario.inject(SideEffect(after_it=lambda: scenario.put(source.key, content(size, seed=77))), **first)
     job = scenario.changed(scenario.send_request([source], on_missing=on_missing))
