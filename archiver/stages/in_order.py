@@ -112,6 +112,7 @@ class InOrder:
             self._busy = True
             if reservation.spared and assembly.parts_touched(arrival.member) >= RESERVED_BUFFERS:
                 reservation.spared = 0
+                self._room.refresh()
                 await self._leave_spared_buffer()
             await assembly.add(arrival.member, arrival.crc32, arrival.body)
             self._busy = False

@@ -55,7 +55,7 @@ def test_members_that_only_one_has_and_another_archive_are_problems() -> None:
 def test_sources_are_compared_by_their_etags_and_each_is_told_once() -> None:
     twice = WholeReceipt(RECEIPT, [MEMBER, MADE, replace(MEMBER, path="a (2).jpg")])
     assert source_problems(twice, {PHOTO: INFO}) == []
-    changed = replace(INFO, etag='"e2"')
+    changed = INFO._replace(etag='"e2"')
     assert source_problems(twice, {PHOTO: changed}) == ['s3://photos/p/a.jpg: has the ETag "e2" now; "e1" was archived']
     gone = SourceUnavailable("source_missing", "no such key or bucket")
     assert source_problems(WHOLE, {PHOTO: gone}) == ["s3://photos/p/a.jpg: source_missing (no such key or bucket)"]
