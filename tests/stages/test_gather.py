@@ -159,7 +159,7 @@ async def test_an_archive_that_outgrows_its_limits_is_told() -> None:
         await build(stage, [*files], max_bodies=1000)
 
 
-def holding(stage: StageEnv, key: str, release: asyncio.Event, before: Callable[[], object] = lambda: None) -> None:
+def holding(stage: StageEnv, key: str, release: asyncio.Event, before: Callable[[], None] = lambda: None) -> None:
     """The first response about *key* waits for *release*, and *before* runs when it is asked for again."""
     head, asked = stage.reader.head, [0]
 
@@ -180,7 +180,7 @@ async def test_a_slow_object_at_the_head_is_asked_for_once_more_and_the_first_re
     stage = StageEnv()
     files = {f"{number:03}": random_bytes(50, number) for number in range(30)}
     asked = sought(stage, files)
-    holding(stage, "000", asyncio.Event(), lambda: stage.s3.put("source", "000", b"new"))
+    holding(stage, "000", asyncio.Event(), lambda: stage.s3.put("source", "000", b"new") and None)
 
     assert await build(stage, [*asked], part=1000) == files | {"000": b"new"}
     assert stage.fetcher.resumes["hedged"] == 1
@@ -232,8 +232,10 @@ async def test_a_member_of_three_parts_waits_for_the_buffer_that_early_bodies_us
     room, ledger = Room(stage.budget, 0), Ledger(PART)
     large, small = stage.member("large", random_bytes(3 * PART)), stage.member("small", b"small")
     line = InOrder(2, room, lambda _: None)
-    uploading = open_upload(stage.store, TARGET, FakeHold(), None)
-    async with uploading as upload, stage.budget.reservation(PART, 3) as reservation:
+    async with (
+        open_upload(stage.store, TARGET, FakeHold(), None) as upload,
+        stage.budget.reservation(PART, 3) as reservation,
+    ):
         assembly = Assembly(ledger, reservation, stage.fetcher, upload, stage.progress)
         building = asyncio.create_task(assembly.run(lambda: line.feed(assembly, reservation)))
         await asyncio.sleep(0)
