@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from archiver.core.locations import Location
-from archiver.core.plan import ArchiveSummary, ObjectInfo
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import ArchiveSummary
 from archiver.core.receipt import Receipt
 from archiver.core.receipt_check import WholeReceipt, archive_problems, source_problems
 from archiver.core.receipt_parser import ReceiptMember

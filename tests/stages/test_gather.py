@@ -159,7 +159,7 @@ async def test_an_archive_that_outgrows_its_limits_is_told() -> None:
         await build(stage, [*files], max_bodies=1000)
 
 
-def holding(stage: StageEnv, key: str, release: asyncio.Event, before: Callable[[], None] = lambda: None) -> None:
+def holding(stage: StageEnv, key: str, release: asyncio.Event, before: Callable[[], object] = lambda: None) -> None:
     """The first response about *key* waits for *release*, and *before* runs when it is asked for again."""
     head, asked = stage.reader.head, [0]
 
@@ -180,7 +180,7 @@ async def test_a_slow_object_at_the_head_is_asked_for_once_more_and_the_first_re
     stage = StageEnv()
     files = {f"{number:03}": random_bytes(50, number) for number in range(30)}
     asked = sought(stage, files)
-    holding(stage, "000", asyncio.Event(), lambda: stage.s3.put("source", "000", b"new") and None)
+    holding(stage, "000", asyncio.Event(), lambda: stage.s3.put("source", "000", b"new"))
 
     assert await build(stage, [*asked], part=1000) == files | {"000": b"new"}
     assert stage.fetcher.resumes["hedged"] == 1
