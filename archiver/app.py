@@ -4,6 +4,8 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -28,11 +30,15 @@ from archiver.stages.limiter import AdaptiveLimiter
 from archiver.telemetry.observers import MonitoredParts, monitoring
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.gate import ReceiveGate
-from archiver.worker.guarded import GuardedReader, GuardedStore, SourceProbes
+from archiver.worker.guarded import GuardedReader, GuardedRoles, GuardedStore, SourceProbes
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.protection import Protector
 from archiver.worker.settle import Settler
+
+if TYPE_CHECKING:
+    from archiver.aws.roles import RoleReaders
+    from archiver.core.operator_policy import OperatorPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -46,10 +52,12 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     Raises SettingsError if a queue or bucket does not exist, or the `AWS_*` variables are unusable.
     """
     _log_settings(settings)
+    rules = archive_rules(settings)
     heartbeat, gate, budget = Heartbeat(), ReceiveGate(), BufferPool(settings.memory_budget)
     breakers = CircuitBreakers(gate)
     async with open_reader(settings) as (network, reader), open_links(settings, network.session) as links:
-        guarded_reader = GuardedReader(reader, _source_probes(settings, reader), breakers)
+        roles = with_roles(reader, network.session, rules)
+        guarded_reader = GuardedReader(roles or reader, _source_probes(settings, reader), breakers)
         fetcher = Fetcher(guarded_reader, AdaptiveLimiter(MAX_CONCURRENT_READS))
         parts = MonitoredParts(heartbeat, gate, budget, fetcher, stop)
         async with (
@@ -62,7 +70,9 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
                 log.info("worker.stopped")
                 return 0
             store = GuardedStore(S3Store(clients, settings.destination_bucket), breakers)
-            pipeline = _pipeline(settings, door, store, fetcher=fetcher, budget=budget, links=links)
+            guarded_roles = roles and GuardedRoles(roles, CircuitBreakers(ReceiveGate()))
+            work = ArchiveWork(rules, fetcher=fetcher, store=store, budget=budget, roles=guarded_roles)
+            pipeline = _pipeline(rules, door, store, work=work, links=links)
             worker = Worker(
                 door.source,
                 Settler(door.source, pipeline, gate, monitor),
@@ -90,13 +100,10 @@ async def _open_clients(
         )
 
 
-def _pipeline(
-    settings: Settings, door: Door, store: ObjectStore, *, fetcher: Fetcher, budget: BufferPool, links: Links
-) -> Pipeline:
-    rules = archive_rules(settings)
+def _pipeline(rules: ArchiveRules, door: Door, store: ObjectStore, *, work: ArchiveWork, links: Links) -> Pipeline:
     return Pipeline(
         rules,
-        {"archive": ArchiveWork(rules, fetcher=fetcher, store=store, budget=budget)},
+        {"archive": work},
         facts=door.source.facts,
         store=store,
         dead_letters=door.dead_letters,
@@ -174,8 +181,9 @@ def request_headers(settings: Environment) -> S3Headers:
 
 
 def archive_rules(settings: Environment) -> ArchiveRules:
-    """What of the settings bears on what goes into an archive and where it goes."""
+    """What of the settings bears on what goes into an archive and where it goes. Raises SettingsError."""
     destination = settings.destination_bucket or ""
+    policy = load_policy(settings)
     return ArchiveRules(
         source_bucket=settings.source_bucket,
         destination_bucket=destination,
@@ -185,7 +193,35 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         key_secret=settings.key_secret.get_secret_value() if settings.key_secret else None,
         max_files=settings.max_files,
         max_bytes=settings.max_archive_bytes,
+        roles=policy.roles if policy else {},
     )
+
+
+def load_policy(settings: Environment) -> "OperatorPolicy | None":
+    """Read POLICY_FILE; None if it is not set. Raises SettingsError with all its problems."""
+    if settings.policy_file is None:
+        return None
+    from archiver.core.operator_policy import MAX_POLICY_BYTES, OperatorPolicy, PolicyError  # noqa: PLC0415 - late
+
+    file = Path(settings.policy_file)
+    try:
+        if not file.is_file():
+            raise SettingsError([f"POLICY_FILE: there is no file {file}"])
+        with file.open("rb") as opened:
+            return OperatorPolicy.parse(opened.read(MAX_POLICY_BYTES + 1))
+    except OSError as error:
+        raise SettingsError([f"POLICY_FILE: {file} can't be read: {error.strerror}"]) from None
+    except PolicyError as error:
+        raise SettingsError([f"POLICY_FILE: {file}: {problem}" for problem in error.problems]) from None
+
+
+def with_roles(reader: S3Reader, session: Session, rules: ArchiveRules) -> "RoleReaders | None":
+    """*reader* with the roles of *rules*, which *session* assumes; None if there are none."""
+    if not rules.roles:
+        return None
+    from archiver.aws.roles import open_roles  # noqa: PLC0415 - nothing of it where it is off
+
+    return open_roles(session, reader, rules.roles)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from archiver.core.locations import Location
 from archiver.core.plan import ObjectInfo
 from archiver.errors import SourceChanged, TransferInterrupted
 from archiver.http.parse import Head
+from archiver.http.pool import HttpPool
 
 _CHECKSUMS = (("x-amz-checksum-mode", "ENABLED"),)
 
@@ -16,10 +17,21 @@ _CHECKSUMS = (("x-amz-checksum-mode", "ENABLED"),)
 class S3Reader:
     """The `ObjectReader` for S3. Calls may run concurrently; `close` closes all connections."""
 
-    def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
-        self._transport = S3Transport(session, endpoint, config)
+    def __init__(
+        self,
+        session: Session,
+        endpoint: Endpoint,
+        config: TransportConfig | None = None,
+        pool: HttpPool | None = None,
+    ) -> None:
+        self._transport = S3Transport(session, endpoint, config, pool)
+        self._route = (endpoint, config, self._transport.pool)
         self._request = self._transport.request
         self.close = self._transport.close
+
+    def with_session(self, session: Session) -> "S3Reader":
+        """Return a reader with the credentials of *session* and the connections of this one, which closes them."""
+        return S3Reader(session, *self._route)
 
     async def head(self, location: Location) -> ObjectInfo:
         """

@@ -12,7 +12,7 @@ from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_responses import EXPIRED_TOKEN_CODES, error_code, redirect_region
 from archiver.aws.sigv4 import Signer, SigningCredentials, SigningInput
 from archiver.core.locations import Location
-from archiver.errors import ConfigurationError, SourceUnavailable
+from archiver.errors import ArchiverError, ConfigurationError, SourceUnavailable
 from archiver.http.exchange import HttpRequest, HttpResponse
 from archiver.http.parse import Head
 from archiver.http.pool import HttpPool, HttpTimeouts
@@ -78,11 +78,18 @@ class S3Request(NamedTuple):
 class S3Transport:
     """Sends requests, concurrently if the caller wants; `close` closes all connections."""
 
-    def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        endpoint: Endpoint,
+        config: TransportConfig | None = None,
+        pool: HttpPool | None = None,
+    ) -> None:
+        """*pool*: connections of another transport. S3 authorises each request, never a connection."""
         config = config or TransportConfig()
         self._session = session
         self._endpoint = endpoint
-        self._pool = HttpPool(config.limits, config.ca_bundle, config.proxies)
+        self.pool = pool or HttpPool(config.limits, config.ca_bundle, config.proxies)
         self._headers = config.headers
         self._signer = Signer()
         self._credentials: SigningCredentials | None = None
@@ -90,7 +97,7 @@ class S3Transport:
 
     async def close(self) -> None:
         """Close all connections; running requests are interrupted."""
-        await self._pool.close()
+        await self.pool.close()
 
     async def request(self, request: S3Request) -> HttpResponse:
         """
@@ -131,7 +138,7 @@ class S3Transport:
         )
         target = f"{path}?{request.query}" if request.query else path
         head = f"{request.method} {target} HTTP/1.1\r\n{signed}{_COMMON_HEADERS}{request.lines}\r\n".encode("latin-1")
-        return await self._pool.request(
+        return await self.pool.request(
             endpoint.origin, HttpRequest(request.method, head, request.into, request.check, request.body)
         )
 
@@ -142,6 +149,8 @@ class S3Transport:
         try:
             source = await self._session.get_credentials()
             frozen = None if source is None else await source.get_frozen_credentials()
+        except ArchiverError:  # of a role
+            raise
         except Exception as error:  # noqa: BLE001 - a provider may raise anything; its text may contain secrets
             raise CredentialsError(credentials_message(error)) from None
         if frozen is None:

@@ -146,7 +146,7 @@ async def _create(body: str, output: Path | None, *, force: bool, as_json: bool)
     began = monotonic()
     with rejections_as_errors(as_json=as_json):
         build_request = load_request(body, *([] if output else ["S3_DESTINATION_BUCKET"]))
-        async with open_resources(build_request.settings) as resources:
+        async with open_resources(build_request.settings, build_request.rules) as resources:
             if output is not None:
                 built = await _build(
                     build_request, resources, FileStore(output, force=force), str(output), shares_credentials=False
@@ -217,6 +217,7 @@ async def _build(
         store=store,
         budget=resources.budget,
         shares_credentials=shares_credentials,
+        roles=resources.roles,
     )
     disposition = content_disposition(
         build_request.request.archive_name, build_request.rules.file_prefix, datetime.now(UTC)

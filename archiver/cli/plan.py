@@ -160,9 +160,18 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
         build_request, rejections = collect_rejections(body)
         if build_request is None:
             raise rejection_error(*rejections, as_json=as_json)
-        async with open_resources(build_request.settings) as resources, show_progress("plan", Progress()):
+        async with (
+            open_resources(build_request.settings, build_request.rules) as resources,
+            show_progress("plan", Progress()),
+        ):
             store = S3Store(resources.clients, build_request.rules.destination_bucket)  # unused by a plan
-            work = ArchiveWork(build_request.rules, fetcher=resources.fetcher, store=store, budget=resources.budget)
+            work = ArchiveWork(
+                build_request.rules,
+                fetcher=resources.fetcher,
+                store=store,
+                budget=resources.budget,
+                roles=resources.roles,
+            )
             try:
                 plan = await work.plan(build_request.draft)
             except Rejected as rejected:

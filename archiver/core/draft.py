@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeVar
 
-from archiver.core.locations import AllowList, Location, parse_source
+from archiver.core.locations import AllowList, Location, Role, parse_source
 from archiver.core.messages import (
     Compression,
     File,
@@ -34,7 +34,8 @@ FOLDER_MARKER_PROBLEM = (
 class ArchiveRules:
     """
     Settings that determine an archive's content and key. *compression*: for requests that do not set it. *key_secret*
-    None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit.
+    None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit. *roles*:
+    those that requests may name, by ARN.
     """
 
     source_bucket: str | None
@@ -45,6 +46,11 @@ class ArchiveRules:
     key_secret: str | None = field(default=None, repr=False)
     max_files: int | None = None
     max_bytes: int | None = None
+    roles: Mapping[str, Role] = field(default_factory=dict)
+
+    def may_read(self, location: Location) -> bool:
+        """Return whether a request may name *location*. A role that the operator lists has sources of its own."""
+        return (self.roles[location.role].sources if location.role else self.allowed).allows(location)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +83,15 @@ def draft_archive(request: Request, rules: ArchiveRules) -> Draft:
     """
     Resolve the sources and paths of *request*, without calling S3.
 
-    Raises Rejected: `invalid_request`, `source_not_allowed`, `name_unsafe` or `name_conflict`. It lists all such files.
+    Raises Rejected: `invalid_request`, `role_not_allowed`, `source_not_allowed`, `name_unsafe` or `name_conflict`. It
+    lists all such files.
     """
     files = request.files
-    locations = _map_files(files, "source", lambda file, _: parse_source(file.source, rules.source_bucket))
-    _check_allowed(files, locations, rules.allowed)
+    locations = _map_files(
+        files, "source", lambda file, _: parse_source(file.source, rules.source_bucket, file.role_arn or "")
+    )
+    _check_roles(files, rules.roles)
+    _check_allowed(files, locations, rules)
     fails = request.on_missing == "fail"
     names = _map_files(files, "", lambda file, index: _path_or_reject(file, locations[index].key, fails=fails))
     # Equal sources are the same object: if one is unusable for one file, it is for the others.
@@ -142,11 +152,40 @@ def _map_files(files: Sequence[File], field_name: str, decide: Callable[[File, i
     return results
 
 
-def _check_allowed(files: Sequence[File], locations: Sequence[Location], allowed: AllowList) -> None:
-    outside = [index for index, location in enumerate(locations) if not allowed.allows(location)]
+def _check_roles(files: Sequence[File], roles: Mapping[str, Role]) -> None:
+    """
+    Refuse roles that the operator does not list, and a source with two roles: answers name objects by their source
+    alone.
+    """
+    unlisted = [index for index, file in enumerate(files) if file.role_arn is not None and file.role_arn not in roles]
+    if unlisted:
+        problems = [
+            f"$.files[{index}].role_arn {str(files[index].role_arn)[:200]} is not a role of the operator's POLICY_FILE"
+            for index in unlisted[:MAX_PROBLEMS_LISTED]
+        ]
+        _reject("role_not_allowed", files, unlisted, problems)
+    role_of: dict[str, str | None] = {}
+    twice = [
+        index for index, file in enumerate(files) if role_of.setdefault(file.source, file.role_arn) != file.role_arn
+    ]
+    if twice:
+        problems = [
+            f"$.files[{index}].role_arn differs from that of another file with the same source"
+            for index in twice[:MAX_PROBLEMS_LISTED]
+        ]
+        _reject("invalid_request", files, twice, problems)
+
+
+def _check_allowed(files: Sequence[File], locations: Sequence[Location], rules: ArchiveRules) -> None:
+    outside = [index for index, location in enumerate(locations) if not rules.may_read(location)]
     if outside:
         problems = [
-            f"$.files[{index}].source {str(locations[index])[:200]} is outside the allowed sources"
+            f"$.files[{index}].source {str(locations[index])[:200]} is outside "
+            + (
+                f"the sources of its role {locations[index].role[:200]}"
+                if locations[index].role
+                else "the allowed sources"
+            )
             for index in outside[:MAX_PROBLEMS_LISTED]
         ]
         _reject("source_not_allowed", files, outside, problems)
@@ -187,7 +226,8 @@ def _request_hash(request: Request) -> str:
     digest = hashlib.sha256()
     digest.update(_json_line(options))
     for file in request.files:
-        digest.update(_json_line([file.source, file.destination or None, file.name or None]))
+        role = [] if file.role_arn is None else [file.role_arn]  # without one, the hash is that of earlier releases
+        digest.update(_json_line([file.source, file.destination or None, file.name or None, *role]))
     return digest.hexdigest()
 
 

@@ -22,6 +22,9 @@ MAX_JOB_ID_LENGTH = 128
 MAX_TEXT_LENGTH = 4096
 """Maximum characters of a `destination`, `name` or `archive_name`; also the maximum bytes of a path in the zip."""
 
+MAX_ROLE_ARN_LENGTH = 2048
+"""Maximum characters of an ARN ("RoleArn" of AssumeRole, STS API reference)."""
+
 
 def _check_length(text: str) -> str:
     """Check the length. `max_length` would refuse half a surrogate pair before the path rules can."""
@@ -31,6 +34,7 @@ def _check_length(text: str) -> str:
 
 
 _Text = Annotated[str, AfterValidator(_check_length), Field(json_schema_extra={"maxLength": MAX_TEXT_LENGTH})]
+_RoleArn = Annotated[str, Field(min_length=1, max_length=MAX_ROLE_ARN_LENGTH)]
 _JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH)]
 
 
@@ -49,12 +53,14 @@ class File(_Model):
     """
     One object and its path in the archive.
 
-    *source*: a key or an `s3://` URI. An empty *destination* or *name* counts as absent.
+    *source*: a key or an `s3://` URI. An empty *destination* or *name* counts as absent; an empty *role_arn* does not:
+    the object would be read with other rights than the sender meant.
     """
 
     source: Annotated[str, Field(min_length=1)]
     destination: _Text | None = None
     name: _Text | None = None
+    role_arn: _RoleArn | None = None
 
     @model_validator(mode="before")
     @classmethod

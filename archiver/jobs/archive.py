@@ -40,14 +40,14 @@ from archiver.errors import (
 from archiver.jobs.identity import JobIdentity
 from archiver.jobs.offload import run_offloaded_if_large
 from archiver.jobs.work import Result
-from archiver.ports import Hold, ObjectStore, StoredArchive, Target
+from archiver.ports import Hold, ObjectStore, Roles, StoredArchive, Target
 from archiver.stages.assemble import assemble
 from archiver.stages.budget import BufferPool
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.deflate import compressed_part_size, deflate
 from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
-from archiver.stages.read_access import ReadAccess
+from archiver.stages.read_access import ReadAccess, assume_roles
 from archiver.stages.resolve import head_objects, probe_objects
 from archiver.stages.upload import find, open_upload
 
@@ -74,7 +74,8 @@ class ArchiveOrder:
 class ArchiveWork:
     """
     Makes archives. One for the process; of finished jobs it keeps only the names of some objects that could be read.
-    *shares_credentials*: *store* uses the credentials that sources are read with.
+    *shares_credentials*: *store* uses the credentials that sources are read with. *roles*: None if requests may name
+    none.
     """
 
     def __init__(
@@ -85,12 +86,14 @@ class ArchiveWork:
         store: ObjectStore,
         budget: BufferPool,
         shares_credentials: bool = True,
+        roles: Roles | None = None,
     ) -> None:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
         self._budget = budget
         self._credential_check = CredentialCheck(store if shares_credentials else None)
+        self._roles = roles
         self._read_access = ReadAccess(rules.source_bucket, fetcher)
 
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
@@ -158,6 +161,8 @@ class ArchiveWork:
 
     async def _plan(self, draft: Draft, history: ReplanState) -> Plan:
         check_count(draft, self._rules.max_files)
+        if self._roles is not None:
+            await assume_roles(draft, self._roles, self._credential_check)
         verdicts = history.verdicts
         locations = [file.location for file in draft.files if file.location not in verdicts]
         found = await head_objects(locations, self._fetcher, self._credential_check)
