@@ -1,6 +1,7 @@
 """HEAD and GET with the own HTTP client: one attempt per call, pinned to one version, errors mapped."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_responses import ExpectedRange, object_info, read_error
@@ -25,13 +26,18 @@ class S3Reader:
         pool: HttpPool | None = None,
     ) -> None:
         self._transport = S3Transport(session, endpoint, config, pool)
-        self._route = (endpoint, config, self._transport.pool)
+        self._endpoint = endpoint
+        self._config = config or TransportConfig()
         self._request = self._transport.request
         self.close = self._transport.close
 
     def with_session(self, session: Session) -> "S3Reader":
-        """Return a reader with the credentials of *session* and the connections of this one, which closes them."""
-        return S3Reader(session, *self._route)
+        """
+        Return a reader with the credentials of *session*, which caches them itself, and with the connections of this
+        reader, which closes them.
+        """
+        config = replace(self._config, credentials_cache=0.0)
+        return S3Reader(session, self._endpoint, config, self._transport.pool)
 
     async def head(self, location: Location) -> ObjectInfo:
         """

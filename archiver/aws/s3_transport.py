@@ -19,8 +19,6 @@ from archiver.http.pool import HttpPool, HttpTimeouts
 from archiver.http.proxy import Proxies
 
 _COMMON_HEADERS = f"User-Agent: archiver/{__version__}\r\nAccept-Encoding: identity\r\n"
-_CREDENTIALS_CACHE_SECONDS = 5.0
-"""Seconds for which credentials from botocore are cached: botocore renews them minutes before they expire."""
 
 
 class FrozenCredentials(Protocol):
@@ -50,13 +48,15 @@ class Session(Protocol):
 class TransportConfig:
     """
     *ca_bundle*: file of trusted certificates instead of the system's; *proxies*: None for direct connections;
-    *headers*: added to requests by settings.
+    *headers*: added to requests by settings; *credentials_cache*: seconds for which credentials are used without asking
+    botocore, which renews them minutes before they expire.
     """
 
     limits: HttpTimeouts = field(default_factory=HttpTimeouts)
     ca_bundle: str | None = None
     proxies: Proxies | None = None
     headers: S3Headers = field(default_factory=S3Headers)
+    credentials_cache: float = 5.0
 
 
 class S3Request(NamedTuple):
@@ -91,6 +91,7 @@ class S3Transport:
         self._endpoint = endpoint
         self.pool = pool or HttpPool(config.limits, config.ca_bundle, config.proxies)
         self._headers = config.headers
+        self._credentials_cache = config.credentials_cache
         self._signer = Signer()
         self._credentials: SigningCredentials | None = None
         self._credentials_cached_until = 0.0
@@ -156,5 +157,5 @@ class S3Transport:
         if frozen is None:
             raise ConfigurationError(NO_CREDENTIALS)
         self._credentials = SigningCredentials(frozen.access_key, frozen.secret_key, frozen.token)
-        self._credentials_cached_until = now + _CREDENTIALS_CACHE_SECONDS
+        self._credentials_cached_until = now + self._credentials_cache
         return self._credentials

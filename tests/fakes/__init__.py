@@ -2,14 +2,15 @@
 Complete in-memory fakes of the ports. They behave as S3 and SQS do, and tests can inject faults.
 
 `FakeQueue` is a MessageSource, `FakeNotifier` a Notifier, `FakeObserver` an Observer; `FakeReader` is an
-ObjectReader and `FakeStore` an ObjectStore on one `FakeS3`. The contract tests run on the fakes and on the real
-adapters.
+ObjectReader and `FakeStore` an ObjectStore on one `FakeS3`; `FakeRoles` is a Roles. The contract tests run on the fakes
+and on the real adapters.
 """
 
 from fakes.faults import Faults, InFlightGauge, ManualClock
 from fakes.holds import FakeHold
 from fakes.objects import FakeReader, FakeS3, StoredObject
 from fakes.queues import FakeDeadLetters, FakeNotifier, FakeObserver, FakeQueue
+from fakes.roles import FakeRoles
 from fakes.store import FakeStore, FakeUpload
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "FakeObserver",
     "FakeQueue",
     "FakeReader",
+    "FakeRoles",
     "FakeS3",
     "FakeStore",
     "FakeUpload",

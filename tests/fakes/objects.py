@@ -39,9 +39,11 @@ class FakeS3:
     def __init__(self) -> None:
         self.objects: dict[Location, StoredObject] = {}
 
-    def put(self, bucket: str, key: str, data: bytes, *, content_type: str = "binary/octet-stream") -> Location:
-        """Write or overwrite an object. Its ETag depends on its bytes."""
-        location = Location(bucket, key)
+    def put(
+        self, bucket: str, key: str, data: bytes, *, content_type: str = "binary/octet-stream", role: str = ""
+    ) -> Location:
+        """Write or overwrite an object, which *role* alone can see. Its ETag depends on its bytes."""
+        location = Location(bucket, key, role)
         modified = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
         self.objects[location] = StoredObject(data, etag_of(data), modified, content_type)
         return location
