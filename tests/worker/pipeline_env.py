@@ -11,7 +11,7 @@ from archiver.core.locations import AllowList, Location, PlainLinks
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.pipeline import Pipeline
-from archiver.ports import Attribute, JobSuccess, Message, QueueFacts
+from archiver.ports import Attribute, JobSuccess, Message, QueueFacts, Roles
 from stages.builders import StageEnv, read_zip
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:source"
@@ -32,6 +32,7 @@ class PipelineEnv:
     dead: FakeQueue = field(default_factory=FakeQueue)
     said: int = 0
     rules: ArchiveRules = RULES
+    roles: Roles | None = None
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(QueueFacts(ARN, 30, 43_200, 5), dead_letters=self.dead)
@@ -39,9 +40,10 @@ class PipelineEnv:
 
     def make(self) -> Pipeline:
         rules, stage = self.rules, self.stage
+        work = ArchiveWork(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget, roles=self.roles)
         return Pipeline(
             rules,
-            {"archive": ArchiveWork(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget)},
+            {"archive": work},
             facts=self.queue.facts,
             store=stage.store,
             dead_letters=FakeDeadLetters(self.queue.dead_letters),
