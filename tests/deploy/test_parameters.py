@@ -39,6 +39,7 @@ WRONG_DATA = [
 WRONG_WORKER = [
     ({"OnDemandWeight": "0", "SpotWeight": "0"}, "SpotWeight"),
     ({"SigningKeyId": "K2JCJMDEHXQW5F"}, "SigningPrivateKeySecretArn"),
+    ({"AssumeRoleArns": "arn:aws:iam::999999999999:role/exports"}, "PolicyFile"),
 ]
 
 
@@ -98,6 +99,8 @@ def test_every_value_of_these_tests_is_one_that_cloudformation_would_take(given:
         ("SourceBuckets", "photos/2026/"),
         ("SourceBuckets", ""),
         ("SourcePrefixes", "photos/2026"),
+        ("PolicyFile", "policy.toml"),
+        ("AssumeRoleArns", "arn:aws:iam::999999999999:role/*"),
         ("SourcePrefixes", "photos/*/"),
         ("SourcePrefixes", "photos/${aws:username}/"),
         ("SourceKeyArns", "arn:aws:kms:eu-west-1:123456789012:alias/mine"),
