@@ -39,7 +39,6 @@ WRONG_DATA = [
 WRONG_WORKER = [
     ({"OnDemandWeight": "0", "SpotWeight": "0"}, "SpotWeight"),
     ({"SigningKeyId": "K2JCJMDEHXQW5F"}, "SigningPrivateKeySecretArn"),
-    ({"AssumeRoleArns": "arn:aws:iam::999999999999:role/exports"}, "PolicyFile"),
 ]
 
 
