@@ -19,7 +19,7 @@ from archiver.errors import (
 from archiver.worker import breaker as module
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.gate import ReceiveGate
-from archiver.worker.guarded import GuardedRoles
+from archiver.worker.guarded import GuardedReader, GuardedRoles, SourceProbes
 
 EXPORTS, PHOTOS = "arn:aws:iam::210987654321:role/exports", "arn:aws:iam::321098765432:role/photos"
 
@@ -149,3 +149,38 @@ async def test_without_sts_a_job_waits_and_uses_up_no_receive(monkeypatch: pytes
 
     assert (roles.faults.calls["assume"], roles.assumed) == (21, [EXPORTS])
     assert gate.pause_count == 0
+
+
+async def test_all_that_a_role_may_not_read_in_the_source_bucket_is_denied_at_once() -> None:
+    """What is denied with a role says nothing about the worker's own, so nothing waits for its policy."""
+    env, _ = make_env()
+    listed = {EXPORTS: Role(AllowList.of(["source"], "archives"))}
+    env.rules = replace(RULES, source_bucket="source", roles=listed)
+    env.pipeline = env.make()
+    location = env.stage.s3.put("source", "a", b"a", role=EXPORTS)
+    env.stage.s3.make_unavailable(location, "source_denied")
+
+    with pytest.raises(Rejected) as caught:
+        await env.run(files=[{"source": "a", "role_arn": EXPORTS}])
+
+    assert caught.value.code == "source_denied"
+
+
+async def test_the_source_bucket_is_not_down_because_a_role_can_not_read_it() -> None:
+    env, _ = make_env()
+    clock, probes = ManualClock(), []
+
+    async def probe() -> None:
+        probes.append("other buckets")
+
+    known = Location("source", "own")
+    sources = SourceProbes("source", known, probe)
+    guarded = GuardedReader(env.stage.reader, sources, CircuitBreakers(ReceiveGate(), clock=clock))
+    env.stage.reader.faults.plan("head", TransferInterrupted("no STS"), times=3)
+    for _ in range(3):
+        with pytest.raises(TransferInterrupted):
+            await guarded.head(Location("source", "a", EXPORTS))
+        clock.advance(3)
+
+    assert probes == ["other buckets"]
+    assert (await guarded.head(known)).size == 3
