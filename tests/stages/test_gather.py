@@ -32,7 +32,7 @@ def sought(stage: StageEnv, files: dict[str, bytes]) -> list[DraftFile]:
 async def build(
     stage: StageEnv, files: list[DraftFile | Member], *, target: Target = TARGET, part: int = PART, **limits: int
 ) -> dict[str, bytes]:
-    async with open_upload(stage.store, target, FakeHold()) as upload:
+    async with open_upload(stage.store, target, FakeHold(), seal=None) as upload:
         made = StoredBuild(files, stage.budget, stage.fetcher, upload, part_size=part, **limits)
         await made.run(stage.progress)
     return read_zip(stage.archive(target.key))
