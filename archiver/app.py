@@ -4,7 +4,8 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -23,7 +24,7 @@ from archiver.doors.start import as_settings_errors, check_reachable, open_with_
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
-from archiver.ports import Links, ObjectStore
+from archiver.ports import Links, ObjectStore, Roles
 from archiver.settings import Environment, Settings, SettingsError
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
@@ -32,11 +33,15 @@ from archiver.stages.receipt import Receipts
 from archiver.telemetry.observers import MonitoredParts, monitoring
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.gate import ReceiveGate
-from archiver.worker.guarded import GuardedReader, GuardedReceipts, GuardedStore, SourceProbes
+from archiver.worker.guarded import GuardedReader, GuardedReceipts, GuardedRoles, GuardedStore, SourceProbes
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.protection import Protector
 from archiver.worker.settle import Settler
+
+if TYPE_CHECKING:
+    from archiver.aws.roles import RoleReaders
+    from archiver.core.operator_policy import OperatorPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -50,10 +55,12 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     Raises SettingsError if a queue or bucket does not exist, or the `AWS_*` variables are unusable.
     """
     _log_settings(settings)
+    rules = archive_rules(settings)
     heartbeat, gate, budget = Heartbeat(), ReceiveGate(), BufferPool(settings.memory_budget)
     breakers = CircuitBreakers(gate)
     async with open_reader(settings) as (network, reader), open_links(settings, network.session) as links:
-        guarded_reader = GuardedReader(reader, _source_probes(settings, reader), breakers)
+        roles = with_roles(reader, network.session, rules)
+        guarded_reader = GuardedReader(roles or reader, _source_probes(settings, reader), breakers)
         fetcher = Fetcher(guarded_reader, AdaptiveLimiter(MAX_CONCURRENT_READS))
         parts = MonitoredParts(heartbeat, gate, budget, fetcher, stop)
         async with (
@@ -65,11 +72,9 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             if clients is None or door is None:
                 log.info("worker.stopped")
                 return 0
-            bucket = Destination(
-                GuardedStore(S3Store(clients, settings.destination_bucket), breakers),
-                GuardedReceipts(open_receipts(clients, settings.destination_bucket), breakers),
-            )
-            pipeline = _pipeline(settings, door, bucket, fetcher=fetcher, budget=budget, links=links)
+            bucket = _open_destination(clients, settings.destination_bucket, breakers)
+            work = _archive_work(rules, fetcher, bucket, budget, roles)
+            pipeline = _pipeline(rules, door, bucket, work=work, links=links)
             worker = Worker(
                 door.source,
                 Settler(door.source, pipeline, gate, monitor),
@@ -109,14 +114,30 @@ class Destination(NamedTuple):
     receipts: Receipts
 
 
-def _pipeline(
-    settings: Settings, door: Door, bucket: Destination, *, fetcher: Fetcher, budget: BufferPool, links: Links
-) -> Pipeline:
-    rules = archive_rules(settings)
-    archives = ArchiveWork(rules, fetcher=fetcher, store=bucket.store, receipts=bucket.receipts, budget=budget)
+def _open_destination(clients: Clients, bucket: str, breakers: CircuitBreakers) -> Destination:
+    return Destination(
+        GuardedStore(S3Store(clients, bucket), breakers),
+        GuardedReceipts(open_receipts(clients, bucket), breakers),
+    )
+
+
+def _archive_work(
+    rules: ArchiveRules, fetcher: Fetcher, bucket: Destination, budget: BufferPool, roles: Roles | None
+) -> ArchiveWork:
+    return ArchiveWork(
+        rules,
+        fetcher=fetcher,
+        store=bucket.store,
+        receipts=bucket.receipts,
+        budget=budget,
+        roles=roles and GuardedRoles(roles, CircuitBreakers(ReceiveGate())),
+    )
+
+
+def _pipeline(rules: ArchiveRules, door: Door, bucket: Destination, *, work: ArchiveWork, links: Links) -> Pipeline:
     return Pipeline(
         rules,
-        {"archive": archives, "ping": PingWork(rules)},
+        {"archive": work, "ping": PingWork(rules)},
         facts=door.source.facts,
         store=bucket.store,
         receipts=bucket.receipts,
@@ -195,8 +216,9 @@ def request_headers(settings: Environment) -> S3Headers:
 
 
 def archive_rules(settings: Environment) -> ArchiveRules:
-    """What of the settings bears on what goes into an archive and where it goes."""
+    """What of the settings bears on what goes into an archive and where it goes. Raises SettingsError."""
     destination = settings.destination_bucket or ""
+    policy = load_policy(settings)
     return ArchiveRules(
         source_bucket=settings.source_bucket,
         destination_bucket=destination,
@@ -206,7 +228,35 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         key_secret=settings.key_secret.get_secret_value() if settings.key_secret else None,
         max_files=settings.max_files,
         max_bytes=settings.max_archive_bytes,
+        roles=policy.roles if policy else {},
     )
+
+
+def load_policy(settings: Environment) -> "OperatorPolicy | None":
+    """Read POLICY_FILE; None if it is not set. Raises SettingsError with all its problems."""
+    if settings.policy_file is None:
+        return None
+    from archiver.core.operator_policy import MAX_POLICY_BYTES, OperatorPolicy, PolicyError  # noqa: PLC0415 - late
+
+    file = Path(settings.policy_file)
+    try:
+        if not file.is_file():
+            raise SettingsError([f"POLICY_FILE: there is no file {file}"])
+        with file.open("rb") as opened:
+            return OperatorPolicy.parse(opened.read(MAX_POLICY_BYTES + 1))
+    except OSError as error:
+        raise SettingsError([f"POLICY_FILE: {file} can't be read: {error.strerror}"]) from None
+    except PolicyError as error:
+        raise SettingsError([f"POLICY_FILE: {file}: {problem}" for problem in error.problems]) from None
+
+
+def with_roles(reader: S3Reader, session: Session, rules: ArchiveRules) -> "RoleReaders | None":
+    """*reader* with the roles of *rules*, which *session* assumes; None if there are none."""
+    if not rules.roles:
+        return None
+    from archiver.aws.roles import open_roles  # noqa: PLC0415 - nothing of it where it is off
+
+    return open_roles(session, reader, rules.roles)
 
 
 @asynccontextmanager

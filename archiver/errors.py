@@ -28,6 +28,7 @@ Code = Literal[
     "source_denied",
     "source_archived",
     "source_not_allowed",
+    "role_not_allowed",
     "source_changed",
     "name_unsafe",
     "name_conflict",

@@ -62,6 +62,11 @@ class Environment(BaseSettings):
         validation_alias="S3_ALLOWED_SOURCES",
         description="`bucket` and `bucket/prefix/`, comma-separated: what requests may name",
     )
+    policy_file: Text | None = Field(
+        None,
+        validation_alias="POLICY_FILE",
+        description="TOML file that lists what else requests may use: roles of other accounts",
+    )
     destination_bucket: BucketName | None = Field(
         None, validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION
     )

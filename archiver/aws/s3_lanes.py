@@ -1,6 +1,7 @@
 """Many HEADs and GETs of whole objects, one after another over few connections; see `archiver.http.lane`."""
 
 import time
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from archiver.aws.endpoint import BucketEndpoint, UnusableNameError, encoded_path
@@ -19,11 +20,14 @@ _MAX_TEMPLATES = 1024
 
 
 class S3Lanes:
-    """Lanes over the connections of *transport*."""
+    """
+    Lanes over the connections that all *transports* share. Each request is signed by the transport of its location's
+    role ("": the worker's own), whoever used the connection before: S3 authorises each request, never a connection.
+    """
 
-    def __init__(self, transport: S3Transport) -> None:
-        self._transport = transport
-        self._requests = _Requests(transport)
+    def __init__(self, transports: Mapping[str, S3Transport]) -> None:
+        self._transports = transports
+        self._requests = _Requests(transports)
         self._heads = PlainHeads()
         self._scratch = bytearray(SCRATCH_BYTES)
 
@@ -35,22 +39,24 @@ class S3Lanes:
         lane = _S3Lane(self._scratch, queue, self._requests, self._heads)
         while lane.has_request:
             try:
-                lane.origin = await self._origin(lane.read.location)
-                await self._transport.pool.lend(lane.origin, lane)
+                transport = self._transports[lane.read.location.role]
+                lane.origin = await _origin(transport, lane.read.location)
+                await transport.pool.lend(lane.origin, lane)
             except (ArchiverError, UnusableNameError) as error:
                 return Unanswered(lane.read, str(error))
             if lane.ended is Ended.UNUSUAL:
                 return Unanswered(lane.read, lane.reason, lane.throttled)
         return None
 
-    async def _origin(self, location: Location) -> Origin:
-        """Prepare for a request for *location*: return where it goes. Raises UnusableNameError, ArchiverError."""
-        await self._transport.current_credentials()
-        endpoint = self._transport.endpoint.resolve(location.bucket)
-        encoded_path(endpoint, location)
-        if not self._transport.pool.reaches_directly(endpoint.origin):
-            raise UnusableNameError("requests go through a proxy that forwards them")
-        return endpoint.origin
+
+async def _origin(transport: S3Transport, location: Location) -> Origin:
+    """Prepare for a request for *location*: return where it goes. Raises UnusableNameError, ArchiverError."""
+    await transport.current_credentials()
+    endpoint = transport.endpoint.resolve(location.bucket)
+    encoded_path(endpoint, location)
+    if not transport.pool.reaches_directly(endpoint.origin):
+        raise UnusableNameError("requests go through a proxy that forwards them")
+    return endpoint.origin
 
 
 class _S3Lane(Lane):
@@ -113,16 +119,16 @@ class _Template(NamedTuple):
 class _Requests:
     """Builds requests, out of templates that serve all lanes for one second."""
 
-    def __init__(self, transport: S3Transport) -> None:
-        self._transport = transport
-        self._templates: dict[tuple[str, str], _Template] = {}
+    def __init__(self, transports: Mapping[str, S3Transport]) -> None:
+        self._transports = transports
+        self._templates: dict[tuple[str, str, str], _Template] = {}
 
     def build(self, read: WholeRead, origin: Origin) -> bytes | None:
         """
         Return the request; None if it needs another connection than one to *origin*, or new credentials. Raises
         UnusableNameError.
         """
-        template = self._templates.get((read.method, read.location.bucket))
+        template = self._templates.get((read.method, read.location.bucket, read.location.role))
         if template is None or template.second != int(time.time()):
             template = self._renew(read)
         if template is None or template.endpoint.origin != origin:
@@ -134,7 +140,8 @@ class _Requests:
         )
 
     def _renew(self, read: WholeRead) -> _Template | None:
-        transport, bucket, now = self._transport, read.location.bucket, time.time()
+        bucket, role, now = read.location.bucket, read.location.role, time.time()
+        transport = self._transports[role]
         credentials = transport.cached_credentials
         if credentials is None:
             return None
@@ -144,5 +151,5 @@ class _Requests:
         signing = transport.signer.template(subject, endpoint.region, credentials, now)
         if len(self._templates) >= _MAX_TEMPLATES:  # buckets come from requests
             self._templates.clear()
-        template = self._templates[read.method, bucket] = _Template(int(now), endpoint, signing)
+        template = self._templates[read.method, bucket, role] = _Template(int(now), endpoint, signing)
         return template

@@ -12,6 +12,7 @@ from archiver.core.objects import ListPage, ObjectInfo
 from archiver.core.select import Prefix
 from archiver.errors import SourceChanged, TransferInterrupted
 from archiver.http.parse import Head
+from archiver.http.pool import HttpPool
 
 _CHECKSUMS = (("x-amz-checksum-mode", "ENABLED"),)
 
@@ -19,11 +20,25 @@ _CHECKSUMS = (("x-amz-checksum-mode", "ENABLED"),)
 class S3Reader:
     """The `ObjectReader` for S3. Calls may run concurrently; `close` closes all connections."""
 
-    def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
-        self._transport = S3Transport(session, endpoint, config)
-        self._request = self._transport.request
-        self.serve = S3Lanes(self._transport).serve
-        self.close = self._transport.close
+    def __init__(
+        self,
+        session: Session,
+        endpoint: Endpoint,
+        config: TransportConfig | None = None,
+        pool: HttpPool | None = None,
+    ) -> None:
+        self.transport = S3Transport(session, endpoint, config, pool)
+        self._endpoint = endpoint
+        self._config = config
+        self._request = self.transport.request
+        self.serve = S3Lanes({"": self.transport}).serve
+        self.close = self.transport.close
+
+    def with_session(self, session: Session) -> "S3Reader":
+        """
+        Return a reader with the credentials of *session*, and with the connections of this reader, which closes them.
+        """
+        return S3Reader(session, self._endpoint, self._config, self.transport.pool)
 
     async def head(self, location: Location) -> ObjectInfo:
         """

@@ -12,7 +12,7 @@ from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_responses import EXPIRED_TOKEN_CODES, error_code, redirect_region
 from archiver.aws.sigv4 import Signer, SigningCredentials, SigningInput
 from archiver.core.locations import Location
-from archiver.errors import ConfigurationError, SourceUnavailable
+from archiver.errors import ArchiverError, ConfigurationError, SourceUnavailable
 from archiver.http.exchange import MAX_ERROR_BODY, HttpRequest, HttpResponse
 from archiver.http.parse import Head
 from archiver.http.pool import HttpPool, HttpTimeouts
@@ -20,7 +20,7 @@ from archiver.http.proxy import Proxies
 
 COMMON_HEADERS = f"User-Agent: archiver/{__version__}\r\nAccept-Encoding: identity\r\n"
 _CREDENTIALS_CACHE_SECONDS = 5.0
-"""Seconds for which credentials from botocore are cached: botocore renews them minutes before they expire."""
+"""Seconds for which credentials are cached: providers renew them minutes before they expire."""
 
 
 class FrozenCredentials(Protocol):
@@ -83,11 +83,18 @@ class S3Request(NamedTuple):
 class S3Transport:
     """Sends requests, concurrently if the caller wants; `close` closes all connections."""
 
-    def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
+    def __init__(
+        self,
+        session: Session,
+        endpoint: Endpoint,
+        config: TransportConfig | None = None,
+        pool: HttpPool | None = None,
+    ) -> None:
+        """*pool*: connections of another transport. S3 authorises each request, never a connection."""
         config = config or TransportConfig()
         self._session = session
         self.endpoint = endpoint
-        self.pool = HttpPool(config.limits, config.ca_bundle, config.proxies)
+        self.pool = pool or HttpPool(config.limits, config.ca_bundle, config.proxies)
         self.headers = config.headers
         self.signer = Signer()
         self._credentials: SigningCredentials | None = None
@@ -115,6 +122,7 @@ class S3Transport:
             renewed = await self.current_credentials()
             if renewed != credentials:
                 return await self._send(request, endpoint, renewed)
+            self._credentials_cached_until = 0.0  # whoever knows more may renew them now
         return response
 
     def _resolve(self, bucket: str) -> BucketEndpoint:
@@ -154,6 +162,8 @@ class S3Transport:
         try:
             source = await self._session.get_credentials()
             frozen = None if source is None else await source.get_frozen_credentials()
+        except ArchiverError:  # of a role
+            raise
         except Exception as error:  # noqa: BLE001 - a provider may raise anything; its text may contain secrets
             raise CredentialsError(credentials_message(error)) from None
         if frozen is None:

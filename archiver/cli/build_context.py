@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from archiver.core.messages import Request
     from archiver.core.plan import ArchiveSummary
     from archiver.errors import Rejected, SourceProblem
+    from archiver.ports import Roles
     from archiver.settings import Environment
     from archiver.stages.budget import BufferPool
     from archiver.stages.fetch import Fetcher
@@ -34,11 +35,12 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class BuildResources:
-    """AWS clients, object fetcher and buffer pool."""
+    """AWS clients, object fetcher, buffer pool, and the roles that requests may name."""
 
     clients: "Clients"
     fetcher: "Fetcher"
     budget: "BufferPool"
+    roles: "Roles | None" = None
 
 
 def load_request(body: str, *needs: str) -> BuildRequest:
@@ -67,14 +69,19 @@ def check_request(body: str, settings: "Environment") -> None:
     from archiver.app import archive_rules
     from archiver.core.dialects.native import parse_request
     from archiver.core.draft import draft_archive
-    from archiver.core.locations import AllowList
+    from archiver.core.entries import role_of
+    from archiver.core.locations import AllowList, Role
     from archiver.errors import Rejected
 
     rules = archive_rules(settings)
     if settings.source_bucket is None:  # only the worker knows the bucket of bare keys and its allow list
         rules = replace(rules, source_bucket=PLACEHOLDER_BUCKET, allowed=AllowList(rules.destination_bucket))
     try:
-        draft_archive(_without_patterns(parse_request(body)), rules, datetime.now(UTC))
+        request = _without_patterns(parse_request(body))
+        if settings.policy_file is None:  # only the worker knows its roles
+            any_source = Role(AllowList(rules.destination_bucket))
+            rules = replace(rules, roles={role: any_source for file in request.files if (role := role_of(file))})
+        draft_archive(request, rules, datetime.now(UTC))
     except Rejected as rejected:
         raise CommandError(
             *rejection_lines(rejected), "nothing was sent; the worker would reject this request", code=EXIT_USAGE
@@ -96,18 +103,20 @@ def _without_patterns(request: "Request") -> "Request":
 
 
 @asynccontextmanager
-async def open_resources(settings: "Environment") -> AsyncIterator[BuildResources]:
-    """Open the S3 clients that a worker has. Raises SettingsError if the `AWS_*` variables are unusable."""
-    from archiver.app import MAX_CONCURRENT_READS, open_aws
+async def open_resources(settings: "Environment", rules: "ArchiveRules | None" = None) -> AsyncIterator[BuildResources]:
+    """
+    Open the S3 clients that a worker with *rules* has. Raises SettingsError if the `AWS_*` variables are unusable.
+    """
+    from archiver.app import MAX_CONCURRENT_READS, open_aws, with_roles
     from archiver.aws.clients import ClientLimits
     from archiver.stages.budget import BufferPool
     from archiver.stages.fetch import Fetcher
     from archiver.stages.limiter import AdaptiveLimiter
 
     async with open_aws(ClientLimits(jobs=1), settings) as (clients, reader):
-        yield BuildResources(
-            clients, Fetcher(reader, AdaptiveLimiter(MAX_CONCURRENT_READS)), BufferPool(settings.memory_budget)
-        )
+        roles = with_roles(reader, clients.session, rules) if rules else None
+        fetcher = Fetcher(roles or reader, AdaptiveLimiter(MAX_CONCURRENT_READS))
+        yield BuildResources(clients, fetcher, BufferPool(settings.memory_budget), roles)
 
 
 def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]]:

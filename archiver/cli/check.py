@@ -35,7 +35,7 @@ def check(json_: Annotated[bool, typer.Option("--json", help="Print the results 
 
 
 async def _run_checks() -> tuple[list["CheckResult"], int]:
-    from archiver.app import open_aws
+    from archiver.app import load_policy, open_aws
     from archiver.aws.clients import ClientLimits
     from archiver.aws.error_mapping import CredentialsError
     from archiver.aws.preflight import Checks, get_caller_identity
@@ -45,6 +45,7 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
 
     try:
         settings = load_settings(environment())
+        policy = load_policy(settings)
     except SettingsError as error:
         parts = [problem.partition(": ") for problem in error.problems]
         return [
@@ -62,6 +63,10 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
             except ArchiverError as error:  # for example a store without STS; the other checks use the credentials
                 results.append(CheckResult("credentials", "unknown", str(error)))
             results += await Checks(settings, clients, reader, caller).run_all()
+            if policy is not None:
+                from archiver.aws.preflight_roles import check_roles
+
+                results += await check_roles(clients.session, policy.roles)
     except CredentialsError as error:
         return [*results, CheckResult("credentials", "unknown", str(error), CREDENTIALS_WAIT_HINT)], EXIT_RETRY_LATER
     except ConfigurationError as error:

@@ -164,7 +164,7 @@ async def _create(body: str, output: Path | None, *, force: bool, as_json: bool)
         build_request = load_request(body, *([] if output else ["S3_DESTINATION_BUCKET"]))
         if build_request.request.test:
             raise CommandError('the request is a ping ("test": true): archiver plan checks it here', code=EXIT_USAGE)
-        async with open_resources(build_request.settings) as resources:
+        async with open_resources(build_request.settings, build_request.rules) as resources:
             if output is not None:
                 file_store = FileStore(output, force=force)
                 built = await _build(build_request, resources, file_store, None, str(output))
@@ -239,6 +239,7 @@ async def _build(
         receipts=receipts,
         budget=resources.budget,
         shares_credentials=receipts is not None,
+        roles=resources.roles,
     )
     disposition = content_disposition(
         build_request.request.archive_name, build_request.rules.file_prefix, datetime.now(UTC)

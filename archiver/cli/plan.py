@@ -176,10 +176,18 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
         build_request, rejections = collect_rejections(body)
         if build_request is None:
             raise rejection_error(*rejections, as_json=as_json)
-        async with open_resources(build_request.settings) as resources, show_progress("plan", Progress()):
+        async with (
+            open_resources(build_request.settings, build_request.rules) as resources,
+            show_progress("plan", Progress()),
+        ):
             store = S3Store(resources.clients, build_request.rules.destination_bucket)  # unused by a plan
             work = ArchiveWork(
-                build_request.rules, fetcher=resources.fetcher, store=store, receipts=None, budget=resources.budget
+                build_request.rules,
+                fetcher=resources.fetcher,
+                store=store,
+                receipts=None,
+                budget=resources.budget,
+                roles=resources.roles,
             )
             try:
                 draft = await work.select(build_request.draft)

@@ -61,10 +61,12 @@ def iam_policy(
 async def _worker_statements(
     account: str | None, dead_letter_queue: str | None, kms_keys: Sequence[str], *, on_ecs: bool
 ) -> list["Statement"]:
+    from archiver.app import load_policy
     from archiver.core.policy import WorkerResources, worker_statements
     from archiver.settings import load_settings
 
     settings = load_settings(environment())
+    policy = load_policy(settings)
     answer_queues = [settings.destination_queue, settings.failure_queue, settings.progress_queue]
     source, *others = await resolve_arns([settings.source_queue, *(name for name in answer_queues if name)], account)
     dlq_arn = dead_letter_queue or await _find_dead_letter_queue(settings.source_queue)
@@ -77,6 +79,7 @@ async def _worker_statements(
         kms_keys=[*kms_keys, *_key_arns(settings.archive_kms_key)],
         on_ecs=on_ecs,
         partition=_partition(source),
+        roles=list(policy.roles) if policy else (),
     )
     return worker_statements(resources)
 

@@ -1,11 +1,11 @@
 """Determine an archive's objects and paths: from the request alone, or with what its prefixes list."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import cast
 
-from archiver.core.locations import AllowList, Location, parse_source
+from archiver.core.locations import AllowList, Location, Role, parse_source
 from archiver.core.messages import Compression, OnDuplicate, OnEmpty, OnMissing, Renamed, Request
 from archiver.core.objects import Listed, ObjectInfo
 from archiver.core.outline import FOLDER_MARKER_PROBLEM, Named, Outline, Place, SourceRules, outline_entries, reject
@@ -24,7 +24,8 @@ ARCHIVED = SourceUnavailable("source_archived", "the object is archived; restore
 class ArchiveRules:
     """
     Settings that determine an archive's content and key. *compression*: for requests that do not set it. *key_secret*
-    None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit.
+    None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit. *roles*:
+    those that requests may name, by ARN.
     """
 
     source_bucket: str | None
@@ -35,6 +36,12 @@ class ArchiveRules:
     key_secret: str | None = field(default=None, repr=False)
     max_files: int | None = None
     max_bytes: int | None = None
+    roles: Mapping[str, Role] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> SourceRules:
+        """What requests may name."""
+        return SourceRules(self.source_bucket, self.allowed, self.roles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,14 @@ class Draft:
     empty: tuple[SourceProblem, ...] = ()
     is_blank: bool = False
     listings: int = 0
+
+    @property
+    def roles(self) -> Iterator[tuple[str, str]]:
+        """The source of each entry, and the role that it is read with ("": the worker's own)."""
+        outline = self.pending.outline if self.pending else None
+        if outline is None:
+            return ((file.source, file.location.role) for file in self.files)
+        return ((entry.source, entry.location.role) for entry in outline.entries)
 
     @property
     def unlisted(self) -> tuple[SourceProblem, ...]:
@@ -119,9 +134,10 @@ def draft_archive(request: Request, rules: ArchiveRules, sent_at: datetime) -> D
     """
     Resolve the sources and paths of *request*, without calling S3. *sent_at*: its time.
 
-    Raises Rejected: `invalid_request`, `source_not_allowed`, `name_unsafe` or `name_conflict`. It lists all such files.
+    Raises Rejected: `invalid_request`, `role_not_allowed`, `source_not_allowed`, `name_unsafe` or `name_conflict`. It
+    lists all such files.
     """
-    sources = SourceRules(rules.source_bucket, rules.allowed)
+    sources = rules.sources
     manifest = None if request.manifest is None else _manifest(request.manifest, sources)
     outline = (
         outline_entries(request.files, sources, sent_at, fails=request.on_missing == "fail") if not manifest else None
@@ -147,10 +163,9 @@ def _manifest(source: str, rules: SourceRules) -> Manifest:
         location = parse_source(source, rules.bucket)
     except Rejected as rejected:
         raise Rejected(rejected.code, f"$.manifest {rejected.message}") from None
-    if not rules.allowed.allows(location):
+    if not rules.allow(location):
         problem = SourceProblem(source, "source_not_allowed")
-        message = f"$.manifest {str(location)[:200]} is outside the allowed sources"
-        raise Rejected("source_not_allowed", message, [problem])
+        raise Rejected("source_not_allowed", f"$.manifest {rules.refusal(location)}", [problem])
     return Manifest(source, location)
 
 
@@ -159,7 +174,7 @@ def complete_draft(draft: Draft, outline: Outline, found: Sequence[Sequence[List
     Return *draft*, which is pending, with the files of *outline*. *found*: for each of its prefixes, the objects that
     it selects, or why it can't be listed. Objects are in the order of their keys, where their entry stands.
 
-    Raises Rejected: `name_unsafe` or `name_conflict`.
+    Raises Rejected: `name_unsafe`, `name_conflict`, or `invalid_request` (one source with two roles).
     """
     files, refused, empty = list[Named](), dict[Location, SourceProblem](), list[SourceProblem]()
     known: dict[Location, ObjectInfo | SourceUnavailable] = {}
@@ -176,6 +191,7 @@ def complete_draft(draft: Draft, outline: Outline, found: Sequence[Sequence[List
             files += _listed_files(index, entry, listed, known)
         elif pending.on_empty == "fail":
             empty.append(SourceProblem(entry.source, "source_missing", reason))
+    _check_one_role(outline, files)
     known |= {file.location: file.info for file in files if file.info is not None}
     only_inline = all(file.info is not None and file.info.content is not None for file in files)
     return replace(
@@ -194,12 +210,34 @@ def _listed_files(
     known: dict[Location, ObjectInfo | SourceUnavailable],
 ) -> list[Named]:
     """Return the files of the *objects* that *selector* selects. What is known of them is added to *known*."""
-    bucket, files = selector.prefix.location.bucket, list[Named]()
+    under, files = selector.prefix.location, list[Named]()
     for listed in sorted(objects):
-        location = Location(bucket, listed.key)
+        location = Location(under.bucket, listed.key, under.role)
         known[location] = ARCHIVED if listed.archived else listed.info
         files.append(Named(index, selector.source_of(listed.key), location, selector.path_of(listed.key)))
     return files
+
+
+def _check_one_role(outline: Outline, files: Sequence[Named]) -> None:
+    """Refuse a source with two roles: answers name objects by their source alone."""
+
+    def named() -> Iterator[tuple[int, str, str]]:
+        for index, entry in enumerate(outline.entries):
+            if isinstance(entry, Selector):
+                yield index, entry.source, entry.prefix.location.role
+        for file in files:
+            yield file.entry, file.source, file.location.role
+
+    if not any(role for _, _, role in named()):
+        return
+    roles: dict[str, str] = {}
+    twice = [(index, source) for index, source, role in named() if roles.setdefault(source, role) != role]
+    if twice:
+        problems = [
+            f"{outline.place(index)}.role_arn differs from that of another file with the same source"
+            for index, _ in twice[:MAX_PROBLEMS_LISTED]
+        ]
+        reject("invalid_request", [source for _, source in twice], problems)
 
 
 def _draft_files(draft: Draft, files: Sequence[Named], on_duplicate: OnDuplicate, place: Place) -> Draft:

@@ -12,6 +12,9 @@ MAX_TEXT_LENGTH = 4096
 MAX_PATTERN_LENGTH = 256
 """Maximum characters of a regular expression, and of the text that replaces its matches."""
 
+MAX_ROLE_ARN_LENGTH = 2048
+"""Maximum characters of an ARN ("RoleArn" of AssumeRole, STS API reference)."""
+
 _SIZE = re.compile(r"([0-9]{1,15}) ?(|B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)")
 _UNITS: dict[str, int] = {"": 1, "B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
     f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGT", 1)
@@ -58,6 +61,7 @@ def _check_unicode(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_check_length), Field(json_schema_extra={"maxLength": MAX_TEXT_LENGTH})]
 _Pattern = Annotated[str, Field(min_length=1, max_length=MAX_PATTERN_LENGTH)]
+_RoleArn = Annotated[str, Field(min_length=1, max_length=MAX_ROLE_ARN_LENGTH)]
 _Number = Annotated[int, Field(ge=0, le=_MAX_NUMBER)]
 _Size = Annotated[
     int | str,
@@ -126,12 +130,16 @@ _SELECTION_FIELDS = frozenset({"recursive", "regex", "where", "rename"})
 
 
 class File(_Placed):
-    """One object and its path in the archive. *source*: a key or an `s3://` URI."""
+    """
+    One object and its path in the archive. *source*: a key or an `s3://` URI. An empty *role_arn* does not count as
+    absent: the object would be read with other rights than the sender meant.
+    """
 
     kind = "source"
     foreign = frozenset({"prefix", "inline"}) | _SELECTION_FIELDS
 
     source: Annotated[str, Field(min_length=1)]
+    role_arn: _RoleArn | None = None
 
 
 class Inline(_Placed):
@@ -224,7 +232,7 @@ class Rename(_Filter):
 class Selection(_Entry):
     """
     The objects under a prefix. *prefix*: the beginning of keys, or an `s3://` URI. Their paths below the prefix's last
-    `/` are kept, in the folder *destination*. *regex* (RE2) must match that whole path.
+    `/` are kept, in the folder *destination*. *regex* (RE2) must match that whole path. *role_arn*: as of a `File`.
     """
 
     kind = "prefix"
@@ -236,6 +244,7 @@ class Selection(_Entry):
     regex: _Pattern | None = None
     where: Where | None = None
     rename: Rename | None = None
+    role_arn: _RoleArn | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -253,6 +262,12 @@ class Selection(_Entry):
 
 
 Entry = File | Selection | Inline
+
+
+def role_of(entry: Entry) -> str:
+    """Return the ARN of the role that *entry* is read with; "": the worker's own."""
+    return "" if isinstance(entry, Inline) else entry.role_arn or ""
+
 
 _MODELS: dict[str, Callable[[object], Entry]] = {
     "prefix": Selection.model_validate,

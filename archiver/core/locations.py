@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
@@ -29,10 +30,13 @@ _ATTRIBUTE_CHARACTERS = "!#$&+-.^_`|~"  # attr-char of RFC 5987, in addition to 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One object: *bucket* and *key*, both literal."""
+    """
+    One object: *bucket* and *key*, both literal. *role*: ARN of the role that it is read with; "": the worker's own.
+    """
 
     bucket: str
     key: str
+    role: str = ""
 
     def __str__(self) -> str:
         return f"s3://{self.bucket}/{self.key}"
@@ -57,19 +61,19 @@ def split_bucket(entry: str) -> tuple[str, str]:
     return bucket, prefix
 
 
-def parse_source(text: str, default_bucket: str | None) -> Location:
+def parse_source(text: str, default_bucket: str | None, role: str = "") -> Location:
     """
     Parse a request's `source`: `s3://bucket/key` (scheme in any case), else a key in *default_bucket*. The key is taken
-    literally, without URL decoding.
+    literally, without URL decoding. *role*: see `Location`.
 
     Raises Rejected `invalid_request`.
     """
     if not _split_uri(text, default_bucket)[1]:
         raise Rejected("invalid_request", "has no key")
-    return parse_prefix(text, default_bucket)
+    return parse_prefix(text, default_bucket, role)
 
 
-def parse_prefix(text: str, default_bucket: str | None) -> Location:
+def parse_prefix(text: str, default_bucket: str | None, role: str = "") -> Location:
     """
     Parse a request's `prefix`, which is written like a `source`, but may be a bucket alone (`s3://bucket/`).
 
@@ -88,7 +92,7 @@ def parse_prefix(text: str, default_bucket: str | None) -> Location:
         raise Rejected("invalid_request", "contains half of a surrogate pair, which is not text") from None
     if size > MAX_KEY_BYTES:
         raise Rejected("invalid_request", f"has a key of {size} bytes; S3 allows at most {MAX_KEY_BYTES}")
-    return Location(bucket, key)
+    return Location(bucket, key, role)
 
 
 def _split_uri(text: str, default_bucket: str | None) -> tuple[str | None, str]:
@@ -117,7 +121,11 @@ class AllowList:
         """
         if text is None:
             return cls(destination_bucket)
-        entries = [entry.strip() for entry in text.split(",") if entry.strip()]
+        return cls.of([entry.strip() for entry in text.split(",") if entry.strip()], destination_bucket)
+
+    @classmethod
+    def of(cls, entries: Sequence[str], destination_bucket: str) -> Self:
+        """Allow what *entries* name. Raises ValueError as `parse` does."""
         problems = [] if entries else ["it contains no bucket"]
         prefixes: dict[str, tuple[str, ...]] = {}
         for entry in entries:
@@ -147,6 +155,17 @@ class AllowList:
             return None
         prefixes = ("",) if self.prefixes is None else self.prefixes[bucket]
         return Location(bucket, f"{prefixes[0]}{PROBE_KEY}")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """
+    A role that requests may name. *sources*: what may be read with it. *external_id*: what the role's owner asks of
+    whoever assumes it; None: nothing.
+    """
+
+    sources: AllowList
+    external_id: str | None = field(default=None, repr=False)
 
 
 def archive_digest(secret: str | None, queue_arn: str, job_id: str | None, message_id: str) -> str:

@@ -1,13 +1,13 @@
 """Check the entries of a request, each by itself: the objects and prefixes that they name, and their paths."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, NoReturn, TypeVar
 
-from archiver.core.entries import Entry, File, Inline, Selection
-from archiver.core.locations import AllowList, Location, parse_prefix, parse_source
+from archiver.core.entries import Entry, File, Inline, Selection, role_of
+from archiver.core.locations import AllowList, Location, Role, parse_prefix, parse_source
 from archiver.core.objects import ObjectInfo
 from archiver.core.paths import ArchivePath, resolve_path
 from archiver.core.patterns import MAX_PATTERNS
@@ -59,10 +59,21 @@ class Outline:
 
 @dataclass(frozen=True, slots=True)
 class SourceRules:
-    """What sources may be: *bucket* is that of bare keys."""
+    """What sources may be: *bucket* is that of bare keys; *roles*: those that requests may name, by ARN."""
 
     bucket: str | None
     allowed: AllowList
+    roles: Mapping[str, Role] = field(default_factory=dict)
+
+    def allow(self, location: Location) -> bool:
+        """Return whether a request may name *location*. A role that the operator lists has sources of its own."""
+        return (self.roles[location.role].sources if location.role else self.allowed).allows(location)
+
+    def refusal(self, location: Location) -> str:
+        """Return why *location* is not allowed."""
+        role = location.role[:200]
+        outside = f"the sources of its role {role}" if role else "the allowed sources"
+        return f"{str(location)[:200]} is outside {outside}"
 
 
 def outline_entries(
@@ -78,7 +89,8 @@ def outline_entries(
     Check *entries*. *sent_at*: the time of the request. With *fails*, a folder marker is refused. *first*: the index of
     the first one, if others were checked before.
 
-    Raises Rejected: `invalid_request`, `source_not_allowed` or `name_unsafe`. It lists all such entries.
+    Raises Rejected: `invalid_request`, `role_not_allowed`, `source_not_allowed` or `name_unsafe`. It lists all such
+    entries.
     """
 
     def place_of(index: int) -> str:
@@ -87,7 +99,8 @@ def outline_entries(
     check_patterns({pattern for entry in entries if isinstance(entry, Selection) for pattern in patterns_of(entry)})
     problems = EntryProblems(entries, place_of)
     locations = problems.map(lambda index, entry: _locate(first + index, entry, rules.bucket), "source")
-    _check_allowed(entries, locations, rules.allowed, place_of)
+    _check_roles(entries, rules.roles, place_of)
+    _check_allowed(entries, locations, rules, place_of)
 
     def resolve(index: int, entry: Entry) -> Named | Selector:
         if isinstance(entry, Selection):
@@ -114,8 +127,10 @@ def check_patterns(patterns: AbstractSet[str]) -> None:
 def _locate(index: int, entry: Entry, bucket: str | None) -> Location:
     """Return the object that *entry* names, or the prefix; for inline text, a location that no object has."""
     if isinstance(entry, File):
-        return parse_source(entry.source, bucket)
-    return parse_prefix(entry.prefix, bucket) if isinstance(entry, Selection) else Location("", f"{index}/")
+        return parse_source(entry.source, bucket, role_of(entry))
+    if isinstance(entry, Selection):
+        return parse_prefix(entry.prefix, bucket, role_of(entry))
+    return Location("", f"{index}/")
 
 
 def _inline(index: int, entry: Inline, name: ArchivePath | None, sent_at: datetime) -> Named:
@@ -126,15 +141,26 @@ def _inline(index: int, entry: Inline, name: ArchivePath | None, sent_at: dateti
     return Named(index, entry.source, Location("", f"{index}/"), name, info)
 
 
-def _check_allowed(entries: Sequence[Entry], locations: Sequence[Location], allowed: AllowList, place: Place) -> None:
+def _check_roles(entries: Sequence[Entry], roles: Mapping[str, Role], place: Place) -> None:
+    """Refuse roles that the operator does not list."""
+    unlisted = [index for index, entry in enumerate(entries) if (role := role_of(entry)) and role not in roles]
+    if unlisted:
+        listed = [
+            f"{place(index)}.role_arn {role_of(entries[index])[:200]} is not a role of the operator's POLICY_FILE"
+            for index in unlisted[:MAX_PROBLEMS_LISTED]
+        ]
+        reject("role_not_allowed", [entries[index].source for index in unlisted], listed)
+
+
+def _check_allowed(entries: Sequence[Entry], locations: Sequence[Location], rules: SourceRules, place: Place) -> None:
     outside = [
         index
         for index, location in enumerate(locations)
-        if not allowed.allows(location) and not isinstance(entries[index], Inline)
+        if not isinstance(entries[index], Inline) and not rules.allow(location)
     ]
     if outside:
         listed = [
-            f"{place(index)}.{field_of(entries[index])} {str(locations[index])[:200]} is outside the allowed sources"
+            f"{place(index)}.{field_of(entries[index])} {rules.refusal(locations[index])}"
             for index in outside[:MAX_PROBLEMS_LISTED]
         ]
         reject("source_not_allowed", [entries[index].source for index in outside], listed)

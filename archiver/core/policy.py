@@ -26,6 +26,7 @@ LIST_UPLOADS_ACTIONS = ("s3:ListBucketMultipartUploads",)
 ENCRYPT_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 DECRYPT_ACTIONS = ("kms:Decrypt",)
 RECEIPTS = "*/receipt-*.json.gz"  # the keys of receipts
+ASSUME_ACTIONS = ("sts:AssumeRole",)
 PROTECT_ACTIONS = ("ecs:UpdateTaskProtection",)
 DESCRIBE_ACTIONS = ("ecs:DescribeTasks", "ecs:DescribeServices")
 
@@ -36,7 +37,7 @@ class WorkerResources:
     The resources that a worker uses. Queues and KMS keys are ARNs. *send_to*: the queues that it sends to, including
     the dead-letter queue. *sources*: buckets and `bucket/prefix/`; if empty, requests may name every bucket.
     *source_keys* only decrypt sources. *tasks*: the ARN, or a pattern of it, of ECS tasks with scale-in protection,
-    if *on_ecs*.
+    if *on_ecs*. *roles*: ARNs of the roles that requests may name.
     """
 
     source_queue: str
@@ -48,6 +49,7 @@ class WorkerResources:
     on_ecs: bool = False
     tasks: str = "*"
     partition: str = "aws"
+    roles: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
 
 
 def _optional_statements(worker: WorkerResources) -> list[Statement]:
-    """For keys and ECS; those without resources are not needed."""
+    """For keys, roles and ECS; those without resources are not needed."""
     return [
         Statement(
             "UseKeys", ENCRYPT_ACTIONS, _unique(worker.kms_keys), "buckets and queues are encrypted with these keys"
@@ -111,6 +113,7 @@ def _optional_statements(worker: WorkerResources) -> list[Statement]:
             _unique(worker.source_keys),
             "objects are encrypted with these keys",
         ),
+        Statement("AssumeRoles", ASSUME_ACTIONS, _unique(worker.roles), "requests may name these roles"),
         Statement(
             "ProtectTask",
             PROTECT_ACTIONS,

@@ -29,7 +29,8 @@ def request_hash(request: Request) -> str:
 
 def _as_written(entry: Entry) -> list[str | None] | dict[str, Any]:
     if isinstance(entry, File):
-        return [entry.source, entry.destination or None, entry.name or None]
+        role = [] if entry.role_arn is None else [entry.role_arn]  # without one, the hash is that of earlier releases
+        return [entry.source, entry.destination or None, entry.name or None, *role]
     given = entry.model_dump(exclude_unset=True)
     return {name: value for name, value in given.items() if value not in (None, "") or name == entry.kind}
 

@@ -55,6 +55,11 @@ class Selector:
         )
 
     @property
+    def location(self) -> Location:
+        """The prefix, as a location."""
+        return self.prefix.location
+
+    @property
     def has_patterns(self) -> bool:
         """Whether `choose` and `path_of` may take long: some milliseconds for an object."""
         return self.regex is not None or self.rename is not None

@@ -28,7 +28,7 @@ from archiver.jobs.identity import JobIdentity
 from archiver.jobs.planning import Planner
 from archiver.jobs.receipt import describe_finished
 from archiver.jobs.work import Result
-from archiver.ports import Hold, ObjectStore, StoredArchive, Target
+from archiver.ports import Hold, ObjectStore, Roles, StoredArchive, Target
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
@@ -50,7 +50,7 @@ class ArchiveWork:
     """
     Makes archives. One for the process; of finished jobs it keeps only the names of some objects that could be read.
     *receipts*: None if archives get none, as their store is a file. *shares_credentials*: *store* uses the credentials
-    that sources are read with.
+    that sources are read with. *roles*: None if requests may name none.
     """
 
     def __init__(
@@ -62,11 +62,12 @@ class ArchiveWork:
         receipts: Receipts | None,
         budget: BufferPool,
         shares_credentials: bool = True,
+        roles: Roles | None = None,
     ) -> None:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
-        self._planner = Planner(rules, fetcher, store if shares_credentials else None)
+        self._planner = Planner(rules, fetcher, store if shares_credentials else None, roles)
         self._builder = Builder(rules, fetcher, Destination(store, receipts), budget)
         self.select, self.plan = self._planner.select, self._planner.plan
 

@@ -6,23 +6,27 @@ from archiver.core.plan import Plan, check_count, check_size, plan_archive
 from archiver.core.replan import ReplanState, versions_read
 from archiver.errors import CredentialsRefused, SourceProblem, SourceUnavailable
 from archiver.jobs.selection import Selections
-from archiver.ports import ObjectStore
+from archiver.ports import ObjectStore, Roles
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
 from archiver.stages.offload import run_offloaded_if_large
-from archiver.stages.read_access import ReadAccess
+from archiver.stages.read_access import ReadAccess, assume_roles
 from archiver.stages.resolve import head_objects, probe_objects
 
 
 class Planner:
     """
     Plans archives. One for the process; it keeps the names of some objects that could be read. *store* is the
-    destination, whose credentials are those that sources are read with; None if they are not.
+    destination, whose credentials are those that sources are read with; None if they are not. *roles*: None if requests
+    may name none.
     """
 
-    def __init__(self, rules: ArchiveRules, fetcher: Fetcher, store: ObjectStore | None) -> None:
+    def __init__(
+        self, rules: ArchiveRules, fetcher: Fetcher, store: ObjectStore | None, roles: Roles | None = None
+    ) -> None:
         self._rules = rules
         self._fetcher = fetcher
+        self._roles = roles
         self._credential_check = CredentialCheck(store)
         self._read_access = ReadAccess(rules.source_bucket, fetcher)
         self._selections = Selections(rules, fetcher, self._credential_check, self._read_access)
@@ -34,6 +38,10 @@ class Planner:
 
         Raises Rejected, TransientError, ConfigurationError.
         """
+        draft = await self._selections.with_outline(draft)
+        if self._roles is not None:
+            check_count(draft, self._rules.max_files)
+            await assume_roles(draft, self._roles, self._credential_check)
         return await self._selections.complete(draft)
 
     async def plan(self, draft: Draft, history: ReplanState | None = None) -> Plan:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from archiver.core.draft import ArchiveRules, Draft, DraftFile, Manifest, Pending, complete_draft
 from archiver.core.locations import Location
-from archiver.core.outline import Outline, SourceRules
+from archiver.core.outline import Outline
 from archiver.errors import Rejected, SourceProblem, SourceUnavailable
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
@@ -16,7 +16,7 @@ from archiver.stages.select import select_objects
 
 
 class Selections:
-    """Completes drafts. One for the process."""
+    """Completes drafts: `with_outline`, then `complete`. One for the process."""
 
     def __init__(
         self, rules: ArchiveRules, fetcher: Fetcher, credential_check: CredentialCheck, read_access: ReadAccess
@@ -26,17 +26,28 @@ class Selections:
         self._credential_check = credential_check
         self._read_access = read_access
 
-    async def complete(self, draft: Draft) -> Draft:
+    async def with_outline(self, draft: Draft) -> Draft:
         """
-        Return *draft* with its files, if it is pending: its prefixes are listed, also if that was done before. Its
-        manifest is read once.
+        Return *draft* with the entries of its manifest, if it has one that was not read before.
 
         Raises Rejected, TransientError, ConfigurationError.
         """
         pending = draft.pending
-        if pending is None:
+        if pending is None or pending.outline is not None:
             return draft
-        outline = pending.outline or await self._read_manifest(draft, pending)
+        return replace(draft, pending=replace(pending, outline=await self._read_manifest(draft, pending)))
+
+    async def complete(self, draft: Draft) -> Draft:
+        """
+        Return *draft*, which has an outline, with its files, if it is pending: its prefixes are listed, also if that
+        was done before.
+
+        Raises Rejected, TransientError, ConfigurationError.
+        """
+        pending = draft.pending
+        if pending is None or pending.outline is None:
+            return draft
+        outline = pending.outline
         selectors = list(outline.selectors)
         selected = await select_objects(selectors, self._fetcher, self._credential_check, self._rules.max_files)
         if any(selector.rename is not None for selector in selectors):
@@ -44,7 +55,7 @@ class Selections:
         else:
             count = selected.count + len(outline.entries)
             complete = await run_offloaded_if_large(count, complete_draft, draft, outline, selected.objects)
-        return replace(complete, pending=replace(pending, outline=outline), listings=selected.pages)
+        return replace(complete, listings=selected.pages)
 
     async def _read_manifest(self, draft: Draft, pending: Pending) -> Outline:
         from archiver.core.manifest import ManifestRules  # noqa: PLC0415 - late: few requests have a manifest
@@ -54,7 +65,7 @@ class Selections:
         assert manifest is not None  # noqa: S101 - a draft without outline has one
         location, rules = manifest.location, self._rules
         manifest_rules = ManifestRules(
-            SourceRules(rules.source_bucket, rules.allowed),
+            rules.sources,
             pending.sent_at,
             draft.on_missing == "fail",
             rules.max_files,

@@ -75,6 +75,16 @@ class ObjectReader(Protocol):
         """
 
 
+class Roles(Protocol):
+    """The roles that objects are read with, instead of the worker's own."""
+
+    async def assume(self, role: str) -> None:
+        """
+        Have credentials of the role with the ARN *role*. Raises SourceUnavailable if it can't be assumed;
+        TransientError; CredentialsRefused if the worker's own credentials are refused.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """

@@ -1,24 +1,54 @@
-"""Decide whether a denial concerns one object or the worker's role: a role without its policy must not reject jobs."""
+"""Decide whether a denial concerns one object or a whole role: a role without its policy must not reject jobs."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from archiver.core.draft import Draft
+from archiver.core.locations import Location
 from archiver.core.objects import ObjectInfo
 from archiver.core.plan import ObjectVersion
 from archiver.errors import (
     ConfigurationError,
+    CredentialsRefused,
     Rejected,
     SourceChanged,
     SourceProblem,
     SourceUnavailable,
     TransientError,
 )
+from archiver.ports import Roles
+from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
+from archiver.stages.retry import retry_transient
 
 DENIED_PAUSE_SECONDS = 60.0  # seconds
 MAX_REMEMBERED_OBJECTS = 8
 MAX_OWN_PROBES = 3  # objects of the request itself
+
+
+async def assume_roles(draft: Draft, roles: Roles, credentials: CredentialCheck) -> None:
+    """
+    Have credentials of each role of *draft* before its prefixes are listed and its objects are read: while STS does not
+    respond, a job then waits here, and takes no read from others.
+
+    Raises TransientError if a role can't be assumed. Its trust policy may be new, which takes a while everywhere, and
+    its owner can mend it. On the last receive the request is rejected, with all entries of such roles.
+    """
+    refused: dict[str, str] = {}
+    for role in dict.fromkeys(role for _, role in draft.roles if role):
+        try:
+            await retry_transient(partial(roles.assume, role))
+        except SourceUnavailable as error:
+            refused[role] = error.detail
+        except CredentialsRefused as error:
+            refused[role] = (await credentials.as_denial(error)).detail
+    if refused:
+        reason = "; ".join(refused.values())
+        denied = [
+            SourceProblem(source, "source_denied", refused[role]) for source, role in draft.roles if role in refused
+        ]
+        raise TransientError(reason, rejection=Rejected("source_denied", reason, denied))
 
 
 class ReadAccess:
@@ -34,7 +64,7 @@ class ReadAccess:
 
     def record_readable(self, pins: Iterable[ObjectVersion]) -> None:
         """Remember one of *pins*, whose bytes were read. A HEAD proves less: it needs no permission to decrypt."""
-        one = next((pinned for pinned in pins if pinned.location.bucket == self._bucket), None)
+        one = next((pinned for pinned in pins if self._is_ours(pinned.location)), None)
         if one is not None and one not in self._readable:
             self._readable.append(one)
 
@@ -48,9 +78,9 @@ class ReadAccess:
         ours = [
             (file.location, answer)
             for file, answer in zip(draft.files, answers, strict=True)
-            if file.location.bucket == self._bucket
+            if self._is_ours(file.location)
         ]
-        ours += [(prefix, problem) for prefix, problem in draft.refused.items() if prefix.bucket == self._bucket]
+        ours += [(prefix, problem) for prefix, problem in draft.refused.items() if self._is_ours(prefix)]
         denied = {at: one for at, one in ours if isinstance(one, SourceProblem) and one.code == "source_denied"}
         if not denied:
             return
@@ -71,6 +101,10 @@ class ReadAccess:
                 rejection=Rejected("source_denied", reason, [*denied.values()]),
                 receive_pause=DENIED_PAUSE_SECONDS,
             )
+
+    def _is_ours(self, location: Location) -> bool:
+        """Whether *location* is read from the bucket with the worker's own role."""
+        return location.bucket == self._bucket and not location.role
 
     async def _is_denied(self, pinned: ObjectVersion) -> bool:
         try:

@@ -20,6 +20,7 @@ from archiver.ports import (
     ObjectStore,
     OutgoingMessage,
     Rejection,
+    Roles,
     StoredArchive,
     Target,
 )
@@ -29,6 +30,7 @@ from archiver.worker.breaker import CircuitBreakers, Place, Probe
 DESTINATION = "S3_DESTINATION_BUCKET"
 SOURCE = "S3_SOURCE_BUCKET"
 OTHER_BUCKETS = "the buckets of requests"
+ROLES = "the roles of POLICY_FILE"
 
 
 class GuardedStore:
@@ -116,13 +118,27 @@ class GuardedReader:
 
     def _place_and_probe(self, call: str, location: Location) -> tuple[Place, Probe]:
         known = self._sources.probe
-        if location.bucket != self._sources.bucket or known is None:
+        if location.role or location.bucket != self._sources.bucket or known is None:
             return Place(OTHER_BUCKETS, call), self._sources.other_buckets
         if call == "head":
             return Place(SOURCE, call), lambda: self._inner.head(known)
         if call == "list":
             return Place(SOURCE, call), lambda: self._inner.list(Prefix(known))
         return Place(SOURCE, call), lambda: self._inner.read(known, '"none"', 0, [memoryview(bytearray(1))])
+
+
+class GuardedRoles:
+    """
+    A Roles. Its *breakers* are its own, with a gate that nothing waits at: without STS, jobs with roles wait, and
+    others do not.
+    """
+
+    def __init__(self, inner: Roles, breakers: CircuitBreakers) -> None:
+        self._inner = inner
+        self._breakers = breakers
+
+    async def assume(self, role: str) -> None:
+        await self._breakers.call(Place(ROLES, "assume"), lambda: self._inner.assume(role))
 
 
 class GuardedNotifier:

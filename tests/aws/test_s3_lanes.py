@@ -228,9 +228,8 @@ async def test_credentials_are_renewed_between_two_requests() -> None:
     session = FakeSession(FakeCredentials("AKIDOLD"), FakeCredentials("AKIDNEW"))
     queue = Queue(["a", "b"])
     async with open_s3_reader([ok(SMALL)], session=session) as (server, reader):
-        transport = reader.serve.__self__._transport  # type: ignore[attr-defined]
         await reader.serve(Queue(["x"]))
-        transport._credentials_cached_until = 0.0
+        reader.transport._credentials_cached_until = 0.0
         reader.serve.__self__._requests._templates.clear()  # type: ignore[attr-defined]
         await reader.serve(queue)
 

@@ -1,6 +1,7 @@
 """`archiver iam-policy`: of a worker with these settings, and of the programs beside it."""
 
 import json
+from pathlib import Path
 
 import pytest
 from processes.archiver_process import run_command
@@ -95,3 +96,13 @@ def test_the_policy_says_what_it_lacks() -> None:
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == "S3_DESTINATION_BUCKET: is required (bucket of the archives)\n"
+
+
+def test_the_roles_of_the_policy_file_may_be_assumed(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    role, file = "arn:aws:iam::210987654321:role/exports", tmp_path / "policy.toml"
+    file.write_text(f'[roles."{role}"]\nsources = ["partner"]\n')
+
+    ended = run_command("iam-policy", env=worker_env.settings(POLICY_FILE=str(file)))
+
+    statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
+    assert (statements["AssumeRoles"]["Action"], statements["AssumeRoles"]["Resource"]) == (["sts:AssumeRole"], [role])

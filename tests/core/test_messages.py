@@ -321,7 +321,7 @@ def test_the_schema_of_requests_names_every_field() -> None:
     assert list(schema["properties"]) == list(Request.model_fields)
     assert schema["oneOf"] == [{"required": ["files"]}, {"required": ["manifest"]}]
     assert schema["properties"]["files"]["minItems"] == 1
-    assert set(schema["$defs"]["File"]["properties"]) == {"source", "destination", "directory", "name"}
+    assert set(schema["$defs"]["File"]["properties"]) == {"source", "destination", "directory", "name", "role_arn"}
 
 
 def test_a_notification_id_is_the_same_for_redeliveries_and_new_for_a_new_message_or_status() -> None:

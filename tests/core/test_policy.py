@@ -32,6 +32,13 @@ def of(sid: str, needs: WorkerResources) -> Statement:
     return grant
 
 
+def test_roles_that_requests_may_name_are_assumed_and_no_others() -> None:
+    roles = ("arn:aws:iam::210987654321:role/exports", "arn:aws:iam::321098765432:role/photos")
+
+    assert of("AssumeRoles", replace(NEEDS, roles=roles)).resources == roles
+    assert "AssumeRoles" not in {grant.sid for grant in worker_statements(NEEDS)}
+
+
 def test_the_rows_of_the_readme_are_the_statements() -> None:
     allowed = {
         (action, resource)

@@ -29,6 +29,8 @@ EVERYTHING = (
         "RepositoryCredentialsSecretArn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:ghcr-AbCdEf",
         "SourcePrefixes": "photos/2026/,scans/",
         "SourceKeyArns": KEY,
+        "PolicyFile": "/etc/archiver/policy.toml",
+        "AssumeRoleArns": "arn:aws:iam::999999999999:role/exports,arn:aws:iam::888888888888:role/teams/photos",
         "AccessLogBucket": "access-logs",
         "DomainName": "files.example.com",
         "CertificateArn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/0123-4567",

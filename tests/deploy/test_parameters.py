@@ -98,6 +98,8 @@ def test_every_value_of_these_tests_is_one_that_cloudformation_would_take(given:
         ("SourceBuckets", "photos/2026/"),
         ("SourceBuckets", ""),
         ("SourcePrefixes", "photos/2026"),
+        ("PolicyFile", "policy.toml"),
+        ("AssumeRoleArns", "arn:aws:iam::999999999999:role/*"),
         ("SourcePrefixes", "photos/*/"),
         ("SourcePrefixes", "photos/${aws:username}/"),
         ("SourceKeyArns", "arn:aws:kms:eu-west-1:123456789012:alias/mine"),

@@ -2,8 +2,8 @@
 Complete in-memory fakes of the ports. They behave as S3 and SQS do, and tests can inject faults.
 
 `FakeQueue` is a MessageSource, `FakeNotifier` a Notifier, `FakeObserver` an Observer; `FakeReader` is an
-ObjectReader, `FakeStore` an ObjectStore and `FakeReceipts` a Receipts on one `FakeS3`. The contract tests run on the
-fakes and on the real adapters.
+ObjectReader, `FakeStore` an ObjectStore and `FakeReceipts` a Receipts on one `FakeS3`; `FakeRoles` is a Roles. The
+contract tests run on the fakes and on the real adapters.
 """
 
 from fakes.faults import Faults, InFlightGauge, ManualClock
@@ -11,6 +11,7 @@ from fakes.holds import FakeHold
 from fakes.objects import FakeReader, FakeS3, StoredObject
 from fakes.queues import FakeDeadLetters, FakeNotifier, FakeObserver, FakeQueue
 from fakes.receipts import FakeReceipts
+from fakes.roles import FakeRoles
 from fakes.store import FakeStore, FakeUpload
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "FakeQueue",
     "FakeReader",
     "FakeReceipts",
+    "FakeRoles",
     "FakeS3",
     "FakeStore",
     "FakeUpload",

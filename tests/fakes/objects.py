@@ -44,9 +44,11 @@ class FakeS3:
         self.buckets: set[str] = set()
         self.unlistable: dict[str, Code] = {}
 
-    def put(self, bucket: str, key: str, data: bytes, *, content_type: str = "binary/octet-stream") -> Location:
-        """Write or overwrite an object. Its ETag depends on its bytes."""
-        location = Location(bucket, key)
+    def put(
+        self, bucket: str, key: str, data: bytes, *, content_type: str = "binary/octet-stream", role: str = ""
+    ) -> Location:
+        """Write or overwrite an object, which *role* alone can see. Its ETag depends on its bytes."""
+        location = Location(bucket, key, role)
         self.buckets.add(bucket)
         modified = datetime(2024, 2, 29, 12, 34, 56, tzinfo=UTC)
         self.objects[location] = StoredObject(data, etag_of(data), modified, content_type)
@@ -121,12 +123,15 @@ class FakeReader:
             keys = sorted(
                 location.key
                 for location in self.s3.objects
-                if location.bucket == bucket and location.key.startswith(begin) and location.key > token
+                if (location.bucket, location.role) == (bucket, prefix.location.role)
+                and location.key.startswith(begin)
+                and location.key > token
             )
             found = [key for key in keys if prefix.recursive or "/" not in key[len(begin) :]]
             page = found[: self.page_size]
             return ListPage(
-                [self._listed(Location(bucket, key)) for key in page], page[-1] if len(page) < len(found) else ""
+                [self._listed(Location(bucket, key, prefix.location.role)) for key in page],
+                page[-1] if len(page) < len(found) else "",
             )
 
     def _listed(self, location: Location) -> Listed:

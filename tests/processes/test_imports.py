@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .worker_env import WorkerEnv
@@ -46,8 +47,12 @@ OPTIONAL = {
     "archiver.aws.ecs",
     "archiver.aws.ecs_service",
     "archiver.aws.presigned",
+    "archiver.aws.roles",
     "archiver.aws.signed_urls",
     "archiver.core.manifest",
+    "archiver.core.operator_policy",
+    "archiver.core.operator_roles",
+    "archiver.core.policy_text",
     "re2",
     "archiver.telemetry.health_server",
     "archiver.telemetry.prometheus",
@@ -84,7 +89,8 @@ def test_a_worker_imports_the_door_that_its_settings_name_and_nothing_optional(a
     assert not {name for name in ours if name.startswith(("archiver.local", "archiver.cli"))}
     assert any(name.startswith("data:sqs/") for name in modules)
     assert not {name for name in modules if name.startswith("data:s3/")}, "S3 is called without the SDK"
-    assert not {name for name in modules if name.partition(".")[0] in {"moto", "typer", "cryptography", "aiohttp.web"}}
+    foreign = {"moto", "typer", "cryptography", "aiohttp.web", "tomllib"}
+    assert not {name for name in modules if name.partition(".")[0] in foreign}
     assert {name.partition(".")[2].partition(".")[0] for name in ours} == {
         "app",
         "aws",
@@ -101,9 +107,12 @@ def test_a_worker_imports_the_door_that_its_settings_name_and_nothing_optional(a
     }
 
 
-def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws") -> None:
+def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", tmp_path: Path) -> None:
     """Else the test above would hold for names that do not exist."""
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[roles."arn:aws:iam::210987654321:role/exports"]\nsources = ["partner"]\n')
     with WorkerEnv(aws) as env:
-        modules = imported(env, HEALTH_PORT="0", LINKS="presigned", ARCHIVE_BASE_URL="")
+        modules = imported(env, HEALTH_PORT="0", LINKS="presigned", ARCHIVE_BASE_URL="", POLICY_FILE=str(policy))
 
-    assert {"archiver.telemetry.health_server", "archiver.telemetry.prometheus", "archiver.aws.presigned"} <= modules
+    off = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.signed_urls"}
+    assert modules >= OPTIONAL - off

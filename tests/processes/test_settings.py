@@ -29,6 +29,7 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "progress_queue": None,
         "source_bucket": None,
         "allowed_sources": None,
+        "policy_file": None,
         "destination_bucket": "archives",
         "file_prefix": "download",
         "key_secret": None,

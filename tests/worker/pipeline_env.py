@@ -12,7 +12,7 @@ from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
-from archiver.ports import Attribute, JobSuccess, Message, QueueFacts
+from archiver.ports import Attribute, JobSuccess, Message, QueueFacts, Roles
 from stages.builders import StageEnv, read_zip
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:source"
@@ -33,6 +33,7 @@ class PipelineEnv:
     dead: FakeQueue = field(default_factory=FakeQueue)
     said: int = 0
     rules: ArchiveRules = RULES
+    roles: Roles | None = None
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(QueueFacts(ARN, 30, 43_200, 5), dead_letters=self.dead)
@@ -40,14 +41,17 @@ class PipelineEnv:
 
     def make(self) -> Pipeline:
         rules, stage = self.rules, self.stage
+        work = ArchiveWork(
+            rules,
+            fetcher=stage.fetcher,
+            store=stage.store,
+            receipts=stage.receipts,
+            budget=stage.budget,
+            roles=self.roles,
+        )
         return Pipeline(
             rules,
-            {
-                "archive": ArchiveWork(
-                    rules, fetcher=stage.fetcher, store=stage.store, receipts=stage.receipts, budget=stage.budget
-                ),
-                "ping": PingWork(rules),
-            },
+            {"archive": work, "ping": PingWork(rules)},
             facts=self.queue.facts,
             store=stage.store,
             receipts=stage.receipts,

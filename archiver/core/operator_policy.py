@@ -1,0 +1,68 @@
+"""
+The operator's policy file (TOML): what requests may ask for beyond reading with the worker's own role.
+
+Each section has a reader of its own. What no section lists is not allowed. All problems are reported at once, each with
+its line where that is known, and with what to write instead.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from archiver.core.locations import Role
+from archiver.core.operator_roles import EXAMPLE, read_roles
+from archiver.core.policy_text import PolicyText
+
+MAX_POLICY_BYTES = 1024 * 1024
+SECTIONS = {"roles": read_roles}
+
+_UNQUOTED_ARN = re.compile(r"\s*\[\s*roles\s*\.\s*arn:")
+
+
+class PolicyError(ValueError):
+    """The policy file can't be used. *problems*: one sentence for each problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorPolicy:
+    """What the file allows. *roles*: those that requests may name, by ARN."""
+
+    roles: Mapping[str, Role]
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read the content of the file. Raises PolicyError with all its problems."""
+        if len(data) > MAX_POLICY_BYTES:
+            raise PolicyError([f"has more than {MAX_POLICY_BYTES:,} bytes: name the policy file itself"])
+        try:
+            text = data.decode("utf-8-sig").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise PolicyError([f"line {line}: is not UTF-8: save the file as UTF-8"]) from None
+        file = PolicyText(text)
+        document = _parse_toml(text)
+        file.check_keys((), document, list(SECTIONS))
+        policy = cls(**{name: read(file, document.get(name, {})) for name, read in SECTIONS.items()})
+        if file.problems:
+            raise PolicyError(file.problems)
+        return policy
+
+
+def _parse_toml(text: str) -> dict[str, object]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        unquoted = [number for number, line in enumerate(text.split("\n"), start=1) if _UNQUOTED_ARN.match(line)]
+        if unquoted:
+            problem = f'line {unquoted[0]}: an ARN needs quotes: write [roles."{EXAMPLE}"]'
+        else:
+            problem = f"is not TOML: {error}"
+        raise PolicyError([problem]) from None
+    except RecursionError:
+        raise PolicyError(["is not TOML: it is nested too deeply"]) from None
