@@ -44,7 +44,8 @@ class Queue:
         return memoryview(bytearray(length))
 
     def arrived(self, read: WholeRead, info: ObjectInfo, body: memoryview | None) -> None:
-        assert body == b"a body"
+        assert body is not None
+        assert bytes(body) == b"a body"
         self.got.append(read.number)
 
 
