@@ -40,12 +40,13 @@ _FIELDS = {
     b"x-amz-checksum-crc32": _value(rb"(?P<crc32>[A-Za-z0-9+/]{5}[AQgw]==)"),
     b"x-amz-checksum-type": _value(rb"FULL_OBJECT"),
     b"x-amz-storage-class": _value(rb"(?!(?:GLACIER|DEEP_ARCHIVE)[ \t]*\r)[A-Z_]+"),
+    b"x-amz-version-id": _value(rb"(?P<version>" + _TEXT + rb")"),
     b"connection": _value(rb"[Kk]eep-[Aa]live"),
 }
 _UNUSUAL = frozenset({b"transfer-encoding", b"content-range", b"x-amz-restore", b"x-amz-archive-status"})
 
 
-_GROUPS = ("length", "etag", "type", "crc32", "year", "month", "day", "hour", "minute", "second")
+_GROUPS = ("length", "etag", "type", "crc32", "version", "year", "month", "day", "hour", "minute", "second")
 
 
 class PlainHeads:
@@ -102,7 +103,7 @@ def _shape(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
 
 
 def _info(match: re.Match[bytes]) -> ObjectInfo:
-    length, etag, kind, crc32, year, month, day, hour, minute, second = match.group(*_GROUPS)
+    length, etag, kind, crc32, version, year, month, day, hour, minute, second = match.group(*_GROUPS)
     modified = MIN_MODIFIED
     if year is not None:
         with suppress(KeyError, ValueError):  # no such day: as without a date
@@ -113,4 +114,5 @@ def _info(match: re.Match[bytes]) -> ObjectInfo:
         modified,
         "" if kind is None else kind.decode("latin-1"),
         None if crc32 is None else int.from_bytes(binascii.a2b_base64(crc32), "big"),
+        version=None if version is None else version.decode("latin-1"),
     )

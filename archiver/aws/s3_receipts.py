@@ -5,11 +5,13 @@ from datetime import datetime
 from urllib.parse import quote
 
 from archiver.aws.s3_calls import S3Calls
+from archiver.aws.s3_errors import is_failure, write_error
 from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_xml import read_xml
 from archiver.core.locations import Location
 from archiver.core.receipt import ListedObject
 from archiver.errors import TransientError
+from archiver.http.exchange import HttpResponse
 
 MAX_PAGE_BYTES = 8 * 1024 * 1024  # 1,000 keys of 1,024 bytes, each percent-encoded, and what else is told of them
 
@@ -27,7 +29,7 @@ class S3Receipts:
         await self._calls.send_body(f"PutObject {key}", request, zlib.crc32(body))
 
     async def delete(self, key: str) -> None:
-        await self._calls.call(f"DeleteObject {key}", S3Request("DELETE", self._at(key)))
+        await self._call(f"DeleteObject {key}", S3Request("DELETE", self._at(key)))
 
     async def list(self, folder: str) -> list[ListedObject]:
         found, token = list[ListedObject](), ""
@@ -35,12 +37,18 @@ class S3Receipts:
             continuation = f"continuation-token={quote(token, safe='-_.~')}&" if token else ""
             query = f"{continuation}encoding-type=url&list-type=2&prefix={quote(folder, safe='-_.~')}"
             request = S3Request("GET", self._at(""), query=query, body_limit=MAX_PAGE_BYTES)
-            page = read_xml((await self._calls.call(f"ListObjectsV2 {folder}", request)).body, "ListBucketResult")
+            page = read_xml((await self._call(f"ListObjectsV2 {folder}", request)).body, "ListBucketResult")
             for one in page.elements("Contents"):
                 found.append(ListedObject(page.decode(one.required("Key")), _time(one.required("LastModified"))))
-            if page.text("IsTruncated") != "true":
+            token = page.text("NextContinuationToken")
+            if not token:
                 return found
-            token = page.required("NextContinuationToken")
+
+    async def _call(self, operation: str, request: S3Request) -> HttpResponse:
+        response = await self._calls.control(request)
+        if is_failure(response):
+            raise write_error(operation, response)
+        return response
 
     def _at(self, key: str) -> Location:
         return Location(self._bucket, key)

@@ -1,7 +1,6 @@
 """Interprets S3's responses: as object data or as an error of `archiver.errors`. No I/O."""
 
 import base64
-import binascii
 import re
 from typing import NamedTuple
 
@@ -93,7 +92,8 @@ def object_info(head: Head) -> ObjectInfo:
         raise SourceUnavailable("source_archived", _ARCHIVED)
     size, etag = size_and_etag(head)
     modified = http_date(head.text(b"last-modified")) or MIN_MODIFIED
-    return ObjectInfo(size, etag, modified, head.text(b"content-type"), full_object_crc32(head))
+    version = head.text(b"x-amz-version-id") or None
+    return ObjectInfo(size, etag, modified, head.text(b"content-type"), full_object_crc32(head), version=version)
 
 
 def size_and_etag(head: Head) -> tuple[int, str]:
@@ -116,7 +116,7 @@ def full_object_crc32(head: Head) -> int | None:
         return None
     try:
         value = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error is one; so is what text beyond ASCII raises
         return None
     return int.from_bytes(value, "big") if len(value) == 4 else None  # noqa: PLR2004
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from urllib.parse import quote
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 _MAX_DERIVED_KEYS = 64
+_PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch  # most keys need no encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def encode_key(key: str) -> str:
 
     Raises UnicodeEncodeError for a lone surrogate.
     """
-    return quote(key, safe="/~")
+    return key if _PLAIN_KEY(key) else quote(key, safe="/~")
 
 
 class RequestTemplate:

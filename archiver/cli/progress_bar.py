@@ -102,11 +102,21 @@ def _column_values(title: str, counts: ProgressCounts, first: str, width: int) -
     values = {
         "description": title,
         "files": f"{counts.files:,}/{counts.files_planned:,} files",
-        "size": f"{format_size(counts.bytes)} of {format_size(counts.bytes_planned)}",
+        "size": _sizes(counts),
     }
-    if counts.bytes_planned:
+    if _knows_size(counts):
         return values | {"total": counts.bytes_planned, "completed": counts.bytes}
-    return values | {"total": counts.files_planned, "completed": counts.files}  # all files are empty
+    return values | {"total": counts.files_planned, "completed": counts.files}
+
+
+def _knows_size(counts: ProgressCounts) -> bool:
+    """Whether the planned bytes are worth showing: not while objects of unknown size are read."""
+    return bool(counts.bytes_planned) and counts.bytes_planned >= counts.bytes
+
+
+def _sizes(counts: ProgressCounts) -> str:
+    done = format_size(counts.bytes)
+    return f"{done} of {format_size(counts.bytes_planned)}" if _knows_size(counts) else done
 
 
 @contextmanager
@@ -139,11 +149,10 @@ def progress_line(title: str, counts: ProgressCounts, seconds: float, first: str
     if not counts.files_planned:
         return f"{title}: {first} ({format_duration(seconds)})"
     rate = counts.bytes / seconds if seconds else 0.0
-    left = f", {format_duration((counts.bytes_planned - counts.bytes) / rate)} left" if rate else ""
-    return (
-        f"{title}: {counts.files:,} of {counts.files_planned:,} files, "
-        f"{format_size(counts.bytes)} of {format_size(counts.bytes_planned)}, {format_size(rate)}/s{left}"
-    )
+    left = ""
+    if rate and _knows_size(counts):
+        left = f", {format_duration((counts.bytes_planned - counts.bytes) / rate)} left"
+    return f"{title}: {counts.files:,} of {counts.files_planned:,} files, {_sizes(counts)}, {format_size(rate)}/s{left}"
 
 
 def format_size(count: float) -> str:

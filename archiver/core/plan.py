@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from archiver.core.compression import is_compressible
 from archiver.core.draft import Draft, DraftFile
@@ -19,8 +19,7 @@ MIN_MODIFIED = datetime(1980, 1, 1, tzinfo=UTC)  # DOS time starts here
 MAX_MODIFIED = datetime(2037, 12, 31, 23, 59, 58, tzinfo=UTC)  # the extra field's 32-bit UNIX time ends soon after
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectVersion:
+class ObjectVersion(NamedTuple):
     """An object at one ETag, to which reads are pinned. *crc32*: the store's, or None; so is its *version*'s id."""
 
     location: Location
@@ -29,8 +28,7 @@ class ObjectVersion:
     version: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """
     One file of the archive. *path*: final. *size* in bytes. *modified*: UTC, within 1980..2037. *content*: an object to
     read, or the bytes themselves. *deflate*: compress it (else store it).

@@ -201,6 +201,7 @@ class Gather(LaneQueue):
         head, ticks = -1, 0
         while True:
             await asyncio.sleep(HEDGE_TICK_SECONDS)
+            self.grow()  # all lanes may wait for slow responses
             head, ticks = (head, ticks + 1) if head == self.line.added else (self.line.added, 0)
             if ticks < HEDGE_TICKS or not self._resting or head in self._hedged or head not in self._charged:
                 continue

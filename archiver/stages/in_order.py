@@ -103,6 +103,7 @@ class InOrder:
         """Add all members to *assembly*, in order. The room may use a buffer of *reservation* that is not needed."""
         self._assembly, self._room.reservation = assembly, reservation
         reservation.spared = 1 if reservation.reserved == RESERVED_BUFFERS else 0
+        self._room.refresh()
         while self.added < self.count:
             arrival = self._waiting.get(self.added)
             if arrival is None:
@@ -112,6 +113,7 @@ class InOrder:
             self._busy = True
             if reservation.spared and assembly.parts_touched(arrival.member) >= RESERVED_BUFFERS:
                 reservation.spared = 0
+                self._room.refresh()
                 await self._leave_spared_buffer()
             await assembly.add(arrival.member, arrival.crc32, arrival.body)
             self._busy = False

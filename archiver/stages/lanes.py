@@ -75,16 +75,18 @@ class LaneQueue(ABC):
         self._grow_at = self._clock() + GROW_SECONDS
 
     def next(self) -> WholeRead | None:
-        if len(self._lanes) < self._max_lanes and self._clock() >= self._grow_at and self._can_use_more:
-            self._add_lanes()
+        self.grow()
         if self._fetcher.limiter.should_yield():  # this lane waits for its turn again
             self._missed_wakes += 1
             return None
         return self.find_next()
 
-    @property
-    def _can_use_more(self) -> bool:
-        return not self._resting and self._fetcher.limiter.has_free_place
+    def grow(self) -> None:
+        """Add lanes if all are busy."""
+        if len(self._lanes) == self._max_lanes or self._clock() < self._grow_at:
+            return
+        if not self._resting and self._fetcher.limiter.has_free_place:
+            self._add_lanes()
 
     def end_lanes(self) -> None:
         """End all lanes: what they still ask for is not needed."""

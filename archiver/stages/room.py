@@ -14,30 +14,34 @@ class Room:
 
     def __init__(self, budget: BufferPool, max_extra: int) -> None:
         self.used = 0
+        self.capacity = 0
+        """Bytes that fit, as of the last `refresh`."""
         self._budget = budget
         self.max_extra = max_extra
         self._extra = 0
         self._step = max(1, min(MAX_STEP_BYTES, budget.total // 16))
         self.reservation: Reservation | None = None
 
-    @property
-    def capacity(self) -> int:
-        """Bytes that fit at present."""
-        return self._extra + (self.reservation.spare_bytes if self.reservation else 0)
+    def refresh(self) -> None:
+        """Learn what the reservation can spare now. Call it when that becomes less."""
+        self.capacity = self._extra + (self.reservation.spare_bytes if self.reservation else 0)
 
     def take(self, size: int) -> bool:
         """Charge *size* bytes. Return False if they are not free."""
-        while self.used + size > self._extra and self.used + size > self.capacity:
+        if self.used + size > self.capacity:
+            self.refresh()
+        while self.used + size > self.capacity:
             if self._extra + self._step > self.max_extra or not self._budget.try_acquire_extra(self._step):
                 return False
             self._extra += self._step
+            self.refresh()
         self.used += size
         return True
 
     def give(self, size: int) -> None:
         """Return *size* bytes."""
         self.used -= size
-        while self._extra and self.used < self._extra // 2:
+        while self._extra and self.used <= (self._extra - self._step) // 2:
             self._shrink()
 
     @property
@@ -53,3 +57,4 @@ class Room:
     def _shrink(self) -> None:
         self._extra -= self._step
         self._budget.release_extra(self._step)
+        self.refresh()

@@ -93,7 +93,8 @@ class StoredBuild:
                 shape = await self._shape()
                 if self._budget.would_wait(shape.buffer_size, shape.buffers):
                     self._room.close()  # a job that waits for its reservation holds nothing
-                    self._gather.line.give_up_bodies()
+                    if self._budget.would_wait(shape.buffer_size, shape.buffers):
+                        self._gather.line.give_up_bodies()
                 async with self._budget.reservation(shape.buffer_size, shape.buffers) as reservation:
                     self._room.max_extra = MAX_EXTRA_ROOM
                     self._upload.set_part_size(shape.part_size)
@@ -112,7 +113,7 @@ class StoredBuild:
     @asynccontextmanager
     async def _lanes(self) -> AsyncIterator[None]:
         """The lanes of this job, for the time of the block."""
-        async with self._gather.lanes(min(self._fetcher.concurrency, len(self._files))) as tasks:
+        async with self._gather.lanes(min(self._fetcher.concurrency, len(self._files) + 1)) as tasks:
             hedge = tasks.create_task(self._gather.hedge(), name="gather.hedge")
             yield
             hedge.cancel()

@@ -37,7 +37,7 @@ NAMES = st.sampled_from(
     b"""
     content-length content-LENGTH etag ETag last-modified Last-Modified content-type transfer-encoding connection
     x-amz-checksum-crc32 x-amz-checksum-type x-amz-storage-class x-amz-restore content-range x-amz-archive-status
-    x-amz-request-id server date x(y : a\0b
+    x-amz-version-id x-amz-request-id server date x(y : a\0b
     """.split()
 )
 VALUES = st.one_of(
@@ -112,6 +112,7 @@ def test_what_it_accepts_the_strict_reader_reads_as_well(
         (),
         (b"x-amz-checksum-crc32: AAAAAA==", b"x-amz-checksum-type: FULL_OBJECT"),
         (b"x-amz-storage-class: STANDARD_IA", b"Connection: Keep-Alive"),
+        (b"x-amz-version-id: 3/L4kqtJ",),
         (b"Server: AmazonS3", b"x-amz-id-2: a/b+c=", b"x-amz-meta-x: y: z"),
     ],
 )

@@ -65,6 +65,9 @@ async def test_our_own_client_has_a_row_for_each_bucket() -> None:
         async def list(self, *_: Any) -> Any:
             raise AssertionError
 
+        async def serve(self, *_: Any) -> Any:
+            raise AssertionError
+
         async def read(self, *_: Any) -> None:
             raise AssertionError
 

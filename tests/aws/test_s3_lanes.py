@@ -165,14 +165,15 @@ async def test_what_is_not_plain_is_handed_back(script: Script, reason: str) -> 
 
 
 @pytest.mark.parametrize("extra", [b"x", ok(OTHER)])
-async def test_bytes_after_the_last_response_close_the_connection(extra: bytes) -> None:
+@pytest.mark.parametrize("body", [SMALL, LARGE], ids=["at once", "in pieces"])
+async def test_bytes_after_the_last_response_close_the_connection(body: bytes, extra: bytes) -> None:
     """They would be taken for the response to the next request."""
-    async with open_s3_reader([ok(SMALL) + extra], [ok(OTHER)]) as (server, reader):
+    async with open_s3_reader([ok(body) + extra], [ok(OTHER)]) as (server, reader):
         first, second = Queue(["a"]), Queue(["b"])
         await reader.serve(first)
         await reader.serve(second)
 
-    assert first.bodies in ([SMALL], [])
+    assert first.bodies in ([body], [])
     assert second.bodies == [OTHER]
     assert server.connections == 2
 

@@ -9,8 +9,9 @@ from certificates import shared_trust
 from http_client.scripted_server import Script, ScriptedServer, make_response, serve_scripts
 
 from archiver.aws.endpoint import Endpoint
+from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_receipts import S3Receipts
-from archiver.aws.s3_transport import S3Transport, TransportConfig
+from archiver.aws.s3_transport import TransportConfig
 from archiver.errors import ArchiverError, ConfigurationError, TransientError
 
 KEY = "3f/receipt-1.json.gz"
@@ -21,11 +22,12 @@ OBJECT = "<Contents><Key>3f/a.zip</Key><LastModified>2024-02-29T12:34:56.000Z</L
 async def opened(*scripts: Script, bucket: str = "archives") -> AsyncIterator[tuple[ScriptedServer, S3Receipts]]:
     async with serve_scripts(*scripts) as server:
         config = TransportConfig(ca_bundle=shared_trust().bundle)
-        transport = S3Transport(FakeSession(), Endpoint(server.url, "us-east-1"), config)
+        calls = S3Calls.open(FakeSession(), Endpoint(server.url, "us-east-1"), config)
+        calls._retry_seconds = 0.0
         try:
-            yield server, S3Receipts(transport, bucket)
+            yield server, S3Receipts(calls, bucket)
         finally:
-            await transport.close()
+            await calls.close()
 
 
 def page(*inner: str, end: str = "</ListBucketResult>") -> bytes:

@@ -420,7 +420,7 @@ def test_bar_moves_on_a_terminal_and_ends_complete(open_scenario: OpenScenario, 
     path = tmp_path / "a.zip"
     arguments = ["create", *(f"--file={one.key}" for one in sources), f"--output={path}"]
     with CliProcess(arguments, cli_environment(scenario), terminal=120) as creating:
-        creating.wait_for_text("1/2 files 3.0 MB of 5.0 MB")
+        creating.wait_for_text("1/2 files 3.0 MB")  # the size of the other one is not known
         go_on.set()
         assert creating.end() == (0, f"{path}\n")
 

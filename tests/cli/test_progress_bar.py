@@ -138,6 +138,14 @@ def test_line_tells_rate_and_time_left_once_something_has_come() -> None:
     assert progress_line("a", Progress(0, 0, 4, 7), 10) == "a: 0 of 4 files, 0 bytes of 7 bytes, 0 bytes/s"
 
 
+@pytest.mark.parametrize("estimate", [0, 4_000_000])
+def test_line_tells_no_total_while_it_is_not_known(estimate: int) -> None:
+    """Objects of unknown size are read: there is no estimate yet, or it is too low."""
+    read = Progress(files=1, bytes=5_000_000, files_planned=4, bytes_planned=estimate)
+
+    assert progress_line("a", read, 10) == "a: 1 of 4 files, 5.0 MB, 500.0 kB/s"
+
+
 @pytest.mark.parametrize(
     ("count", "told"),
     [

@@ -3,7 +3,6 @@
 import gzip
 import json
 from array import array
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -123,7 +122,7 @@ def test_a_first_line_that_inflates_to_megabytes_is_read_in_pieces() -> None:
 def test_as_many_members_as_there_are_are_written() -> None:
     """They are encoded in blocks."""
     for count in (255, 256, 257, 600):
-        members = [replace(PHOTO, path=str(number)) for number in range(count)]
+        members = [PHOTO._replace(path=str(number)) for number in range(count)]
         told = read(encode_receipt(MADE, Contents(members, array("I", bytes(4 * count)))))[1]
         assert [one.path for one in told] == [str(number) for number in range(count)]
 

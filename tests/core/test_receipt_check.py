@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from archiver.core.locations import Location
-from archiver.core.plan import ArchiveSummary, ObjectInfo
+from archiver.core.objects import ObjectInfo
+from archiver.core.plan import ArchiveSummary
 from archiver.core.receipt import Receipt
 from archiver.core.receipt_check import WholeReceipt, archive_problems, source_problems
 from archiver.core.receipt_parser import ReceiptMember
@@ -55,7 +56,7 @@ def test_members_that_only_one_has_and_another_archive_are_problems() -> None:
 def test_sources_are_compared_by_their_etags_and_each_is_told_once() -> None:
     twice = WholeReceipt(RECEIPT, [MEMBER, MADE, replace(MEMBER, path="a (2).jpg")])
     assert source_problems(twice, {PHOTO: INFO}) == []
-    changed = replace(INFO, etag='"e2"')
+    changed = INFO._replace(etag='"e2"')
     assert source_problems(twice, {PHOTO: changed}) == ['s3://photos/p/a.jpg: has the ETag "e2" now; "e1" was archived']
     gone = SourceUnavailable("source_missing", "no such key or bucket")
     assert source_problems(WHOLE, {PHOTO: gone}) == ["s3://photos/p/a.jpg: source_missing (no such key or bucket)"]

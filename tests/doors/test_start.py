@@ -52,6 +52,9 @@ class Reader:
     async def list(self, *_: Any) -> Any:
         raise AssertionError
 
+    async def serve(self, *_: Any) -> Any:
+        raise AssertionError
+
     async def read(self, *_: Any) -> None:
         raise AssertionError
 

@@ -18,14 +18,18 @@ JOB_TIMEOUT = 40.0  # seconds: a few redeliveries
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One call of the reference job: the *nth* of its kind. *place* is the same in every run."""
+    """
+    One call of the reference job: the *nth* of its kind. *place* is the same in every run. *planned*: the job asks for
+    its objects by HEAD first, else it reads them in one pass.
+    """
 
     op: str
     place: str
     nth: int = 1
+    planned: bool = False
 
     def __str__(self) -> str:
-        return f"{self.op}-{self.place}-{self.nth}"
+        return f"{self.op}-{self.place}-{self.nth}{'-planned' if self.planned else ''}"
 
 
 STARTING = (
@@ -36,11 +40,17 @@ STARTING = (
 )
 READING = (
     Point("HeadObject", "archives"),
-    Point("HeadObject", "shoot/1.jpg"),
-    Point("HeadObject", "shoot/2.jpg"),
     Point("GetObject", "shoot/1.jpg"),
-    Point("GetObject", "shoot/2.jpg", 1),
+    Point("GetObject", "shoot/2.jpg", 1),  # given up at its head: the object is large
     Point("GetObject", "shoot/2.jpg", 2),
+    Point("GetObject", "shoot/2.jpg", 3),
+)
+PLANNED_READING = (
+    Point("HeadObject", "shoot/1.jpg", planned=True),
+    Point("HeadObject", "shoot/2.jpg", planned=True),
+    Point("GetObject", "shoot/1.jpg", planned=True),
+    Point("GetObject", "shoot/2.jpg", 1, planned=True),
+    Point("GetObject", "shoot/2.jpg", 2, planned=True),
 )
 WRITING = (
     Point("CreateMultipartUpload", "archives"),
@@ -55,8 +65,10 @@ ENDING = (
     Point("ListObjects", "archives"),
     Point("DeleteMessage", "in"),
 )
-POINTS = (*STARTING, *READING, *WRITING, *ENDING)
-"""Every call of the reference job. A test compares this list with a real run."""
+ONE_PASS = (*STARTING, *READING, *WRITING, *ENDING)
+"""Every call of the reference job in one pass. A test compares these lists with real runs."""
+POINTS = (*ONE_PASS, *PLANNED_READING)
+"""And the calls that a plan changes: all others are the same."""
 
 
 def place(scenario: Scenario, call: Call) -> str:
@@ -71,24 +83,26 @@ def place(scenario: Scenario, call: Call) -> str:
     return call.key or "sources"
 
 
-def reference_job(scenario: Scenario) -> None:
+def reference_job(scenario: Scenario, *, planned: bool = False) -> None:
     """
-    Send a request for two photos, the second of which is read in two ranges, for an archive of two parts.
+    Send a request for two photos, the second of which is read in two ranges, for an archive of two parts. *planned*:
+    with `on_missing: skip`, so that both are asked for by HEAD first. The archive is the same.
 
     Last-Modified is the same in every run, so that the archives must be byte-identical.
     """
-    scenario.inject(EditHeader("Last-Modified", OLD), "HeadObject", bucket=scenario.sources, times=None)
-    scenario.send_request(scenario.put_objects(20_000, 6 * MIB))
+    for op in ("HeadObject", "GetObject"):
+        scenario.inject(EditHeader("Last-Modified", OLD), op, bucket=scenario.sources, times=None)
+    scenario.send_request(scenario.put_objects(20_000, 6 * MIB), on_missing="skip" if planned else "fail")
 
 
-def calls_of(scenario: Scenario) -> Iterator[Point]:
+def calls_of(scenario: Scenario, *, planned: bool = False) -> Iterator[Point]:
     """Yield the workers' calls in *scenario*, without the receives after the first."""
     seen: Counter[tuple[str, str]] = Counter()
     for exchange in scenario.history.select():
         kind = (exchange.op, place(scenario, exchange.call))
         seen[kind] += 1
         if exchange.op != "ReceiveMessage" or seen[kind] == 1:
-            yield Point(*kind, seen[kind])
+            yield Point(*kind, seen[kind], planned and kind[1].startswith("shoot/"))
 
 
 Mode = Callable[[WorkerProcess], tuple[Action, ...]]
@@ -113,7 +127,7 @@ def run_with_fault(scenario: Scenario, point: Point, mode: str) -> bytes:
 
     Raises AssertionError if the job does not complete or a promise is broken.
     """
-    reference_job(scenario)
+    reference_job(scenario, planned=point.planned)
     worker = scenario.worker()
     rules = [
         scenario.proxy.add(

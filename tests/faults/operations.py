@@ -25,7 +25,10 @@ QUERY_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operation. *fields* is the parsed body of an SQS request; *part* is a part's number, from 1."""
+    """
+    One operation. *fields* is the parsed body of an SQS request; *part* is a part's number, from 1; *span* is the
+    Range header.
+    """
 
     op: str
     bucket: str | None = None
@@ -33,6 +36,7 @@ class Call:
     part: int | None = None
     upload: str | None = None
     queue: str | None = None
+    span: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -102,7 +106,8 @@ def _of_s3(request: Request) -> Call:
         if is_receipt(key):
             op = RECEIPT_OPERATIONS.get(op, op)
     part = int(parameters["partNumber"]) if "partNumber" in parameters else None
-    return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload)
+    span = header(request.headers, "range")
+    return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload, span=span)
 
 
 def refusal(call: Call, status: int, code: str, message: str = "a planned fault") -> Answer:

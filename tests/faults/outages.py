@@ -26,12 +26,16 @@ def is_sqs_call(call: Call) -> bool:
 
 @dataclass(frozen=True)
 class Outage:
-    """*action* for every call of *op* that *when* selects. *role*: of a queue, or `sources` or `archives`."""
+    """
+    *action* for every call of *op* that *when* selects. *role*: of a queue, or `sources` or `archives`. *on_missing*:
+    of the requests; with `skip`, objects are asked for by HEAD first.
+    """
 
     action: Action
     op: str | None = None
     role: str | None = None
     when: Callable[[Call], bool] = field(default=lambda _: True)
+    on_missing: str = "fail"
 
     def begin(self, scenario: Scenario) -> Rule:
         """Start the outage."""
@@ -48,7 +52,7 @@ READS = {
     "S3 cut": Outage(ResetBefore(), when=is_s3_call),
     "S3 503": Outage(Status(503, "SlowDown"), when=is_s3_call),
     "S3 500": Outage(Status(500, "InternalError"), when=is_s3_call),
-    "HEAD of sources": Outage(Status(503, "ServiceUnavailable"), "HeadObject", "sources"),
+    "HEAD of sources": Outage(Status(503, "ServiceUnavailable"), "HeadObject", "sources", on_missing="skip"),
     "GET": Outage(Status(500, "InternalError"), "GetObject", "sources"),
     "sources denied": Outage(Status(403, "AccessDenied"), role="sources"),
     "sources' key disabled": Outage(Status(400, "KMS.DisabledException"), "GetObject", "sources"),
@@ -77,10 +81,10 @@ ANSWERS = {
 }
 
 
-def send_requests(scenario: Scenario, count: int) -> None:
+def send_requests(scenario: Scenario, count: int, on_missing: str = "fail") -> None:
     small, large = scenario.put_objects(1000, 6 * MIB)
     for number in range(count):
-        scenario.send_request([small] if number % 3 else [small, large])
+        scenario.send_request([small] if number % 3 else [small, large], on_missing=on_missing)
 
 
 def run_through_outage(scenario: Scenario, outage: Outage, seconds: float) -> None:
@@ -88,7 +92,7 @@ def run_through_outage(scenario: Scenario, outage: Outage, seconds: float) -> No
     worker = scenario.worker()
     scenario.wait_deleted(scenario.send_request([scenario.put("first.jpg", b"another photo")]))
     rule = outage.begin(scenario)
-    send_requests(scenario, 30 if seconds == LONG_OUTAGE else 12)
+    send_requests(scenario, 30 if seconds == LONG_OUTAGE else 12, outage.on_missing)
     wait_until(lambda: rule.fired, "a call to fail")
     wait_until(lambda: "worker.paused" in worker.log, "the worker to pause", 60)
     time.sleep(seconds)

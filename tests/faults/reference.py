@@ -47,13 +47,15 @@ def _member_differences(observations: Observations, job: Job, seen: ObservedArch
 
 def _planned(observations: Observations, seen: ObservedArchive) -> dict[Source, list[bytes]]:
     """
-    Return for each source the versions that the writing worker had seen by HEAD or in a listing before it wrote the
-    archive.
+    Return for each source the versions that the writing worker had seen before it wrote the archive: by HEAD, in a
+    listing, or by a GET of the whole object. What it asked for by range or ETag was planned before.
     """
     write = max(executed(observations.writes(seen.key), by=seen.at), key=lambda e: e.committed or 0)
     planned: dict[Source, list[bytes]] = {}
-    looks = observations.history.select("HeadObject", "ListObjects", client=write.client)
+    looks = observations.history.select("HeadObject", "ListObjects", "GetObject", client=write.client)
     for call in executed(looks, by=write.began):
+        if "range" in call.facts or "if_match" in call.facts:
+            continue
         for key, etag in call.facts.get("listed") or [(call.call.key or "", call.facts.get("etag") or "")]:
             bucket = call.call.bucket or ""
             body = observations.resources.versions.get((bucket, key, etag))

@@ -10,6 +10,15 @@ from .http_streams import Answer, Blocks, Headers, replace_header
 from .operations import Call, error_xml, refusal
 
 
+def is_ranged(call: Call) -> bool:
+    """Whether *call* reads a range: of an object whose size was known before."""
+    return call.span is not None
+
+
+def is_whole(call: Call) -> bool:
+    return call.span is None
+
+
 class CutError(Exception):
     """
     Close the connection to the client now.

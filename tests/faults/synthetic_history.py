@@ -69,8 +69,8 @@ class HistoryBuilder:
         how |= {"message": "m1", "receipt": RECEIPT, "visibility": seconds}
         return self.call("ChangeMessageVisibility", call={"queue": "in"}, **how)
 
-    def planned(self, etag: str = '"v1"', **how: Any) -> Exchange:
-        return self.call("HeadObject", call={"bucket": "photos", "key": "p/one.jpg"}, etag=etag, **how)
+    def planned(self, etag: str = '"v1"', op: str = "HeadObject", **how: Any) -> Exchange:
+        return self.call(op, call={"bucket": "photos", "key": "p/one.jpg"}, etag=etag, **how)
 
     def sealed(self, client: str) -> None:
         """Its receipt, half a second before the next call."""

@@ -182,6 +182,27 @@ def test_3_an_archive_of_a_version_planned_only_by_another_worker_is_reported() 
     assert violations(builder.observations()) == {"announced_archives_are_right"}
 
 
+def read_and_answered(**asked: str) -> HistoryBuilder:
+    builder = HistoryBuilder()
+    builder.received()
+    builder.planned(op="GetObject", **asked)
+    builder.written()
+    builder.answered()
+    builder.deleted()
+    return builder
+
+
+def test_an_archive_of_versions_read_as_a_whole_without_a_plan_breaks_no_promise() -> None:
+    assert check(read_and_answered().observations()) == []
+
+
+@pytest.mark.parametrize("asked", [{"range": "bytes=0-"}, {"if_match": '"v1"'}], ids=str)
+def test_3_an_archive_of_a_version_that_was_read_by_range_or_etag_but_never_planned_is_reported(
+    asked: dict[str, str],
+) -> None:
+    assert violations(read_and_answered(**asked).observations()) == {"announced_archives_are_right"}
+
+
 def test_3_an_answer_without_an_archive_is_reported() -> None:
     builder = valid_history()
     builder.history.observed_archives.clear()

@@ -2,7 +2,18 @@
 
 import pytest
 
-from .crashes import MODES, POINTS, VISIBILITY, Point, calls_of, reference_job, run_with_fault
+from .crashes import (
+    MODES,
+    ONE_PASS,
+    PLANNED_READING,
+    POINTS,
+    READING,
+    VISIBILITY,
+    Point,
+    calls_of,
+    reference_job,
+    run_with_fault,
+)
 from .emulator import Emulator
 from .operations import PUT_RECEIPT
 from .scenario import Scenario
@@ -10,7 +21,11 @@ from .scenario_config import ScenarioConfig
 
 SAMPLE = (
     (Point("ReceiveMessage", "in"), "killed after"),
+    (Point("GetObject", "shoot/1.jpg"), "response lost"),
+    (Point("GetObject", "shoot/2.jpg", 1), "stalls"),
     (Point("GetObject", "shoot/2.jpg", 2), "terminated before"),
+    (Point("HeadObject", "shoot/2.jpg", planned=True), "fails before"),
+    (Point("GetObject", "shoot/1.jpg", planned=True), "killed before"),
     (Point("CreateMultipartUpload", "archives"), "response lost"),
     (Point("UploadPart", "archives#2"), "killed before"),
     (Point(PUT_RECEIPT, "archives"), "killed after"),
@@ -34,14 +49,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="module")
 def baseline_archive(emulator: Emulator) -> bytes:
-    """Return the reference job's archive, built without faults, and check that POINTS lists exactly the job's calls."""
-    with Scenario(emulator, ScenarioConfig(visibility=30)) as scenario:
-        reference_job(scenario)
-        scenario.worker()
-        scenario.wait_deleted()
-        scenario.finish()
-        assert sorted(map(str, calls_of(scenario))) == sorted(map(str, POINTS))
-        return _content(scenario)
+    """
+    Return the reference job's archive, built without faults: the same in one pass and from a plan. Check that POINTS
+    lists exactly the calls of both.
+    """
+    archives = set()
+    for planned in (False, True):
+        with Scenario(emulator, ScenarioConfig(visibility=30)) as scenario:
+            reference_job(scenario, planned=planned)
+            scenario.worker()
+            scenario.wait_deleted()
+            scenario.finish()
+            expected = {*ONE_PASS} - {*READING[1:]} | {*PLANNED_READING} if planned else {*ONE_PASS}
+            assert sorted(map(str, calls_of(scenario, planned=planned))) == sorted(map(str, expected))
+            archives.add(_content(scenario))
+    (archive,) = archives
+    return archive
 
 
 def _content(scenario: Scenario) -> bytes:

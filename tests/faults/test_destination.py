@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from .archive import read_archive
 from .body_faults import Bandwidth
 from .observations import Job
-from .rules import Action, DropResponse, FixedResponse, OkWithError, ResetBefore, SideEffect, Status
+from .rules import Action, DropResponse, FixedResponse, OkWithError, ResetBefore, SideEffect, Status, is_ranged
 from .scenario import Scenario
 from .scenario_config import MIB
 from .worker_process import wait_until
@@ -168,14 +168,14 @@ def _polling(scenario: Scenario) -> bool:
 
 def test_a_failed_abort_is_retried(scenario: Scenario) -> None:
     """E11: no upload is left after a job that was restarted."""
-    *others, last = scenario.put_objects(*[MIB] * 7)
+    *others, last = scenario.put_objects(*[MIB] * 7, 2 * MIB)
     abort = scenario.inject(Status(500, "InternalError"), "AbortMultipartUpload", times=2)
 
     def change() -> None:
         scenario.wait_call("UploadPart")
         scenario.put(last.key, b"changed")
 
-    scenario.inject(SideEffect(before_it=change), "GetObject", key=last.key)
+    scenario.inject(SideEffect(before_it=change), "GetObject", key=last.key, when=is_ranged)
     job = scenario.changed(scenario.send_request([*others, last]))
     scenario.worker()
     scenario.wait_deleted(job)

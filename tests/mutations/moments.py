@@ -100,8 +100,8 @@ MOMENTS = (
     Mutant(
         "a read that waits for its retry occupies a limiter slot",
         "archiver/stages/fetch.py",
-        "            await asyncio.sleep(wait)\n            try:\n                async with self._limiter:\n",
-        "            try:\n                async with self._limiter:\n                    await asyncio.sleep(wait)\n",
+        "            await asyncio.sleep(wait)\n            try:\n                async with self.limiter:\n",
+        "            try:\n                async with self.limiter:\n                    await asyncio.sleep(wait)\n",
         ("tests/stages/test_fetch.py",),
     ),
     Mutant(

@@ -58,7 +58,7 @@ SELECTIONS = (
     ),
     Mutant(
         "listed objects get a HEAD too",
-        "archiver/jobs/archive.py",
+        "archiver/jobs/planning.py",
         "if (at := file.location) not in known and at not in verdicts",
         "if (at := file.location) not in verdicts",
         _JOBS,

@@ -48,7 +48,7 @@ SHARING = (
     Mutant(
         "a retried read bypasses the limiter",
         "archiver/stages/fetch.py",
-        "                async with self._limiter:\n                    result = await attempt(run.received)",
+        "                async with self.limiter:\n                    result = await attempt(run.received)",
         "                if True:\n                    result = await attempt(run.received)",
         ("tests/stages/test_fetch.py",),
     ),
@@ -90,8 +90,8 @@ SHARING = (
     Mutant(
         "extra buffers are not released at the end of a job",
         "archiver/stages/budget.py",
-        "        for _ in range(extra):\n            self.budget.release_extra(self._charged_size)",
-        "        del extra",
+        "        for _ in range(extras):\n            self.budget.release_extra(self._charged_size)",
+        "        del extras",
         ("tests/stages/test_budget.py",),
     ),
     Mutant(
@@ -191,6 +191,7 @@ SHARING = (
         "archiver/stages/assemble.py",
         "        async with self._upload_slots:\n"
         "            await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])\n"
+        "        self._progress.estimate()\n"
         "        del self._parts[number]\n        self._reservation.release(view)\n",
         "        del self._parts[number]\n        self._reservation.release(view)\n"
         "        async with self._upload_slots:\n"

@@ -77,7 +77,7 @@ def test_schema_is_json_and_tells_what_a_request_and_each_answer_must_hold() -> 
     schema = json.loads(ended.stdout)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert {name: part["type"] for name, part in schema.items()} == dict.fromkeys(
-        ("request", "success", "failure", "progress"), "object"
+        ("request", "success", "failure", "progress", "alive"), "object"
     )
     assert schema["request"]["required"] == ["files"]
     assert {"metadata", "substitutions"} <= set(schema["success"]["required"])

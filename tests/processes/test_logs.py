@@ -77,7 +77,7 @@ def test_debug_lines_hold_no_body_no_receipt_handle_no_signature_and_no_secret(
 ) -> None:
     """The checker looks for the stage's own secrets and receipt handles, too."""
     scenario = open_scenario()
-    scenario.inject(Status(500, "InternalError"), "GetObject")
+    scenario.inject(Status(500, "InternalError"), "GetObject", key="shoot/1.jpg", times=2)  # as a whole, then by range
     worker = scenario.worker(DEBUG="1")
     scenario.send_request(scenario.put_objects(1000), job_id="good", archive_name=CANARY)
     scenario.send([{"source": "never-was.jpg"}], None, job_id="bad", archive_name=CANARY)

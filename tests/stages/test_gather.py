@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from fakes import FakeHold
@@ -10,13 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archiver.core.draft import DraftFile
-from archiver.core.ledger import OutgrownError
+from archiver.core.ledger import Ledger, OutgrownError
 from archiver.core.locations import Location
 from archiver.core.objects import ObjectInfo
 from archiver.core.plan import Member
 from archiver.errors import SourceUnavailable, TransferInterrupted
 from archiver.ports import ReadQueue, Target, Unanswered, WholeRead
 from archiver.stages import gather
+from archiver.stages.assemble import Assembly
+from archiver.stages.budget import BufferPool
+from archiver.stages.gather import Gather
+from archiver.stages.in_order import Arrival, InOrder
+from archiver.stages.room import Room
 from archiver.stages.stored import StoredBuild
 from archiver.stages.upload import open_upload
 from stages.builders import TARGET, StageEnv, random_bytes, read_zip
@@ -32,7 +37,7 @@ def sought(stage: StageEnv, files: dict[str, bytes]) -> list[DraftFile]:
 async def build(
     stage: StageEnv, files: list[DraftFile | Member], *, target: Target = TARGET, part: int = PART, **limits: int
 ) -> dict[str, bytes]:
-    async with open_upload(stage.store, target, FakeHold(), seal=None) as upload:
+    async with open_upload(stage.store, target, FakeHold(), None) as upload:
         made = StoredBuild(files, stage.budget, stage.fetcher, upload, part_size=part, **limits)
         await made.run(stage.progress)
     return read_zip(stage.archive(target.key))
@@ -154,7 +159,7 @@ async def test_an_archive_that_outgrows_its_limits_is_told() -> None:
         await build(stage, [*files], max_bodies=1000)
 
 
-def holding(stage: StageEnv, key: str, release: asyncio.Event, before: Callable[[], None] = lambda: None) -> None:
+def holding(stage: StageEnv, key: str, release: asyncio.Event, before: Callable[[], object] = lambda: None) -> None:
     """The first response about *key* waits for *release*, and *before* runs when it is asked for again."""
     head, asked = stage.reader.head, [0]
 
@@ -175,7 +180,7 @@ async def test_a_slow_object_at_the_head_is_asked_for_once_more_and_the_first_re
     stage = StageEnv()
     files = {f"{number:03}": random_bytes(50, number) for number in range(30)}
     asked = sought(stage, files)
-    holding(stage, "000", asyncio.Event(), lambda: stage.s3.put("source", "000", b"new") and None)
+    holding(stage, "000", asyncio.Event(), lambda: stage.s3.put("source", "000", b"new"))
 
     assert await build(stage, [*asked], part=1000) == files | {"000": b"new"}
     assert stage.fetcher.resumes["hedged"] == 1
@@ -188,3 +193,59 @@ async def test_hedges_are_bounded() -> None:
     await build(stage, [*sought(stage, {f"{number:03}": b"x" for number in range(20)})], part=1000)
 
     assert stage.fetcher.resumes["hedged"] <= gather.MIN_HEDGES
+
+
+async def test_of_two_responses_about_one_object_the_first_counts() -> None:
+    """And the second takes no room."""
+    stage, room = StageEnv(), Room(BufferPool(1 << 20), 1 << 20)
+    files = sought(stage, {"a": b"first", "b": b"another"})
+    line = Gather(files, stage.fetcher, room)
+    read = line.next()
+    assert read is not None
+    line.arrived(read, await stage.reader.head(read.location), memoryview(b"first"))
+    stage.s3.put("source", "a", b"a second")
+    line.arrived(read, await stage.reader.head(read.location), memoryview(b"a second"))
+
+    assert [member.size for member in line.line.waiting] == [5]
+    assert room.used == 5
+
+
+async def test_a_body_that_was_damaged_on_its_way_is_read_again() -> None:
+    stage = StageEnv()
+    files = {"a": b"intact", "b": b"also intact"}
+    read, damaged = stage.reader.read, list[Location]()
+
+    async def damaging(location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
+        await read(location, etag, start, into)
+        if location not in damaged:
+            damaged.append(location)
+            into[0][0] ^= 1
+
+    stage.reader.read = damaging  # type: ignore[method-assign]
+    assert await build(stage, [*sought(stage, files)], part=1000) == files
+    assert len(damaged) == 2
+
+
+async def test_a_member_of_three_parts_waits_for_the_buffer_that_early_bodies_use() -> None:
+    """A body on its way can't be given up: its response has to come first."""
+    stage = StageEnv(total=3 * PART)
+    room, ledger = Room(stage.budget, 0), Ledger(PART)
+    large, small = stage.member("large", random_bytes(3 * PART)), stage.member("small", b"small")
+    line = InOrder(2, room, lambda _: None)
+    async with (
+        open_upload(stage.store, TARGET, FakeHold(), None) as upload,
+        stage.budget.reservation(PART, 3) as reservation,
+    ):
+        assembly = Assembly(ledger, reservation, stage.fetcher, upload, stage.progress)
+        building = asyncio.create_task(assembly.run(lambda: line.feed(assembly, reservation)))
+        await asyncio.sleep(0)
+        assert room.take(PART), "one of the three buffers is spare"
+        line.keep(0, Arrival(large))
+        for _ in range(9):
+            await asyncio.sleep(0)
+        assert ledger.members == [], "its bytes would be the third buffer's"
+        room.give(PART)
+        line.keep(1, Arrival(small))
+        await building
+
+    assert [*read_zip(stage.archive())] == ["large", "small"]

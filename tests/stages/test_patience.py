@@ -9,6 +9,7 @@ from archiver.core.locations import Location
 from archiver.core.objects import ListPage, ObjectInfo
 from archiver.core.select import Prefix
 from archiver.errors import TransferInterrupted, TransientError
+from archiver.ports import ReadQueue, Unanswered
 from archiver.stages.fetch import Fetcher, RetryPolicy, _RetryState
 from stages.builders import StageEnv
 from stages.test_fetch import pinned, views
@@ -31,6 +32,9 @@ class Away:
         raise NotImplementedError
 
     async def list(self, prefix: Prefix, token: str = "") -> ListPage:
+        raise NotImplementedError
+
+    async def serve(self, queue: ReadQueue) -> Unanswered | None:
         raise NotImplementedError
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
