@@ -21,7 +21,7 @@ ARGUMENTS = {
     "schema": [],
     "explain": [],
 }
-NEEDS_SOMETHING_THERE = {"verify", "health", "status"}
+NEEDS_SOMETHING_THERE = {"verify", "health", "status", "receipt"}
 STARTED_ELSEWHERE = {"run", "local", "demo"}  # worker/test_start and top/test_local
 
 
@@ -49,6 +49,9 @@ def test_command_that_looks_at_an_archive_or_a_worker_does_too(worker_env: Worke
 
     well = run_command("health", env={"HEARTBEAT_FILE": str(heartbeat)})
     whole = run_command("verify", str(archive), env=worker_env.settings())
+    stored = run_command("create", "--file=a.jpg", env=worker_env.settings())
+    receipt = run_command("receipt", stored.stdout.strip(), env=worker_env.settings())
 
     assert (well.returncode, well.stdout, well.stderr) == (0, "healthy\n", "")
     assert whole.returncode == 0, whole.stderr
+    assert receipt.returncode == 0, receipt.stderr
