@@ -81,20 +81,8 @@ class HttpSocket:
 
     def send(self, *pieces: bytes | memoryview) -> None:
         """Send *pieces*, which must not change until `all_sent`, or until the socket is closed."""
-        if len(pieces) == 1 and not self._unsent and len(pieces[0]) <= WRITE_SLICE_BYTES:
-            sent = self._send_at_once(pieces[0])
-            if sent == len(pieces[0]):
-                return
-            pieces = (memoryview(pieces[0])[sent:],)
         self._unsent += [memoryview(piece) for piece in pieces if len(piece)]
         self._write()
-
-    def _send_at_once(self, data: bytes | memoryview) -> int:
-        """Send what the kernel takes of a request: usually all. An error comes again in `_write`, which handles it."""
-        try:
-            return self._stream.send(memoryview(data))
-        except OSError:
-            return 0
 
     def close(self) -> None:
         """Close at once, without close_notify. What is unsent is dropped."""

@@ -104,7 +104,7 @@ def test_a_worker_suspended_during_a_rejection_sends_nothing_after_resuming(scen
 @pytest.mark.scenario(visibility=6)
 def test_a_lease_renewal_refused_for_a_stale_receipt_cancels_the_job_at_once(scenario: Scenario) -> None:
     """A7: another consumer has received the message, so the renewal is not retried."""
-    scenario.inject(Delay(before_it=5), "GetObject")
+    scenario.inject(Delay(before_it=5), "GetObject", times=2)  # a slow object is asked for once more
     job = scenario.send_request(scenario.put_objects(1000))
     worker = scenario.worker()
     scenario.wait_call("HeadObject")
@@ -124,7 +124,8 @@ def test_a_lease_renewal_refused_for_a_stale_receipt_cancels_the_job_at_once(sce
 def test_a_pending_lease_renewal_is_awaited_before_the_message_is_deleted(scenario: Scenario) -> None:
     """A8: a later renewal could make a finished message reappear, or override the delay of a released one."""
     scenario.inject(Delay(before_it=0.7), "ChangeMessageVisibility")
-    scenario.inject(SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility")), "GetObject")
+    renewed = SideEffect(before_it=lambda: scenario.wait_call("ChangeMessageVisibility"))
+    scenario.inject(renewed, "GetObject", times=2)  # a slow object is asked for once more
     job = scenario.send_request(scenario.put_objects(1000))
     scenario.worker()
     scenario.wait_deleted(job)

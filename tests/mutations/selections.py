@@ -10,8 +10,8 @@ SELECTIONS = (
     Mutant(
         "a prefix may lie anywhere",
         "archiver/core/outline.py",
-        "and not isinstance(entries[index], Inline)",
-        "and isinstance(entries[index], File)",
+        "if not isinstance(entries[index], Inline) and not rules.allow(location)",
+        "if isinstance(entries[index], File) and not rules.allow(location)",
         _JOBS,
     ),
     Mutant(
@@ -136,15 +136,15 @@ SELECTIONS = (
     Mutant(
         "a manifest may lie anywhere",
         "archiver/core/draft.py",
-        "if not rules.allowed.allows(location):",
-        "if False:",
+        "    if not rules.allow(location):\n        problem",
+        "    if False:\n        problem",
         _MANIFESTS,
     ),
     Mutant(
         "a manifest is read again with each plan",
         "archiver/jobs/selection.py",
-        "pending=replace(pending, outline=outline)",
-        "pending=pending",
+        "if pending is None or pending.outline is not None:",
+        "if pending is None or pending.manifest is None:",
         _MANIFESTS,
     ),
     Mutant(

@@ -79,7 +79,7 @@ def test_schema_is_json_and_tells_what_a_request_and_each_answer_must_hold() -> 
     assert {name: part["type"] for name, part in schema.items()} == dict.fromkeys(
         ("request", "success", "failure", "progress", "alive"), "object"
     )
-    assert schema["request"]["required"] == ["files"]
+    assert schema["request"]["oneOf"] == [{"required": ["files"]}, {"required": ["manifest"]}]
     assert {"metadata", "substitutions"} <= set(schema["success"]["required"])
     assert schema["failure"]["required"] == ["metadata", "job_id", "message_id", "status", "error"]
 
