@@ -21,7 +21,7 @@ from archiver.core.layout import (
     Layout,
     part_size_for,
 )
-from archiver.core.ledger import DIRECTORY_BLOCK_SIZE
+from archiver.core.ledger import DIRECTORY_BLOCK_SIZE, Ledger, OutgrownError
 from archiver.core.plan import Member
 from archiver.errors import Rejected
 
@@ -237,3 +237,14 @@ def test_a_layout_takes_a_reference_and_an_offset_for_each_member() -> None:
         tracemalloc.stop()
     assert layout.parts > 10_000
     assert peak < 17 * len(members) + 16_384
+
+
+def test_a_ledger_with_limits_takes_no_member_beyond_them() -> None:
+    bodies, length = Ledger(100, max_bodies=10), Ledger(100, max_length=250)
+    for ledger in (bodies, length):
+        ledger.append(planned("a", 8))
+    with pytest.raises(OutgrownError, match="more than 10 bytes of files"):
+        bodies.append(planned("b", 3))
+    with pytest.raises(OutgrownError, match="more than 250 bytes in parts of 100"):
+        length.append(planned("b", 30))
+    assert (len(bodies.members), len(length.members)) == (1, 1)

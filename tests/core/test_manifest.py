@@ -10,7 +10,7 @@ import pytest
 from core.draft_factory import RULES, SENT_AT
 
 from archiver.core import manifest
-from archiver.core.manifest import ManifestParser, ManifestRules
+from archiver.core.manifest import ManifestError, ManifestParser, ManifestRules, read_values
 from archiver.core.outline import Named, Outline, SourceRules
 from archiver.core.select import Selector
 from archiver.errors import Rejected
@@ -194,3 +194,9 @@ def test_memory_grows_with_the_entries_and_not_with_the_text() -> None:
         assert peak < 6 * len(piece)
     finally:
         tracemalloc.stop()
+
+
+def test_a_whole_manifest_that_is_not_utf_8_is_refused() -> None:
+    assert read_values("m.json", b'["a"]') == ["a"]
+    with pytest.raises(ManifestError, match="is not UTF-8"):
+        read_values("m.json", b"\xff")

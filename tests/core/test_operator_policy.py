@@ -143,3 +143,8 @@ def test_a_file_of_nothing_but_mistakes_is_told_in_linear_time() -> None:
     text = "".join(f"k{number} = 1\n" for number in range(20_000))
 
     assert len(problems(text)) == 20_000
+
+
+def test_a_line_that_only_looks_like_a_section_is_none() -> None:
+    (problem,) = problems(f'{SECTION}\nsources = [\n["partner-bucket/"],\n]\n')
+    assert "line 2" in problem

@@ -227,3 +227,9 @@ def test_more_bytes_than_the_setting_allows_are_too_large_however_they_compress(
         "too_large",
         "the 2 files have 2,000 bytes together; MAX_ARCHIVE_BYTES is 1,999",
     )
+
+
+def test_of_a_selection_without_its_receipt_only_the_metadata_is_known() -> None:
+    draft = make_draft({"prefix": "src/"})
+
+    assert summarize_without_receipt(draft, 7, "partial") == ArchiveSummary("partial", 7, (), ())

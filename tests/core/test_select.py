@@ -10,7 +10,7 @@ from core.draft_factory import SENT_AT, make_draft
 from core.path_rules import violations
 
 from archiver.core.draft import Draft, complete_draft
-from archiver.core.entries import Selection, parse_size
+from archiver.core.entries import File, Selection, parse_size
 from archiver.core.locations import parse_prefix
 from archiver.core.objects import Listed, ObjectInfo
 from archiver.core.select import Selector
@@ -276,3 +276,25 @@ def test_a_thousand_random_selections_are_those_of_a_naive_model() -> None:
 @pytest.mark.slow
 def test_ten_thousand_random_selections_are_those_of_a_naive_model() -> None:
     check_random_selections(1000, 11_000)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"where": {"size": {"gt": True}}}, "bytes"),
+        ({"where": {"size": {"gt": 1.5}}}, "bytes"),
+        ({"where": {"size": {"gt": -1}}}, "should be from 0 to"),
+        ({"where": {}}, "should have size or age or count"),
+        ({"where": {"age": {}}}, "should have gt or lt"),
+    ],
+)
+def test_bounds_that_are_none_are_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Selection.model_validate({"prefix": "src/", **fields})
+
+
+@pytest.mark.parametrize("field", ["regex", "where"])
+def test_a_field_of_prefixes_beside_a_source_is_refused_unless_it_is_null(field: str) -> None:
+    assert File.model_validate({"source": "a", field: None}).source == "a"
+    with pytest.raises(ValueError, match="goes with prefix"):
+        File.model_validate({"source": "a", field: "x"})

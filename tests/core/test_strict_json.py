@@ -13,6 +13,7 @@ from archiver.core.strict_json import (
     MAX_DEPTH,
     _gc_pause,
     byte_length,
+    decode_value,
     dump,
     dump_truncated,
     escape_invalid_characters,
@@ -186,3 +187,10 @@ def test_an_answer_that_is_longer_than_its_limit_has_nothing_left_to_cut(items: 
     text = dump_truncated(*answer(items, metadata), limit)
     made = json.loads(text)
     assert byte_length(text) <= limit or (made["metadata"], made["first"], made["second"]) == (None, [], [])
+
+
+@pytest.mark.parametrize("text", ["[1", '{"a": 1, "a": 2}', "NaN", "[" * 100_000])
+def test_one_value_is_read_as_strictly_as_a_document(text: str) -> None:
+    assert decode_value('{"a": [1]}') == {"a": [1]}
+    with pytest.raises(ValueError, match=r"\w"):
+        decode_value(text)
