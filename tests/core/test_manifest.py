@@ -10,7 +10,8 @@ import pytest
 from core.draft_factory import RULES, SENT_AT
 
 from archiver.core import manifest
-from archiver.core.manifest import ManifestError, ManifestParser, ManifestRules, read_values
+from archiver.core.manifest import ManifestParser, ManifestRules, read_values
+from archiver.core.manifest_json import ManifestError
 from archiver.core.outline import Named, Outline, SourceRules
 from archiver.core.select import Selector
 from archiver.errors import Rejected
