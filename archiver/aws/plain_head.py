@@ -91,12 +91,12 @@ def _read_strictly(head: bytes) -> ObjectInfo | None:
 def _shape(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
     """Return the pattern of heads with the fields *names*, as the server writes them. None of ours repeats."""
     lower = [name.lower() for name in names]
+    if any(lower.count(key) > 1 for key in _FIELDS):
+        return re.compile(rb"(?!)")  # the strict reader joins repeated fields, or refuses them
     lines = [
         re.escape(name) + b":" + (_FIELDS[key] if (key := name.lower()) in _FIELDS else _ANY) + rb"\r\n"
         for name in names
     ]
-    if any(lower.count(key) > 1 for key in _FIELDS):
-        lines.append(rb"(?!)")  # the strict reader joins repeated fields, or refuses them
     pattern = b"HTTP/1\\.1 200 OK\r\n" + b"".join(lines) + b"\r\n"
     absent = [name for name in _GROUPS if b"(?P<%b>" % name.encode() not in pattern]
     return re.compile(pattern + b"".join([b"(?P<%b>(?!))?" % name.encode() for name in absent]))

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from archiver.core.draft import DraftFile
-from archiver.core.layout import DEFAULT_PART_SIZE, MAX_PARTS, MIN_PART_SIZE, Layout
+from archiver.core.layout import DEFAULT_PART_SIZE, MAX_PARTS, Layout
 from archiver.core.ledger import Ledger
 from archiver.core.plan import Member
 from archiver.errors import root_cause
@@ -47,11 +47,9 @@ class Shape:
         return cls(layout.part_size, size, min(RESERVED_BUFFERS, layout.parts))
 
     @classmethod
-    def expected(cls, members: Sequence[Member], count: int, max_part_size: int) -> "Shape":
-        """Return the shape for *count* members, of which the first *members* are known."""
-        mean = sum(member.size for member in members) // max(1, len(members))
-        usual = MIN_PART_SIZE if mean * count <= 2 * DEFAULT_PART_SIZE else DEFAULT_PART_SIZE
-        part_size = min(usual, max_part_size)
+    def usual(cls, max_part_size: int) -> "Shape":
+        """Return the shape of an archive that is not known yet: it must not depend on which response came first."""
+        part_size = min(DEFAULT_PART_SIZE, max_part_size)
         return cls(part_size, part_size)
 
 
@@ -126,7 +124,7 @@ class StoredBuild:
             await self._gather.full.wait()
             members = self._gather.line.waiting
         if len(members) < len(self._files):
-            return Shape.expected(members, len(self._files), self._max_part_size)
+            return Shape.usual(self._max_part_size)
         if self._part_size is not None:
             return Shape.of(Layout(members, self._part_size))
         return Shape.of(await run_offloaded_if_large(len(members), Layout.for_max_part, members, self._max_part_size))

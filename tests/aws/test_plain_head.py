@@ -87,6 +87,7 @@ LINES = st.lists(
     others=LINES,
 )
 @example(status=b"HTTP/1.1 200 OK", lines=[b"Content-Length: 5", b"content-length: 5"], usual=False, others=[])
+@example(status=b"HTTP/1.1 200 OK", lines=[FIELDS[2]], usual=True, others=[])
 @example(status=b"HTTP/1.1 200 OK", lines=[b"transfer-encoding: chunked"], usual=True, others=[])
 @example(
     status=b"HTTP/1.1 200 OK",

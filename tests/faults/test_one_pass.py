@@ -16,7 +16,7 @@ FIRST, MIDDLE, LAST = 0, 7, COUNT - 1
 
 def test_objects_are_read_without_a_head_and_their_archive_is_complete(scenario: Scenario) -> None:
     """C16: one GET for each small object; one more for each range of a large one that comes late."""
-    sources = [*scenario.put_objects(*[1000] * 40), scenario.put("late.jpg", content(6 * MIB, seed=99))]
+    sources = [*scenario.put_objects(*[1000] * 40), scenario.put("late.jpg", content(12 * MIB, seed=99))]
     job = scenario.send_request(sources)
     scenario.worker(MEMORY_BUDGET_MIB="64")  # with less, bodies that came early are given up
     scenario.wait_deleted(job)
