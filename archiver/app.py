@@ -15,12 +15,13 @@ from archiver.aws.s3_read import S3Reader
 from archiver.aws.session import Network, Session, open_network
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import PROBE_KEY, AllowList, Location, PlainLinks
+from archiver.core.waiting import WaitRules, parse_tiers
 from archiver.doors import open_door
 from archiver.doors.door import Door, Surroundings
 from archiver.doors.start import as_settings_errors, check_reachable, open_with_credentials
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.pipeline import Pipeline
-from archiver.ports import Links, ObjectStore
+from archiver.ports import Links, ObjectRestorer, ObjectStore
 from archiver.settings import Environment, Settings, SettingsError
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
@@ -48,7 +49,11 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     _log_settings(settings)
     heartbeat, gate, budget = Heartbeat(), ReceiveGate(), BufferPool(settings.memory_budget)
     breakers = CircuitBreakers(gate)
-    async with open_reader(settings) as (network, reader), open_links(settings, network.session) as links:
+    async with (
+        open_reader(settings) as (network, reader),
+        open_links(settings, network.session) as links,
+        open_restorer(settings, network) as restorer,
+    ):
         guarded_reader = GuardedReader(reader, _source_probes(settings, reader), breakers)
         fetcher = Fetcher(guarded_reader, AdaptiveLimiter(MAX_CONCURRENT_READS))
         parts = MonitoredParts(heartbeat, gate, budget, fetcher, stop)
@@ -62,16 +67,22 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
                 log.info("worker.stopped")
                 return 0
             store = GuardedStore(S3Store(clients, settings.destination_bucket), breakers)
-            pipeline = _pipeline(settings, door, store, fetcher=fetcher, budget=budget, links=links)
+            work = ArchiveWork(archive_rules(settings), fetcher=fetcher, store=store, budget=budget, restorer=restorer)
+            pipeline = _pipeline(settings, door, store, work, links)
             worker = Worker(
                 door.source,
                 Settler(door.source, pipeline, gate, monitor),
                 gate,
-                WorkerLimits(settings.max_concurrent_jobs, settings.wait_seconds, settings.grace_seconds),
+                WorkerLimits(
+                    settings.max_concurrent_jobs,
+                    settings.wait_seconds,
+                    settings.grace_seconds,
+                    settings.max_parked_jobs,
+                ),
                 heartbeat=heartbeat,
                 on_running_changed=monitor.on_running_changed,
             )
-            monitor.mark_started()
+            monitor.mark_started(lambda: worker.parked)
             facts = door.source.facts
             log.info("worker.ready", visibility=facts.visibility, max_receives=facts.max_receives)
             await worker.run(stop)
@@ -90,13 +101,10 @@ async def _open_clients(
         )
 
 
-def _pipeline(
-    settings: Settings, door: Door, store: ObjectStore, *, fetcher: Fetcher, budget: BufferPool, links: Links
-) -> Pipeline:
-    rules = archive_rules(settings)
+def _pipeline(settings: Settings, door: Door, store: ObjectStore, work: ArchiveWork, links: Links) -> Pipeline:
     return Pipeline(
-        rules,
-        {"archive": ArchiveWork(rules, fetcher=fetcher, store=store, budget=budget)},
+        archive_rules(settings),
+        {"archive": work},
         facts=door.source.facts,
         store=store,
         dead_letters=door.dead_letters,
@@ -185,6 +193,12 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         key_secret=settings.key_secret.get_secret_value() if settings.key_secret else None,
         max_files=settings.max_files,
         max_bytes=settings.max_archive_bytes,
+        waiting=WaitRules(
+            limit=settings.wait_limit,
+            tiers=parse_tiers(settings.restore_tiers),
+            max_days=settings.restore_max_days,
+            restore_limit=settings.restore_wait_limit,
+        ),
     )
 
 
@@ -198,6 +212,21 @@ async def open_links(settings: Environment, session: Session) -> AsyncIterator[L
 
     async with presigned_links(session, settings.destination_bucket or "", settings.link_expires_in) as links:
         yield links
+
+
+@asynccontextmanager
+async def open_restorer(settings: Environment, network: Network) -> AsyncIterator[ObjectRestorer | None]:
+    """What restores archived objects; None if RESTORE_TIERS is not set."""
+    if settings.restore_tiers is None:
+        yield None
+        return
+    from archiver.aws.s3_restore import S3Restorer  # noqa: PLC0415 - nothing of it where it is off
+
+    restorer = S3Restorer(network.session, network.endpoint, network.transport_config)
+    try:
+        yield restorer
+    finally:
+        await restorer.close()
 
 
 def build_links(settings: Environment) -> Links:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from archiver.core.locations import Location
-from archiver.core.messages import Link
+from archiver.core.messages import Link, Tier
 from archiver.core.plan import ObjectInfo
 from archiver.errors import Rejected
 
@@ -62,10 +62,8 @@ class QueueFacts:
 
 class MessageSource(Protocol):
     """
-    Where jobs come from.
-
-    A message that was neither extended for `facts.visibility` seconds nor deleted is redelivered. A source without such
-    a timer keeps one itself: the worker forgets messages that it could not release.
+    Where jobs come from. A message that was neither extended for `facts.visibility` seconds nor deleted is redelivered.
+    A source without such a timer keeps one itself: the worker forgets messages that it could not release.
     """
 
     @property
@@ -126,10 +124,16 @@ class ObjectReader(Protocol):
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         """
         Fill the views of *into*, in order, with the object's bytes from offset *start* on.
-
         Raises TransferInterrupted with the number of valid bytes received; SourceChanged if the object is gone or has
         another ETag; SourceUnavailable if it may not be read, even though HEAD succeeded; CredentialsRefused.
         """
+
+
+class ObjectRestorer(Protocol):
+    """Makes archived objects readable."""
+
+    async def restore(self, location: Location, tier: Tier, days: int | None) -> None:
+        """Ask for a copy for *days* (None: for good); repeating it is no error. Raises as `ObjectReader.head` does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,9 +293,7 @@ class Job(Protocol):
         """Do the job and send the answer. Raises any ArchiverError."""
 
     async def reject(self, message: Message, rejection: Rejected, hold: Hold) -> None:
-        """
-        Dead-letter *message*. Raises TransientError (Undeliverable: no dead-letter queue accepts it), LeaseLost.
-        """
+        """Dead-letter *message*. Raises TransientError (Undeliverable: no queue accepts it), LeaseLost."""
 
     async def send_failure(self, message: Message, rejection: Rejected, hold: Hold) -> None:
         """Send the failure answer. Raises TransientError, ConfigurationError, LeaseLost."""

@@ -14,6 +14,7 @@ from archiver.errors import (
     ConfigurationError,
     CredentialsRefused,
     RequestRefused,
+    SourceArchived,
     SourceChanged,
     SourceUnavailable,
     TransferInterrupted,
@@ -94,9 +95,10 @@ def object_info(head: Head) -> ObjectInfo:
     TransferInterrupted if length or ETag is missing.
     """
     restored = 'ongoing-request="false"' in head.text(b"x-amz-restore")
-    archived = head.text(b"x-amz-storage-class") in ("GLACIER", "DEEP_ARCHIVE") or head.text(b"x-amz-archive-status")
-    if archived and not restored:
-        raise SourceUnavailable("source_archived", _ARCHIVED)
+    tiered = bool(head.text(b"x-amz-archive-status"))
+    if (tiered or head.text(b"x-amz-storage-class") in ("GLACIER", "DEEP_ARCHIVE")) and not restored:
+        restoring = 'ongoing-request="true"' in head.text(b"x-amz-restore")
+        raise SourceArchived(_ARCHIVED, restoring=restoring, tiered=tiered)
     etag = head.text(b"etag")
     try:
         size = body_length("GET", head)  # the length of a GET's body: HEAD itself has none

@@ -92,6 +92,7 @@ class ReceivedProgress:
     bytes: int = 0
     files_planned: int = 0
     bytes_planned: int = 0
+    awaited: int = 0
 
 
 @dataclass

@@ -10,6 +10,7 @@ from archiver.core.locations import AllowList, Location, parse_source
 from archiver.core.messages import (
     Compression,
     File,
+    OnArchived,
     OnDuplicate,
     OnMissing,
     Renamed,
@@ -18,11 +19,13 @@ from archiver.core.messages import (
 from archiver.core.paths import ArchivePath, resolve_path
 from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
 from archiver.core.unique_paths import UniquePaths, find_conflicts
+from archiver.core.waiting import Wait, WaitRules, plan_wait
 from archiver.errors import Code, Rejected, SourceProblem
 
 T = TypeVar("T")
 
-_HASHED_OPTIONS = ("on_missing", "on_duplicate", "compression")  # the options that, with `files`, identify a request
+_HASHED_OPTIONS = ("on_missing", "on_duplicate", "compression", "on_archived")
+"""The options that, with `files`, identify a request."""
 
 FOLDER_MARKER_PROBLEM = (
     "names a folder: its key ends in /. A prefix is not expanded: list the objects under it, "
@@ -45,6 +48,7 @@ class ArchiveRules:
     key_secret: str | None = field(default=None, repr=False)
     max_files: int | None = None
     max_bytes: int | None = None
+    waiting: WaitRules = field(default_factory=WaitRules)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,7 @@ class Draft:
     """
     The part of a plan that follows from the request alone. *files* excludes *unusable* sources, which
     `on_missing: skip` omits before S3 is called, and *skipped* files, which `on_duplicate: skip` omits.
-    *request_hash*: 64 hex digits that identify the request.
+    *request_hash*: 64 hex digits that identify the request. *wait*: what to wait for before the archive is built.
     """
 
     files: tuple[DraftFile, ...]
@@ -71,6 +75,14 @@ class Draft:
     on_missing: OnMissing
     compression: Compression
     request_hash: str
+    on_archived: OnArchived | None = None
+    wait: Wait | None = None
+
+    def rejects(self, code: Code) -> bool:
+        """Whether an object that can't be read, for the reason *code*, rejects the request."""
+        if code == "source_archived" and self.on_archived in ("fail", "skip"):
+            return self.on_archived == "fail"
+        return self.on_missing == "fail"
 
 
 def draft_archive(request: Request, rules: ArchiveRules) -> Draft:
@@ -79,6 +91,7 @@ def draft_archive(request: Request, rules: ArchiveRules) -> Draft:
 
     Raises Rejected: `invalid_request`, `source_not_allowed`, `name_unsafe` or `name_conflict`. It lists all such files.
     """
+    wait = plan_wait(request, rules.waiting)
     files = request.files
     locations = _map_files(files, "source", lambda file, _: parse_source(file.source, rules.source_bucket))
     _check_allowed(files, locations, rules.allowed)
@@ -109,6 +122,8 @@ def draft_archive(request: Request, rules: ArchiveRules) -> Draft:
         on_missing=request.on_missing,
         compression=request.compression or rules.compression,
         request_hash=_request_hash(request),
+        on_archived=request.on_archived,
+        wait=wait,
     )
 
 

@@ -14,7 +14,9 @@ OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
 Status = Literal["succeeded", "partial", "failed"]
-Stage = Literal["accepted", "building"]
+OnArchived = Literal["fail", "skip", "restore"]
+Tier = Literal["Expedited", "Standard", "Bulk"]
+Stage = Literal["accepted", "waiting", "building"]
 Kind = Literal["archive"]
 
 MAX_JOB_ID_LENGTH = 128
@@ -82,8 +84,28 @@ def _require_files(files: tuple[File, ...]) -> tuple[File, ...]:
     return files
 
 
+class WaitFor(_Model):
+    """How long to wait for objects that do not exist yet. *timeout* in seconds."""
+
+    timeout: Annotated[int, Field(ge=1)]
+
+
+class Restore(_Model):
+    """
+    How to restore archived objects. *tier* None: the first that the settings allow. *days*: how long S3 keeps the
+    restored copy. *timeout*: seconds to wait; None: the setting's value.
+    """
+
+    tier: Tier | None = None
+    days: Annotated[int, Field(ge=1)] = 1
+    timeout: Annotated[int, Field(ge=1)] | None = None
+
+
 class Request(_Model):
-    """The request in a message. *compression* None: the setting's value."""
+    """
+    The request in a message. *compression* None: the setting's value. *on_archived* None: archived objects are treated
+    as *on_missing* says.
+    """
 
     files: Annotated[
         tuple[File, ...], Field(strict=False, json_schema_extra={"minItems": 1}), AfterValidator(_require_files)
@@ -93,6 +115,9 @@ class Request(_Model):
     archive_name: Annotated[str, Field(min_length=0, max_length=MAX_TEXT_LENGTH)] | None = None
     on_missing: OnMissing = "fail"
     on_duplicate: OnDuplicate = "rename"
+    on_archived: OnArchived | None = None
+    restore: Restore | None = None
+    wait_for: WaitFor | None = None
     compression: Compression | None = None
     progress: bool = False
 
@@ -112,12 +137,16 @@ class EchoedFields:
 
 
 class ProgressCounts(Protocol):
-    """*files* and *bytes* done, and the planned numbers, which are 0 until the archive is planned."""
+    """
+    *files* and *bytes* done, and the planned numbers, which are 0 until the archive is planned. *awaited*: objects that
+    the job waits for.
+    """
 
     files: int
     bytes: int
     files_planned: int
     bytes_planned: int
+    awaited: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,20 +89,22 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     """
     Plan the archive of *draft*. *found*: the HEAD result of each of its files, in the same order.
 
-    Raises Rejected with the first problem's code if an object can't be read under `on_missing: fail`, or if none can.
+    Raises Rejected with the first problem's code if an object can't be read for a reason that `Draft.rejects`, or if
+    none can be read.
     """
     problems = {answer.source: answer for answer in reversed(found) if isinstance(answer, SourceProblem)}
     # Files with equal sources share the first problem, even if the object changed between two HEADs: `_MISSING.txt`,
     # from which the answer is rebuilt, identifies files only by source.
     missing = (*draft.unusable, *(problems[file.source] for file in draft.files if file.source in problems))
     outcome = summarize(draft, missing)
-    if missing and (draft.on_missing == "fail" or not outcome.files):
+    causes = tuple(each for each in missing if draft.rejects(each.code)) or (() if outcome.files else missing)
+    if causes:
         lines = [
-            f"{each.source[:200]}: {each.code} {each.detail[:300]}".rstrip() for each in missing[:MAX_PROBLEMS_LISTED]
+            f"{each.source[:200]}: {each.code} {each.detail[:300]}".rstrip() for each in causes[:MAX_PROBLEMS_LISTED]
         ]
         objects = len(draft.files) + len(draft.unusable)
-        message = f"{len(missing)} of {objects} objects can't be read: {join_problems(lines, len(missing))}"
-        raise Rejected(missing[0].code, message, missing)
+        message = f"{len(causes)} of {objects} objects can't be read: {join_problems(lines, len(causes))}"
+        raise Rejected(causes[0].code, message, causes)
     members = [
         _member(file, info, draft.compression)
         for file, info in zip(draft.files, found, strict=True)

@@ -34,4 +34,9 @@ BucketName = Annotated[
         "or the ARN of an access point"
     ),
 ]
+RestoreTiers = Annotated[
+    Text,
+    StringConstraints(pattern=r"^(Standard|Bulk|Expedited)( *, *(Standard|Bulk|Expedited))*$"),
+    Expected("Standard, Bulk or Expedited, or several of them, comma-separated"),
+]
 Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$"), Expected("the id of an account: 12 digits")]

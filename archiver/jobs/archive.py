@@ -6,6 +6,7 @@ Archives: the work that turns a request's files into one zip, or finds the zip o
 
 import secrets
 from dataclasses import dataclass, replace
+from time import time
 
 import structlog
 
@@ -26,6 +27,7 @@ from archiver.core.plan import (
     summarize,
 )
 from archiver.core.replan import ReplanState, versions_read
+from archiver.core.waiting import seconds_since
 from archiver.core.zip_end import TAIL_LENGTH, read_end_record
 from archiver.errors import (
     ArchiveExists,
@@ -40,7 +42,7 @@ from archiver.errors import (
 from archiver.jobs.identity import JobIdentity
 from archiver.jobs.offload import run_offloaded_if_large
 from archiver.jobs.work import Result
-from archiver.ports import Hold, ObjectStore, StoredArchive, Target
+from archiver.ports import Hold, ObjectRestorer, ObjectStore, StoredArchive, Target
 from archiver.stages.assemble import assemble
 from archiver.stages.budget import BufferPool
 from archiver.stages.credential_check import CredentialCheck
@@ -50,6 +52,7 @@ from archiver.stages.progress import Progress
 from archiver.stages.read_access import ReadAccess
 from archiver.stages.resolve import head_objects, probe_objects
 from archiver.stages.upload import find, open_upload
+from archiver.stages.wait import Waiter
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +77,8 @@ class ArchiveOrder:
 class ArchiveWork:
     """
     Makes archives. One for the process; of finished jobs it keeps only the names of some objects that could be read.
-    *shares_credentials*: *store* uses the credentials that sources are read with.
+    *restorer*: None if no object may be restored. *shares_credentials*: *store* uses the credentials that sources are
+    read with.
     """
 
     def __init__(
@@ -84,6 +88,7 @@ class ArchiveWork:
         fetcher: Fetcher,
         store: ObjectStore,
         budget: BufferPool,
+        restorer: ObjectRestorer | None = None,
         shares_credentials: bool = True,
     ) -> None:
         self._rules = rules
@@ -92,12 +97,17 @@ class ArchiveWork:
         self._budget = budget
         self._credential_check = CredentialCheck(store if shares_credentials else None)
         self._read_access = ReadAccess(rules.source_bucket, fetcher)
+        self._waiter = Waiter(fetcher, self._credential_check, restorer)
 
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
         """Raises Rejected."""
         disposition = content_disposition(request.archive_name, self._rules.file_prefix, job.message.sent_at)
         target = Target(job.key, disposition, message_id=job.message.id)
-        return ArchiveOrder(draft_archive(request, self._rules), target)
+        draft = draft_archive(request, self._rules)
+        if draft.wait is not None:
+            spent = seconds_since(job.message.first_received, time())
+            draft = replace(draft, wait=replace(draft.wait, spent=spent))
+        return ArchiveOrder(draft, target)
 
     async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:
         """Raises as `build` does."""
@@ -123,11 +133,13 @@ class ArchiveWork:
 
     async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult:
         """
-        Make the archive of *draft* at *target*, whose `metadata` and `part_size` are decided here. *hold* is confirmed
-        right before the archive is published.
+        Make the archive of *draft* at *target*, whose `metadata` and `part_size` are decided here, once the objects are
+        there that the request waits for. *hold* is confirmed right before the archive is published.
 
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
+        if draft.wait is not None and await find(self._store, target.key) is None:
+            await self._waiter.wait(draft, draft.wait, hold, progress)
         history = ReplanState(draft)
         while not history.over:
             existing = await find(self._store, target.key)

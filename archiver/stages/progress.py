@@ -10,13 +10,15 @@ from archiver.core.plan import Member
 class Progress:
     """
     *files* and *bytes* are done, of *files_planned* and *bytes_planned* (bodies, uncompressed). The planned numbers are
-    0 until all objects were found. A file is done when its last byte is placed in the archive.
+    0 until all objects were found. A file is done when its last byte is placed in the archive. *awaited*: objects that
+    the job waits for before it can begin.
     """
 
     files: int = 0
     bytes: int = 0
     files_planned: int = 0
     bytes_planned: int = 0
+    awaited: int = 0
 
     def begin(self, members: Sequence[Member]) -> None:
         """Start (or, after a replan, restart) the counters for the build of *members*."""

@@ -22,7 +22,7 @@ async def head_objects(
 
     Raises TransientError, ConfigurationError.
     """
-    return await _run_distinct(locations, fetcher.head, fetcher.concurrency, credentials)
+    return await run_distinct(locations, fetcher.head, fetcher.concurrency, credentials)
 
 
 async def probe_objects(
@@ -43,12 +43,17 @@ async def probe_objects(
             return False  # the next plan handles it
         return True
 
-    return await _run_distinct(pins, read, fetcher.concurrency, credentials)
+    return await run_distinct(pins, read, fetcher.concurrency, credentials)
 
 
-async def _run_distinct(
+async def run_distinct(
     keys: Iterable[K], call: Callable[[K], Awaitable[V]], concurrency: int, credentials: CredentialCheck
 ) -> dict[K, V | SourceUnavailable]:
+    """
+    Call *call* for each distinct one of *keys*, *concurrency* at once. Return its results, or SourceUnavailable.
+
+    Raises TransientError, ConfigurationError.
+    """
     found: dict[K, V | SourceUnavailable] = {}
     distinct = dict.fromkeys(keys)
     pending = iter(distinct)

@@ -8,7 +8,7 @@ adapters.
 
 from fakes.faults import Faults, InFlightGauge, ManualClock
 from fakes.holds import FakeHold
-from fakes.objects import FakeReader, FakeS3, StoredObject
+from fakes.objects import FakeReader, FakeRestorer, FakeS3, StoredObject
 from fakes.queues import FakeDeadLetters, FakeNotifier, FakeObserver, FakeQueue
 from fakes.store import FakeStore, FakeUpload
 
@@ -19,6 +19,7 @@ __all__ = [
     "FakeObserver",
     "FakeQueue",
     "FakeReader",
+    "FakeRestorer",
     "FakeS3",
     "FakeStore",
     "FakeUpload",

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from archiver.core.locations import Location
+from archiver.core.messages import Tier
 from archiver.core.plan import ObjectInfo
-from archiver.errors import Code, SourceChanged, SourceUnavailable, TransferInterrupted
+from archiver.errors import Code, SourceArchived, SourceChanged, SourceUnavailable, TransferInterrupted
 from fakes.faults import Faults, InFlightGauge
 
 CHUNK_BYTES = 64 * 1024
@@ -27,6 +28,8 @@ class StoredObject:
     metadata: Mapping[str, str] = field(default_factory=dict)
     error_code: Code | None = None
     head_succeeds: bool = False
+    restoring: bool = False
+    tiered: bool = False
 
     @property
     def crc32(self) -> int:
@@ -78,6 +81,8 @@ class FakeReader:
             blob = self.s3.objects.get(location)
             if blob is None:
                 raise SourceUnavailable("source_missing", f"{location} does not exist")
+            if blob.error_code == "source_archived" and not blob.head_succeeds:
+                raise SourceArchived(f"{location} is archived", restoring=blob.restoring, tiered=blob.tiered)
             if blob.error_code is not None and not blob.head_succeeds:
                 raise SourceUnavailable(blob.error_code, f"{location} can't be read")
             size, crc32 = len(blob.data), blob.crc32
@@ -115,6 +120,28 @@ class FakeReader:
         if blob.etag != etag:
             raise SourceChanged("another ETag than was planned")
         return blob
+
+
+class FakeRestorer:
+    """An ObjectRestorer. A restore runs until `finish` is called; `asked` has every call."""
+
+    def __init__(self, s3: FakeS3) -> None:
+        self.s3 = s3
+        self.faults = Faults()
+        self.asked: list[tuple[Location, Tier, int | None]] = []
+
+    async def restore(self, location: Location, tier: Tier, days: int | None) -> None:
+        async with self.faults("restore"):
+            self.asked.append((location, tier, days))
+            blob = self.s3.objects.get(location)
+            if blob is None:
+                raise SourceUnavailable("source_missing", f"{location} does not exist")
+            if blob.error_code == "source_archived":
+                self.s3.objects[location] = replace(blob, restoring=True)
+
+    def finish(self, location: Location) -> None:
+        """Make *location* readable, as S3 does hours later."""
+        self.s3.objects[location] = replace(self.s3.objects[location], error_code=None, restoring=False)
 
 
 def etag_of(data: bytes) -> str:

@@ -1,0 +1,56 @@
+"""RestoreObject with the own HTTP client: asks S3 for a readable copy of an archived object."""
+
+from base64 import b64encode
+from zlib import crc32
+
+from archiver.aws.endpoint import Endpoint
+from archiver.aws.s3_responses import error_code, read_error
+from archiver.aws.s3_transport import S3Request, S3Transport, Session, TransportConfig
+from archiver.core.locations import Location
+from archiver.core.messages import Tier
+from archiver.http.parse import Head
+
+_NOTHING_TO_DO = frozenset({"RestoreAlreadyInProgress", "InvalidObjectState"})
+"""It was asked for before; or the object is not archived (any more), as the next HEAD shows."""
+
+
+class S3Restorer:
+    """The `ObjectRestorer` for S3. Calls may run concurrently; `close` closes all connections."""
+
+    def __init__(self, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> None:
+        self._transport = S3Transport(session, endpoint, config)
+        self.close = self._transport.close
+
+    async def restore(self, location: Location, tier: Tier, days: int | None) -> None:
+        """
+        Ask for a copy of the object for *days*; None: it stays readable, as objects of Intelligent-Tiering do.
+
+        Raises SourceUnavailable (missing, denied), TransferInterrupted, CredentialsRefused, ConfigurationError.
+        """
+        body = _restore_request(tier, days)
+        checksum = b64encode(crc32(body).to_bytes(4, "big")).decode()
+        request = S3Request(
+            "POST",
+            location,
+            _accept_any,
+            into=None,
+            lines=f"Content-Type: application/xml\r\nContent-Length: {len(body)}\r\n",
+            amz=(("x-amz-checksum-crc32", checksum), ("x-amz-sdk-checksum-algorithm", "CRC32")),
+            query="restore=",
+            body=memoryview(body),
+        )
+        response = await self._transport.request(request)
+        if response.head.status >= 300 and error_code(response) not in _NOTHING_TO_DO:  # noqa: PLR2004
+            raise read_error(response)
+
+
+def _restore_request(tier: Tier, days: int | None) -> bytes:
+    """Return the body ("RestoreObject", S3 API reference)."""
+    lifetime = "" if days is None else f"<Days>{days}</Days>"
+    job = f"<GlacierJobParameters><Tier>{tier}</Tier></GlacierJobParameters>"
+    xmlns = "http://s3.amazonaws.com/doc/2006-03-01/"
+    return f'<RestoreRequest xmlns="{xmlns}">{lifetime}{job}</RestoreRequest>'.encode()
+
+
+def _accept_any(_: Head) -> None:
+    """Accept any response head: the response has no body to validate."""
