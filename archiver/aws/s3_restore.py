@@ -27,7 +27,7 @@ class S3Restorer:
 
         Raises SourceUnavailable (missing, denied), TransferInterrupted, CredentialsRefused, ConfigurationError.
         """
-        body = _restore_request(tier, days)
+        body = restore_request(tier, days)
         checksum = b64encode(crc32(body).to_bytes(4, "big")).decode()
         request = S3Request(
             "POST",
@@ -44,7 +44,7 @@ class S3Restorer:
             raise read_error(response)
 
 
-def _restore_request(tier: Tier, days: int | None) -> bytes:
+def restore_request(tier: Tier, days: int | None) -> bytes:
     """Return the body ("RestoreObject", S3 API reference)."""
     lifetime = "" if days is None else f"<Days>{days}</Days>"
     job = f"<GlacierJobParameters><Tier>{tier}</Tier></GlacierJobParameters>"

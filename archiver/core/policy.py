@@ -22,6 +22,7 @@ REQUEST_ACTIONS = ("sqs:SendMessage", "sqs:GetQueueUrl")
 CONSUME_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueUrl")
 WRITE_ACTIONS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
 LIST_UPLOADS_ACTIONS = ("s3:ListBucketMultipartUploads",)
+RESTORE_ACTIONS = ("s3:RestoreObject",)
 ENCRYPT_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 DECRYPT_ACTIONS = ("kms:Decrypt",)
 PROTECT_ACTIONS = ("ecs:UpdateTaskProtection",)
@@ -33,8 +34,8 @@ class WorkerResources:
     """
     The resources that a worker uses. Queues and KMS keys are ARNs. *send_to*: the queues that it sends to, including
     the dead-letter queue. *sources*: buckets and `bucket/prefix/`; if empty, requests may name every bucket.
-    *source_keys* only decrypt sources. *tasks*: the ARN, or a pattern of it, of ECS tasks with scale-in protection,
-    if *on_ecs*.
+    *source_keys* only decrypt sources. *restores*: requests may restore archived objects. *tasks*: the ARN, or a
+    pattern of it, of ECS tasks with scale-in protection, if *on_ecs*.
     """
 
     source_queue: str
@@ -43,6 +44,7 @@ class WorkerResources:
     destination_bucket: str
     kms_keys: Sequence[str] = ()
     source_keys: Sequence[str] = ()
+    restores: bool = False
     on_ecs: bool = False
     tasks: str = "*"
     partition: str = "aws"
@@ -94,8 +96,15 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
 
 
 def _optional_statements(worker: WorkerResources) -> list[Statement]:
-    """For keys and ECS; those without resources are not needed."""
+    """For restores, keys and ECS; those without resources are not needed."""
+    objects, _ = _sources(worker.partition, worker.sources)
     return [
+        Statement(
+            "RestoreObjects",
+            RESTORE_ACTIONS,
+            _unique(objects) if worker.restores else (),
+            "requests may ask for archived objects to be restored (RESTORE_TIERS)",
+        ),
         Statement(
             "UseKeys", ENCRYPT_ACTIONS, _unique(worker.kms_keys), "buckets and queues are encrypted with these keys"
         ),

@@ -29,6 +29,7 @@ EVERYTHING = (
         "RepositoryCredentialsSecretArn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:ghcr-AbCdEf",
         "SourcePrefixes": "photos/2026/,scans/",
         "SourceKeyArns": KEY,
+        "RestoreTiers": "Standard,Bulk",
         "AccessLogBucket": "access-logs",
         "DomainName": "files.example.com",
         "CertificateArn": f"arn:aws:acm:us-east-1:{ACCOUNT}:certificate/0123-4567",
