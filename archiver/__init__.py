@@ -16,6 +16,7 @@ The modules in the order in which the bytes travel:
               core.messages            parses and checks the request
               jobs.identity            the archive's key and the ids of its answers
     plan      jobs.archive             from the draft to the archive, or the existing archive
+              stages.wait              waits for objects; core.waiting decides what is missing and when to look
               stages.resolve           HEADs all objects concurrently
               core.draft, core.plan    names, order, sizes: everything that is known before the first byte
     fetch     stages.fetch             concurrent reads, resumed after failures, pinned to the planned ETags

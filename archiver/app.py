@@ -215,13 +215,15 @@ async def open_links(settings: Environment, session: Session) -> AsyncIterator[L
 
 
 @asynccontextmanager
-async def open_restorer(settings: Environment, network: Network) -> AsyncIterator[ObjectRestorer | None]:
-    """What restores archived objects; None if RESTORE_TIERS is not set."""
+async def open_restorer(settings: Environment, network: Network | None = None) -> AsyncIterator[ObjectRestorer | None]:
+    """What restores archived objects; None if RESTORE_TIERS is not set. Raises SettingsError as `open_aws` does."""
     if settings.restore_tiers is None:
         yield None
         return
     from archiver.aws.s3_restore import S3Restorer  # noqa: PLC0415 - nothing of it where it is off
 
+    with as_settings_errors():
+        network = network or await open_network(request_headers(settings))
     restorer = S3Restorer(network.session, network.endpoint, network.transport_config)
     try:
         yield restorer

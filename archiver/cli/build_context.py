@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from archiver.core.draft import ArchiveRules, Draft
     from archiver.core.messages import Request
     from archiver.core.plan import ArchiveSummary
+    from archiver.core.waiting import WaitRules
     from archiver.errors import Rejected, SourceProblem
+    from archiver.ports import ObjectRestorer
     from archiver.settings import Environment
     from archiver.stages.budget import BufferPool
     from archiver.stages.fetch import Fetcher
@@ -33,11 +35,12 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class BuildResources:
-    """AWS clients, object fetcher and buffer pool."""
+    """AWS clients, object fetcher, buffer pool, and what restores objects, if that is allowed."""
 
     clients: "Clients"
     fetcher: "Fetcher"
     budget: "BufferPool"
+    restorer: "ObjectRestorer | None"
 
 
 def load_request(body: str, *needs: str) -> BuildRequest:
@@ -70,6 +73,7 @@ def check_request(body: str, settings: "Environment") -> None:
     from archiver.errors import Rejected
 
     rules = archive_rules(settings)
+    rules = replace(rules, waiting=_most_permissive(rules.waiting, settings.model_fields_set))
     if settings.source_bucket is None:  # only the worker knows the bucket of bare keys and its allow list
         rules = replace(rules, source_bucket=PLACEHOLDER_BUCKET, allowed=AllowList(rules.destination_bucket))
     try:
@@ -80,19 +84,30 @@ def check_request(body: str, settings: "Environment") -> None:
         ) from None
 
 
+def _most_permissive(rules: "WaitRules", known: set[str]) -> "WaitRules":
+    """Return *rules* with the highest limits where their settings are not among *known*: only the worker has them."""
+    from archiver.core.waiting import MAX_RESTORE_DAYS, MAX_WAIT_SECONDS, TIERS, WaitRules
+
+    return WaitRules(
+        limit=rules.limit if "wait_limit" in known else MAX_WAIT_SECONDS,
+        tiers=rules.tiers if "restore_tiers" in known else TIERS,
+        max_days=rules.max_days if "restore_max_days" in known else MAX_RESTORE_DAYS,
+        restore_limit=rules.restore_limit if "restore_wait_limit" in known else MAX_WAIT_SECONDS,
+    )
+
+
 @asynccontextmanager
 async def open_resources(settings: "Environment") -> AsyncIterator[BuildResources]:
     """Open the S3 clients that a worker has. Raises SettingsError if the `AWS_*` variables are unusable."""
-    from archiver.app import MAX_CONCURRENT_READS, open_aws
+    from archiver.app import MAX_CONCURRENT_READS, open_aws, open_restorer
     from archiver.aws.clients import ClientLimits
     from archiver.stages.budget import BufferPool
     from archiver.stages.fetch import Fetcher
     from archiver.stages.limiter import AdaptiveLimiter
 
-    async with open_aws(ClientLimits(jobs=1), settings) as (clients, reader):
-        yield BuildResources(
-            clients, Fetcher(reader, AdaptiveLimiter(MAX_CONCURRENT_READS)), BufferPool(settings.memory_budget)
-        )
+    async with open_aws(ClientLimits(jobs=1), settings) as (clients, reader), open_restorer(settings) as restorer:
+        fetcher = Fetcher(reader, AdaptiveLimiter(MAX_CONCURRENT_READS))
+        yield BuildResources(clients, fetcher, BufferPool(settings.memory_budget), restorer)
 
 
 def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]]:

@@ -34,6 +34,8 @@ def create(
     archive_name: request_input.ArchiveName = None,
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
+    on_archived: request_input.OnArchived = None,
+    wait_for: request_input.WaitFor = None,
     compression: request_input.Compression = None,
     output: Annotated[
         str | None,
@@ -52,6 +54,8 @@ def create(
         "archive_name": archive_name,
         "on_missing": on_missing,
         "on_duplicate": on_duplicate,
+        "on_archived": on_archived,
+        "wait_for": request_input.wait_for(wait_for),
         "compression": compression,
     }
     path = None if output is None else resolve_output(output, force=force)
@@ -216,6 +220,7 @@ async def _build(
         fetcher=resources.fetcher,
         store=store,
         budget=resources.budget,
+        restorer=resources.restorer,
         shares_credentials=shares_credentials,
     )
     disposition = content_disposition(

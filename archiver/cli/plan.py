@@ -25,6 +25,7 @@ def plan(
     file: request_input.Files = None,
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
+    on_archived: request_input.OnArchived = None,
     compression: request_input.Compression = None,
     latency: Annotated[
         float, typer.Option(min=0.0, help="S3's latency in milliseconds, for the estimated time.")
@@ -39,7 +40,12 @@ def plan(
 
     The command sends a HEAD for every object and reads none. It needs neither a queue nor a destination bucket.
     """
-    options = {"on_missing": on_missing, "on_duplicate": on_duplicate, "compression": compression}
+    options = {
+        "on_missing": on_missing,
+        "on_duplicate": on_duplicate,
+        "on_archived": on_archived,
+        "compression": compression,
+    }
     body = request_input.build_body(request_input.RequestInput(request, file or (), tuple(options.items())))
     result = run_async(lambda: _plan_request(body, latency / 1000, as_json=json_))
     if json_:

@@ -43,6 +43,8 @@ def send(
     archive_name: request_input.ArchiveName = None,
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
+    on_archived: request_input.OnArchived = None,
+    wait_for: request_input.WaitFor = None,
     compression: request_input.Compression = None,
     queue: Annotated[
         str | None, typer.Option(help="Source queue: name, URL or ARN. Default: SQS_SOURCE_QUEUE.")
@@ -64,6 +66,8 @@ def send(
         "archive_name": archive_name,
         "on_missing": on_missing,
         "on_duplicate": on_duplicate,
+        "on_archived": on_archived,
+        "wait_for": request_input.wait_for(wait_for),
         "compression": compression,
     }
     body = request_input.build_body(

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import cast, get_args
 
 from archiver.core.locations import Location
 from archiver.core.messages import Request, Tier
 from archiver.errors import Code, Rejected, SourceArchived, SourceUnavailable
 
 FIRST_PAUSE, MAX_PAUSE = 1.0, 60.0  # seconds between two looks; each pause is twice the one before it
+TIERS: tuple[Tier, ...] = get_args(Tier)
+MAX_WAIT_SECONDS, MAX_RESTORE_DAYS = 36_000, 365  # the highest values of the settings
 MAX_RESTORE_PAUSE = 300.0  # if only restores are awaited: most take hours
 
 

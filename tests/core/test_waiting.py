@@ -8,10 +8,26 @@ import pytest
 
 from archiver.core.dialects.native import parse_request
 from archiver.core.locations import Location
-from archiver.core.waiting import MAX_PAUSE, MAX_RESTORE_PAUSE, Wait, WaitRules, Watch, parse_tiers, plan_wait
+from archiver.core.waiting import (
+    MAX_PAUSE,
+    MAX_RESTORE_DAYS,
+    MAX_RESTORE_PAUSE,
+    MAX_WAIT_SECONDS,
+    Wait,
+    WaitRules,
+    Watch,
+    parse_tiers,
+    plan_wait,
+)
 from archiver.core.waiting import seconds_since as since
 from archiver.errors import Code, Rejected, SourceArchived, SourceUnavailable
+from archiver.settings import Environment
 
+LIMITS = {
+    "wait_limit": MAX_WAIT_SECONDS,
+    "restore_wait_limit": MAX_WAIT_SECONDS,
+    "restore_max_days": MAX_RESTORE_DAYS,
+}
 A, B, C = (Location("photos", key) for key in "abc")
 THERE = object()
 MISSING = SourceUnavailable("source_missing", "no such key")
@@ -114,6 +130,11 @@ def test_a_wait_counts_from_the_first_receive() -> None:
     assert since("1700000000000", 1_700_000_060.5) == 60.5
     assert since("", 1e9) == since("1700000000000", 1.6e9) == since("later", 1e9) == since("²", 1e9) == 0.0
     assert since("9" * 5000, 1e9) == 0.0
+
+
+def test_the_highest_values_are_those_of_the_settings() -> None:
+    highest = {name: field.metadata[-1].le for name, field in Environment.model_fields.items() if name in LIMITS}
+    assert highest == LIMITS
 
 
 # ---- looking

@@ -2,7 +2,7 @@
 Complete in-memory fakes of the ports. They behave as S3 and SQS do, and tests can inject faults.
 
 `FakeQueue` is a MessageSource, `FakeNotifier` a Notifier, `FakeObserver` an Observer; `FakeReader` is an
-ObjectReader and `FakeStore` an ObjectStore on one `FakeS3`. The contract tests run on the fakes and on the real
+ObjectReader, `FakeStore` an ObjectStore and `FakeRestorer` an ObjectRestorer on one `FakeS3`. The contract tests run on the fakes and on the real
 adapters.
 """
 
