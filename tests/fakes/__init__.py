@@ -2,8 +2,8 @@
 Complete in-memory fakes of the ports. They behave as S3 and SQS do, and tests can inject faults.
 
 `FakeQueue` is a MessageSource, `FakeNotifier` a Notifier, `FakeObserver` an Observer; `FakeReader` is an
-ObjectReader, `FakeStore` an ObjectStore and `FakeRestorer` an ObjectRestorer on one `FakeS3`. The contract tests run on the fakes and on the real
-adapters.
+ObjectReader, `FakeStore` an ObjectStore and `FakeRestorer` an ObjectRestorer on one `FakeS3`. The contract tests run on
+the fakes and on the real adapters.
 """
 
 from fakes.faults import Faults, InFlightGauge, ManualClock
