@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from fakes import FakeHold, FakeNotifier, FakeObserver, FakeQueue, FakeRestorer
@@ -16,13 +16,13 @@ from worker.pipeline_env import ARN, RULES, PipelineEnv
 from archiver.core.waiting import WaitRules
 from archiver.errors import LeaseLost, Rejected, SourceUnavailable, TransferInterrupted
 from archiver.jobs.archive import ArchiveWork
-from archiver.jobs.pipeline import Pipeline
 from archiver.ports import QueueFacts
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.settle import PARKED_REDELIVERY_DELAY, Settler
 
+T = TypeVar("T")
 VISIBILITY = 300
 WAITS = replace(RULES, waiting=WaitRules(3600, ("Standard", "Bulk"), 7, 21_600))
 
@@ -44,13 +44,8 @@ class WaitEnv(PipelineEnv):
         self.restorer = FakeRestorer(self.stage.s3)
         self.pipeline = self.make()
 
-    def make(self) -> Pipeline:
-        pipeline, stage = super().make(), self.stage
-        work = ArchiveWork(
-            self.rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget, restorer=self.restorer
-        )
-        pipeline._works = {"archive": work}
-        return pipeline
+    def work(self, restorer: FakeRestorer | None = None) -> ArchiveWork:
+        return super().work(restorer or self.restorer)
 
     @staticmethod
     def now() -> float:
@@ -82,6 +77,12 @@ async def until(condition: Callable[[], object], most: float = 40_000) -> None:
     async with asyncio.timeout(most):
         while not condition():
             await asyncio.sleep(1)
+
+
+async def soon(work: Coroutine[Any, Any, T]) -> T:
+    """Run *work*, which must not wait."""
+    async with asyncio.timeout(5):
+        return await work
 
 
 def instantly(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
@@ -293,7 +294,7 @@ async def test_a_redelivered_job_whose_archive_exists_waits_for_nothing() -> Non
     request = {"files": [{"source": "a"}], "wait_for": {"timeout": 900}, "job_id": "j"}
     await env.pipeline.run(await env.message(**request), FakeHold())
     env.stage.s3.objects = {at: one for at, one in env.stage.s3.objects.items() if at.bucket != "source"}
-    done = await env.pipeline.run(await env.message(**request), hold)
+    done = await soon(env.pipeline.run(await env.message(**request), hold))
 
     assert (done.reused, hold.parks) == (True, 0)
 
@@ -303,7 +304,7 @@ async def test_a_redelivered_message_waits_for_the_rest_of_its_time_only() -> No
     message = await env.message(files=[{"source": "a"}], wait_for={"timeout": 900})
     earlier = replace(message, first_received=str(int((time.time() - 901) * 1000)), receive_count=2)
     with pytest.raises(Rejected, match="source_missing"):
-        await env.pipeline.run(earlier, hold)
+        await soon(env.pipeline.run(earlier, hold))
 
     assert hold.parks == 0
 
@@ -410,11 +411,10 @@ async def test_nothing_is_asked_of_s3_once_the_lease_is_lost() -> None:
     def lost() -> None:
         raise LeaseLost("lost")
 
-    env = RestoreEnv.__new__(RestoreEnv)
-    PipelineEnv.__init__(env, rules=WAITS)
+    env = RestoreEnv()
     message = await env.message(files=[{"source": "cold"}], on_archived="restore")
     with pytest.raises(LeaseLost):
-        await env.pipeline.run(message, FakeHold(lost))
+        await soon(env.pipeline.run(message, FakeHold(lost)))
     assert env.restorer.asked == []
 
 

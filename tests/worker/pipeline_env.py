@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes import FakeDeadLetters, FakeHold, FakeNotifier, FakeQueue
+from fakes import FakeDeadLetters, FakeHold, FakeNotifier, FakeQueue, FakeRestorer
 
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList, Location, PlainLinks
@@ -38,18 +38,21 @@ class PipelineEnv:
         self.pipeline = self.make()
 
     def make(self) -> Pipeline:
-        rules, stage = self.rules, self.stage
         return Pipeline(
-            rules,
-            {"archive": ArchiveWork(rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget)},
+            self.rules,
+            {"archive": self.work()},
             facts=self.queue.facts,
-            store=stage.store,
+            store=self.stage.store,
             dead_letters=FakeDeadLetters(self.queue.dead_letters),
             answers=Answers(
                 Fanout() if self.answers is None else Fanout(self.answers), Fanout(self.failures), self.watcher
             ),
             links=PlainLinks("https://links.example/", "archives"),
         )
+
+    def work(self, restorer: FakeRestorer | None = None) -> ArchiveWork:
+        stage = self.stage
+        return ArchiveWork(self.rules, fetcher=stage.fetcher, store=stage.store, budget=stage.budget, restorer=restorer)
 
     def put(self, **objects: bytes) -> None:
         for key, data in objects.items():
