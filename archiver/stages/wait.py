@@ -12,11 +12,13 @@ from archiver.ports import Hold, ObjectRestorer
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
-from archiver.stages.resolve import head_objects, run_distinct
+from archiver.stages.resolve import run_distinct
 
 log = structlog.get_logger(__name__)
 
 CONCURRENT_RESTORES = 16  # of one job
+PARKED_LOOKS, HEADS_PER_LOOK = 4, 8
+"""Concurrent looks of all parked jobs, and HEADs of each: jobs that work need most of the connections."""
 
 
 class Waiter:
@@ -26,6 +28,7 @@ class Waiter:
         self._fetcher = fetcher
         self._credentials = credentials
         self._restorer = restorer
+        self._looks = asyncio.Semaphore(PARKED_LOOKS)
 
     async def wait(self, draft: Draft, wait: Wait, hold: Hold, progress: Progress) -> None:
         """
@@ -36,7 +39,7 @@ class Waiter:
         clock = asyncio.get_running_loop().time
         began = clock() - wait.spent
         watch = Watch((file.location for file in draft.files), wait, draft.rejects)
-        if not await self._look(watch, wait, began, hold):
+        if not await self._look(watch, wait, began, hold, self._fetcher.concurrency):
             return
         log.info("job.waiting", objects=len(watch.awaited), seconds=round(wait.longest - wait.spent))
         try:
@@ -45,16 +48,17 @@ class Waiter:
                 while goes_on:
                     progress.awaited = len(watch.awaited)
                     await asyncio.sleep(watch.pause(clock() - began))
-                    goes_on = await self._look(watch, wait, began, hold)
+                    async with self._looks:
+                        goes_on = await self._look(watch, wait, began, hold, HEADS_PER_LOOK)
         finally:
             progress.awaited = 0
         log.info("job.waited", seconds=round(clock() - began))
 
-    async def _look(self, watch: Watch, wait: Wait, began: float, hold: Hold) -> bool:
+    async def _look(self, watch: Watch, wait: Wait, began: float, hold: Hold, concurrency: int) -> bool:
         """Look once. Return whether the wait goes on. *began*: in the event loop's time."""
         found: dict[Location, object] = {}
         try:
-            found |= await head_objects(watch.to_look, self._fetcher, self._credentials)
+            found |= await run_distinct(watch.to_look, self._fetcher.head, concurrency, self._credentials)
         except TransientError as error:
             log.info("job.look_failed", reason=str(error))
         archived = dict(watch.record(found, asyncio.get_running_loop().time() - began))

@@ -13,6 +13,8 @@ from instant_loop import run_instantly
 from structlog.testing import capture_logs
 from worker.pipeline_env import ARN, RULES, PipelineEnv
 
+from archiver.core.locations import Location
+from archiver.core.plan import ObjectInfo
 from archiver.core.waiting import WaitRules
 from archiver.errors import LeaseLost, Rejected, SourceUnavailable, TransferInterrupted
 from archiver.jobs.archive import ArchiveWork
@@ -21,6 +23,7 @@ from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.settle import PARKED_REDELIVERY_DELAY, Settler
+from stages.builders import StageEnv
 
 T = TypeVar("T")
 VISIBILITY = 300
@@ -34,12 +37,13 @@ class WaitEnv(PipelineEnv):
     rules: Any = WAITS
     slots: int = 1
     max_parked: int = 100
+    visibility: int = VISIBILITY
     gate: ReceiveGate = field(default_factory=ReceiveGate)
     observer: FakeObserver = field(default_factory=FakeObserver)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        facts = QueueFacts(ARN, VISIBILITY, 43_200, 5)
+        facts = QueueFacts(ARN, self.visibility, 43_200, 5)
         self.queue = FakeQueue(facts, dead_letters=self.dead, clock=self.now, wait_seconds=20)
         self.restorer = FakeRestorer(self.stage.s3)
         self.pipeline = self.make()
@@ -238,6 +242,31 @@ async def test_a_failing_store_does_not_end_the_wait() -> None:
     await env.end(running)
 
     assert [result.outcome for result in env.observer.seen] == ["done"]
+
+
+@instantly
+async def test_looks_of_waiting_jobs_leave_most_connections_to_jobs_that_work() -> None:
+    env = WaitEnv(StageEnv(total=15 << 20, most=128), visibility=3600)
+    for number in range(20):
+        env.order(*(f"late-{number}-{each}" for each in range(20)))
+    running = env.start()
+    await until(lambda: env.worker.parked == 20)
+    head, now, most = env.stage.reader.head, 0, 0
+
+    async def counted(location: Location) -> ObjectInfo:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        try:
+            await asyncio.sleep(0.02)
+            return await head(location)
+        finally:
+            now -= 1
+
+    env.stage.reader.head = counted  # type: ignore[method-assign]
+    await asyncio.sleep(200)
+    await env.end(running)
+
+    assert 8 < most <= 32
 
 
 @instantly
