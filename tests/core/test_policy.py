@@ -185,3 +185,11 @@ def test_who_asks_and_who_hears_are_granted_what_they_do_and_nothing_else() -> N
         ("HearAnswers", (f"{QUEUE}out",)),
         ("UseKeys", ("key",)),
     ]
+
+
+def test_only_a_worker_that_may_restore_objects_has_the_right_and_for_sources_alone() -> None:
+    assert [one for one in worker_statements(NEEDS) if "s3:RestoreObject" in one.actions] == []
+
+    grant = of("RestoreObjects", replace(NEEDS, restores=True))
+    assert grant.actions == ("s3:RestoreObject",)
+    assert grant.resources == ("arn:aws:s3:::photos/*", "arn:aws:s3:::scans/2026/*")
