@@ -87,4 +87,4 @@ class Waiter:
         if refused:
             at, one = next(iter(refused.items()))
             log.warning("restore.refused", objects=len(refused), source=str(at), reason=str(one))
-        log.info("restore.requested", objects=len(archived) - len(refused), tier=wait.tier)
+        log.info("restore.requested", objects=len(archived.keys() & watch.asked), tier=wait.tier)
