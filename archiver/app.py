@@ -9,9 +9,9 @@ import structlog
 
 from archiver.aws.clients import ClientLimits, Clients, open_clients
 from archiver.aws.endpoint import UnusableNameError
-from archiver.aws.s3 import S3Store
 from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_store import S3Store
 from archiver.aws.session import Network, Session, open_network
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import PROBE_KEY, AllowList, Location, PlainLinks

@@ -21,7 +21,7 @@ from workloads import Workload, request_of
 
 from archiver.app import MAX_CONCURRENT_READS, archive_rules, build_links, open_aws
 from archiver.aws.clients import ClientLimits
-from archiver.aws.s3 import S3Store
+from archiver.aws.s3_store import S3Store
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.pipeline import Pipeline

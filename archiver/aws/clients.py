@@ -1,8 +1,8 @@
 """
-One session and one client per purpose, so that purposes share no connections, retry quota or timeouts.
+One session and one SQS client per purpose, so that purposes share no connections, retry quota or timeouts.
 
 botocore's retry quota and connection pool are per client. A separate client keeps heartbeats independent of failing
-uploads, and lets CompleteMultipartUpload take minutes without giving a HEAD the same timeout.
+sends. S3 is called without the SDK.
 """
 
 from collections.abc import AsyncIterator
@@ -13,28 +13,24 @@ from typing import TYPE_CHECKING, Any
 import aioboto3
 from aiobotocore.config import AioConfig
 
-from archiver.aws.s3_parts import PartSender
+from archiver.aws.s3_calls import S3Calls
 from archiver.aws.session import Network, client_config, credential_errors, environment_errors, open_network
 
 if TYPE_CHECKING:
-    from types_aiobotocore_s3 import S3Client
     from types_aiobotocore_sqs import SQSClient
 
-RECEIVE_TIMEOUT_MARGIN = 10.0  # seconds; so are all durations below
-COMPLETE_TIMEOUT = 600.0
+RECEIVE_TIMEOUT_MARGIN = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """The open clients by purpose. *parts* is the project's own client for all bodies; *session* can open more."""
+    """The open clients by purpose. *s3*: the project's own client; *session* can open more."""
 
     session: aioboto3.Session
     sqs_receive: "SQSClient"
     sqs_lease: "SQSClient"
     sqs_control: "SQSClient"
-    s3_control: "S3Client"
-    s3_complete: "S3Client"
-    parts: PartSender
+    s3: S3Calls
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,39 +54,20 @@ async def open_clients(limits: ClientLimits, network: Network | None = None) -> 
         await session.get_credentials()  # once for all clients
     async with AsyncExitStack() as stack:
 
-        async def open_client(service: str, config: AioConfig) -> Any:
+        async def open_sqs(config: AioConfig) -> Any:
             with environment_errors():
-                client = await stack.enter_async_context(session.client(service, config=config))
-            if service == "s3":
-                network.transport_config.headers.add_to_client(client)
-            return client
+                return await stack.enter_async_context(session.client("sqs", config=config))
 
         max_calls = 4 * limits.jobs + 2
-        parts = PartSender(session, network.endpoint, network.transport_config)
-        stack.push_async_callback(parts.close)
+        s3 = S3Calls.open(session, network.endpoint, network.transport_config)
+        stack.push_async_callback(s3.close)
         yield Clients(
             session=session,
             # One attempt: a retry would leave the messages of a lost first response invisible.
-            sqs_receive=await open_client(
-                "sqs", client_config(limits.wait_seconds + RECEIVE_TIMEOUT_MARGIN, attempts=1, pool=2)
-            ),
+            sqs_receive=await open_sqs(client_config(limits.wait_seconds + RECEIVE_TIMEOUT_MARGIN, attempts=1, pool=2)),
             # A hanging renewal must leave time for a retry. The lease limits their total time.
-            sqs_lease=await open_client("sqs", client_config(4, attempts=3, pool=max_calls, connect=3)),
+            sqs_lease=await open_sqs(client_config(4, attempts=3, pool=max_calls, connect=3)),
             # One attempt for externally visible writes: the worker checks its lease before each retry.
-            sqs_control=await open_client("sqs", client_config(15, attempts=1, pool=max_calls)),
-            s3_control=await open_client("s3", s3_client_config(20, attempts=4, pool=max_calls)),
-            s3_complete=await open_client("s3", s3_client_config(COMPLETE_TIMEOUT, attempts=1, pool=limits.jobs)),
-            parts=parts,
+            sqs_control=await open_sqs(client_config(15, attempts=1, pool=max_calls)),
+            s3=s3,
         )
-
-
-def s3_client_config(read: float, *, attempts: int, pool: int) -> AioConfig:
-    """Return `client_config` for S3, without payload hashes and checksums: bodies are sent by *parts*."""
-    return client_config(
-        read,
-        attempts=attempts,
-        pool=pool,
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"payload_signing_enabled": False},
-    )

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import aiohttp
 from botocore.exceptions import (
@@ -130,33 +131,56 @@ def is_refusal(status: int, names: AbstractSet[str]) -> bool:
     return 400 <= status < 500 and status not in _TRANSIENT_STATUSES and not is_transient(names)  # noqa: PLR2004
 
 
+def is_server_failure(status: int) -> bool:
+    """Return whether *status* is a 5xx that a retry may fix."""
+    return status >= 500 and status not in _PERMANENT_SERVER_STATUSES  # noqa: PLR2004
+
+
 def is_transient(names: AbstractSet[str]) -> bool:
     """Return whether one of the codes *names* is transient; all throttling codes are."""
     return bool(names & _TRANSIENT_CODES) or any("Throttl" in name or "SlowDown" in name for name in names)
 
 
+class Failure(NamedTuple):
+    """A failed call: its *operation*, S3's or SQS's *codes*, the HTTP *status*, and the server's *reason*, or empty."""
+
+    operation: str
+    codes: frozenset[str]
+    status: int
+    reason: str
+
+    def __str__(self) -> str:
+        # The text of a credentials error may quote the request with its signature and token.
+        reason = "refused" if self.codes & CREDENTIAL_ERROR_CODES else self.reason or "no reason given"
+        return f"{self.operation}: {reason} ({', '.join(sorted(self.codes))})"
+
+    def mapped(self, mapping: Mapping[str, ErrorFactory], on_refusal: ErrorFactory | None) -> ArchiverError | None:
+        """
+        Return the error of a failure that has a cause: by code with *mapping*; refused credentials:
+        ConfigurationError; any other permanent refusal (see `is_refusal`): with *on_refusal*. None: it may pass.
+        """
+        for code in self.codes & mapping.keys():
+            return mapping[code](str(self))
+        if self.codes & CREDENTIAL_ERROR_CODES:
+            return ConfigurationError(str(self))
+        if on_refusal is not None and is_refusal(self.status, self.codes):
+            return on_refusal(str(self))
+        return None
+
+
 def map_error(
     error: ClientError, operation: str, mapping: Mapping[str, ErrorFactory], on_refusal: ErrorFactory | None = None
 ) -> ArchiverError:
-    """
-    Map *error* of *operation*: by code with *mapping*; refused credentials to ConfigurationError; any other permanent
-    refusal (see `is_refusal`) with *on_refusal*; else to TransientError.
-    """
-    names = error_codes(error)
-    reason = error.response.get("Error", {}).get("Message") or "no reason given"
-    # The text of a credentials error may quote the request with its signature and token.
-    text = f"{operation}: {'refused' if names & CREDENTIAL_ERROR_CODES else reason} ({', '.join(sorted(names))})"
-    for name in names & mapping.keys():
-        return mapping[name](text)
+    """Map *error* of *operation*: see `Failure.mapped`; what may pass becomes TransientError."""
+    codes = error_codes(error)
     if (
-        _PROXY_AUTH_REQUIRED in names
+        _PROXY_AUTH_REQUIRED in codes - mapping.keys()
         and (refusal := proxy_error_from_sdk("", int(_PROXY_AUTH_REQUIRED), "AWS")) is not None
     ):
         return refusal
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if names & CREDENTIAL_ERROR_CODES:
-        return ConfigurationError(text)
-    return on_refusal(text) if on_refusal is not None and is_refusal(status, names) else TransientError(text)
+    failure = Failure(operation, codes, status, error.response.get("Error", {}).get("Message") or "")
+    return failure.mapped(mapping, on_refusal) or TransientError(str(failure))
 
 
 @contextmanager

@@ -21,7 +21,9 @@ from archiver.aws.error_mapping import (
     map_errors,
 )
 from archiver.aws.preflight_writes import check_writing
-from archiver.aws.s3 import check_bucket
+from archiver.aws.s3_store import check_bucket
+from archiver.aws.s3_transport import S3Request
+from archiver.aws.s3_xml import read_xml
 from archiver.aws.session import client_config, credential_errors
 from archiver.aws.sqs import resolve_queue
 from archiver.core import preflight
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from archiver.settings import Settings
 
 CHECK_TIMEOUT = 20.0  # seconds for one check
+MAX_LIFECYCLE = 4 << 20
+"""Bytes of a lifecycle configuration: 1,000 rules, with prefixes of 1,024 bytes and tags."""
 
 _DENIED_ERRORS = error_map(ConfigurationError, DENIED)
 _QUEUE_ERRORS = error_map(ResourceNotFound, NO_QUEUE) | _DENIED_ERRORS
@@ -220,15 +224,17 @@ class Checks:
 
     async def _check_source_bucket(self) -> list[CheckResult]:
         bucket = str(self._settings.source_bucket)
-        await check_bucket(self._clients.s3_control, bucket)
-        with map_errors(f"ListObjectsV2 {bucket}", _BUCKET_ERRORS):
-            response = await self._clients.s3_control.list_objects_v2(Bucket=bucket, MaxKeys=1)
-        if not response.get("Contents"):
+        await check_bucket(self._clients.s3, bucket)
+        request = S3Request("GET", Location(bucket, ""), query="encoding-type=url&list-type=2&max-keys=1")
+        response = await self._clients.s3.call(f"ListObjectsV2 {bucket}", request, _BUCKET_ERRORS)
+        page = read_xml(response.body, "ListBucketResult")
+        found = next(page.elements("Contents"), None)
+        if found is None:
             return [CheckResult("source bucket", "ok", f"{bucket} exists and is empty")]
-        key = response["Contents"][0]["Key"]
+        key = page.decode(found.required("Key"))
         try:
-            with map_errors(f"HeadObject {key}", error_map(ConfigurationError, DENIED)):
-                await self._clients.s3_control.head_object(Bucket=bucket, Key=key)
+            request = S3Request("HEAD", Location(bucket, key))
+            await self._clients.s3.call(f"HeadObject {key}", request, error_map(ConfigurationError, DENIED))
         except ConfigurationError as error:
             remedy = permission_hint("s3:GetObject", bucket_arn(bucket, "*"))
             return [CheckResult("source bucket", "bad", f"its objects can't be read: {error}", remedy)]
@@ -236,16 +242,18 @@ class Checks:
 
     async def _check_destination_bucket(self) -> list[CheckResult]:
         bucket = self._settings.destination_bucket
-        await check_bucket(self._clients.s3_control, bucket)
+        await check_bucket(self._clients.s3, bucket)
         return [CheckResult("destination bucket", "ok", f"{bucket} exists")]
 
     async def _check_lifecycle(self) -> list[CheckResult]:
         bucket = self._settings.destination_bucket
-        rules: list[Any] = []
+        rules: list[dict[str, Any]] = []
         try:
-            with map_errors(f"GetBucketLifecycleConfiguration {bucket}", _LIFECYCLE_ERRORS):
-                response = await self._clients.s3_control.get_bucket_lifecycle_configuration(Bucket=bucket)
-            rules = list(response.get("Rules", []))
+            request = S3Request("GET", Location(bucket, ""), query="lifecycle=", body_limit=MAX_LIFECYCLE)
+            response = await self._clients.s3.call(
+                f"GetBucketLifecycleConfiguration {bucket}", request, _LIFECYCLE_ERRORS
+            )
+            rules = _lifecycle_rules(response.body)
         except Rejected:
             pass  # the bucket has no rules
         except ResourceNotFound:
@@ -256,3 +264,20 @@ class Checks:
         except TransientError as error:
             return [CheckResult("lifecycle", "unknown", f"the rules can't be read: {error}")]
         return [preflight.check_lifecycle(rules, bucket)]
+
+
+def _lifecycle_rules(body: bytes) -> list[dict[str, Any]]:
+    """Return what `preflight.check_lifecycle` looks at of the rules in S3's answer *body*."""
+    return [
+        {
+            "Status": rule.text("Status"),
+            "AbortIncompleteMultipartUpload": next(
+                (
+                    {"DaysAfterInitiation": abort.text("DaysAfterInitiation")}
+                    for abort in rule.elements("AbortIncompleteMultipartUpload")
+                ),
+                {},
+            ),
+        }
+        for rule in read_xml(body, "LifecycleConfiguration").elements("Rule")
+    ]

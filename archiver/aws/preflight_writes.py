@@ -4,11 +4,13 @@ import re
 import zlib
 from contextlib import suppress
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from archiver.aws.error_mapping import DENIED, NO_BUCKET, CredentialsError, ResourceNotFound, error_map, map_errors
-from archiver.aws.s3 import S3Store
-from archiver.core.locations import PROBE_KEY
+from archiver.aws.error_mapping import DENIED, NO_BUCKET, CredentialsError, ResourceNotFound, error_map
+from archiver.aws.s3_store import S3Store
+from archiver.aws.s3_transport import S3Request
+from archiver.core.locations import PROBE_KEY, Location
 from archiver.core.policy import bucket_arn, permission_hint
 from archiver.core.preflight import CheckResult
 from archiver.errors import ArchiverError, ConfigurationError, TransientError
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from archiver.aws.clients import Clients
 
 PROBE_BODY = b"archiver check"
+_VERSION = b"x-amz-version-id"
 _DENIED_PATTERN = re.compile(r"AccessDenied|AllAccessDisabled|AccountProblem|403$")
 _DELETE_ERRORS = error_map(ResourceNotFound, NO_BUCKET) | error_map(ConfigurationError, DENIED)
 _STORE_REQUIREMENTS = (
@@ -86,18 +89,19 @@ async def _clean_up_probe(clients: "Clients", bucket: str) -> None:
     """Delete the probe object. If the bucket turns out to be versioned, also delete the written version."""
     marker = await _delete_probe(clients, bucket)
     if marker is not None:
-        with suppress(ArchiverError), map_errors(f"HeadObject {PROBE_KEY}"):
+        with suppress(ArchiverError):
             await _delete_probe(clients, bucket, marker)
-            response = await clients.s3_control.head_object(Bucket=bucket, Key=PROBE_KEY)
-            await _delete_probe(clients, bucket, response.get("VersionId"))
+            request = S3Request("HEAD", Location(bucket, PROBE_KEY))
+            response = await clients.s3.call(f"HeadObject {PROBE_KEY}", request)
+            await _delete_probe(clients, bucket, response.head.text(_VERSION))
 
 
 async def _delete_probe(clients: "Clients", bucket: str, version: str | None = None) -> str | None:
     """Delete the probe object. Returns the version id of the delete marker if the bucket is versioned."""
-    arguments: dict[str, Any] = {"VersionId": version} if version else {}
-    with map_errors(f"DeleteObject {PROBE_KEY}", _DELETE_ERRORS):
-        response = await clients.s3_control.delete_object(Bucket=bucket, Key=PROBE_KEY, **arguments)
-    return response.get("VersionId")
+    query = f"versionId={quote(version, safe='-_.~')}" if version else ""
+    request = S3Request("DELETE", Location(bucket, PROBE_KEY), query=query)
+    response = await clients.s3.call(f"DeleteObject {PROBE_KEY}", request, _DELETE_ERRORS)
+    return response.head.text(_VERSION) or None
 
 
 def _is_unsupported(error: ArchiverError) -> bool:

@@ -5,20 +5,16 @@ import binascii
 import re
 from typing import NamedTuple
 
-from archiver.aws.error_mapping import CREDENTIAL_ERROR_CODES, is_refusal, is_transient
+from archiver.aws.error_mapping import CREDENTIAL_ERROR_CODES, is_transient
 from archiver.core.plan import MIN_MODIFIED, ObjectInfo
 from archiver.errors import (
-    ArchiveExists,
     ArchiverError,
     Code,
-    ConfigurationError,
     CredentialsRefused,
-    RequestRefused,
     SourceArchived,
     SourceChanged,
     SourceUnavailable,
     TransferInterrupted,
-    TransientError,
 )
 from archiver.http.dates import http_date
 from archiver.http.exchange import HttpResponse
@@ -32,9 +28,6 @@ _THROTTLED = frozenset({"SlowDown", "Throttling", "ThrottlingException", "Reques
 EXPIRED_TOKEN_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 _CREDENTIAL_STATUSES = frozenset({301, 308, 401, 407})  # wrong region; unknown to a store or a proxy
 _TRANSIENT_STATUSES = frozenset({408, 412, 416, 425})
-_BODY_ERROR_CODES = frozenset({"EntityTooLarge", "EntityTooSmall"})
-"""Errors of the body of one write; other writes may succeed."""
-
 _ARCHIVED = "the object is archived; restore it first"
 _DENIED = (
     "access denied; S3 also returns this for a missing key without s3:ListBucket, "
@@ -99,6 +92,13 @@ def object_info(head: Head) -> ObjectInfo:
     if (tiered or head.text(b"x-amz-storage-class") in ("GLACIER", "DEEP_ARCHIVE")) and not restored:
         restoring = 'ongoing-request="true"' in head.text(b"x-amz-restore")
         raise SourceArchived(_ARCHIVED, restoring=restoring, tiered=tiered)
+    size, etag = size_and_etag(head)
+    modified = http_date(head.text(b"last-modified")) or MIN_MODIFIED
+    return ObjectInfo(size, etag, modified, head.text(b"content-type"), full_object_crc32(head))
+
+
+def size_and_etag(head: Head) -> tuple[int, str]:
+    """Return size and ETag of the object of a successful HEAD. Raises TransferInterrupted if one is missing."""
     etag = head.text(b"etag")
     try:
         size = body_length("GET", head)  # the length of a GET's body: HEAD itself has none
@@ -107,11 +107,10 @@ def object_info(head: Head) -> ObjectInfo:
     missing = [name for name, absent in (("Content-Length", size < 0), ("ETag", not etag)) if absent]
     if missing:
         raise TransferInterrupted(f"the response to HEAD has no {' and no '.join(missing)}")
-    modified = http_date(head.text(b"last-modified")) or MIN_MODIFIED
-    return ObjectInfo(size, etag, modified, head.text(b"content-type"), _crc32(head))
+    return size, etag
 
 
-def _crc32(head: Head) -> int | None:
+def full_object_crc32(head: Head) -> int | None:
     """Return the CRC-32 of the whole object; None for a composite one (`…-N`), which is a CRC of the parts' CRCs."""
     text = head.text(b"x-amz-checksum-crc32")
     if head.text(b"x-amz-checksum-type") not in ("", "FULL_OBJECT"):
@@ -145,9 +144,9 @@ def read_error(response: HttpResponse, *, pinned: bool = False) -> ArchiverError
     list of a store's codes is complete.
     """
     status, code = response.head.status, error_code(response)
-    server_error = _server_error(response, code)
-    if server_error is not None:
-        return server_error
+    failure = server_error(response, code, _describe(response, code))
+    if failure is not None:
+        return failure
     if code in CREDENTIAL_ERROR_CODES or status in _CREDENTIAL_STATUSES:
         return CredentialsRefused(_credentials_message(status, code), code or str(status))
     if pinned and status in (404, 412, 416):
@@ -174,29 +173,13 @@ def _source_error(response: HttpResponse, code: str, *, pinned: bool) -> tuple[C
     return "source_denied", ""
 
 
-def write_error(response: HttpResponse) -> ArchiverError:
-    """
-    Return the error of a failed write. A permanent refusal, whatever its code, needs the operator (ConfigurationError);
-    errors of this body, transient errors and server errors are transient.
-    """
-    status, code = response.head.status, error_code(response)
-    if status == 412:  # noqa: PLR2004
-        return ArchiveExists(_describe(response, code))
-    if code in CREDENTIAL_ERROR_CODES:
-        return ConfigurationError(_credentials_message(status, code))
-    if code in _BODY_ERROR_CODES:
-        return RequestRefused(_describe(response, code))
-    if is_refusal(status, {code}):
-        return ConfigurationError(_describe(response, code))
-    return _server_error(response, code) or TransientError(_describe(response, code))
-
-
-def _server_error(response: HttpResponse, code: str) -> ArchiverError | None:
+def server_error(response: HttpResponse, code: str, text: str) -> ArchiverError | None:
+    """Return the error with *text* of a throttled or failed response; None if the server does not fail."""
     status = response.head.status
     if status in (429, 503) or code in _THROTTLED or code.endswith(("ThrottlingException", "Throttling")):
-        return TransferInterrupted(_describe(response, code), throttled=True)
+        return TransferInterrupted(text, throttled=True)
     if status >= 500:  # noqa: PLR2004
-        return TransferInterrupted(_describe(response, code))
+        return TransferInterrupted(text)
     return None
 
 

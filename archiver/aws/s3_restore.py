@@ -8,7 +8,6 @@ from archiver.aws.s3_responses import error_code, read_error
 from archiver.aws.s3_transport import S3Request, S3Transport, Session, TransportConfig
 from archiver.core.locations import Location
 from archiver.core.messages import Tier
-from archiver.http.parse import Head
 
 _NOTHING_TO_DO = frozenset({"RestoreAlreadyInProgress", "InvalidObjectState"})
 """It was asked for before; or the object is not archived (any more), as the next HEAD shows."""
@@ -32,7 +31,6 @@ class S3Restorer:
         request = S3Request(
             "POST",
             location,
-            _accept_any,
             into=None,
             lines=f"Content-Type: application/xml\r\nContent-Length: {len(body)}\r\n",
             amz=(("x-amz-checksum-crc32", checksum), ("x-amz-sdk-checksum-algorithm", "CRC32")),
@@ -50,7 +48,3 @@ def restore_request(tier: Tier, days: int | None) -> bytes:
     job = f"<GlacierJobParameters><Tier>{tier}</Tier></GlacierJobParameters>"
     xmlns = "http://s3.amazonaws.com/doc/2006-03-01/"
     return f'<RestoreRequest xmlns="{xmlns}">{lifetime}{job}</RestoreRequest>'.encode()
-
-
-def _accept_any(_: Head) -> None:
-    """Accept any response head: the response has no body to validate."""

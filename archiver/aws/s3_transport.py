@@ -13,7 +13,7 @@ from archiver.aws.s3_responses import EXPIRED_TOKEN_CODES, error_code, redirect_
 from archiver.aws.sigv4 import Signer, SigningCredentials, SigningInput
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationError, SourceUnavailable
-from archiver.http.exchange import HttpRequest, HttpResponse
+from archiver.http.exchange import MAX_ERROR_BODY, HttpRequest, HttpResponse
 from archiver.http.parse import Head
 from archiver.http.pool import HttpPool, HttpTimeouts
 from archiver.http.proxy import Proxies
@@ -59,6 +59,10 @@ class TransportConfig:
     headers: S3Headers = field(default_factory=S3Headers)
 
 
+def accept_any(_: Head) -> None:
+    """Accept any response head: a returned body is examined by the caller."""
+
+
 class S3Request(NamedTuple):
     """
     One request. *lines*: further unsigned header lines; *amz*: further signed headers; *query*: encoded and sorted.
@@ -67,12 +71,13 @@ class S3Request(NamedTuple):
 
     method: str
     location: Location
-    check: Callable[[Head], None]
+    check: Callable[[Head], None] = accept_any
     into: Sequence[memoryview] | None = ()
     lines: str = ""
     amz: Sequence[tuple[str, str]] = ()
     query: str = ""
     body: memoryview = memoryview(b"")
+    body_limit: int = MAX_ERROR_BODY
 
 
 class S3Transport:
@@ -132,7 +137,8 @@ class S3Transport:
         target = f"{path}?{request.query}" if request.query else path
         head = f"{request.method} {target} HTTP/1.1\r\n{signed}{_COMMON_HEADERS}{request.lines}\r\n".encode("latin-1")
         return await self._pool.request(
-            endpoint.origin, HttpRequest(request.method, head, request.into, request.check, request.body)
+            endpoint.origin,
+            HttpRequest(request.method, head, request.into, request.check, request.body, request.body_limit),
         )
 
     async def _current_credentials(self) -> SigningCredentials:

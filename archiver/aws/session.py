@@ -5,7 +5,7 @@ endpoint, addressing style, CA bundle, proxies.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
     ProfileNotFound,
+    UnknownServiceError,
 )
 from botocore.httpsession import get_cert_path
 
@@ -67,7 +68,7 @@ async def open_network(headers: S3Headers | None = None) -> Network:
     ca_bundle = str(core.get_config_variable("ca_bundle"))
     with environment_errors():
         unsigned = AioConfig(signature_version=UNSIGNED)  # needs no credentials
-        async with session.client("s3", config=unsigned) as s3, session.client("sqs", config=unsigned) as sqs:
+        async with open_modelless_s3(core, unsigned) as s3, session.client("sqs", config=unsigned) as sqs:
             endpoint = resolve_endpoint(s3)
             for url in (s3.meta.endpoint_url, sqs.meta.endpoint_url):
                 parts = urlsplit(url)
@@ -127,6 +128,30 @@ class SdkHttpSession(AIOHTTPSession):
     def _create_connector(self, proxy_url: str | None) -> aiohttp.TCPConnector:  # noqa: ARG002
         context = tls_context(str(get_cert_path(self._verify)))
         return aiohttp.TCPConnector(limit=self._max_pool_connections, ssl=context, **self._connector_args)
+
+
+class _ModellessLoader:
+    """The SDK's data, but of the model of S3 only what its address follows from: no worker calls S3 by the SDK."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_service_model(self, service_name: str, type_name: str, api_version: str | None = None) -> dict[str, Any]:  # noqa: ARG002
+        if type_name != "service-2":  # rules for the addresses of requests, of which there are none
+            raise UnknownServiceError(service_name=service_name, known_service_names="none")
+        metadata = {"endpointPrefix": "s3", "protocol": "rest-xml", "serviceId": "S3", "signatureVersion": "s3"}
+        return {"metadata": metadata, "operations": {}, "shapes": {}}
+
+
+def open_modelless_s3(core: AioSession, config: AioConfig) -> AbstractAsyncContextManager["S3Client"]:
+    """Open a client that shows the SDK's configuration of S3 and has no operations. It shares the data of *core*."""
+    separate = AioSession()
+    separate.register_component("data_loader", _ModellessLoader(core.get_component("data_loader")))
+    opening: AbstractAsyncContextManager[S3Client] = separate.create_client("s3", configured_region(), config=config)
+    return opening
 
 
 def resolve_endpoint(client: "S3Client") -> Endpoint:

@@ -142,7 +142,7 @@ class CreateResult:
 
 
 async def _create(body: str, output: Path | None, *, force: bool, as_json: bool) -> CreateResult:
-    from archiver.aws.s3 import S3Store
+    from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import load_request, open_resources, rejections_as_errors
     from archiver.cli.file_store import FileStore
     from archiver.core.locations import Location
@@ -172,11 +172,11 @@ async def check_bucket(resources: "BuildResources", bucket: str) -> None:
     Other errors are ignored: without the right to list the bucket, only the write itself shows whether it works.
     """
     from archiver.aws.error_mapping import ResourceNotFound
-    from archiver.aws.s3 import check_bucket as head_bucket
+    from archiver.aws.s3_store import check_bucket as head_bucket
     from archiver.errors import ConfigurationError, TransientError
 
     try:
-        await head_bucket(resources.clients.s3_control, bucket)
+        await head_bucket(resources.clients.s3, bucket)
     except ResourceNotFound:
         raise CommandError(
             f"S3_DESTINATION_BUCKET: the bucket {bucket} does not exist; check the name and AWS_REGION", code=EXIT_USAGE

@@ -153,7 +153,7 @@ def member_table(members: "tuple[Member, ...]") -> list[str]:
 
 
 async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResult:
-    from archiver.aws.s3 import S3Store
+    from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import collect_rejections, open_resources, rejection_error, rejections_as_errors
     from archiver.cli.progress_bar import show_progress
     from archiver.core.estimate import estimate

@@ -203,7 +203,7 @@ class SendOperation:
             await asyncio.Event().wait()
         from archiver.app import open_aws, open_links
         from archiver.aws.clients import ClientLimits
-        from archiver.aws.s3 import S3Store
+        from archiver.aws.s3_store import S3Store
         from archiver.core.locations import archive_digest, archive_key
         from archiver.errors import ArchiverError
 

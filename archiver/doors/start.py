@@ -16,7 +16,7 @@ import structlog
 
 from archiver.aws.clients import Clients
 from archiver.aws.error_mapping import CredentialsError, ResourceNotFound
-from archiver.aws.s3 import check_bucket
+from archiver.aws.s3_store import check_bucket
 from archiver.aws.sqs import SqsNotifier, SqsSource
 from archiver.core.backoff import configuration_retry_delay
 from archiver.core.locations import PROBE_KEY, AllowList, Location
@@ -156,7 +156,7 @@ def _resource_checks(settings: Settings, resources: StartupResources) -> list[Re
         ("S3_SOURCE_BUCKET", settings.source_bucket),
     ):
         if bucket:
-            checks.append((name, "bucket", lambda bucket=bucket: check_bucket(resources.clients.s3_control, bucket)))  # type: ignore[misc]
+            checks.append((name, "bucket", lambda bucket=bucket: check_bucket(resources.clients.s3, bucket)))  # type: ignore[misc]
     for name, place in probe_locations(settings):
         checks.append((name, "object", lambda place=place: check_reachable(resources.reader, place)))  # type: ignore[misc]
     checks += [(name, "queue", queue.check) for name, queue in resources.queues.items() if queue is not None]

@@ -6,15 +6,13 @@ from enum import Enum
 from typing import cast
 
 from archiver.errors import TransferInterrupted
-from archiver.http.exchange import HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
+from archiver.http.exchange import MAX_ERROR_BODY, HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
 from archiver.http.parse import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, Head, ProtocolError, body_length, parse_head
 from archiver.http.sink import Sink
 from archiver.http.socket import HttpSocket, Stream
 
 MAX_HEAD = 32 * 1024
 """Bytes of a response head; also the most of a small response that one system call receives and that is copied once."""
-
-MAX_ERROR_BODY = 64 * 1024
 
 
 class State(Enum):
@@ -185,7 +183,8 @@ class Connection:
             if length not in (CHUNKED, sink.capacity):
                 raise ProtocolError("the body's length differs from the requested length")
         else:
-            self._error_body = bytearray(min(length, MAX_ERROR_BODY) if length >= 0 else MAX_ERROR_BODY)
+            limit = request.body_limit if head.status < 300 else MAX_ERROR_BODY  # noqa: PLR2004
+            self._error_body = bytearray(min(length, limit) if length >= 0 else limit)
             sink = Sink((memoryview(self._error_body),))
         self._sink = sink
         self._ticks = self._window_ticks = 0

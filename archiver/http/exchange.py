@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from archiver.http.parse import Head
 
+MAX_ERROR_BODY = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class TickTimeouts:
@@ -21,7 +23,8 @@ class TickTimeouts:
 class HttpRequest(NamedTuple):
     """
     *head*: the complete request line and headers. *body* must not change before the response. *into*: the body of a
-    successful response must fill it exactly (it is empty for HEAD); None: the body is returned, as an error's is.
+    successful response must fill it exactly (it is empty for HEAD); None: the body is returned, as an error's is, and
+    cut after *body_limit* bytes.
     *check* gets the response head before any byte of the body is placed; it raises an error of this service to refuse.
     """
 
@@ -30,11 +33,12 @@ class HttpRequest(NamedTuple):
     into: Sequence[memoryview] | None
     check: Callable[[Head], None]
     body: memoryview = memoryview(b"")
+    body_limit: int = MAX_ERROR_BODY
 
 
 @dataclass(slots=True)
 class HttpResponse:
-    """*body*: the first 64 KiB, if the response is an error or the request's *into* is None."""
+    """*body*: of an error the first 64 KiB; if the request's *into* is None, the first *body_limit* bytes."""
 
     head: Head
     body: bytes = b""

@@ -120,7 +120,8 @@ class HttpPool:
 
     async def request(self, origin: Origin, request: HttpRequest) -> HttpResponse:
         """
-        Send *request* once. Only if a kept connection turns out to be closed, it is sent again on a new one.
+        Send *request* once. Only if a kept connection turns out to be closed, it is sent again on a new one; not a
+        POST, which the server may have acted on (RFC 9110, section 9.2.2).
 
         Raises TransferInterrupted, ConfigurationError (the CA bundle can't be read, a certificate is refused, a proxy
         refuses access), and the errors of the request's *check*.
@@ -142,8 +143,9 @@ class HttpPool:
             if connection is not None:
                 try:
                     return await self._exchange(connection, request)
-                except StaleConnectionError:
-                    pass
+                except StaleConnectionError as error:
+                    if request.method == "POST":
+                        raise TransferInterrupted("connection lost before the response") from error
             self._evict_idle()
             connection = await self._connect(origin)
             return await self._exchange(connection, request)

@@ -7,15 +7,18 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aws.failing_clients import FailingClient, client_error, make_failing_clients
+from aws.failing_clients import FailingTransport, answer, client_error, make_failing_clients, make_s3_calls
 from botocore import exceptions as botocore_errors
 from hypothesis import given
 from hypothesis import strategies as st
 
 from archiver.aws.clients import Clients
 from archiver.aws.error_mapping import CREDENTIAL_ERROR_CODES, ResourceNotFound
-from archiver.aws.s3 import MultipartUploadId, S3Store, S3Upload, StoreCapabilities, check_bucket
+from archiver.aws.s3_calls import S3Calls
+from archiver.aws.s3_store import S3Store, check_bucket
+from archiver.aws.s3_upload import S3Upload, StoreCapabilities, UploadId
 from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
+from archiver.core.locations import Location
 from archiver.errors import (
     ArchiveExists,
     ArchiverError,
@@ -23,12 +26,15 @@ from archiver.errors import (
     LeaseLost,
     Rejected,
     RequestRefused,
+    TransferInterrupted,
     TransientError,
     Undeliverable,
 )
+from archiver.http.exchange import HttpResponse
 from archiver.ports import Message, OutgoingMessage, QueueFacts, Rejection, Target
 
 DEAD = "arn:aws:sqs:eu-west-1:123456789012:dead"
+DONE = answer()
 FACTS = QueueFacts("arn:aws:sqs:eu-west-1:123456789012:source", 30, 43_200, 3)
 MESSAGE = Message("id", "{}", "receipt", 0.0, 1, datetime.now(UTC))
 REJECTION = Rejection("internal", "so", "group", "dedup")
@@ -41,8 +47,11 @@ def source(clients: Clients) -> SqsSource:
     return SqsSource(clients, "http://queue", FACTS, 1, DEAD)
 
 
+UPLOAD = UploadId(Location("archives", "a.zip"), "id")
+
+
 def upload(clients: Clients) -> S3Upload:
-    return S3Upload(clients, MultipartUploadId("archives", "a.zip", "id"))
+    return S3Upload(clients.s3, UPLOAD)
 
 
 CALLS: dict[str, Call] = {
@@ -55,7 +64,7 @@ CALLS: dict[str, Call] = {
     "reject": lambda clients: source(clients).dead_letters.put(MESSAGE, REJECTION),
     "send": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").send(OutgoingMessage("{}", "id", "group")),
     "check": lambda clients: SqsNotifier(clients.sqs_control, "http://queue").check(),
-    "bucket": lambda clients: check_bucket(clients.s3_control, "archives"),
+    "bucket": lambda clients: check_bucket(clients.s3, "archives"),
     "find": lambda clients: S3Store(clients, "archives").find("a.zip"),
     "begin": lambda clients: S3Store(clients, "archives").create_upload(TARGET),
     "sweep": lambda clients: S3Store(clients, "archives").abort_uploads("a.zip"),
@@ -156,7 +165,7 @@ async def test_each_answer_is_sorted_by_what_to_do_about_it(
 ) -> None:
     with pytest.raises(ArchiverError) as caught:
         await CALLS[call](make_failing_clients(client_error(code, STATUS.get(code, 400))))
-    assert type(caught.value) is expected
+    assert (TransientError if type(caught.value) is TransferInterrupted else type(caught.value)) is expected
     # SQS's sentence about a receipt quotes it: nothing of that may reach a log.
     assert (code.rsplit(".", 1)[-1] in str(caught.value)) is (expected is not LeaseLost)
 
@@ -169,9 +178,7 @@ async def test_a_store_that_has_completed_one_upload_refuses_the_next_for_its_ow
 ) -> None:
     """Before, the same answers say that it does not know the checksum of the whole."""
     able = StoreCapabilities(completes_uploads=True)
-    refused = S3Upload(
-        make_failing_clients(client_error(code)), MultipartUploadId("archives", "a.zip", "id"), capabilities=able
-    )
+    refused = S3Upload(make_s3_calls(client_error(code)), UPLOAD, {}, able)
 
     with pytest.raises(expected, match=code):
         await refused.complete(0, 0)
@@ -202,45 +209,35 @@ async def test_the_right_to_keep_and_to_delete_is_looked_at_without_a_message(ca
         await source(denied).check()
 
 
-@pytest.mark.parametrize("code", ["404", "NoSuchKey", "403", "AccessDenied"])
-async def test_an_archive_that_can_not_be_seen_is_not_found(code: str) -> None:
-    assert await S3Store(make_failing_clients(client_error(code)), "archives").find("a.zip") is None
+@pytest.mark.parametrize("status", [404, 403])
+async def test_an_archive_that_can_not_be_seen_is_not_found(status: int) -> None:
+    clients = make_failing_clients(client_error("AccessDenied", status))
+    assert await S3Store(clients, "archives").find("a.zip") is None
 
 
-class Told(FailingClient):
-    """HEAD says 403, without a code; GET says *why*, or is answered where that is None."""
-
-    def __init__(self, why: BaseException | None) -> None:
-        super().__init__(client_error("403", 403))
-        self.why, self.closed = why, False
-
-    async def get_object(self, **asked: str) -> object:
-        assert asked == {"Bucket": "archives", "Key": "a.zip", "Range": "bytes=0-0"}
-        if self.why is not None:
-            raise self.why
-        return {"Body": self}
-
-    def close(self) -> None:
-        self.closed = True
+def store(head: HttpResponse | Exception, get: HttpResponse | Exception) -> tuple[S3Store, FailingTransport]:
+    """A store where HEAD and GET are answered so."""
+    one = FailingTransport(AssertionError("another call"), head_object=head, get_object=get)
+    nothing: Any = None
+    clients = Clients(nothing, nothing, nothing, nothing, S3Calls(one, one, one, retry_seconds=0))
+    return S3Store(clients, "archives"), one
 
 
-def telling(told: Told) -> S3Store:
-    one: Any = told
-    return S3Store(Clients(one, one, one, one, one, one, one), "archives")
+DENIED = client_error("403", 403)
 
 
 @pytest.mark.parametrize("code", ["InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"])
 async def test_credentials_that_are_refused_are_no_archive_that_cannot_be_seen(code: str) -> None:
     """HEAD says 403 of both."""
     with pytest.raises(ConfigurationError, match=code):
-        await telling(Told(client_error(code, 403))).find("a.zip")
+        await store(DENIED, client_error(code, 403))[0].find("a.zip")
 
 
-@pytest.mark.parametrize("why", [client_error("AccessDenied", 403), client_error("NoSuchKey", 404), None])
-async def test_an_archive_that_is_denied_is_not_found(why: BaseException | None) -> None:
-    told = Told(why)
-    assert await telling(told).find("a.zip") is None
-    assert told.closed is (why is None)
+@pytest.mark.parametrize("why", [client_error("AccessDenied", 403), client_error("NoSuchKey", 404), answer("z")])
+async def test_an_archive_that_is_denied_is_not_found(why: HttpResponse | Exception) -> None:
+    archives, transport = store(DENIED, why)
+    assert await archives.find("a.zip") is None
+    assert transport.requests[-1].lines == "Range: bytes=0-0\r\n"
 
 
 @pytest.mark.parametrize("code", ["NoSuchUpload", "NoSuchBucket", "404"])
@@ -249,13 +246,13 @@ async def test_aborting_an_upload_that_is_gone_is_success(code: str) -> None:
 
 
 async def test_an_abort_that_may_not_be_looked_after_is_believed() -> None:
-    await CALLS["abort"](make_failing_clients(client_error("AccessDenied"), abort_multipart_upload={}))
+    await CALLS["abort"](make_failing_clients(client_error("AccessDenied"), abort_multipart_upload=DONE))
 
 
 async def test_an_upload_that_survives_every_abort_is_said_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archiver.aws.s3.ABORT_RETRY_SECONDS", 0)
+    monkeypatch.setattr("archiver.aws.s3_upload.ABORT_RETRY_SECONDS", 0)
     with pytest.raises(TransientError, match="still exists"):
-        await CALLS["abort"](make_failing_clients(client_error("unused"), abort_multipart_upload={}, list_parts={}))
+        await CALLS["abort"](make_failing_clients(client_error("unused"), abort_multipart_upload=DONE, list_parts=DONE))
 
 
 async def test_both_names_of_an_error_of_sqs_are_known() -> None:
@@ -289,7 +286,7 @@ LIBRARY = [
 async def test_errors_of_the_way_there_are_temporary(call: str, error: Exception) -> None:
     with pytest.raises(ArchiverError) as caught:
         await CALLS[call](make_failing_clients(error))
-    assert type(caught.value) is TransientError
+    assert type(caught.value) in (TransientError, TransferInterrupted)
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -307,19 +304,26 @@ async def test_no_code_whatever_leaks_an_error_of_the_library(call: str, code: s
 @pytest.mark.parametrize(
     ("told", "crc32"),
     [
-        ({"ChecksumCRC32": "AAAAAQ=="}, 1),
-        ({"ChecksumCRC32": "AAAAAQ==", "ChecksumType": "FULL_OBJECT"}, 1),
-        ({"ChecksumCRC32": "AAAAAQ==", "ChecksumType": "COMPOSITE"}, None),
-        ({"ChecksumCRC32": "AAAAAQ==-3"}, None),
+        ({"x_amz_checksum_crc32": "AAAAAQ=="}, 1),
+        ({"x_amz_checksum_crc32": "AAAAAQ==", "x_amz_checksum_type": "FULL_OBJECT"}, 1),
+        ({"x_amz_checksum_crc32": "AAAAAQ==", "x_amz_checksum_type": "COMPOSITE"}, None),
+        ({"x_amz_checksum_crc32": "AAAAAQ==-3"}, None),
+        ({"x_amz_checksum_crc32": "AAAA"}, None),
         ({}, None),
     ],
 )
 async def test_a_checksum_of_the_parts_checksums_is_none_of_the_archive(
-    told: dict[str, str], crc32: int | None
+    told: dict[str, Any], crc32: int | None
 ) -> None:
-    head = {"ContentLength": 1, "ETag": '"e"', **told}
+    head = answer(etag='"e"', x_amz_meta_archiver_token="t", **told)
 
-    found = await S3Store(make_failing_clients(client_error("unused"), head_object=head), "archives").find("a.zip")
+    found = await store(head, DENIED)[0].find("a.zip")
 
     assert found is not None
-    assert found.crc32 == crc32
+    assert (found.size, found.etag, found.crc32) == (1, '"e"', crc32)
+    assert found.metadata == {"archiver-token": "t"}
+
+
+async def test_a_head_without_an_etag_tells_nothing_about_the_archive() -> None:
+    with pytest.raises(TransientError, match="no ETag"):
+        await store(answer(), DENIED)[0].find("a.zip")

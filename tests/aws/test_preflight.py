@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aws.failing_clients import FailingClient, client_error, make_failing_clients
+from aws.failing_clients import BEGUN, FailingClient, answer, client_error, make_failing_clients, make_s3_calls
 from botocore.exceptions import EndpointConnectionError
 from emulator import EmulatedAws
 from fakes.objects import FakeReader, FakeS3
@@ -17,6 +17,7 @@ from archiver.aws.preflight_writes import check_writing
 from archiver.aws.request_client import AnswerPoller, list_queue_names
 from archiver.core.preflight import CheckResult, all_passed, has_unknown_results
 from archiver.errors import ConfigurationError, TransferInterrupted, TransientError
+from archiver.http.exchange import HttpResponse
 from archiver.settings import load_settings
 
 UNREACHED = EndpointConnectionError(endpoint_url="http://store.invalid")
@@ -91,7 +92,7 @@ async def test_dead_letter_queue_that_cannot_be_asked_takes_no_other_finding_alo
             return call
 
     one: Any = Half(UNREACHED)
-    found = await findings_by_name(checks(Clients(one, one, one, one, one, one, one)))
+    found = await findings_by_name(checks(Clients(one, one, one, one, make_s3_calls(UNREACHED))))
     assert (found["source queue"].state, found["redrive policy"].state) == ("ok", "ok")
     assert found["dead-letter queue"].state == "unknown"
 
@@ -104,7 +105,7 @@ async def test_sts_that_gives_no_client_is_a_fault_like_all_others(aws: Emulated
     broken: Any = Session()
     one: Any = None
     with pytest.raises(CredentialsError, match="/nowhere/token"):
-        await get_caller_identity(Clients(broken, one, one, one, one, one, one))
+        await get_caller_identity(Clients(broken, one, one, one, one))
     assert (await get_caller_identity(clients)).account == "123456789012"
 
 
@@ -134,45 +135,28 @@ async def test_bucket_that_keeps_versions_is_left_without_one(aws: EmulatedAws, 
 
 
 async def test_bucket_that_answers_a_delete_with_a_version_is_not_written_to() -> None:
-    clients, _ = writing(
-        GONE, delete_object={"VersionId": "v"}, create_multipart_upload=BEGUN, abort_multipart_upload={}
-    )
+    versioned = answer(status=204, x_amz_version_id="v")
+    clients = writing(GONE, delete_object=versioned, create_multipart_upload=BEGUN, abort_multipart_upload=DELETED)
     (finding,) = await check_writing(clients, "archives")
     assert finding.told == "uploads to archives can be started; none was completed, because the bucket keeps versions"
 
 
-class Sender:
-    """Takes bodies, or refuses whole ones with *put* and parts with *part*."""
-
-    def __init__(self, put: Exception | None, part: Exception | None) -> None:
-        self._put, self._part = put, part
-
-    async def put(self, *_: Any) -> str:
-        if self._put is not None:
-            raise self._put
-        return '"e"'
-
-    async def send(self, *_: Any) -> str:
-        if self._part is not None:
-            raise self._part
-        return '"e"'
+SENT = answer(etag='"e"')
+DELETED = answer(status=204)
 
 
-def writing(
-    error: Exception, put: Exception | None = None, part: Exception | None = None, **answers: Any
-) -> tuple[Clients, Any]:
-    one: Any = FailingClient(error, **answers)
-    sender: Any = Sender(put, part)
-    return Clients(one, one, one, one, one, one, sender), one
+def writing(error: Exception, **answers: HttpResponse | Exception) -> Clients:
+    """Clients whose S3 takes bodies, gives *answers* and refuses the rest with *error*."""
+    one: Any = None
+    return Clients(one, one, one, one, make_s3_calls(error, **{"put_object": SENT, "upload_part": SENT, **answers}))
 
 
-BEGUN = {"UploadId": "u"}
 GONE = client_error("NoSuchUpload", 404)
 
 
 async def test_who_may_not_delete_begins_and_aborts_alone() -> None:
     denied = client_error("AccessDenied", 403)
-    clients, _ = writing(denied, create_multipart_upload=BEGUN, abort_multipart_upload={})
+    clients = writing(denied, create_multipart_upload=BEGUN, abort_multipart_upload=DELETED)
     (finding,) = await check_writing(clients, "archives")
     assert finding.state == "ok"
     assert finding.told == "uploads to archives can be started; none was completed, because it could not be deleted"
@@ -180,10 +164,10 @@ async def test_who_may_not_delete_begins_and_aborts_alone() -> None:
 
 
 @pytest.mark.parametrize("told", ["S3 returned 501 NotImplemented", "S3 returned 403 QuotaExceeded"])
-@pytest.mark.parametrize("refused", ["put", "part"])
+@pytest.mark.parametrize("refused", ["put_object", "upload_part"])
 async def test_store_that_does_not_take_a_body_is_bad(told: str, refused: str) -> None:
     refusal: Any = {refused: ConfigurationError(told)}
-    clients, _ = writing(GONE, delete_object={}, create_multipart_upload=BEGUN, **refusal)
+    clients = writing(GONE, delete_object=DELETED, create_multipart_upload=BEGUN, **refusal)
     (finding,) = await check_writing(clients, "archives")
     assert (finding.state, finding.told) == ("bad", f"archives refuses a worker's writes: {told}")
     assert "CRC-32" in finding.remedy
@@ -191,26 +175,26 @@ async def test_store_that_does_not_take_a_body_is_bad(told: str, refused: str) -
 
 @pytest.mark.parametrize("error", [client_error("NotImplemented", 501), client_error("InvalidArgument", 400)])
 async def test_refused_beginning_and_completion_are_bad(error: Exception) -> None:
-    clients, _ = writing(error, delete_object={})
+    clients = writing(error, delete_object=DELETED)
     (finding,) = await check_writing(clients, "archives")
     assert (finding.state, "CreateMultipartUpload" in finding.told) == ("bad", True)
-    clients, _ = writing(error, delete_object={}, create_multipart_upload=BEGUN)
+    clients = writing(error, delete_object=DELETED, create_multipart_upload=BEGUN)
     (finding,) = await check_writing(clients, "archives")
     assert (finding.state, "CompleteMultipartUpload" in finding.told) == ("bad", True)
 
 
 @pytest.mark.parametrize("error", [client_error("SlowDown", 503), client_error("InternalError", 500), UNREACHED])
 async def test_store_that_is_busy_or_away_is_no_refusal(error: Exception) -> None:
-    clients, _ = writing(error, delete_object={})
+    clients = writing(error, delete_object=DELETED)
     with pytest.raises(TransientError):
         await check_writing(clients, "archives")
 
 
 async def test_denied_writing_and_a_bucket_that_is_gone_say_so() -> None:
-    clients, _ = writing(GONE, put=ConfigurationError("S3 returned 403 AccessDenied"), delete_object={})
+    clients = writing(GONE, put_object=ConfigurationError("S3 returned 403 AccessDenied"), delete_object=DELETED)
     with pytest.raises(ConfigurationError, match="AccessDenied"):
         await check_writing(clients, "archives")
-    clients, _ = writing(client_error("NoSuchBucket", 404))
+    clients = writing(client_error("NoSuchBucket", 404))
     with pytest.raises(ResourceNotFound):
         await check_writing(clients, "archives")
 

@@ -12,10 +12,11 @@ from datetime import UTC, datetime
 import pytest
 from certificates import shared_trust
 
-from archiver.aws import s3_parts
+from archiver.aws import s3_calls
 from archiver.aws.clients import ClientLimits, Clients, open_clients
-from archiver.aws.s3 import MultipartUploadId, S3Store, S3Upload
-from archiver.core.locations import content_disposition
+from archiver.aws.s3_store import S3Store
+from archiver.aws.s3_upload import S3Upload, UploadId
+from archiver.core.locations import Location, content_disposition
 from archiver.errors import ArchiveExists, ArchiverError, ConfigurationError, RequestRefused, TransientError
 from archiver.http.connection import Connection
 from archiver.http.exchange import HttpRequest
@@ -79,7 +80,7 @@ async def answering(monkeypatch: pytest.MonkeyPatch, *answers: str) -> AsyncIter
 
 
 def upload(clients: Clients) -> S3Upload:
-    return S3Upload(clients, MultipartUploadId("archives", "a.zip", "id"))
+    return S3Upload(clients.s3, UploadId(Location("archives", "a.zip"), "id"))
 
 
 async def test_a_part_goes_out_whole_with_its_length_and_its_crc(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +315,7 @@ async def test_an_early_refusal_ends_the_sending(monkeypatch: pytest.MonkeyPatch
 
 
 async def test_a_server_that_takes_no_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3_parts, "PART_TIMEOUTS", HttpLimits(response=30.0, stall=0.2))
+    monkeypatch.setattr(s3_calls, "BODY_TIMEOUTS", HttpLimits(response=30.0, stall=0.2))
     large = memoryview(bytearray(32 << 20))
     done = asyncio.Event()
 

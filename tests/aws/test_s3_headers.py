@@ -1,6 +1,4 @@
-"""What settings add to requests to S3: by the SDK's clients and by ours alike."""
-
-from typing import Any
+"""What settings add to requests to S3."""
 
 import pytest
 from aws.s3_reader_fixtures import FakeSession
@@ -8,13 +6,12 @@ from http_client import scripted_server
 from http_client.scripted_server import make_response, serve_scripts
 
 from archiver.app import request_headers
-from archiver.aws.clients import ClientLimits, open_clients
 from archiver.aws.endpoint import Endpoint
+from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_headers import S3Headers
-from archiver.aws.s3_parts import PartSender
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_transport import TransportConfig
-from archiver.aws.session import open_network
+from archiver.aws.s3_upload import S3Upload, UploadId
 from archiver.core.locations import Location
 from archiver.errors import ArchiverError
 from archiver.settings import load_settings
@@ -59,51 +56,17 @@ def test_algorithm_alone_brings_no_key() -> None:
     assert S3Headers("AES256").lines("PUT", "archives", "") == [("x-amz-server-side-encryption", "AES256")]
 
 
-class Seen(Exception):
-    """The SDK is about to send this."""
-
-
-@pytest.mark.parametrize(
-    ("operation", "arguments", "lines"),
-    [
-        ("create_multipart_upload", {"Bucket": "archives", "Key": "k"}, OWNER | KMS),
-        ("abort_multipart_upload", {"Bucket": "archives", "Key": "k", "UploadId": "u"}, OWNER),
-        ("head_bucket", {"Bucket": "archives"}, OWNER),
-        ("head_object", {"Bucket": "photos", "Key": "k"}, PAYER),
-        ("list_objects_v2", {"Bucket": "photos"}, PAYER),
-        ("list_buckets", {}, {}),
-    ],
-)
-async def test_each_call_of_the_sdk_has_the_same(
-    operation: str, arguments: dict[str, Any], lines: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-
-    def stop(request: Any, **_: Any) -> None:
-        raise Seen(request.headers)
-
-    async with open_clients(ClientLimits(), await open_network(FULL)) as clients:
-        for client in (clients.s3_control, clients.s3_complete):
-            client.meta.events.register_first("before-send.s3", stop)
-            with pytest.raises(Seen) as caught:
-                await getattr(client, operation)(**arguments)
-            sent = {name.lower(): value for name, value in caught.value.args[0].items()}
-            text = {name: value.decode() if isinstance(value, bytes) else value for name, value in sent.items()}
-            ours = {name: value for name, value in text.items() if name in KMS | OWNER | PAYER}
-            assert ours == lines
-
-
 async def test_headers_go_out_signed_with_reads_and_parts() -> None:
     config = TransportConfig(headers=FULL)
     async with serve_scripts([make_response("404 Not Found", b"<Error><Code>NoSuchKey</Code></Error>")]) as server:
         reader = S3Reader(FakeSession(), Endpoint(server.url, "us-east-1"), config)
-        sender = PartSender(FakeSession(), Endpoint(server.url, "us-east-1"), config)
+        calls = S3Calls.open(FakeSession(), Endpoint(server.url, "us-east-1"), config)
         with pytest.raises(ArchiverError):
             await reader.read(Location("photos", "a"), '"e"', 0, [memoryview(bytearray(1))])
         with pytest.raises(ArchiverError):
-            await sender.send(Location("archives", "a"), "u", 1, memoryview(b""), 0)
+            await S3Upload(calls, UploadId(Location("archives", "a"), "u")).upload_part(1, memoryview(b""), 0)
         await reader.close()
-        await sender.close()
+        await calls.close()
     read, part = (request.decode() for request in server.requests[:2])
     assert "x-amz-request-payer: requester\r\n" in read
     assert ";x-amz-request-payer" in read

@@ -14,9 +14,9 @@ from certificates import make_authority, make_server_context
 from http_client.forward_proxy import ForwardProxy, serve_proxy
 from http_client.scripted_server import ScriptedServer, make_response, serve_scripts, wait_until
 
-from archiver.aws.clients import ClientLimits, open_clients, s3_client_config
+from archiver.aws.clients import ClientLimits, open_clients
 from archiver.aws.error_mapping import CredentialsError, map_errors
-from archiver.aws.session import find_ca_bundle, open_network
+from archiver.aws.session import client_config, find_ca_bundle, open_network
 from archiver.errors import ArchiverError, ConfigurationError
 from archiver.http.exchange import HttpRequest
 from archiver.http.pool import HttpPool, Origin, tls_context
@@ -37,7 +37,7 @@ async def sdks_url(network: Any, bucket: str) -> tuple[str, str]:
         assert scope is not None
         raise Seen(request.url, scope[1])
 
-    async with network.session.client("s3", config=s3_client_config(5, attempts=1, pool=1)) as client:
+    async with network.session.client("s3", config=client_config(5, attempts=1, pool=1)) as client:
         client.meta.events.register("before-send.s3", stop)
         with pytest.raises(Seen) as caught:
             await client.get_object(Bucket=bucket, Key="a.jpg")
@@ -159,7 +159,7 @@ async def test_through_a_proxy_the_sdks_calls_check_the_certificate_too(
         monkeypatch.setenv("AWS_ENDPOINT_URL", "https://store.invalid")
         monkeypatch.setenv("HTTPS_PROXY", proxy.url())
         network = await open_network()
-        async with network.session.client("s3", config=s3_client_config(5, attempts=1, pool=1)) as s3:
+        async with network.session.client("s3", config=client_config(5, attempts=1, pool=1)) as s3:
             if trusted:
                 await s3.head_bucket(Bucket="photos")
             else:
@@ -187,7 +187,7 @@ async def test_proxy_that_refuses_the_sdk_is_told_as_it_is_to_our_client(
 
 
 async def by_sdk(network: Any) -> str:
-    async with network.session.client("s3", config=s3_client_config(5, attempts=1, pool=1)) as s3:
+    async with network.session.client("s3", config=client_config(5, attempts=1, pool=1)) as s3:
         with pytest.raises(ConfigurationError) as caught, map_errors("HeadBucket"):
             await s3.head_bucket(Bucket="photos")
     # What aiohttp raised before names the proxy with all that is in its URL, and a log would print that, too.
@@ -217,7 +217,7 @@ async def test_proxy_that_is_not_there_is_named_where_the_sdk_masks_it(monkeypat
         gone = proxy.url("me:secret")
     monkeypatch.setenv("HTTPS_PROXY", gone)
     network = await open_network()
-    async with network.session.client("s3", config=s3_client_config(5, attempts=1, pool=1)) as s3:
+    async with network.session.client("s3", config=client_config(5, attempts=1, pool=1)) as s3:
         with pytest.raises(ArchiverError) as caught, map_errors("HeadBucket"):
             await s3.head_bucket(Bucket="photos")
     assert str(caught.value) == f"no connection to the proxy 127.0.0.1:{proxy.port} (HTTPS_PROXY)"

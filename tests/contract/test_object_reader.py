@@ -64,9 +64,8 @@ def on_s3(aws: EmulatedAws, reader: S3Reader) -> Harness:
 
 @pytest.fixture
 async def reader(aws: EmulatedAws, clients: Clients) -> AsyncIterator[S3Reader]:
-    meta = clients.s3_control.meta
     config = TransportConfig(ca_bundle=aws.bundle)
-    reader = S3Reader(clients.session, Endpoint(meta.endpoint_url, meta.region_name), config)
+    reader = S3Reader(clients.session, Endpoint(aws.endpoint, clients.sqs_control.meta.region_name), config)
     yield reader
     await reader.close()
 

@@ -45,9 +45,9 @@ def on_fake() -> Harness:
 
 @pytest.fixture
 async def on_s3(aws: EmulatedAws, clients: Clients) -> AsyncIterator[Harness]:
-    meta, bucket = clients.s3_control.meta, aws.bucket()
+    bucket = aws.bucket()
     config = TransportConfig(ca_bundle=aws.bundle)
-    endpoint = Endpoint(meta.endpoint_url, meta.region_name)
+    endpoint = Endpoint(aws.endpoint, clients.sqs_control.meta.region_name)
     restorer, reader = S3Restorer(clients.session, endpoint, config), S3Reader(clients.session, endpoint, config)
 
     def put(key: str, archived: bool) -> None:

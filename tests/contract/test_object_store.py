@@ -11,7 +11,7 @@ from emulator import EmulatedAws
 from fakes import FakeS3, FakeStore
 
 from archiver.aws.clients import Clients
-from archiver.aws.s3 import S3Store
+from archiver.aws.s3_store import S3Store
 from archiver.cli.file_store import FileStore
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ArchiverError, ConfigurationError, Rejected, TransientError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
-from aws.failing_clients import client_error, make_failing_clients
+from aws.failing_clients import answer, client_error, make_failing_clients, make_s3_calls
 from emulator import EmulatedAws
 from fakes.objects import FakeReader, FakeS3
 from structlog.testing import capture_logs
@@ -186,7 +186,11 @@ async def test_signal_to_stop_is_heard_while_the_source_queue_hangs(aws: Emulate
             return call
 
     one: Any = Hanging()
-    resources = StartupResources(Clients(one, one, one, one, one, one, one), {}, FakeReader(FakeS3()))
+    resources = StartupResources(
+        Clients(one, one, one, one, make_s3_calls(client_error("NoSuchBucket", 404), head_object=answer())),
+        {},
+        FakeReader(FakeS3()),
+    )
     opening = asyncio.create_task(check_and_open_source(settings(), resources, Heartbeat(), stop))
     await begun.wait()
     stop.set()

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from faults.worker_process import wait_until
 
 from archiver.aws.clients import ClientLimits, Clients, open_clients
-from archiver.aws.s3 import S3Store
+from archiver.aws.s3_store import S3Store
 from archiver.errors import ArchiverError
 from archiver.ports import Target
 
@@ -101,7 +101,7 @@ async def test_an_archive_of_other_bytes_than_were_summed_is_refused_and_never_s
         await upload.upload_part(1, memoryview(first), zlib.crc32(first))
         await upload.upload_part(2, memoryview(second), zlib.crc32(second))
         if wrong == "size":
-            upload._part_sizes[2] += 1  # what S3 is told does not fit what it has
+            upload._sizes[2] += 1  # what S3 is told does not fit what it has
 
         with pytest.raises(ArchiverError):
             await upload.complete(len(first) + len(second) + (wrong == "size"), crc ^ (wrong == "crc"))

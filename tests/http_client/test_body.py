@@ -3,8 +3,8 @@
 import pytest
 
 from archiver.errors import SourceChanged
-from archiver.http.connection import MAX_ERROR_BODY, MAX_HEAD
-from archiver.http.exchange import HttpRequest
+from archiver.http.connection import MAX_HEAD
+from archiver.http.exchange import MAX_ERROR_BODY, HttpRequest
 from archiver.http.parse import Head
 from http_client.http_pair import (
     BODY,

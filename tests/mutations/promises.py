@@ -69,9 +69,9 @@ PROMISES = (
     ),
     Mutant(
         "a finished archive is overwritten",
-        "archiver/aws/s3_parts.py",
-        '"If-None-Match: *\\r\\nContent-Type',
-        '"Content-Type',
+        "archiver/aws/s3_store.py",
+        'lines=f"If-None-Match: *\\r\\n{lines}"',
+        "lines=lines",
         ("tests/contract/test_object_store.py", "tests/aws/test_s3_bodies.py"),
     ),
 )

@@ -28,7 +28,18 @@ async def main():
     await serve(load_settings(dict(os.environ)), stop)
 
 asyncio.run(main())
-print(*sys.modules)
+print(*sys.modules, *MODELS)
+"""
+
+# Notes which of botocore's data files are read.
+WATCH = """
+import botocore.loaders
+MODELS = []
+load = botocore.loaders.JSONFileLoader.load_file
+def watched(self, path):
+    MODELS.append("data:" + path.rpartition("/data/")[2])
+    return load(self, path)
+botocore.loaders.JSONFileLoader.load_file = watched
 """
 
 OPTIONAL = {
@@ -44,7 +55,7 @@ OPTIONAL = {
 
 def imported(env: WorkerEnv, **settings: str) -> set[str]:
     ended = subprocess.run(
-        [sys.executable, "-c", RUN],
+        [sys.executable, "-c", WATCH + RUN],
         env={**os.environ, **env.settings(**settings)},
         capture_output=True,
         text=True,
@@ -69,6 +80,8 @@ def test_a_worker_imports_the_door_that_its_settings_name_and_nothing_optional(a
     assert all(find_spec(name) for name in OPTIONAL)
     assert ours & OPTIONAL == set()
     assert not {name for name in ours if name.startswith(("archiver.local", "archiver.cli"))}
+    assert any(name.startswith("data:sqs/") for name in modules)
+    assert not {name for name in modules if name.startswith("data:s3/")}, "S3 is called without the SDK"
     assert not {name for name in modules if name.partition(".")[0] in {"moto", "typer", "cryptography", "aiohttp.web"}}
     assert {name.partition(".")[2].partition(".")[0] for name in ours} == {
         "app",

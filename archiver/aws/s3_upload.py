@@ -1,0 +1,132 @@
+"""The MultipartUpload on S3: an archive becomes visible only when complete, and no object is overwritten."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import quote
+
+from archiver.aws.error_mapping import DENIED, NO_BUCKET, ErrorFactory, error_map
+from archiver.aws.s3_calls import S3Calls, encode_crc32
+from archiver.aws.s3_errors import WRITE_ERRORS, call_error, error_names, is_failure, write_error
+from archiver.aws.s3_transport import S3Request
+from archiver.aws.s3_xml import CompletedPart, completion_body, read_xml
+from archiver.core.locations import Location
+from archiver.errors import ConfigurationError, Rejected, RequestRefused, TransientError
+from archiver.ports import StoredArchive
+
+MAX_ABORT_ATTEMPTS = 5
+ABORT_RETRY_SECONDS = 0.2  # seconds
+
+_internal_error = partial(Rejected, "internal")
+# NoSuchUpload and 412 may follow an own success whose response was lost: the caller checks the key with HEAD.
+_COMPLETE_ERRORS: dict[str, ErrorFactory] = (
+    WRITE_ERRORS
+    | error_map(TransientError, {"404"})  # no code, so not from S3
+    | error_map(_internal_error, {"EntityTooLarge", "EntityTooSmall", "InvalidPartOrder"})
+)
+# Also returned by stores that do not support CRC-32 checksums of whole objects.
+_UNSUPPORTED_CODES = frozenset({"BadDigest", "InvalidPart", "InvalidRequest"})
+_CHECKSUM_HINT = "; stores without FULL_OBJECT checksums respond like this: run `archiver check`"
+_KNOWN_CAPABLE_ERRORS = error_map(RequestRefused, {"BadDigest", "InvalidPart"}) | error_map(
+    _internal_error, {"InvalidRequest"}
+)
+_GONE = NO_BUCKET | {"NoSuchUpload", "404"}
+
+
+@dataclass(slots=True)
+class StoreCapabilities:
+    """
+    Proven capabilities of the store.
+
+    After one completed upload, a refused completion is an error of that upload, not missing support in the store.
+    """
+
+    completes_uploads: bool = False
+
+    @property
+    def completion_errors(self) -> dict[str, ErrorFactory]:
+        """The mapping of error codes of CompleteMultipartUpload."""
+        if self.completes_uploads:
+            return _COMPLETE_ERRORS | _KNOWN_CAPABLE_ERRORS
+        return _COMPLETE_ERRORS | error_map(lambda text: ConfigurationError(text + _CHECKSUM_HINT), _UNSUPPORTED_CODES)
+
+
+class UploadId(NamedTuple):
+    """A multipart upload of the object at *location*."""
+
+    location: Location
+    id: str
+
+    @property
+    def query(self) -> str:
+        """The parameter of S3's calls, encoded."""
+        return f"uploadId={quote(self.id, safe='-_.~')}"
+
+
+@dataclass(slots=True)
+class S3Upload:
+    """The MultipartUpload that `S3Store.create_upload` started. It records only parts that S3 acknowledged."""
+
+    _calls: S3Calls
+    _upload: UploadId
+    _metadata: Mapping[str, str] = field(default_factory=dict)
+    _capabilities: StoreCapabilities = field(default_factory=StoreCapabilities)
+    _sent: dict[int, CompletedPart] = field(default_factory=dict, init=False)
+    _sizes: dict[int, int] = field(default_factory=dict, init=False)
+
+    async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
+        query = f"partNumber={number}&{self._upload.query}"
+        request = S3Request("PUT", self._upload.location, query=query, body=body)
+        etag = await self._calls.send_body(f"UploadPart {self._upload.location.key}", request, crc32)
+        self._sent[number] = CompletedPart(number, etag, encode_crc32(crc32))
+        self._sizes[number] = len(body)
+
+    async def complete(self, size: int, crc32: int) -> StoredArchive:
+        """Also raises Rejected ("internal") if S3's parts differ from the recorded ones."""
+        if sum(self._sizes.values()) != size:
+            raise _internal_error(f"{size} bytes were planned, {sum(self._sizes.values())} were sent")
+        request = S3Request(
+            "POST",
+            self._upload.location,
+            lines="If-None-Match: *\r\nContent-Type: application/xml\r\n",
+            amz=(
+                ("x-amz-checksum-crc32", encode_crc32(crc32)),
+                ("x-amz-checksum-type", "FULL_OBJECT"),
+                ("x-amz-mp-object-size", str(size)),
+            ),
+            query=self._upload.query,
+            body=memoryview(completion_body(self._sent[number] for number in sorted(self._sent))),
+        )
+        response = await self._calls.complete(request)
+        if is_failure(response):
+            operation = f"CompleteMultipartUpload {self._upload.location.key}"
+            raise write_error(operation, response, self._capabilities.completion_errors)
+        etag = read_xml(response.body, "CompleteMultipartUploadResult").required("ETag")
+        self._capabilities.completes_uploads = True
+        return StoredArchive(size, etag, crc32, self._metadata)
+
+    async def abort(self) -> None:
+        """
+        Abort until S3 finds no upload, at most `MAX_ABORT_ATTEMPTS` times: a part in flight can outlive one abort.
+        """
+        key, query = self._upload.location.key, self._upload.query
+        for _ in range(MAX_ABORT_ATTEMPTS):
+            abort = S3Request("DELETE", self._upload.location, query=query)
+            if await self._is_gone(f"AbortMultipartUpload {key}", abort, _GONE):
+                return
+            # If ListParts is denied, the abort is assumed to have worked.
+            parts = S3Request("GET", self._upload.location, query=f"max-parts=1&{query}")
+            if await self._is_gone(f"ListParts {key}", parts, _GONE | DENIED):
+                return
+            await asyncio.sleep(ABORT_RETRY_SECONDS)
+        raise TransientError(f"the upload of {key} still exists after {MAX_ABORT_ATTEMPTS} aborts")
+
+    async def _is_gone(self, operation: str, request: S3Request, gone: frozenset[str]) -> bool:
+        response = await self._calls.control(request)
+        if not is_failure(response):
+            return False
+        if error_names(response) & gone:
+            return True
+        raise call_error(operation, response)
