@@ -53,7 +53,7 @@ class PlainHeads:
     """The shapes of the heads that were seen."""
 
     def __init__(self) -> None:
-        self._shapes: list[re.Pattern[bytes]] = []
+        self._shapes: dict[tuple[bytes, ...], re.Pattern[bytes]] = {}  # by the fields as the server writes them
         self._seen: set[tuple[bytes, ...]] = set()
 
     def read(self, head: bytes) -> ObjectInfo | None:
@@ -61,7 +61,7 @@ class PlainHeads:
         Return the object's facts from *head*, the head of a response to HEAD or GET, with its final empty line. None
         for any response that is not a 200 for a whole object on a connection that stays open, or unusual in form.
         """
-        for shape in self._shapes:
+        for shape in self._shapes.values():
             match = shape.fullmatch(head)
             if match is not None:
                 return _info(match)
@@ -71,10 +71,16 @@ class PlainHeads:
         return info
 
     def _learn(self, head: bytes) -> None:
-        """Make a shape of *head* if its fields are seen for the second time."""
+        """
+        Make a shape of *head* if its fields are seen for the second time. Those that a shape has, with other values
+        than it takes (a checksum of parts), are read strictly; so are repeated ones, which the strict reader joins.
+        """
         names = tuple([line.partition(b":")[0] for line in head[:-4].split(b"\r\n")[1:]])
+        lower = [name.lower() for name in names]
+        if names in self._shapes or any(lower.count(key) > 1 for key in _FIELDS):
+            return
         if names in self._seen:
-            self._shapes.append(_shape(names))
+            self._shapes[names] = _shape(names)
         elif len(self._seen) < MAX_SEEN:
             self._seen.add(names)
 
@@ -89,10 +95,7 @@ def _read_strictly(head: bytes) -> ObjectInfo | None:
 
 
 def _shape(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
-    """Return the pattern of heads with the fields *names*, as the server writes them. None of ours repeats."""
-    lower = [name.lower() for name in names]
-    if any(lower.count(key) > 1 for key in _FIELDS):
-        return re.compile(rb"(?!)")  # the strict reader joins repeated fields, or refuses them
+    """Return the pattern of heads with the fields *names*, as the server writes them. None of `_FIELDS` repeats."""
     lines = [
         re.escape(name) + b":" + (_FIELDS[key] if (key := name.lower()) in _FIELDS else _ANY) + rb"\r\n"
         for name in names

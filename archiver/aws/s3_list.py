@@ -22,7 +22,6 @@ from archiver.core.select import Prefix
 from archiver.errors import ArchiverError, SourceUnavailable, TransferInterrupted
 from archiver.http.dates import http_date
 from archiver.http.exchange import HttpResponse
-from archiver.http.parse import Head
 
 PAGE_SIZE = 1000
 """Objects of a page: S3 returns no more."""
@@ -46,7 +45,6 @@ async def list_page(send: Send, prefix: Prefix, token: str) -> ListPage:
     request = S3Request(
         "GET",
         Location(location.bucket, ""),
-        _accept_any,
         into=None,
         amz=_RESTORE_STATUS,
         query=_query(prefix, token),
@@ -123,7 +121,3 @@ def _list_error(response: HttpResponse, bucket: str) -> ArchiverError:
     reason = f"S3 returned {response.head.status} {error_code(response)}".rstrip()
     hint = permission_hint("s3:ListBucket", bucket_arn(bucket))
     return SourceUnavailable(error.code, f"listing the prefix is denied ({reason}); {hint}")
-
-
-def _accept_any(_: Head) -> None:
-    """The body is checked when it is complete."""

@@ -47,7 +47,7 @@ class S3Reader:
         Raises SourceUnavailable (missing, denied, archived), TransferInterrupted, CredentialsRefused,
         ConfigurationError.
         """
-        request = S3Request("HEAD", location, _accept_any, amz=_CHECKSUMS)
+        request = S3Request("HEAD", location, amz=_CHECKSUMS)
         response = await self._request(request)
         if 400 <= response.head.status < 500 and response.head.status not in (404, 429):  # noqa: PLR2004
             # A response to HEAD has no code: a 403 may be a denial, a wrong clock or an expired token.
@@ -93,10 +93,6 @@ class S3Reader:
 
 class _ObjectReadable(TransferInterrupted):
     """The GET succeeded: its body is not read."""
-
-
-def _accept_any(_: Head) -> None:
-    """Accept any response head: the response to HEAD has no body to validate."""
 
 
 def _stop_at_head(_: Head) -> None:

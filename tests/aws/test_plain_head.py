@@ -156,6 +156,18 @@ def test_what_a_shape_does_not_match_is_read_strictly() -> None:
         assert heads.read(other) == strictly(other)
 
 
+def test_values_that_no_shape_takes_do_not_crowd_out_the_shapes_of_others() -> None:
+    """Objects uploaded in parts have a checksum of parts, under the same names."""
+    heads = PlainHeads()
+    of_parts = head(*FIELDS, b"x-amz-checksum-crc32: AAAAAA==-2", b"x-amz-checksum-type: COMPOSITE")
+    repeated = head(*FIELDS, FIELDS[3])
+    for block in (of_parts, repeated):
+        for _ in range(2 * MAX_SHAPES):
+            assert heads.read(block) == strictly(block)
+
+    assert len(heads._shapes) == 1
+
+
 def test_servers_that_write_ever_new_fields_cost_no_memory() -> None:
     heads = PlainHeads()
     for number in range(2 * MAX_SEEN):
