@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -41,7 +40,6 @@ from archiver.worker.settle import Settler
 
 if TYPE_CHECKING:
     from archiver.aws.roles import RoleReaders
-    from archiver.core.operator_policy import OperatorPolicy
 
 log = structlog.get_logger(__name__)
 
@@ -218,7 +216,11 @@ def request_headers(settings: Environment) -> S3Headers:
 def archive_rules(settings: Environment) -> ArchiveRules:
     """What of the settings bears on what goes into an archive and where it goes. Raises SettingsError."""
     destination = settings.destination_bucket or ""
-    policy = load_policy(settings)
+    policy = None
+    if settings.policy_file is not None:
+        from archiver.doors.policy import load_policy  # noqa: PLC0415 - nothing of it where it is off
+
+        policy = load_policy(settings)
     return ArchiveRules(
         source_bucket=settings.source_bucket,
         destination_bucket=destination,
@@ -230,24 +232,6 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         max_bytes=settings.max_archive_bytes,
         roles=policy.roles if policy else {},
     )
-
-
-def load_policy(settings: Environment) -> "OperatorPolicy | None":
-    """Read POLICY_FILE; None if it is not set. Raises SettingsError with all its problems."""
-    if settings.policy_file is None:
-        return None
-    from archiver.core.operator_policy import MAX_POLICY_BYTES, OperatorPolicy, PolicyError  # noqa: PLC0415 - late
-
-    file = Path(settings.policy_file)
-    try:
-        if not file.is_file():
-            raise SettingsError([f"POLICY_FILE: there is no file {file}"])
-        with file.open("rb") as opened:
-            return OperatorPolicy.parse(opened.read(MAX_POLICY_BYTES + 1))
-    except OSError as error:
-        raise SettingsError([f"POLICY_FILE: {file} can't be read: {error.strerror}"]) from None
-    except PolicyError as error:
-        raise SettingsError([f"POLICY_FILE: {file}: {problem}" for problem in error.problems]) from None
 
 
 def with_roles(reader: S3Reader, session: Session, rules: ArchiveRules) -> "RoleReaders | None":

@@ -35,11 +35,12 @@ def check(json_: Annotated[bool, typer.Option("--json", help="Print the results 
 
 
 async def _run_checks() -> tuple[list["CheckResult"], int]:
-    from archiver.app import load_policy, open_aws
+    from archiver.app import open_aws
     from archiver.aws.clients import ClientLimits
     from archiver.aws.error_mapping import CredentialsError
     from archiver.aws.preflight import Checks, get_caller_identity
     from archiver.core.preflight import CheckResult, all_passed, check_clock_skew, has_unknown_results
+    from archiver.doors.policy import load_policy
     from archiver.errors import ArchiverError, ConfigurationError
     from archiver.settings import SettingsError, load_settings
 

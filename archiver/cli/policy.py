@@ -61,8 +61,8 @@ def iam_policy(
 async def _worker_statements(
     account: str | None, dead_letter_queue: str | None, kms_keys: Sequence[str], *, on_ecs: bool
 ) -> list["Statement"]:
-    from archiver.app import load_policy
     from archiver.core.policy import WorkerResources, worker_statements
+    from archiver.doors.policy import load_policy
     from archiver.settings import load_settings
 
     settings = load_settings(environment())

@@ -1,0 +1,27 @@
+"""POLICY_FILE: what requests may ask for beyond reading."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from archiver.settings import Environment, SettingsError
+
+if TYPE_CHECKING:
+    from archiver.core.operator_policy import OperatorPolicy
+
+
+def load_policy(settings: Environment) -> "OperatorPolicy | None":
+    """Read POLICY_FILE; None if it is not set. Raises SettingsError with all its problems."""
+    if settings.policy_file is None:
+        return None
+    from archiver.core.operator_policy import MAX_POLICY_BYTES, OperatorPolicy, PolicyError  # noqa: PLC0415 - late
+
+    file = Path(settings.policy_file)
+    try:
+        if not file.is_file():
+            raise SettingsError([f"POLICY_FILE: there is no file {file}"])
+        with file.open("rb") as opened:
+            return OperatorPolicy.parse(opened.read(MAX_POLICY_BYTES + 1))
+    except OSError as error:
+        raise SettingsError([f"POLICY_FILE: {file} can't be read: {error.strerror}"]) from None
+    except PolicyError as error:
+        raise SettingsError([f"POLICY_FILE: {file}: {problem}" for problem in error.problems]) from None
