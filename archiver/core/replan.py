@@ -21,11 +21,12 @@ _ETAG_REWRITTEN = (
 class ReplanState:
     """
     The history of one job. *verdicts*: the unreadable objects, by location. The next plan treats them as unreadable,
-    without a further request.
+    without a further request. *pins*: their versions, of those whose bytes were refused.
     """
 
     draft: Draft
     verdicts: dict[object, SourceUnavailable] = field(default_factory=dict)
+    pins: dict[object, ObjectVersion] = field(default_factory=dict)
     _changes: dict[object, str] = field(default_factory=dict)
     _refused: Counter[ObjectVersion] = field(default_factory=Counter)
     _plans: int = 0
@@ -40,13 +41,14 @@ class ReplanState:
         """Record that the archive's key already existed. The caller checks that object before the next plan."""
         self._plans += 1
 
-    def refused(self, verdicts: Mapping[object, SourceUnavailable]) -> None:
+    def refused(self, verdicts: Mapping[ObjectVersion, SourceUnavailable]) -> None:
         """
         Record a refused read. *verdicts*: the reasons for this object and for all others that probing found unreadable.
 
         Raises Rejected after `MAX_REFUSED_READS` refused reads of objects that the probe before had found readable.
         """
-        self.verdicts.update(verdicts)
+        for pinned, refusal in verdicts.items():
+            self.verdicts[pinned.location], self.pins[pinned.location] = refusal, pinned
         self._refusals += 1
         if self._refusals == MAX_REFUSED_READS:
             problems = tuple(

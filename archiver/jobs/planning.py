@@ -1,9 +1,12 @@
 """What an archive contains: selections, the facts of all objects, and verdicts on those that can't be read."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from archiver.core.draft import ArchiveRules, Draft
 from archiver.core.objects import ObjectInfo
-from archiver.core.plan import Plan, check_count, check_size, plan_archive
-from archiver.core.replan import ReplanState, versions_read
+from archiver.core.plan import ObjectVersion, Plan, check_count, check_size, plan_archive
+from archiver.core.replan import ReplanState, version_at, versions_read
 from archiver.errors import CredentialsRefused, SourceProblem, SourceUnavailable
 from archiver.jobs.selection import Selections
 from archiver.ports import ObjectStore, Roles
@@ -28,7 +31,7 @@ class Planner:
         self._fetcher = fetcher
         self._roles = roles
         self._credential_check = CredentialCheck(store)
-        self._read_access = ReadAccess(rules.source_bucket, fetcher)
+        self._read_access = ReadAccess(rules.source_bucket, fetcher, self._credential_check)
         self._selections = Selections(rules, fetcher, self._credential_check, self._read_access)
         self.record_readable = self._read_access.record_readable
 
@@ -50,35 +53,45 @@ class Planner:
         `select` does.
         """
         check_count(draft, self._rules.max_files)
-        known, verdicts = draft.known, history.verdicts if history else {}
+        history = history or ReplanState(draft)
+        known, verdicts = draft.known, history.verdicts
         unknown = (at for file in draft.files if (at := file.location) not in known and at not in verdicts)
         found = await head_objects(unknown, self._fetcher, self._credential_check)
-        answers: list[ObjectInfo | SourceProblem] = [
-            SourceProblem(file.source, one.code, one.detail) if isinstance(one, SourceUnavailable) else one
-            for file in draft.files
-            for at in (file.location,)
-            for one in (verdicts.get(at) or known.get(at) or found[at],)
-        ]
-        await self._read_access.check(draft, answers)
+        answers = _answers(draft, verdicts, known, found)
+        if ended := await self._read_access.check(draft, answers, history.pins):
+            for at in ended:
+                verdicts.pop(at, None)
+            found |= await head_objects(ended, self._fetcher, self._credential_check)
+            answers = _answers(draft, verdicts, found, known)
         plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
         check_size(plan, self._rules.max_bytes)
         return plan
 
     async def verdicts(
         self, plan: Plan, error: SourceUnavailable | CredentialsRefused
-    ) -> dict[object, SourceUnavailable]:
+    ) -> dict[ObjectVersion, SourceUnavailable]:
         """
         Return the verdicts on *error* of one read, and on all other objects of *plan*, which are probed. Raises *error*
         if it is the destination's; else as `select` does.
         """
-        if error.location is None:  # not a source: the destination
+        refused = version_at(plan, error.location)
+        if refused is None:  # not a source: the destination
             raise error
         verdict = await self._credential_check.as_denial(error) if isinstance(error, CredentialsRefused) else error
         others = [version for version in versions_read(plan.members) if version.location != error.location]
         answers = await probe_objects(others, self._fetcher, self._credential_check)
         self.record_readable([version for version, answer in answers.items() if answer is True])
-        verdicts: dict[object, SourceUnavailable] = {error.location: verdict}
-        for version, answer in answers.items():
-            if isinstance(answer, SourceUnavailable):
-                verdicts[version.location] = answer
+        verdicts = {refused: verdict}
+        verdicts |= {version: one for version, one in answers.items() if isinstance(one, SourceUnavailable)}
         return verdicts
+
+
+def _answers(
+    draft: Draft, *facts: Mapping[Any, ObjectInfo | SourceUnavailable] | Mapping[Any, SourceUnavailable]
+) -> list[ObjectInfo | SourceProblem]:
+    """Return what is known of each file of *draft*: by the first of *facts* that knows its object."""
+    return [
+        SourceProblem(file.source, one.code, one.detail) if isinstance(one, SourceUnavailable) else one
+        for file in draft.files
+        for one in (next(known[file.location] for known in facts if file.location in known),)
+    ]

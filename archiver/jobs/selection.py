@@ -6,7 +6,15 @@ from dataclasses import replace
 from archiver.core.draft import ArchiveRules, Draft, DraftFile, Manifest, Pending, complete_draft
 from archiver.core.locations import Location
 from archiver.core.outline import Outline
-from archiver.errors import Rejected, SourceProblem, SourceUnavailable
+from archiver.core.plan import ObjectVersion
+from archiver.errors import (
+    ArchiverError,
+    ConfigurationError,
+    Rejected,
+    SourceProblem,
+    SourceUnavailable,
+    TransientError,
+)
 from archiver.stages.credential_check import CredentialCheck
 from archiver.stages.fetch import Fetcher
 from archiver.stages.offload import run_offloaded_if_large
@@ -79,13 +87,23 @@ class Selections:
 
         found = (await run_distinct([location], read, 1, self._credential_check))[location]
         if isinstance(found, SourceUnavailable):
-            raise await self._unreadable(draft, manifest, found)
+            raise await self._unreadable(draft, manifest, found, ObjectVersion(location, info.etag))
         return found
 
-    async def _unreadable(self, draft: Draft, manifest: Manifest, reason: SourceUnavailable) -> Rejected:
-        """Return the rejection. Raises TransientError, ConfigurationError if a denial is the operator's."""
+    async def _unreadable(
+        self, draft: Draft, manifest: Manifest, reason: SourceUnavailable, read: ObjectVersion | None = None
+    ) -> ArchiverError:
+        """
+        Return the error that ends the job for *reason*: that of HEAD, or of a read of the version *read*. Raises
+        TransientError, ConfigurationError if a denial is the operator's.
+        """
         problem = SourceProblem(manifest.source, reason.code, reason.detail)
         files = (DraftFile(manifest.source, manifest.location, ""),)
-        await self._read_access.check(replace(draft, files=files), [problem])
+        pins: dict[object, ObjectVersion] = {read.location: read} if read else {}
         message = f"the manifest {manifest.source[:200]} can't be read: {reason.code} {reason.detail}"
-        return Rejected(reason.code, message, [problem])
+        rejected = Rejected(reason.code, message, [problem])
+        if not await self._read_access.check(replace(draft, files=files), [problem], pins):
+            return rejected
+        # A byte can be read now. If the whole can't, for whatever reason, that must not hold up the worker for ever.
+        now = f"{message}; it is not denied any more"
+        return TransientError(now, rejection=rejected) if read else ConfigurationError(now)

@@ -8,7 +8,7 @@ from core.draft_factory import make_draft
 from archiver.core.draft import Draft
 from archiver.core.locations import Location
 from archiver.core.objects import ObjectInfo
-from archiver.core.plan import Plan, plan_archive
+from archiver.core.plan import ObjectVersion, Plan, plan_archive
 from archiver.core.replan import MAX_PLANS, MAX_REFUSED_READS, ReplanState, version_at, versions_read
 from archiver.errors import Rejected, SourceChanged, SourceProblem, SourceUnavailable
 
@@ -18,6 +18,10 @@ A, B = Location("photos", "a"), Location("photos", "b")
 
 def planned(draft: Draft, version: int = 0, size: int = 5) -> Plan:
     return plan_archive(draft, [ObjectInfo(size, f'"{version}"', WHEN) for _ in draft.files])
+
+
+def version(key: str) -> ObjectVersion:
+    return ObjectVersion(Location("photos", key), '"1"')
 
 
 def changed(location: Location = A, *, gone: bool = False) -> SourceChanged:
@@ -106,12 +110,12 @@ def test_verdicts_are_kept_and_may_come_in_several_rounds_but_not_without_end() 
     draft = make_draft(*keys)
     history = ReplanState(draft)
     for number in range(MAX_REFUSED_READS - 1):
-        history.refused({Location("photos", f"k{number}"): SourceUnavailable("source_denied", "403")})
+        history.refused({version(f"k{number}"): SourceUnavailable("source_denied", "403")})
     assert len(history.verdicts) == MAX_REFUSED_READS - 1
     assert not history.over
 
     with pytest.raises(Rejected, match="in a row were refused") as caught:
-        history.refused({Location("photos", keys[-2]): SourceUnavailable("source_archived", "403")})
+        history.refused({version(keys[-2]): SourceUnavailable("source_archived", "403")})
 
     assert caught.value.code == "source_denied"
     assert [problem.source for problem in caught.value.sources] == keys[:-1]

@@ -200,7 +200,7 @@ async def rejection_after_reads(env: PipelineEnv) -> Rejected:
 async def test_refused_credentials_of_a_listing_are_judged_by_the_destination() -> None:
     env = env_with("src/a.txt")
     await run(env, "src/a.txt")
-    env.stage.reader.faults.plan("list", CredentialsRefused("refused", "ExpiredToken"), times=2)
+    env.stage.reader.faults.plan("list", CredentialsRefused("refused", "ExpiredToken"), times=3)
     assert (await rejection_after_reads(env)).code == "source_denied"
     env.stage.store.faults.plan("find", ConfigurationError("refused too"), nth=2)
     with pytest.raises(ConfigurationError):

@@ -126,9 +126,16 @@ BOUNDS = (
     Mutant(
         "a request whose objects are all denied is not retried",
         "archiver/stages/read_access.py",
-        "if len(denied) == len({at for at, _ in ours}):",
-        "if len(denied) < len({at for at, _ in ours}):",
+        "if not others and len(denied) == len({at for at, _ in ours}):",
+        "if not others and len(denied) < len({at for at, _ in ours}):",
         ("tests/jobs/test_refused_reads.py",),
+    ),
+    Mutant(
+        "an outage that ends between a denial and the proof that others can be read rejects the job",
+        "archiver/stages/read_access.py",
+        "return [at for at, answer in found.items() if not _is_denial(answer)]",
+        "return []",
+        ("tests/jobs/test_ended_denials.py",),
     ),
     Mutant(
         "an object that is denied now is probed as a formerly readable one",
