@@ -15,6 +15,7 @@ from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_receipts import S3Receipts
 from archiver.aws.s3_store import S3Store
 from archiver.aws.session import Network, Session, open_network
+from archiver.core.attributes import NO_ATTRIBUTE_RULES, Attributes, parse_tags
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import PROBE_KEY, AllowList, Location, PlainLinks
 from archiver.doors import open_door
@@ -231,7 +232,15 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         max_files=settings.max_files,
         max_bytes=settings.max_archive_bytes,
         roles=policy.roles if policy else {},
+        attributes=archive_attributes(settings),
+        attribute_rules=policy.archives if policy else NO_ATTRIBUTE_RULES,
     )
+
+
+def archive_attributes(settings: Environment) -> Attributes:
+    """What the settings say of every archive."""
+    tags = parse_tags(settings.archive_tags) if settings.archive_tags else {}
+    return Attributes(settings.archive_acl, settings.archive_storage_class, tags)
 
 
 def with_roles(reader: S3Reader, session: Session, rules: ArchiveRules) -> "RoleReaders | None":

@@ -29,6 +29,7 @@ Code = Literal[
     "source_archived",
     "source_not_allowed",
     "role_not_allowed",
+    "option_not_allowed",
     "source_changed",
     "name_unsafe",
     "name_conflict",

@@ -11,9 +11,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from archiver.core.attributes import Acl, StorageClass
 from archiver.core.setting_errors import describe_invalid
 from archiver.core.setting_rules import find_contradictions
-from archiver.core.setting_types import Account, BaseUrl, BucketName, FilePrefix, Text
+from archiver.core.setting_types import Account, BaseUrl, BucketName, FilePrefix, Tags, Text
 
 MIB = 1024 * 1024
 
@@ -65,7 +66,7 @@ class Environment(BaseSettings):
     policy_file: Text | None = Field(
         None,
         validation_alias="POLICY_FILE",
-        description="TOML file that lists what else requests may use: roles of other accounts",
+        description="TOML file that lists what else requests may use: roles of other accounts, attributes of archives",
     )
     destination_bucket: BucketName | None = Field(
         None, validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION
@@ -93,6 +94,21 @@ class Environment(BaseSettings):
         False,
         validation_alias="S3_ARCHIVE_BUCKET_KEY",
         description="encrypt archives with an S3 bucket key: fewer calls to KMS",
+    )
+    archive_acl: Acl | None = Field(
+        None,
+        validation_alias="S3_ARCHIVE_ACL",
+        description="ACL of archives and receipts; left out, with a warning, where the bucket has no ACLs",
+    )
+    archive_storage_class: StorageClass | None = Field(
+        None,
+        validation_alias="S3_ARCHIVE_STORAGE_CLASS",
+        description="storage class of archives, one that can be downloaded from at any time",
+    )
+    archive_tags: Tags | None = Field(
+        None,
+        validation_alias="S3_ARCHIVE_TAGS",
+        description="tags of archives and receipts: `key=value`, comma-separated",
     )
     request_payer: Literal["requester"] | None = Field(
         None,

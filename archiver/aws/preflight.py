@@ -27,6 +27,7 @@ from archiver.aws.s3_xml import read_xml
 from archiver.aws.session import client_config, credential_errors
 from archiver.aws.sqs import resolve_queue
 from archiver.core import preflight
+from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import PROBE_KEY, AllowList, Location
 from archiver.core.policy import bucket_arn, permission_hint, queue_arn
 from archiver.core.preflight import CheckResult
@@ -77,11 +78,18 @@ class Checks:
     """The checks of one worker's *settings*, for *caller*."""
 
     def __init__(
-        self, settings: "Settings", clients: Clients, reader: ObjectReader, caller: CallerIdentity | None
+        self,
+        settings: "Settings",
+        clients: Clients,
+        reader: ObjectReader,
+        caller: CallerIdentity | None,
+        attributes: Attributes = NO_ATTRIBUTES,
     ) -> None:
+        """*attributes*: of archives."""
         self._settings = settings
         self._clients = clients
         self._reader = reader
+        self._archive_attributes = attributes
         self._account = caller.account if caller else None
         self._region = clients.sqs_control.meta.region_name
         self._urls: dict[str, str] = {}
@@ -106,7 +114,7 @@ class Checks:
             self._with_timeout(
                 "destination reads", lambda: self._check_reads("destination reads", Location(destination, PROBE_KEY))
             ),
-            self._with_timeout("archives", lambda: check_writing(self._clients, destination)),
+            self._with_timeout("archives", lambda: check_writing(self._clients, destination, self._archive_attributes)),
             self._with_timeout("lifecycle", self._check_lifecycle),
         ]
         results = [result for group in await asyncio.gather(*pending) for result in group]

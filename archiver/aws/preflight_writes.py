@@ -10,6 +10,7 @@ from urllib.parse import quote
 from archiver.aws.error_mapping import DENIED, NO_BUCKET, CredentialsError, ResourceNotFound, error_map
 from archiver.aws.s3_store import S3Store
 from archiver.aws.s3_transport import S3Request
+from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import PROBE_KEY, Location
 from archiver.core.policy import bucket_arn, permission_hint
 from archiver.core.preflight import CheckResult
@@ -28,16 +29,17 @@ _STORE_REQUIREMENTS = (
 )
 
 
-async def check_writing(clients: "Clients", bucket: str) -> list[CheckResult]:
+async def check_writing(clients: "Clients", bucket: str, attributes: Attributes = NO_ATTRIBUTES) -> list[CheckResult]:
     """
-    Write an object with PutObject, then with a multipart upload of one part, and delete both.
+    With the *attributes* of archives, write an object with PutObject, then with a multipart upload of one part, and
+    delete both.
 
     If an object could not be deleted, only start an upload, send its part and abort it. Raises ResourceNotFound,
     ConfigurationError (denied), TransientError.
     """
     reason = await _undeletable_reason(clients, bucket)
     try:
-        await _write_probe(clients, bucket, completely=not reason)
+        await _write_probe(clients, bucket, attributes, completely=not reason)
     except ArchiverError as error:
         if not _is_unsupported(error):
             raise
@@ -49,9 +51,10 @@ async def check_writing(clients: "Clients", bucket: str) -> list[CheckResult]:
     return [CheckResult("archives", "ok", detail, remedy)]
 
 
-async def _write_probe(clients: "Clients", bucket: str, *, completely: bool) -> None:
+async def _write_probe(clients: "Clients", bucket: str, attributes: Attributes, *, completely: bool) -> None:
     store, body, crc32 = S3Store(clients, bucket), memoryview(PROBE_BODY), zlib.crc32(PROBE_BODY)
-    target = Target(PROBE_KEY, 'attachment; filename="check.zip"', {"probe": token_hex(8)})
+    disposition, metadata = 'attachment; filename="check.zip"', {"probe": token_hex(8)}
+    target = Target(PROBE_KEY, disposition, metadata, attributes=attributes)
     if completely:
         await store.put(target, body, crc32)
         await _clean_up_probe(clients, bucket)

@@ -43,6 +43,7 @@ class S3Calls:
         self._bodies = bodies
         self._completions = completions
         self._retry_seconds = retry_seconds
+        self.buckets_without_acls: set[str] = set()  # as their refusals of writes have shown
 
     @classmethod
     def open(cls, session: Session, endpoint: Endpoint, config: TransportConfig | None = None) -> "S3Calls":

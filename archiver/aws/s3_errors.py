@@ -12,11 +12,17 @@ from archiver.http.exchange import HttpResponse
 _ERROR = re.compile(rb"\s*(?:<\?xml[^<>]{0,200}\?>)?\s*<(?:Error|\w{1,20}:Error)[\s>]")
 _MESSAGE = re.compile(rb"<Message>([^<]{1,500})")
 
+
+class AclNotSupported(ConfigurationError):
+    """The bucket's owner owns all of its objects ("Object Ownership"), and the write names an ACL: it had no effect."""
+
+
 WRITE_ERRORS: dict[str, ErrorFactory] = (
     # Another worker finished this job and aborted this upload; the pipeline checks the key with HEAD.
     error_map(ArchiveExists, {"412", "PreconditionFailed", "NoSuchUpload"})
     # Errors of the body of one write; other writes may succeed.
     | error_map(RequestRefused, {"EntityTooLarge", "EntityTooSmall"})
+    | error_map(AclNotSupported, {"AccessControlListNotSupported"})
 )
 
 

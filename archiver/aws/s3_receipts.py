@@ -4,10 +4,12 @@ import zlib
 from datetime import datetime
 from urllib.parse import quote
 
+from archiver.aws.s3_attributes import write_with_attributes
 from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_errors import is_failure, write_error
 from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_xml import read_xml
+from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import Location
 from archiver.core.receipt import ListedObject
 from archiver.errors import TransientError
@@ -23,10 +25,14 @@ class S3Receipts:
         self._calls = calls
         self._bucket = bucket
 
-    async def put(self, key: str, body: bytes) -> None:
+    async def put(self, key: str, body: bytes, attributes: Attributes = NO_ATTRIBUTES) -> None:
         lines = "Content-Type: application/gzip\r\n"
-        request = S3Request("PUT", self._at(key), lines=lines, body=memoryview(body))
-        await self._calls.send_body(f"PutObject {key}", request, zlib.crc32(body))
+
+        async def write(headers: Attributes) -> None:
+            request = S3Request("PUT", self._at(key), lines=lines, amz=headers.headers, body=memoryview(body))
+            await self._calls.send_body(f"PutObject {key}", request, zlib.crc32(body))
+
+        await write_with_attributes(self._calls, self._bucket, attributes, write)
 
     async def delete(self, key: str) -> None:
         await self._call(f"DeleteObject {key}", S3Request("DELETE", self._at(key)))

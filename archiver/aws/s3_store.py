@@ -15,14 +15,17 @@ from archiver.aws.error_mapping import (
     ResourceNotFound,
     error_map,
 )
+from archiver.aws.s3_attributes import write_with_attributes
 from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_errors import call_error, error_names, is_failure, write_error
 from archiver.aws.s3_responses import full_object_crc32, size_and_etag
 from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_upload import S3Upload, StoreCapabilities, UploadId
 from archiver.aws.s3_xml import Element, MalformedXmlError, read_xml
+from archiver.core.attributes import Attributes
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationError, TransientError
+from archiver.http.exchange import HttpResponse
 from archiver.http.parse import Head
 from archiver.ports import StoredArchive, Target
 
@@ -81,9 +84,15 @@ class S3Store:
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
         """Also raises TransientError for 409, a conflict."""
         lines, metadata = _described(target)
-        location = Location(self._bucket, target.key)
-        request = S3Request("PUT", location, lines=f"If-None-Match: *\r\n{lines}", amz=metadata, body=body)
-        etag = await self._calls.send_body(f"PutObject {target.key}", request, crc32)
+        request = S3Request(
+            "PUT", Location(self._bucket, target.key), lines=f"If-None-Match: *\r\n{lines}", amz=metadata, body=body
+        )
+
+        async def write(headers: Attributes) -> str:
+            with_headers = request._replace(amz=(*metadata, *headers.headers))
+            return await self._calls.send_body(f"PutObject {target.key}", with_headers, crc32)
+
+        etag = await write_with_attributes(self._calls, self._bucket, target.attributes, write)
         return StoredArchive(len(body), etag, crc32, target.metadata)
 
     async def put_small(
@@ -100,10 +109,15 @@ class S3Store:
         lines, metadata = _described(target)
         location = Location(self._bucket, target.key)
         checksum = (("x-amz-checksum-algorithm", "CRC32"), ("x-amz-checksum-type", "FULL_OBJECT"))
-        request = S3Request("POST", location, lines=lines, amz=(*checksum, *metadata), query="uploads=")
-        response = await self._calls.control(request)
-        if is_failure(response):
-            raise write_error(f"CreateMultipartUpload {target.key}", response)
+
+        async def create(headers: Attributes) -> HttpResponse:
+            amz = (*checksum, *metadata, *headers.headers)
+            response = await self._calls.control(S3Request("POST", location, lines=lines, amz=amz, query="uploads="))
+            if is_failure(response):
+                raise write_error(f"CreateMultipartUpload {target.key}", response)
+            return response
+
+        response = await write_with_attributes(self._calls, self._bucket, target.attributes, create)
         upload_id = read_xml(response.body, "InitiateMultipartUploadResult").required("UploadId")
         return S3Upload(self._calls, UploadId(location, upload_id), target.metadata, self._capabilities)
 

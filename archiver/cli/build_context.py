@@ -81,6 +81,8 @@ def check_request(body: str, settings: "Environment") -> None:
         if settings.policy_file is None:  # only the worker knows its roles
             any_source = Role(AllowList(rules.destination_bucket))
             rules = replace(rules, roles={role: any_source for file in request.files if (role := role_of(file))})
+        else:
+            rules.attributes_of(request)
         draft_archive(request, rules, datetime.now(UTC))
     except Rejected as rejected:
         raise CommandError(

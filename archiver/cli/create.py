@@ -246,7 +246,9 @@ async def _build(
     )
     progress = Progress()
     async with show_progress("archive", progress):
-        return await work.build(build_request.draft, Target(key, disposition), Unleased(), progress)
+        attributes = build_request.rules.attributes_of(build_request.request)
+        target = Target(key, disposition, attributes=attributes)
+        return await work.build(build_request.draft, target, Unleased(), progress)
 
 
 async def _abort_leftover_uploads(store: "ObjectStore", key: str) -> None:

@@ -9,7 +9,9 @@ from archiver.cli.console import EXIT_USAGE, CommandError, environment, print_js
 from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
+    from archiver.core.operator_policy import OperatorPolicy
     from archiver.core.policy import Statement
+    from archiver.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
@@ -80,8 +82,22 @@ async def _worker_statements(
         on_ecs=on_ecs,
         partition=_partition(source),
         roles=list(policy.roles) if policy else (),
+        attribute_actions=_attribute_actions(settings, policy),
     )
     return worker_statements(resources)
+
+
+def _attribute_actions(settings: "Settings", policy: "OperatorPolicy | None") -> list[str]:
+    from archiver.core.attributes import NO_ATTRIBUTE_RULES
+    from archiver.core.policy import ACL_ACTIONS, TAG_ACTIONS
+
+    allowed = policy.archives if policy else NO_ATTRIBUTE_RULES
+    actions = list[str]()
+    if settings.archive_acl or allowed.acl:
+        actions += ACL_ACTIONS
+    if settings.archive_tags or allowed.tags or allowed.expires_in:
+        actions += TAG_ACTIONS
+    return actions
 
 
 async def _producer_statements(account: str | None, kms_keys: Sequence[str]) -> list["Statement"]:

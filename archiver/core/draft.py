@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import cast
 
+from archiver.core.attributes import NO_ATTRIBUTE_RULES, NO_ATTRIBUTES, AttributeRules, Attributes, attributes_of
 from archiver.core.locations import AllowList, Location, Role, parse_source
 from archiver.core.messages import Compression, OnDuplicate, OnEmpty, OnMissing, Renamed, Request
 from archiver.core.objects import Listed, ObjectInfo
@@ -25,7 +26,7 @@ class ArchiveRules:
     """
     Settings that determine an archive's content and key. *compression*: for requests that do not set it. *key_secret*
     None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit. *roles*:
-    those that requests may name, by ARN.
+    those that requests may name, by ARN. *attributes* of archives, and what requests may add to them.
     """
 
     source_bucket: str | None
@@ -37,6 +38,12 @@ class ArchiveRules:
     max_files: int | None = None
     max_bytes: int | None = None
     roles: Mapping[str, Role] = field(default_factory=dict)
+    attributes: Attributes = NO_ATTRIBUTES
+    attribute_rules: AttributeRules = NO_ATTRIBUTE_RULES
+
+    def attributes_of(self, request: Request) -> Attributes:
+        """Return the attributes of the archive of *request*. Raises Rejected."""
+        return attributes_of(request, self.attributes, self.attribute_rules)
 
     @property
     def sources(self) -> SourceRules:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal, Protocol, cast
 
-from pydantic import Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import AfterValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
+from archiver.core.attributes import DAYS, EXPIRY_TAG, MAX_TAGS, Acl, tag_problem
 from archiver.core.entries import MAX_TEXT_LENGTH, Entry, Model
 from archiver.errors import Rejected, SourceProblem
 
@@ -41,10 +42,25 @@ def _check_files(files: object, validate: ValidatorFunctionWrapHandler, info: Va
     return entries
 
 
+def _check_tags(tags: dict[str, str]) -> dict[str, str]:
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"should have at most {MAX_TAGS} tags")
+    for key, value in tags.items():
+        if (problem := tag_problem(key, value)) is not None:
+            raise ValueError(f"has the tag {key!a:.140}: {problem}")
+        if key == EXPIRY_TAG:
+            raise ValueError(f"has the tag {EXPIRY_TAG}: write expires_in instead")
+    return tags
+
+
+_Tags = Annotated[dict[str, str], AfterValidator(_check_tags), Field(json_schema_extra={"maxProperties": MAX_TAGS})]
+
+
 class Request(Model):
     """
     The request in a message. *manifest*: an `s3://` URI of an object that lists the files, instead of *files*, which
-    are empty then. *compression* None: the setting's value. *test*: it is only checked.
+    are empty then. *compression* None: the setting's value. *acl*, *tags*, *expires_in* (days, such as `7d`): of the
+    archive. *test*: it is only checked.
     """
 
     manifest: Annotated[str, Field(min_length=1)] | None = None
@@ -60,6 +76,9 @@ class Request(Model):
     on_duplicate: OnDuplicate = "rename"
     on_empty: OnEmpty = "fail"
     compression: Compression | None = None
+    acl: Acl | None = None
+    tags: _Tags | None = None
+    expires_in: Annotated[str, Field(pattern=f"^{DAYS.pattern}$")] | None = None
     progress: bool = False
     test: bool = False
 

@@ -7,16 +7,18 @@ its line where that is known, and with what to write instead.
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
+from archiver.core.attributes import NO_ATTRIBUTE_RULES, AttributeRules
 from archiver.core.locations import Role
+from archiver.core.operator_archives import read_archives
 from archiver.core.operator_roles import EXAMPLE, read_roles
 from archiver.core.policy_text import PolicyText
 
 MAX_POLICY_BYTES = 1024 * 1024
-SECTIONS = {"roles": read_roles}
+SECTIONS: dict[str, Callable[[PolicyText, object], Any]] = {"roles": read_roles, "archives": read_archives}
 
 _UNQUOTED_ARN = re.compile(r"\s*\[\s*roles\s*\.\s*arn:")
 
@@ -31,9 +33,13 @@ class PolicyError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class OperatorPolicy:
-    """What the file allows. *roles*: those that requests may name, by ARN."""
+    """
+    What the file allows. *roles*: those that requests may name, by ARN; *archives*: what they may say of their
+    archives.
+    """
 
     roles: Mapping[str, Role]
+    archives: AttributeRules = NO_ATTRIBUTE_RULES
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

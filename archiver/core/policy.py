@@ -21,6 +21,8 @@ SEND_ACTIONS = ("sqs:SendMessage",)
 REQUEST_ACTIONS = ("sqs:SendMessage", "sqs:GetQueueUrl")
 CONSUME_ACTIONS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueUrl")
 WRITE_ACTIONS = ("s3:PutObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts")
+ACL_ACTIONS = ("s3:PutObjectAcl",)
+TAG_ACTIONS = ("s3:PutObjectTagging",)
 DELETE_ACTIONS = ("s3:DeleteObject",)
 LIST_UPLOADS_ACTIONS = ("s3:ListBucketMultipartUploads",)
 ENCRYPT_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
@@ -37,7 +39,8 @@ class WorkerResources:
     The resources that a worker uses. Queues and KMS keys are ARNs. *send_to*: the queues that it sends to, including
     the dead-letter queue. *sources*: buckets and `bucket/prefix/`; if empty, requests may name every bucket.
     *source_keys* only decrypt sources. *tasks*: the ARN, or a pattern of it, of ECS tasks with scale-in protection,
-    if *on_ecs*. *roles*: ARNs of the roles that requests may name.
+    if *on_ecs*. *roles*: ARNs of the roles that requests may name. *attribute_actions*: those of `ACL_ACTIONS` and
+    `TAG_ACTIONS` that archives need.
     """
 
     source_queue: str
@@ -50,6 +53,7 @@ class WorkerResources:
     tasks: str = "*"
     partition: str = "aws"
     roles: Sequence[str] = ()
+    attribute_actions: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +91,12 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
             _unique((*buckets, destination)),
             "lists prefixes of requests, and receipts of killed workers; without it S3 answers 403 for missing keys",
         ),
-        Statement("WriteArchives", WRITE_ACTIONS, (archives,), "archives and their receipts go here"),
+        Statement(
+            "WriteArchives",
+            (*WRITE_ACTIONS, *worker.attribute_actions),
+            (archives,),
+            "archives and their receipts go here",
+        ),
         Statement(
             "SweepReceipts", DELETE_ACTIONS, (receipts,), "receipts of failed attempts are deleted; archives never"
         ),

@@ -7,7 +7,9 @@ from typing import Any
 from archiver.core.entries import Entry, File
 from archiver.core.messages import Request
 
-_HASHED_OPTIONS = ("on_missing", "on_duplicate", "on_empty", "compression")  # with the files, they identify a request
+# With the files, they identify a request. Those of the second line count only if they say something.
+_HASHED_OPTIONS = ("on_missing", "on_duplicate", "on_empty", "compression")
+_LATER_OPTIONS = ("acl", "tags", "expires_in")
 
 
 def request_hash(request: Request) -> str:
@@ -18,6 +20,7 @@ def request_hash(request: Request) -> str:
     `destination`.
     """
     options = {name: getattr(request, name) for name in _HASHED_OPTIONS if name in request.model_fields_set}
+    options |= {name: value for name in _LATER_OPTIONS if (value := getattr(request, name))}
     digest = hashlib.sha256()
     digest.update(_json_line(options))
     if request.manifest is not None:

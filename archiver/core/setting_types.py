@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
+from archiver.core.attributes import EXPIRY_TAG, MAX_TAGS, parse_tags
 from archiver.core.locations import is_bucket_name
 from archiver.core.setting_errors import Expected
 
@@ -32,6 +33,21 @@ BucketName = Annotated[
     Expected(
         "a bucket's name alone (3 to 63 letters, digits, dots and hyphens, without s3:// and without a key) "
         "or the ARN of an access point"
+    ),
+]
+
+
+def _validate_tags(text: str) -> str:
+    parse_tags(text)
+    return text
+
+
+Tags = Annotated[
+    Text,
+    AfterValidator(_validate_tags),
+    Expected(
+        f"key=value, comma-separated: at most {MAX_TAGS} keys, of letters, digits, spaces "
+        f"and + - = . _ : / @, not {EXPIRY_TAG}"
     ),
 ]
 Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$"), Expected("the id of an account: 12 digits")]

@@ -74,7 +74,8 @@ class ArchiveWork:
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
         """Raises Rejected."""
         disposition = content_disposition(request.archive_name, self._rules.file_prefix, job.message.sent_at)
-        target = Target(job.key, disposition, message_id=job.message.id)
+        attributes = self._rules.attributes_of(request)
+        target = Target(job.key, disposition, message_id=job.message.id, attributes=attributes)
         return ArchiveOrder(draft_archive(request, self._rules, job.message.sent_at), target)
 
     async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:

@@ -87,7 +87,7 @@ class Builder:
         seal = None
         if self._destination.receipts is not None:
             receipt = Receipt(self._rules.destination_bucket, target.key, token, request, outcome)
-            seal = ReceiptWriter(self._destination.receipts, receipt, hold)
+            seal = ReceiptWriter(self._destination.receipts, receipt, hold, target.attributes.of_receipt)
         target = replace(target, metadata=to_s3_metadata(metadata))
         async with open_upload(self._destination.store, target, hold, seal) as upload:
             yield upload, seal.key if seal else None

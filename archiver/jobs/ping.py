@@ -19,6 +19,7 @@ class PingWork:
     def prepare(self, request: Request, job: JobIdentity) -> Rejected | None:
         """Return why the request would be rejected; None if it would be accepted."""
         try:
+            self._rules.attributes_of(request)
             check_count(draft_archive(request, self._rules, job.message.sent_at), self._rules.max_files)
         except Rejected as problem:
             return problem

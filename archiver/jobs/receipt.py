@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 import structlog
 
 from archiver.core.archive_metadata import ArchiveMetadata, from_s3_metadata
+from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.draft import Draft
 from archiver.core.locations import Location
 from archiver.core.plan import ArchiveSummary, summarize_without_receipt
@@ -36,12 +37,18 @@ CLEANUP_SECONDS = 15.0  # for one clean-up with all its tries: a job is ending, 
 
 
 class ReceiptWriter:
-    """The Seal of one upload, to be written at *key*. *receipt*: what is known before the archive is built."""
+    """
+    The Seal of one upload, to be written at *key* with *attributes*. *receipt*: what is known before the archive is
+    built.
+    """
 
-    def __init__(self, receipts: Receipts, receipt: Receipt, hold: Hold) -> None:
+    def __init__(
+        self, receipts: Receipts, receipt: Receipt, hold: Hold, attributes: Attributes = NO_ATTRIBUTES
+    ) -> None:
         self._receipts = receipts
         self._receipt = receipt
         self._hold = hold
+        self._attributes = attributes
         self.key = receipt_key(receipt.key, receipt.token)
         self._may_exist = False
 
@@ -52,7 +59,7 @@ class ReceiptWriter:
         async def put() -> None:
             self._hold.confirm()
             self._may_exist = True
-            await self._receipts.put(self.key, body)
+            await self._receipts.put(self.key, body, self._attributes)
 
         await retry_transient(put, seconds=WRITE_RETRY_SECONDS)
 

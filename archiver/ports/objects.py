@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
 
+from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import Location
 from archiver.core.objects import ListPage, ObjectInfo
 from archiver.core.select import Prefix
@@ -98,6 +99,7 @@ class Target:
     metadata: Mapping[str, str] = field(default_factory=dict)
     part_size: int = 0
     message_id: str = ""
+    attributes: Attributes = NO_ATTRIBUTES
 
 
 @dataclass(frozen=True, slots=True)

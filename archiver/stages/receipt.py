@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
 
+from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectVersion
 from archiver.core.receipt import ListedObject, Receipt
@@ -17,8 +18,8 @@ WINDOW_BYTES = 256 * 1024  # of a receipt that are read at once
 class Receipts(Protocol):
     """The receipts beside the archives, in one bucket. An ObjectReader reads them."""
 
-    async def put(self, key: str, body: bytes) -> None:
-        """Write the receipt at *key*. Raises TransientError, ConfigurationError."""
+    async def put(self, key: str, body: bytes, attributes: Attributes = NO_ATTRIBUTES) -> None:
+        """Write the receipt at *key*, with *attributes*. Raises TransientError, ConfigurationError."""
 
     async def list(self, folder: str) -> list[ListedObject]:
         """

@@ -7,6 +7,7 @@ A message source has none: its calls are bounded by the lease, and by the loop t
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import Location
 from archiver.core.objects import ListPage, ObjectInfo
 from archiver.core.select import Prefix
@@ -76,8 +77,8 @@ class GuardedReceipts:
         self.list = inner.list
         self.delete = inner.delete
 
-    async def put(self, key: str, body: bytes) -> None:
-        await self._breakers.call(Place(DESTINATION, "receipt"), lambda: self._inner.put(key, body))
+    async def put(self, key: str, body: bytes, attributes: Attributes = NO_ATTRIBUTES) -> None:
+        await self._breakers.call(Place(DESTINATION, "receipt"), lambda: self._inner.put(key, body, attributes))
 
 
 @dataclass(frozen=True, slots=True)

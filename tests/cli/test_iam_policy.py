@@ -7,6 +7,10 @@ import pytest
 from processes.archiver_process import run_command
 from processes.worker_env import WorkerEnv
 
+from archiver.cli.policy import _attribute_actions
+from archiver.doors.policy import load_policy
+from archiver.settings import load_settings
+
 
 def test_the_policy_for_these_settings_names_their_queues_and_buckets(worker_env: WorkerEnv) -> None:
     ended = run_command("iam-policy", env=worker_env.settings())
@@ -106,3 +110,24 @@ def test_the_roles_of_the_policy_file_may_be_assumed(worker_env: WorkerEnv, tmp_
 
     statements = {one["Sid"]: one for one in json.loads(ended.stdout)["Statement"]}
     assert (statements["AssumeRoles"]["Action"], statements["AssumeRoles"]["Resource"]) == (["sts:AssumeRole"], [role])
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings", "actions"),
+    [
+        ("", {}, []),
+        ('acl = ["private"]', {}, ["s3:PutObjectAcl"]),
+        ('tags = ["team"]', {"S3_ARCHIVE_ACL": "private"}, ["s3:PutObjectAcl", "s3:PutObjectTagging"]),
+        ('expires_in = ["1d"]', {}, ["s3:PutObjectTagging"]),
+        ("", {"S3_ARCHIVE_TAGS": "team=web"}, ["s3:PutObjectTagging"]),
+    ],
+)
+def test_the_policy_has_the_actions_for_the_attributes_that_archives_may_have(
+    tmp_path: Path, policy: str, settings: dict[str, str], actions: list[str]
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(f"[archives]\n{policy}\n")
+    read = load_settings(
+        {"SQS_SOURCE_QUEUE": "q", "S3_DESTINATION_BUCKET": "zips", "POLICY_FILE": str(file), **settings}
+    )
+    assert _attribute_actions(read, load_policy(read)) == actions

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -13,6 +14,7 @@ from fakes import FakeS3, FakeStore
 from archiver.aws.clients import Clients
 from archiver.aws.s3_store import S3Store
 from archiver.cli.file_store import FileStore
+from archiver.core.attributes import Attributes
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ArchiverError, ConfigurationError, Rejected, TransientError
 from archiver.ports import MultipartUpload, ObjectStore, Target
@@ -33,6 +35,7 @@ class Harness(Protocol):
     def content(self, key: str) -> bytes | None: ...
     def described(self, key: str) -> tuple[str, str, Mapping[str, str]]: ...
     def pending(self) -> list[str]: ...
+    def attributes(self, key: str) -> Attributes: ...
     def elsewhere(self) -> ObjectStore:
         """A store on a bucket that does not exist."""
 
@@ -52,6 +55,9 @@ class FakeHarness:
     def described(self, key: str) -> tuple[str, str, Mapping[str, str]]:
         blob = self.s3.objects[Location(self.memory.bucket, key)]
         return blob.content_type, blob.disposition, blob.metadata
+
+    def attributes(self, key: str) -> Attributes:
+        return self.memory.attributes[key]
 
     def pending(self) -> list[str]:
         return sorted(upload.target.key for upload in self.memory.pending.values())
@@ -81,6 +87,12 @@ class S3Harness:
         told = self.aws.s3.head_object(Bucket=self.bucket, Key=key)
         return told["ContentType"], told["ContentDisposition"], told["Metadata"]
 
+    def attributes(self, key: str) -> Attributes:
+        tags = self.aws.s3.get_object_tagging(Bucket=self.bucket, Key=key)["TagSet"]
+        public = "AllUsers" in str(self.aws.s3.get_object_acl(Bucket=self.bucket, Key=key)["Grants"])
+        storage_class = self.aws.s3.head_object(Bucket=self.bucket, Key=key).get("StorageClass")
+        return Attributes("public-read" if public else None, storage_class, {tag["Key"]: tag["Value"] for tag in tags})
+
     def pending(self) -> list[str]:
         told = self.aws.s3.list_multipart_uploads(Bucket=self.bucket)
         return sorted(upload["Key"] for upload in told.get("Uploads", []))
@@ -102,6 +114,9 @@ class FileHarness:
         return self.path.read_bytes() if self.path.exists() else None
 
     def described(self, key: str) -> tuple[str, str, Mapping[str, str]]:
+        raise NotImplementedError("nothing stands beside a file")
+
+    def attributes(self, key: str) -> Attributes:
         raise NotImplementedError("nothing stands beside a file")
 
     def pending(self) -> list[str]:
@@ -141,6 +156,20 @@ async def test_an_archive_put_at_once_is_found_with_all_that_stands_beside_it(ha
     assert found.etag.startswith('"')
     assert harness.content(TARGET.key) == LAST
     assert harness.described(TARGET.key) == ("application/zip", TARGET.disposition, TARGET.metadata)
+
+
+@in_buckets
+@pytest.mark.parametrize("parts", [False, True])
+async def test_an_archive_has_the_attributes_that_it_should_have(harness: Harness, *, parts: bool) -> None:
+    attributes = Attributes("public-read", "STANDARD_IA", {"cost centre": "a/b é", "archiver-expires-in": "7d"})
+    target = replace(TARGET, attributes=attributes)
+    if parts:
+        upload = await harness.store.create_upload(target)
+        await send(upload, 1, LAST)
+        await upload.complete(len(LAST), zlib.crc32(LAST))
+    else:
+        await harness.store.put(target, memoryview(LAST), zlib.crc32(LAST))
+    assert harness.attributes(TARGET.key) == attributes
 
 
 async def test_nothing_is_found_where_nothing_is(harness: Harness) -> None:

@@ -1,5 +1,6 @@
 """The contract of Receipts: on the fake and on S3."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -9,6 +10,7 @@ from fakes import FakeReceipts, FakeS3
 
 from archiver.app import open_receipts
 from archiver.aws.clients import Clients
+from archiver.core.attributes import Attributes
 from archiver.core.locations import Location
 from archiver.core.receipt import receipt_key
 from archiver.errors import ConfigurationError
@@ -23,6 +25,7 @@ class Harness(Protocol):
 
     def content(self, key: str) -> bytes | None: ...
     def write(self, key: str) -> None: ...
+    def tags(self, key: str) -> Mapping[str, str]: ...
     def elsewhere(self) -> Receipts:
         """Receipts in a bucket that does not exist."""
 
@@ -30,7 +33,11 @@ class Harness(Protocol):
 class FakeHarness:
     def __init__(self) -> None:
         self.s3 = FakeS3()
-        self.receipts: Receipts = FakeReceipts(self.s3)
+        self.fake = FakeReceipts(self.s3)
+        self.receipts: Receipts = self.fake
+
+    def tags(self, key: str) -> Mapping[str, str]:
+        return self.fake.attributes[key].tags
 
     def content(self, key: str) -> bytes | None:
         blob = self.s3.objects.get(Location("archives", key))
@@ -51,6 +58,10 @@ class S3Harness:
         self.clients = clients
         self.bucket = aws.bucket()
         self.receipts: Receipts = open_receipts(clients, self.bucket)
+
+    def tags(self, key: str) -> Mapping[str, str]:
+        found = self.aws.s3.get_object_tagging(Bucket=self.bucket, Key=key)["TagSet"]
+        return {tag["Key"]: tag["Value"] for tag in found}
 
     def content(self, key: str) -> bytes | None:
         try:
@@ -80,6 +91,11 @@ async def test_a_receipt_is_written_and_a_retry_writes_the_same_again(harness: H
     for _ in range(2):
         await harness.receipts.put(KEY, b"receipt")
     assert harness.content(KEY) == b"receipt"
+
+
+async def test_a_receipt_has_the_tags_of_its_archive(harness: Harness) -> None:
+    await harness.receipts.put(KEY, b"receipt", Attributes("private", None, {"archiver-expires-in": "7d"}))
+    assert harness.tags(KEY) == {"archiver-expires-in": "7d"}
 
 
 async def test_a_list_has_all_objects_of_the_folder_with_their_times(harness: Harness) -> None:

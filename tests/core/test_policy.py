@@ -6,6 +6,9 @@ from dataclasses import replace
 import pytest
 
 from archiver.core.policy import (
+    ACL_ACTIONS,
+    TAG_ACTIONS,
+    WRITE_ACTIONS,
     Statement,
     WorkerResources,
     bucket_arn,
@@ -30,6 +33,12 @@ def of(sid: str, needs: WorkerResources) -> Statement:
     """The one grant called *sid*."""
     (grant,) = [grant for grant in worker_statements(needs) if grant.sid == sid]
     return grant
+
+
+def test_attributes_of_archives_need_actions_of_their_own() -> None:
+    assert of("WriteArchives", NEEDS).actions == WRITE_ACTIONS
+    with_tags = of("WriteArchives", replace(NEEDS, attribute_actions=(*ACL_ACTIONS, *TAG_ACTIONS)))
+    assert with_tags.actions == (*WRITE_ACTIONS, "s3:PutObjectAcl", "s3:PutObjectTagging")
 
 
 def test_roles_that_requests_may_name_are_assumed_and_no_others() -> None:

@@ -1,5 +1,7 @@
 """What data.yaml says once it is resolved: queues, archives and links."""
 
+from archiver.core.attributes import EXPIRY_TAG
+
 from .stack_values import DAY, each, environment, secrets, statements
 from .template import ACCOUNT, EVERYTHING, KEY, PEM, REGION, REQUIRED, SECRET, SIGNED, BothStacks, merged_section
 
@@ -94,6 +96,15 @@ def test_the_bucket_is_private_encrypted_and_tidy() -> None:
             "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
         },
         {"Id": "ExpireArchives", "Status": "Enabled", "ExpirationInDays": "7"},
+    ]
+
+
+def test_archives_expire_by_their_tags_where_that_is_turned_on() -> None:
+    _, _, *rules = BothStacks(REQUIRED | {"ExpiryRules": "yes"}).resources["ArchiveBucket"]["LifecycleConfiguration"][
+        "Rules"
+    ]
+    assert [(rule["Status"], rule["TagFilters"], int(rule["ExpirationInDays"])) for rule in rules] == [
+        ("Enabled", [{"Key": EXPIRY_TAG, "Value": f"{days}d"}], days) for days in (1, 3, 7, 14)
     ]
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import Location
 from archiver.core.receipt import ListedObject, is_receipt
 from archiver.errors import ConfigurationError
@@ -13,7 +14,8 @@ class FakeReceipts:
     """
     A Receipts on one bucket of *s3*.
 
-    `gone`: the bucket does not exist. `events`: the writes and deletions in order.
+    `gone`: the bucket does not exist. `events`: the writes and deletions in order. `attributes`: of each key that was
+    written.
     """
 
     def __init__(self, s3: FakeS3, bucket: str = "archives") -> None:
@@ -22,15 +24,17 @@ class FakeReceipts:
         self.gone = False
         self.faults = Faults()
         self.events: list[str] = []
+        self.attributes: dict[str, Attributes] = {}
 
     @property
     def keys(self) -> list[str]:
         """The keys of all receipts."""
         return [at.key for at in self.s3.objects if at.bucket == self.bucket and is_receipt(at.key)]
 
-    async def put(self, key: str, body: bytes) -> None:
+    async def put(self, key: str, body: bytes, attributes: Attributes = NO_ATTRIBUTES) -> None:
         async with self.faults("receipt"):
             self._there()
+            self.attributes[key] = attributes
             self.events.append("receipt")
             stored = StoredObject(body, etag_of(body), datetime.now(UTC).replace(microsecond=0), "application/gzip")
             self.s3.objects[Location(self.bucket, key)] = stored

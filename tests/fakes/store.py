@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from archiver.core.attributes import Attributes
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ArchiverError, ConfigurationError, Rejected, TransientError
 from archiver.ports import StoredArchive, Target
@@ -31,7 +32,7 @@ class FakeStore:
     An ObjectStore on one bucket of *s3*. *min_part_bytes*: minimum size of each part except the last (0: any).
 
     `gone`: the bucket does not exist. `events`: the writes in order. `pending`: multipart uploads that are neither
-    completed nor aborted. `gauge` counts the bytes of bodies being sent.
+    completed nor aborted. `attributes`: of each key that was written. `gauge` counts the bytes of bodies being sent.
     """
 
     def __init__(self, s3: FakeS3, bucket: str = "archives", *, min_part_bytes: int = MIN_PART_BYTES) -> None:
@@ -43,6 +44,7 @@ class FakeStore:
         self.gauge = InFlightGauge()
         self.events: list[str] = []
         self.pending: dict[str, _Pending] = {}
+        self.attributes: dict[str, Attributes] = {}
         self._numbers = itertools.count(1)
 
     async def find(self, key: str) -> StoredArchive | None:
@@ -83,6 +85,7 @@ class FakeStore:
         location = Location(self.bucket, target.key)
         if location in self.s3.objects:
             raise ArchiveExists(f"{location} is taken")
+        self.attributes[target.key] = target.attributes
         modified = datetime.now(UTC).replace(microsecond=0)
         self.s3.objects[location] = StoredObject(
             data, etag, modified, "application/zip", target.disposition, dict(target.metadata)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from fakes import FakeHold, Faults
-from worker.pipeline_env import PipelineEnv
+from worker.pipeline_env import RULES, PipelineEnv
 
+from archiver.core.attributes import AttributeRules, Attributes
 from archiver.core.locations import Location
 from archiver.core.receipt import Receipt, folder_of, receipt_key
 from archiver.core.receipt_parser import ReceiptMember, ReceiptParser
@@ -381,3 +382,23 @@ async def test_a_process_that_was_suspended_past_its_lease_sweeps_nothing() -> N
     )  # the answer's own check is the last that succeeds
 
     assert other in env.stage.receipts.keys
+
+
+async def test_archive_and_receipt_have_the_attributes_of_settings_and_request() -> None:
+    rules = replace(
+        RULES,
+        attributes=Attributes(None, "STANDARD_IA", {"team": "web"}),
+        attribute_rules=AttributeRules(expires_in=("7d",)),
+    )
+    env = PipelineEnv(rules=rules)
+    env.put(a_jpg=b"a")
+
+    await env.run("a.jpg", expires_in="7d")
+
+    tags = {"team": "web", "archiver-expires-in": "7d"}
+    assert env.stage.store.attributes[env.at.key] == Attributes(None, "STANDARD_IA", tags)
+    assert env.stage.receipts.attributes[env.receipt_at.key] == Attributes(None, None, tags)
+    with pytest.raises(Rejected, match="option_not_allowed"):
+        await env.run("a.jpg", expires_in="1d")
+    await env.run("a.jpg", expires_in="1d", test=True)
+    assert env.answer["problem"]["code"] == "option_not_allowed"
