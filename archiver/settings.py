@@ -294,6 +294,11 @@ def _problem(environ: Mapping[str, str], loc: tuple[int | str, ...], kind: str) 
     return f"{given}: {describe_invalid(field, environ[given])}"
 
 
+def variables() -> list[str]:
+    """Return the names of all variables that are settings."""
+    return [name for field in Environment.model_fields.values() for name in _variable_names(field.validation_alias)]
+
+
 def _variable_names(alias: object) -> list[str]:
     if isinstance(alias, AliasChoices):
         return [str(choice) for choice in alias.choices]

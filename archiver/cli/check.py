@@ -1,5 +1,6 @@
 """`archiver check`: validate the setup of a worker and print a fix for each problem."""
 
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +42,7 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
     from archiver.aws.preflight import Checks, get_caller_identity
     from archiver.core.preflight import CheckResult, all_passed, check_clock_skew, has_unknown_results
     from archiver.doors.policy import load_policy
+    from archiver.doors.references import references_of
     from archiver.errors import ArchiverError, ConfigurationError
     from archiver.settings import SettingsError, load_settings
 
@@ -53,6 +55,9 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
             CheckResult(name, "bad", problem, "set it in the environment") for name, _, problem in parts
         ], EXIT_USAGE
     results = [CheckResult("settings", "ok", "all valid")]
+    if referred := references_of(os.environ):
+        told = f"all {len(referred)} settings that are references could be read"
+        results.append(CheckResult("references", "ok", told))
     try:
         async with open_aws(ClientLimits(), settings) as (clients, reader):
             caller = None

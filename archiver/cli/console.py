@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import TextIO
 
 from archiver.core.printable import printable, printable_json
+from archiver.core.references import is_reference
 
 EXIT_FAILED = 1  # exit codes: see the docstring of the package
 EXIT_USAGE = 2
@@ -105,6 +106,14 @@ def suggest(text: str, known: Iterable[str]) -> str:
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def environment() -> dict[str, str]:
-    """Return a copy of the process environment, for the settings."""
-    return dict(os.environ)
+def environment(*needed: str) -> dict[str, str]:
+    """
+    Return a copy of the process environment, for the settings: those that are references (of the variables *needed*, or
+    of all) have their values, which are read from AWS. Raises SettingsError.
+    """
+    environ = dict(os.environ)
+    if any(is_reference(environ.get(name, "")) for name in needed or environ):
+        from archiver.doors.references import resolve_references
+
+        environ = resolve_references(environ, needed)
+    return environ

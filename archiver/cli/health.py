@@ -19,7 +19,7 @@ def health(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     """
     from archiver.worker.heartbeat import heartbeat_file_problem
 
-    path = environment().get("HEARTBEAT_FILE", "").strip()
+    path = environment("HEARTBEAT_FILE").get("HEARTBEAT_FILE", "").strip()
     if not path:
         raise CommandError(
             "HEARTBEAT_FILE is not set; set it to the same file for the worker and for this command", code=EXIT_USAGE

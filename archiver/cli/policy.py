@@ -1,5 +1,6 @@
 """`archiver iam-policy`: the least-privilege IAM policy of a worker, a producer or a consumer."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,14 +65,18 @@ async def _worker_statements(
     account: str | None, dead_letter_queue: str | None, kms_keys: Sequence[str], *, on_ecs: bool
 ) -> list["Statement"]:
     from archiver.core.policy import WorkerResources, worker_statements
-    from archiver.doors.policy import load_policy
+    from archiver.core.references import reference_arn
+    from archiver.doors.policy import read_policy
+    from archiver.doors.references import references_of
     from archiver.settings import load_settings
 
     settings = load_settings(environment())
-    policy = load_policy(settings)
+    policy = read_policy(settings)
     answer_queues = [settings.destination_queue, settings.failure_queue, settings.progress_queue]
     source, *others = await resolve_arns([settings.source_queue, *(name for name in answer_queues if name)], account)
     dlq_arn = dead_letter_queue or await _find_dead_letter_queue(settings.source_queue)
+    references = [*references_of(os.environ), *(policy.references if policy else ())]
+    referred = [(one.service, reference_arn(one, source)) for one in references]
     allowed = [entry.strip() for entry in (settings.allowed_sources or "").split(",") if entry.strip()]
     resources = WorkerResources(
         source_queue=source,
@@ -83,6 +88,8 @@ async def _worker_statements(
         partition=_partition(source),
         roles=list(policy.roles) if policy else (),
         attribute_actions=_attribute_actions(settings, policy),
+        parameters=[arn for service, arn in referred if service == "ssm"],
+        secrets=[arn for service, arn in referred if service == "secretsmanager"],
     )
     return worker_statements(resources)
 

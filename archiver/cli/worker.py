@@ -1,14 +1,13 @@
 """`archiver run`, `local` and `demo`: run the service."""
 
 import asyncio
-import os
 import signal
 from contextlib import suppress
 from typing import Annotated
 
 import typer
 
-from archiver.cli.console import EXIT_USAGE, CommandError
+from archiver.cli.console import EXIT_USAGE, CommandError, environment
 from archiver.worker.signals import SIGNALS, stop_signals
 
 
@@ -44,7 +43,7 @@ def run() -> None:
         return await serve(settings, stop, output.write)
 
     try:
-        settings = load_settings(os.environ)
+        settings = load_settings(environment())
         configure_logs(debug=settings.debug, dev_mode=settings.dev_mode, stream=output)
         code = asyncio.run(until_stopped())
         for number in SIGNALS:

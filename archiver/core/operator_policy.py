@@ -16,6 +16,7 @@ from archiver.core.locations import Role
 from archiver.core.operator_archives import read_archives
 from archiver.core.operator_roles import EXAMPLE, read_roles
 from archiver.core.policy_text import PolicyText
+from archiver.core.references import Reference, is_reference, parse_reference
 
 MAX_POLICY_BYTES = 1024 * 1024
 SECTIONS: dict[str, Callable[[PolicyText, object], Any]] = {"roles": read_roles, "archives": read_archives}
@@ -40,6 +41,12 @@ class OperatorPolicy:
 
     roles: Mapping[str, Role]
     archives: AttributeRules = NO_ATTRIBUTE_RULES
+
+    @property
+    def references(self) -> list[Reference]:
+        """The references in it: to external ids."""
+        texts = (role.external_id or "" for role in self.roles.values())
+        return [parse_reference(text) for text in texts if is_reference(text)]
 
     @classmethod
     def parse(cls, data: bytes) -> Self:

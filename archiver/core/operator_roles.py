@@ -3,7 +3,7 @@
 
     [roles."arn:aws:iam::210987654321:role/exports"]
     sources = ["partner-bucket/exports/"]
-    external_id = "…"
+    external_id = "…"                         # or a reference, as in settings
 """
 
 import re
@@ -13,6 +13,7 @@ from typing import Any
 from archiver.core.entries import MAX_ROLE_ARN_LENGTH
 from archiver.core.locations import AllowList, Role
 from archiver.core.policy_text import Path, PolicyText
+from archiver.core.references import ReferenceProblem, is_reference, parse_reference
 
 EXAMPLE = "arn:aws:iam::123456789012:role/NAME"
 
@@ -55,8 +56,14 @@ def _sources(file: PolicyText, path: Path, table: Mapping[str, Any]) -> AllowLis
 
 
 def _external_id(file: PolicyText, path: Path, table: Mapping[str, Any]) -> str | None:
-    """Return the external id of one role. Its text is shown to nobody."""
+    """Return the external id of one role, or a reference to it. Its text is shown to nobody."""
     given = table.get("external_id")
+    if isinstance(given, str) and is_reference(given):
+        try:
+            parse_reference(given)
+        except ReferenceProblem as problem:
+            file.report((*path, "external_id"), str(problem))
+        return given
     if given is None or (isinstance(given, str) and _EXTERNAL_ID.fullmatch(given)):
         return given
     told = "is no external id: write 2 to 1,224 letters, digits and _ + = , . @ : / - in quotes, or leave it out"

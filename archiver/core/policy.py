@@ -29,6 +29,8 @@ ENCRYPT_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 DECRYPT_ACTIONS = ("kms:Decrypt",)
 RECEIPTS = "*/receipt-*.json.gz"  # the keys of receipts
 ASSUME_ACTIONS = ("sts:AssumeRole",)
+READ_PARAMETERS_ACTIONS = ("ssm:GetParameters",)
+READ_SECRETS_ACTIONS = ("secretsmanager:GetSecretValue",)
 PROTECT_ACTIONS = ("ecs:UpdateTaskProtection",)
 DESCRIBE_ACTIONS = ("ecs:DescribeTasks", "ecs:DescribeServices")
 
@@ -40,7 +42,7 @@ class WorkerResources:
     the dead-letter queue. *sources*: buckets and `bucket/prefix/`; if empty, requests may name every bucket.
     *source_keys* only decrypt sources. *tasks*: the ARN, or a pattern of it, of ECS tasks with scale-in protection,
     if *on_ecs*. *roles*: ARNs of the roles that requests may name. *attribute_actions*: those of `ACL_ACTIONS` and
-    `TAG_ACTIONS` that archives need.
+    `TAG_ACTIONS` that archives need. *parameters* and *secrets*: the ARNs of those that settings refer to.
     """
 
     source_queue: str
@@ -54,6 +56,8 @@ class WorkerResources:
     partition: str = "aws"
     roles: Sequence[str] = ()
     attribute_actions: Sequence[str] = ()
+    parameters: Sequence[str] = ()
+    secrets: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
 
 
 def _optional_statements(worker: WorkerResources) -> list[Statement]:
-    """For keys, roles and ECS; those without resources are not needed."""
+    """For keys, references, roles and ECS; those without resources are not needed."""
     return [
         Statement(
             "UseKeys", ENCRYPT_ACTIONS, _unique(worker.kms_keys), "buckets and queues are encrypted with these keys"
@@ -122,6 +126,8 @@ def _optional_statements(worker: WorkerResources) -> list[Statement]:
             _unique(worker.source_keys),
             "objects are encrypted with these keys",
         ),
+        Statement("ReadParameters", READ_PARAMETERS_ACTIONS, _unique(worker.parameters), "settings refer to these"),
+        Statement("ReadSecrets", READ_SECRETS_ACTIONS, _unique(worker.secrets), "settings refer to these"),
         Statement("AssumeRoles", ASSUME_ACTIONS, _unique(worker.roles), "requests may name these roles"),
         Statement(
             "ProtectTask",

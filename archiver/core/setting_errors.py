@@ -7,6 +7,8 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from archiver.core.references import ReferencedText
+
 MAX_SHOWN_CHARS = 60  # characters of the given value
 
 
@@ -18,13 +20,18 @@ class Expected:
 
 
 def describe_invalid(field: FieldInfo, value: str) -> str:
-    """Return the sentence about *value*, which is invalid for *field*. Values of secrets are not shown."""
+    """
+    Return the sentence about *value*, which is invalid for *field*. Secrets, and values that came by reference, are not
+    shown.
+    """
     return f"{_quoted(field, value)} should be {_expected(field)}"
 
 
 def _quoted(field: FieldInfo, value: str) -> str:
     if SecretStr in _types(field.annotation):
         return "the text given (a secret)"
+    if isinstance(value, ReferencedText):
+        return "what its reference gives"
     text = value.strip()
     return repr(text if len(text) <= MAX_SHOWN_CHARS else f"{text[:MAX_SHOWN_CHARS]}…")
 

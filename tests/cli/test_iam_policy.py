@@ -131,3 +131,36 @@ def test_the_policy_has_the_actions_for_the_attributes_that_archives_may_have(
         {"SQS_SOURCE_QUEUE": "q", "S3_DESTINATION_BUCKET": "zips", "POLICY_FILE": str(file), **settings}
     )
     assert _attribute_actions(read, load_policy(read)) == actions
+
+
+def test_references_of_the_settings_are_in_the_policy(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    import boto3  # noqa: PLC0415  # slow to import
+
+    aws = worker_env.aws
+    ssm, secrets = (
+        boto3.client(name, endpoint_url=aws.endpoint, verify=aws.bundle) for name in ("ssm", "secretsmanager")
+    )
+    ssm.put_parameter(Name="/policy/prefix", Value="photos", Type="String", Overwrite=True)
+    secrets.create_secret(Name="policy/keys", SecretString='{"hmac": "hunter2"}')
+    ssm.close()
+    secrets.close()
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[roles."arn:aws:iam::210987654321:role/exports"]\nsources = ["partner"]\n'
+        'external_id = "secretsmanager:policy/roles#exports"\n'
+    )
+    settings = worker_env.settings(
+        S3_FILE_PREFIX="ssm:/policy/prefix",
+        ARCHIVE_KEY_SECRET="secretsmanager:policy/keys#hmac",
+        POLICY_FILE=str(policy),
+    )
+
+    ended = run_command("iam-policy", env=settings)
+
+    statements = {one["Sid"]: one["Resource"] for one in json.loads(ended.stdout)["Statement"]}
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert statements["ReadParameters"] == ["arn:aws:ssm:eu-west-1:123456789012:parameter/policy/prefix"]
+    assert statements["ReadSecrets"] == [
+        f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:policy/{name}-??????" for name in ("keys", "roles")
+    ]
+    assert "hunter2" not in ended.stdout

@@ -202,3 +202,13 @@ def test_who_asks_and_who_hears_are_granted_what_they_do_and_nothing_else() -> N
         ("HearAnswers", (f"{QUEUE}out",)),
         ("UseKeys", ("key",)),
     ]
+
+
+def test_parameters_and_secrets_that_settings_refer_to_can_be_read_and_no_others() -> None:
+    parameter = "arn:aws:ssm:eu-west-1:123456789012:parameter/archiver/url"
+    secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:keys-??????"
+    needs = replace(NEEDS, parameters=(parameter, parameter), secrets=(secret,))
+
+    assert of("ReadParameters", needs).resources == (parameter,)
+    assert of("ReadSecrets", needs).resources == (secret,)
+    assert not {"ReadParameters", "ReadSecrets"} & {grant.sid for grant in worker_statements(NEEDS)}

@@ -50,6 +50,7 @@ OPTIONAL = {
     "archiver.aws.ecs",
     "archiver.aws.ecs_service",
     "archiver.aws.presigned",
+    "archiver.aws.references",
     "archiver.aws.roles",
     "archiver.aws.signed_urls",
     "archiver.core.manifest",
@@ -117,6 +118,6 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", tmp_path: Path
     with WorkerEnv(aws) as env:
         modules = imported(env, HEALTH_PORT="0", LINKS="presigned", ARCHIVE_BASE_URL="", POLICY_FILE=str(policy))
 
-    others = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.signed_urls"}
+    others = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.references", "archiver.aws.signed_urls"}
     by_requests = {"archiver.core.manifest", "re2"}
     assert modules >= OPTIONAL - others - by_requests
