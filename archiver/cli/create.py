@@ -35,6 +35,7 @@ def create(
     regex: selection_input.Regex = None,
     where: selection_input.Where = None,
     recursive: selection_input.Recursive = True,
+    folders: selection_input.Folders = False,
     manifest: selection_input.Manifest = None,
     job_id: request_input.JobId = None,
     archive_name: request_input.ArchiveName = None,
@@ -67,7 +68,7 @@ def create(
         raise CommandError(
             "--force: an archive in a bucket is never replaced; use --force only with --output", code=EXIT_USAGE
         )
-    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest)
+    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest, folders)
     given = request_input.RequestInput(request, file or (), tuple(options.items()), selection=selection)
     body = request_input.build_body(given)
     result = run_async(lambda: _create(body, path, force=force, as_json=json_))

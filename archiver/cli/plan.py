@@ -27,6 +27,7 @@ def plan(
     regex: selection_input.Regex = None,
     where: selection_input.Where = None,
     recursive: selection_input.Recursive = True,
+    folders: selection_input.Folders = False,
     manifest: selection_input.Manifest = None,
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
@@ -52,7 +53,7 @@ def plan(
         "on_empty": on_empty,
         "compression": compression,
     }
-    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest)
+    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest, folders)
     given = request_input.RequestInput(request, file or (), tuple(options.items()), selection=selection)
     body = request_input.build_body(given)
     result = run_async(lambda: _plan_request(body, latency / 1000, as_json=json_))

@@ -47,6 +47,9 @@ Where = Annotated[
 Recursive = Annotated[
     bool, typer.Option("--recursive/--no-recursive", help="With --prefix: also objects in deeper folders, or not.")
 ]
+Folders = Annotated[
+    bool, typer.Option("--folders", help="With --prefix: keep folder markers (keys that end in /) as folders.")
+]
 OnEmpty = Annotated[
     str | None, typer.Option("--on-empty", metavar="fail|skip", help="What to do with a prefix that selects nothing.")
 ]
@@ -77,6 +80,7 @@ class SelectionInput:
     where: Sequence[str] = ()
     recursive: bool = True
     manifest: str | None = None
+    folders: bool = False
 
     @property
     def pointer(self) -> str | None:
@@ -87,11 +91,13 @@ class SelectionInput:
         """Return the entries of `files`, unchecked. Raises CommandError."""
         from archiver.cli.request_input import parse_file
 
-        if not self.prefixes and (self.regex or self.where or not self.recursive):
-            raise CommandError("--regex, --where and --no-recursive need a --prefix", code=EXIT_USAGE)
+        if not self.prefixes and (self.regex or self.where or not self.recursive or self.folders):
+            raise CommandError("--regex, --where, --no-recursive and --folders need a --prefix", code=EXIT_USAGE)
         filters: dict[str, Any] = {"regex": self.regex} if self.regex else {}
         if not self.recursive:
             filters["recursive"] = False
+        if self.folders:
+            filters["folders"] = True
         if self.where:
             filters["where"] = parse_where(self.where)
         entries: list[Any] = []

@@ -44,6 +44,7 @@ def send(
     regex: selection_input.Regex = None,
     where: selection_input.Where = None,
     recursive: selection_input.Recursive = True,
+    folders: selection_input.Folders = False,
     manifest: selection_input.Manifest = None,
     manifest_to: selection_input.ManifestTo = None,
     job_id: request_input.JobId = None,
@@ -76,7 +77,7 @@ def send(
         "on_empty": on_empty,
         "compression": compression,
     }
-    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest)
+    selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest, folders)
     given = request_input.RequestInput(request, file or (), tuple(options.items()), meta or (), selection)
     body = request_input.build_body(given, max_bytes=None if manifest_to else request_input.MAX_BODY_BYTES)
     run_async(lambda: _send(body, queue, manifest_to, timeout if wait else None, as_json=json_))

@@ -9,8 +9,17 @@ from archiver.core.attributes import NO_ATTRIBUTE_RULES, NO_ATTRIBUTES, Attribut
 from archiver.core.locations import AllowList, Location, Role, parse_source
 from archiver.core.messages import Compression, OnDuplicate, OnEmpty, OnMissing, Renamed, Request
 from archiver.core.objects import Listed, ObjectInfo
-from archiver.core.outline import FOLDER_MARKER_PROBLEM, Named, Outline, Place, SourceRules, outline_entries, reject
-from archiver.core.paths import ArchivePath
+from archiver.core.outline import (
+    FOLDER_MARKER_PROBLEM,
+    Named,
+    Outline,
+    Place,
+    SourceRules,
+    outline_entries,
+    reject,
+    without_equal_folders,
+)
+from archiver.core.paths import ArchivePath, is_folder
 from archiver.core.problems import MAX_PROBLEMS_LISTED
 from archiver.core.request_hash import request_hash
 from archiver.core.select import Selector
@@ -110,6 +119,7 @@ class Draft:
             self.on_missing == "fail"
             and self.compression == "store"
             and not self.unlisted
+            and not any(is_folder(file.path) and file.location not in self.known for file in self.files)
             and not all(file.location in self.known for file in self.files)
             and not any(isinstance(one, SourceUnavailable) for one in self.known.values())
         )
@@ -249,6 +259,7 @@ def _check_one_role(outline: Outline, files: Sequence[Named]) -> None:
 
 def _draft_files(draft: Draft, files: Sequence[Named], on_duplicate: OnDuplicate, place: Place) -> Draft:
     # Equal sources are the same object: if one is unusable for one file, it is for the others.
+    files = without_equal_folders(files)
     unusable = {file.source for file in files if file.name is None}
     requested = [None if file.source in unusable else file.name for file in files]
     paths = _resolve_conflicts(files, requested, on_duplicate, place)

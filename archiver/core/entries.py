@@ -126,7 +126,7 @@ class _Placed(_Entry):
 
 
 _KINDS = ("source", "prefix", "inline")
-_SELECTION_FIELDS = frozenset({"recursive", "regex", "where", "rename"})
+_SELECTION_FIELDS = frozenset({"recursive", "regex", "where", "rename", "folders"})
 
 
 class File(_Placed):
@@ -232,7 +232,8 @@ class Rename(_Filter):
 class Selection(_Entry):
     """
     The objects under a prefix. *prefix*: the beginning of keys, or an `s3://` URI. Their paths below the prefix's last
-    `/` are kept, in the folder *destination*. *regex* (RE2) must match that whole path. *role_arn*: as of a `File`.
+    `/` are kept, in the folder *destination*. *regex* (RE2) must match that whole path. *folders*: folder markers are
+    selected, too. *role_arn*: as of a `File`.
     """
 
     kind = "prefix"
@@ -244,6 +245,7 @@ class Selection(_Entry):
     regex: _Pattern | None = None
     where: Where | None = None
     rename: Rename | None = None
+    folders: bool = False
     role_arn: _RoleArn | None = None
 
     @model_validator(mode="before")

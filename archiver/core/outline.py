@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn, TypeVar
 from archiver.core.entries import Entry, File, Inline, Selection, role_of
 from archiver.core.locations import AllowList, Location, Role, parse_prefix, parse_source
 from archiver.core.objects import ObjectInfo
-from archiver.core.paths import ArchivePath, resolve_path
+from archiver.core.paths import ArchivePath, is_folder, resolve_path
 from archiver.core.patterns import MAX_PATTERNS
 from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
 from archiver.core.select import Selector, patterns_of
@@ -19,8 +19,9 @@ T = TypeVar("T")
 
 FOLDER_MARKER_PROBLEM = (
     "names a folder: its key ends in /. For the objects under it, write `prefix` instead of `source`; "
-    "or give the path of a file in `name`"
+    "for an empty folder, end `name` in /; or give the path of a file in `name`"
 )
+NO_FOLDER_PROBLEM = "has content, and its `name` ends in /: a folder has none"
 NO_NAME_PROBLEM = "has no file name: inline text needs a `name`, or a `destination` with an extension"
 
 Place = Callable[[int], str]
@@ -115,6 +116,15 @@ def outline_entries(
     return Outline(tuple(problems.map(resolve)), place)
 
 
+def without_equal_folders(files: Sequence[Named]) -> list[Named]:
+    """Return *files* with each folder once: a second one adds nothing to the archive."""
+    first: dict[str, Named] = {}
+    for file in files:
+        if file.name is not None and is_folder(file.name.path):
+            first.setdefault(file.name.path, file)
+    return [file for file in files if file.name is None or first.get(file.name.path, file) is file]
+
+
 def check_patterns(patterns: AbstractSet[str]) -> None:
     """Raise Rejected `invalid_request` if a request has too many different *patterns*."""
     if len(patterns) > MAX_PATTERNS:
@@ -136,6 +146,8 @@ def _locate(index: int, entry: Entry, bucket: str | None) -> Location:
 def _inline(index: int, entry: Inline, name: ArchivePath | None, sent_at: datetime) -> Named:
     if name is None:
         raise Rejected("invalid_request", NO_NAME_PROBLEM)
+    if entry.inline and is_folder(name.path):
+        raise Rejected("invalid_request", NO_FOLDER_PROBLEM)
     content = entry.inline.encode()
     info = ObjectInfo(len(content), "", sent_at, content=content)
     return Named(index, entry.source, Location("", f"{index}/"), name, info)

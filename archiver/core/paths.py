@@ -73,13 +73,16 @@ def resolve_path(key: str, destination: str | None, name: str | None) -> Archive
     """
     Return one file's path in the zip. An empty *destination* or *name* counts as absent.
 
-    None for a folder marker: a *key* that ends in `/`, if neither argument names a file. Raises Rejected `name_unsafe`
+    A folder marker is a *key* that ends in `/`: a folder, whose path ends in `/`, if its *name* does, and None if
+    neither argument names a file. Raises Rejected `name_unsafe`
     for a *destination* or *name* with path traversal, or that extractors interpret differently.
     """
     file = key.rpartition("/")[2]
     if name:
-        parts = _split_path(name) or ["_"]
-        return None if not file and _ends_as_folder(name) else _sanitize_path(name, parts)
+        parts = _split_path(name)
+        if not file and _ends_as_folder(name):
+            return _as_folder(_sanitize_path(name, parts)) if parts else None
+        return _sanitize_path(name, parts or ["_"])
     parts = _split_path(destination) if destination else []
     if destination and parts and not _ends_as_folder(destination) and posixpath.splitext(_trim(parts[-1]))[1]:
         return _sanitize_path(destination, parts)
@@ -100,17 +103,32 @@ class Folder:
         if self._requested and not self._requested.endswith(("/", "\\")):
             self._requested += "/"
 
-    def path_of(self, rest: str) -> ArchivePath:
+    def path_of(self, rest: str, *, folder: bool = False) -> ArchivePath:
         """
-        Return the path of a file of the folder. *rest*: its path there, from a key: `/` separates folders, everything
-        else is repaired, and parts that are empty or `.` are dropped.
+        Return the path of a file of the folder, or of a *folder* in it, which ends in `/`. *rest*: its path there, from
+        a key: `/` separates folders, everything else is repaired, and parts that are empty or `.` are dropped.
 
         Raises Rejected `name_unsafe` if nothing is left, or too much.
         """
-        parts = [part for part in rest.split("/") if part not in {"", "."}]
+        parts = split_rest(rest)
         if not parts:
             raise Rejected("name_unsafe", "the path is empty")
-        return _sanitize_path(self._requested + rest, [*self._parts, *parts])
+        path = _sanitize_path(self._requested + rest, [*self._parts, *parts])
+        return _as_folder(path) if folder else path
+
+
+def split_rest(rest: str) -> list[str]:
+    """Return the parts of *rest*, which is from a key, without those that are empty or `.`."""
+    return [part for part in rest.split("/") if part not in {"", "."}]
+
+
+def is_folder(path: str) -> bool:
+    """Return whether *path* is that of a folder, which has no content."""
+    return path.endswith("/")
+
+
+def _as_folder(path: ArchivePath) -> ArchivePath:
+    return ArchivePath(path.requested if path.requested.endswith("/") else path.requested + "/", path.path + "/")
 
 
 def _sanitize_path(requested: str, parts: list[str]) -> ArchivePath:

@@ -11,6 +11,8 @@ from archiver.core.locations import Location
 from archiver.core.messages import Compression, Renamed
 from archiver.core.missing_report import MISSING_NAME, missing_text
 from archiver.core.objects import ObjectInfo
+from archiver.core.outline import NO_FOLDER_PROBLEM
+from archiver.core.paths import is_folder
 from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
 from archiver.core.unique_paths import UniquePaths
 from archiver.errors import Rejected, SourceProblem
@@ -76,6 +78,12 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
 
     Raises Rejected with the first problem's code if an object can't be read under `on_missing: fail`, or if none can.
     """
+    found = [
+        SourceProblem(file.source, "invalid_request", NO_FOLDER_PROBLEM)
+        if is_folder(file.path) and isinstance(info, ObjectInfo) and info.size
+        else info
+        for file, info in zip(draft.files, found, strict=True)
+    ]
     problems = {answer.source: answer for answer in reversed(found) if isinstance(answer, SourceProblem)}
     # Files with equal sources share the first problem, even if the object changed between two HEADs: answers and
     # `_MISSING.txt` identify files only by source.
@@ -159,7 +167,9 @@ def summarize_without_receipt(draft: Draft, files: int, status: Literal["succeed
 
 def member_for(file: DraftFile, info: ObjectInfo, compression: Compression) -> Member:
     """Return the member for *file*, whose object has the facts *info*."""
-    deflate = compression == "deflate" or (compression == "auto" and is_compressible(info.content_type, file.path))
+    deflate = not is_folder(file.path) and (
+        compression == "deflate" or (compression == "auto" and is_compressible(info.content_type, file.path))
+    )
     modified = min(max(info.modified, MIN_MODIFIED), MAX_MODIFIED)
     version = ObjectVersion(file.location, info.etag, info.crc32, info.version)
     return Member(file.path, info.size, modified, version if info.content is None else info.content, deflate)

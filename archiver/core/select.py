@@ -8,7 +8,7 @@ from typing import NamedTuple
 from archiver.core.entries import Selection
 from archiver.core.locations import Location
 from archiver.core.objects import Listed
-from archiver.core.paths import MAX_PATH_BYTES, ArchivePath, Folder
+from archiver.core.paths import MAX_PATH_BYTES, ArchivePath, Folder, split_rest
 from archiver.core.patterns import Pattern, PatternError, Substitution
 from archiver.errors import Rejected, SourceProblem
 
@@ -65,11 +65,16 @@ class Selector:
         return self.regex is not None or self.rename is not None
 
     def choose(self, objects: Iterable[Listed]) -> list[Listed]:
-        """Return those of *objects* that the entry selects, before `count`. Folder markers are none of them."""
-        return [listed for listed in objects if not listed.key.endswith("/") and self._chooses(listed)]
+        """
+        Return those of *objects* that the entry selects, before `count`. Of folder markers, these are only those below
+        the prefix that have no content, and only with `folders`.
+        """
+        return [listed for listed in objects if self._chooses(listed)]
 
     def _chooses(self, listed: Listed) -> bool:
         rest = self._rest(listed.key)
+        if listed.key.endswith("/") and not (self.selection.folders and not listed.size and split_rest(rest)):
+            return False
         if not self.prefix.recursive and "/" in rest:
             return False
         where = self.selection.where
@@ -96,7 +101,7 @@ class Selector:
         if self.rename is not None:
             rest = self._renamed(key, rest)
         try:
-            return self.folder.path_of(rest)
+            return self.folder.path_of(rest, folder=key.endswith("/"))
         except Rejected as rejected:
             raise self._unsafe(key, rejected.message) from None
 

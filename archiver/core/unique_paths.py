@@ -12,8 +12,8 @@ _KEY_SEPARATOR = "\0"
 
 def find_conflicts(paths: Sequence[str]) -> list[int]:
     """
-    Return the ascending indices of conflicting *paths* (NFC): all but the first of equal paths, and each file where
-    another path, at any position, needs a folder. Paths are compared after NFC and case folding.
+    Return the ascending indices of conflicting *paths* (NFC): all but the first of equal paths of files, and each file
+    where another path, at any position, needs or is a folder. Paths are compared after NFC and case folding.
 
     Uses one sort. A set of all folders could be far larger than the request: a path of 4 KiB has up to 2,000 folders.
     """
@@ -21,6 +21,8 @@ def find_conflicts(paths: Sequence[str]) -> list[int]:
     groups = [list(group) for _, group in groupby(sorted(range(len(keys)), key=keys.__getitem__), keys.__getitem__)]
     losers: list[int] = []
     for place, group in enumerate(groups, 1):
+        if keys[group[0]].endswith(_KEY_SEPARATOR):  # folders get along with each other, and with what is in them
+            continue
         is_folder = place < len(groups) and keys[groups[place][0]].startswith(keys[group[0]] + _KEY_SEPARATOR)
         losers.extend(group if is_folder else group[1:])
     return sorted(losers)

@@ -6,7 +6,8 @@ sizes and CRC-32 in both headers and without data descriptor, so that streaming 
 zip64 (4.5.3) is used only in the records that need it: streaming readers refuse an unnecessary zip64 field.
 
 Every length depends only on names, sizes, offsets and counts, never on a CRC: addresses are known before any body is
-read. All sizes and offsets are in bytes. *name*: UTF-8, at most 65,535 bytes. *modified*: aware, within 1980..2037.
+read. All sizes and offsets are in bytes. *name*: UTF-8, at most 65,535 bytes; a folder's ends in `/`. *modified*:
+aware, within 1980..2037.
 """
 
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ _MADE_BY = 3 << 8 | _VERSION_64  # 4.4.2: UNIX, so that readers use the mode bel
 _UTF8 = 1 << 11  # 4.4.4, bit 11: the name is UTF-8; always set
 _STORED = 0  # 4.4.5
 _MODE = 0o100644 << 16  # 4.4.15, in UNIX format: a regular file, rw-r--r--
+_FOLDER_MODE = 0o040755 << 16 | 1 << 4  # a directory, rwxr-xr-x; and MS-DOS's bit for it
 _MTIME_ONLY = 1
 
 
@@ -64,7 +66,7 @@ def central_entry(name: bytes, size: int, modified: datetime, crc32: int, offset
     time, date = _dos_time_and_date(modified)
     fixed = _CENTRAL.pack(
         b"PK\1\2", _MADE_BY, version, _UTF8, _STORED, time, date, crc32, size_field, size_field, len(name), len(extra),
-        0, 0, 0, _MODE, min(offset, SIZE_LIMIT),
+        0, 0, 0, _FOLDER_MODE if name.endswith(b"/") else _MODE, min(offset, SIZE_LIMIT),
     )  # fmt: skip
     return fixed + name + extra
 

@@ -22,6 +22,7 @@ from queue import SimpleQueue
 from stream_zip import MemberFile, stream_zip
 
 from archiver.core.layout import max_compressed_size, part_size_for
+from archiver.core.paths import is_folder
 from archiver.core.plan import Member, ObjectVersion
 from archiver.core.receipt import Contents
 from archiver.core.zip_end import TAIL_LENGTH, read_member_count
@@ -35,7 +36,7 @@ from archiver.stages.upload import ArchiveUpload
 from archiver.stages.zip_methods import zip_method
 
 READ_AHEAD_CHUNKS = 8  # with the size of one part in total: 1 MiB each for parts of 8 MiB
-FILE_MODE = 0o100644
+FILE_MODE, FOLDER_MODE = 0o100644, 0o040755
 
 
 async def deflate(
@@ -202,7 +203,8 @@ class _ZipStream:
         for member in self.members:
             first = self._chunk()
             body = self._body(member, first)
-            yield member.path, member.modified, FILE_MODE, zip_method(member, first.view if first.last else None), body
+            mode = FOLDER_MODE if is_folder(member.path) else FILE_MODE
+            yield member.path, member.modified, mode, zip_method(member, first.view if first.last else None), body
             for _ in body:  # stream-zip has read it all; this returns the slots even if the body is empty
                 pass
 

@@ -24,13 +24,18 @@ def files_of(**selection: Any) -> list[Any]:
 
 def test_options_make_an_entry_for_each_prefix() -> None:
     assert files_of(
-        prefixes=["src/=texts", "s3://photos/"], regex="a.*", where=["size>0", "count <= 5"], recursive=False
+        prefixes=["src/=texts", "s3://photos/"],
+        regex="a.*",
+        where=["size>0", "count <= 5"],
+        recursive=False,
+        folders=True,
     ) == [
         {
             "prefix": prefix,
             **folder,
             "regex": "a.*",
             "recursive": False,
+            "folders": True,
             "where": {"size": {"gt": 0}, "count": {"max": 5}},
         }
         for prefix, folder in (("src/", {"destination": "texts"}), ("s3://photos/", {}))
@@ -53,7 +58,7 @@ def test_another_condition_is_refused_with_the_forms_that_there_are(text: str) -
 
 
 def test_filters_need_a_prefix_and_a_bad_one_is_told_as_by_the_worker() -> None:
-    for selection in ({"regex": "a"}, {"where": ["size>0"]}, {"recursive": False}):
+    for selection in ({"regex": "a"}, {"where": ["size>0"]}, {"recursive": False}, {"folders": True}):
         with pytest.raises(CommandError, match="need a --prefix"):
             files_of(**selection)
     with pytest.raises(CommandError, match=r"files\[0\]\.where\.size allows nothing"):

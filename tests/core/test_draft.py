@@ -55,7 +55,8 @@ def test_a_key_that_ends_in_a_slash_is_an_invalid_request_even_beside_an_unsafe_
     assert rejected.code == "invalid_request"
     assert rejected.message == (
         "$.files[1] names a folder: its key ends in /. "
-        "For the objects under it, write `prefix` instead of `source`; or give the path of a file in `name`"
+        "For the objects under it, write `prefix` instead of `source`; for an empty folder, end `name` in /; "
+        "or give the path of a file in `name`"
     )
 
 
@@ -65,8 +66,7 @@ def test_a_key_that_ends_in_a_slash_is_an_invalid_request_even_beside_an_unsafe_
         {"source": "p/"},
         {"source": "p/", "destination": "album"},
         {"source": "p/", "destination": "x.jpg/"},
-        {"source": "p/", "name": "album/p/"},
-        {"source": "p/", "name": "album\\"},
+        {"source": "p/", "name": "/"},
     ],
 )
 def test_a_folders_marker_is_left_out_where_the_request_skips_what_is_missing(marker: dict[str, str]) -> None:
@@ -76,6 +76,11 @@ def test_a_folders_marker_is_left_out_where_the_request_skips_what_is_missing(ma
     assert "write `prefix` instead" in draft.unusable[0].detail
     assert draft.skipped == ()
     assert refused("a.jpg", marker).code == "invalid_request"
+
+
+@pytest.mark.parametrize("name", ["album/p/", "album\\p\\", "album/p/."])
+def test_a_key_that_ends_in_a_slash_is_a_folder_where_its_name_ends_in_one(name: str) -> None:
+    assert paths(make_draft("a.jpg", {"source": "p/", "name": name})) == ["a.jpg", "album/p/"]
 
 
 @pytest.mark.parametrize("place", [{"name": "x"}, {"destination": "x.jpg"}, {"name": "a/x.jpg", "destination": ""}])

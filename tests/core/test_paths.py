@@ -177,11 +177,13 @@ def test_a_name_from_a_key_is_its_last_part_and_always_repaired(key: str, path: 
 
 
 @pytest.mark.parametrize("key", ["p/", "/", "p//"])
-def test_a_key_that_ends_in_a_slash_needs_an_explicit_file_name(key: str) -> None:
-    for destination, name in ((None, None), ("album", None), ("album/x.png/", None), (None, "x/"), (None, "a\\")):
+def test_a_key_that_ends_in_a_slash_needs_an_explicit_name(key: str) -> None:
+    for destination, name in ((None, None), ("album", None), ("album/x.png/", None), (None, "/"), (None, ".")):
         assert resolve_path(key, destination, name) is None
     assert resolve_path(key, "album/x.png", None) == ArchivePath("album/x.png", "album/x.png")
     assert resolve_path(key, None, "x") == ArchivePath("x", "x")
+    assert resolve_path(key, None, "x/") == ArchivePath("x/", "x/")
+    assert resolve_path(key, None, "a\\con\\") == ArchivePath("a\\con\\/", "a/con_/")
     with pytest.raises(Rejected, match="name_unsafe"):
         resolve_path(key, None, "../x/")
 

@@ -56,6 +56,26 @@ def test_the_objects_under_a_prefix_are_selected_without_the_markers_of_folders(
     assert chosen([listed(key) for key in KEYS], **fields) == keys
 
 
+def test_folder_markers_without_content_are_selected_with_folders() -> None:
+    keys = [*KEYS, "src//", "src/./", "src/empty/", "src/empty/new/"]
+    objects = [listed(key, size=0 if key.endswith("/") else 1) for key in keys] + [listed("src/full/", size=1)]
+    markers = ["src/deep/", "src/empty/", "src/empty/new/"]
+    assert [key for key in chosen(objects, folders=True) if key.endswith("/")] == markers
+    assert chosen(objects, folders=True, regex="e.*") == markers[1:]
+    assert chosen(objects, folders=True, recursive=False) == ["src/a.txt", "src/b.txt.bak", "src/tmp_d.txt"]
+    assert chosen(objects, folders=True, where={"size": {"gt": 0}}) == chosen(objects)
+
+
+def test_a_folder_marker_is_a_folder_whatever_it_is_renamed_to() -> None:
+    def path_of(key: str, **fields: Any) -> str:
+        return selector(**fields).path_of(key).path
+
+    assert path_of("src/a//b/") == "a/b/"
+    assert path_of("src/a/", destination="x") == "x/a/"
+    assert path_of("src/a/", rename={"pattern": "a/", "sub": "b"}) == "b/"
+    assert path_of("src/a", rename={"pattern": "a", "sub": "b/"}) == "b"
+
+
 @pytest.mark.parametrize(
     ("size", "sizes"),
     [
@@ -211,9 +231,10 @@ def naive(objects: list[Listed], prefix: str, fields: dict[str, Any]) -> list[tu
     kept = []
     where, base = fields.get("where", {}), prefix[: prefix.rfind("/") + 1]
     for key, size, _, modified, _ in sorted(objects):
-        if not key.startswith(prefix) or key.endswith("/"):
-            continue
         rest, age = key[len(base) :], (SENT_AT - modified).total_seconds()
+        is_folder = fields.get("folders") and size == 0 and any(part not in ("", ".") for part in rest.split("/"))
+        if not key.startswith(prefix) or (key.endswith("/") and not is_folder):
+            continue
         keep = fields.get("recursive", True) or "/" not in rest
         for name, value in (("size", size), ("age", age)):
             if (low := where.get(name, {}).get("gt")) is not None:
@@ -224,7 +245,8 @@ def naive(objects: list[Listed], prefix: str, fields: dict[str, Any]) -> list[tu
             keep = keep and re.fullmatch(fields["regex"], rest) is not None
         if keep:
             rename = fields.get("rename")
-            kept.append((key, re.sub(rename["pattern"], rename["sub"], rest) if rename else rest))
+            rest = re.sub(rename["pattern"], rename["sub"], rest) if rename else rest
+            kept.append((key, rest + "/" if key.endswith("/") and not rest.endswith("/") else rest))
     count = where.get("count", {})
     return kept if count.get("min", 0) <= len(kept) <= count.get("max", len(kept)) else []
 
@@ -243,6 +265,8 @@ def random_selection(dice: random.Random) -> dict[str, Any]:
     fields: dict[str, Any] = {"where": where} if where else {}
     if dice.random() < 0.3:
         fields["recursive"] = dice.random() < 0.5
+    if dice.random() < 0.3:
+        fields["folders"] = True
     if dice.random() < 0.5 and (pattern := dice.choice(PATTERNS)):
         fields["regex"] = pattern
     if dice.random() < 0.3:
@@ -254,7 +278,8 @@ def check_random_selections(first: int, last: int) -> None:
     for seed in range(first, last):
         dice = random.Random(seed)
         keys = {"".join(dice.choices("ab/ x", k=dice.randint(1, 6))) + dice.choice(("", ".txt")) for _ in range(12)}
-        objects = [listed(key, dice.randint(0, 10), dice.randint(-5, 35)) for key in keys]
+        keys |= {f"{key}/" for key in list(keys)[:3]}
+        objects = [listed(key, max(0, dice.randint(-5, 10)), dice.randint(-5, 35)) for key in keys]
         prefix, fields = "".join(dice.choices("ab/", k=dice.randint(1, 2))), random_selection(dice)
         one = selector(prefix, **fields)
         found = one.choose(each for each in objects if each.key.startswith(prefix))
@@ -264,7 +289,9 @@ def check_random_selections(first: int, last: int) -> None:
         assert [each.key for each in kept] == [key for key, _ in expected], (seed, prefix, fields)
         for key, rest in expected:
             try:
-                assert one.path_of(key).requested == rest, (seed, prefix, fields)
+                path = one.path_of(key)
+                assert path.requested == rest, (seed, prefix, fields)
+                assert path.path.endswith("/") == key.endswith("/")
             except Rejected:
                 assert not rest.strip("/"), (seed, prefix, fields)
 

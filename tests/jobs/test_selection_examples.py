@@ -14,8 +14,12 @@ from worker.pipeline_env import PipelineEnv
 from archiver.core.locations import Location
 
 PAGE = Path(__file__).parents[2] / "docs" / "message.md"
-SIZES = {"a.txt": 10, "b.txt.bak": 10, "c.jpg": 10, "empty.txt": 0, "large.txt": 2000, "deep/d.txt": 10}
+SIZES = {"a.txt": 10, "b.txt.bak": 10, "c.jpg": 10, "empty.txt": 0, "large.txt": 2000, "deep/": 0, "deep/d.txt": 10}
 RESULTS: list[list[str]] = [
+    [
+        *("a.txt", "b.txt.bak", "c.jpg", "deep/", "deep/d.txt", "empty.txt", "for/you/to fill/", "large.txt"),
+        "letters/",
+    ],
     ["README.txt", "cover.jpg", "texts/a.txt", "texts/large.txt"],
     ["a.txt", "empty.txt", "large.txt"],
     ["a.txt"],
@@ -36,6 +40,7 @@ async def test_an_example_of_the_page_selects_what_it_should(request_: dict[str,
     for name, size in SIZES.items():
         for bucket in ("some-bucket", "partner-bucket"):
             env.stage.s3.put(bucket, f"src/{name}", b"x" * size)
+    env.stage.s3.put("some-bucket", "templates/letters/", b"")
     env.stage.s3.put("foobar", "cover.jpg", b"jpg")
     modified = env.stage.s3.objects[Location("foobar", "cover.jpg")].modified
     message = await env.message(**request_)

@@ -45,8 +45,8 @@ SELECTIONS = (
     Mutant(
         "markers of folders are selected",
         "archiver/core/select.py",
-        'if not listed.key.endswith("/") and self._chooses(listed)',
-        "if self._chooses(listed)",
+        'if listed.key.endswith("/") and not (self.selection.folders',
+        'if listed.key.endswith("/") and not (True',
         _MODEL,
     ),
     Mutant(
