@@ -1,30 +1,14 @@
-"""All settings: read once from the environment, validated together, immutable."""
+"""All settings: each with its variable, its type, and the description that the documentation's table has."""
 
-from collections.abc import Callable, Mapping
-from typing import Literal, TypeVar, cast
+from typing import Literal
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    EnvSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic import AliasChoices, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from archiver.core.attributes import Acl, StorageClass
-from archiver.core.setting_errors import describe_invalid
-from archiver.core.setting_rules import find_contradictions
 from archiver.core.setting_types import Account, BaseUrl, BucketName, FilePrefix, Tags, Text
 
 MIB = 1024 * 1024
-
-
-class SettingsError(Exception):
-    """The environment is invalid. *problems*: one line for each problem, starting with the variable's name."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 _SOURCE_QUEUE = AliasChoices("SQS_SOURCE_QUEUE", "SQS_SOURCE")
@@ -229,77 +213,3 @@ class Settings(Environment):
     destination_bucket: BucketName = Field(
         validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION
     )
-
-
-E = TypeVar("E", bound=Environment)
-
-
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """
-    Read the settings of a worker from *environ*. An empty variable counts as unset.
-
-    Raises SettingsError with all problems.
-    """
-    return _load(Settings, environ)
-
-
-def load_environment(environ: Mapping[str, str]) -> Environment:
-    """
-    Read *environ* for a command, which checks the settings it needs with `require_settings`. Raises SettingsError.
-    """
-    return _load(Environment, environ)
-
-
-def require_settings(environment: Environment, *names: str) -> None:
-    """Check that the variables *names* are set. Raises SettingsError that lists all that are not."""
-    fields = {
-        _variable_names(field.validation_alias)[0]: (name, field) for name, field in Environment.model_fields.items()
-    }
-    absent = [name for name in names if getattr(environment, fields[name][0]) is None]
-    if absent:
-        raise SettingsError([f"{name}: is required ({fields[name][1].description})" for name in absent])
-
-
-def _load(model: type[E], environ: Mapping[str, str]) -> E:
-    class Given(model):  # type: ignore[valid-type, misc]
-        @classmethod
-        def settings_customise_sources(  # the signature is defined by pydantic-settings
-            cls,
-            settings_cls: type[BaseSettings],  # noqa: ARG003
-            init_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            cast("EnvSettingsSource", env_settings).env_vars = {k: v for k, v in environ.items() if v.strip()}
-            return (env_settings,)
-
-    problems = find_contradictions(environ)
-    try:
-        settings = cast("Callable[[], E]", Given)()
-    except ValidationError as error:
-        problems = [_problem(environ, entry["loc"], entry["type"]) for entry in error.errors()] + problems
-        raise SettingsError(problems) from None
-    if problems:
-        raise SettingsError(problems)
-    return settings
-
-
-def _problem(environ: Mapping[str, str], loc: tuple[int | str, ...], kind: str) -> str:
-    name = str(loc[0])
-    field = next(f for f in Environment.model_fields.values() if name in _variable_names(f.validation_alias))
-    given = next((n for n in _variable_names(field.validation_alias) if environ.get(n, "").strip()), name)
-    if kind == "missing":
-        return f"{given}: is required ({field.description})"
-    return f"{given}: {describe_invalid(field, environ[given])}"
-
-
-def variables() -> list[str]:
-    """Return the names of all variables that are settings."""
-    return [name for field in Environment.model_fields.values() for name in _variable_names(field.validation_alias)]
-
-
-def _variable_names(alias: object) -> list[str]:
-    if isinstance(alias, AliasChoices):
-        return [str(choice) for choice in alias.choices]
-    return [str(alias)]
