@@ -21,7 +21,7 @@ from server import LoadServer, NoTlsError, compile_c
 from table import OURS, as_json, print_table, spread
 from workloads import FULL, GROWTH, QUICK, Workload
 
-TLS_LOADS, LATENCY_LOADS = "W1,W2,W3,W5,W6", "W1,W2,W5"  # unless others are named
+TLS_LOADS, LATENCY_LOADS = "W1,W1p,W2,W3,W5,W6", "W1,W2,W5"  # unless others are named
 MAX_GROWTH = 1.3  # of the cost of one member, from 2,000 to 20,000 of them
 
 
@@ -107,7 +107,8 @@ class Bench:
         environment = {**self._server.environment, **dict(implementation.settings)}
         busy, started = self._server.cpu_seconds(), time.perf_counter()
         run, keys = measure(self._ready[implementation], task, environment)
-        run = replace(run, server_busy=(self._server.cpu_seconds() - busy) / (run.wall_s * share.bytes / load.bytes))
+        busy = (self._server.cpu_seconds() - busy) / (run.wall_s * share.bytes / load.bytes)
+        run = replace(run, server_busy=busy, calls=self._server.calls())
         took = time.perf_counter() - started
         for key, numbers in zip(keys, share.split(), strict=True):
             names = [f"{share.name.lower()}/{index:06}.jpg" for index in numbers]
@@ -137,12 +138,12 @@ def bench(options: argparse.Namespace, loads: Sequence[Workload]) -> list[str]:
         for load in loads:
             results[load.name] = runs.on(load)
             if results[load.name]:
-                print_table(load, results[load.name])
+                print_table(load, results[load.name], results.get(load.beside, {}))
     failures = runs.failures
     if options.cost and not failures:
         failures = print_cost(results)
     if options.json:
-        figures = {load.name: as_json(load, results[load.name]) for load in loads}
+        figures = {load.name: as_json(load, results[load.name], results.get(load.beside, {})) for load in loads}
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
     return failures
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -55,6 +55,7 @@ class Run:
     *cpu_s* user and system of all processes, *work_cpu_s* of it without their start-up (all before they may ask for the
     first message or object; what a job loads late is work), *peak_rss_mib* as it was (of several processes the sum),
     and what was really archived in *measured_bytes*. *server_busy*: the load server's CPU time by the wall time.
+    *calls*: how often source objects were asked for (GET, HEAD) and listed (LIST), as counted by the load server.
     """
 
     wall_s: float
@@ -63,6 +64,7 @@ class Run:
     peak_rss_mib: float
     measured_bytes: int
     server_busy: float = 0.0
+    calls: Mapping[str, int] = field(default_factory=dict)
 
 
 def _ours() -> list[str]:

@@ -1,6 +1,7 @@
 """The load server as the bench sees it: built, started, asked, stopped."""
 
 import http.client
+import json
 import os
 import subprocess
 from collections.abc import Iterable
@@ -92,6 +93,10 @@ class LoadServer:
         if response.status != 200:
             raise LookupError(f"{path}: {response.status} {body[:200]!r}")
         return body
+
+    def calls(self) -> dict[str, int]:
+        """How often source objects were asked for and listed since the last reset."""
+        return dict(json.loads(self.ask("/_calls")))
 
     def cpu_seconds(self) -> float:
         """What the load server itself has used so far."""

@@ -9,6 +9,7 @@ from workloads import Workload
 
 OURS = "archiver"
 Results = Mapping[str, Sequence[Run]]  # by contender; the n-th runs of all were made one after the other
+NOTHING: Results = {}
 
 
 def spread(values: Sequence[float], digits: int) -> str:
@@ -25,8 +26,13 @@ def cpu_us_per_object(load: Workload, runs: Sequence[Run]) -> float:
     return median(run.work_cpu_s for run in runs) / load.count * 1e6
 
 
-def row(load: Workload, name: str, runs: Sequence[Run], ours: Sequence[Run]) -> dict[str, str]:
-    """The cells of one contender by their column."""
+def calls(runs: Sequence[Run]) -> dict[str, int]:
+    """How often source objects were asked for and listed: the median of each kind."""
+    return {kind: int(median(run.calls.get(kind, 0) for run in runs)) for kind in ("GET", "HEAD", "LIST")}
+
+
+def row(load: Workload, name: str, runs: Sequence[Run], ours: Sequence[Run], beside: Sequence[Run]) -> dict[str, str]:
+    """The cells of one contender by their column. *beside*: the same one's runs of the load to compare with."""
     wall, work = [run.wall_s for run in runs], [run.work_cpu_s for run in runs]
     share = runs[0].measured_bytes / load.bytes
     cells = {
@@ -45,12 +51,16 @@ def row(load: Workload, name: str, runs: Sequence[Run], ours: Sequence[Run]) -> 
     }
     if load.jobs == 1:
         del cells["ms CPU/job"]
+    if load.beside:
+        cells |= {kind: f"{count:,}" for kind, count in calls(runs).items()}
+        cells[f"wall, of {load.beside}'s"] = ratio(wall, [run.wall_s for run in beside]) if beside else ""
+        cells[f"CPU, of {load.beside}'s"] = ratio(work, [run.work_cpu_s for run in beside]) if beside else ""
     return cells
 
 
-def rows(load: Workload, results: Results) -> list[list[str]]:
+def rows(load: Workload, results: Results, beside: Results = NOTHING) -> list[list[str]]:
     ours = results.get(OURS, ())
-    cells = [row(load, name, runs, ours) for name, runs in results.items()]
+    cells = [row(load, name, runs, ours, beside.get(name, ())) for name, runs in results.items()]
     return [list(cells[0]), *(list(one.values()) for one in cells)] if cells else []
 
 
@@ -62,14 +72,25 @@ def print_rows(table: Sequence[Sequence[str]]) -> None:
         print("  " + "  ".join(cell(width) for cell, width in zip(aligned, widths, strict=True)).rstrip())
 
 
-def print_table(load: Workload, results: Results) -> None:
+def print_table(load: Workload, results: Results, beside: Results = NOTHING) -> None:
     about = load.about if load.network is DIRECT else f"{load.about}; {load.network.about}"
     print(f"\n{load.name}: {about}")
-    print_rows(rows(load, results))
+    print_rows(rows(load, results, beside))
 
 
-def as_json(load: Workload, results: Results) -> dict[str, dict[str, object]]:
-    """Times are those of the whole load: of a slow peer, scaled from the share that it archived (`measured_share`)."""
+def _ratio_to(runs: Sequence[Run], beside: Sequence[Run]) -> dict[str, float]:
+    pairs = list(zip(runs, beside, strict=False))
+    return {
+        "wall": round(median(run.wall_s / other.wall_s for run, other in pairs), 3),
+        "work_cpu": round(median(run.work_cpu_s / other.work_cpu_s for run, other in pairs), 3),
+    }
+
+
+def as_json(load: Workload, results: Results, beside: Results = NOTHING) -> dict[str, dict[str, object]]:
+    """
+    Times are those of the whole load: of a slow peer, scaled from the share that it archived (`measured_share`).
+    `source_calls` are not scaled. `ratio_to`: to the same one's figures of the load that this one is compared with.
+    """
     return {
         name: {
             "wall_s": round(median(run.wall_s for run in runs), 4),
@@ -80,6 +101,8 @@ def as_json(load: Workload, results: Results) -> dict[str, dict[str, object]]:
             "objects": load.count,
             "bytes": load.bytes,
             "measured_share": round(runs[0].measured_bytes / load.bytes, 4),
+            "source_calls": calls(runs),
+            "ratio_to": {load.beside: _ratio_to(runs, beside[name])} if beside.get(name) else {},
             "runs": [{"wall_s": round(run.wall_s, 4), "cpu_s": round(run.cpu_s, 4)} for run in runs],
         }
         for name, runs in results.items()

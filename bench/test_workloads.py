@@ -18,7 +18,7 @@ from run_archiver import Measured
 from run_workers import combine
 from server import LoadServer, compile_c
 from table import as_json, rows
-from workloads import CONCURRENT, FULL, GROWTH, QUICK, Workload, listed, request_of
+from workloads import CONCURRENT, FULL, GROWTH, QUICK, Workload, by_prefix, listed, request_of, selected
 
 JOBS = Workload("W5", "", 10, 1000, 0, jobs=5)
 NAMED = {implementation.name: implementation for implementation in ALL}
@@ -64,7 +64,7 @@ def test_jobs_of_few_objects_share_them_evenly() -> None:
 
 
 def test_a_load_behind_a_network_has_the_objects_of_the_load_itself() -> None:
-    plain, behind = FULL[0], FULL[1]
+    plain, behind = FULL[0], FULL[2]
     assert (behind.name, behind.count, behind.size) == ("W1-20ms", plain.count, plain.size)
     assert (behind.network.delays_ms, behind.contenders, plain.network) == ((20.0,), CONCURRENT, DIRECT)
 
@@ -74,7 +74,7 @@ def test_tls_and_latency_have_loads_of_their_own_unless_some_are_named() -> None
         return [load.name for load in choose_loads(options(**given))]
 
     assert names() == [load.name for load in FULL]
-    assert names(tls=True) == ["W1", "W2", "W3", "W5", "W6"]
+    assert names(tls=True) == ["W1", "W1p", "W2", "W3", "W5", "W6"]
     assert names(tls=True, only="W4,W1-tail") == ["W1-tail", "W4"]
     slowed = choose_loads(options(latency=7.5, only="W1,W5"))
     assert {(load.network, load.slow_count) for load in slowed} == {(steady(7.5), 200)}
@@ -91,12 +91,9 @@ def test_a_request_names_the_objects_of_one_job() -> None:
 
 
 def test_a_load_chooses_how_it_is_asked_for() -> None:
-    def by_prefix(load: str, numbers: range) -> list[dict[str, str]]:
-        return [{"prefix": f"{load}/{len(numbers)}"}]
-
-    loads = (*FULL, replace(FULL[0], name="W1p", request=by_prefix))
-    assert request_of("w1p", loads) is by_prefix
-    assert request_of("W1", loads) is request_of("unknown", loads) is listed
+    assert request_of("w1p") is by_prefix
+    assert request_of("W1") is request_of("unknown") is listed
+    assert by_prefix("w1p", range(3)) == [{"prefix": "w1p/", "destination": "w1p"}]
 
 
 # Workers
@@ -146,6 +143,31 @@ def test_cpu_time_per_object_and_job_leaves_out_the_start_up() -> None:
 def test_a_load_of_one_job_has_no_column_for_jobs() -> None:
     assert "ms CPU/job" not in rows(replace(JOBS, jobs=1), {"archiver": [a_run(1, 1)]})[0]
     assert rows(JOBS, {}) == []
+
+
+def test_a_load_that_is_compared_with_another_has_its_calls_and_ratios() -> None:
+    load = replace(JOBS, jobs=1, beside="W1")
+    run = replace(a_run(1, 0.01), calls={"GET": 10, "HEAD": 0, "LIST": 1})
+    beside = {"archiver": [a_run(2, 0.04)]}
+
+    head, ours = rows(load, {"archiver": [run]}, beside)
+
+    assert head[-5:] == ["GET", "HEAD", "LIST", "wall, of W1's", "CPU, of W1's"]
+    assert ours[-5:] == ["10", "0", "1", "× 0.5 [0.5–0.5]", "× 0.2 [0.2–0.2]"]
+    figures = as_json(load, {"archiver": [run]}, beside)["archiver"]
+    assert figures["source_calls"] == {"GET": 10, "HEAD": 0, "LIST": 1}
+    assert figures["ratio_to"] == {"W1": {"wall": 0.5, "work_cpu": 0.25}}
+    assert rows(load, {"archiver": [run]})[1][-2:] == ["", ""]
+
+
+def test_a_prefix_is_listed_in_pages_and_no_object_is_asked_for_by_head() -> None:
+    compile_c()
+    load = selected(Workload("W1", "", 2_500, 100, 0))
+    with LoadServer([Workload("W1", "", 30, 100, 0), load, Workload("W2", "", 30, 100, 0)]) as server:
+        task = Task(server.endpoint, load, load.bytes, "prefix")
+        _, keys = measure(NAMED["archiver"].prepare(), task, {})
+        assert server.calls() == {"GET": 2_500, "HEAD": 0, "LIST": 3}
+        Checker(server).check(keys[0], [f"w1p/{index:06}.jpg" for index in range(2_500)], 100)
 
 
 def test_budgets_stand_in_rows_and_networks_in_columns() -> None:

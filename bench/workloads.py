@@ -18,6 +18,12 @@ CONCURRENT = ("archiver", "go")  # who reads so far ahead that latency is no hin
 Request = Callable[[str, range], list[dict[str, str]]]
 
 
+def by_prefix(load: str, numbers: range) -> list[dict[str, str]]:
+    """One entry selects all objects of the load; it has one job."""
+    del numbers
+    return [{"prefix": f"{load}/", "destination": load}]
+
+
 def listed(load: str, numbers: range) -> list[dict[str, str]]:
     """Every object is named."""
     keys = [f"{load}/{index:06}.jpg" for index in numbers]
@@ -28,7 +34,8 @@ def listed(load: str, numbers: range) -> list[dict[str, str]]:
 class Workload:
     """
     *count* objects of *size* bytes, in *jobs* archives at once, over *network*, read by *contenders*; slow ones read
-    *slow_count* of them. *request* is how the archiver is asked for the objects of a job.
+    *slow_count* of them. *request* is how the archiver is asked for the objects of a job. *beside*: the load with which
+    the archiver's figures are compared.
     """
 
     name: str
@@ -42,6 +49,7 @@ class Workload:
     network: Network = DIRECT
     contenders: tuple[str, ...] = PEERS
     request: Request = listed
+    beside: str = ""
 
     @property
     def bytes(self) -> int:
@@ -74,12 +82,20 @@ def behind(load: Workload, name: str, network: Network) -> Workload:
     return replace(load, name=f"{load.name}-{name}", network=network, contenders=CONCURRENT)
 
 
-def _with_latencies(load: Workload) -> tuple[Workload, ...]:
-    return load, behind(load, "20ms", steady(20)), behind(load, "tail", TAILED)
+def selected(load: Workload) -> Workload:
+    """As many objects of the same size, asked for by their prefix."""
+    about = f"{load.about}, by one prefix"
+    return replace(
+        load, name=f"{load.name}p", about=about, contenders=("archiver",), request=by_prefix, beside=load.name
+    )
+
+
+def _with_variants(load: Workload) -> tuple[Workload, ...]:
+    return load, selected(load), behind(load, "20ms", steady(20)), behind(load, "tail", TAILED)
 
 
 FULL = (
-    *_with_latencies(Workload("W1", "10,000 × 20 KB", 10_000, 20_000, 1_000, warm_count=4_000)),
+    *_with_variants(Workload("W1", "10,000 × 20 KB", 10_000, 20_000, 1_000, warm_count=4_000)),
     Workload("W2", "500 × 5 MB", 500, 5_000_000, 200),
     Workload("W3", "4 × 1 GiB", 4, GIB, 4, slow_size=256 * MIB),
     Workload("W4", "1 × 4 GiB", 1, 4 * GIB, 1, slow_size=GIB),
@@ -97,7 +113,7 @@ FULL = (
 )
 
 QUICK = (
-    *_with_latencies(Workload("W1", "2,000 × 20 KB", 2_000, 20_000, 300, warm_count=1_000)),
+    *_with_variants(Workload("W1", "2,000 × 20 KB", 2_000, 20_000, 300, warm_count=1_000)),
     Workload("W2", "60 × 5 MB", 60, 5_000_000, 20),
     Workload("W3", "4 × 64 MiB", 4, 64 * MIB, 1),
     Workload("W4", "1 × 256 MiB", 1, 256 * MIB, 1, slow_size=64 * MIB),

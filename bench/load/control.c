@@ -1,4 +1,7 @@
-/* What the bench itself asks of its server: /_block, /_reset, /_recipe/KEY, and to emulate a network, /_network. */
+/*
+ * What the bench itself asks of its server: /_block, /_reset, /_recipe/KEY, /_calls (for source objects since the last
+ * reset), and to emulate a network, /_network.
+ */
 #include <string.h>
 
 #include "archives.h"
@@ -13,7 +16,10 @@ void control_answer(struct exchange *exchange) {
     struct text out = {0};
     const char *status = "200 OK";
     if (is(exchange, "_block")) text_add(&out, block, BLOCK_BYTES);
-    else if (is(exchange, "_reset")) archives_clear();
+    else if (is(exchange, "_reset")) archives_clear(), source_calls = (struct source_calls){0};
+    else if (is(exchange, "_calls"))
+        text_print(&out, "{\"GET\": %llu, \"HEAD\": %llu, \"LIST\": %llu}", (unsigned long long)source_calls.get,
+                   (unsigned long long)source_calls.head, (unsigned long long)source_calls.list);
     else if (is(exchange, "_network")) {
         text_add(&exchange->body, "", 1);
         if (!network_set(exchange->body.data)) status = "400 Bad Request";

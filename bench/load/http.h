@@ -59,5 +59,9 @@ void http_unescape(char *text);
 /* S3's verbs: at the end of the head (where the body goes), and at the end of the body. */
 void s3_begin(struct exchange *exchange);
 void s3_finish(struct exchange *exchange);
+/* How often objects were asked for, or listed. */
+extern struct source_calls {
+    uint64_t get, head, list;
+} source_calls;
 /* The same for what is not S3's: of the buckets whose names begin with `_`. */
 void control_answer(struct exchange *exchange);

@@ -29,17 +29,26 @@ static void fail(struct exchange *exchange, const char *status, const char *code
     answer_xml(exchange, status, "", &xml);
 }
 
+struct source_calls source_calls;
+
 static bool is(const struct exchange *exchange, const char *method) { return !strcmp(exchange->method, method); }
 
 /* ---- objects */
 
+/* Without its quotes. */
+static void object_etag(const struct object *object, char etag[33]) {
+    snprintf(etag, 33, "%016llx%08x%08x", (unsigned long long)object->load->size, object->load->crcs[object->index],
+             object->index);
+}
+
 static void get_object(struct exchange *exchange) {
     struct object object;
+    is(exchange, "HEAD") ? source_calls.head++ : source_calls.get++;
     if (!content_find(exchange->key, &object)) return fail(exchange, "404 Not Found", "NoSuchKey");
     uint64_t size = object.load->size, from = 0, length = size;
-    char etag[64], headers[640], crc[9], extra[160] = "";
-    snprintf(etag, sizeof etag, "\"%016llx%08x%08x\"", (unsigned long long)size, object.load->crcs[object.index],
-             object.index);
+    char name[33], etag[64], headers[640], crc[9], extra[160] = "";
+    object_etag(&object, name);
+    snprintf(etag, sizeof etag, "\"%s\"", name);
     if (exchange->if_match[0] && strcmp(exchange->if_match, etag) && strcmp(exchange->if_match, "*"))
         return fail(exchange, "412 Precondition Failed", "PreconditionFailed");
     if (exchange->has_range) {
@@ -64,9 +73,16 @@ static void get_object(struct exchange *exchange) {
     exchange->slice_left = length;
 }
 
+static bool begins_all_keys(const char *prefix, const struct load *load) {
+    char begin[40];
+    snprintf(begin, sizeof begin, "%s/", load->name);
+    return !strncmp(begin, prefix, strlen(prefix));
+}
+
 static void list_objects(struct exchange *exchange) {
     char value[256], prefix[256] = "";
     uint64_t from = 0, seen = 0, listed = 0, limit = 1000;
+    source_calls.list++;
     if (http_query(exchange->query, "prefix", value)) strcpy(prefix, value);
     if (http_query(exchange->query, "max-keys", value) && strtoull(value, NULL, 10) < limit)
         limit = strtoull(value, NULL, 10);
@@ -74,18 +90,27 @@ static void list_objects(struct exchange *exchange) {
     struct text xml = {0};
     text_print(&xml, XML "<ListBucketResult><Name>" SOURCES "</Name>");
     bool more = false;
-    for (uint32_t load = 0; load < load_count && !more; load++)
-        for (uint32_t index = 0; index < loads[load].count; index++) {
-            char key[64];
-            content_key(&(struct object){&loads[load], index}, key);
+    for (uint32_t load = 0; load < load_count && !more; load++) {
+        uint64_t begin = 0;
+        if (begins_all_keys(prefix, &loads[load])) { /* no key has to be looked at twice */
+            begin = from > seen ? from - seen : 0;
+            if (begin > loads[load].count) begin = loads[load].count;
+            seen += begin;
+        }
+        for (uint32_t index = (uint32_t)begin; index < loads[load].count; index++) {
+            char key[64], etag[33];
+            struct object object = {&loads[load], index};
+            content_key(&object, key);
             if (strncmp(key, prefix, strlen(prefix)) || seen++ < from) continue;
             if ((more = listed == limit)) break;
             listed++;
+            object_etag(&object, etag);
             text_print(&xml,
-                       "<Contents><Key>%s</Key><LastModified>2024-05-15T10:20:30.000Z</LastModified><Size>%llu</Size></"
-                       "Contents>",
-                       key, (unsigned long long)loads[load].size);
+                       "<Contents><Key>%s</Key><LastModified>2024-05-15T10:20:30.000Z</LastModified>"
+                       "<ETag>&quot;%s&quot;</ETag><Size>%llu</Size></Contents>",
+                       key, etag, (unsigned long long)loads[load].size);
         }
+    }
     if (more)
         text_print(&xml, "<NextContinuationToken>%llu</NextContinuationToken>", (unsigned long long)(from + listed));
     text_print(&xml, "<KeyCount>%llu</KeyCount><IsTruncated>%s</IsTruncated></ListBucketResult>",
