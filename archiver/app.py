@@ -211,6 +211,7 @@ def request_headers(settings: Environment) -> S3Headers:
         bucket_key=settings.archive_bucket_key,
         requester_pays=settings.request_payer is not None,
         owners={bucket: owner for bucket, owner in named if bucket and owner},
+        archives=settings.destination_bucket,
     )
 
 

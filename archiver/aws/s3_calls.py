@@ -90,6 +90,10 @@ class S3Calls:
         """Send CompleteMultipartUpload once, return any response: the worker checks its lease before a repetition."""
         return await _send(self._completions, request)
 
+    async def copy(self, request: S3Request) -> HttpResponse:
+        """Send CopyObject or UploadPartCopy once, return any response. S3 takes minutes to copy 5 GiB."""
+        return await _send(self._completions, request)
+
     async def send_body(self, operation: str, request: S3Request, crc32: int) -> str:
         """
         Send an UploadPart or PutObject with its body once, and return the ETag.

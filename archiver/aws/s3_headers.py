@@ -11,7 +11,7 @@ Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 class S3Headers:
     """
     *encryption* of created objects, with *kms_key* (None: the bucket's key) and *bucket_key*; *requester_pays*: for
-    reads; *owners*: expected account id by bucket name.
+    reads; *owners*: expected account id by bucket name; *archives*: the bucket of archives, None: any.
     """
 
     encryption: Encryption | None = None
@@ -19,6 +19,7 @@ class S3Headers:
     bucket_key: bool = False
     requester_pays: bool = False
     owners: Mapping[str, str] = field(default_factory=dict)
+    archives: str | None = None
 
     def lines(self, method: str, bucket: str, query: str) -> list[tuple[str, str]]:
         """Return the headers of a request; all must be signed. *query* identifies parts and other calls."""
@@ -27,7 +28,7 @@ class S3Headers:
             lines.append(("x-amz-request-payer", "requester"))
         if bucket in self.owners:
             lines.append(("x-amz-expected-bucket-owner", self.owners[bucket]))
-        if (method, query.rstrip("=")) in (("PUT", ""), ("POST", "uploads")):
+        if bucket == (self.archives or bucket) and (method, query.rstrip("=")) in (("PUT", ""), ("POST", "uploads")):
             lines += [(f"x-amz-server-side-encryption{name}", value) for name, value in self._encryption().items()]
         return lines
 

@@ -14,6 +14,7 @@ from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_xml import CompletedPart, completion_body, read_xml
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationError, Rejected, RequestRefused, TransientError
+from archiver.http.exchange import HttpResponse
 from archiver.ports import StoredArchive
 
 MAX_ABORT_ATTEMPTS = 5
@@ -82,6 +83,24 @@ class S3Upload:
         etag = await self._calls.send_body(f"UploadPart {self._upload.location.key}", request, crc32)
         self._sent[number] = CompletedPart(number, etag, encode_crc32(crc32))
         self._sizes[number] = len(body)
+
+    async def copy_part(
+        self, number: int, source: tuple[tuple[str, str], ...], span: tuple[int, int]
+    ) -> HttpResponse | None:
+        """
+        Copy the bytes *span* (first and last) of another object as part *number*; *source*: the headers that name it.
+        Return S3's response if it failed. Raises TransferInterrupted.
+        """
+        first, last = span
+        query = f"partNumber={number}&{self._upload.query}"
+        amz = (*source, ("x-amz-copy-source-range", f"bytes={first}-{last}"))
+        response = await self._calls.copy(S3Request("PUT", self._upload.location, amz=amz, query=query))
+        if is_failure(response):
+            return response
+        part = read_xml(response.body, "CopyPartResult")
+        self._sent[number] = CompletedPart(number, part.required("ETag"), part.text("ChecksumCRC32"))
+        self._sizes[number] = last - first + 1
+        return None
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         """Also raises Rejected ("internal") if S3's parts differ from the recorded ones."""

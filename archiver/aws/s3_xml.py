@@ -77,7 +77,7 @@ def read_xml(body: bytes, root: str) -> Element:
 
 
 class CompletedPart(NamedTuple):
-    """One part that S3 acknowledged with *etag*. *crc32*: in base64."""
+    """One part that S3 acknowledged with *etag*. *crc32*: in base64; "" if the store gave none."""
 
     number: int
     etag: str
@@ -88,7 +88,7 @@ def completion_body(parts: Iterable[CompletedPart]) -> bytes:
     """Return the body of CompleteMultipartUpload for *parts*, in ascending order of their numbers."""
     listed = "".join(
         [
-            f"<Part><ETag>{escape(etag)}</ETag><ChecksumCRC32>{crc32}</ChecksumCRC32>"
+            f"<Part><ETag>{escape(etag)}</ETag>{crc32 and f'<ChecksumCRC32>{crc32}</ChecksumCRC32>'}"
             f"<PartNumber>{number}</PartNumber></Part>"
             for number, etag, crc32 in parts
         ]

@@ -5,6 +5,7 @@ The command line, for people, scripts and containers.
     run, local, demo                   worker                       the service
     send, create, plan                 send, create, plan           requests, with and without a queue
     verify, receipt, status            verify, receipt, status      archives
+    touch                              touch                        flags: empty objects
     check, iam-policy, dlq, health     check, policy, dlq, health   operation
     explain, schema                    explain, schema              error codes; format of requests and answers
 
@@ -33,6 +34,7 @@ from archiver.cli import (
     schema,
     send,
     status,
+    touch,
     verify,
     worker,
 )
@@ -73,7 +75,7 @@ def start(
         worker.run()
 
 
-for module in (worker, send, status, create, plan, verify, receipt, check, policy, dlq, explain, health, schema):
+for module in (worker, send, status, create, plan, verify, receipt, touch, check, policy, dlq, explain, health, schema):
     module.add_to(app)
 for registered in (app, *(group.typer_instance for group in app.registered_groups)):
     for command in registered.registered_commands if registered else ():

@@ -23,7 +23,7 @@ def plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scripted_server, "TLS", False)
 
 
-FULL = S3Headers("aws:kms", "arn:aws:kms:eu-west-1:1:key/k", True, True, {"archives": "111122223333"})
+FULL = S3Headers("aws:kms", "arn:aws:kms:eu-west-1:1:key/k", True, True, {"archives": "111122223333"}, "archives")
 KMS = {
     "x-amz-server-side-encryption": "aws:kms",
     "x-amz-server-side-encryption-aws-kms-key-id": "arn:aws:kms:eu-west-1:1:key/k",
@@ -43,6 +43,7 @@ PAYER = {"x-amz-request-payer": "requester"}
         ("PUT", "archives", "partNumber=1&uploadId=u", OWNER),
         ("POST", "archives", "uploadId=u", OWNER),
         ("DELETE", "others", "uploadId=u", {}),
+        ("PUT", "others", "", {}),
     ],
 )
 def test_each_request_of_ours_has_what_its_operation_takes(
@@ -76,7 +77,7 @@ async def test_headers_go_out_signed_with_reads_and_parts() -> None:
 
 def test_settings_become_headers_and_nothing_is_added_by_default() -> None:
     least = {"SQS_SOURCE_QUEUE": "jobs", "S3_DESTINATION_BUCKET": "archives"}
-    assert request_headers(load_settings(least)) == S3Headers()
+    assert request_headers(load_settings(least)) == S3Headers(archives="archives")
     given = {
         "S3_ARCHIVE_SSE": "aws:kms",
         "S3_ARCHIVE_KMS_KEY_ID": "k",
@@ -86,4 +87,4 @@ def test_settings_become_headers_and_nothing_is_added_by_default() -> None:
         "S3_EXPECTED_BUCKET_OWNER": "123456789012",
     }
     owners = {"photos": "210987654321", "archives": "123456789012"}
-    assert request_headers(load_settings(least | given)) == S3Headers("aws:kms", "k", False, True, owners)
+    assert request_headers(load_settings(least | given)) == S3Headers("aws:kms", "k", False, True, owners, "archives")

@@ -2,10 +2,11 @@
 Complete in-memory fakes of the ports. They behave as S3 and SQS do, and tests can inject faults.
 
 `FakeQueue` is a MessageSource, `FakeNotifier` a Notifier, `FakeObserver` an Observer; `FakeReader` is an
-ObjectReader, `FakeStore` an ObjectStore and `FakeReceipts` a Receipts on one `FakeS3`; `FakeRoles` is a Roles. The
-contract tests run on the fakes and on the real adapters.
+ObjectReader, `FakeStore` an ObjectStore, `FakeReceipts` a Receipts and `FakeChanges` an ObjectChanges on one `FakeS3`;
+`FakeRoles` is a Roles. The contract tests run on the fakes and on the real adapters.
 """
 
+from fakes.changes import FakeChanges
 from fakes.faults import Faults, InFlightGauge, ManualClock
 from fakes.holds import FakeHold
 from fakes.objects import FakeReader, FakeS3, StoredObject
@@ -15,6 +16,7 @@ from fakes.roles import FakeRoles
 from fakes.store import FakeStore, FakeUpload
 
 __all__ = [
+    "FakeChanges",
     "FakeDeadLetters",
     "FakeHold",
     "FakeNotifier",
