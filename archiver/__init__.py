@@ -17,6 +17,7 @@ The modules in the order in which the bytes travel:
               jobs.identity            the archive's key and the ids of its answers
     plan      jobs.archive             from the draft to the archive, or the existing archive
               jobs.selection           reads the manifest, and lists the prefixes of requests
+              stages.wait              waits for objects; core.watch decides what is missing and when to look
               stages.resolve           HEADs all other objects concurrently
               core.draft, core.plan    names, order, sizes: everything that is known before the first byte
     fetch     stages.gather, lanes     small objects, one GET each; those that come early wait in stages.room

@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -17,14 +17,16 @@ from archiver.aws.s3_store import S3Store
 from archiver.aws.session import Network, Session, open_network
 from archiver.core.attributes import NO_ATTRIBUTE_RULES, Attributes, parse_tags
 from archiver.core.draft import ArchiveRules
-from archiver.core.locations import PROBE_KEY, AllowList, Location, PlainLinks
+from archiver.core.locations import PROBE_KEY, AllowList, Location
+from archiver.core.waiting import WaitRules, parse_tiers
 from archiver.doors import open_door
 from archiver.doors.door import Door, Surroundings
-from archiver.doors.start import as_settings_errors, check_reachable, open_with_credentials
+from archiver.doors.links import open_links
+from archiver.doors.start import as_settings_errors, check_reachable, log_settings, open_with_credentials
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
-from archiver.ports import Links, ObjectStore, Roles
+from archiver.ports import Links, ObjectRestorer, ObjectStore, Roles
 from archiver.settings import Environment, Settings, SettingsError
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
@@ -53,7 +55,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
 
     Raises SettingsError if a queue or bucket does not exist, or the `AWS_*` variables are unusable.
     """
-    _log_settings(settings)
+    log_settings(settings)
     rules = archive_rules(settings)
     heartbeat, gate, budget = Heartbeat(), ReceiveGate(), BufferPool(settings.memory_budget)
     breakers = CircuitBreakers(gate)
@@ -72,17 +74,23 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
                 log.info("worker.stopped")
                 return 0
             bucket = _open_destination(clients, settings.destination_bucket, breakers)
-            work = _archive_work(rules, fetcher, bucket, budget, roles)
+            sources = Sources(fetcher, roles, with_restores(settings, reader, roles))
+            work = _archive_work(rules, sources, bucket, budget)
             pipeline = _pipeline(rules, door, bucket, work=work, links=links)
             worker = Worker(
                 door.source,
                 Settler(door.source, pipeline, gate, monitor),
                 gate,
-                WorkerLimits(settings.max_concurrent_jobs, settings.wait_seconds, settings.grace_seconds),
+                WorkerLimits(
+                    settings.max_concurrent_jobs,
+                    settings.wait_seconds,
+                    settings.grace_seconds,
+                    settings.max_parked_jobs,
+                ),
                 heartbeat=heartbeat,
                 on_running_changed=monitor.on_running_changed,
             )
-            monitor.mark_started()
+            monitor.mark_started(lambda: worker.parked)
             facts = door.source.facts
             log.info("worker.ready", visibility=facts.visibility, max_receives=facts.max_receives)
             await worker.run(stop)
@@ -120,16 +128,23 @@ def _open_destination(clients: Clients, bucket: str, breakers: CircuitBreakers) 
     )
 
 
-def _archive_work(
-    rules: ArchiveRules, fetcher: Fetcher, bucket: Destination, budget: BufferPool, roles: Roles | None
-) -> ArchiveWork:
+class Sources(NamedTuple):
+    """The objects of requests: what reads them, with which roles, and what restores them (None: nothing)."""
+
+    fetcher: Fetcher
+    roles: Roles | None
+    restorer: ObjectRestorer | None
+
+
+def _archive_work(rules: ArchiveRules, sources: Sources, bucket: Destination, budget: BufferPool) -> ArchiveWork:
     return ArchiveWork(
         rules,
-        fetcher=fetcher,
+        fetcher=sources.fetcher,
         store=bucket.store,
         receipts=bucket.receipts,
         budget=budget,
-        roles=roles and GuardedRoles(roles, CircuitBreakers(ReceiveGate())),
+        roles=sources.roles and GuardedRoles(sources.roles, CircuitBreakers(ReceiveGate())),
+        restorer=sources.restorer,
     )
 
 
@@ -235,6 +250,12 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         roles=policy.roles if policy else {},
         attributes=archive_attributes(settings),
         attribute_rules=policy.archives if policy else NO_ATTRIBUTE_RULES,
+        waiting=WaitRules(
+            limit=settings.wait_limit,
+            tiers=parse_tiers(settings.restore_tiers),
+            max_days=settings.restore_max_days,
+            restore_limit=settings.restore_wait_limit,
+        ),
     )
 
 
@@ -253,45 +274,10 @@ def with_roles(reader: S3Reader, session: Session, rules: ArchiveRules) -> "Role
     return open_roles(session, reader, rules.roles)
 
 
-@asynccontextmanager
-async def open_links(settings: Environment, session: Session) -> AsyncIterator[Links]:
-    """How archives are linked to; *session* signs links where the settings say so. Raises SettingsError."""
-    if settings.links is None:
-        yield build_links(settings)
-        return
-    from archiver.aws.presigned import presigned_links  # noqa: PLC0415 - nothing of it where it is off
+def with_restores(settings: Environment, reader: S3Reader, roles: "RoleReaders | None") -> ObjectRestorer | None:
+    """What restores objects, with what *reader* and *roles* read them with; None if RESTORE_TIERS is not set."""
+    if settings.restore_tiers is None:
+        return None
+    from archiver.aws.s3_restore import S3Restorer  # noqa: PLC0415 - nothing of it where it is off
 
-    async with presigned_links(session, settings.destination_bucket or "", settings.link_expires_in) as links:
-        yield links
-
-
-def build_links(settings: Environment) -> Links:
-    """How archives are linked to without S3's own signatures. Raises SettingsError where the key can't sign."""
-    bucket = settings.destination_bucket or ""
-    if settings.cloudfront_key_id is None or settings.cloudfront_private_key is None or settings.base_url is None:
-        return PlainLinks(settings.base_url, bucket)
-    from archiver.aws.signed_urls import InvalidKeyError, LinkBase, SignedLinks  # noqa: PLC0415 - late: cryptography
-
-    key = settings.cloudfront_private_key.get_secret_value()
-    try:
-        return SignedLinks(
-            LinkBase(settings.base_url, bucket), settings.cloudfront_key_id, key, settings.link_expires_in
-        )
-    except InvalidKeyError as problem:
-        raise SettingsError([f"CLOUDFRONT_PRIVATE_KEY: {problem}"]) from None
-
-
-def _log_settings(settings: Settings) -> None:
-    """Log what the worker works on, and warn of settings that are insecure."""
-    log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
-    if settings.key_secret is None:
-        log.warning(
-            "settings.no_key_secret", effect="who knows a job_id can compute its archive's key; set ARCHIVE_KEY_SECRET"
-        )
-    if settings.allowed_sources is None:
-        log.warning(
-            "settings.no_allowed_sources",
-            effect="requests may name every bucket that the role can read but the destination; set S3_ALLOWED_SOURCES",
-        )
-    if settings.base_url is None and settings.links is None:
-        log.warning("settings.no_base_url", effect="links are s3:// URIs; set ARCHIVE_BASE_URL")
+    return S3Restorer(roles.reader_of if roles else lambda _: nullcontext(reader))

@@ -11,6 +11,7 @@ The exceptions of the service, classified by what the worker does about them.
     │   └── CredentialsRefused    by a source: a configuration error only if the destination refuses them too
     ├── LeaseLost                 another consumer may have the message: write nothing more
     ├── SourceUnavailable         one object is missing, denied or archived: the plan collects these
+    │   └── SourceArchived        it must be restored first, or is being restored
     ├── SourceChanged             an object is no longer the planned version: replan
     └── ArchiveExists             the archive was finished by another attempt: answer from the existing archive
 
@@ -126,6 +127,18 @@ class SourceUnavailable(ArchiverError):
         self.code: Code = code
         self.detail = detail
         self.location: object = None
+
+
+class SourceArchived(SourceUnavailable):
+    """
+    An object is in an archive storage class. *restoring*: a restore was asked for and runs. *tiered*: it is in an
+    archive tier of Intelligent-Tiering, to which a restore moves it back for good.
+    """
+
+    def __init__(self, detail: str, *, restoring: bool = False, tiered: bool = False) -> None:
+        super().__init__("source_archived", detail)
+        self.restoring = restoring
+        self.tiered = tiered
 
 
 class SourceChanged(ArchiverError):

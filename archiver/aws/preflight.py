@@ -189,7 +189,8 @@ class Checks:
 
     async def _check_source_queue(self) -> list[CheckResult]:
         attributes = await self._attributes(self._settings.source_queue)
-        results = preflight.check_source_queue(attributes)
+        restores = self._settings.restore_wait_limit if self._settings.restore_tiers else 0
+        results = preflight.check_source_queue(attributes, max(self._settings.wait_limit, restores))
         policy = next((result for result in results if result.what == "redrive policy" and result.state != "bad"), None)
         if policy is None:
             return results

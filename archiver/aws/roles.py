@@ -139,19 +139,19 @@ class RoleReaders:
         await self._credentials[role].get_frozen_credentials()
 
     async def head(self, location: Location) -> ObjectInfo:
-        async with self._reader(location.role) as reader:
+        async with self.reader_of(location.role) as reader:
             return await reader.head(location)
 
     async def list(self, prefix: Prefix, token: str = "") -> ListPage:
-        async with self._reader(prefix.location.role) as reader:
+        async with self.reader_of(prefix.location.role) as reader:
             return await reader.list(prefix, token)
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
-        async with self._reader(location.role) as reader:
+        async with self.reader_of(location.role) as reader:
             await reader.read(location, etag, start, into)
 
     @asynccontextmanager
-    async def _reader(self, role: str) -> AsyncIterator[S3Reader]:
+    async def reader_of(self, role: str) -> AsyncIterator[S3Reader]:
         """
         The reader of *role*. S3's refusals of the role's credentials are mapped here: they say nothing about the
         worker's own, unless it is the clock.

@@ -24,7 +24,7 @@ class S3Headers:
     def lines(self, method: str, bucket: str, query: str) -> list[tuple[str, str]]:
         """Return the headers of a request; all must be signed. *query* identifies parts and other calls."""
         lines = []
-        if self.requester_pays and method in ("GET", "HEAD"):
+        if self.requester_pays and (method in ("GET", "HEAD") or query == "restore="):
             lines.append(("x-amz-request-payer", "requester"))
         if bucket in self.owners:
             lines.append(("x-amz-expected-bucket-owner", self.owners[bucket]))

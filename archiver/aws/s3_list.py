@@ -95,12 +95,18 @@ def _listed(page: Element, element: Element) -> Listed:
     size, etag = element.required("Size"), element.required("ETag")
     if not _SIZE.fullmatch(size):
         raise TransferInterrupted("the listing has an object without a size")
-    archived = element.text("StorageClass") in _ARCHIVED_CLASSES and not any(
+    storage_class = element.text("StorageClass")
+    archived = storage_class in _ARCHIVED_CLASSES and not any(
         status.text("RestoreExpiryDate") for status in element.elements("RestoreStatus")
     )
     quoted = etag if etag.startswith(('"', "W/")) else f'"{etag}"'  # some stores leave the quotes out here
     return Listed(
-        page.decode(element.required("Key")), int(size), quoted, _date(element.text("LastModified")), archived
+        page.decode(element.required("Key")),
+        int(size),
+        quoted,
+        _date(element.text("LastModified")),
+        archived,
+        storage_class == "INTELLIGENT_TIERING",
     )
 
 

@@ -11,6 +11,7 @@ from archiver.errors import (
     ArchiverError,
     Code,
     CredentialsRefused,
+    SourceArchived,
     SourceChanged,
     SourceUnavailable,
     TransferInterrupted,
@@ -87,9 +88,10 @@ def object_info(head: Head) -> ObjectInfo:
     TransferInterrupted if length or ETag is missing.
     """
     restored = 'ongoing-request="false"' in head.text(b"x-amz-restore")
-    archived = head.text(b"x-amz-storage-class") in ("GLACIER", "DEEP_ARCHIVE") or head.text(b"x-amz-archive-status")
-    if archived and not restored:
-        raise SourceUnavailable("source_archived", _ARCHIVED)
+    tiered = bool(head.text(b"x-amz-archive-status"))
+    if (tiered or head.text(b"x-amz-storage-class") in ("GLACIER", "DEEP_ARCHIVE")) and not restored:
+        restoring = 'ongoing-request="true"' in head.text(b"x-amz-restore")
+        raise SourceArchived(_ARCHIVED, restoring=restoring, tiered=tiered)
     size, etag = size_and_etag(head)
     modified = http_date(head.text(b"last-modified")) or MIN_MODIFIED
     version = head.text(b"x-amz-version-id") or None

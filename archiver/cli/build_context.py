@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from archiver.core.draft import ArchiveRules, Draft
     from archiver.core.messages import Request
     from archiver.core.plan import ArchiveSummary
+    from archiver.core.waiting import WaitRules
     from archiver.errors import Rejected, SourceProblem
-    from archiver.ports import Roles
+    from archiver.ports import ObjectRestorer, Roles
     from archiver.settings import Environment
     from archiver.stages.budget import BufferPool
     from archiver.stages.fetch import Fetcher
@@ -35,12 +36,13 @@ class BuildRequest:
 
 @dataclass(frozen=True, slots=True)
 class BuildResources:
-    """AWS clients, object fetcher, buffer pool, and the roles that requests may name."""
+    """AWS clients, object fetcher, buffer pool, the roles that requests may name, and what restores objects."""
 
     clients: "Clients"
     fetcher: "Fetcher"
     budget: "BufferPool"
     roles: "Roles | None" = None
+    restorer: "ObjectRestorer | None" = None
 
 
 def load_request(body: str, *needs: str) -> BuildRequest:
@@ -74,6 +76,7 @@ def check_request(body: str, settings: "Environment") -> None:
     from archiver.errors import Rejected
 
     rules = archive_rules(settings)
+    rules = replace(rules, waiting=_most_permissive(rules.waiting, settings.model_fields_set))
     if settings.source_bucket is None:  # only the worker knows the bucket of bare keys and its allow list
         rules = replace(rules, source_bucket=PLACEHOLDER_BUCKET, allowed=AllowList(rules.destination_bucket))
     try:
@@ -88,6 +91,18 @@ def check_request(body: str, settings: "Environment") -> None:
         raise CommandError(
             *rejection_lines(rejected), "nothing was sent; the worker would reject this request", code=EXIT_USAGE
         ) from None
+
+
+def _most_permissive(rules: "WaitRules", known: set[str]) -> "WaitRules":
+    """Return *rules* with the highest limits where their settings are not among *known*: only the worker has them."""
+    from archiver.core.waiting import MAX_RESTORE_DAYS, MAX_WAIT_SECONDS, TIERS, WaitRules
+
+    return WaitRules(
+        limit=rules.limit if "wait_limit" in known else MAX_WAIT_SECONDS,
+        tiers=rules.tiers if "restore_tiers" in known else TIERS,
+        max_days=rules.max_days if "restore_max_days" in known else MAX_RESTORE_DAYS,
+        restore_limit=rules.restore_limit if "restore_wait_limit" in known else MAX_WAIT_SECONDS,
+    )
 
 
 def _without_patterns(request: "Request") -> "Request":
@@ -109,7 +124,7 @@ async def open_resources(settings: "Environment", rules: "ArchiveRules | None" =
     """
     Open the S3 clients that a worker with *rules* has. Raises SettingsError if the `AWS_*` variables are unusable.
     """
-    from archiver.app import MAX_CONCURRENT_READS, open_aws, with_roles
+    from archiver.app import MAX_CONCURRENT_READS, open_aws, with_restores, with_roles
     from archiver.aws.clients import ClientLimits
     from archiver.stages.budget import BufferPool
     from archiver.stages.fetch import Fetcher
@@ -118,7 +133,8 @@ async def open_resources(settings: "Environment", rules: "ArchiveRules | None" =
     async with open_aws(ClientLimits(jobs=1), settings) as (clients, reader):
         roles = with_roles(reader, clients.session, rules) if rules else None
         fetcher = Fetcher(roles or reader, AdaptiveLimiter(MAX_CONCURRENT_READS))
-        yield BuildResources(clients, fetcher, BufferPool(settings.memory_budget), roles)
+        restorer = with_restores(settings, reader, roles)
+        yield BuildResources(clients, fetcher, BufferPool(settings.memory_budget), roles, restorer)
 
 
 def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]]:

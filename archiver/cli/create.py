@@ -42,6 +42,8 @@ def create(
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
     on_empty: selection_input.OnEmpty = None,
+    on_archived: request_input.OnArchived = None,
+    wait_for: request_input.WaitFor = None,
     compression: request_input.Compression = None,
     output: Annotated[
         str | None,
@@ -61,6 +63,8 @@ def create(
         "on_missing": on_missing,
         "on_duplicate": on_duplicate,
         "on_empty": on_empty,
+        "on_archived": on_archived,
+        "wait_for": request_input.wait_for(wait_for),
         "compression": compression,
     }
     path = None if output is None else resolve_output(output, force=force)
@@ -212,7 +216,7 @@ def _new_archive_key(build_request: "BuildRequest") -> str:
 
 
 async def _link(build_request: "BuildRequest", resources: "BuildResources", key: str) -> "Link":
-    from archiver.app import open_links
+    from archiver.doors.links import open_links
 
     async with open_links(build_request.settings, resources.clients.session) as links:
         return await links.link(key)
@@ -241,6 +245,7 @@ async def _build(
         budget=resources.budget,
         shares_credentials=receipts is not None,
         roles=resources.roles,
+        restorer=resources.restorer,
     )
     disposition = content_disposition(
         build_request.request.archive_name, build_request.rules.file_prefix, datetime.now(UTC)

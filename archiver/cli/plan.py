@@ -32,6 +32,7 @@ def plan(
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
     on_empty: selection_input.OnEmpty = None,
+    on_archived: request_input.OnArchived = None,
     compression: request_input.Compression = None,
     latency: Annotated[
         float, typer.Option(min=0.0, help="S3's latency in milliseconds, for the estimated time.")
@@ -51,6 +52,7 @@ def plan(
         "on_missing": on_missing,
         "on_duplicate": on_duplicate,
         "on_empty": on_empty,
+        "on_archived": on_archived,
         "compression": compression,
     }
     selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest, folders)

@@ -84,6 +84,7 @@ async def _worker_statements(
         sources=allowed or [name for name in (settings.source_bucket,) if name],
         destination_bucket=settings.destination_bucket,
         kms_keys=[*kms_keys, *_key_arns(settings.archive_kms_key)],
+        restores=settings.restore_tiers is not None,
         on_ecs=on_ecs,
         partition=_partition(source),
         roles=list(policy.roles) if policy else (),

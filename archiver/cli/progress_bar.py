@@ -37,7 +37,12 @@ async def show_progress(
     Until a plan exists, show the activity that *first* returns and its duration. *every*: seconds between two lines if
     standard error is not a terminal.
     """
-    show = _show_bar(title, counts, first) if _is_terminal() else _print_lines(title, counts, first, every)
+
+    def activity() -> str:
+        count = counts.awaited
+        return f"waiting for {count:,} object{'s' * (count != 1)}" if count else first()
+
+    show = _show_bar(title, counts, activity) if _is_terminal() else _print_lines(title, counts, activity, every)
     showing = asyncio.create_task(show, name="bar")
     try:
         yield

@@ -43,6 +43,13 @@ OnDuplicate = Annotated[
     str | None,
     typer.Option("--on-duplicate", metavar="rename|fail|skip", help="What to do with two files of the same path."),
 ]
+OnArchived = Annotated[
+    str | None,
+    typer.Option("--on-archived", metavar="fail|skip|restore", help="What to do with objects in Glacier."),
+]
+WaitFor = Annotated[
+    int | None, typer.Option("--wait-for", metavar="SECONDS", help="Wait that long for objects that do not exist yet.")
+]
 Compression = Annotated[
     str | None, typer.Option("--compression", metavar="store|deflate|auto", help="Compression of the files.")
 ]
@@ -58,7 +65,7 @@ class RequestInput:
 
     file: str | None
     files: Sequence[str] = ()
-    options: Sequence[tuple[str, str | None]] = ()
+    options: Sequence[tuple[str, object]] = ()
     meta: Sequence[str] = ()
     selection: SelectionInput = field(default_factory=SelectionInput)
 
@@ -102,6 +109,11 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
             code=EXIT_USAGE,
         )
     return body
+
+
+def wait_for(seconds: int | None) -> dict[str, int] | None:
+    """Return the field `wait_for` of the option --wait-for."""
+    return None if seconds is None else {"timeout": seconds}
 
 
 def unknown_fields(request: dict[str, Any]) -> list[str]:

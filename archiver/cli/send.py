@@ -53,6 +53,8 @@ def send(
     on_missing: request_input.OnMissing = None,
     on_duplicate: request_input.OnDuplicate = None,
     on_empty: selection_input.OnEmpty = None,
+    on_archived: request_input.OnArchived = None,
+    wait_for: request_input.WaitFor = None,
     compression: request_input.Compression = None,
     queue: Annotated[
         str | None, typer.Option(help="Source queue: name, URL or ARN. Default: SQS_SOURCE_QUEUE.")
@@ -75,6 +77,8 @@ def send(
         "on_missing": on_missing,
         "on_duplicate": on_duplicate,
         "on_empty": on_empty,
+        "on_archived": on_archived,
+        "wait_for": request_input.wait_for(wait_for),
         "compression": compression,
     }
     selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest, folders)
@@ -111,6 +115,7 @@ class ReceivedProgress:
     bytes: int = 0
     files_planned: int = 0
     bytes_planned: int = 0
+    awaited: int = 0
 
 
 @dataclass
@@ -215,10 +220,11 @@ class SendOperation:
         """Poll S3 for the archive's key: another consumer may have taken the answer. Returns a made-up answer."""
         if self.settings.destination_bucket is None or self.request.get("test"):
             await asyncio.Event().wait()
-        from archiver.app import open_aws, open_links
+        from archiver.app import open_aws
         from archiver.aws.clients import ClientLimits
         from archiver.aws.s3_store import S3Store
         from archiver.core.locations import archive_digest, archive_key
+        from archiver.doors.links import open_links
         from archiver.errors import ArchiverError
 
         settings = self.settings

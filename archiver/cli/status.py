@@ -104,10 +104,10 @@ class JobStatus:
 
 
 async def _find_archive(job_id: str | None, message_id: str | None, account: str | None) -> JobStatus:
-    from archiver.app import open_links
     from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import open_resources
     from archiver.core.archive_metadata import from_s3_metadata
+    from archiver.doors.links import open_links
     from archiver.settings import load_environment, require_settings
 
     settings = load_environment(environment())

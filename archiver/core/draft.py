@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import cast
 
 from archiver.core.attributes import NO_ATTRIBUTE_RULES, NO_ATTRIBUTES, AttributeRules, Attributes, attributes_of
-from archiver.core.locations import AllowList, Location, Role, parse_source
-from archiver.core.messages import Compression, OnDuplicate, OnEmpty, OnMissing, Renamed, Request
+from archiver.core.locations import AllowList, Location, Role
+from archiver.core.messages import Compression, OnArchived, OnDuplicate, OnEmpty, OnMissing, Renamed, Request
 from archiver.core.objects import Listed, ObjectInfo
 from archiver.core.outline import (
     FOLDER_MARKER_PROBLEM,
@@ -15,18 +15,19 @@ from archiver.core.outline import (
     Outline,
     Place,
     SourceRules,
+    check_one_role,
+    locate_manifest,
     outline_entries,
-    reject,
+    resolve_conflicts,
     without_equal_folders,
 )
-from archiver.core.paths import ArchivePath, is_folder
-from archiver.core.problems import MAX_PROBLEMS_LISTED
+from archiver.core.paths import is_folder
 from archiver.core.request_hash import request_hash
-from archiver.core.select import Selector
-from archiver.core.unique_paths import UniquePaths, find_conflicts
-from archiver.errors import Rejected, SourceProblem, SourceUnavailable
+from archiver.core.select import Selector, prospects
+from archiver.core.waiting import Wait, WaitRules, plan_wait
+from archiver.errors import Code, SourceArchived, SourceProblem, SourceUnavailable
 
-ARCHIVED = SourceUnavailable("source_archived", "the object is archived; restore it first")
+ARCHIVED = SourceArchived("the object is archived; restore it first")
 """The verdict on each archived object of a listing: one for all, as there may be 100,000."""
 
 
@@ -35,7 +36,8 @@ class ArchiveRules:
     """
     Settings that determine an archive's content and key. *compression*: for requests that do not set it. *key_secret*
     None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit. *roles*:
-    those that requests may name, by ARN. *attributes* of archives, and what requests may add to them.
+    those that requests may name, by ARN. *attributes* of archives, and what requests may add to them. *waiting*: how
+    long requests may wait, and what they may restore.
     """
 
     source_bucket: str | None
@@ -49,6 +51,7 @@ class ArchiveRules:
     roles: Mapping[str, Role] = field(default_factory=dict)
     attributes: Attributes = NO_ATTRIBUTES
     attribute_rules: AttributeRules = NO_ATTRIBUTE_RULES
+    waiting: WaitRules = field(default_factory=WaitRules)
 
     def attributes_of(self, request: Request) -> Attributes:
         """Return the attributes of the archive of *request*. Raises Rejected."""
@@ -74,12 +77,13 @@ class Draft:
     """
     The part of a plan that is known before the objects are. *files* excludes *unusable* sources, which
     `on_missing: skip` omits before S3 is called, and *skipped* files, which `on_duplicate: skip` omits.
-    *request_hash*: 64 hex digits that identify the request.
+    *request_hash*: 64 hex digits that identify the request. *wait*: what to wait for before the archive is built.
 
     *pending*: of a request with prefixes or a manifest, what `complete_draft` makes the files of.
     *known*: what listings, and inline text, tell of files. *refused*: the prefixes that can't be listed; *empty*: those
     that select nothing, although they must. *is_blank*: none of them selects anything, and nothing else is asked for.
-    *listings*: number of calls that listed them.
+    *listings*: number of calls that listed them. *lacking*: number of prefixes that select too few objects, if objects
+    that come later may change that. *is_hopeless*: whatever comes later, the request is rejected.
     """
 
     files: tuple[DraftFile, ...]
@@ -95,6 +99,10 @@ class Draft:
     empty: tuple[SourceProblem, ...] = ()
     is_blank: bool = False
     listings: int = 0
+    on_archived: OnArchived | None = None
+    wait: Wait | None = None
+    lacking: int = 0
+    is_hopeless: bool = False
 
     @property
     def roles(self) -> Iterator[tuple[str, str]]:
@@ -105,9 +113,21 @@ class Draft:
         return ((entry.source, entry.location.role) for entry in outline.entries)
 
     @property
+    def unread_manifest(self) -> Location | None:
+        """The manifest that lists the files, if it was not read."""
+        pending = self.pending
+        return pending.manifest.location if pending and pending.manifest and pending.outline is None else None
+
+    @property
     def unlisted(self) -> tuple[SourceProblem, ...]:
         """The prefixes of which no object is in *files*, as far as that is a problem."""
         return (*self.refused.values(), *self.empty)
+
+    def rejects(self, code: Code) -> bool:
+        """Whether an object that can't be read, for the reason *code*, rejects the request."""
+        if code == "source_archived" and self.on_archived in ("fail", "skip"):
+            return self.on_archived == "fail"
+        return self.on_missing == "fail"
 
     @property
     def needs_no_plan(self) -> bool:
@@ -116,7 +136,8 @@ class Draft:
         place depends on nothing but the sizes of those before it.
         """
         return (
-            self.on_missing == "fail"
+            self.rejects("source_missing")
+            and self.rejects("source_archived")
             and self.compression == "store"
             and not self.unlisted
             and not any(is_folder(file.path) and file.location not in self.known for file in self.files)
@@ -154,8 +175,11 @@ def draft_archive(request: Request, rules: ArchiveRules, sent_at: datetime) -> D
     Raises Rejected: `invalid_request`, `role_not_allowed`, `source_not_allowed`, `name_unsafe` or `name_conflict`. It
     lists all such files.
     """
+    wait = plan_wait(request, rules.waiting)
     sources = rules.sources
-    manifest = None if request.manifest is None else _manifest(request.manifest, sources)
+    manifest = (
+        None if request.manifest is None else Manifest(request.manifest, locate_manifest(request.manifest, sources))
+    )
     outline = (
         outline_entries(request.files, sources, sent_at, fails=request.on_missing == "fail") if not manifest else None
     )
@@ -169,21 +193,12 @@ def draft_archive(request: Request, rules: ArchiveRules, sent_at: datetime) -> D
         compression=request.compression or rules.compression,
         request_hash=request_hash(request),
         pending=pending,
+        on_archived=request.on_archived,
+        wait=wait,
     )
     if outline is None or any(outline.selectors):
         return draft
     return replace(complete_draft(draft, outline, ()), pending=None)
-
-
-def _manifest(source: str, rules: SourceRules) -> Manifest:
-    try:
-        location = parse_source(source, rules.bucket)
-    except Rejected as rejected:
-        raise Rejected(rejected.code, f"$.manifest {rejected.message}") from None
-    if not rules.allow(location):
-        problem = SourceProblem(source, "source_not_allowed")
-        raise Rejected("source_not_allowed", f"$.manifest {rules.refusal(location)}", [problem])
-    return Manifest(source, location)
 
 
 def complete_draft(draft: Draft, outline: Outline, found: Sequence[Sequence[Listed] | SourceUnavailable]) -> Draft:
@@ -205,11 +220,16 @@ def complete_draft(draft: Draft, outline: Outline, found: Sequence[Sequence[List
         if isinstance(listed, SourceUnavailable):
             refused[entry.prefix.location] = SourceProblem(entry.source, listed.code, listed.detail)
         elif (reason := entry.empty_reason(len(listed))) is None:
-            files += _listed_files(index, entry, listed, known)
+            files += _listed_files(index, entry, listed, known, restores=draft.on_archived == "restore")
         elif pending.on_empty == "fail":
             empty.append(SourceProblem(entry.source, "source_missing", reason))
-    _check_one_role(outline, files)
+    check_one_role(outline, files)
     known |= {file.location: file.info for file in files if file.info is not None}
+    lacking, is_hopeless = 0, False
+    if draft.wait is not None:
+        must = pending.on_empty == "fail"
+        lacking, is_hopeless = prospects(outline.selectors, found, must=must, rejects=draft.rejects)
+        is_hopeless |= any(isinstance(one, SourceUnavailable) and draft.rejects(one.code) for one in known.values())
     only_inline = all(file.info is not None and file.info.content is not None for file in files)
     return replace(
         _draft_files(draft, files, pending.on_duplicate, outline.place),
@@ -217,6 +237,8 @@ def complete_draft(draft: Draft, outline: Outline, found: Sequence[Sequence[List
         refused=refused,
         empty=tuple(empty),
         is_blank=bool(found) and only_inline and not refused and not empty,
+        lacking=lacking,
+        is_hopeless=is_hopeless,
     )
 
 
@@ -225,36 +247,20 @@ def _listed_files(
     selector: Selector,
     objects: Sequence[Listed],
     known: dict[Location, ObjectInfo | SourceUnavailable],
+    *,
+    restores: bool,
 ) -> list[Named]:
-    """Return the files of the *objects* that *selector* selects. What is known of them is added to *known*."""
+    """
+    Return the files of the *objects* that *selector* selects. What is known of them is added to *known*: with
+    *restores*, only HEAD tells how far the restore of an object is.
+    """
     under, files = selector.prefix.location, list[Named]()
     for listed in sorted(objects):
         location = Location(under.bucket, listed.key, under.role)
-        known[location] = ARCHIVED if listed.archived else listed.info
+        if not (restores and (listed.archived or listed.tiered)):
+            known[location] = ARCHIVED if listed.archived else listed.info
         files.append(Named(index, selector.source_of(listed.key), location, selector.path_of(listed.key)))
     return files
-
-
-def _check_one_role(outline: Outline, files: Sequence[Named]) -> None:
-    """Refuse a source with two roles: answers name objects by their source alone."""
-
-    def named() -> Iterator[tuple[int, str, str]]:
-        for index, entry in enumerate(outline.entries):
-            if isinstance(entry, Selector):
-                yield index, entry.source, entry.prefix.location.role
-        for file in files:
-            yield file.entry, file.source, file.location.role
-
-    if not any(role for _, _, role in named()):
-        return
-    roles: dict[str, str] = {}
-    twice = [(index, source) for index, source, role in named() if roles.setdefault(source, role) != role]
-    if twice:
-        problems = [
-            f"{outline.place(index)}.role_arn differs from that of another file with the same source"
-            for index, _ in twice[:MAX_PROBLEMS_LISTED]
-        ]
-        reject("invalid_request", [source for _, source in twice], problems)
 
 
 def _draft_files(draft: Draft, files: Sequence[Named], on_duplicate: OnDuplicate, place: Place) -> Draft:
@@ -262,7 +268,7 @@ def _draft_files(draft: Draft, files: Sequence[Named], on_duplicate: OnDuplicate
     files = without_equal_folders(files)
     unusable = {file.source for file in files if file.name is None}
     requested = [None if file.source in unusable else file.name for file in files]
-    paths = _resolve_conflicts(files, requested, on_duplicate, place)
+    paths = resolve_conflicts(files, requested, on_duplicate, place)
     resolved = list(zip(files, requested, paths, strict=True))
     return replace(
         draft,
@@ -281,23 +287,3 @@ def _draft_files(draft: Draft, files: Sequence[Named], on_duplicate: OnDuplicate
             if name and path not in (None, name.requested)
         ),
     )
-
-
-def _resolve_conflicts(
-    files: Sequence[Named], requested: Sequence[ArchivePath | None], on_duplicate: OnDuplicate, place: Place
-) -> list[str | None]:
-    """Return each file's final path; None if it has no path or is skipped. Raises Rejected `name_conflict`."""
-    paths = [None if name is None else name.path for name in requested]
-    wanted = {index: path for index, path in enumerate(paths) if path is not None}
-    indices, named = list(wanted), list(wanted.values())
-    losers = [indices[loser] for loser in find_conflicts(named)]
-    if losers and on_duplicate == "fail":
-        problems = [
-            f"{place(files[index].entry)} has the path {wanted[index][:200]}, which another file or a folder uses"
-            for index in losers[:MAX_PROBLEMS_LISTED]
-        ]
-        reject("name_conflict", [files[index].source for index in losers], problems)
-    taken = UniquePaths(named) if losers and on_duplicate == "rename" else None
-    for index in losers:
-        paths[index] = taken.allocate(wanted[index]) if taken else None
-    return paths

@@ -17,7 +17,9 @@ OnDuplicate = Literal["rename", "fail", "skip"]
 OnEmpty = Literal["fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
 Status = Literal["succeeded", "partial", "skipped", "alive", "failed"]
-Stage = Literal["accepted", "building"]
+OnArchived = Literal["fail", "skip", "restore"]
+Tier = Literal["Expedited", "Standard", "Bulk"]
+Stage = Literal["accepted", "waiting", "building"]
 Kind = Literal["archive", "ping"]
 
 MAX_JOB_ID_LENGTH = 128
@@ -56,11 +58,28 @@ def _check_tags(tags: dict[str, str]) -> dict[str, str]:
 _Tags = Annotated[dict[str, str], AfterValidator(_check_tags), Field(json_schema_extra={"maxProperties": MAX_TAGS})]
 
 
+class WaitFor(Model):
+    """How long to wait for objects that do not exist yet. *timeout* in seconds."""
+
+    timeout: Annotated[int, Field(ge=1)]
+
+
+class Restore(Model):
+    """
+    How to restore archived objects. *tier* None: the first that the settings allow. *days*: how long S3 keeps the
+    restored copy. *timeout*: seconds to wait; None: the setting's value.
+    """
+
+    tier: Tier | None = None
+    days: Annotated[int, Field(ge=1)] = 1
+    timeout: Annotated[int, Field(ge=1)] | None = None
+
+
 class Request(Model):
     """
     The request in a message. *manifest*: an `s3://` URI of an object that lists the files, instead of *files*, which
-    are empty then. *compression* None: the setting's value. *acl*, *tags*, *expires_in* (days, such as `7d`): of the
-    archive. *test*: it is only checked.
+    are empty then. *on_archived* None: archived objects are treated as *on_missing* says. *compression* None: the
+    setting's value. *acl*, *tags*, *expires_in* (days, such as `7d`): of the archive. *test*: it is only checked.
     """
 
     manifest: Annotated[str, Field(min_length=1)] | None = None
@@ -75,6 +94,9 @@ class Request(Model):
     on_missing: OnMissing = "fail"
     on_duplicate: OnDuplicate = "rename"
     on_empty: OnEmpty = "fail"
+    on_archived: OnArchived | None = None
+    restore: Restore | None = None
+    wait_for: WaitFor | None = None
     compression: Compression | None = None
     acl: Acl | None = None
     tags: _Tags | None = None
@@ -101,12 +123,16 @@ class EchoedFields:
 
 
 class ProgressCounts(Protocol):
-    """*files* and *bytes* done, and the planned numbers, which are 0 until the archive is planned."""
+    """
+    *files* and *bytes* done, and the planned numbers, which are 0 until the archive is planned. *awaited*: objects that
+    the job waits for.
+    """
 
     files: int
     bytes: int
     files_planned: int
     bytes_planned: int
+    awaited: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class ObjectInfo(NamedTuple):  # a tuple: one is made for each object, in a thir
 class Listed(NamedTuple):
     """
     One object of a listing. *size* in bytes; *etag* with quotes, as HEAD returns it; *modified* in UTC; *archived*: it
-    must be restored before it can be read.
+    must be restored before it can be read; *tiered*: that is not known, as its storage class is Intelligent-Tiering.
     """
 
     key: str
@@ -36,6 +36,7 @@ class Listed(NamedTuple):
     etag: str
     modified: datetime
     archived: bool = False
+    tiered: bool = False
 
     @property
     def info(self) -> ObjectInfo:

@@ -8,11 +8,13 @@ from typing import NamedTuple, NoReturn, TypeVar
 
 from archiver.core.entries import Entry, File, Inline, Selection, role_of
 from archiver.core.locations import AllowList, Location, Role, parse_prefix, parse_source
+from archiver.core.messages import OnDuplicate
 from archiver.core.objects import ObjectInfo
 from archiver.core.paths import ArchivePath, is_folder, resolve_path
 from archiver.core.patterns import MAX_PATTERNS
 from archiver.core.problems import MAX_PROBLEMS_LISTED, join_problems
 from archiver.core.select import Selector, patterns_of
+from archiver.core.unique_paths import UniquePaths, find_conflicts
 from archiver.errors import Code, Rejected, SourceProblem
 
 T = TypeVar("T")
@@ -125,6 +127,18 @@ def without_equal_folders(files: Sequence[Named]) -> list[Named]:
     return [file for file in files if file.name is None or first.get(file.name.path, file) is file]
 
 
+def locate_manifest(source: str, rules: SourceRules) -> Location:
+    """Return the object that a request names as its manifest. Raises Rejected."""
+    try:
+        location = parse_source(source, rules.bucket)
+    except Rejected as rejected:
+        raise Rejected(rejected.code, f"$.manifest {rejected.message}") from None
+    if not rules.allow(location):
+        problem = SourceProblem(source, "source_not_allowed")
+        raise Rejected("source_not_allowed", f"$.manifest {rules.refusal(location)}", [problem])
+    return location
+
+
 def check_patterns(patterns: AbstractSet[str]) -> None:
     """Raise Rejected `invalid_request` if a request has too many different *patterns*."""
     if len(patterns) > MAX_PATTERNS:
@@ -216,3 +230,45 @@ def reject(code: Code, sources: Sequence[str], problems: Sequence[str]) -> NoRet
     """Raise Rejected for *sources*. *problems*: texts of the first ones."""
     named = [SourceProblem(source, code) for source in sources]
     raise Rejected(code, join_problems(problems, len(sources)), named)
+
+
+def check_one_role(outline: Outline, files: Sequence[Named]) -> None:
+    """Refuse a source with two roles: answers name objects by their source alone."""
+
+    def named() -> Iterator[tuple[int, str, str]]:
+        for index, entry in enumerate(outline.entries):
+            if isinstance(entry, Selector):
+                yield index, entry.source, entry.prefix.location.role
+        for file in files:
+            yield file.entry, file.source, file.location.role
+
+    if not any(role for _, _, role in named()):
+        return
+    roles: dict[str, str] = {}
+    twice = [(index, source) for index, source, role in named() if roles.setdefault(source, role) != role]
+    if twice:
+        problems = [
+            f"{outline.place(index)}.role_arn differs from that of another file with the same source"
+            for index, _ in twice[:MAX_PROBLEMS_LISTED]
+        ]
+        reject("invalid_request", [source for _, source in twice], problems)
+
+
+def resolve_conflicts(
+    files: Sequence[Named], requested: Sequence[ArchivePath | None], on_duplicate: OnDuplicate, place: Place
+) -> list[str | None]:
+    """Return each file's final path; None if it has no path or is skipped. Raises Rejected `name_conflict`."""
+    paths = [None if name is None else name.path for name in requested]
+    wanted = {index: path for index, path in enumerate(paths) if path is not None}
+    indices, named = list(wanted), list(wanted.values())
+    losers = [indices[loser] for loser in find_conflicts(named)]
+    if losers and on_duplicate == "fail":
+        problems = [
+            f"{place(files[index].entry)} has the path {wanted[index][:200]}, which another file or a folder uses"
+            for index in losers[:MAX_PROBLEMS_LISTED]
+        ]
+        reject("name_conflict", [files[index].source for index in losers], problems)
+    taken = UniquePaths(named) if losers and on_duplicate == "rename" else None
+    for index in losers:
+        paths[index] = taken.allocate(wanted[index]) if taken else None
+    return paths

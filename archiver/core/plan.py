@@ -76,7 +76,8 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     """
     Plan the archive of *draft*. *found*: the HEAD result of each of its files, in the same order.
 
-    Raises Rejected with the first problem's code if an object can't be read under `on_missing: fail`, or if none can.
+    Raises Rejected with the first problem's code if an object can't be read for a reason that `Draft.rejects`, or if
+    none can be read.
     """
     found = [
         SourceProblem(file.source, "invalid_request", NO_FOLDER_PROBLEM)
@@ -90,13 +91,16 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     gone = (*draft.unusable, *(problems[file.source] for file in draft.files if file.source in problems))
     missing = (*draft.unlisted, *gone)
     outcome = summarize(draft, missing)
-    if missing and (draft.on_missing == "fail" or draft.empty or not outcome.files):
+    causes = missing if draft.empty else tuple(one for one in missing if draft.rejects(one.code))
+    if not (causes or outcome.files):
+        causes = missing
+    if causes:
         lines = [
-            f"{each.source[:200]}: {each.code} {each.detail[:300]}".rstrip() for each in missing[:MAX_PROBLEMS_LISTED]
+            f"{each.source[:200]}: {each.code} {each.detail[:300]}".rstrip() for each in causes[:MAX_PROBLEMS_LISTED]
         ]
         objects = len(draft.files) + len(draft.unusable) + len(draft.unlisted)
-        message = f"{len(missing)} of {objects} objects can't be read: {join_problems(lines, len(missing))}"
-        raise Rejected(missing[0].code, message, missing)
+        message = f"{len(causes)} of {objects} objects can't be read: {join_problems(lines, len(causes))}"
+        raise Rejected(causes[0].code, message, causes)
     members = [
         member_for(file, info, draft.compression)
         for file, info in zip(draft.files, found, strict=True)

@@ -25,6 +25,7 @@ ACL_ACTIONS = ("s3:PutObjectAcl",)
 TAG_ACTIONS = ("s3:PutObjectTagging",)
 DELETE_ACTIONS = ("s3:DeleteObject",)
 LIST_UPLOADS_ACTIONS = ("s3:ListBucketMultipartUploads",)
+RESTORE_ACTIONS = ("s3:RestoreObject",)
 ENCRYPT_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 DECRYPT_ACTIONS = ("kms:Decrypt",)
 RECEIPTS = "*/receipt-*.json.gz"  # the keys of receipts
@@ -40,9 +41,10 @@ class WorkerResources:
     """
     The resources that a worker uses. Queues and KMS keys are ARNs. *send_to*: the queues that it sends to, including
     the dead-letter queue. *sources*: buckets and `bucket/prefix/`; if empty, requests may name every bucket.
-    *source_keys* only decrypt sources. *tasks*: the ARN, or a pattern of it, of ECS tasks with scale-in protection,
-    if *on_ecs*. *roles*: ARNs of the roles that requests may name. *attribute_actions*: those of `ACL_ACTIONS` and
-    `TAG_ACTIONS` that archives need. *parameters* and *secrets*: the ARNs of those that settings refer to.
+    *source_keys* only decrypt sources. *restores*: requests may restore archived objects. *tasks*: the ARN, or a
+    pattern of it, of ECS tasks with scale-in protection, if *on_ecs*. *roles*: ARNs of roles that requests may name.
+    *attribute_actions*: those of `ACL_ACTIONS` and `TAG_ACTIONS` that archives need. *parameters* and *secrets*: the
+    ARNs of those that settings refer to.
     """
 
     source_queue: str
@@ -51,6 +53,7 @@ class WorkerResources:
     destination_bucket: str
     kms_keys: Sequence[str] = ()
     source_keys: Sequence[str] = ()
+    restores: bool = False
     on_ecs: bool = False
     tasks: str = "*"
     partition: str = "aws"
@@ -115,8 +118,15 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
 
 
 def _optional_statements(worker: WorkerResources) -> list[Statement]:
-    """For keys, references, roles and ECS; those without resources are not needed."""
+    """For restores, keys, references, roles and ECS; those without resources are not needed."""
+    objects, _ = _sources(worker.partition, worker.sources)
     return [
+        Statement(
+            "RestoreObjects",
+            RESTORE_ACTIONS,
+            _unique(objects) if worker.restores else (),
+            "requests may ask for archived objects to be restored (RESTORE_TIERS)",
+        ),
         Statement(
             "UseKeys", ENCRYPT_ACTIONS, _unique(worker.kms_keys), "buckets and queues are encrypted with these keys"
         ),

@@ -9,6 +9,7 @@ State = Literal["ok", "bad", "warning", "unknown"]
 
 MIN_VISIBILITY_TIMEOUT, RECOMMENDED_VISIBILITY_TIMEOUT = 2, 30  # seconds
 MIN_RECEIVE_COUNT = 3
+RECEIVE_COUNT_FOR_LONG_WAITS, LONG_WAIT = 10, 3600  # seconds
 RECOMMENDED_RETENTION = 14 * 24 * 3600  # seconds
 MAX_SKEW_SECONDS, FATAL_SKEW_SECONDS = 30.0, 300.0  # seconds; S3 and SQS refuse requests that are 15 minutes off
 
@@ -25,8 +26,11 @@ class CheckResult:
     remedy: str = ""
 
 
-def check_source_queue(attributes: Mapping[str, str]) -> list[CheckResult]:
-    """Check the attributes of the source queue: visibility timeout and redrive policy."""
+def check_source_queue(attributes: Mapping[str, str], longest_wait: int = 0) -> list[CheckResult]:
+    """
+    Check the attributes of the source queue: visibility timeout and redrive policy. *longest_wait*: seconds for which
+    requests may wait for objects.
+    """
     seconds = int(attributes["VisibilityTimeout"])
     text = f"messages stay invisible for {seconds} s"
     remedy = f"set the queue's VisibilityTimeout to 120 (at least {RECOMMENDED_VISIBILITY_TIMEOUT})"
@@ -49,10 +53,11 @@ def check_source_queue(attributes: Mapping[str, str]) -> list[CheckResult]:
         text, remedy = "names the source queue itself", "give it a separate dead-letter queue"
         return [*findings, CheckResult("redrive policy", "bad", text, remedy)]
     receives = int(redrive.get("maxReceiveCount", 0))
-    few = receives < MIN_RECEIVE_COUNT
-    remedy = "set its maxReceiveCount to 5: each deployment and each killed worker uses one receive" if few else ""
+    enough, advised = (RECEIVE_COUNT_FOR_LONG_WAITS,) * 2 if longest_wait > LONG_WAIT else (MIN_RECEIVE_COUNT, 5)
+    few = receives < enough
+    remedy = f"set its maxReceiveCount to {advised}: each deployment and each killed worker uses one receive"
     text = f"{receives} receives, then {redrive['deadLetterTargetArn'].rpartition(':')[2]}"
-    findings.append(CheckResult("redrive policy", "warning" if few else "ok", text, remedy))
+    findings.append(CheckResult("redrive policy", "warning" if few else "ok", text, remedy if few else ""))
     return findings
 
 

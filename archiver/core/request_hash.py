@@ -8,7 +8,7 @@ from archiver.core.entries import Entry, File
 from archiver.core.messages import Request
 
 # With the files, they identify a request. Those of the second line count only if they say something.
-_HASHED_OPTIONS = ("on_missing", "on_duplicate", "on_empty", "compression")
+_HASHED_OPTIONS = ("on_missing", "on_duplicate", "on_empty", "on_archived", "compression")
 _LATER_OPTIONS = ("acl", "tags", "expires_in")
 
 

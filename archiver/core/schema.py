@@ -76,6 +76,7 @@ def _success() -> dict[str, Any]:
 
 def _progress() -> dict[str, Any]:
     counts = _object(files=_COUNT, files_planned=_COUNT, bytes=_COUNT, bytes_planned=_COUNT)
+    counts["properties"]["awaited"] = {**_COUNT, "description": "Only if waiting: the objects that are not there yet."}
     return _answer(
         metadata=_METADATA,
         job_id=_JOB_ID,

@@ -1,6 +1,6 @@
 """Which of the objects in a listing an entry with a `prefix` selects, and where in the zip they go."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from archiver.core.locations import Location
 from archiver.core.objects import Listed
 from archiver.core.paths import MAX_PATH_BYTES, ArchivePath, Folder, split_rest
 from archiver.core.patterns import Pattern, PatternError, Substitution
-from archiver.errors import Rejected, SourceProblem
+from archiver.errors import Code, Rejected, SourceProblem, SourceUnavailable
 
 MAX_LISTED = 10_000_000
 """
@@ -95,6 +95,18 @@ class Selector:
             return f"it selects {count:,} objects; `where.count` allows {allowed}"
         return None if count else "it selects no object"
 
+    def lacks(self, count: int, *, must: bool) -> bool:
+        """
+        Return whether *count* objects are too few to stop waiting, and objects that come later may be chosen. *must*:
+        the entry must select something. An object that comes later is younger than the request.
+        """
+        where = self.selection.where
+        if where is not None and where.age is not None and where.age.gt is not None:
+            return False
+        bounds = where.count if where is not None else None
+        least = 1 if bounds is None or bounds.min is None else max(bounds.min, int(must))
+        return count < least and (bounds is None or bounds.max is None or bounds.max >= least)
+
     def path_of(self, key: str) -> ArchivePath:
         """Return the path of the object *key* in the zip. Raises Rejected `name_unsafe`."""
         rest = self._rest(key)
@@ -127,6 +139,30 @@ class Selector:
 
     def _rest(self, key: str) -> str:
         return key[self.prefix.location.key.rfind("/") + 1 :]
+
+
+def prospects(
+    selectors: Iterable[Selector],
+    found: Sequence[Sequence[Listed] | SourceUnavailable],
+    *,
+    must: bool,
+    rejects: Callable[[Code], bool],
+) -> tuple[int, bool]:
+    """
+    Return how many of *selectors* select too few objects, if objects that come later may change that; and whether any
+    of the others rejects the request. *found*: as `complete_draft` takes it; *must*: each must select something;
+    *rejects*: whether a problem with this code rejects the request.
+    """
+    lacking, hopeless = 0, False
+    for selector, listed in zip(selectors, found, strict=True):
+        if isinstance(listed, SourceUnavailable):
+            mends = listed.code == "source_missing"
+            hopeless |= not mends and rejects(listed.code)
+        else:
+            mends = selector.lacks(len(listed), must=must)
+            hopeless |= must and not mends and selector.empty_reason(len(listed)) is not None
+        lacking += mends
+    return lacking, hopeless
 
 
 def patterns_of(selection: Selection) -> Iterator[str]:

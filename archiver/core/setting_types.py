@@ -35,6 +35,11 @@ BucketName = Annotated[
         "or the ARN of an access point"
     ),
 ]
+RestoreTiers = Annotated[
+    Text,
+    StringConstraints(pattern=r"^(Standard|Bulk|Expedited)( *, *(Standard|Bulk|Expedited))*$"),
+    Expected("Standard, Bulk or Expedited, or several of them, comma-separated"),
+]
 
 
 def _validate_tags(text: str) -> str:

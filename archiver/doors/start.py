@@ -243,3 +243,19 @@ def check_visibility(seconds: int) -> None:
             f"the minimum is {MIN_VISIBILITY}, and 30 or more is recommended"
         )
         raise SettingsError([problem])
+
+
+def log_settings(settings: Settings) -> None:
+    """Log what the worker works on, and warn of settings that are insecure."""
+    log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
+    if settings.key_secret is None:
+        log.warning(
+            "settings.no_key_secret", effect="who knows a job_id can compute its archive's key; set ARCHIVE_KEY_SECRET"
+        )
+    if settings.allowed_sources is None:
+        log.warning(
+            "settings.no_allowed_sources",
+            effect="requests may name every bucket that the role can read but the destination; set S3_ALLOWED_SOURCES",
+        )
+    if settings.base_url is None and settings.links is None:
+        log.warning("settings.no_base_url", effect="links are s3:// URIs; set ARCHIVE_BASE_URL")

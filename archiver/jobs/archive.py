@@ -4,7 +4,8 @@ Archives: the work that turns a request's files into one zip, or finds the zip o
     request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import time
 
 import structlog
 
@@ -15,6 +16,7 @@ from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
 from archiver.core.plan import Plan
 from archiver.core.replan import ReplanState, versions_read
+from archiver.core.waiting import seconds_since
 from archiver.errors import (
     ArchiveExists,
     CredentialsRefused,
@@ -28,12 +30,13 @@ from archiver.jobs.identity import JobIdentity
 from archiver.jobs.planning import Planner
 from archiver.jobs.receipt import describe_finished
 from archiver.jobs.work import Result
-from archiver.ports import Hold, ObjectStore, Roles, StoredArchive, Target
+from archiver.ports import Hold, ObjectRestorer, ObjectStore, Roles, StoredArchive, Target
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
 from archiver.stages.receipt import Receipts
 from archiver.stages.upload import find
+from archiver.stages.wait import Waiter
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +53,7 @@ class ArchiveWork:
     """
     Makes archives. One for the process; of finished jobs it keeps only the names of some objects that could be read.
     *receipts*: None if archives get none, as their store is a file. *shares_credentials*: *store* uses the credentials
-    that sources are read with. *roles*: None if requests may name none.
+    that sources are read with. *roles*: None if requests may name none. *restorer*: None if no object may be restored.
     """
 
     def __init__(
@@ -63,12 +66,14 @@ class ArchiveWork:
         budget: BufferPool,
         shares_credentials: bool = True,
         roles: Roles | None = None,
+        restorer: ObjectRestorer | None = None,
     ) -> None:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
         self._planner = Planner(rules, fetcher, store if shares_credentials else None, roles)
         self._builder = Builder(rules, fetcher, Destination(store, receipts), budget)
+        self._waiter = Waiter(fetcher, self._planner.credential_check, self._planner.look, restorer)
         self.select, self.plan = self._planner.select, self._planner.plan
 
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
@@ -76,7 +81,11 @@ class ArchiveWork:
         disposition = content_disposition(request.archive_name, self._rules.file_prefix, job.message.sent_at)
         attributes = self._rules.attributes_of(request)
         target = Target(job.key, disposition, message_id=job.message.id, attributes=attributes)
-        return ArchiveOrder(draft_archive(request, self._rules, job.message.sent_at), target)
+        draft = draft_archive(request, self._rules, job.message.sent_at)
+        if draft.wait is not None:
+            spent = seconds_since(job.message.first_received, time())
+            draft = replace(draft, wait=replace(draft.wait, spent=spent))
+        return ArchiveOrder(draft, target)
 
     async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:
         """Raises as `build` does."""
@@ -106,11 +115,14 @@ class ArchiveWork:
 
     async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult | None:
         """
-        Make the archive of *draft* at *target*, whose `metadata` and `part_size` are decided here. *hold* is confirmed
-        right before the archive is published. None: there is nothing to archive, and `on_empty: skip`.
+        Make the archive of *draft* at *target*, whose `metadata` and `part_size` are decided here, once all is there
+        that the request waits for. *hold* is confirmed right before the archive is published. None: there is nothing to
+        archive, and `on_empty: skip`.
 
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
+        if draft.wait is not None and await find(self._store, target.key) is None:
+            await self._waiter.wait(draft, draft.wait, hold, progress)
         history, tried_one_pass = ReplanState(draft), False
         while not history.over:
             existing = await find(self._store, target.key)

@@ -15,6 +15,7 @@ from archiver.stages.fetch import Fetcher
 from archiver.stages.offload import run_offloaded_if_large
 from archiver.stages.read_access import ReadAccess, assume_roles
 from archiver.stages.resolve import head_objects, probe_objects
+from archiver.stages.select import MAX_CONCURRENT_LISTINGS
 
 
 class Planner:
@@ -30,22 +31,28 @@ class Planner:
         self._rules = rules
         self._fetcher = fetcher
         self._roles = roles
-        self._credential_check = CredentialCheck(store)
-        self._read_access = ReadAccess(rules.source_bucket, fetcher, self._credential_check)
-        self._selections = Selections(rules, fetcher, self._credential_check, self._read_access)
+        self.credential_check = CredentialCheck(store)
+        self._read_access = ReadAccess(rules.source_bucket, fetcher, self.credential_check)
+        self._selections = Selections(rules, fetcher, self.credential_check, self._read_access)
         self.record_readable = self._read_access.record_readable
 
-    async def select(self, draft: Draft) -> Draft:
+    async def select(self, draft: Draft, listings: int = MAX_CONCURRENT_LISTINGS) -> Draft:
         """
-        Return *draft* with all its files: its manifest is read, its prefixes are listed.
+        Return *draft* with all its files: its manifest is read, its prefixes are listed, so many at once.
 
         Raises Rejected, TransientError, ConfigurationError.
         """
         draft = await self._selections.with_outline(draft)
         if self._roles is not None:
             check_count(draft, self._rules.max_files)
-            await assume_roles(draft, self._roles, self._credential_check)
-        return await self._selections.complete(draft)
+            await assume_roles(draft, self._roles, self.credential_check)
+        return await self._selections.complete(draft, listings)
+
+    async def look(self, draft: Draft, listings: int) -> Draft:
+        """Return *draft* as `select` does, unless it has too many files: then raises Rejected, too."""
+        draft = await self.select(draft, listings)
+        check_count(draft, self._rules.max_files)
+        return draft
 
     async def plan(self, draft: Draft, history: ReplanState | None = None) -> Plan:
         """
@@ -56,12 +63,12 @@ class Planner:
         history = history or ReplanState(draft)
         known, verdicts = draft.known, history.verdicts
         unknown = (at for file in draft.files if (at := file.location) not in known and at not in verdicts)
-        found = await head_objects(unknown, self._fetcher, self._credential_check)
+        found = await head_objects(unknown, self._fetcher, self.credential_check)
         answers = _answers(draft, verdicts, known, found)
         if ended := await self._read_access.check(draft, answers, history.pins):
             for at in ended:
                 verdicts.pop(at, None)
-            found |= await head_objects(ended, self._fetcher, self._credential_check)
+            found |= await head_objects(ended, self._fetcher, self.credential_check)
             answers = _answers(draft, verdicts, found, known)
         plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
         check_size(plan, self._rules.max_bytes)
@@ -77,9 +84,9 @@ class Planner:
         refused = version_at(plan, error.location)
         if refused is None:  # not a source: the destination
             raise error
-        verdict = await self._credential_check.as_denial(error) if isinstance(error, CredentialsRefused) else error
+        verdict = await self.credential_check.as_denial(error) if isinstance(error, CredentialsRefused) else error
         others = [version for version in versions_read(plan.members) if version.location != error.location]
-        answers = await probe_objects(others, self._fetcher, self._credential_check)
+        answers = await probe_objects(others, self._fetcher, self.credential_check)
         self.record_readable([version for version, answer in answers.items() if answer is True])
         verdicts = {refused: verdict}
         verdicts |= {version: one for version, one in answers.items() if isinstance(one, SourceUnavailable)}

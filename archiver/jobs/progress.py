@@ -1,5 +1,6 @@
 """
-Progress events: `accepted`, then `building` with the files and bytes that are done and planned.
+Progress events: `accepted`, `waiting` while objects are awaited, then `building` with the files and bytes that are
+done and planned.
 
 Events are best effort: a queue that does not accept them neither delays nor fails a job.
 """
@@ -50,12 +51,12 @@ async def reporting_progress(
 
 
 async def _send_events(notifier: Notifier, job: JobIdentity, progress: Progress, hold: Hold) -> None:
-    last_sent: tuple[int, int, int] | None = None
-    stage: Stage = "accepted"
+    last_sent: tuple[int, ...] | None = None
     failed = False
     while True:
-        now = (progress.files, progress.bytes, progress.files_planned)
-        if stage == "accepted" or (progress.files_planned and now != last_sent):
+        now = (progress.files, progress.bytes, progress.files_planned, progress.awaited)
+        if last_sent is None or (now != last_sent and (progress.files_planned or progress.awaited)):
+            stage: Stage = "accepted" if last_sent is None else "waiting" if progress.awaited else "building"
             write = partial(job.dialect.progress_event, job.echoed, stage, progress)
             note = job.event(stage, notifier, write)
             try:
@@ -68,5 +69,5 @@ async def _send_events(notifier: Notifier, job: JobIdentity, progress: Progress,
                 if not failed:
                     log.warning("progress.unsent", reason=str(error) or "no answer in time", status=stage)
                 failed = True
-            last_sent, stage = now, "building"
+            last_sent = now if stage != "accepted" else (*now[:3], 0)
         await asyncio.sleep(EVENT_INTERVAL)

@@ -20,7 +20,7 @@ from archiver.stages.fetch import Fetcher
 from archiver.stages.offload import run_offloaded_if_large
 from archiver.stages.read_access import ReadAccess
 from archiver.stages.resolve import head_objects, run_distinct
-from archiver.stages.select import select_objects
+from archiver.stages.select import MAX_CONCURRENT_LISTINGS, select_objects
 
 
 class Selections:
@@ -45,10 +45,10 @@ class Selections:
             return draft
         return replace(draft, pending=replace(pending, outline=await self._read_manifest(draft, pending)))
 
-    async def complete(self, draft: Draft) -> Draft:
+    async def complete(self, draft: Draft, listings: int = MAX_CONCURRENT_LISTINGS) -> Draft:
         """
-        Return *draft*, which has an outline, with its files, if it is pending: its prefixes are listed, also if that
-        was done before.
+        Return *draft*, which has an outline, with its files, if it is pending: its prefixes are listed, so many at
+        once, also if that was done before.
 
         Raises Rejected, TransientError, ConfigurationError.
         """
@@ -57,7 +57,8 @@ class Selections:
             return draft
         outline = pending.outline
         selectors = list(outline.selectors)
-        selected = await select_objects(selectors, self._fetcher, self._credential_check, self._rules.max_files)
+        limit = self._rules.max_files
+        selected = await select_objects(selectors, self._fetcher, self._credential_check, limit, listings)
         if any(selector.rename is not None for selector in selectors):
             complete = await asyncio.to_thread(complete_draft, draft, outline, selected.objects)
         else:

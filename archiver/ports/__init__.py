@@ -27,6 +27,7 @@ from archiver.ports.messages import (
 from archiver.ports.objects import (
     MultipartUpload,
     ObjectReader,
+    ObjectRestorer,
     ObjectStore,
     ReadQueue,
     Roles,
@@ -50,6 +51,7 @@ __all__ = [
     "MultipartUpload",
     "Notifier",
     "ObjectReader",
+    "ObjectRestorer",
     "ObjectStore",
     "Observer",
     "OutgoingMessage",

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import Location
+from archiver.core.messages import Tier
 from archiver.core.objects import ListPage, ObjectInfo
 from archiver.core.select import Prefix
 
@@ -83,6 +84,16 @@ class Roles(Protocol):
         """
         Have credentials of the role with the ARN *role*. Raises SourceUnavailable if it can't be assumed;
         TransientError; CredentialsRefused if the worker's own credentials are refused.
+        """
+
+
+class ObjectRestorer(Protocol):
+    """Makes archived objects readable."""
+
+    async def restore(self, location: Location, tier: Tier, days: int | None) -> None:
+        """
+        Ask for a copy of the object for *days* (None: for good). Repeating it is no error. Raises as
+        `ObjectReader.head` does.
         """
 
 

@@ -6,7 +6,7 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from archiver.core.attributes import Acl, StorageClass
-from archiver.core.setting_types import Account, BaseUrl, BucketName, FilePrefix, Tags, Text
+from archiver.core.setting_types import Account, BaseUrl, BucketName, FilePrefix, RestoreTiers, Tags, Text
 
 MIB = 1024 * 1024
 
@@ -119,6 +119,25 @@ class Environment(BaseSettings):
     )
     max_concurrent_jobs: int = Field(
         4, ge=1, le=1000, validation_alias="MAX_CONCURRENT_JOBS", description="concurrent jobs in one worker"
+    )
+    max_parked_jobs: int = Field(
+        100,
+        ge=0,
+        le=10_000,
+        validation_alias="MAX_PARKED_JOBS",
+        description="jobs that wait for objects without a slot",
+    )
+    wait_limit: int = Field(
+        3600, ge=0, le=36_000, validation_alias="WAIT_LIMIT", description="seconds that a request may wait; 0: none may"
+    )
+    restore_tiers: RestoreTiers | None = Field(
+        None, validation_alias="RESTORE_TIERS", description="tiers in which requests may restore archived objects"
+    )
+    restore_max_days: int = Field(
+        1, ge=1, le=365, validation_alias="RESTORE_MAX_DAYS", description="days that requests may keep restored copies"
+    )
+    restore_wait_limit: int = Field(
+        21_600, ge=1, le=36_000, validation_alias="RESTORE_WAIT_LIMIT", description="seconds that a restore may take"
     )
     memory_budget_mib: int = Field(
         64,

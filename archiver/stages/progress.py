@@ -11,7 +11,8 @@ class Progress:
     """
     *files* and *bytes* are done, of *files_planned* and *bytes_planned* (bodies, uncompressed). The planned numbers are
     0 until they are known. *estimates*: until all sizes are known, *bytes_planned* is the mean of the files that are
-    done, for all files. A file is done when its last byte is placed in the archive.
+    done, for all files. A file is done when its last byte is placed in the archive. *awaited*: objects that the job
+    waits for before it can begin.
     """
 
     files: int = 0
@@ -19,6 +20,7 @@ class Progress:
     files_planned: int = 0
     bytes_planned: int = 0
     estimates: bool = False
+    awaited: int = 0
 
     def begin_unknown(self, files: int) -> None:
         """Start the counters for *files* files whose sizes are not known."""

@@ -25,10 +25,14 @@ class Selected:
 
 
 async def select_objects(
-    selectors: Sequence[Selector], fetcher: Fetcher, credentials: CredentialCheck, max_files: int | None
+    selectors: Sequence[Selector],
+    fetcher: Fetcher,
+    credentials: CredentialCheck,
+    max_files: int | None,
+    listings: int = MAX_CONCURRENT_LISTINGS,
 ) -> Selected:
     """
-    Return the objects that each of *selectors* chooses. Each distinct prefix is listed once.
+    Return the objects that each of *selectors* chooses. Each distinct prefix is listed once, *listings* at a time.
 
     Memory: about 300 bytes and the key, for each object that is chosen; the others are dropped page by page.
 
@@ -36,7 +40,7 @@ async def select_objects(
     at; TransientError, ConfigurationError.
     """
     run = _Selection(selectors, fetcher, max_files)
-    listed = await run_distinct(run.by_prefix, run.list, min(MAX_CONCURRENT_LISTINGS, fetcher.concurrency), credentials)
+    listed = await run_distinct(run.by_prefix, run.list, min(listings, fetcher.concurrency), credentials)
     objects = [
         verdict if isinstance(verdict := listed[selector.prefix], SourceUnavailable) else run.chosen[index]
         for index, selector in enumerate(selectors)

@@ -73,6 +73,7 @@ def process_lines(service: str, snapshot: ProcessSnapshot, resumes: Mapping[str,
     """Return the lines for the process, with *resumes*, the read retries by code. *at*: milliseconds since 1970."""
     gauges = {
         "Running": snapshot.running,
+        "Parked": snapshot.parked,
         "OpenParts": snapshot.open_parts,
         "Memory": snapshot.memory,
         "Paused": snapshot.paused,

@@ -20,6 +20,7 @@ UNITS: Mapping[str, str] = {
     "LeasesLost": "Count",
     "Resumes": "Count",  # retried reads of objects
     "Running": "Count",  # jobs
+    "Parked": "Count",  # jobs that wait for objects without a slot
     "OpenParts": "Count",  # part buffers in use
     "Memory": "Bytes",  # resident
     "Paused": "Count",  # jobs, stores and queues because of which receiving is paused; 1 if receiving itself fails
@@ -32,6 +33,7 @@ class ProcessSnapshot:
     """The state of the process. *resumes*: read retries since its start, by cause. *memory*: resident bytes."""
 
     running: int = 0
+    parked: int = 0
     open_parts: int = 0
     memory: int = 0
     paused: int = 0
@@ -48,6 +50,7 @@ class Gauges:
     heartbeat: Heartbeat
     memory: Callable[[], int]
     running: int = 0
+    count_parked: Callable[[], int] = lambda: 0
 
     def on_running_changed(self, jobs: int) -> None:
         """Set the number of running *jobs*."""
@@ -56,6 +59,7 @@ class Gauges:
     def read(self) -> ProcessSnapshot:
         return ProcessSnapshot(
             running=self.running,
+            parked=self.count_parked(),
             open_parts=self.budget.buffers_in_use,
             memory=self.memory(),
             paused=self.gate.pause_count or int(self.heartbeat.failing),

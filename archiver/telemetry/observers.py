@@ -55,9 +55,13 @@ class Monitor:
         if self._parts.gate.draining and not jobs:
             self._parts.stop.set()
 
-    def mark_started(self) -> None:
-        """Mark the worker as started: it receives messages from now on (readiness)."""
+    def mark_started(self, count_parked: Callable[[], int] = lambda: 0) -> None:
+        """
+        Mark the worker as started: it receives messages from now on (readiness). *count_parked* returns the number of
+        parked jobs.
+        """
         self._has_started = True
+        self.gauges.count_parked = count_parked
 
     def drain(self) -> None:
         """Stop receiving. Stop the worker when all running jobs have ended, without a time limit."""

@@ -68,6 +68,7 @@ class _ProcessCollector(Collector):
         snapshot = self._read()
         for name, documentation, value in (
             ("running_jobs", "Running jobs.", snapshot.running),
+            ("parked_jobs", "Jobs that wait for objects.", snapshot.parked),
             ("open_parts", "Part buffers in use.", snapshot.open_parts),
             ("memory_bytes", "Resident memory.", snapshot.memory),
             (

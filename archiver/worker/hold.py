@@ -3,8 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import structlog
+
 from archiver.worker.lease import Lease
 from archiver.worker.slots import Claim
+
+log = structlog.get_logger(__name__)
 
 
 class JobHold:
@@ -28,6 +32,8 @@ class JobHold:
         self._depth += 1
         if self._depth == 1:
             slots.park(claim)
+            if claim.has_slot and not slots.draining:
+                log.warning("job.parked_in_slot", parked=slots.parked)
         try:
             yield
         finally:

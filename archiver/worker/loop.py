@@ -15,7 +15,7 @@ from archiver.ports import Message, MessageSource
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.settle import Settler
-from archiver.worker.slots import MAX_PARKED_JOBS, Claim, Slots
+from archiver.worker.slots import Claim, Slots
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ class WorkerLimits:
     max_jobs: int
     wait: float
     grace: float
-    max_parked: int = MAX_PARKED_JOBS
+    max_parked: int = 100
 
 
 class Worker:
@@ -58,6 +58,11 @@ class Worker:
         self._on_running_changed = on_running_changed
         self._slots = Slots(limits.max_jobs, self._on_slots_changed, max_parked=limits.max_parked)
         self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def parked(self) -> int:
+        """How many jobs are parked."""
+        return self._slots.parked
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until *stop* is set, then drain: return when every message was settled or released."""

@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 REFUSED_PAUSE_SECONDS = 60.0  # without a receive, after the source refused to extend a message
 SHUTDOWN_REDELIVERY_DELAY = 2  # seconds; not 0, or a worker that is stopping too might receive it
+PARKED_REDELIVERY_DELAY = 21  # seconds, more than a long poll: a wait must not use up receives of stopping workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class _JobEnd:
 
 
 class Settler:
-    """Runs one job under its lease, and settles its message as the table above says."""
+    """Runs one job under its lease, and settles its message as the table above says. *clock*: that of receives."""
 
     def __init__(
         self,
@@ -62,12 +63,15 @@ class Settler:
         job: Job,
         gate: ReceiveGate,
         observer: Observer,
+        *,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         self._source = source
         self._observer = observer
         self._facts = source.facts
         self._job = job
         self._gate = gate
+        self._clock = clock
 
     async def handle(self, message: Message, claim: Claim) -> None:
         """
@@ -77,7 +81,7 @@ class Settler:
         """
         with bound_contextvars(message_id=message.id, job_id=self._job.read_job_id(message)):
             log.info("job.received", receive_count=message.receive_count)
-            lease = Lease(message, self._facts, self._source.extend)
+            lease = Lease(message, self._facts, self._source.extend, clock=self._clock)
             hold = JobHold(lease, claim)
             queued = max(0.0, (datetime.now(UTC) - message.sent_at).total_seconds())
             try:
@@ -92,8 +96,9 @@ class Settler:
                     self._gate.pause_for(REFUSED_PAUSE_SECONDS)
             except asyncio.CancelledError:
                 # Shutdown: the grace period is over, or the job was parked. Its upload was aborted.
-                if await self._release(message, SHUTDOWN_REDELIVERY_DELAY, lease):
-                    log.info("job.returned", delay=SHUTDOWN_REDELIVERY_DELAY, reason="shutdown")
+                delay = PARKED_REDELIVERY_DELAY if hold.drained else SHUTDOWN_REDELIVERY_DELAY
+                if await self._release(message, delay, lease):
+                    log.info("job.returned", delay=delay, reason="shutdown")
                 job_end = _JobEnd("returned")
             self._observer.ended(
                 JobResult(

@@ -10,8 +10,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-MAX_PARKED_JOBS = 100
-
 
 class Claim:
     """One job's claim on a slot. *task* runs the job; it is set right after the claim was made."""
@@ -30,7 +28,7 @@ class Slots:
     number of parked jobs may have changed. It must neither wait nor raise.
     """
 
-    def __init__(self, max_jobs: int, on_changed: Callable[[int], None], *, max_parked: int = MAX_PARKED_JOBS) -> None:
+    def __init__(self, max_jobs: int, on_changed: Callable[[int], None], *, max_parked: int = 100) -> None:
         self._max_jobs = max_jobs
         self._max_parked = max_parked
         self._on_changed = on_changed

@@ -16,9 +16,9 @@ from certificates import shared_trust
 from emulator import REGION, EmulatedAws
 from structlog.testing import capture_logs
 
-from archiver.app import open_links
 from archiver.aws.presigned import PresignedLinks, presigned_links
 from archiver.aws.session import open_network
+from archiver.doors.links import open_links
 from archiver.errors import ConfigurationError
 from archiver.settings import load_environment
 

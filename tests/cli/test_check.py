@@ -191,6 +191,14 @@ def test_a_redrive_policy_of_few_receives_is_a_warning(receives: int, state: str
     assert check_source_queue({"VisibilityTimeout": "60", "RedrivePolicy": redrive})[1].state == state
 
 
+@pytest.mark.parametrize(("receives", "wait", "state"), [(9, 3600, "ok"), (9, 3601, "warning"), (10, 36_000, "ok")])
+def test_queues_of_long_waits_need_more_receives(receives: int, wait: int, state: str) -> None:
+    redrive = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:r:1:dead", "maxReceiveCount": receives})
+    result = check_source_queue({"VisibilityTimeout": "60", "RedrivePolicy": redrive}, wait)[1]
+
+    assert (result.state, "maxReceiveCount to 10" in result.remedy) == (state, state == "warning")
+
+
 @pytest.mark.parametrize(("skew", "state"), [(0, "ok"), (-29, "ok"), (30, "warning"), (-299, "warning"), (300, "bad")])
 def test_a_clock_that_is_off_is_judged_by_how_far(skew: float, state: str) -> None:
     assert check_clock_skew(skew).state == state

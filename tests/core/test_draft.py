@@ -265,3 +265,11 @@ def test_any_request_is_refused_or_gets_lawful_paths_without_a_clash(files: list
     assert conflicts(paths(draft)) == []
     assert len(draft.files) + len(draft.skipped) == len(files)
     assert make_draft(*files, on_duplicate=on_duplicate) == draft
+
+
+def test_waiting_does_not_make_another_request_and_on_archived_does() -> None:
+    plain = make_draft("a.jpg").request_hash
+
+    assert make_draft("a.jpg", wait_for={"timeout": 9}, on_archived=None, restore=None).request_hash == plain
+    hashes = {make_draft("a.jpg", on_archived=how).request_hash for how in ("fail", "skip")}
+    assert len({plain, *hashes}) == 3

@@ -212,3 +212,11 @@ def test_parameters_and_secrets_that_settings_refer_to_can_be_read_and_no_others
     assert of("ReadParameters", needs).resources == (parameter,)
     assert of("ReadSecrets", needs).resources == (secret,)
     assert not {"ReadParameters", "ReadSecrets"} & {grant.sid for grant in worker_statements(NEEDS)}
+
+
+def test_only_a_worker_that_may_restore_objects_has_the_right_and_for_sources_alone() -> None:
+    assert [one for one in worker_statements(NEEDS) if "s3:RestoreObject" in one.actions] == []
+
+    grant = of("RestoreObjects", replace(NEEDS, restores=True))
+    assert grant.actions == ("s3:RestoreObject",)
+    assert grant.resources == ("arn:aws:s3:::photos/*", "arn:aws:s3:::scans/2026/*")

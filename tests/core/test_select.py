@@ -230,7 +230,7 @@ def naive(objects: list[Listed], prefix: str, fields: dict[str, Any]) -> list[tu
     """Return the key and the unrepaired path of each selected object, as a page of Python would."""
     kept = []
     where, base = fields.get("where", {}), prefix[: prefix.rfind("/") + 1]
-    for key, size, _, modified, _ in sorted(objects):
+    for key, size, _, modified, *_ in sorted(objects):
         rest, age = key[len(base) :], (SENT_AT - modified).total_seconds()
         is_folder = fields.get("folders") and size == 0 and any(part not in ("", ".") for part in rest.split("/"))
         if not key.startswith(prefix) or (key.endswith("/") and not is_folder):

@@ -29,6 +29,7 @@ EVERYTHING = (
         "RepositoryCredentialsSecretArn": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:ghcr-AbCdEf",
         "SourcePrefixes": "photos/2026/,scans/",
         "SourceKeyArns": KEY,
+        "RestoreTiers": "Standard,Bulk",
         "PolicyFile": "/etc/archiver/policy.toml",
         "AssumeRoleArns": "arn:aws:iam::999999999999:role/exports,arn:aws:iam::888888888888:role/teams/photos",
         "AccessLogBucket": "access-logs",

@@ -29,6 +29,7 @@ def test_the_task_role_is_the_least_privilege_of_a_worker_with_these_settings(gi
         destination_bucket=env["S3_DESTINATION_BUCKET"],
         kms_keys=[given[name] for name in ("ArchiveKeyArn", "QueueKeyArn") if name in given],
         source_keys=[key for key in given.get("SourceKeyArns", "").split(",") if key],
+        restores="RESTORE_TIERS" in env,
         roles=[role for role in given.get("AssumeRoleArns", "").split(",") if role],
         on_ecs=True,
         tasks=f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/Cluster/*",

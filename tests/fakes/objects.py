@@ -9,9 +9,17 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from archiver.core.locations import Location
+from archiver.core.messages import Tier
 from archiver.core.objects import Listed, ListPage, ObjectInfo
 from archiver.core.select import Prefix
-from archiver.errors import ArchiverError, Code, SourceChanged, SourceUnavailable, TransferInterrupted
+from archiver.errors import (
+    ArchiverError,
+    Code,
+    SourceArchived,
+    SourceChanged,
+    SourceUnavailable,
+    TransferInterrupted,
+)
 from archiver.ports import ReadQueue, Unanswered, WholeRead
 from fakes.faults import Faults, InFlightGauge
 
@@ -30,6 +38,8 @@ class StoredObject:
     metadata: Mapping[str, str] = field(default_factory=dict)
     error_code: Code | None = None
     head_succeeds: bool = False
+    restoring: bool = False
+    tiered: bool = False
 
     @property
     def crc32(self) -> int:
@@ -106,6 +116,8 @@ class FakeReader:
             blob = self.s3.objects.get(location)
             if blob is None:
                 raise SourceUnavailable("source_missing", f"{location} does not exist")
+            if blob.error_code == "source_archived" and not blob.head_succeeds:
+                raise SourceArchived(f"{location} is archived", restoring=blob.restoring, tiered=blob.tiered)
             if blob.error_code is not None and not blob.head_succeeds:
                 raise SourceUnavailable(blob.error_code, f"{location} can't be read")
             size, crc32 = len(blob.data), blob.crc32
@@ -136,8 +148,8 @@ class FakeReader:
 
     def _listed(self, location: Location) -> Listed:
         blob = self.s3.objects[location]
-        archived = blob.error_code == "source_archived"
-        return Listed(location.key, len(blob.data), blob.etag, blob.modified, archived)
+        archived = blob.error_code == "source_archived" and not blob.tiered
+        return Listed(location.key, len(blob.data), blob.etag, blob.modified, archived, blob.tiered)
 
     async def read(self, location: Location, etag: str, start: int, into: Sequence[memoryview]) -> None:
         wanted = sum(len(view) for view in into)
@@ -191,6 +203,28 @@ class FakeReader:
         if blob.etag != etag:
             raise SourceChanged("another ETag than was planned")
         return blob
+
+
+class FakeRestorer:
+    """An ObjectRestorer. A restore runs until `finish` is called; `asked` has every call."""
+
+    def __init__(self, s3: FakeS3) -> None:
+        self.s3 = s3
+        self.faults = Faults()
+        self.asked: list[tuple[Location, Tier, int | None]] = []
+
+    async def restore(self, location: Location, tier: Tier, days: int | None) -> None:
+        async with self.faults("restore"):
+            self.asked.append((location, tier, days))
+            blob = self.s3.objects.get(location)
+            if blob is None:
+                raise SourceUnavailable("source_missing", f"{location} does not exist")
+            if blob.error_code == "source_archived":
+                self.s3.objects[location] = replace(blob, restoring=True)
+
+    def finish(self, location: Location) -> None:
+        """Make *location* readable, as S3 does hours later."""
+        self.s3.objects[location] = replace(self.s3.objects[location], error_code=None, restoring=False)
 
 
 def etag_of(data: bytes) -> str:

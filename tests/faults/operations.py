@@ -101,6 +101,8 @@ def _of_s3(request: Request) -> Call:
         op = "ListMultipartUploads" if listing else _OF_A_BUCKET.get(request.method, "Unknown")
     elif request.method == "POST" and "uploads" in parameters:
         op = "CreateMultipartUpload"
+    elif request.method == "POST" and "restore" in parameters:
+        op = "RestoreObject"
     else:
         op = _OF_AN_OBJECT.get((request.method, upload is not None), "Unknown")
         if is_receipt(key):

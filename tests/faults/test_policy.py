@@ -21,6 +21,7 @@ ACTIONS = {
     "DeleteReceipt": ("s3:DeleteObject", RECEIPT),
     "HeadObject": ("s3:GetObject", OBJECT),
     "GetObject": ("s3:GetObject", OBJECT),
+    "RestoreObject": ("s3:RestoreObject", OBJECT),
     "PutObject": ("s3:PutObject", OBJECT),
     PUT_RECEIPT: ("s3:PutObject", OBJECT),
     "HeadReceipt": ("s3:GetObject", OBJECT),
@@ -59,7 +60,7 @@ def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: 
     """
     Run every kind of call: startup; a shutdown during an upload, which aborts it and releases the message; a restart;
     archives written by PutObject and in parts; a job that was already finished, beside the receipt of a killed worker;
-    a rejection.
+    a rejection; a restore.
     """
     progress = scenario.own.sqs.create_queue(QueueName=f"{scenario.sources}-progress")["QueueUrl"].rpartition("/")[2]
     scenario.inject(Delay(before_it=30), "UploadPart")
@@ -73,8 +74,10 @@ def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: 
         scenario.send_request(photos[:1], job_id="order-4711"),
         scenario.send([{"source": "not there"}], None),
     )
-    scenario.worker(PROGRESS_QUEUE=progress)
-    scenario.wait_deleted(released, small, rejected)
+    cold = scenario.put("cold.jpg", b"cold", StorageClass="GLACIER")
+    restored = scenario.send_request([cold], on_archived="restore")
+    scenario.worker(PROGRESS_QUEUE=progress, RESTORE_TIERS="Standard")
+    scenario.wait_deleted(released, small, rejected, restored)
     orphan = f"{small.key.rpartition('/')[0]}/receipt-{'0' * 32}.json.gz"
     scenario.direct.s3.put_object(Bucket=scenario.archives, Key=orphan, Body=b"")
     scenario.wait_deleted(scenario.send_request(photos[:1], job_id="order-4711"))
@@ -85,6 +88,7 @@ def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: 
         send_to=(*map(scenario.arn, ("in-dlq", "out", "failures")), queue_named(progress)),
         sources=(scenario.sources,),
         destination_bucket=scenario.archives,
+        restores=True,
     )
     allowed = {
         (action, arn) for grant in worker_statements(needs) for action in grant.actions for arn in grant.resources

@@ -135,7 +135,7 @@ SELECTIONS = (
     ),
     Mutant(
         "a manifest may lie anywhere",
-        "archiver/core/draft.py",
+        "archiver/core/outline.py",
         "    if not rules.allow(location):\n        problem",
         "    if False:\n        problem",
         _MANIFESTS,

@@ -46,6 +46,11 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "max_files": 100_000,
         "max_archive_bytes": None,
         "max_concurrent_jobs": 4,
+        "max_parked_jobs": 100,
+        "wait_limit": 3600,
+        "restore_tiers": None,
+        "restore_max_days": 1,
+        "restore_wait_limit": 6 * 3600,
         "memory_budget_mib": 64,
         "wait_seconds": 5,
         "grace_seconds": 90,
@@ -64,6 +69,22 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "dev_mode": False,
     }
     assert settings.memory_budget == 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("RESTORE_TIERS", "standard", "Standard, Bulk or Expedited, or several of them, comma-separated"),
+        ("RESTORE_TIERS", "Standard,,Bulk", "Standard, Bulk or Expedited, or several of them, comma-separated"),
+        ("RESTORE_MAX_DAYS", "0", "a whole number from 1 to 365"),
+        ("RESTORE_WAIT_LIMIT", "36001", "a whole number from 1 to 36,000"),
+        ("WAIT_LIMIT", "-1", "a whole number from 0 to 36,000"),
+        ("WAIT_LIMIT", "nan", "a whole number from 0 to 36,000"),
+        ("MAX_PARKED_JOBS", "many", "a whole number from 0 to 10,000"),
+    ],
+)
+def test_settings_of_waiting_have_limits(name: str, value: str, expected: str) -> None:
+    assert problems(**{name: value}) == [f"{name}: {value!r} should be {expected}"]
 
 
 def test_every_setting_is_read_from_its_variable() -> None:

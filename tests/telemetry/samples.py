@@ -8,5 +8,5 @@ REJECTED = JobResult("rejected", seconds=0.1, queued=0.2, margin=0.8, code="sour
 RETRIED = JobResult("retried", seconds=30.0, queued=0.2, margin=0.4, code="throttled")
 LOST = JobResult("lease_lost", seconds=90.0, queued=0.2, margin=0.0)
 STANDING = ProcessSnapshot(
-    running=2, open_parts=5, memory=90_000_000, paused=0, resumes={"throttled": 7, "interrupted": 1}
+    running=2, parked=3, open_parts=5, memory=90_000_000, paused=0, resumes={"throttled": 7, "interrupted": 1}
 )

@@ -116,6 +116,7 @@ def test_the_process_is_told_as_it_stands() -> None:
 
     assert metrics(process) == {
         ("Running", of()): 2,
+        ("Parked", of()): 3,
         ("OpenParts", of()): 5,
         ("Memory", of()): 90_000_000,
         ("Paused", of()): 0,

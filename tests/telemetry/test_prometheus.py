@@ -17,6 +17,7 @@ SAME = {
     "LeasesLost": "archiver_leases_lost_total",
     "Resumes": "archiver_read_resumes_total",
     "Running": "archiver_running_jobs",
+    "Parked": "archiver_parked_jobs",
     "OpenParts": "archiver_open_parts",
     "Memory": "archiver_memory_bytes",
     "Paused": "archiver_paused",
@@ -49,6 +50,7 @@ def test_the_numbers_are_those_of_the_lines() -> None:
     assert made["archiver_lease_margin_bucket", "0.4"] == 2
     assert made["archiver_read_resumes_total", "throttled"] == 7
     assert (made["archiver_running_jobs",], made["archiver_open_parts",]) == (2, 5)
+    assert made["archiver_parked_jobs",] == 3
     assert set(SAME) == set(UNITS)
     assert set(SAME.values()) <= {name for name, *_ in made}
 

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes import FakeDeadLetters, FakeHold, FakeNotifier, FakeQueue
+from fakes import FakeDeadLetters, FakeHold, FakeNotifier, FakeQueue, FakeRestorer
 
 from archiver.core.draft import ArchiveRules
 from archiver.core.locations import AllowList, Location, PlainLinks
@@ -41,17 +41,9 @@ class PipelineEnv:
 
     def make(self) -> Pipeline:
         rules, stage = self.rules, self.stage
-        work = ArchiveWork(
-            rules,
-            fetcher=stage.fetcher,
-            store=stage.store,
-            receipts=stage.receipts,
-            budget=stage.budget,
-            roles=self.roles,
-        )
         return Pipeline(
             rules,
-            {"archive": work, "ping": PingWork(rules)},
+            {"archive": self.work(), "ping": PingWork(rules)},
             facts=self.queue.facts,
             store=stage.store,
             receipts=stage.receipts,
@@ -60,6 +52,18 @@ class PipelineEnv:
                 Fanout() if self.answers is None else Fanout(self.answers), Fanout(self.failures), self.watcher
             ),
             links=PlainLinks("https://links.example/", "archives"),
+        )
+
+    def work(self, restorer: FakeRestorer | None = None) -> ArchiveWork:
+        stage = self.stage
+        return ArchiveWork(
+            self.rules,
+            fetcher=stage.fetcher,
+            store=stage.store,
+            receipts=stage.receipts,
+            budget=stage.budget,
+            roles=self.roles,
+            restorer=restorer,
         )
 
     def put(self, **objects: bytes) -> None:

@@ -15,7 +15,7 @@ from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.hold import JobHold
 from archiver.worker.loop import Worker, WorkerLimits
-from archiver.worker.settle import SHUTDOWN_REDELIVERY_DELAY, Settler
+from archiver.worker.settle import PARKED_REDELIVERY_DELAY, Settler
 from archiver.worker.slots import Claim, Slots
 
 SUCCESS = JobSuccess("succeeded", 1, 10, "key", reused=False)
@@ -156,7 +156,7 @@ async def test_parked_jobs_are_given_back_at_once_when_the_worker_stops() -> Non
     env.job.go.set()
     await running
 
-    assert [delay for _, delay in env.queue.released] == [SHUTDOWN_REDELIVERY_DELAY] * 2
+    assert [delay for _, delay in env.queue.released] == [PARKED_REDELIVERY_DELAY] * 2
     assert env.job.done == ["work"]
 
 

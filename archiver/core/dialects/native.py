@@ -166,6 +166,7 @@ def progress_event(echoed: EchoedFields, stage: Stage, progress: ProgressCounts,
             "files_planned": progress.files_planned,
             "bytes": progress.bytes,
             "bytes_planned": progress.bytes_planned,
+            **({"awaited": progress.awaited} if stage == "waiting" else {}),
         },
     }
     return strict_json.dump_truncated(event, {}, limit)
