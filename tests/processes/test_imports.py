@@ -85,6 +85,7 @@ def test_a_worker_imports_the_door_that_its_settings_name_and_nothing_optional(a
     assert {name for name in ours if name.startswith("archiver.doors")} == {
         "archiver.doors",
         "archiver.doors.door",
+        "archiver.doors.links",
         "archiver.doors.sqs",
         "archiver.doors.start",
     }
