@@ -67,9 +67,8 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
         async with (
             monitoring(settings, parts, write or sys.stdout.write, _ecs_agent) as monitor,
             _open_clients(settings, network, heartbeat, stop) as clients,
+            open_door(settings, Surroundings(clients, reader, breakers, heartbeat) if clients else None, stop) as door,
         ):
-            surroundings = clients and Surroundings(clients, reader, breakers, heartbeat)
-            door = await open_door(settings, surroundings, stop) if surroundings else None
             if clients is None or door is None:
                 log.info("worker.stopped")
                 return 0

@@ -40,9 +40,11 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
     from archiver.aws.clients import ClientLimits
     from archiver.aws.error_mapping import CredentialsError
     from archiver.aws.preflight import Checks, get_caller_identity
+    from archiver.aws.preflight_ways_out import check_ways_out
     from archiver.core.preflight import CheckResult, all_passed, check_clock_skew, has_unknown_results
     from archiver.doors.policy import load_policy
     from archiver.doors.references import references_of
+    from archiver.doors.ways_out import open_checks
     from archiver.errors import ArchiverError, ConfigurationError
     from archiver.settings import SettingsError, load_settings
 
@@ -69,6 +71,8 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
             except ArchiverError as error:  # for example a store without STS; the other checks use the credentials
                 results.append(CheckResult("credentials", "unknown", str(error)))
             results += await Checks(settings, clients, reader, caller, archive_attributes(settings)).run_all()
+            async with open_checks(settings, clients) as checks:
+                results += await check_ways_out(checks)
             if policy is not None:
                 from archiver.aws.preflight_roles import check_roles
 

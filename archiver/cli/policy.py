@@ -66,6 +66,7 @@ async def _worker_statements(
 ) -> list["Statement"]:
     from archiver.core.policy import WorkerResources, worker_statements
     from archiver.core.references import reference_arn
+    from archiver.core.ways_out_policy import WaysOutResources, ways_out_statements
     from archiver.doors.policy import read_policy
     from archiver.doors.references import references_of
     from archiver.settings import load_settings
@@ -92,7 +93,8 @@ async def _worker_statements(
         parameters=[arn for service, arn in referred if service == "ssm"],
         secrets=[arn for service, arn in referred if service == "secretsmanager"],
     )
-    return worker_statements(resources)
+    ways_out = WaysOutResources(settings.notify_sns_topic, settings.notify_event_bus, settings.notify_lambda)
+    return [*worker_statements(resources), *ways_out_statements(ways_out, source)]
 
 
 def _attribute_actions(settings: "Settings", policy: "OperatorPolicy | None") -> list[str]:

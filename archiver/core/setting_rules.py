@@ -18,7 +18,11 @@ _ENCRYPTION_VARIABLES = (
 def find_contradictions(environ: Mapping[str, str]) -> list[str]:
     """Return one line for each setting that contradicts another one or needs one that is not set."""
     return (
-        _source_problems(environ) + _signing_problems(environ) + _link_problems(environ) + _encryption_problems(environ)
+        _source_problems(environ)
+        + _signing_problems(environ)
+        + _link_problems(environ)
+        + _encryption_problems(environ)
+        + _way_out_problems(environ)
     )
 
 
@@ -35,6 +39,13 @@ def _encryption_problems(environ: Mapping[str, str]) -> list[str]:
     if given["S3_EXPECTED_SOURCE_OWNER"] and not given["S3_SOURCE_BUCKET"]:
         problems.append("S3_EXPECTED_SOURCE_OWNER: is the owner of S3_SOURCE_BUCKET, which is not set")
     return problems
+
+
+def _way_out_problems(environ: Mapping[str, str]) -> list[str]:
+    """How a function is invoked says nothing without the function."""
+    if environ.get("NOTIFY_LAMBDA_TYPE", "").strip() and not environ.get("NOTIFY_LAMBDA", "").strip():
+        return ["NOTIFY_LAMBDA_TYPE: has an effect only with NOTIFY_LAMBDA: set that, or unset this"]
+    return []
 
 
 def _signing_problems(environ: Mapping[str, str]) -> list[str]:

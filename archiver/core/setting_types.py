@@ -56,3 +56,20 @@ Tags = Annotated[
     ),
 ]
 Account = Annotated[Text, StringConstraints(pattern=r"^[0-9]{12}$"), Expected("the id of an account: 12 digits")]
+SnsTopic = Annotated[
+    Text,
+    StringConstraints(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}(\.fifo)?$"),
+    Expected("the ARN of a topic, like arn:aws:sns:eu-west-1:123456789012:archives"),
+]
+EventBus = Annotated[
+    Text,
+    StringConstraints(pattern=r"^(arn:aws[a-z-]*:events:[a-z0-9-]+:[0-9]{12}:event-bus/)?[A-Za-z0-9/._-]{1,256}$"),
+    Expected("the name or the ARN of an event bus, like default"),
+]
+Function = Annotated[
+    Text,
+    StringConstraints(
+        pattern=r"^(arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9$_-]{1,128})?$"
+    ),
+    Expected("the name or the ARN of a function, with :alias or :version if it is one"),
+]

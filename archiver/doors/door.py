@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from archiver.aws.clients import Clients
+from archiver.doors.start import ResourceCheck
 from archiver.jobs.answers import Answers
-from archiver.ports import DeadLetters, MessageSource, ObjectReader
+from archiver.ports import DeadLetters, MessageSource, Notifier, ObjectReader
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.heartbeat import Heartbeat
 
@@ -16,6 +17,17 @@ class Door:
     source: MessageSource
     dead_letters: DeadLetters | None
     answers: Answers
+
+
+@dataclass(frozen=True, slots=True)
+class WaysOut:
+    """
+    Where answers go beside the door's own ways: *notifiers* get successes and failures alike. *checks*: that what the
+    settings name exists.
+    """
+
+    notifiers: tuple[Notifier, ...] = ()
+    checks: tuple[ResourceCheck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 
 from archiver.aws.clients import Clients
 from archiver.aws.sqs import SqsNotifier
-from archiver.doors.door import Door, Surroundings
+from archiver.doors.door import Door, Surroundings, WaysOut
 from archiver.doors.start import StartupResources, check_and_open_source
 from archiver.jobs.answers import Answers, Fanout
 from archiver.settings import Settings
@@ -12,15 +12,20 @@ from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.guarded import GuardedDeadLetters, GuardedNotifier
 
 
-async def open_sqs_door(settings: Settings, surroundings: Surroundings, stop: asyncio.Event) -> Door | None:
-    """Check the queues and buckets of *settings*, and open the queues. None: stopped. Raises SettingsError."""
+async def open_sqs_door(
+    settings: Settings, surroundings: Surroundings, ways_out: WaysOut, stop: asyncio.Event
+) -> Door | None:
+    """
+    Check the queues and buckets of *settings*, and the *ways_out*, and open the queues. None: stopped. Raises
+    SettingsError.
+    """
     queues = _answer_queues(settings, surroundings.clients)
-    resources = StartupResources(surroundings.clients, queues, surroundings.reader)
+    resources = StartupResources(surroundings.clients, queues, surroundings.reader, ways_out.checks)
     source = await check_and_open_source(settings, resources, surroundings.heartbeat, stop)
     if source is None:
         return None
     dead_letters = GuardedDeadLetters(source.dead_letters, surroundings.breakers)
-    return Door(source, dead_letters, _answers(queues, surroundings.breakers))
+    return Door(source, dead_letters, _answers(queues, ways_out, surroundings.breakers))
 
 
 def _answer_queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifier | None]:
@@ -33,10 +38,15 @@ def _answer_queues(settings: Settings, clients: Clients) -> dict[str, SqsNotifie
     return {name: SqsNotifier(clients.sqs_control, queue) if queue else None for name, queue in named.items()}
 
 
-def _answers(queues: dict[str, SqsNotifier | None], breakers: CircuitBreakers) -> Answers:
+def _answers(queues: dict[str, SqsNotifier | None], ways_out: WaysOut, breakers: CircuitBreakers) -> Answers:
     """Answers wait while their queue is down; progress events do not."""
     success, failure = (
-        Fanout() if (queue := queues[name]) is None else Fanout(GuardedNotifier(queue, name, breakers))
+        [] if (queue := queues[name]) is None else [GuardedNotifier(queue, name, breakers)]
         for name in ("SQS_DESTINATION_QUEUE", "SQS_FAILURE_QUEUE")
     )
-    return Answers(success, failure, queues["PROGRESS_QUEUE"])
+    return Answers(
+        Fanout(*success, *ways_out.notifiers),
+        Fanout(*failure, *ways_out.notifiers),
+        progress=queues["PROGRESS_QUEUE"],
+        requested=success[0] if success else None,
+    )

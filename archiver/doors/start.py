@@ -40,13 +40,14 @@ ResourceCheck = tuple[str, str, Callable[[], Awaitable[None]]]
 @dataclass(frozen=True, slots=True)
 class StartupResources:
     """
-    What the checks use. *queues*: the queues for answers, by the setting that names them; *timeout*: seconds for all
-    checks together.
+    What the checks use. *queues*: the queues for answers, by the setting that names them; *others*: further checks;
+    *timeout*: seconds for all checks together.
     """
 
     clients: Clients
     queues: dict[str, SqsNotifier | None]
     reader: ObjectReader
+    others: tuple[ResourceCheck, ...] = ()
     timeout: float = CHECKS_TIMEOUT
 
 
@@ -160,7 +161,7 @@ def _resource_checks(settings: Settings, resources: StartupResources) -> list[Re
     for name, place in probe_locations(settings):
         checks.append((name, "object", lambda place=place: check_reachable(resources.reader, place)))  # type: ignore[misc]
     checks += [(name, "queue", queue.check) for name, queue in resources.queues.items() if queue is not None]
-    return checks
+    return [*checks, *resources.others]
 
 
 def probe_locations(settings: Settings) -> list[tuple[str, Location]]:

@@ -70,9 +70,11 @@ def _precedence(error: BaseException) -> int:
 class Answers:
     """
     Where answers are sent. *success* and *failure* must accept them before the message is deleted. *progress* gets
-    progress events and answers, as far as possible; `OutgoingMessage.status` tells them apart.
+    progress events and answers, as far as possible; `OutgoingMessage.status` tells them apart. *requested*: without it,
+    gets the progress events of jobs whose requests ask for them.
     """
 
     success: Fanout = field(default_factory=Fanout)
     failure: Fanout = field(default_factory=Fanout)
     progress: Notifier | None = None
+    requested: Notifier | None = None

@@ -14,6 +14,7 @@ from archiver.errors import Rejected
 from archiver.ports import Message, Notifier, OutgoingMessage, Rejection
 
 MIN_BODY_BYTES = 4096  # bytes, for an answer without its lists
+_WITH_ARCHIVE = ("succeeded", "partial")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class JobIdentity:
         Make an answer about this job, the same for every delivery of the message. *write* makes a body of at most so
         many bytes; attributes that leave less than `MIN_BODY_BYTES` for it are dropped.
         """
-        return self._outgoing(status, notifier, write, self.answer_id(status))
+        note = self._outgoing(status, notifier, write, self.answer_id(status))
+        return replace(note, key=self.key) if status in _WITH_ARCHIVE else note
 
     def event(self, stage: Stage, notifier: Notifier, write: Callable[[int], str]) -> OutgoingMessage:
         """Make a progress event. Its deduplication id is unique: two events are never the same."""

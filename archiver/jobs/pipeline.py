@@ -94,8 +94,8 @@ class Pipeline:
 
     def _progress_notifier(self, request: Request) -> Notifier | None:
         """Return who gets this job's progress events: none, unless the settings or the request ask for them."""
-        if self._answers.progress is None and request.progress and self._answers.success:
-            return self._answers.success.notifiers[0]
+        if self._answers.progress is None and request.progress:
+            return self._answers.requested
         return self._answers.progress
 
     async def reject(self, message: Message, rejection: Rejected, hold: Hold) -> None:

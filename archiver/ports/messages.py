@@ -109,7 +109,7 @@ class DeadLetters(Protocol):
 class OutgoingMessage:
     """
     One answer or event to send. *group* and *id* are the group id and deduplication id of FIFO queues. *status* is that
-    of the answer or event, as in its body.
+    of the answer or event, as in its body. *key*: of the archive that it is about, "" if there is none.
     """
 
     body: str
@@ -117,6 +117,7 @@ class OutgoingMessage:
     group: str
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     status: str = ""
+    key: str = ""
 
 
 class Links(Protocol):

@@ -6,7 +6,18 @@ from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from archiver.core.attributes import Acl, StorageClass
-from archiver.core.setting_types import Account, BaseUrl, BucketName, FilePrefix, RestoreTiers, Tags, Text
+from archiver.core.setting_types import (
+    Account,
+    BaseUrl,
+    BucketName,
+    EventBus,
+    FilePrefix,
+    Function,
+    RestoreTiers,
+    SnsTopic,
+    Tags,
+    Text,
+)
 
 MIB = 1024 * 1024
 
@@ -38,6 +49,22 @@ class Environment(BaseSettings):
         None,
         validation_alias="PROGRESS_QUEUE",
         description="queue for the progress of every job: accepted, building, and the answer",
+    )
+    notify_sns_topic: SnsTopic | None = Field(
+        None, validation_alias="NOTIFY_SNS_TOPIC", description="ARN of an SNS topic that gets all answers, failures too"
+    )
+    notify_event_bus: EventBus | None = Field(
+        None,
+        validation_alias="NOTIFY_EVENT_BUS",
+        description="EventBridge bus (a name or ARN) that gets all answers as events",
+    )
+    notify_lambda: Function | None = Field(
+        None, validation_alias="NOTIFY_LAMBDA", description="Lambda function (a name or ARN) that gets all answers"
+    )
+    notify_lambda_type: Literal["Event", "RequestResponse"] = Field(
+        "Event",
+        validation_alias="NOTIFY_LAMBDA_TYPE",
+        description="`Event`: Lambda queues the answer; `RequestResponse`: the function is waited for, best effort",
     )
     source_bucket: BucketName | None = Field(
         None, validation_alias="S3_SOURCE_BUCKET", description="bucket of sources that are plain keys"

@@ -7,10 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from receivers import Receivers, receivers
+
 from .worker_env import WorkerEnv
 
 if TYPE_CHECKING:
     from emulator import EmulatedAws
+
+__all__ = ["receivers"]
 
 # Runs a worker until it is ready, stops it, and prints the modules that were imported.
 RUN = """
@@ -49,14 +53,20 @@ botocore.loaders.JSONFileLoader.load_file = watched
 OPTIONAL = {
     "archiver.aws.ecs",
     "archiver.aws.ecs_service",
+    "archiver.aws.event_bus",
+    "archiver.aws.functions",
+    "archiver.aws.notifiers",
     "archiver.aws.presigned",
     "archiver.aws.references",
     "archiver.aws.roles",
     "archiver.aws.signed_urls",
+    "archiver.aws.sns",
     "archiver.core.manifest",
     "archiver.core.operator_policy",
     "archiver.core.operator_roles",
     "archiver.core.policy_text",
+    "archiver.doors.ways_out",
+    "archiver.jobs.best_effort",
     "re2",
     "archiver.telemetry.health_server",
     "archiver.telemetry.prometheus",
@@ -112,13 +122,19 @@ def test_a_worker_imports_the_door_that_its_settings_name_and_nothing_optional(a
     }
 
 
-def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", tmp_path: Path) -> None:
+def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Receivers, tmp_path: Path) -> None:
     """Else the test above would hold for names that do not exist."""
     policy = tmp_path / "policy.toml"
     policy.write_text('[roles."arn:aws:iam::210987654321:role/exports"]\nsources = ["partner"]\n')
     with WorkerEnv(aws) as env:
-        modules = imported(env, HEALTH_PORT="0", LINKS="presigned", ARCHIVE_BASE_URL="", POLICY_FILE=str(policy))
+        ways_out = {
+            "NOTIFY_SNS_TOPIC": receivers.topic()[0],
+            "NOTIFY_EVENT_BUS": receivers.bus(),
+            "NOTIFY_LAMBDA": receivers.function(),
+        }
+        others = {"HEALTH_PORT": "0", "LINKS": "presigned", "ARCHIVE_BASE_URL": "", "POLICY_FILE": str(policy)}
+        modules = imported(env, **ways_out, **others)
 
-    others = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.references", "archiver.aws.signed_urls"}
+    elsewhere = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.references", "archiver.aws.signed_urls"}
     by_requests = {"archiver.core.manifest", "re2"}
-    assert modules >= OPTIONAL - others - by_requests
+    assert modules >= OPTIONAL - elsewhere - by_requests

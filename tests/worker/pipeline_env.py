@@ -49,7 +49,10 @@ class PipelineEnv:
             receipts=stage.receipts,
             dead_letters=FakeDeadLetters(self.queue.dead_letters),
             answers=Answers(
-                Fanout() if self.answers is None else Fanout(self.answers), Fanout(self.failures), self.watcher
+                Fanout() if self.answers is None else Fanout(self.answers),
+                Fanout(self.failures),
+                self.watcher,
+                self.answers,
             ),
             links=PlainLinks("https://links.example/", "archives"),
         )
