@@ -150,7 +150,7 @@ def _archive_work(rules: ArchiveRules, sources: Sources, bucket: Destination, bu
 def _pipeline(rules: ArchiveRules, door: Door, bucket: Destination, *, work: ArchiveWork, links: Links) -> Pipeline:
     return Pipeline(
         rules,
-        {"archive": work, "ping": PingWork(rules)},
+        {"archive": work, "ping": PingWork(rules, work.planner, work.waiter)},
         facts=door.source.facts,
         store=bucket.store,
         receipts=bucket.receipts,

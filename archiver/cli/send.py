@@ -271,7 +271,8 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
         selection_input.report_skipped(as_json=False)
         return
     if answer["status"] == ALIVE:
-        print_line("alive: a worker accepts the request")
+        objects = f"; {answer['found']:,} objects are there" if "found" in answer else ""
+        print_line(f"alive: a worker accepts the request{objects}")
         return
     archive = answer["archive"]
     files = f"{request_input.format_count(archive['files'])}, " if "files" in archive else ""

@@ -172,7 +172,7 @@ class Link:
 class Success:
     """
     The content of the answer to a finished job. *unlisted*: missing objects that *missing* does not list. *problem*: of
-    a ping, why its request would be rejected.
+    a ping, why its request would be rejected; *found*: how many of its objects are there, None if it did not look.
     """
 
     echoed: EchoedFields
@@ -184,6 +184,7 @@ class Success:
     notification_id: str
     unlisted: int = 0
     problem: Rejected | None = None
+    found: int | None = None
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:

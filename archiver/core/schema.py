@@ -87,7 +87,7 @@ def _progress() -> dict[str, Any]:
 
 
 def _alive() -> dict[str, Any]:
-    return _answer(
+    answer = _answer(
         metadata=_METADATA,
         job_id=_JOB_ID,
         message_id=_MESSAGE_ID,
@@ -96,6 +96,11 @@ def _alive() -> dict[str, Any]:
         problem={"anyOf": [_error(), {"type": "null"}]},
         notification_id={"type": "string", "pattern": "^[0-9a-f]{64}$"},
     )
+    answer["properties"]["found"] = {
+        **_COUNT,
+        "description": "Only if the request waits: the objects that are there.",
+    }
+    return answer
 
 
 def _error() -> dict[str, Any]:

@@ -4,8 +4,7 @@ Archives: the work that turns a request's files into one zip, or finds the zip o
     request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload
 """
 
-from dataclasses import dataclass, replace
-from time import time
+from dataclasses import dataclass
 
 import structlog
 
@@ -16,7 +15,6 @@ from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
 from archiver.core.plan import Plan
 from archiver.core.replan import ReplanState, versions_read
-from archiver.core.waiting import seconds_since
 from archiver.errors import (
     ArchiveExists,
     CredentialsRefused,
@@ -27,7 +25,7 @@ from archiver.errors import (
 )
 from archiver.jobs.building import Builder, BuildResult, Destination
 from archiver.jobs.identity import JobIdentity
-from archiver.jobs.planning import Planner
+from archiver.jobs.planning import Planner, with_time_spent
 from archiver.jobs.receipt import describe_finished
 from archiver.jobs.work import Result
 from archiver.ports import Hold, ObjectRestorer, ObjectStore, Roles, StoredArchive, Target
@@ -71,10 +69,10 @@ class ArchiveWork:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
-        self._planner = Planner(rules, fetcher, store if shares_credentials else None, roles)
+        self.planner = Planner(rules, fetcher, store if shares_credentials else None, roles)
         self._builder = Builder(rules, fetcher, Destination(store, receipts), budget)
-        self._waiter = Waiter(fetcher, self._planner.credential_check, self._planner.look, restorer)
-        self.select, self.plan = self._planner.select, self._planner.plan
+        self.waiter = Waiter(fetcher, self.planner.credential_check, self.planner.look, restorer)
+        self.select, self.plan = self.planner.select, self.planner.plan
 
     def prepare(self, request: Request, job: JobIdentity) -> ArchiveOrder:
         """Raises Rejected."""
@@ -82,10 +80,7 @@ class ArchiveWork:
         attributes = self._rules.attributes_of(request)
         target = Target(job.key, disposition, message_id=job.message.id, attributes=attributes)
         draft = draft_archive(request, self._rules, job.message.sent_at)
-        if draft.wait is not None:
-            spent = seconds_since(job.message.first_received, time())
-            draft = replace(draft, wait=replace(draft.wait, spent=spent))
-        return ArchiveOrder(draft, target)
+        return ArchiveOrder(with_time_spent(draft, job.message.first_received), target)
 
     async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:
         """Raises as `build` does."""
@@ -122,7 +117,7 @@ class ArchiveWork:
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
         if draft.wait is not None and await find(self._store, target.key) is None:
-            await self._waiter.wait(draft, draft.wait, hold, progress)
+            await self.waiter.wait(draft, draft.wait, hold, progress)
         history, tried_one_pass = ReplanState(draft), False
         while not history.over:
             existing = await find(self._store, target.key)
@@ -156,7 +151,7 @@ class ArchiveWork:
         except ArchiveExists:
             log.info("job.overtaken", key=target.key)
             return None
-        self._planner.record_readable(versions_read(members))
+        self.planner.record_readable(versions_read(members))
         return built
 
     async def _try_plan(
@@ -166,7 +161,7 @@ class ArchiveWork:
         try:
             built = await self._builder.build(plan, target, hold, progress)
         except (SourceUnavailable, CredentialsRefused) as error:
-            verdicts = await self._planner.verdicts(plan, error)
+            verdicts = await self.planner.verdicts(plan, error)
             log.info("job.planned_again", reason=str(error), source=str(error.location), refused=len(verdicts))
             history.refused(verdicts)
         except SourceChanged as error:
@@ -176,7 +171,7 @@ class ArchiveWork:
             log.info("job.overtaken", key=target.key)
             history.record_superseded()
         else:
-            self._planner.record_readable(versions_read(plan.members))
+            self.planner.record_readable(versions_read(plan.members))
             return built
         return None
 

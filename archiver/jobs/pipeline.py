@@ -151,6 +151,7 @@ class Pipeline:
             notification_id=job.answer_id(result.status),
             unlisted=result.unlisted,
             problem=result.problem,
+            found=result.found,
         )
         await self._answer(
             job,

@@ -1,13 +1,16 @@
 """What an archive contains: selections, the facts of all objects, and verdicts on those that can't be read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from time import time
 from typing import Any
 
 from archiver.core.draft import ArchiveRules, Draft
 from archiver.core.objects import ObjectInfo
 from archiver.core.plan import ObjectVersion, Plan, check_count, check_size, plan_archive
 from archiver.core.replan import ReplanState, version_at, versions_read
-from archiver.errors import CredentialsRefused, SourceProblem, SourceUnavailable
+from archiver.core.waiting import seconds_since
+from archiver.errors import CredentialsRefused, Rejected, SourceProblem, SourceUnavailable
 from archiver.jobs.selection import Selections
 from archiver.ports import ObjectStore, Roles
 from archiver.stages.credential_check import CredentialCheck
@@ -54,13 +57,36 @@ class Planner:
         check_count(draft, self._rules.max_files)
         return draft
 
+    async def find(self, draft: Draft) -> tuple[int, Rejected | None]:
+        """
+        Return how many of the objects of *draft* are there, archived ones too, and why the request would be rejected.
+        Raises as `select` does.
+        """
+        draft = await self.select(draft)
+        check_count(draft, self._rules.max_files)
+        answers = await self._find_answers(draft, ReplanState(draft))
+        found = {file.location for file, one in zip(draft.files, answers, strict=True) if _is_there(one)}
+        try:
+            await self._plan(draft, answers)
+        except Rejected as problem:
+            return len(found), problem
+        return len(found), None
+
     async def plan(self, draft: Draft, history: ReplanState | None = None) -> Plan:
         """
         HEAD every object of *draft*, but those that listings told of, and decide what its archive contains. Raises as
         `select` does.
         """
         check_count(draft, self._rules.max_files)
-        history = history or ReplanState(draft)
+        return await self._plan(draft, await self._find_answers(draft, history or ReplanState(draft)))
+
+    async def _plan(self, draft: Draft, answers: Sequence[ObjectInfo | SourceProblem]) -> Plan:
+        plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
+        check_size(plan, self._rules.max_bytes)
+        return plan
+
+    async def _find_answers(self, draft: Draft, history: ReplanState) -> list[ObjectInfo | SourceProblem]:
+        """Return what is known of each file of *draft*."""
         known, verdicts = draft.known, history.verdicts
         unknown = (at for file in draft.files if (at := file.location) not in known and at not in verdicts)
         found = await head_objects(unknown, self._fetcher, self.credential_check)
@@ -70,9 +96,7 @@ class Planner:
                 verdicts.pop(at, None)
             found |= await head_objects(ended, self._fetcher, self.credential_check)
             answers = _answers(draft, verdicts, found, known)
-        plan = await run_offloaded_if_large(len(draft.files), plan_archive, draft, answers)
-        check_size(plan, self._rules.max_bytes)
-        return plan
+        return answers
 
     async def verdicts(
         self, plan: Plan, error: SourceUnavailable | CredentialsRefused
@@ -91,6 +115,20 @@ class Planner:
         verdicts = {refused: verdict}
         verdicts |= {version: one for version, one in answers.items() if isinstance(one, SourceUnavailable)}
         return verdicts
+
+
+def _is_there(answer: ObjectInfo | SourceProblem) -> bool:
+    """Whether an object exists, which inline text is not."""
+    return answer.code == "source_archived" if isinstance(answer, SourceProblem) else answer.content is None
+
+
+def with_time_spent(draft: Draft, first_received: str) -> Draft:
+    """
+    Return *draft* with the time since *first_received*, that of its message as SQS tells it: it was spent waiting.
+    """
+    if draft.wait is None:
+        return draft
+    return replace(draft, wait=replace(draft.wait, spent=seconds_since(first_received, time())))
 
 
 def _answers(

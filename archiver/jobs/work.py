@@ -17,7 +17,7 @@ class Result:
     """
     What a finished job made, for its answer. *files* and *size* (bytes) count what was made; *archive*: None if the
     work makes none; *unlisted*: missing objects that *missing* does not list; *reused*: the result existed before;
-    *problem*: of a ping, why its request would be rejected.
+    *problem*: of a ping, why its request would be rejected; *found*: how many of its objects are there, if it waits.
     """
 
     status: Literal["succeeded", "partial", "skipped", "alive"]
@@ -29,6 +29,7 @@ class Result:
     unlisted: int = 0
     reused: bool = False
     problem: Rejected | None = None
+    found: int | None = None
 
 
 Order = TypeVar("Order")

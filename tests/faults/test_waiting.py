@@ -44,12 +44,12 @@ def test_a_waiting_job_leaves_its_slot_and_keeps_its_message(scenario: Scenario)
 @pytest.mark.slow
 def test_waiting_jobs_are_released_at_once_on_sigterm_and_finished_by_the_next_worker(scenario: Scenario) -> None:
     """G14: the release delay is longer than a long poll, so that no worker that stops receives them again."""
-    jobs = [scenario.send_request([late(scenario, number)], **WAIT) for number in range(3)]
+    jobs = [scenario.send_request([late(scenario, number)], **WAIT) for number in range(100)]
     stopped = scenario.worker(MAX_CONCURRENT_JOBS="1")
-    wait_until(lambda: len(list(stopped.events("job.waiting"))) == 3, "three waiting jobs")
+    wait_until(lambda: len(list(stopped.events("job.waiting"))) == len(jobs), "all jobs are waiting")
     stopped.terminate()
     assert stopped.exit_code() == 0
-    releases = scenario.history.select("ChangeMessageVisibility")[-3:]
+    releases = scenario.history.select("ChangeMessageVisibility")[-len(jobs) :]
     assert all(one.facts["visibility"] > 20 for one in releases)
 
     for number, job in enumerate(jobs):
@@ -64,17 +64,18 @@ def test_waiting_jobs_are_released_at_once_on_sigterm_and_finished_by_the_next_w
 @pytest.mark.slow
 def test_messages_of_killed_workers_are_waited_for_by_the_next_one(scenario: Scenario) -> None:
     """G15: once they are visible again; the time to wait goes on."""
-    job = scenario.send_request([late(scenario)], **WAIT)
-    killed = scenario.worker("killed")
-    killed.wait_for("job.waiting")
+    jobs = [scenario.send_request([late(scenario)], **WAIT) for _ in range(20)]
+    killed = scenario.worker("killed", MAX_CONCURRENT_JOBS="1")
+    wait_until(lambda: len(list(killed.events("job.waiting"))) == len(jobs), "all jobs are waiting")
     killed.kill()
-    scenario.make_visible(job)
-    worker = scenario.worker()
-    worker.wait_for("job.waiting")
+    for job in jobs:
+        scenario.make_visible(job)
+    worker = scenario.worker(MAX_CONCURRENT_JOBS="1")
+    wait_until(lambda: len(list(worker.events("job.waiting"))) == len(jobs), "all jobs are waiting again")
     scenario.put(late(scenario).key, content(1000))
-    scenario.wait_deleted(job)
+    scenario.wait_deleted()
 
-    assert receives(scenario, job.message) == 2
+    assert {receives(scenario, job.message) for job in jobs} == {2}
     scenario.finish()
 
 

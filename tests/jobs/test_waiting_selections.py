@@ -202,3 +202,60 @@ async def test_a_role_that_can_not_be_assumed_is_not_waited_for() -> None:
 
     assert refused.value.rejection is not None
     assert (refused.value.rejection.code, hold.parks, env.stage.reader.heads) == ("source_denied", 0, [])
+
+
+# ---- pings
+
+
+@instantly
+async def test_a_ping_that_waits_tells_how_many_objects_are_there() -> None:
+    env = WaitEnv()
+    put(env, "src/a.txt", "src/b.jpg")
+    files = [{"prefix": "src/", "regex": r".*\.txt"}, {"source": "late"}, {"inline": "x", "name": "x.txt"}]
+    env.order(files=files, test=True)
+    running = env.start()
+    await until(lambda: env.worker.parked == 1)
+    put(env, "late")
+
+    assert await ended(env, running) == ("done", "")
+    assert (env.answer["status"], env.answer["accepted"], env.answer["found"]) == ("alive", True, 2)
+    assert not env.stage.store.events
+
+
+@instantly
+async def test_a_ping_whose_objects_do_not_come_tells_what_would_reject_the_request() -> None:
+    env = WaitEnv()
+    put(env, "a")
+    env.order("a", "late", timeout=60, test=True)
+    running = env.start()
+
+    assert await ended(env, running) == ("done", "")
+    answer = env.answer
+    assert (answer["status"], answer["accepted"], answer["found"]) == ("alive", False, 1)
+    assert answer["problem"]["code"] == "source_missing"
+    assert [one["source"] for one in answer["problem"]["sources"]] == ["late"]
+    assert 58 <= env.now() <= 90  # and the long poll in flight
+
+
+@instantly
+async def test_a_ping_whose_manifest_does_not_come_finds_nothing() -> None:
+    env = WaitEnv()
+    env.order(manifest="s3://source/list.csv", test=True)
+
+    assert await ended(env, env.start()) == ("done", "")
+    assert (env.answer["accepted"], env.answer["found"]) == (False, 0)
+    assert env.answer["problem"]["code"] == "source_missing"
+
+
+@instantly
+async def test_a_ping_restores_nothing_and_counts_archived_objects_as_found() -> None:
+    env = WaitEnv()
+    cold = env.stage.s3.put("source", "cold", b"cold")
+    env.stage.s3.make_unavailable(cold, "source_archived")
+    put(env, "warm")
+    env.order("cold", "warm", on_archived="restore", test=True)
+
+    assert await ended(env, env.start()) == ("done", "")
+    assert (env.answer["accepted"], env.answer["found"]) == (True, 2)
+    assert env.restorer.asked == []
+    assert env.now() < 60

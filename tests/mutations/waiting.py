@@ -25,8 +25,8 @@ WAITING = (
     ),
     Mutant(
         "each redelivery begins the wait anew",
-        "archiver/jobs/archive.py",
-        "replace(draft.wait, spent=spent)",
+        "archiver/jobs/planning.py",
+        "replace(draft.wait, spent=seconds_since(first_received, time()))",
         "replace(draft.wait, spent=0.0)",
         (_JOBS,),
     ),
@@ -85,6 +85,20 @@ WAITING = (
         "PARKED_REDELIVERY_DELAY if hold.drained else SHUTDOWN_REDELIVERY_DELAY",
         "SHUTDOWN_REDELIVERY_DELAY",
         (_JOBS,),
+    ),
+    Mutant(
+        "a ping restores objects",
+        "archiver/jobs/ping.py",
+        'replace(draft, on_archived="skip", wait=replace(draft.wait, archived=0))',
+        "draft",
+        (_SELECTIONS,),
+    ),
+    Mutant(
+        "a ping counts text of the request as an object",
+        "archiver/jobs/planning.py",
+        "else answer.content is None",
+        "else True",
+        (_SELECTIONS,),
     ),
     Mutant(
         "a restore is asked for at each look",

@@ -40,10 +40,10 @@ class PipelineEnv:
         self.pipeline = self.make()
 
     def make(self) -> Pipeline:
-        rules, stage = self.rules, self.stage
+        rules, stage, work = self.rules, self.stage, self.work()
         return Pipeline(
             rules,
-            {"archive": self.work(), "ping": PingWork(rules)},
+            {"archive": work, "ping": PingWork(rules, work.planner, work.waiter)},
             facts=self.queue.facts,
             store=stage.store,
             receipts=stage.receipts,

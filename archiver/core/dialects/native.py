@@ -126,6 +126,8 @@ def _alive_answer(success: Success, limit: int) -> str:
         "problem": {"code": problem.code, "message": problem.message, "sources": sources} if problem else None,
         "notification_id": success.notification_id,
     }
+    if success.found is not None:
+        answer["found"] = success.found
     return strict_json.dump_truncated(answer, {"problem.sources": sources}, limit)
 
 
