@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import cast
 
 from archiver.core.attributes import NO_ATTRIBUTE_RULES, NO_ATTRIBUTES, AttributeRules, Attributes, attributes_of
@@ -269,21 +270,21 @@ def _draft_files(draft: Draft, files: Sequence[Named], on_duplicate: OnDuplicate
     unusable = {file.source for file in files if file.name is None}
     requested = [None if file.source in unusable else file.name for file in files]
     paths = resolve_conflicts(files, requested, on_duplicate, place)
-    resolved = list(zip(files, requested, paths, strict=True))
+    resolved = partial(zip, files, requested, paths, strict=True)
     return replace(
         draft,
-        files=tuple(DraftFile(file.source, file.location, path) for file, _, path in resolved if path is not None),
+        files=tuple(DraftFile(file.source, file.location, path) for file, _, path in resolved() if path is not None),
         unusable=tuple(
             SourceProblem(file.source, "invalid_request", FOLDER_MARKER_PROBLEM)
             for file in files
             if file.source in unusable
         ),
         skipped=tuple(
-            SourceProblem(file.source, "name_conflict") for file, name, path in resolved if name and not path
+            SourceProblem(file.source, "name_conflict") for file, name, path in resolved() if name and not path
         ),
         renamed=tuple(
             Renamed(file.source, name.requested, path)
-            for file, name, path in resolved
+            for file, name, path in resolved()
             if name and path not in (None, name.requested)
         ),
     )

@@ -2,7 +2,6 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 
 from archiver.core.paths import MAX_COMPONENT_BYTES, NUMBER_SUFFIX_BYTES, nfc, split_extension, truncate_utf8
 
@@ -18,13 +17,20 @@ def find_conflicts(paths: Sequence[str]) -> list[int]:
     Uses one sort. A set of all folders could be far larger than the request: a path of 4 KiB has up to 2,000 folders.
     """
     keys = [_casefold_key(path) for path in paths]
-    groups = [list(group) for _, group in groupby(sorted(range(len(keys)), key=keys.__getitem__), keys.__getitem__)]
+    order = sorted(range(len(keys)), key=keys.__getitem__)
     losers: list[int] = []
-    for place, group in enumerate(groups, 1):
-        if keys[group[0]].endswith(_KEY_SEPARATOR):  # folders get along with each other, and with what is in them
+    for place, index in enumerate(order):
+        key = keys[index]
+        if key.endswith(_KEY_SEPARATOR):  # folders get along with each other, and with what is in them
             continue
-        is_folder = place < len(groups) and keys[groups[place][0]].startswith(keys[group[0]] + _KEY_SEPARATOR)
-        losers.extend(group if is_folder else group[1:])
+        if place and keys[order[place - 1]] == key:
+            losers.append(index)
+            continue
+        end = place + 1
+        while end < len(order) and keys[order[end]] == key:
+            end += 1
+        if end < len(order) and keys[order[end]].startswith(key + _KEY_SEPARATOR):
+            losers.append(index)
     return sorted(losers)
 
 

@@ -74,8 +74,8 @@ static void get_object(struct exchange *exchange) {
 }
 
 static bool begins_all_keys(const char *prefix, const struct load *load) {
-    char begin[40];
-    snprintf(begin, sizeof begin, "%s/", load->name);
+    char begin[sizeof load->name + 1];
+    snprintf(begin, sizeof begin, "%.31s/", load->name);
     return !strncmp(begin, prefix, strlen(prefix));
 }
 
