@@ -14,20 +14,26 @@ import random
 import re
 import tempfile
 import threading
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from itertools import takewhile
 from types import TracebackType
 from typing import Self
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
 
 from certificates import shared_trust
 from faults.http_streams import BLOCK, Answer, ProtocolError, Request, blocks, header, read_request, response_head
-from faults.operations import Call, call_of, error_xml
+from faults.operations import PUT_RECEIPT, Call, call_of, error_xml
 from isal import isal_zlib
 
 from .stored_upload import JoinedParts, StoredPart, StoredUpload
 
 PATTERN = random.Random(4711).randbytes(1024 * 1024 - 3)  # no power of two: bytes that are out of place show
-MODIFIED = "Sun, 06 Nov 2022 08:49:37 GMT"
+MODIFIED, LISTED_MODIFIED = "Sun, 06 Nov 2022 08:49:37 GMT", "2022-11-06T08:49:37.000Z"
+PAGE_KEYS = 1000
 
 
 def content(key: str, size: int, start: int = 0) -> list[memoryview]:
@@ -54,6 +60,9 @@ class GeneratedS3:
         self.archives: dict[str, StoredUpload] = {}
         self.uploads: dict[str, StoredUpload] = {}
         self._sizes = sizes
+        self._keys = sorted(sizes)
+        self.calls: Counter[str] = Counter()
+        """How often each operation was asked for."""
         self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this object
         self._end = 0
         self._numbers = itertools.count(1)
@@ -112,21 +121,21 @@ class GeneratedS3:
 
     async def _get(self, call: Call, request: Request, writer: asyncio.StreamWriter) -> None:
         key = call.key or ""
+        self.calls["GetObject"] += 1
         asked = re.fullmatch(r"bytes=(\d+)-(\d+)", header(request.headers, "range") or "")
-        assert asked is not None
-        start, end = int(asked[1]), int(asked[2])
-        headers = [
-            ("Content-Length", str(end + 1 - start)),
-            ("Content-Range", f"bytes {start}-{end}/{self._sizes[key]}"),
-            ("ETag", _etag(key)),
-        ]
-        writer.write(response_head(Answer(206, headers)))
+        start, end = (int(asked[1]), int(asked[2])) if asked else (0, self._sizes[key] - 1)
+        headers = _object_headers(key, self._sizes[key])
+        if asked:
+            span = f"bytes {start}-{end}/{self._sizes[key]}"
+            headers = [("Content-Length", str(end + 1 - start)), ("Content-Range", span), ("ETag", _etag(key))]
+        writer.write(response_head(Answer(206 if asked else 200, headers)))
         for piece in content(key, end + 1 - start, start):
             writer.write(piece)
             await writer.drain()
 
     async def _answer(self, call: Call, request: Request, reader: asyncio.StreamReader) -> Answer:
-        if call.op in {"PutObject", "UploadPart"}:
+        self.calls[call.op] += 1
+        if call.op in {"PutObject", "UploadPart", PUT_RECEIPT}:
             return await self._put(call, request, reader)
         body = b"".join([block async for block in blocks(reader, request.headers)])
         answer = Answer(501, body=error_xml("NotImplemented", call.op))
@@ -144,10 +153,28 @@ class GeneratedS3:
             case "ListMultipartUploads":
                 ids = (f"<Upload><Key>{u.key}</Key><UploadId>{i}</UploadId></Upload>" for i, u in self.uploads.items())
                 answer = _xml(f"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{''.join(ids)}")
+            case "ListObjects":
+                answer = self._list(request)
             case "AbortMultipartUpload":
                 self.uploads.pop(call.upload or "", None)
                 answer = Answer(204)
         return answer
+
+    def _list(self, request: Request) -> Answer:
+        asked = dict(parse_qsl(request.target.partition("?")[2]))
+        prefix, after = asked.get("prefix", ""), asked.get("continuation-token", "")
+        first = bisect_right(self._keys, after) if after else bisect_left(self._keys, prefix)
+        page = list(takewhile(lambda key: key.startswith(prefix), self._keys[first : first + PAGE_KEYS]))
+        following = self._keys[first + PAGE_KEYS : first + PAGE_KEYS + 1]
+        more = len(page) == PAGE_KEYS and all(key.startswith(prefix) for key in following) and bool(following)
+        entries = (
+            f"<Contents><Key>{key}</Key><LastModified>{LISTED_MODIFIED}</LastModified>"
+            f"<ETag>{escape(_etag(key))}</ETag><Size>{self._sizes[key]}</Size></Contents>"
+            for key in page
+        )
+        token = f"<NextContinuationToken>{page[-1]}</NextContinuationToken>" if more else ""
+        truncated = f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>"
+        return _xml(f"<ListBucketResult>{truncated}{token}{''.join(entries)}")
 
     def _head(self, key: str) -> Answer:
         if key in self._sizes:

@@ -22,11 +22,16 @@ PATIENCE = 400.0  # seconds
 
 
 @contextmanager
-def archived(aws: EmulatedAws, sizes: Mapping[str, int]) -> Iterator[tuple[GeneratedS3, str, int]]:
-    """One archive of the objects *sizes*, in their order: where it is kept, its key, and the worker's peak memory."""
+def archived(
+    aws: EmulatedAws, sizes: Mapping[str, int], files: list[dict[str, str]] | None = None
+) -> Iterator[tuple[GeneratedS3, str, int]]:
+    """
+    One archive of the objects *sizes*, in their order: where it is kept, its key, and the worker's peak memory.
+    *files*: the entries of the request; None: an entry for each object.
+    """
     with GeneratedS3(sizes) as s3, WorkerEnv(aws) as worker_env:
-        worker = worker_env.worker(AWS_ENDPOINT_URL_S3=s3.endpoint)
-        worker_env.send_request(*sizes)
+        worker = worker_env.worker(AWS_ENDPOINT_URL_S3=s3.endpoint, S3_ALLOWED_SOURCES="")
+        worker_env.send_request(files=files or [{"source": key} for key in sizes])
         wait_until(lambda: any(worker.events("job.done")) or not worker.running, "a big archive", PATIENCE)
         done = worker.wait_for("job.done")
         size, peak = done["bytes"] / MIB, worker.peak_memory() / MIB
@@ -36,13 +41,13 @@ def archived(aws: EmulatedAws, sizes: Mapping[str, int]) -> Iterator[tuple[Gener
         yield s3, done["key"], worker.peak_memory()
 
 
-def check(s3: GeneratedS3, key: str, sizes: Mapping[str, int]) -> None:
-    """Read the archive to its end, and compare each member with its object."""
+def check(s3: GeneratedS3, key: str, sizes: Mapping[str, int], prefix: str = "") -> None:
+    """Read the archive to its end, and compare each member with its object, whose key is *prefix* and its name."""
     with s3.archive(key) as whole, zipfile.ZipFile(whole) as archive:
         assert archive.namelist() == list(sizes)
         for name, size in sizes.items():
             with archive.open(name) as member:  # which checks the CRC-32 at the end
-                assert all(member.read(len(piece)) == piece for piece in content(name, size))
+                assert all(member.read(len(piece)) == piece for piece in content(prefix + name, size))
                 assert member.read() == b""
 
 
@@ -62,6 +67,18 @@ def test_archive_of_three_thousand_small_objects_takes_no_more_memory_than_a_sma
     with archived(emulated, sizes) as (s3, key, peak):
         assert peak < LIMIT
         check(s3, key, sizes)
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_objects_by_one_prefix_are_one_archive_within_250_mib(emulated: EmulatedAws) -> None:
+    """No object is asked for by HEAD, and the names are as long as they are in practice."""
+    sizes = {f"customers/4711/photos/2026/{n // 1000:03}/IMG_{n:06}.jpg": 1000 + n % 1000 for n in range(100_000)}
+
+    with archived(emulated, sizes, [{"prefix": "s3://photos-of-customers/customers/"}]) as (s3, key, peak):
+        assert peak <= 250 * MIB
+        assert (s3.calls["ListObjects"], s3.calls["GetObject"]) == (101, 100_000)  # the last one is of receipts
+        assert s3.calls["HeadObject"] <= 4  # of the archive's key
+        check(s3, key, {name.removeprefix("customers/"): size for name, size in sizes.items()}, "customers/")
 
 
 @pytest.mark.slow
