@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from .operations import PUT_RECEIPT, Call
-from .rules import Action, DropResponse, EditHeader, ResetBefore, Rule, SideEffect, Stall
+from .rules import Action, DropResponse, EditBody, EditHeader, ResetBefore, Rule, SideEffect, Stall
 from .scenario import Scenario
 from .scenario_config import MIB
 from .worker_process import WorkerProcess, wait_until
@@ -13,23 +14,29 @@ from .worker_process import WorkerProcess, wait_until
 VISIBILITY = 3  # seconds
 PAST_VISIBILITY = VISIBILITY + 1.5  # seconds: past any lease that was not renewed
 OLD = "Sat, 02 Jan 2021 03:04:06 GMT"
+LISTED_DATE, LISTED_OLD = rb"<LastModified>[^<]*<", b"<LastModified>2021-01-02T03:04:06.000Z<"
+MANIFEST = "lists/order.jsonl"
 JOB_TIMEOUT = 40.0  # seconds: a few redeliveries
+
+
+Way = Literal["in one pass", "planned", "selected"]
+"""Read in one pass; asked for by HEAD first; or selected by the prefix in a manifest, and listed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """
-    One call of the reference job: the *nth* of its kind. *place* is the same in every run. *planned*: the job asks for
-    its objects by HEAD first, else it reads them in one pass.
+    One call of the reference job: the *nth* of its kind. *place* is the same in every run. *way*: how the job asks for
+    its objects.
     """
 
     op: str
     place: str
     nth: int = 1
-    planned: bool = False
+    way: Way = "in one pass"
 
     def __str__(self) -> str:
-        return f"{self.op}-{self.place}-{self.nth}{'-planned' if self.planned else ''}"
+        return f"{self.op}-{self.place}-{self.nth}{'' if self.way == 'in one pass' else f'-{self.way}'}"
 
 
 STARTING = (
@@ -46,11 +53,19 @@ READING = (
     Point("GetObject", "shoot/2.jpg", 3),
 )
 PLANNED_READING = (
-    Point("HeadObject", "shoot/1.jpg", planned=True),
-    Point("HeadObject", "shoot/2.jpg", planned=True),
-    Point("GetObject", "shoot/1.jpg", planned=True),
-    Point("GetObject", "shoot/2.jpg", 1, planned=True),
-    Point("GetObject", "shoot/2.jpg", 2, planned=True),
+    Point("HeadObject", "shoot/1.jpg", way="planned"),
+    Point("HeadObject", "shoot/2.jpg", way="planned"),
+    Point("GetObject", "shoot/1.jpg", way="planned"),
+    Point("GetObject", "shoot/2.jpg", 1, way="planned"),
+    Point("GetObject", "shoot/2.jpg", 2, way="planned"),
+)
+SELECTED_READING = (
+    Point("HeadObject", MANIFEST, way="selected"),
+    Point("GetObject", MANIFEST, way="selected"),
+    Point("ListObjects", "sources", way="selected"),
+    Point("GetObject", "shoot/1.jpg", way="selected"),
+    Point("GetObject", "shoot/2.jpg", 1, way="selected"),
+    Point("GetObject", "shoot/2.jpg", 2, way="selected"),
 )
 WRITING = (
     Point("CreateMultipartUpload", "archives"),
@@ -67,8 +82,15 @@ ENDING = (
 )
 ONE_PASS = (*STARTING, *READING, *WRITING, *ENDING)
 """Every call of the reference job in one pass. A test compares these lists with real runs."""
-POINTS = (*ONE_PASS, *PLANNED_READING)
-"""And the calls that a plan changes: all others are the same."""
+POINTS = (*ONE_PASS, *PLANNED_READING, *SELECTED_READING)
+"""And the calls that a plan or a selection changes: all others are the same."""
+
+
+def points_of(way: Way) -> set[Point]:
+    """Return every call of the reference job that goes this *way*."""
+    if way == "in one pass":
+        return {*ONE_PASS}
+    return {*ONE_PASS} - {*READING[1:]} | {point for point in POINTS if point.way == way}
 
 
 def place(scenario: Scenario, call: Call) -> str:
@@ -83,26 +105,35 @@ def place(scenario: Scenario, call: Call) -> str:
     return call.key or "sources"
 
 
-def reference_job(scenario: Scenario, *, planned: bool = False) -> None:
+def reference_job(scenario: Scenario, way: Way = "in one pass") -> None:
     """
-    Send a request for two photos, the second of which is read in two ranges, for an archive of two parts. *planned*:
-    with `on_missing: skip`, so that both are asked for by HEAD first. The archive is the same.
+    Send a request for two photos, the second of which is read in two ranges, for an archive of two parts. Planned: with
+    `on_missing: skip`, so that both are asked for by HEAD first. The archive is the same.
 
     Last-Modified is the same in every run, so that the archives must be byte-identical.
     """
     for op in ("HeadObject", "GetObject"):
         scenario.inject(EditHeader("Last-Modified", OLD), op, bucket=scenario.sources, times=None)
-    scenario.send_request(scenario.put_objects(20_000, 6 * MIB), on_missing="skip" if planned else "fail")
+    scenario.inject(EditBody(LISTED_DATE, LISTED_OLD), "ListObjects", bucket=scenario.sources, times=None)
+    photos = scenario.put_objects(20_000, 6 * MIB)
+    if way == "selected":
+        scenario.put(MANIFEST, b'{"prefix": "shoot/", "destination": "album"}')
+        members = {f"album/{number}.jpg": photo for number, photo in enumerate(photos, 1)}
+        scenario.send(None, members, manifest=MANIFEST)
+    else:
+        scenario.send_request(photos, on_missing="skip" if way == "planned" else "fail")
 
 
-def calls_of(scenario: Scenario, *, planned: bool = False) -> Iterator[Point]:
+def calls_of(scenario: Scenario, way: Way = "in one pass") -> Iterator[Point]:
     """Yield the workers' calls in *scenario*, without the receives after the first."""
+    of_sources = {point.place for point in (*PLANNED_READING, *SELECTED_READING)}
     seen: Counter[tuple[str, str]] = Counter()
     for exchange in scenario.history.select():
         kind = (exchange.op, place(scenario, exchange.call))
         seen[kind] += 1
         if exchange.op != "ReceiveMessage" or seen[kind] == 1:
-            yield Point(*kind, seen[kind], planned and kind[1].startswith("shoot/"))
+            looks = kind == ("HeadBucket", "sources")  # at the start
+            yield Point(*kind, seen[kind], way if kind[1] in of_sources and not looks else "in one pass")
 
 
 Mode = Callable[[WorkerProcess], tuple[Action, ...]]
@@ -127,7 +158,7 @@ def run_with_fault(scenario: Scenario, point: Point, mode: str) -> bytes:
 
     Raises AssertionError if the job does not complete or a promise is broken.
     """
-    reference_job(scenario, planned=point.planned)
+    reference_job(scenario, point.way)
     worker = scenario.worker()
     rules = [
         scenario.proxy.add(

@@ -1,6 +1,7 @@
 """Rules: which calls fail, and how."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -190,6 +191,18 @@ class EditHeader(Action):
 
     async def after(self, exchange: Exchange, answer: Answer) -> Answer:
         return Answer(answer.status, replace_header(answer.headers, self.name, self.value), answer.body)
+
+
+@dataclass
+class EditBody(Action):
+    """Replace what *pattern* matches in the response's body, but not in an object's, by *replacement*."""
+
+    pattern: bytes
+    replacement: bytes
+
+    async def after(self, exchange: Exchange, answer: Answer) -> Answer:
+        body = re.sub(self.pattern, self.replacement, answer.body)
+        return Answer(answer.status, replace_header(answer.headers, "Content-Length", str(len(body))), body)
 
 
 @dataclass
