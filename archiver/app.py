@@ -15,8 +15,8 @@ from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_receipts import S3Receipts
 from archiver.aws.s3_store import S3Store
 from archiver.aws.session import Network, Session, open_network
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.attributes import NO_ATTRIBUTE_RULES, Attributes, parse_tags
-from archiver.core.draft import ArchiveRules
 from archiver.core.locations import PROBE_KEY, AllowList, Location
 from archiver.core.waiting import WaitRules, parse_tiers
 from archiver.doors import open_door
@@ -43,6 +43,7 @@ from archiver.worker.settle import Settler
 
 if TYPE_CHECKING:
     from archiver.aws.roles import RoleReaders
+    from archiver.jobs.after import AfterJob
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +75,8 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
                 return 0
             bucket = _open_destination(clients, settings.destination_bucket, breakers)
             sources = Sources(fetcher, roles, with_restores(settings, reader, roles))
-            work = _archive_work(rules, sources, bucket, budget)
+            after = _after(rules, clients, bucket, fetcher, breakers)
+            work = _archive_work(rules, sources, bucket, budget, after)
             pipeline = _pipeline(rules, door, bucket, work=work, links=links)
             worker = Worker(
                 door.source,
@@ -135,7 +137,9 @@ class Sources(NamedTuple):
     restorer: ObjectRestorer | None
 
 
-def _archive_work(rules: ArchiveRules, sources: Sources, bucket: Destination, budget: BufferPool) -> ArchiveWork:
+def _archive_work(
+    rules: ArchiveRules, sources: Sources, bucket: Destination, budget: BufferPool, after: "AfterJob | None"
+) -> ArchiveWork:
     return ArchiveWork(
         rules,
         fetcher=sources.fetcher,
@@ -144,7 +148,18 @@ def _archive_work(rules: ArchiveRules, sources: Sources, bucket: Destination, bu
         budget=budget,
         roles=sources.roles and GuardedRoles(sources.roles, CircuitBreakers(ReceiveGate())),
         restorer=sources.restorer,
+        after=after,
     )
+
+
+def _after(
+    rules: ArchiveRules, clients: Clients, bucket: Destination, fetcher: Fetcher, breakers: CircuitBreakers
+) -> "AfterJob | None":
+    if rules.after is None:
+        return None
+    from archiver.doors.after import open_after  # noqa: PLC0415 - nothing of it where it is off
+
+    return open_after(clients, rules.destination_bucket, bucket.store, fetcher, breakers)
 
 
 def _pipeline(rules: ArchiveRules, door: Door, bucket: Destination, *, work: ArchiveWork, links: Links) -> Pipeline:
@@ -255,6 +270,7 @@ def archive_rules(settings: Environment) -> ArchiveRules:
             max_days=settings.restore_max_days,
             restore_limit=settings.restore_wait_limit,
         ),
+        after=policy.after if policy and policy.after.allows_any else None,
     )
 
 

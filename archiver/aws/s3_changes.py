@@ -63,7 +63,7 @@ class S3Changes:
     async def delete(self, location: Location, etag: str) -> Outcome:
         if not header_text(etag):
             return "source_changed"
-        if not await self._proves_conditional():
+        if not await self.proves_conditional():
             return "not_conditional"
         response = await self._calls.control(S3Request("DELETE", location, lines=f"If-Match: {etag}\r\n"))
         if not is_failure(response) or error_names(response) & _MISSING:
@@ -75,6 +75,8 @@ class S3Changes:
         return self._refusal(f"DeleteObject {location}", response)
 
     async def copy(self, original: Original, target: Location) -> Outcome:
+        if not await self.proves_conditional():
+            return "not_conditional"  # the original would stay beside its copy
         response = await self._copier.copy(original, target)
         if not isinstance(response, HttpResponse):
             return response
@@ -108,8 +110,11 @@ class S3Changes:
             return "source_denied"
         raise error
 
-    async def _proves_conditional(self) -> bool:
-        """Whether the store refuses to delete an object with another ETag; asked once."""
+    async def proves_conditional(self) -> bool:
+        """
+        Return whether the store refuses to delete an object with another ETag; asked once. Raises ConfigurationError
+        (denied), TransientError.
+        """
         async with self._proving:
             if self._is_conditional is None:
                 self._is_conditional = await self._prove()

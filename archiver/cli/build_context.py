@@ -10,7 +10,8 @@ from archiver.cli.console import EXIT_FAILED, EXIT_USAGE, CommandError, environm
 
 if TYPE_CHECKING:
     from archiver.aws.clients import Clients
-    from archiver.core.draft import ArchiveRules, Draft
+    from archiver.core.archive_rules import ArchiveRules
+    from archiver.core.draft import Draft
     from archiver.core.messages import Request
     from archiver.core.plan import ArchiveSummary
     from archiver.core.waiting import WaitRules
@@ -74,6 +75,7 @@ def check_request(body: str, settings: "Environment") -> None:
     from archiver.core.entries import role_of
     from archiver.core.locations import AllowList, Role
     from archiver.errors import Rejected
+    from archiver.jobs.archive import after_order
 
     rules = archive_rules(settings)
     rules = replace(rules, waiting=_most_permissive(rules.waiting, settings.model_fields_set))
@@ -86,7 +88,9 @@ def check_request(body: str, settings: "Environment") -> None:
             rules = replace(rules, roles={role: any_source for file in request.files if (role := role_of(file))})
         else:
             rules.attributes_of(request)
-        draft_archive(request, rules, datetime.now(UTC))
+        draft = draft_archive(request, rules, datetime.now(UTC))
+        if settings.policy_file is not None and settings.source_bucket is not None:
+            after_order(request, draft, rules)
     except Rejected as rejected:
         raise CommandError(
             *rejection_lines(rejected), "nothing was sent; the worker would reject this request", code=EXIT_USAGE

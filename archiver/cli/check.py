@@ -77,6 +77,10 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
                 from archiver.aws.preflight_roles import check_roles
 
                 results += await check_roles(clients.session, policy.roles)
+                if policy.after.delete.prefixes or policy.after.move:
+                    from archiver.aws.preflight_after import check_conditional_deletes
+
+                    results.append(await check_conditional_deletes(clients.s3, settings.destination_bucket))
     except CredentialsError as error:
         return [*results, CheckResult("credentials", "unknown", str(error), CREDENTIALS_WAIT_HINT)], EXIT_RETRY_LATER
     except ConfigurationError as error:

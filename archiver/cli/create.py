@@ -169,6 +169,8 @@ async def _create(body: str, output: Path | None, *, force: bool, as_json: bool)
         build_request = load_request(body, *([] if output else ["S3_DESTINATION_BUCKET"]))
         if build_request.request.test:
             raise CommandError('the request is a ping ("test": true): archiver plan checks it here', code=EXIT_USAGE)
+        if build_request.request.after or build_request.request.flag:
+            raise CommandError("after and flag are for workers: send the request, or leave them out", code=EXIT_USAGE)
         async with open_resources(build_request.settings, build_request.rules) as resources:
             if output is not None:
                 file_store = FileStore(output, force=force)

@@ -94,7 +94,19 @@ async def _worker_statements(
         secrets=[arn for service, arn in referred if service == "secretsmanager"],
     )
     ways_out = WaysOutResources(settings.notify_sns_topic, settings.notify_event_bus, settings.notify_lambda)
-    return [*worker_statements(resources), *ways_out_statements(ways_out, source)]
+    return [
+        *worker_statements(resources),
+        *ways_out_statements(ways_out, source),
+        *_after_statements(policy, resources.partition),
+    ]
+
+
+def _after_statements(policy: "OperatorPolicy | None", partition: str) -> list["Statement"]:
+    if policy is None:
+        return []
+    from archiver.core.policy_after import after_statements
+
+    return after_statements(policy.after, partition)
 
 
 def _attribute_actions(settings: "Settings", policy: "OperatorPolicy | None") -> list[str]:

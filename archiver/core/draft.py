@@ -6,8 +6,8 @@ from datetime import datetime
 from functools import partial
 from typing import cast
 
-from archiver.core.attributes import NO_ATTRIBUTE_RULES, NO_ATTRIBUTES, AttributeRules, Attributes, attributes_of
-from archiver.core.locations import AllowList, Location, Role
+from archiver.core.archive_rules import ArchiveRules
+from archiver.core.locations import Location
 from archiver.core.messages import Compression, OnArchived, OnDuplicate, OnEmpty, OnMissing, Renamed, Request
 from archiver.core.objects import Listed, ObjectInfo
 from archiver.core.outline import (
@@ -15,7 +15,6 @@ from archiver.core.outline import (
     Named,
     Outline,
     Place,
-    SourceRules,
     check_one_role,
     locate_manifest,
     outline_entries,
@@ -25,43 +24,11 @@ from archiver.core.outline import (
 from archiver.core.paths import is_folder
 from archiver.core.request_hash import request_hash
 from archiver.core.select import Selector, prospects
-from archiver.core.waiting import Wait, WaitRules, plan_wait
+from archiver.core.waiting import Wait, plan_wait
 from archiver.errors import Code, SourceArchived, SourceProblem, SourceUnavailable
 
 ARCHIVED = SourceArchived("the object is archived; restore it first")
 """The verdict on each archived object of a listing: one for all, as there may be 100,000."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveRules:
-    """
-    Settings that determine an archive's content and key. *compression*: for requests that do not set it. *key_secret*
-    None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit. *roles*:
-    those that requests may name, by ARN. *attributes* of archives, and what requests may add to them. *waiting*: how
-    long requests may wait, and what they may restore.
-    """
-
-    source_bucket: str | None
-    destination_bucket: str
-    allowed: AllowList
-    compression: Compression = "store"
-    file_prefix: str = "download"
-    key_secret: str | None = field(default=None, repr=False)
-    max_files: int | None = None
-    max_bytes: int | None = None
-    roles: Mapping[str, Role] = field(default_factory=dict)
-    attributes: Attributes = NO_ATTRIBUTES
-    attribute_rules: AttributeRules = NO_ATTRIBUTE_RULES
-    waiting: WaitRules = field(default_factory=WaitRules)
-
-    def attributes_of(self, request: Request) -> Attributes:
-        """Return the attributes of the archive of *request*. Raises Rejected."""
-        return attributes_of(request, self.attributes, self.attribute_rules)
-
-    @property
-    def sources(self) -> SourceRules:
-        """What requests may name."""
-        return SourceRules(self.source_bucket, self.allowed, self.roles)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, cast
 
 from pydantic import AfterValidator, Field, ValidationInfo, ValidatorFunctionWrapHandler, WrapValidator
 
+from archiver.core.after_fields import After, Uri
 from archiver.core.attributes import DAYS, EXPIRY_TAG, MAX_TAGS, Acl, tag_problem
 from archiver.core.entries import MAX_TEXT_LENGTH, Entry, Model
 from archiver.errors import Rejected, SourceProblem
+
+if TYPE_CHECKING:
+    from archiver.core.after import AfterResult
 
 OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
@@ -79,7 +83,8 @@ class Request(Model):
     """
     The request in a message. *manifest*: an `s3://` URI of an object that lists the files, instead of *files*, which
     are empty then. *on_archived* None: archived objects are treated as *on_missing* says. *compression* None: the
-    setting's value. *acl*, *tags*, *expires_in* (days, such as `7d`): of the archive. *test*: it is only checked.
+    setting's value. *acl*, *tags*, *expires_in* (days, such as `7d`): of the archive. *after*: what is done with the
+    archived objects; *flag*: `s3://` URI of an empty object that is written then. *test*: it is only checked.
     """
 
     manifest: Annotated[str, Field(min_length=1)] | None = None
@@ -98,6 +103,8 @@ class Request(Model):
     restore: Restore | None = None
     wait_for: WaitFor | None = None
     compression: Compression | None = None
+    after: After | None = None
+    flag: Uri | None = None
     acl: Acl | None = None
     tags: _Tags | None = None
     expires_in: Annotated[str, Field(pattern=f"^{DAYS.pattern}$")] | None = None
@@ -185,6 +192,7 @@ class Success:
     unlisted: int = 0
     problem: Rejected | None = None
     found: int | None = None
+    after: "AfterResult | None" = None
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:

@@ -11,15 +11,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from archiver.core.after import NO_AFTER_RULES, AfterRules
 from archiver.core.attributes import NO_ATTRIBUTE_RULES, AttributeRules
 from archiver.core.locations import Role
+from archiver.core.operator_after import read_after
 from archiver.core.operator_archives import read_archives
 from archiver.core.operator_roles import EXAMPLE, read_roles
 from archiver.core.policy_text import PolicyText
 from archiver.core.references import Reference, is_reference, parse_reference
 
 MAX_POLICY_BYTES = 1024 * 1024
-SECTIONS: dict[str, Callable[[PolicyText, object], Any]] = {"roles": read_roles, "archives": read_archives}
+SECTIONS: dict[str, Callable[[PolicyText, object], Any]] = {
+    "roles": read_roles,
+    "archives": read_archives,
+    "after": read_after,
+}
 
 _UNQUOTED_ARN = re.compile(r"\s*\[\s*roles\s*\.\s*arn:")
 
@@ -36,11 +42,12 @@ class PolicyError(ValueError):
 class OperatorPolicy:
     """
     What the file allows. *roles*: those that requests may name, by ARN; *archives*: what they may say of their
-    archives.
+    archives; *after*: what they may have done with the archived objects.
     """
 
     roles: Mapping[str, Role]
     archives: AttributeRules = NO_ATTRIBUTE_RULES
+    after: AfterRules = NO_AFTER_RULES
 
     @property
     def references(self) -> list[Reference]:

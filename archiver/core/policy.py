@@ -190,11 +190,11 @@ def _sources(partition: str, sources: Sequence[str]) -> tuple[list[str], list[st
     if not sources:
         return [f"arn:{partition}:s3:::*"], [f"arn:{partition}:s3:::*"]
     each = [split_bucket(source) for source in sources]
-    objects = [bucket_arn(bucket, f"{_literal(prefix)}*", partition) for bucket, prefix in each]
+    objects = [bucket_arn(bucket, f"{literal(prefix)}*", partition) for bucket, prefix in each]
     return objects, [bucket_arn(bucket, partition=partition) for bucket, _ in each]
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """
     Escape *text* for an ARN in a policy, where `*` and `?` are wildcards and `$` starts a variable ("IAM policy
     elements: Variables and tags", special characters).

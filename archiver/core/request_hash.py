@@ -9,7 +9,7 @@ from archiver.core.messages import Request
 
 # With the files, they identify a request. Those of the second line count only if they say something.
 _HASHED_OPTIONS = ("on_missing", "on_duplicate", "on_empty", "on_archived", "compression")
-_LATER_OPTIONS = ("acl", "tags", "expires_in")
+_LATER_OPTIONS = ("acl", "tags", "expires_in", "flag")
 
 
 def request_hash(request: Request) -> str:
@@ -21,6 +21,8 @@ def request_hash(request: Request) -> str:
     """
     options = {name: getattr(request, name) for name in _HASHED_OPTIONS if name in request.model_fields_set}
     options |= {name: value for name in _LATER_OPTIONS if (value := getattr(request, name))}
+    if request.after is not None and request.after.asks_for_something:
+        options["after"] = request.after.model_dump(exclude_none=True)
     digest = hashlib.sha256()
     digest.update(_json_line(options))
     if request.manifest is not None:

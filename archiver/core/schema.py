@@ -2,9 +2,11 @@
 
 from typing import Any, get_args
 
+from archiver.core.changes import Outcome
 from archiver.core.messages import Request, Stage
 from archiver.errors import Code
 
+_KEPT_CODES = (*(code for code in get_args(Outcome) if code != "done"), "option_not_allowed")
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
 _METADATA = {"type": ["object", "null"], "description": "The `metadata` of the request, unchanged."}
@@ -66,12 +68,24 @@ def _success() -> dict[str, Any]:
         renamed={"type": "array", "items": renamed},
         notification_id={"type": "string", "pattern": "^[0-9a-f]{64}$"},
     )
+    answer["properties"]["after"] = {**_after(), "description": "Only if the request has `after` or `flag`."}
     answer["properties"]["expires_at"] = {
         "type": "string",
         "format": "date-time",
         "description": "Only if links are signed: the time until which this link works.",
     }
     return answer
+
+
+def _after() -> dict[str, Any]:
+    kept = {"type": "array", "items": _object(source=_TEXT, code={"enum": [*_KEPT_CODES]})}
+    return _object(
+        action={"enum": ["delete", "move", "rename", None]},
+        done=_COUNT,
+        kept=kept,
+        problem={"enum": ["archive_unverified", "receipt_missing", None]},
+        flag={"type": ["string", "null"], "description": "The flag; null if none was asked for, or not all was done."},
+    )
 
 
 def _progress() -> dict[str, Any]:

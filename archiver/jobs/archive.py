@@ -5,11 +5,13 @@ Archives: the work that turns a request's files into one zip, or finds the zip o
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 
 from archiver.core.archive_metadata import from_s3_metadata
-from archiver.core.draft import ArchiveRules, Draft, draft_archive
+from archiver.core.archive_rules import ArchiveRules
+from archiver.core.draft import Draft, draft_archive
 from archiver.core.ledger import OutgrownError
 from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
@@ -36,15 +38,20 @@ from archiver.stages.receipt import Receipts
 from archiver.stages.upload import find
 from archiver.stages.wait import Waiter
 
+if TYPE_CHECKING:
+    from archiver.core.after import AfterOrder, AfterResult
+    from archiver.jobs.after import AfterJob
+
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ArchiveOrder:
-    """One archive to make, and where."""
+    """One archive to make, and where; *after*: what is done then, None: nothing."""
 
     draft: Draft
     target: Target
+    after: "AfterOrder | None" = None
 
 
 class ArchiveWork:
@@ -52,6 +59,7 @@ class ArchiveWork:
     Makes archives. One for the process; of finished jobs it keeps only the names of some objects that could be read.
     *receipts*: None if archives get none, as their store is a file. *shares_credentials*: *store* uses the credentials
     that sources are read with. *roles*: None if requests may name none. *restorer*: None if no object may be restored.
+    *after*: None if archives are all that requests may ask for.
     """
 
     def __init__(
@@ -65,10 +73,12 @@ class ArchiveWork:
         shares_credentials: bool = True,
         roles: Roles | None = None,
         restorer: ObjectRestorer | None = None,
+        after: "AfterJob | None" = None,
     ) -> None:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
+        self._after = after
         self.planner = Planner(rules, fetcher, store if shares_credentials else None, roles)
         self._builder = Builder(rules, fetcher, Destination(store, receipts), budget)
         self.waiter = Waiter(fetcher, self.planner.credential_check, self.planner.look, restorer)
@@ -80,7 +90,8 @@ class ArchiveWork:
         attributes = self._rules.attributes_of(request)
         target = Target(job.key, disposition, message_id=job.message.id, attributes=attributes)
         draft = draft_archive(request, self._rules, job.message.sent_at)
-        return ArchiveOrder(with_time_spent(draft, job.message.first_received), target)
+        draft = with_time_spent(draft, job.message.first_received)
+        return ArchiveOrder(draft, target, after_order(request, draft, self._rules))
 
     async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:
         """Raises as `build` does."""
@@ -106,7 +117,15 @@ class ArchiveWork:
             renamed=outcome.renamed,
             unlisted=outcome.unlisted,
             reused=built.reused,
+            after=await self._do_after(order, hold),
         )
+
+    async def _do_after(self, order: ArchiveOrder, hold: Hold) -> "AfterResult | None":
+        """Do what the request asks for once its archive is there. Raises as `AfterJob.run` does."""
+        if order.after is None or self._after is None:
+            return None
+        archive = Location(self._rules.destination_bucket, order.target.key)
+        return await self._after.run(order.after, archive, hold)
 
     async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult | None:
         """
@@ -183,3 +202,12 @@ class ArchiveWork:
         location = Location(self._rules.destination_bucket, target.key)
         outcome, receipt = await describe_finished(self._fetcher, draft, location, archive_metadata)
         return BuildResult(existing, outcome, receipt, reused=True)
+
+
+def after_order(request: Request, draft: Draft, rules: ArchiveRules) -> "AfterOrder | None":
+    """Return what *request* asks for once its archive is there; None: nothing. Raises Rejected."""
+    if request.after is None and request.flag is None:
+        return None
+    from archiver.core.after import order_after  # noqa: PLC0415 - nothing of it where it is not asked for
+
+    return order_after(request, draft, rules.after)

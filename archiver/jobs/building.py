@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from archiver.core.archive_metadata import ArchiveMetadata, to_s3_metadata
-from archiver.core.draft import ArchiveRules, Draft
+from archiver.core.archive_rules import ArchiveRules
+from archiver.core.draft import Draft
 from archiver.core.plan import ArchiveSummary, Member, Plan, check_count, files_or_members, summarize
 from archiver.core.receipt import Receipt
 from archiver.jobs.receipt import ReceiptWriter

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from secrets import token_hex
 from typing import Self
 
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.dialects import Dialect, dialect_of
-from archiver.core.draft import ArchiveRules
 from archiver.core.locations import archive_digest, archive_key
 from archiver.core.messages import EchoedFields, Stage, Status, notification_id
 from archiver.errors import Rejected

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
-from archiver.core.draft import ArchiveRules, Draft, draft_archive
+from archiver.core.archive_rules import ArchiveRules
+from archiver.core.draft import Draft, draft_archive
 from archiver.core.messages import Request
 from archiver.core.plan import check_count
 from archiver.errors import Rejected
+from archiver.jobs.archive import after_order
 from archiver.jobs.identity import JobIdentity
 from archiver.jobs.planning import Planner, with_time_spent
 from archiver.jobs.work import Result
@@ -30,6 +32,7 @@ class PingWork:
         try:
             self._rules.attributes_of(request)
             draft = draft_archive(request, self._rules, job.message.sent_at)
+            after_order(request, draft, self._rules)
             check_count(draft, self._rules.max_files)
         except Rejected as problem:
             return problem

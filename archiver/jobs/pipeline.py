@@ -11,8 +11,8 @@ from typing import Any
 
 import structlog
 
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.dialects import dialect_of
-from archiver.core.draft import ArchiveRules
 from archiver.core.messages import INVALID_PING, Kind, Request, Status, Success
 from archiver.errors import (
     ArchiverError,
@@ -152,6 +152,7 @@ class Pipeline:
             unlisted=result.unlisted,
             problem=result.problem,
             found=result.found,
+            after=result.after,
         )
         await self._answer(
             job,

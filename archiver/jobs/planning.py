@@ -5,7 +5,8 @@ from dataclasses import replace
 from time import time
 from typing import Any
 
-from archiver.core.draft import ArchiveRules, Draft
+from archiver.core.archive_rules import ArchiveRules
+from archiver.core.draft import Draft
 from archiver.core.objects import ObjectInfo
 from archiver.core.plan import ObjectVersion, Plan, check_count, check_size, plan_archive
 from archiver.core.replan import ReplanState, version_at, versions_read

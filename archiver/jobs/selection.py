@@ -3,7 +3,8 @@
 import asyncio
 from dataclasses import replace
 
-from archiver.core.draft import ArchiveRules, Draft, DraftFile, Manifest, Pending, complete_draft
+from archiver.core.archive_rules import ArchiveRules
+from archiver.core.draft import Draft, DraftFile, Manifest, Pending, complete_draft
 from archiver.core.locations import Location
 from archiver.core.outline import Outline
 from archiver.core.plan import ObjectVersion

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
 from archiver.core.messages import Archive, Renamed, Request
 from archiver.errors import Rejected, SourceProblem
@@ -11,13 +11,17 @@ from archiver.jobs.identity import JobIdentity
 from archiver.ports import Hold
 from archiver.stages.progress import Progress
 
+if TYPE_CHECKING:
+    from archiver.core.after import AfterResult
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """
     What a finished job made, for its answer. *files* and *size* (bytes) count what was made; *archive*: None if the
     work makes none; *unlisted*: missing objects that *missing* does not list; *reused*: the result existed before;
-    *problem*: of a ping, why its request would be rejected; *found*: how many of its objects are there, if it waits.
+    *problem*: of a ping, why its request would be rejected; *found*: how many of its objects are there, if it waits;
+    *after*: what was done with the archived objects.
     """
 
     status: Literal["succeeded", "partial", "skipped", "alive"]
@@ -30,6 +34,7 @@ class Result:
     reused: bool = False
     problem: Rejected | None = None
     found: int | None = None
+    after: "AfterResult | None" = None
 
 
 Order = TypeVar("Order")

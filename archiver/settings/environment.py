@@ -77,7 +77,7 @@ class Environment(BaseSettings):
     policy_file: Text | None = Field(
         None,
         validation_alias="POLICY_FILE",
-        description="TOML file that lists what else requests may use: roles of other accounts, attributes of archives",
+        description="TOML file that lists what else requests may use: roles, attributes of archives, what is done then",
     )
     destination_bucket: BucketName | None = Field(
         None, validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION

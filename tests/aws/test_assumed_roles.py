@@ -16,7 +16,7 @@ from archiver.app import open_aws, with_roles
 from archiver.aws.clients import ClientLimits
 from archiver.aws.preflight_roles import check_roles
 from archiver.aws.roles import AssumedRole, RoleCredentials
-from archiver.core.draft import ArchiveRules
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.locations import AllowList, Location, Role
 from archiver.errors import (
     ArchiverError,

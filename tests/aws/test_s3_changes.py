@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pytest
 from aws.failing_clients import answer
 
+from archiver.aws.preflight_after import check_conditional_deletes
 from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_changes import S3Changes
 from archiver.aws.s3_copy import CopyLimits
@@ -45,6 +46,13 @@ class Script:
 def changes(*answers: HttpResponse, limits: CopyLimits | None = None) -> tuple[S3Changes, Script]:
     script = Script(answers)
     return S3Changes(S3Calls(script, script, script, retry_seconds=0), "archives", limits), script
+
+
+def copying(*answers: HttpResponse, limits: CopyLimits | None = None) -> tuple[S3Changes, Script]:
+    """The store has proved that it deletes on a condition."""
+    one, script = changes(*answers, limits=limits)
+    one._is_conditional = True
+    return one, script
 
 
 # Deleting
@@ -122,7 +130,7 @@ async def test_what_is_no_answer_about_the_object_is_raised(
     one, _ = changes(*PROOF, *[response] * 4)
     with pytest.raises(expected):
         await one.delete(AT, '"e"')
-    two, _ = changes(*[response] * 4)
+    two, _ = copying(*[response] * 4)
     with pytest.raises(expected):
         await two.copy(ORIGINAL, TARGET)
 
@@ -131,7 +139,7 @@ async def test_what_is_no_answer_about_the_object_is_raised(
 
 
 async def test_a_copy_is_held_to_its_version_and_has_a_checksum() -> None:
-    one, script = changes(answer("<CopyObjectResult><ETag>x</ETag></CopyObjectResult>"))
+    one, script = copying(answer("<CopyObjectResult><ETag>x</ETag></CopyObjectResult>"))
     assert await one.copy(ORIGINAL, TARGET) == "done"
     (request,) = script.requests
     assert (request.method, request.location, request.query) == ("PUT", TARGET, "")
@@ -143,9 +151,15 @@ async def test_a_copy_is_held_to_its_version_and_has_a_checksum() -> None:
     }
 
 
+async def test_nothing_is_copied_where_the_original_could_not_be_deleted_afterwards() -> None:
+    one, script = changes(WRITTEN, DELETED)
+    assert await one.copy(ORIGINAL, TARGET) == "not_conditional"
+    assert len(script.requests) == 2
+
+
 async def test_the_source_of_an_access_point_is_named_by_its_arn() -> None:
     arn = "arn:aws:s3:eu-west-1:123456789012:accesspoint/name"
-    one, script = changes(answer("<CopyObjectResult/>"))
+    one, script = copying(answer("<CopyObjectResult/>"))
     assert await one.copy(Original(Location(arn, "a/b"), '"e"', 1, 0), TARGET) == "done"
     assert dict(script.requests[0].amz)["x-amz-copy-source"] == f"{arn}/object/a/b"
 
@@ -160,12 +174,12 @@ async def test_the_source_of_an_access_point_is_named_by_its_arn() -> None:
     ],
 )
 async def test_what_an_answer_to_a_copy_means(response: HttpResponse, outcome: str) -> None:
-    one, _ = changes(response)
+    one, _ = copying(response)
     assert await one.copy(ORIGINAL, TARGET) == outcome
 
 
 async def test_an_error_in_a_200_is_no_copy() -> None:
-    one, _ = changes(error("InternalError", 200))
+    one, _ = copying(error("InternalError", 200))
     with pytest.raises(TransientError):
         await one.copy(ORIGINAL, TARGET)
 
@@ -179,7 +193,7 @@ BY_PARTS = CopyLimits(at_once=5, part=4)
 
 async def test_a_copy_by_parts_covers_the_object_and_is_held_to_its_version_and_crc() -> None:
     head = answer(content_type="text/x", x_amz_meta_a="b c")
-    one, script = changes(head, CREATED, PART, PART, PART, DONE, limits=BY_PARTS)
+    one, script = copying(head, CREATED, PART, PART, PART, DONE, limits=BY_PARTS)
     assert await one.copy(ORIGINAL, TARGET) == "done"
 
     looked, created, *parts, completed = script.requests
@@ -194,14 +208,14 @@ async def test_a_copy_by_parts_covers_the_object_and_is_held_to_its_version_and_
 
 
 async def test_a_part_of_another_version_ends_the_copy_and_its_upload() -> None:
-    one, script = changes(answer(), CREATED, PART, CHANGED, PART, NO_UPLOAD, limits=BY_PARTS)
+    one, script = copying(answer(), CREATED, PART, CHANGED, PART, NO_UPLOAD, limits=BY_PARTS)
     assert await one.copy(ORIGINAL, TARGET) == "source_changed"
     assert script.requests[-1].method == "DELETE"
     assert not any(request.method == "POST" and "uploadId" in request.query for request in script.requests)
 
 
 async def test_a_target_that_appears_meanwhile_is_not_written_over() -> None:
-    one, script = changes(answer(), CREATED, PART, PART, PART, CHANGED, NO_UPLOAD, limits=BY_PARTS)
+    one, script = copying(answer(), CREATED, PART, PART, PART, CHANGED, NO_UPLOAD, limits=BY_PARTS)
     assert await one.copy(ORIGINAL, TARGET) == "name_conflict"
     assert script.requests[-1].method == "DELETE"
 
@@ -210,7 +224,7 @@ async def test_a_target_that_appears_meanwhile_is_not_written_over() -> None:
 async def test_metadata_that_can_not_be_sent_again_is_not_lost(value: str) -> None:
     head = answer()
     head.head.fields[b"x-amz-meta-a"] = value.encode("latin-1")
-    one, script = changes(head, limits=BY_PARTS)
+    one, script = copying(head, limits=BY_PARTS)
     assert await one.copy(ORIGINAL, TARGET) == "not_copied"
     assert len(script.requests) == 1
 
@@ -245,3 +259,20 @@ async def test_an_own_empty_object_whose_answer_was_lost_is_done() -> None:
     assert await other.create_empty(AT) == "name_conflict"
     denied, _ = changes(error("AccessDenied", 403))
     assert await denied.create_empty(AT) == "source_denied"
+
+
+@pytest.mark.parametrize(
+    ("answers", "state"),
+    [
+        (PROOF, "ok"),
+        ((WRITTEN, DELETED), "warning"),
+        ((WRITTEN, error("AccessDenied", 403)), "bad"),
+        ((WRITTEN, *[error("InternalError", 500)] * 4), "unknown"),
+    ],
+)
+async def test_the_check_tells_whether_the_store_deletes_on_a_condition(
+    answers: tuple[HttpResponse, ...], state: str
+) -> None:
+    script = Script(answers)
+    found = await check_conditional_deletes(S3Calls(script, script, script, retry_seconds=0), "archives")
+    assert (found.what, found.state) == ("after", state)

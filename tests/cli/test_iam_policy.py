@@ -7,7 +7,7 @@ import pytest
 from processes.archiver_process import run_command
 from processes.worker_env import WorkerEnv
 
-from archiver.cli.policy import _attribute_actions
+from archiver.cli.policy import _after_statements, _attribute_actions
 from archiver.doors.policy import load_policy
 from archiver.settings import load_settings
 
@@ -164,3 +164,12 @@ def test_references_of_the_settings_are_in_the_policy(worker_env: WorkerEnv, tmp
         f"arn:aws:secretsmanager:eu-west-1:123456789012:secret:policy/{name}-??????" for name in ("keys", "roles")
     ]
     assert "hunter2" not in ended.stdout
+
+
+def test_the_policy_covers_what_may_be_done_after_archives(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text('[after]\ndelete = ["tmp"]\n')
+    settings = {"SQS_SOURCE_QUEUE": "q", "S3_DESTINATION_BUCKET": "zips", "POLICY_FILE": str(file)}
+    (statement,) = _after_statements(load_policy(load_settings(settings)), "aws")
+    assert (statement.actions, statement.resources) == (("s3:DeleteObject",), ("arn:aws:s3:::tmp/*",))
+    assert _after_statements(None, "aws") == []

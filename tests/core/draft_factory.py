@@ -4,8 +4,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.dialects.native import parse_request
-from archiver.core.draft import ArchiveRules, Draft, draft_archive
+from archiver.core.draft import Draft, draft_archive
 from archiver.core.locations import AllowList
 
 SENT_AT = datetime(2026, 11, 28, 12, tzinfo=UTC)

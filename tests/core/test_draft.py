@@ -10,8 +10,9 @@ from core.path_rules import conflicts, violations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.dialects.native import parse_request
-from archiver.core.draft import ArchiveRules, Draft
+from archiver.core.draft import Draft
 from archiver.core.locations import AllowList, Location
 from archiver.core.messages import Renamed
 from archiver.core.request_hash import request_hash

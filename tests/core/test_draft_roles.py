@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from core.draft_factory import SENT_AT, make_draft
 
-from archiver.core.draft import ArchiveRules, complete_draft
+from archiver.core.archive_rules import ArchiveRules
+from archiver.core.draft import complete_draft
 from archiver.core.locations import AllowList, Location, Role
 from archiver.core.objects import Listed
 from archiver.errors import Rejected, SourceProblem

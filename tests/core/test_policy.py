@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from archiver.core.after import AfterRules, MoveRule
+from archiver.core.locations import AllowList
 from archiver.core.policy import (
     ACL_ACTIONS,
     TAG_ACTIONS,
@@ -19,6 +21,7 @@ from archiver.core.policy import (
     queue_arn,
     worker_statements,
 )
+from archiver.core.policy_after import after_statements
 
 QUEUE = "arn:aws:sqs:eu-west-1:123456789012:"
 NEEDS = WorkerResources(
@@ -220,3 +223,20 @@ def test_only_a_worker_that_may_restore_objects_has_the_right_and_for_sources_al
     grant = of("RestoreObjects", replace(NEEDS, restores=True))
     assert grant.actions == ("s3:RestoreObject",)
     assert grant.resources == ("arn:aws:s3:::photos/*", "arn:aws:s3:::scans/2026/*")
+
+
+def test_what_is_done_after_archives_needs_rights_where_it_is_done_and_nowhere_else() -> None:
+    move = MoveRule(AllowList.of(["photos"], ""), AllowList.of(["old/p*/"], ""))
+    rules = AfterRules(AllowList.of(["tmp/x/"], ""), (move,), AllowList.of(["old/flags/"], ""))
+    grants = {one.sid: one for one in after_statements(rules)}
+
+    assert grants["DeleteArchived"].resources == ("arn:aws:s3:::tmp/x/*", "arn:aws:s3:::photos/*")
+    assert (grants["CopyArchived"].actions, grants["CopyArchived"].resources) == (
+        ("s3:GetObject", "s3:GetObjectTagging"),
+        ("arn:aws:s3:::photos/*",),
+    )
+    assert grants["MoveArchived"].resources == ("arn:aws:s3:::old/p${*}/*",)
+    assert "s3:PutObject" in grants["MoveArchived"].actions
+    assert grants["SeeMoved"].resources == ("arn:aws:s3:::old",)
+    assert grants["RaiseFlags"].resources == ("arn:aws:s3:::old/flags/*",)
+    assert after_statements(AfterRules()) == []

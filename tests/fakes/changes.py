@@ -49,6 +49,8 @@ class FakeChanges:
         async with self.faults("copy"):
             if self._is_denied(original.location) or self._is_denied(target):
                 return "source_denied"
+            if not self.conditional:
+                return "not_conditional"
             blob = self.s3.objects.get(original.location)
             if blob is None:
                 return "source_missing"

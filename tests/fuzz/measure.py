@@ -21,7 +21,7 @@ from fakes.queues import FakeDeadLetters, FakeNotifier, FakeQueue
 from fakes.receipts import FakeReceipts
 from fakes.store import FakeStore
 
-from archiver.core.draft import ArchiveRules
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.locations import AllowList, PlainLinks
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork

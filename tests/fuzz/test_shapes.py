@@ -9,8 +9,9 @@ from typing import get_args
 import pytest
 import structlog
 
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.dialects.native import failure_answer, parse_request, read_echoed_fields
-from archiver.core.draft import ArchiveRules, draft_archive
+from archiver.core.draft import draft_archive
 from archiver.core.locations import AllowList
 from archiver.core.plan import summarize
 from archiver.errors import Code, Rejected

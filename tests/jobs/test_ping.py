@@ -6,7 +6,7 @@ import pytest
 from fakes import FakeHold
 from worker.pipeline_env import RULES, PipelineEnv
 
-from archiver.core.draft import ArchiveRules
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.locations import AllowList
 from archiver.errors import LeaseLost, Rejected
 from archiver.ports import JobSuccess

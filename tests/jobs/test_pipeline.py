@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeHold, FakeNotifier
 from worker.pipeline_env import RULES, PipelineEnv
 
-from archiver.core.draft import ArchiveRules
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.locations import AllowList, Location
 from archiver.errors import (
     ArchiveExists,

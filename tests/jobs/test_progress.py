@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeHold, FakeNotifier
 from structlog.testing import capture_logs
 
-from archiver.core.draft import ArchiveRules
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.locations import AllowList
 from archiver.errors import ConfigurationError, LeaseLost, TransientError
 from archiver.jobs import progress as events

@@ -51,6 +51,8 @@ botocore.loaders.JSONFileLoader.load_file = watched
 """
 
 OPTIONAL = {
+    "archiver.aws.s3_changes",
+    "archiver.aws.s3_copy",
     "archiver.aws.ecs",
     "archiver.aws.ecs_service",
     "archiver.aws.event_bus",
@@ -61,12 +63,20 @@ OPTIONAL = {
     "archiver.aws.roles",
     "archiver.aws.signed_urls",
     "archiver.aws.sns",
+    "archiver.core.after",
+    "archiver.core.changes",
     "archiver.core.manifest",
+    "archiver.core.operator_after",
+    "archiver.core.operator_archives",
     "archiver.core.operator_policy",
     "archiver.core.operator_roles",
     "archiver.core.policy_text",
     "archiver.doors.ways_out",
     "archiver.jobs.best_effort",
+    "archiver.doors.after",
+    "archiver.jobs.after",
+    "archiver.stages.after",
+    "archiver.worker.guarded_changes",
     "re2",
     "archiver.telemetry.health_server",
     "archiver.telemetry.prometheus",
@@ -125,7 +135,9 @@ def test_a_worker_imports_the_door_that_its_settings_name_and_nothing_optional(a
 def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Receivers, tmp_path: Path) -> None:
     """Else the test above would hold for names that do not exist."""
     policy = tmp_path / "policy.toml"
-    policy.write_text('[roles."arn:aws:iam::210987654321:role/exports"]\nsources = ["partner"]\n')
+    policy.write_text(
+        '[roles."arn:aws:iam::210987654321:role/exports"]\nsources = ["partner"]\n[after]\ndelete = ["partner"]\n'
+    )
     with WorkerEnv(aws) as env:
         ways_out = {
             "NOTIFY_SNS_TOPIC": receivers.topic()[0],

@@ -4,15 +4,17 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from fakes import FakeDeadLetters, FakeHold, FakeNotifier, FakeQueue, FakeRestorer
+from fakes import FakeChanges, FakeDeadLetters, FakeHold, FakeNotifier, FakeQueue, FakeRestorer
 
-from archiver.core.draft import ArchiveRules
+from archiver.core.archive_rules import ArchiveRules
 from archiver.core.locations import AllowList, Location, PlainLinks
+from archiver.jobs.after import AfterJob
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
 from archiver.ports import Attribute, JobSuccess, Message, QueueFacts, Roles
+from archiver.stages.after import AfterStage
 from stages.builders import StageEnv, read_zip
 
 ARN = "arn:aws:sqs:eu-west-1:123456789012:source"
@@ -34,6 +36,7 @@ class PipelineEnv:
     said: int = 0
     rules: ArchiveRules = RULES
     roles: Roles | None = None
+    changes: FakeChanges | None = None
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(QueueFacts(ARN, 30, 43_200, 5), dead_letters=self.dead)
@@ -67,6 +70,7 @@ class PipelineEnv:
             budget=stage.budget,
             roles=self.roles,
             restorer=restorer,
+            after=AfterJob(AfterStage(self.changes), stage.store, stage.fetcher) if self.changes else None,
         )
 
     def put(self, **objects: bytes) -> None:

@@ -110,8 +110,19 @@ def success_answer(success: Success, limit: int) -> str:
     }
     if success.link is not None and success.link.expires_at is not None:
         answer["expires_at"] = f"{success.link.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    lists: dict[str, list[Any]] = {"renamed": renamed, "missing": missing}
+    if success.after is not None:
+        kept = [{"source": one.source, "code": one.code} for one in success.after.kept]
+        lists["after.kept"] = kept
+        answer["after"] = {
+            "action": success.after.action,
+            "done": success.after.done,
+            "kept": kept,
+            "problem": success.after.problem,
+            "flag": success.after.flag,
+        }
     shortened = {"missing": len(missing) + success.unlisted} if success.unlisted else {}
-    return strict_json.dump_truncated(answer, {"renamed": renamed, "missing": missing}, limit, shortened)
+    return strict_json.dump_truncated(answer, lists, limit, shortened)
 
 
 def _alive_answer(success: Success, limit: int) -> str:

@@ -1,0 +1,48 @@
+"""The settings that determine what is in an archive, where it goes, and what requests may ask for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from archiver.core.attributes import NO_ATTRIBUTE_RULES, NO_ATTRIBUTES, AttributeRules, Attributes, attributes_of
+from archiver.core.locations import AllowList, Role
+from archiver.core.messages import Compression, Request
+from archiver.core.outline import SourceRules
+from archiver.core.waiting import WaitRules
+
+if TYPE_CHECKING:
+    from archiver.core.after import AfterRules
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveRules:
+    """
+    Settings that determine an archive's content and key. *compression*: for requests that do not set it. *key_secret*
+    None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit. *roles*:
+    those that requests may name, by ARN. *attributes* of archives, and what requests may add to them. *waiting*: how
+    long requests may wait, and what they may restore. *after*: what they may have done with the archived objects;
+    None: nothing.
+    """
+
+    source_bucket: str | None
+    destination_bucket: str
+    allowed: AllowList
+    compression: Compression = "store"
+    file_prefix: str = "download"
+    key_secret: str | None = field(default=None, repr=False)
+    max_files: int | None = None
+    max_bytes: int | None = None
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    attributes: Attributes = NO_ATTRIBUTES
+    attribute_rules: AttributeRules = NO_ATTRIBUTE_RULES
+    waiting: WaitRules = field(default_factory=WaitRules)
+    after: "AfterRules | None" = None
+
+    def attributes_of(self, request: Request) -> Attributes:
+        """Return the attributes of the archive of *request*. Raises Rejected."""
+        return attributes_of(request, self.attributes, self.attribute_rules)
+
+    @property
+    def sources(self) -> SourceRules:
+        """What requests may name."""
+        return SourceRules(self.source_bucket, self.allowed, self.roles)
