@@ -97,6 +97,12 @@ def test_an_object_that_sleeps_is_told_unless_it_was_restored(storage: str, extr
     assert parse_page(page(one), "src/").objects[0].archived is archived
 
 
+@pytest.mark.parametrize(("storage", "tiered"), [("INTELLIGENT_TIERING", True), ("GLACIER", False), ("", False)])
+def test_whether_an_object_of_intelligent_tiering_sleeps_is_not_known(storage: str, tiered: bool) -> None:
+    (one,) = parse_page(page(contents(StorageClass=storage)), "src/").objects
+    assert (one.archived, one.tiered) == (storage == "GLACIER", tiered)
+
+
 def test_etags_have_quotes_as_in_headers_and_a_date_that_is_none_is_the_earliest() -> None:
     (one,) = parse_page(page(contents(ETag="e", LastModified="yesterday")), "src/").objects
     assert (one.etag, one.modified) == ('"e"', MIN_MODIFIED)
