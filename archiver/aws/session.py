@@ -90,6 +90,11 @@ def new_session(core: AioSession) -> Session:
         return Session(region_name=configured_region(), botocore_session=core)
 
 
+def ca_bundle_of(session: Session) -> str:
+    """Return the file of certificates that *session* trusts."""
+    return str(session._session.get_config_variable("ca_bundle"))  # noqa: SLF001 - it has no other way
+
+
 def find_ca_bundle(core: AioSession) -> tuple[str, str]:
     """
     Return the setting that names the CA bundle, and its file: AWS_CA_BUNDLE, the profile's `ca_bundle` or

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, cast
 
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, ValidatorFunctionWra
 from archiver.core.after_fields import After, Uri
 from archiver.core.attributes import DAYS, EXPIRY_TAG, MAX_TAGS, Acl, tag_problem
 from archiver.core.entries import MAX_TEXT_LENGTH, Entry, Model
+from archiver.core.webhooks import MAX_URL_LENGTH
 from archiver.errors import Rejected, SourceProblem
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class Request(Model):
     The request in a message. *manifest*: an `s3://` URI of an object that lists the files, instead of *files*, which
     are empty then. *on_archived* None: archived objects are treated as *on_missing* says. *compression* None: the
     setting's value. *acl*, *tags*, *expires_in* (days, such as `7d`): of the archive. *after*: what is done with the
-    archived objects; *flag*: `s3://` URI of an empty object that is written then. *test*: it is only checked.
+    archived objects; *flag*: `s3://` URI of an empty object that is written then. *callback_url*: where
+    its answer is posted to as well. *test*: it is only checked.
     """
 
     manifest: Annotated[str, Field(min_length=1)] | None = None
@@ -108,6 +110,7 @@ class Request(Model):
     acl: Acl | None = None
     tags: _Tags | None = None
     expires_in: Annotated[str, Field(pattern=f"^{DAYS.pattern}$")] | None = None
+    callback_url: Annotated[str, Field(max_length=MAX_URL_LENGTH)] | None = None
     progress: bool = False
     test: bool = False
 
@@ -122,11 +125,12 @@ INVALID_PING = Request.model_construct(files=(), test=True)  # replaces a ping t
 
 @dataclass(frozen=True, slots=True)
 class EchoedFields:
-    """The fields of a request that its answers repeat."""
+    """The fields of a request that its answers repeat, and where they are posted to."""
 
     metadata: dict[str, Any] | None = None
     job_id: str | None = None
     message_id: str | None = None  # from SQS, not from the body
+    callback_url: str | None = field(default=None, repr=False)  # may be invalid; its answers do not repeat it
 
 
 class ProgressCounts(Protocol):

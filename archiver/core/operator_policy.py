@@ -16,15 +16,18 @@ from archiver.core.attributes import NO_ATTRIBUTE_RULES, AttributeRules
 from archiver.core.locations import Role
 from archiver.core.operator_after import read_after
 from archiver.core.operator_archives import read_archives
+from archiver.core.operator_callbacks import read_callbacks
 from archiver.core.operator_roles import EXAMPLE, read_roles
 from archiver.core.policy_text import PolicyText
 from archiver.core.references import Reference, is_reference, parse_reference
+from archiver.core.webhooks import NO_CALLBACKS, CallbackRules
 
 MAX_POLICY_BYTES = 1024 * 1024
 SECTIONS: dict[str, Callable[[PolicyText, object], Any]] = {
     "roles": read_roles,
     "archives": read_archives,
     "after": read_after,
+    "callbacks": read_callbacks,
 }
 
 _UNQUOTED_ARN = re.compile(r"\s*\[\s*roles\s*\.\s*arn:")
@@ -42,12 +45,14 @@ class PolicyError(ValueError):
 class OperatorPolicy:
     """
     What the file allows. *roles*: those that requests may name, by ARN; *archives*: what they may say of their
-    archives; *after*: what they may have done with the archived objects.
+    archives; *after*: what they may have done with the archived objects; *callbacks*: where they may have their answers
+    posted to.
     """
 
     roles: Mapping[str, Role]
     archives: AttributeRules = NO_ATTRIBUTE_RULES
     after: AfterRules = NO_AFTER_RULES
+    callbacks: CallbackRules = NO_CALLBACKS
 
     @property
     def references(self) -> list[Reference]:

@@ -2,11 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, SecretStr, StringConstraints
 
 from archiver.core.attributes import EXPIRY_TAG, MAX_TAGS, parse_tags
 from archiver.core.locations import is_bucket_name
 from archiver.core.setting_errors import Expected
+from archiver.core.webhooks import decode_secret, parse_url
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 FilePrefix = Annotated[
@@ -72,4 +73,27 @@ Function = Annotated[
         pattern=r"^(arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9$_-]{1,128})?$"
     ),
     Expected("the name or the ARN of a function, with :alias or :version if it is one"),
+]
+
+
+def _validate_webhook_url(url: SecretStr) -> SecretStr:
+    if parse_url(url.get_secret_value().strip()) is None:
+        raise ValueError("no URL")
+    return SecretStr(url.get_secret_value().strip())
+
+
+def _validate_webhook_secret(secret: SecretStr) -> SecretStr:
+    decode_secret(secret.get_secret_value().strip())
+    return SecretStr(secret.get_secret_value().strip())
+
+
+WebhookAddress = Annotated[
+    SecretStr,  # many receivers know their senders by a token in it
+    AfterValidator(_validate_webhook_url),
+    Expected("an http or https URL without user, password and #"),
+]
+WebhookSecret = Annotated[
+    SecretStr,
+    AfterValidator(_validate_webhook_secret),
+    Expected("whsec_ and the base64 of 24 to 64 bytes, like the output of: echo whsec_$(openssl rand -base64 32)"),
 ]

@@ -12,9 +12,13 @@ Doors: from the settings to where messages come from and where answers go.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 from archiver.doors.door import Door, Surroundings, WaysOut
 from archiver.settings import Settings
+
+if TYPE_CHECKING:
+    from archiver.core.webhooks import CallbackRules
 
 
 @asynccontextmanager
@@ -31,8 +35,30 @@ async def open_door(
 
     async with AsyncExitStack() as stack:
         ways_out = WaysOut()
-        if surroundings and (settings.notify_sns_topic or settings.notify_event_bus or settings.notify_lambda):
+        callbacks = _callback_rules(settings)
+        if surroundings and (callbacks or _has_ways_out(settings)):
             from archiver.doors.ways_out import open_ways_out  # noqa: PLC0415 - nothing of it where it is off
 
-            ways_out = await stack.enter_async_context(open_ways_out(settings, surroundings))
+            ways_out = await stack.enter_async_context(open_ways_out(settings, surroundings, callbacks))
         yield await open_sqs_door(settings, surroundings, ways_out, stop) if surroundings else None
+
+
+def _has_ways_out(settings: Settings) -> bool:
+    """Whether answers go further than to queues."""
+    named = (
+        settings.notify_sns_topic,
+        settings.notify_event_bus,
+        settings.notify_lambda,
+        settings.notify_webhook_url,
+    )
+    return any(one is not None for one in named)
+
+
+def _callback_rules(settings: Settings) -> "CallbackRules | None":
+    """Return what requests may name as `callback_url`; None: nothing. Raises SettingsError."""
+    if settings.policy_file is None:
+        return None
+    from archiver.doors.policy import read_policy  # noqa: PLC0415 - nothing of it where it is off
+
+    policy = read_policy(settings)
+    return policy.callbacks if policy and policy.callbacks.hosts else None

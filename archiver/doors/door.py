@@ -1,5 +1,6 @@
 """A door: a source of messages, its dead letters, and the ways out for answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from archiver.aws.clients import Clients
@@ -23,11 +24,12 @@ class Door:
 class WaysOut:
     """
     Where answers go beside the door's own ways: *notifiers* get successes and failures alike. *checks*: that what the
-    settings name exists.
+    settings name exists. *callbacks*: as in `Answers`.
     """
 
     notifiers: tuple[Notifier, ...] = ()
     checks: tuple[ResourceCheck, ...] = ()
+    callbacks: Callable[[str], Notifier] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,4 +49,5 @@ def _answers(queues: dict[str, SqsNotifier | None], ways_out: WaysOut, breakers:
         Fanout(*failure, *ways_out.notifiers),
         progress=queues["PROGRESS_QUEUE"],
         requested=success[0] if success else None,
+        callbacks=ways_out.callbacks,
     )

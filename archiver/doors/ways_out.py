@@ -1,16 +1,22 @@
-"""The ways out beside the door's own: SNS, EventBridge and Lambda, for successes and failures alike."""
+"""The ways out beside the door's own: SNS, EventBridge, Lambda and webhooks, for successes and failures alike."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from archiver.aws.clients import Clients
+from archiver.aws.session import ca_bundle_of
 from archiver.doors.door import Surroundings, WaysOut
 from archiver.doors.start import ResourceCheck, as_settings_errors
 from archiver.jobs.best_effort import BackgroundSends, BestEffortNotifier
 from archiver.ports import Notifier
 from archiver.settings import Settings
 from archiver.worker.guarded import GuardedNotifier
+
+if TYPE_CHECKING:
+    from archiver.core.webhooks import CallbackRules
+    from archiver.http.pool import HttpPool, HttpTimeouts
+    from archiver.jobs.webhook import Webhooks
 
 
 class _Checked(Notifier, Protocol):
@@ -22,19 +28,30 @@ _Opened = tuple[str, str, _Checked]
 
 
 @asynccontextmanager
-async def open_ways_out(settings: Settings, surroundings: Surroundings) -> AsyncIterator[WaysOut]:
-    """Open what *settings* name; close it, and give pending answers a few seconds, at the end. Raises SettingsError."""
+async def open_ways_out(
+    settings: Settings, surroundings: Surroundings, callback_rules: "CallbackRules | None" = None
+) -> AsyncIterator[WaysOut]:
+    """
+    Open what *settings* name, and the callbacks of requests, if there are *callback_rules*; close it, and give pending
+    answers a few seconds, at the end. Raises SettingsError.
+    """
     async with AsyncExitStack() as stack:
-        sends = await stack.enter_async_context(BackgroundSends())
+        webhooks = _WebhookOpener(settings, surroundings.clients, stack)
+        webhook = webhooks.of_settings()
+        callbacks = await webhooks.callbacks(callback_rules) if callback_rules else None
         opened = await _open_all(settings, surroundings.clients, stack)
+        sends = await stack.enter_async_context(BackgroundSends())  # ends before its connections
 
         def held(name: str, notifier: Notifier) -> Notifier:
             if name == "NOTIFY_LAMBDA" and settings.notify_lambda_type == "RequestResponse":
                 return BestEffortNotifier(notifier, name, sends)
             return GuardedNotifier(notifier, name, surroundings.breakers)
 
-        notifiers = tuple(held(name, notifier) for name, _, notifier in opened)
-        yield WaysOut(notifiers, tuple((name, kind, notifier.check) for name, kind, notifier in opened))
+        notifiers = [held(name, notifier) for name, _, notifier in opened]
+        if webhook is not None:
+            notifiers.append(BestEffortNotifier(webhook, "NOTIFY_WEBHOOK_URL", sends))
+        checks = tuple((name, kind, notifier.check) for name, kind, notifier in opened)
+        yield WaysOut(tuple(notifiers), checks, callbacks)
 
 
 @asynccontextmanager
@@ -96,3 +113,54 @@ class _Opener:
             read=RESPONSE_SECONDS if waits else CALL_SECONDS,
         )
         return [("NOTIFY_LAMBDA", "function", FunctionNotifier(client, function, waits=waits))]
+
+
+class _WebhookOpener:
+    """Opens the webhooks of *settings* and of requests, with their connections, on *stack*."""
+
+    def __init__(self, settings: Settings, clients: Clients, stack: AsyncExitStack) -> None:
+        self._settings = settings
+        self._ca_bundle = ca_bundle_of(clients.session)
+        self._stack = stack
+
+    def of_settings(self) -> Notifier | None:
+        """The one of NOTIFY_WEBHOOK_URL: the operator's own, at any address, through a proxy if there is one."""
+        if (secret_url := self._settings.notify_webhook_url) is None:
+            return None
+        from archiver.core.webhooks import parse_url  # noqa: PLC0415 - nothing of it where it is off
+        from archiver.http.pool import HttpPool  # noqa: PLC0415
+        from archiver.http.proxy import Proxies  # noqa: PLC0415
+
+        url = parse_url(secret_url.get_secret_value())
+        if url is None:  # the settings were checked
+            raise AssertionError
+        return self._webhooks(HttpPool(_limits(), self._ca_bundle, Proxies())).notifier(url)
+
+    async def callbacks(self, rules: "CallbackRules") -> Callable[[str], Notifier]:
+        """Those of requests: public addresses only, and no proxy, which would connect to others."""
+        from archiver.http.dns import DnsCache  # noqa: PLC0415
+        from archiver.http.guard import public_only  # noqa: PLC0415
+        from archiver.http.pool import HttpPool  # noqa: PLC0415
+        from archiver.jobs.webhook import Callbacks  # noqa: PLC0415
+
+        limits = _limits()
+        pool = HttpPool(limits, self._ca_bundle, names=DnsCache(limits.dns_ttl, resolve=public_only()))
+        webhooks = self._webhooks(pool)
+        sends = await self._stack.enter_async_context(BackgroundSends())  # ends before its connections
+        return Callbacks(rules, webhooks, sends).notifier
+
+    def _webhooks(self, pool: "HttpPool") -> "Webhooks":
+        from archiver.core.webhooks import decode_secret  # noqa: PLC0415
+        from archiver.jobs.webhook import Webhooks  # noqa: PLC0415
+
+        self._stack.push_async_callback(pool.close)
+        secret = self._settings.notify_webhook_secret
+        return Webhooks(pool, decode_secret(secret.get_secret_value()) if secret else None)
+
+
+def _limits() -> "HttpTimeouts":
+    from archiver.http.pool import HttpTimeouts  # noqa: PLC0415
+    from archiver.jobs.best_effort import MAX_PENDING  # noqa: PLC0415
+    from archiver.jobs.webhook import TRY_SECONDS  # noqa: PLC0415
+
+    return HttpTimeouts(response=TRY_SECONDS, stall=TRY_SECONDS, window=TRY_SECONDS, connections=MAX_PENDING)

@@ -210,7 +210,7 @@ class Connection:
             if length not in (CHUNKED, sink.capacity):
                 raise ProtocolError("the body's length differs from the requested length")
         else:
-            limit = request.body_limit if head.status < 300 else MAX_ERROR_BODY  # noqa: PLR2004
+            limit = request.body_limit if head.status < 300 else min(request.body_limit, MAX_ERROR_BODY)  # noqa: PLR2004
             self._error_body = bytearray(min(length, limit) if length >= 0 else limit)
             sink = Sink((memoryview(self._error_body),))
         self._sink = sink
@@ -226,6 +226,9 @@ class Connection:
             return
         self._chunks = ChunkedDecoder() if length == CHUNKED else None
         self._state = State.STREAM
+        if not sink.capacity and self._error_body is not None:
+            self._finish()  # nobody wants the body, whenever it comes
+            return
         self._stream(rest)
 
     def _stream(self, data: memoryview) -> None:

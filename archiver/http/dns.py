@@ -33,7 +33,8 @@ class _DnsEntry:
     turn: int = 0
 
 
-async def _getaddrinfo(host: str, port: int) -> Sequence[tuple[Any, ...]]:
+async def getaddrinfo(host: str, port: int) -> Sequence[tuple[Any, ...]]:
+    """The resolver of the system, in a thread."""
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
@@ -48,7 +49,7 @@ class DnsCache:
         self,
         keep: float,
         timeout: float = 2.0,
-        resolve: Resolve = _getaddrinfo,
+        resolve: Resolve = getaddrinfo,
         remember: float = FAILURE_MEMORY_SECONDS,
     ) -> None:
         self._ttl = keep

@@ -24,7 +24,7 @@ class HttpRequest(NamedTuple):
     """
     *head*: the complete request line and headers. *body* must not change before the response. *into*: the body of a
     successful response must fill it exactly (it is empty for HEAD); None: the body is returned, as an error's is, and
-    cut after *body_limit* bytes.
+    cut after *body_limit* bytes (0: it is not waited for).
     *check* gets the response head before any byte of the body is placed; it raises an error of this service to refuse.
     """
 

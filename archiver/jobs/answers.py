@@ -1,7 +1,7 @@
 """Sending answers: to every notifier of a kind, each with its own body and its own retries."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -27,16 +27,19 @@ class Fanout:
     def __bool__(self) -> bool:
         return bool(self.notifiers)
 
-    async def send(self, write: Callable[[Notifier], OutgoingMessage], hold: Hold) -> None:
+    async def send(
+        self, write: Callable[[Notifier], OutgoingMessage], hold: Hold, also: Sequence[Notifier] = ()
+    ) -> None:
         """
-        Send what *write* makes for each notifier, concurrently. Each send is retried by itself, and *hold* is confirmed
-        before each attempt. A notifier that has accepted a message under *hold* is not sent it again, even if the job
-        is retried in place.
+        Send what *write* makes for each notifier, and for those in *also*, concurrently. Each send is retried by
+        itself, and *hold* is confirmed before each attempt. A notifier that has accepted a message under *hold* is not
+        sent it again, even if the job is retried in place.
 
         Returns once all have accepted. Otherwise raises after the last one has ended: LeaseLost, else
         ConfigurationError (the message is held), else TransientError. An unexpected error comes before all of these.
         """
-        sends = [self._send_to(index, write, hold) for index in range(len(self.notifiers))]
+        every = enumerate((*self.notifiers, *also))
+        sends = [self._send_to(index, notifier, write, hold) for index, notifier in every]
         if len(sends) == 1:
             await sends[0]
             return
@@ -47,8 +50,9 @@ class Fanout:
         if errors:
             raise errors[0]
 
-    async def _send_to(self, index: int, write: Callable[[Notifier], OutgoingMessage], hold: Hold) -> None:
-        notifier = self.notifiers[index]
+    async def _send_to(
+        self, index: int, notifier: Notifier, write: Callable[[Notifier], OutgoingMessage], hold: Hold
+    ) -> None:
         note = write(notifier)
         accepted = self._accepted.setdefault(hold, set())
         if (index, note.id) in accepted:
@@ -71,10 +75,12 @@ class Answers:
     """
     Where answers are sent. *success* and *failure* must accept them before the message is deleted. *progress* gets
     progress events and answers, as far as possible; `OutgoingMessage.status` tells them apart. *requested*: without it,
-    gets the progress events of jobs whose requests ask for them.
+    gets the progress events of jobs whose requests ask for them. *callbacks*: makes the notifier of a request's
+    `callback_url`, or raises Rejected; None: no request may have one.
     """
 
     success: Fanout = field(default_factory=Fanout)
     failure: Fanout = field(default_factory=Fanout)
     progress: Notifier | None = None
     requested: Notifier | None = None
+    callbacks: Callable[[str], Notifier] | None = None

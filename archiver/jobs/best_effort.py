@@ -18,9 +18,14 @@ from archiver.ports import Attribute, Notifier, OutgoingMessage
 log = structlog.get_logger(__name__)
 
 MAX_PENDING = 64  # answers at once; more are not sent
+MAX_PENDING_OF_ONE = 32  # of one receiver: one that hangs must not be in the way of others
 TRY_AFTER = (0.0, 1.0, 4.0, 10.0, 20.0)  # seconds before each try
 MAX_SECONDS = 60.0  # for all tries of one answer
 DRAIN_SECONDS = 5.0  # for those that are pending at shutdown
+
+
+class ReceiverGone(RequestRefused):
+    """The receiver wants nothing more, which was logged before."""
 
 
 class BackgroundSends:
@@ -33,7 +38,7 @@ class BackgroundSends:
     def __init__(self, pauses: tuple[float, ...] = TRY_AFTER, drain_seconds: float = DRAIN_SECONDS) -> None:
         self._pauses = pauses
         self._drain_seconds = drain_seconds
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,20 +46,22 @@ class BackgroundSends:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=self._drain_seconds)
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._drain_seconds)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def start(self, name: str, notifier: Notifier, note: OutgoingMessage) -> None:
         """Send *note* to *notifier*, called *name* in the log, in the background."""
-        if len(self._tasks) >= MAX_PENDING:
-            _log_unsent(name, note, f"{MAX_PENDING} answers are pending", 0)
+        pending = list(self._tasks.values())
+        if len(pending) >= MAX_PENDING or pending.count(name) >= MAX_PENDING_OF_ONE:
+            _log_unsent(name, note, f"{len(pending)} answers are pending", 0)
             return
         task = asyncio.create_task(self._send(name, notifier, note), name=f"notify-{name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = name
+        task.add_done_callback(self._tasks.pop)
 
     async def _send(self, name: str, notifier: Notifier, note: OutgoingMessage) -> None:
         tries, reason = 0, "it did not answer in time"
@@ -72,6 +79,8 @@ class BackgroundSends:
                     else:
                         log.info("notify.sent", receiver=name, tries=tries, status=note.status)
                         return
+        except ReceiverGone:
+            return
         except ArchiverError as error:  # trying again can't help
             reason = str(error)
         except TimeoutError:

@@ -14,6 +14,7 @@ import structlog
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.dialects import dialect_of
 from archiver.core.messages import INVALID_PING, Kind, Request, Status, Success
+from archiver.core.webhooks import NO_CALLBACKS
 from archiver.errors import (
     ArchiverError,
     ConfigurationError,
@@ -83,6 +84,7 @@ class Pipeline:
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
         try:
             request = job.dialect.parse_request(job.message.body)
+            self._callbacks(request.callback_url)
         except Rejected as problem:
             if INVALID_PING.kind not in self._works or not job.dialect.is_ping(job.message.body):
                 raise
@@ -91,6 +93,21 @@ class Pipeline:
             raise Rejected("invalid_request", f"this worker does no work of the kind {request.kind}")
         order = self._works[request.kind].prepare(request, job)
         return request.model_copy(update={"files": ()}), order
+
+    def _callbacks(self, url: str | None) -> list[Notifier]:
+        """Return the notifier of the `callback_url` of a request, if it has one. Raises Rejected: not allowed."""
+        if url is None:
+            return []
+        if self._answers.callbacks is None:
+            NO_CALLBACKS.check(url)
+        return [self._answers.callbacks(url)] if self._answers.callbacks else []
+
+    def _allowed_callbacks(self, job: JobIdentity) -> list[Notifier]:
+        """Return the same, for a request that may be invalid: none if it is not allowed."""
+        try:
+            return self._callbacks(job.echoed.callback_url)
+        except Rejected:
+            return []
 
     def _progress_notifier(self, request: Request) -> Notifier | None:
         """Return who gets this job's progress events: none, unless the settings or the request ask for them."""
@@ -165,8 +182,9 @@ class Pipeline:
     async def _answer(
         self, job: JobIdentity, status: Status, fanout: Fanout, write: Callable[[int], str], hold: Hold
     ) -> None:
-        """Send the answer to *fanout*, and to the progress notifier as far as possible."""
-        await fanout.send(lambda notifier: job.answer(status, notifier, write), hold)
+        """Send the answer to *fanout* and the request's callback, and to the progress notifier as far as possible."""
+        also = self._allowed_callbacks(job)
+        await fanout.send(lambda notifier: job.answer(status, notifier, write), hold, also)
         progress = self._answers.progress
         if progress is None or progress in fanout.notifiers:
             return

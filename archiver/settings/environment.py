@@ -17,6 +17,8 @@ from archiver.core.setting_types import (
     SnsTopic,
     Tags,
     Text,
+    WebhookAddress,
+    WebhookSecret,
 )
 
 MIB = 1024 * 1024
@@ -66,6 +68,16 @@ class Environment(BaseSettings):
         validation_alias="NOTIFY_LAMBDA_TYPE",
         description="`Event`: Lambda queues the answer; `RequestResponse`: the function is waited for, best effort",
     )
+    notify_webhook_url: WebhookAddress | None = Field(
+        None,
+        validation_alias="NOTIFY_WEBHOOK_URL",
+        description="URL that all answers are posted to, best effort, in the form of Standard Webhooks",
+    )
+    notify_webhook_secret: WebhookSecret | None = Field(
+        None,
+        validation_alias="NOTIFY_WEBHOOK_SECRET",
+        description="`whsec_` and the base64 of 24 to 64 random bytes: signs what is posted, callbacks of requests too",
+    )
     source_bucket: BucketName | None = Field(
         None, validation_alias="S3_SOURCE_BUCKET", description="bucket of sources that are plain keys"
     )
@@ -77,7 +89,7 @@ class Environment(BaseSettings):
     policy_file: Text | None = Field(
         None,
         validation_alias="POLICY_FILE",
-        description="TOML file that lists what else requests may use: roles, attributes of archives, what is done then",
+        description="TOML file that lists what else requests may use: roles, attributes, actions afterwards, callbacks",
     )
     destination_bucket: BucketName | None = Field(
         None, validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION

@@ -52,8 +52,8 @@ NO_EXTERNAL_ID = "is no external id: write 2 to 1,224 letters, digits and _ + = 
     ("text", "told"),
     [
         ("rolez = 1", "line 1: rolez is unknown; did you mean roles?"),
-        ("\n[webhooks]\n", "line 2: webhooks is unknown; known here: roles, archives, after"),
-        ("a.b.c = 1", "a is unknown; known here: roles, archives, after"),
+        ("\n[webhooks]\n", "line 2: webhooks is unknown; known here: roles, archives, after, callbacks"),
+        ("a.b.c = 1", "a is unknown; known here: roles, archives, after, callbacks"),
         ("roles = 1", "line 1: roles is not a section: write [roles]"),
         ("[[roles]]", "line 1: roles is not a section: write [roles]"),
         (f'[roles]\n"{ARN}" = 3', f"line 2: [roles] {ARN} is not a section: write {SECTION}"),

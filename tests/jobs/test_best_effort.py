@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from archiver.errors import ConfigurationError, RequestRefused, TransientError
 from archiver.jobs.answers import Fanout
-from archiver.jobs.best_effort import MAX_PENDING, TRY_AFTER, BackgroundSends, BestEffortNotifier
+from archiver.jobs.best_effort import MAX_PENDING, MAX_PENDING_OF_ONE, TRY_AFTER, BackgroundSends, BestEffortNotifier
 from archiver.ports import OutgoingMessage
 
 NOTE = OutgoingMessage("{}", "id-1", "group", status="succeeded")
@@ -88,11 +88,14 @@ async def test_no_more_are_pending_than_memory_is_meant_for(logged: list[Any]) -
     hanging = HangingNotifier()
 
     async with BackgroundSends(AT_ONCE, drain_seconds=0) as sends:
-        notifier = BestEffortNotifier(hanging, "NOTIFY_WEBHOOK_URL", sends)
-        for _ in range(MAX_PENDING + 3):
-            await notifier.send(NOTE)
-        await asyncio.sleep(0)
-        assert [line["reason"] for line in logged] == [f"{MAX_PENDING} answers are pending"] * 3
+        for name in ("a", "b", "c"):
+            notifier = BestEffortNotifier(hanging, name, sends)
+            for _ in range(MAX_PENDING_OF_ONE + 1):
+                await notifier.send(NOTE)
+        unsent = [line["receiver"] for line in logged]
+
+    assert MAX_PENDING == 2 * MAX_PENDING_OF_ONE
+    assert unsent == ["a", "b", *["c"] * (MAX_PENDING_OF_ONE + 1)]
 
 
 async def test_an_answer_that_was_taken_is_not_sent_again_when_the_job_is_retried_in_place() -> None:

@@ -72,11 +72,13 @@ OPTIONAL = {
     "archiver.core.operator_roles",
     "archiver.core.policy_text",
     "archiver.doors.ways_out",
+    "archiver.http.guard",
     "archiver.jobs.best_effort",
     "archiver.doors.after",
     "archiver.jobs.after",
     "archiver.stages.after",
     "archiver.worker.guarded_changes",
+    "archiver.jobs.webhook",
     "re2",
     "archiver.telemetry.health_server",
     "archiver.telemetry.prometheus",
@@ -137,6 +139,7 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
     policy = tmp_path / "policy.toml"
     policy.write_text(
         '[roles."arn:aws:iam::210987654321:role/exports"]\nsources = ["partner"]\n[after]\ndelete = ["partner"]\n'
+        '[callbacks]\nhosts = ["a.b"]\n'
     )
     with WorkerEnv(aws) as env:
         ways_out = {

@@ -31,6 +31,8 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "notify_event_bus": None,
         "notify_lambda": None,
         "notify_lambda_type": "Event",
+        "notify_webhook_url": None,
+        "notify_webhook_secret": None,
         "source_bucket": None,
         "allowed_sources": None,
         "policy_file": None,
@@ -208,6 +210,9 @@ def test_bad_value_is_one_problem_on_one_line_that_begins_with_its_variable(name
     assert "\n" not in problem
 
 
+SECRETS = ("NOTIFY_WEBHOOK_URL", "NOTIFY_WEBHOOK_SECRET")
+
+
 def bad_values() -> list[tuple[str, str, str]]:
     """For every setting that can be misread: its variable, a value that it does not take, and what to say."""
     found = []
@@ -236,7 +241,8 @@ def test_a_bad_value_is_told_with_what_was_given_and_what_would_do_and_no_librar
 ) -> None:
     problem = next(problem for problem in problems(**{name: value}) if " should be " in problem)
 
-    assert problem.startswith(f"{name}: {value.strip()[:20]!r}"[:-1])
+    shown = "the text given (a secret)" if name in SECRETS else f"{value.strip()[:20]!r}"[:-1]
+    assert problem.startswith(f"{name}: {shown}")
     assert told in problem
     assert problem.isprintable()
     assert len(problem) < 250

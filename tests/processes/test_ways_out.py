@@ -1,7 +1,11 @@
 """A worker whose answers go further than SQS."""
 
+import base64
 import json
-from typing import TYPE_CHECKING, Any
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from faults.worker_process import wait_until
@@ -14,6 +18,47 @@ if TYPE_CHECKING:
     from emulator import EmulatedAws
 
 __all__ = ["receivers"]
+
+
+class Webhook:
+    """A server on 127.0.0.1 that takes what is posted. The first *hangs* requests get no answer before `let_go`."""
+
+    def __init__(self, hangs: int = 0) -> None:
+        self.bodies: list[bytes] = []
+        self.headers: list[dict[str, str]] = []
+        self._gate = threading.Event()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                outer.headers.append({name.lower(): value for name, value in self.headers.items()})
+                outer.bodies.append(self.rfile.read(int(self.headers["content-length"])))
+                if len(outer.bodies) <= hangs:
+                    outer._gate.wait(60)
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/a-secret-path"
+
+    def let_go(self) -> None:
+        self._gate.set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gate.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
 
 
 def test_every_way_out_gets_successes_and_failures_alike(aws: "EmulatedAws", receivers: Receivers) -> None:
@@ -57,6 +102,28 @@ def test_answers_may_go_to_a_topic_alone(aws: "EmulatedAws", receivers: Receiver
     assert sorted(answer["status"] for answer in arrived) == ["failed", "succeeded"], "progress goes to a queue"
 
 
+def test_a_webhook_of_the_settings_gets_answers_and_one_that_hangs_holds_up_nothing(aws: "EmulatedAws") -> None:
+    secret = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
+    with WorkerEnv(aws) as env, Webhook(hangs=1) as webhook:
+        env.put("a.jpg")
+        worker = env.worker(NOTIFY_WEBHOOK_URL=webhook.url, NOTIFY_WEBHOOK_SECRET=secret)
+        env.send_request("a.jpg", job_id="first")
+        assert env.answer()["status"] == "succeeded"
+        env.wait_until_empty()
+        env.send_request("a.jpg", job_id="second")
+        answer = env.answer()
+        wait_until(lambda: len(webhook.bodies) == 2, "the second answer to be posted")
+        env.wait_until_empty()
+        webhook.let_go()
+        worker.terminate()
+        assert worker.exit_code() == 0
+
+    assert json.loads(webhook.bodies[1]) == answer
+    assert webhook.headers[1]["webhook-id"] == answer["notification_id"]
+    assert webhook.headers[1]["webhook-signature"].startswith("v1,")
+    assert secret not in worker.log and webhook.url not in worker.log
+
+
 def test_what_does_not_exist_stops_the_start_and_each_is_named(aws: "EmulatedAws") -> None:
     with WorkerEnv(aws) as env:
         settings = env.settings(
@@ -98,11 +165,14 @@ def test_check_and_policy_know_what_exists(aws: "EmulatedAws", receivers: Receiv
         ("NOTIFY_SNS_TOPIC", "archives", "the ARN of a topic"),
         ("NOTIFY_EVENT_BUS", "a b", "the name or the ARN of an event bus"),
         ("NOTIFY_LAMBDA", "https://f", "the name or the ARN of a function"),
+        ("NOTIFY_WEBHOOK_URL", "https://user:hunter2@a.b/", "an http or https URL without user"),
+        ("NOTIFY_WEBHOOK_SECRET", "hunter2", "echo whsec_"),
         ("NOTIFY_LAMBDA_TYPE", "Event", "has an effect only with NOTIFY_LAMBDA"),
     ],
 )
 def test_a_setting_that_names_nothing_is_told(name: str, value: str, told: str) -> None:
     from archiver.settings import SettingsError, load_settings  # noqa: PLC0415
 
-    with pytest.raises(SettingsError, match=told):
+    with pytest.raises(SettingsError, match=told) as caught:
         load_settings({"SQS_SOURCE_QUEUE": "in", "S3_DESTINATION_BUCKET": "zips", name: value})
+    assert "hunter2" not in str(caught.value)

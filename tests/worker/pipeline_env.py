@@ -1,6 +1,7 @@
 """A pipeline on the fakes."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
-from archiver.ports import Attribute, JobSuccess, Message, QueueFacts, Roles
+from archiver.ports import Attribute, JobSuccess, Message, Notifier, QueueFacts, Roles
 from archiver.stages.after import AfterStage
 from stages.builders import StageEnv, read_zip
 
@@ -37,6 +38,7 @@ class PipelineEnv:
     rules: ArchiveRules = RULES
     roles: Roles | None = None
     changes: FakeChanges | None = None
+    callbacks: Callable[[str], Notifier] | None = None
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(QueueFacts(ARN, 30, 43_200, 5), dead_letters=self.dead)
@@ -56,6 +58,7 @@ class PipelineEnv:
                 Fanout(self.failures),
                 self.watcher,
                 self.answers,
+                self.callbacks,
             ),
             links=PlainLinks("https://links.example/", "archives"),
         )

@@ -71,8 +71,11 @@ def read_echoed_fields(body: str) -> EchoedFields:
     if not isinstance(data, dict):
         return EchoedFields()
     metadata = data.get("metadata")
+    url = data.get("callback_url")
     return EchoedFields(
-        metadata if isinstance(metadata, dict) and strict_json.is_serializable(metadata) else None, _job_id(data)
+        metadata if isinstance(metadata, dict) and strict_json.is_serializable(metadata) else None,
+        _job_id(data),
+        callback_url=url if isinstance(url, str) else None,
     )
 
 
