@@ -22,6 +22,7 @@ from archiver.core.outline import (
     without_equal_folders,
 )
 from archiver.core.paths import is_folder
+from archiver.core.patterns import Effort
 from archiver.core.request_hash import request_hash
 from archiver.core.select import Selector, prospects
 from archiver.core.waiting import Wait, plan_wait
@@ -174,11 +175,12 @@ def complete_draft(draft: Draft, outline: Outline, found: Sequence[Sequence[List
     Return *draft*, which is pending, with the files of *outline*. *found*: for each of its prefixes, the objects that
     it selects, or why it can't be listed. Objects are in the order of their keys, where their entry stands.
 
-    Raises Rejected: `name_unsafe`, `name_conflict`, or `invalid_request` (one source with two roles).
+    Raises Rejected: `name_unsafe`, `name_conflict`, `too_large` (patterns that take too many steps), or
+    `invalid_request` (one source with two roles).
     """
     files, refused, empty = list[Named](), dict[Location, SourceProblem](), list[SourceProblem]()
     known: dict[Location, ObjectInfo | SourceUnavailable] = {}
-    listings = iter(found)
+    listings, effort = iter(found), Effort()
     pending = cast("Pending", draft.pending)
     for index, entry in enumerate(outline.entries):
         if isinstance(entry, Named):
@@ -188,7 +190,7 @@ def complete_draft(draft: Draft, outline: Outline, found: Sequence[Sequence[List
         if isinstance(listed, SourceUnavailable):
             refused[entry.prefix.location] = SourceProblem(entry.source, listed.code, listed.detail)
         elif (reason := entry.empty_reason(len(listed))) is None:
-            files += _listed_files(index, entry, listed, known, restores=draft.on_archived == "restore")
+            files += _listed_files(index, entry, listed, known, effort, restores=draft.on_archived == "restore")
         elif pending.on_empty == "fail":
             empty.append(SourceProblem(entry.source, "source_missing", reason))
     check_one_role(outline, files)
@@ -215,6 +217,7 @@ def _listed_files(
     selector: Selector,
     objects: Sequence[Listed],
     known: dict[Location, ObjectInfo | SourceUnavailable],
+    effort: Effort,
     *,
     restores: bool,
 ) -> list[Named]:
@@ -227,7 +230,7 @@ def _listed_files(
         location = Location(under.bucket, listed.key, under.role)
         if not (restores and (listed.archived or listed.tiered)):
             known[location] = ARCHIVED if listed.archived else listed.info
-        files.append(Named(index, selector.source_of(listed.key), location, selector.path_of(listed.key)))
+        files.append(Named(index, selector.source_of(listed.key), location, selector.path_of(listed.key, effort)))
     return files
 
 

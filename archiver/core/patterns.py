@@ -10,6 +10,8 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
+from archiver.errors import Rejected
+
 MAX_MEMORY = 1024 * 1024
 """RE2's memory for one pattern, in bytes."""
 
@@ -20,7 +22,16 @@ MAX_PATTERNS = 32
 """Maximum different patterns of one request, since each takes `MAX_MEMORY`, and milliseconds to compile."""
 
 MAX_REPLACED = 64
-"""Maximum matches in one text that are replaced: each costs a search, of up to a millisecond."""
+"""Maximum matches in one text that are replaced: each costs a search, of up to 20 ms."""
+
+MAX_STEPS = 5_000_000_000
+"""
+Maximum steps of the patterns of one request: an instruction for each byte of a text that is searched. The worst
+patterns take 14 ns for a step, so a minute together. Usual ones, such as `.*\\.jpg`, take 1,000 steps for a key.
+"""
+
+MAX_STEPS_AT_ONCE = 100_000_000
+"""Steps that a thread takes before its job can be cancelled: a second of the worst."""
 
 MISSING_EXTRA = (
     "needs RE2, which this installation does not have: install the extra archiver[select] where the worker runs "
@@ -39,11 +50,32 @@ class PatternError(ValueError):
     """The pattern can't be used; the message says why."""
 
 
+class Effort:
+    """The steps that the patterns of one request have taken."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def add(self, steps: int) -> None:
+        """Count *steps* before they are taken. Raises Rejected (`too_large`) for more than `MAX_STEPS`."""
+        self._steps += steps
+        if self._steps > MAX_STEPS:
+            raise Rejected(
+                "too_large",
+                "the patterns take too long for so many objects: write shorter ones (repetitions such as {100} are "
+                "written out), or name longer prefixes",
+            )
+
+
 class Pattern:
     """A compiled expression. Raises PatternError."""
 
     def __init__(self, text: str) -> None:
         self._regexp = _compile(text)
+
+    def steps(self, size: int) -> int:
+        """Return the steps of a search in *size* bytes, at most."""
+        return int(self._regexp.programsize) * size
 
     @property
     def groups(self) -> int:
@@ -69,10 +101,16 @@ class Substitution:
         self._pattern = Pattern(pattern)
         self._pieces = _parse_replacement(sub, self._pattern.groups)
 
-    def apply(self, text: str) -> str:
-        """Return *text* with all matches replaced. Raises PatternError for more than `MAX_REPLACED`."""
-        result, end = "", 0
+    def apply(self, text: str, effort: Effort) -> str:
+        """
+        Return *text* with all matches replaced; each search is counted by *effort*.
+
+        Raises PatternError for more than `MAX_REPLACED`; Rejected (`too_large`).
+        """
+        result, end, steps = "", 0, self._pattern.steps(len(text.encode()))
+        effort.add(steps)
         for number, match in enumerate(self._pattern.find(text)):
+            effort.add(steps)
             if number == MAX_REPLACED:
                 raise PatternError(f"matches more than {MAX_REPLACED} times")
             result += text[end : match.start()] + "".join(

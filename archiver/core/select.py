@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from archiver.core.entries import Selection
-from archiver.core.locations import Location
+from archiver.core.locations import MAX_KEY_BYTES, Location
 from archiver.core.objects import Listed
 from archiver.core.paths import MAX_PATH_BYTES, ArchivePath, Folder, split_rest
-from archiver.core.patterns import Pattern, PatternError, Substitution
+from archiver.core.patterns import MAX_STEPS_AT_ONCE, Effort, Pattern, PatternError, Substitution
 from archiver.errors import Code, Rejected, SourceProblem, SourceUnavailable
 
 MAX_LISTED = 10_000_000
@@ -59,10 +59,17 @@ class Selector:
         """The prefix, as a location."""
         return self.prefix.location
 
-    @property
-    def has_patterns(self) -> bool:
-        """Whether `choose` and `path_of` may take long: some milliseconds for an object."""
-        return self.regex is not None or self.rename is not None
+    def steps(self, objects: Iterable[Listed]) -> int:
+        """Return the steps (see `Effort`) that `choose` takes for *objects*, at most."""
+        if self.regex is None:
+            return 0
+        return self.regex.steps(sum(len(self._rest(listed.key).encode()) for listed in objects))
+
+    def slices(self, objects: Sequence[Listed]) -> Iterator[Sequence[Listed]]:
+        """Yield *objects* in slices, for each of which `choose` takes at most `MAX_STEPS_AT_ONCE`."""
+        steps = 0 if self.regex is None else self.regex.steps(MAX_KEY_BYTES)
+        length = max(1, MAX_STEPS_AT_ONCE // steps) if steps else len(objects)
+        return (objects[start : start + length] for start in range(0, len(objects), length or 1))
 
     def choose(self, objects: Iterable[Listed]) -> list[Listed]:
         """
@@ -107,19 +114,23 @@ class Selector:
         least = 1 if bounds is None or bounds.min is None else max(bounds.min, int(must))
         return count < least and (bounds is None or bounds.max is None or bounds.max >= least)
 
-    def path_of(self, key: str) -> ArchivePath:
-        """Return the path of the object *key* in the zip. Raises Rejected `name_unsafe`."""
+    def path_of(self, key: str, effort: Effort) -> ArchivePath:
+        """
+        Return the path of the object *key* in the zip. *effort* counts what a rename takes.
+
+        Raises Rejected: `name_unsafe`, `too_large`.
+        """
         rest = self._rest(key)
         if self.rename is not None:
-            rest = self._renamed(key, rest)
+            rest = self._renamed(self.rename, key, rest, effort)
         try:
             return self.folder.path_of(rest, folder=key.endswith("/"))
         except Rejected as rejected:
             raise self._unsafe(key, rejected.message) from None
 
-    def _renamed(self, key: str, rest: str) -> str:
+    def _renamed(self, rename: Substitution, key: str, rest: str, effort: Effort) -> str:
         try:
-            rest = self.rename.apply(rest) if self.rename is not None else rest
+            rest = rename.apply(rest, effort)
         except PatternError as error:
             raise self._unsafe(key, f"`rename` {error}") from None
         if len(rest) > MAX_PATH_BYTES:  # thousands of these would take gigabytes

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from archiver.core.objects import Listed, ListPage
+from archiver.core.patterns import Effort
 from archiver.core.select import MAX_LISTED, Prefix, Selector
 from archiver.errors import Rejected, SourceUnavailable
 from archiver.stages.credential_check import CredentialCheck
@@ -36,8 +37,8 @@ async def select_objects(
 
     Memory: about 300 bytes and the key, for each object that is chosen; the others are dropped page by page.
 
-    Raises Rejected (`too_large`) for more than *max_files* objects (None: no limit), or more than `MAX_LISTED` to look
-    at; TransientError, ConfigurationError.
+    Raises Rejected (`too_large`) for more than *max_files* objects (None: no limit), more than `MAX_LISTED` to look at,
+    or patterns that take too many steps; TransientError, ConfigurationError.
     """
     run = _Selection(selectors, fetcher, max_files)
     listed = await run_distinct(run.by_prefix, run.list, min(listings, fetcher.concurrency), credentials)
@@ -59,6 +60,7 @@ class _Selection:
         self._fetcher = fetcher
         self._max_files = max_files
         self._looked_at = self.count = 0
+        self._effort = Effort()
         self.chosen: list[list[Listed]] = [[] for _ in selectors]
         self.by_prefix: dict[Prefix, list[int]] = {}
         for index, selector in enumerate(selectors):
@@ -81,8 +83,11 @@ class _Selection:
 
     async def _choose(self, index: int, page: ListPage) -> None:
         selector = self._selectors[index]
-        if selector.has_patterns:
-            objects = await asyncio.to_thread(selector.choose, page.objects)
+        if selector.regex is not None:
+            objects = []
+            for some in selector.slices(page.objects):
+                self._effort.add(selector.steps(some))
+                objects += await asyncio.to_thread(selector.choose, some)
         else:
             objects = selector.choose(page.objects)
             await asyncio.sleep(0)  # a request may have 50,000 entries with one prefix

@@ -4,7 +4,8 @@ import sys
 
 import pytest
 
-from archiver.core.patterns import MAX_PROGRAM, Pattern, PatternError, Substitution
+from archiver.core.patterns import MAX_PROGRAM, MAX_STEPS, Effort, Pattern, PatternError, Substitution
+from archiver.errors import Rejected
 
 
 @pytest.mark.parametrize(
@@ -35,6 +36,31 @@ def test_a_hostile_pattern_ends_at_the_longest_key(pattern: str) -> None:
     Pattern(pattern).matches("x" * 1024)
 
 
+@pytest.mark.parametrize("pattern", ["(x?){900}y", "(a|b)*a(a|b){900}", "(?:(?:a|b)?){900}", "([ab]*a[ab]{30}){8}"])
+def test_the_worst_patterns_within_the_bounds_cost_as_many_steps_as_their_length(pattern: str) -> None:
+    """Which bounds the time of a request: each takes up to 20 ms at the longest key, and is counted as that."""
+    one = Pattern(pattern)
+    one.matches("ab" * 511 + "c")
+    one.matches("x" * 1024)
+    effort = Effort()
+    with pytest.raises(Rejected, match="too_large: the patterns take too long"):
+        for _ in range(20_000):
+            effort.add(one.steps(1024))
+
+
+def test_usual_patterns_may_look_at_millions_of_keys() -> None:
+    keys, size = 2_000_000, 60
+    for pattern in (r".*\.jpg", r"[^/]*\.txt", r"(?i).*\.(jpe?g|png|gif)", r"\d{4}/\d\d/.*"):
+        assert keys * Pattern(pattern).steps(size) < MAX_STEPS
+
+
+def test_each_search_of_a_substitution_is_counted() -> None:
+    effort, substitution = Effort(), Substitution("(a|b)*?a(a|b){900}c|b", "z")
+    with pytest.raises(Rejected, match="too_large"):
+        for _ in range(1000):
+            substitution.apply("ab" * 20 + "c" * 900, effort)
+
+
 def test_patterns_write_nothing_to_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
     """RE2 logs what it refuses, and when it runs out of memory: that would be text of strangers."""
     with pytest.raises(PatternError):
@@ -56,7 +82,7 @@ def test_patterns_write_nothing_to_standard_error(capfd: pytest.CaptureFixture[s
     ],
 )
 def test_each_match_is_replaced_as_by_re_sub(pattern: str, sub: str, text: str, result: str) -> None:
-    assert Substitution(pattern, sub).apply(text) == result
+    assert Substitution(pattern, sub).apply(text, Effort()) == result
 
 
 @pytest.mark.parametrize("sub", [r"\2", "\\", r"\g<1>", r"\n", "\\\u0661"])

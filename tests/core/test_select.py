@@ -13,6 +13,7 @@ from archiver.core.draft import Draft, complete_draft
 from archiver.core.entries import File, Selection, parse_size
 from archiver.core.locations import parse_prefix
 from archiver.core.objects import Listed, ObjectInfo
+from archiver.core.patterns import Effort
 from archiver.core.select import Selector
 from archiver.errors import Rejected, SourceUnavailable
 
@@ -68,7 +69,7 @@ def test_folder_markers_without_content_are_selected_with_folders() -> None:
 
 def test_a_folder_marker_is_a_folder_whatever_it_is_renamed_to() -> None:
     def path_of(key: str, **fields: Any) -> str:
-        return selector(**fields).path_of(key).path
+        return selector(**fields).path_of(key, Effort()).path
 
     assert path_of("src/a//b/") == "a/b/"
     assert path_of("src/a/", destination="x") == "x/a/"
@@ -114,10 +115,10 @@ def test_a_count_outside_of_its_bounds_which_are_inclusive_empties_the_selection
 
 
 def test_paths_are_those_below_the_prefix_s_last_slash_in_the_destination_which_is_a_folder() -> None:
-    assert selector("src/po").path_of("src/poly/a.shp").path == "poly/a.shp"
-    assert selector("s3://bbb").path_of("x/y.txt").path == "x/y.txt"
-    assert selector("src/", destination="v1.2").path_of("src/a.txt").path == "v1.2/a.txt"
-    assert selector("src/", directory="My Album/").path_of("src/d/a.txt").requested == "My Album/d/a.txt"
+    assert selector("src/po").path_of("src/poly/a.shp", Effort()).path == "poly/a.shp"
+    assert selector("s3://bbb").path_of("x/y.txt", Effort()).path == "x/y.txt"
+    assert selector("src/", destination="v1.2").path_of("src/a.txt", Effort()).path == "v1.2/a.txt"
+    assert selector("src/", directory="My Album/").path_of("src/d/a.txt", Effort()).requested == "My Album/d/a.txt"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_paths_are_those_below_the_prefix_s_last_slash_in_the_destination_which_
     ],
 )
 def test_what_comes_from_a_key_is_repaired_and_told(rest: str, path: str) -> None:
-    made = selector("src/").path_of(f"src/{rest}")
+    made = selector("src/").path_of(f"src/{rest}", Effort())
     assert (made.path, made.requested) == (path, rest)
     assert violations(made.path) == []
 
@@ -150,7 +151,7 @@ def test_what_comes_from_a_key_is_repaired_and_told(rest: str, path: str) -> Non
     ],
 )
 def test_a_rename_changes_the_path_before_it_is_made_lawful(rename: dict[str, str], path: str) -> None:
-    made = selector("src/", rename=rename).path_of("src/tmp_a b.txt")
+    made = selector("src/", rename=rename).path_of("src/tmp_a b.txt", Effort())
     assert made.path == path
     assert violations(made.path) == []
 
@@ -167,10 +168,10 @@ def test_a_rename_changes_the_path_before_it_is_made_lawful(rename: dict[str, st
 def test_a_rename_that_leaves_nothing_or_far_too_much_is_unsafe(rename: dict[str, str], reason: str | None) -> None:
     one = selector("src/", rename=rename)
     if reason is None:
-        one.path_of("src/a.txt")
+        one.path_of("src/a.txt", Effort())
         return
     with pytest.raises(Rejected, match=reason) as caught:
-        one.path_of("src/" + "a" * 200)
+        one.path_of("src/" + "a" * 200, Effort())
     assert caught.value.code == "name_unsafe"
 
 
@@ -289,7 +290,7 @@ def check_random_selections(first: int, last: int) -> None:
         assert [each.key for each in kept] == [key for key, _ in expected], (seed, prefix, fields)
         for key, rest in expected:
             try:
-                path = one.path_of(key)
+                path = one.path_of(key, Effort())
                 assert path.requested == rest, (seed, prefix, fields)
                 assert path.path.endswith("/") == key.endswith("/")
             except Rejected:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from fakes import FakeReader, FakeS3
 
+from archiver.core import patterns
 from archiver.core import select as rules
 from archiver.core.entries import Selection
 from archiver.core.locations import Location, parse_prefix
@@ -88,6 +89,30 @@ async def test_no_more_is_looked_at_than_one_request_may(monkeypatch: pytest.Mon
     with pytest.raises(Rejected, match="too_large"):
         await run(reader_with(5), *[selector(regex="nothing")] * 6)  # an object counts for each entry
     assert rules.MAX_LISTED == 10_000_000
+
+
+async def test_a_pattern_that_would_keep_a_thread_busy_for_long_ends_with_its_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is within RE2's bounds, and takes up to 20 ms for each object."""
+    monkeypatch.setattr(patterns, "MAX_STEPS", 1_000_000)  # of 3,605 instructions for 4 bytes: 69 objects
+    reader = reader_with(200)
+
+    with pytest.raises(Rejected, match="too_large: the patterns take too long for so many objects"):
+        await run(reader, selector(regex="(x?){900}y"))
+
+    assert len(reader.lists) <= 10
+    usual = await run(reader_with(200), selector(regex=".*0"))
+    assert usual.count == 20
+
+
+def test_a_thread_gets_no_more_objects_at_once_than_it_can_look_at_in_a_second() -> None:
+    objects = [Listed(f"src/{number}", 0, "", NOW) for number in range(1000)]
+    assert [len(each) for each in selector(regex="(x?){900}y").slices(objects)] == [27] * 37 + [1]
+    assert [len(each) for each in selector(regex=r".*\.jpg").slices(objects)] == [1000]
+    assert [len(each) for each in selector().slices(objects)] == [1000]
+    assert list(selector().slices([])) == []
+    assert selector().steps(objects) == 0
 
 
 class Endless:
