@@ -14,7 +14,7 @@ from archiver.core.draft import Draft
 from archiver.core.locations import MAX_KEY_BYTES, AllowList, Location, parse_prefix, parse_source
 from archiver.core.messages import Request
 from archiver.core.outline import Named
-from archiver.core.patterns import PatternError, Substitution
+from archiver.core.patterns import Effort, PatternError, Substitution
 from archiver.core.problems import join_problems
 from archiver.core.receipt_parser import ReceiptMember
 from archiver.errors import Rejected, SourceProblem
@@ -188,6 +188,7 @@ class Steps:
         self._origins: set[int] = set()  # hashes: two that are equal by chance keep an object
         self._begun: set[int] = set()
         self._targets: set[int] = set()
+        self._effort = Effort()
 
     def note(self, member: ReceiptMember) -> None:
         """Take a member into account: no object is moved to where an archived one is."""
@@ -219,8 +220,8 @@ class Steps:
         destination, name = cast("Location", self._order.destination), location.key.rpartition("/")[2]
         if self._order.substitution is not None:
             try:
-                name = self._order.substitution.apply(name)
-            except PatternError:
+                name = self._order.substitution.apply(name, self._effort)
+            except (PatternError, Rejected):  # the archive is there: what can't be renamed in time is kept
                 return None
         key = f"{destination.key}{name}"
         if not name or len(key.encode()) > MAX_KEY_BYTES:
