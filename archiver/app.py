@@ -34,6 +34,7 @@ from archiver.stages.limiter import AdaptiveLimiter
 from archiver.stages.receipt import Receipts
 from archiver.telemetry.observers import MonitoredParts, monitoring
 from archiver.worker.breaker import CircuitBreakers
+from archiver.worker.collector import collect_rarely
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.guarded import GuardedReader, GuardedReceipts, GuardedRoles, GuardedStore, SourceProbes
 from archiver.worker.heartbeat import Heartbeat
@@ -91,6 +92,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
                 heartbeat=heartbeat,
                 on_running_changed=monitor.on_running_changed,
             )
+            collect_rarely()
             monitor.mark_started(lambda: worker.parked)
             facts = door.source.facts
             log.info("worker.ready", visibility=facts.visibility, max_receives=facts.max_receives)

@@ -32,6 +32,7 @@ from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import AdaptiveLimiter
 from archiver.telemetry.logs import configure_logs
+from archiver.worker.collector import collect_rarely
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.loop import Worker, WorkerLimits
@@ -143,6 +144,7 @@ async def run(load: Workload, prefix: str, jobs: Sequence[int], wait_for_start: 
         settler = Settler(queues, pipeline, gate, queues)
         pace = WorkerLimits(settings.max_concurrent_jobs, settings.wait_seconds, 1)
         worker = Worker(queues, settler, gate, pace, heartbeat=Heartbeat())
+        collect_rarely()
         wait_for_start()
         started, cpu = time.monotonic(), time.process_time()
         await worker.run(queues.done)

@@ -8,8 +8,8 @@ strict reader reads it: a property test holds it against that.
 
 import binascii
 import re
-from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from archiver.aws.s3_responses import object_info
 from archiver.core.objects import ObjectInfo
@@ -33,7 +33,7 @@ _FIELDS = {
     b"content-length": _value(rb"(?P<length>[0-9]{1,18})"),
     b"etag": _value(rb"(?P<etag>" + _TEXT + rb")"),
     b"last-modified": _value(
-        rb"[A-Z][a-z][a-z], (?P<day>[0-9][0-9]) (?P<month>[A-Z][a-z][a-z]) (?P<year>[1-9][0-9]{3}) "
+        rb"[A-Z][a-z][a-z], (?P<day>[0-9][0-9] [A-Z][a-z][a-z] [1-9][0-9]{3}) "
         rb"(?P<hour>[0-9][0-9]):(?P<minute>[0-9][0-9]):(?P<second>[0-9][0-9]) GMT"
     ),
     b"content-type": _value(rb"(?P<type>" + _TEXT + rb")"),
@@ -46,7 +46,7 @@ _FIELDS = {
 _UNUSUAL = frozenset({b"transfer-encoding", b"content-range", b"x-amz-restore", b"x-amz-archive-status"})
 
 
-_GROUPS = ("length", "etag", "type", "crc32", "version", "year", "month", "day", "hour", "minute", "second")
+_GROUPS = ("length", "etag", "type", "crc32", "version", "day", "hour", "minute", "second")
 
 
 class PlainHeads:
@@ -106,16 +106,22 @@ def _shape(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
 
 
 def _info(match: re.Match[bytes]) -> ObjectInfo:
-    length, etag, kind, crc32, version, year, month, day, hour, minute, second = match.group(*_GROUPS)
-    modified = MIN_MODIFIED
-    if year is not None:
-        with suppress(KeyError, ValueError):  # no such day: as without a date
-            modified = datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    length, etag, kind, crc32, version, day, hour, minute, second = match.group(*_GROUPS)
+    try:
+        at = MIN_MODIFIED if day is None else datetime(*_date(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    except (KeyError, ValueError):
+        at = MIN_MODIFIED  # no such day: as without a date
     return ObjectInfo(
         int(length),
         etag.decode("latin-1"),
-        modified,
+        at,
         "" if kind is None else kind.decode("latin-1"),
         None if crc32 is None else int.from_bytes(binascii.a2b_base64(crc32), "big"),
         version=None if version is None else version.decode("latin-1"),
     )
+
+
+@lru_cache(maxsize=512)  # many objects were written on the same day
+def _date(text: bytes) -> tuple[int, int, int]:
+    """Return the year, month and day of `29 Nov 2026`. Raises KeyError."""
+    return int(text[7:]), _MONTHS[text[3:6]], int(text[:2])

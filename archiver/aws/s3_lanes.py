@@ -37,7 +37,7 @@ class S3Lanes:
         until one can't be answered so: it is returned.
         """
         lane = _S3Lane(self._scratch, queue, self._requests, self._heads)
-        while lane.has_request:
+        while lane.has_request():
             try:
                 transport = self._transports[lane.read.location.role]
                 lane.origin = await _origin(transport, lane.read.location)
@@ -75,9 +75,8 @@ class _S3Lane(Lane):
         self._unsent = False
         self.throttled = False
 
-    @property
     def has_request(self) -> bool:
-        """Whether there is a request to send; it is taken from the queue then."""
+        """Return whether there is a request to send; it is taken from the queue then."""
         if not self._unsent:
             read = self._queue.next()
             if read is None:
@@ -86,7 +85,7 @@ class _S3Lane(Lane):
         return True
 
     def next_request(self) -> bytes | None:
-        if not self.has_request:
+        if not self._unsent and not self.has_request():
             return None
         try:
             request = self._requests.build(self.read, self.origin)

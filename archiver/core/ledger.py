@@ -14,11 +14,10 @@ from typing import NamedTuple
 from archiver.core.plan import Member
 from archiver.core.zip_records import (
     central_entry,
-    central_entry_length,
     end_records,
     end_records_length,
     local_header,
-    local_header_length,
+    record_lengths,
 )
 
 MAX_END_LENGTH = 98  # of the end records, zip64 included
@@ -97,8 +96,9 @@ class Ledger:
     def append(self, member: Member) -> int:
         """Add *member* behind the others; return its index. Raises OutgrownError."""
         name_length, offset = len(member.path.encode()), self._offsets[-1]
-        directory_length = self._directory_length + central_entry_length(name_length, member.size, offset)
-        end, bodies = offset + local_header_length(name_length, member.size) + member.size, self._bodies + member.size
+        header_length, entry_length = record_lengths(name_length, member.size, offset)
+        directory_length = self._directory_length + entry_length
+        end, bodies = offset + header_length + member.size, self._bodies + member.size
         if self._max_bodies is not None and bodies > self._max_bodies:
             raise OutgrownError(f"more than {self._max_bodies:,} bytes of files")
         if self._max_length is not None and end + directory_length + MAX_END_LENGTH > self._max_length:

@@ -7,6 +7,7 @@ from typing import Any
 from archiver.core.entries import Entry, File
 from archiver.core.messages import Request
 
+_encode = json.JSONEncoder(separators=(",", ":"), sort_keys=True).encode  # json.dumps makes an encoder for each call
 # With the files, they identify a request. Those of the second line count only if they say something.
 _HASHED_OPTIONS = ("on_missing", "on_duplicate", "on_empty", "on_archived", "compression")
 _LATER_OPTIONS = ("acl", "tags", "expires_in", "flag")
@@ -41,4 +42,4 @@ def _as_written(entry: Entry) -> list[str | None] | dict[str, Any]:
 
 
 def _json_line(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), sort_keys=True).encode() + b"\n"
+    return _encode(value).encode() + b"\n"

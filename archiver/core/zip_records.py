@@ -24,6 +24,9 @@ _LOCATOR = Struct("<4sIQI")  # 4.3.15
 _END = Struct("<4s4H2IH")  # 4.3.16
 _TIMESTAMP = Struct("<2sHBi")  # Info-ZIP's extended timestamp ("UT"): equal in both headers if it has only the mtime
 
+_LOCAL_LENGTH = _LOCAL.size + _TIMESTAMP.size  # of a header without name and zip64 field
+_CENTRAL_LENGTH = _CENTRAL.size + _TIMESTAMP.size
+
 _VERSION = 20  # 4.4.3.2: folders in names
 _VERSION_64 = 45  # 4.4.3.2: zip64
 _MADE_BY = 3 << 8 | _VERSION_64  # 4.4.2: UNIX, so that readers use the mode below
@@ -36,21 +39,26 @@ _MTIME_ONLY = 1
 
 def local_header(name: bytes, size: int, modified: datetime, crc32: int) -> bytes:
     """Return a local header (4.3.7); its length is `local_header_length`."""
-    extra = b""
+    time, date, extra = _date_fields(modified)
     version, size_field = _VERSION, size
     if size >= SIZE_LIMIT:
-        extra = _zip64(size, size)  # 4.5.3: in a local header both sizes, or neither
+        extra = _zip64(size, size) + extra  # 4.5.3: in a local header both sizes, or neither
         version, size_field = _VERSION_64, SIZE_LIMIT
-    extra += _timestamp(modified)
-    time, date = _dos_time_and_date(modified)
     lengths = len(name), len(extra)
     fixed = _LOCAL.pack(b"PK\3\4", version, _UTF8, _STORED, time, date, crc32, size_field, size_field, *lengths)
     return fixed + name + extra
 
 
+def record_lengths(name_length: int, size: int, offset: int) -> tuple[int, int]:
+    """Return the lengths of the local header and of the central directory entry of one member of *size* bytes."""
+    if size < SIZE_LIMIT and offset < SIZE_LIMIT:
+        return _LOCAL_LENGTH + name_length, _CENTRAL_LENGTH + name_length
+    return local_header_length(name_length, size), central_entry_length(name_length, size, offset)
+
+
 def local_header_length(name_length: int, size: int) -> int:
     """Return the length of the local header of a member of *size* bytes."""
-    return _LOCAL.size + name_length + _TIMESTAMP.size + (20 if size >= SIZE_LIMIT else 0)
+    return _LOCAL_LENGTH + name_length + (20 if size >= SIZE_LIMIT else 0)
 
 
 def central_entry(name: bytes, size: int, modified: datetime, crc32: int, offset: int) -> bytes:
@@ -60,10 +68,10 @@ def central_entry(name: bytes, size: int, modified: datetime, crc32: int, offset
         values = (size, size)
     if offset >= SIZE_LIMIT:
         values = (*values, offset)
-    extra = (_zip64(*values) if values else b"") + _timestamp(modified)
-    version = _VERSION_64 if values else _VERSION
-    size_field = min(size, SIZE_LIMIT)
-    time, date = _dos_time_and_date(modified)
+    time, date, extra = _date_fields(modified)
+    version, size_field = _VERSION, min(size, SIZE_LIMIT)
+    if values:
+        version, extra = _VERSION_64, _zip64(*values) + extra
     fixed = _CENTRAL.pack(
         b"PK\1\2", _MADE_BY, version, _UTF8, _STORED, time, date, crc32, size_field, size_field, len(name), len(extra),
         0, 0, 0, _FOLDER_MODE if name.endswith(b"/") else _MODE, min(offset, SIZE_LIMIT),
@@ -74,7 +82,7 @@ def central_entry(name: bytes, size: int, modified: datetime, crc32: int, offset
 def central_entry_length(name_length: int, size: int, offset: int) -> int:
     """Return the length of a central directory entry."""
     zip64 = (16 if size >= SIZE_LIMIT else 0) + (8 if offset >= SIZE_LIMIT else 0)
-    return _CENTRAL.size + name_length + _TIMESTAMP.size + (4 + zip64 if zip64 else 0)
+    return _CENTRAL_LENGTH + name_length + (4 + zip64 if zip64 else 0)
 
 
 def end_records(count: int, directory_length: int, directory_offset: int) -> bytes:
@@ -107,12 +115,11 @@ def _zip64(*values: int) -> bytes:
     return Struct(f"<2H{len(values)}Q").pack(0x0001, 8 * len(values), *values)
 
 
-def _timestamp(modified: datetime) -> bytes:
-    """Return the extended timestamp: seconds since 1970 in UTC, rounded down, which 32 bits hold until January 2038."""
-    return _TIMESTAMP.pack(b"UT", 5, _MTIME_ONLY, int(modified.timestamp()))
-
-
-def _dos_time_and_date(modified: datetime) -> tuple[int, int]:
-    """Return the time and date fields (4.4.6): UTC, since they have no zone; rounded down to two seconds."""
+def _date_fields(modified: datetime) -> tuple[int, int, bytes]:
+    """
+    Return the time and date fields (4.4.6), and the extended timestamp. The fields: UTC, since they have no zone,
+    rounded down to two seconds. The timestamp: seconds since 1970, rounded down; 32 bits hold them until January 2038.
+    """
     at = modified if modified.tzinfo is UTC else modified.astimezone(UTC)
-    return at.hour << 11 | at.minute << 5 | at.second >> 1, (at.year - 1980) << 9 | at.month << 5 | at.day
+    time, date = at.hour << 11 | at.minute << 5 | at.second >> 1, (at.year - 1980) << 9 | at.month << 5 | at.day
+    return time, date, _TIMESTAMP.pack(b"UT", 5, _MTIME_ONLY, int(at.timestamp()))

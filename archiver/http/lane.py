@@ -127,8 +127,9 @@ class Lane(ABC):
 
     def free_space(self) -> memoryview:
         # In a body, never more than its length: bytes that follow it must not reach the caller's memory.
-        body = self._body
-        return self._scratch[len(self._part) :] if body is None else body[self._filled :]
+        if self._body is not None:
+            return self._body[self._filled :]
+        return self._scratch[len(self._part) :] if self._part else self._scratch
 
     def sent(self) -> None:
         self._ticks = 0

@@ -66,7 +66,7 @@ class HttpSocket:
         self._stream = stream
         self.owner = owner
         self._fd = stream.fileno()
-        self._unsent: list[memoryview] = []
+        self._unsent: list[bytes | memoryview] = []
         self._watches_writable = self._read_wants_write = self._write_wants_read = False
         self.closed = False
         self._on_readable: Callable[[], None] = (
@@ -81,7 +81,7 @@ class HttpSocket:
 
     def send(self, *pieces: bytes | memoryview) -> None:
         """Send *pieces*, which must not change until `all_sent`, or until the socket is closed."""
-        self._unsent += [memoryview(piece) for piece in pieces if len(piece)]
+        self._unsent += [piece for piece in pieces if len(piece)]
         self._write()
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class HttpSocket:
         """Send until the kernel is full. OpenSSL wants a write that had to wait repeated with the same bytes."""
         while self._unsent:
             data = self._unsent[0]
-            piece = data if len(data) <= WRITE_SLICE_BYTES else data[:WRITE_SLICE_BYTES]
+            piece = data if len(data) <= WRITE_SLICE_BYTES else memoryview(data)[:WRITE_SLICE_BYTES]
             try:
                 count = self._stream.send(piece)
             except (BlockingIOError, ssl.SSLWantWriteError):
@@ -121,10 +121,11 @@ class HttpSocket:
             if count == len(data):
                 del self._unsent[0]
                 continue
-            self._unsent[0] = data[count:]
+            self._unsent[0] = memoryview(data)[count:]
             if count < len(piece):  # the kernel is full
                 break
-        self._watch_writable()
+        if self._unsent or self._watches_writable:
+            self._watch_writable()
 
     def _on_writable(self) -> None:
         self.owner.sent()  # the kernel has space again only because the peer acknowledged bytes

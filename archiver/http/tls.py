@@ -67,7 +67,7 @@ class TlsInTls:
                 if not self._receive():
                     return 0
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """As of `SSLSocket`: after SSLWantWriteError, call it again with the same *data*."""
         try:
             if not self._accepted:

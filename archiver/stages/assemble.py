@@ -97,12 +97,21 @@ class Assembly:
         Add *member*, whose body has the CRC-32 *crc*, if that needs no wait for a buffer. Return whether it was added.
         """
         start, header = self._ledger.directory_offset, self._header(member, crc)
-        if not self._have_parts_until(start + len(header) + len(body)):
+        body_start = start + len(header)
+        end = body_start + len(body)
+        if not self._have_parts_until(end):
             return False
         self._ledger.append(member)
         self._crcs.append(crc)
-        self._write(start, header)
-        self._write(start + len(header), body, crc)
+        size = self._ledger.part_size
+        part, offset = self._parts.get(start // size), start - start % size
+        if part is None or part.pieces is not None or end - start >= part.remaining or end - offset >= size:
+            self._write(start, header)
+            self._write(body_start, body, crc)
+        else:  # the usual case, kept short: it runs for each small object
+            part.view[start - offset : body_start - offset] = header
+            part.view[body_start - offset : end - offset] = body
+            part.remaining -= end - start
         self._progress.files += 1
         self._progress.bytes += len(body)
         return True
@@ -238,14 +247,6 @@ class Assembly:
 
     def _write(self, offset: int, data: bytes | memoryview, crc: int | None = None) -> None:
         """Put *data* at *offset*. *crc*: its CRC-32, if known."""
-        number, start = divmod(offset, self._ledger.part_size)
-        part, length = self._parts.get(number), len(data)
-        if part is not None and length < part.remaining and start + length < self._ledger.part_size:
-            part.view[start : start + length] = data  # the usual case, kept short: it runs twice for each small object
-            part.remaining -= length
-            if part.pieces is not None:
-                part.add_crc(start, length, crc32(data) if crc is None else crc)
-            return
         done = 0
         for piece in self._ledger.split(offset, len(data)):
             whole = piece.length == len(data)

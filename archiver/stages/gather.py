@@ -99,7 +99,7 @@ class Gather(LaneQueue):
 
     def _request(self, number: int, method: Literal["HEAD", "GET"]) -> WholeRead:
         file = self._files[number]
-        if isinstance(file, DraftFile):
+        if not isinstance(file, Member):
             return WholeRead(number, file.location, method)
         content = file.content
         if isinstance(content, bytes):
@@ -147,32 +147,32 @@ class Gather(LaneQueue):
                 self._estimate = min(self._max_body, mean * 5 // 4 + 1)
         file = self._files[number]
         member = file if isinstance(file, Member) else member_for(file, info, "store")
-        arrival = Arrival(member, charged=charged)
-        if body is not None and read.method == "GET" and len(body) == member.size:
-            crc, content = crc32(body), member.content
+        crc, content, whole = 0, member.content, body if member.size else b""
+        if whole is not None and member.size:
+            crc = crc32(whole)
             damaged = isinstance(content, ObjectVersion) and content.crc32 not in (None, crc)
-            if not damaged:  # else it is read again, and checked
-                arrival.crc32, arrival.body = crc, body
-        self._settle(number, arrival, space)
+            if damaged or len(whole) != member.size:  # it is read again, and checked
+                whole = None
+        if whole is None or not self.line.put(number, member, crc, whole, charged):
+            self._wait_for_turn(number, Arrival(member, crc, whole, charged), space)
+        self._ask_for_more()
 
-    def _settle(self, number: int, arrival: Arrival, space: memoryview | None) -> None:
-        """Add the member, or keep it; *space* is the job's own, any other body is copied."""
-        if not arrival.member.size:
-            arrival.body = b""
-        if not self.line.put(number, arrival):
-            size = 0 if arrival.body is None else len(arrival.body)
-            if size and (
-                self._room.overfull or (size > arrival.charged and not self._room.take(size - arrival.charged))
-            ):
-                size, arrival.body = 0, None
-            if size < arrival.charged:
-                self._room.give(arrival.charged - size)
-            arrival.charged = size
-            if arrival.body is not None and arrival.body is not space:
-                arrival.body = bytes(arrival.body)
-            self._keep(number, arrival)
+    def _wait_for_turn(self, number: int, arrival: Arrival, space: memoryview | None) -> None:
+        """Keep the member; *space* is the job's own, any other body is copied."""
+        size = 0 if arrival.body is None else len(arrival.body)
+        if size and (self._room.overfull or (size > arrival.charged and not self._room.take(size - arrival.charged))):
+            size, arrival.body = 0, None
+        if size < arrival.charged:
+            self._room.give(arrival.charged - size)
+        arrival.charged = size
+        if arrival.body is not None and arrival.body is not space:
+            arrival.body = bytes(arrival.body)
+        self._keep(number, arrival)
+
+    def _ask_for_more(self) -> None:
+        """More requests are allowed at once after each of the first responses."""
         if self._resting and 2 * self._answered < self._fetcher.concurrency:
-            self.wake()  # more requests are allowed at once
+            self.wake()
 
     async def recover(self, unanswered: Unanswered) -> None:
         number = unanswered.read.number
@@ -184,7 +184,10 @@ class Gather(LaneQueue):
         if member is not None and charged is not None:
             self._answered += 1
             self._spaces.pop(number, None)
-            self._settle(number, Arrival(member, charged=charged), None)
+            body = None if member.size else b""
+            if body is None or not self.line.put(number, member, 0, body, charged):
+                self._wait_for_turn(number, Arrival(member, 0, body, charged), None)
+            self._ask_for_more()
 
     def _on_added(self, count: int) -> None:
         """Lanes that rest ask again when there is some room, not for each body that leaves it."""

@@ -56,13 +56,15 @@ class InOrder:
         """The members that wait, in order."""
         return [self._waiting[number].member for number in sorted(self._waiting)]
 
-    def put(self, number: int, arrival: Arrival) -> bool:
+    def put(self, number: int, member: Member, crc: int, body: bytes | memoryview, charged: int) -> bool:
         """
         Add the member if it is its turn and needs no wait. Return False if it has to wait: then `keep` keeps it.
         """
-        if number != self.added or self._busy or not self._place(arrival):
+        if number != self.added or self._busy or self._assembly is None:
             return False
-        self._room.give(arrival.charged)
+        if not self._assembly.place(member, crc, body):
+            return False
+        self._room.give(charged)
         self.added += 1
         if self.added in self._waiting:
             self._drain()

@@ -98,7 +98,7 @@ class Records(TlsInTls):
     def pending(self) -> int:
         return 0
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         self.sends += 1
         if self.write_wants_read:
             raise ssl.SSLWantReadError
