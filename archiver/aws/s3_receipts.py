@@ -26,7 +26,8 @@ class S3Receipts:
         self._bucket = bucket
 
     async def put(self, key: str, body: bytes, attributes: Attributes = NO_ATTRIBUTES) -> None:
-        lines = "Content-Type: application/gzip\r\n"
+        kind = "gzip" if key.endswith(".gz") else "json"
+        lines = f"Content-Type: application/{kind}\r\n"
 
         async def write(headers: Attributes) -> None:
             request = S3Request("PUT", self._at(key), lines=lines, amz=headers.headers, body=memoryview(body))

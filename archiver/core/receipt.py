@@ -29,6 +29,7 @@ FORMAT = 1
 BLOCK_MEMBERS = 256  # members that are encoded at once: 64 KiB of text
 
 _RECEIPT_NAME = re.compile(r"receipt-([0-9a-f]{32})\.json\.gz")
+_ANSWER_NAME = re.compile(r"answer-[0-9a-f]{64}\.json")
 END = b"]}"  # the last line, which closes the list of members
 _UNWRITTEN = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -67,9 +68,18 @@ def receipt_key(archive_key: str, token: str) -> str:
     return f"{folder_of(archive_key)}receipt-{token}.json.gz"
 
 
+def answer_key(archive_key: str, notification_id: str) -> str:
+    """Return the key of an answer that is too long to be sent, beside the archive at *archive_key*."""
+    return f"{folder_of(archive_key)}answer-{notification_id}.json"
+
+
 def folder_of(archive_key: str) -> str:
     """Return the prefix of the keys that belong to one job, with its `/`."""
     return archive_key[: archive_key.rfind("/") + 1]
+
+
+def _is_answer(key: str) -> bool:
+    return _ANSWER_NAME.fullmatch(key.rpartition("/")[2]) is not None
 
 
 def is_receipt(key: str) -> bool:
@@ -93,7 +103,7 @@ def leftover_receipts(archive_key: str, listed: Iterable[ListedObject], before: 
     told from the others.
     """
     found = list(listed)
-    if any(one.key != archive_key and not is_receipt(one.key) for one in found):
+    if any(one.key != archive_key and not is_receipt(one.key) and not _is_answer(one.key) for one in found):
         return []
     return [one.key for one in found if is_receipt(one.key) and (before is None or one.modified < before)]
 

@@ -133,6 +133,10 @@ def _source() -> dict[str, Any]:
 def _answer(**properties: dict[str, Any]) -> dict[str, Any]:
     answer = _object(**properties)
     answer["properties"]["truncated"] = _TRUNCATED
+    answer["properties"]["answer_url"] = {
+        "type": "string",
+        "description": "Only in a truncated answer, and only if it went further than to queues: the whole answer.",
+    }
     return answer
 
 

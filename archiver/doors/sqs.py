@@ -50,4 +50,5 @@ def _answers(queues: dict[str, SqsNotifier | None], ways_out: WaysOut, breakers:
         progress=queues["PROGRESS_QUEUE"],
         requested=success[0] if success else None,
         callbacks=ways_out.callbacks,
+        by_reference=bool(ways_out.notifiers or ways_out.callbacks),
     )

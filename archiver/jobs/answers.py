@@ -76,7 +76,8 @@ class Answers:
     Where answers are sent. *success* and *failure* must accept them before the message is deleted. *progress* gets
     progress events and answers, as far as possible; `OutgoingMessage.status` tells them apart. *requested*: without it,
     gets the progress events of jobs whose requests ask for them. *callbacks*: makes the notifier of a request's
-    `callback_url`, or raises Rejected; None: no request may have one.
+    `callback_url`, or raises Rejected; None: no request may have one. *by_reference*: answers that are too long for a
+    notifier are stored whole, and named in what is sent.
     """
 
     success: Fanout = field(default_factory=Fanout)
@@ -84,3 +85,4 @@ class Answers:
     progress: Notifier | None = None
     requested: Notifier | None = None
     callbacks: Callable[[str], Notifier] | None = None
+    by_reference: bool = False

@@ -140,7 +140,7 @@ class Pipeline:
             job,
             "failed",
             self._answers.failure,
-            lambda limit: job.dialect.failure_answer(job.echoed, rejection, limit),
+            lambda limit, url: job.dialect.failure_answer(job.echoed, rejection, limit, url),
             hold,
         )
         # Another message of the same job may be running now: only what is older than any lease is abandoned.
@@ -175,21 +175,27 @@ class Pipeline:
             job,
             result.status,
             self._answers.success,
-            lambda limit: job.dialect.success_answer(success, limit),
+            lambda limit, url: job.dialect.success_answer(success, limit, url),
             hold,
         )
 
     async def _answer(
-        self, job: JobIdentity, status: Status, fanout: Fanout, write: Callable[[int], str], hold: Hold
+        self, job: JobIdentity, status: Status, fanout: Fanout, write: Callable[[int, str | None], str], hold: Hold
     ) -> None:
         """Send the answer to *fanout* and the request's callback, and to the progress notifier as far as possible."""
         also = self._allowed_callbacks(job)
-        await fanout.send(lambda notifier: job.answer(status, notifier, write), hold, also)
+        fitted: Callable[[int], str] = lambda limit: write(limit, None)  # noqa: E731
+        if self._answers.by_reference:
+            from archiver.jobs.long_answers import LongAnswers  # noqa: PLC0415 - nothing of it where it is off
+
+            long_answers = LongAnswers(self._receipts, self._links, self._rules.attributes)
+            fitted = await long_answers.fit(job, job.answer_id(status), [*fanout.notifiers, *also], write, hold)
+        await fanout.send(lambda notifier: job.answer(status, notifier, fitted), hold, also)
         progress = self._answers.progress
         if progress is None or progress in fanout.notifiers:
             return
         try:
-            await Fanout(progress).send(lambda notifier: job.answer(status, notifier, write), hold)
+            await Fanout(progress).send(lambda notifier: job.answer(status, notifier, fitted), hold)
         except LeaseLost:
             raise
         except ArchiverError as error:  # best effort: the job does not depend on it

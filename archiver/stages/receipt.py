@@ -19,7 +19,7 @@ class Receipts(Protocol):
     """The receipts beside the archives, in one bucket. An ObjectReader reads them."""
 
     async def put(self, key: str, body: bytes, attributes: Attributes = NO_ATTRIBUTES) -> None:
-        """Write the receipt at *key*, with *attributes*. Raises TransientError, ConfigurationError."""
+        """Write the receipt, or the answer, at *key*, with *attributes*. Raises TransientError, ConfigurationError."""
 
     async def list(self, folder: str) -> list[ListedObject]:
         """

@@ -39,6 +39,7 @@ class PipelineEnv:
     roles: Roles | None = None
     changes: FakeChanges | None = None
     callbacks: Callable[[str], Notifier] | None = None
+    by_reference: bool = False
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(QueueFacts(ARN, 30, 43_200, 5), dead_letters=self.dead)
@@ -59,6 +60,7 @@ class PipelineEnv:
                 self.watcher,
                 self.answers,
                 self.callbacks,
+                by_reference=self.by_reference,
             ),
             links=PlainLinks("https://links.example/", "archives"),
         )

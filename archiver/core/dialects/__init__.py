@@ -26,11 +26,16 @@ class Dialect(Protocol):
     def read_job_id(self, body: str) -> str | None:
         """Read the job id alone. Never raises."""
 
-    def success_answer(self, success: Success, limit: int) -> str:
-        """Write the answer to a finished job in *limit* bytes of UTF-8."""
+    def success_answer(self, success: Success, limit: int, answer_url: str | None = None) -> str:
+        """
+        Write the answer to a finished job in *limit* bytes of UTF-8. *answer_url*: where the whole answer is, if it
+        does not fit.
+        """
 
-    def failure_answer(self, echoed: EchoedFields, rejected: Rejected, limit: int) -> str:
-        """Write the answer to a rejected job in *limit* bytes of UTF-8."""
+    def failure_answer(
+        self, echoed: EchoedFields, rejected: Rejected, limit: int, answer_url: str | None = None
+    ) -> str:
+        """Write the answer to a rejected job in *limit* bytes of UTF-8, as above."""
 
     def progress_event(self, echoed: EchoedFields, stage: Stage, progress: ProgressCounts, limit: int) -> str:
         """Write a progress event in *limit* bytes of UTF-8."""

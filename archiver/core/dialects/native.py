@@ -94,10 +94,13 @@ def _is_job_id(text: str) -> bool:
     return 1 <= len(text) <= MAX_JOB_ID_LENGTH and not any("\ud800" <= char <= "\udfff" for char in text)
 
 
-def success_answer(success: Success, limit: int) -> str:
-    """Write the answer to a finished job in *limit* bytes of UTF-8; `dump_truncated` shortens its lists to fit."""
+def success_answer(success: Success, limit: int, answer_url: str | None = None) -> str:
+    """
+    Write the answer to a finished job in *limit* bytes of UTF-8; `dump_truncated` shortens its lists to fit.
+    *answer_url*: where the whole answer is.
+    """
     if success.status == "alive":
-        return _alive_answer(success, limit)
+        return _alive_answer(success, limit, answer_url)
     missing = _source_entries(success.missing)
     renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
     answer: dict[str, Any] = {
@@ -113,6 +116,7 @@ def success_answer(success: Success, limit: int) -> str:
     }
     if success.link is not None and success.link.expires_at is not None:
         answer["expires_at"] = f"{success.link.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    answer |= _reference(answer_url)
     lists: dict[str, list[Any]] = {"renamed": renamed, "missing": missing}
     if success.after is not None:
         kept = [{"source": one.source, "code": one.code} for one in success.after.kept]
@@ -128,7 +132,11 @@ def success_answer(success: Success, limit: int) -> str:
     return strict_json.dump_truncated(answer, lists, limit, shortened)
 
 
-def _alive_answer(success: Success, limit: int) -> str:
+def _reference(answer_url: str | None) -> dict[str, str]:
+    return {} if answer_url is None else {"answer_url": answer_url}
+
+
+def _alive_answer(success: Success, limit: int, answer_url: str | None) -> str:
     problem = success.problem
     sources = _source_entries(problem.sources) if problem else []
     answer: dict[str, Any] = {
@@ -140,6 +148,7 @@ def _alive_answer(success: Success, limit: int) -> str:
         "problem": {"code": problem.code, "message": problem.message, "sources": sources} if problem else None,
         "notification_id": success.notification_id,
     }
+    answer |= _reference(answer_url)
     if success.found is not None:
         answer["found"] = success.found
     return strict_json.dump_truncated(answer, {"problem.sources": sources}, limit)
@@ -157,7 +166,7 @@ def _archive_fields(archive: Archive) -> dict[str, Any]:
     }
 
 
-def failure_answer(echoed: EchoedFields, rejected: Rejected, limit: int) -> str:
+def failure_answer(echoed: EchoedFields, rejected: Rejected, limit: int, answer_url: str | None = None) -> str:
     """Write the answer to a rejected job in *limit* bytes of UTF-8, as `success_answer` does."""
     sources = _source_entries(rejected.sources)
     answer: dict[str, Any] = {
@@ -166,6 +175,7 @@ def failure_answer(echoed: EchoedFields, rejected: Rejected, limit: int) -> str:
         "message_id": echoed.message_id,
         "status": "failed",
         "error": {"code": rejected.code, "message": rejected.message, "sources": sources},
+        **_reference(answer_url),
     }
     return strict_json.dump_truncated(answer, {"error.sources": sources}, limit)
 

@@ -1,0 +1,108 @@
+"""Answers that are too long for a receiver: whole beside the archive, and never cut in silence."""
+
+import json
+from typing import Any
+
+import pytest
+from fakes import FakeHold, FakeNotifier
+from worker.pipeline_env import PipelineEnv
+
+from archiver.core.locations import Location
+from archiver.errors import LeaseLost, Rejected
+
+LINKS = "https://links.example/"
+
+
+def small_env(limit: int = 6000) -> PipelineEnv:
+    env = PipelineEnv(answers=FakeNotifier(limit=limit), failures=FakeNotifier(limit=limit), by_reference=True)
+    env.put(a_jpg=b"a")
+    return env
+
+
+def stored(env: PipelineEnv, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer that `answer_url` leads to."""
+    key = answer["answer_url"].removeprefix(LINKS)
+    whole: dict[str, Any] = json.loads(env.stage.s3.objects[Location("archives", key)].data)
+    return whole
+
+
+MISSING = [f"gone-{number}-{'x' * 80}.jpg" for number in range(200)]
+
+
+async def test_what_is_sent_is_truncated_and_names_the_whole_answer_in_the_folder_of_the_archive() -> None:
+    env = small_env()
+
+    await env.run("a.jpg", *MISSING, on_missing="skip")
+
+    sent, whole = env.answer, stored(env, env.answer)
+    assert env.answers is not None and len(env.answers.sent[0].body) <= 6000
+    assert (len(whole["missing"]), sent["truncated"]) == (200, {"missing": 200})
+    assert 0 < len(sent["missing"]) < 200
+    assert "answer_url" not in whole and "truncated" not in whole
+    assert {name: whole[name] for name in whole if name != "missing"} == {
+        name: sent[name] for name in sent if name not in ("missing", "truncated", "answer_url")
+    }
+    assert sent["answer_url"].startswith(f"{LINKS}{env.at.key.rpartition('/')[0]}/answer-{sent['notification_id']}")
+
+
+async def test_an_answer_that_fits_is_stored_nowhere_and_is_as_ever() -> None:
+    env = small_env()
+
+    await env.run("a.jpg", job_id="j")
+    fitting, keys = env.answer, [at.key for at in env.stage.s3.objects]
+    plain = PipelineEnv()
+    plain.put(a_jpg=b"a")
+    await plain.run("a.jpg", job_id="j")
+
+    assert fitting.keys() == plain.answer.keys()
+    assert [key for key in keys if "answer-" in key] == []
+
+
+async def test_without_ways_out_nothing_is_stored_and_the_answer_says_that_it_is_truncated() -> None:
+    env = PipelineEnv(answers=FakeNotifier(limit=6000))
+    env.put(a_jpg=b"a")
+
+    await env.run("a.jpg", *MISSING, on_missing="skip")
+
+    assert "answer_url" not in env.answer and env.answer["truncated"] == {"missing": 200}
+    assert [at.key for at in env.stage.s3.objects if "answer-" in at.key] == []
+
+
+async def test_a_failure_is_stored_too() -> None:
+    env = small_env()
+    message = await env.message(files=[{"source": key} for key in MISSING])
+
+    with pytest.raises(Rejected) as rejected:
+        await env.pipeline.run(message, FakeHold())
+    await env.pipeline.send_failure(message, rejected.value, FakeHold())
+
+    sent = json.loads(env.failures.sent[-1].body)
+    assert len(stored(env, sent)["error"]["sources"]) == 200 > len(sent["error"]["sources"])
+
+
+async def test_it_is_stored_before_it_is_named_and_the_lease_is_confirmed_before_that() -> None:
+    env = small_env()
+    message = await env.message(files=[{"source": key} for key in ("a.jpg", *MISSING)], on_missing="skip")
+
+    def lost() -> None:
+        if env.stage.receipts.events:  # the receipt is written, and so is the archive
+            raise LeaseLost("late")
+
+    with pytest.raises(LeaseLost):
+        await env.pipeline.run(message, FakeHold(lost))
+    assert env.answers is not None and env.answers.sent == []
+
+    await env.pipeline.run(message, FakeHold())
+    assert len(stored(env, env.answer)["missing"]) == 200
+
+
+async def test_answers_in_the_folder_do_not_keep_receipts_of_failed_attempts() -> None:
+    env = small_env()
+    await env.run("a.jpg", *MISSING, on_missing="skip", job_id="j")
+    receipt = env.receipt_at.key
+    orphan = f"{env.at.key.rpartition('/')[0]}/receipt-{'0' * 32}.json.gz"
+    await env.stage.receipts.put(orphan, b"")
+
+    await env.run("a.jpg", *MISSING, on_missing="skip", job_id="j")
+
+    assert env.stage.receipts.keys == [receipt]
