@@ -130,6 +130,13 @@ def test_a_number_of_tasks_that_is_late_or_0_makes_no_backlog_of_its_own() -> No
     assert backlog(visible=6, working=2, running=0) == 8
 
 
+def test_jobs_that_wait_for_objects_start_no_tasks() -> None:
+    """Their messages are in flight, and need no slot. `Parked` is the mean of the tasks."""
+    assert backlog(visible=0, working=208, running=2, parked=100) == 4
+    assert backlog(visible=12, working=208, running=2, parked=100) == 10
+    assert backlog(visible=0, working=8, running=2, parked=math.nan) == 4
+
+
 def test_the_target_is_by_default_a_busy_task_with_nothing_waiting() -> None:
     stack = BothStacks(REQUIRED)
     policy = stack.resources["BacklogScaling"]["TargetTrackingScalingPolicyConfiguration"]
