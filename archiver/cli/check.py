@@ -10,7 +10,11 @@ from archiver.cli.console import EXIT_FAILED, EXIT_RETRY_LATER, EXIT_USAGE, envi
 from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
+    from archiver.aws.clients import Clients
+    from archiver.aws.s3_read import S3Reader
+    from archiver.core.operator_policy import OperatorPolicy
     from archiver.core.preflight import CheckResult
+    from archiver.settings import Settings
 
 MARKS = {"ok": "✓", "bad": "✗", "warning": "!", "unknown": "-"}
 
@@ -73,19 +77,40 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
             results += await Checks(settings, clients, reader, caller, archive_attributes(settings)).run_all()
             async with open_checks(settings, clients) as checks:
                 results += await check_ways_out(checks)
+            results += await _check_sources(settings, reader)
             if policy is not None:
-                from archiver.aws.preflight_roles import check_roles
-
-                results += await check_roles(clients.session, policy.roles)
-                if policy.after.delete.prefixes or policy.after.move:
-                    from archiver.aws.preflight_after import check_conditional_deletes
-
-                    results.append(await check_conditional_deletes(clients.s3, settings.destination_bucket))
+                results += await _check_policy(policy, settings, clients, reader)
     except CredentialsError as error:
         return [*results, CheckResult("credentials", "unknown", str(error), CREDENTIALS_WAIT_HINT)], EXIT_RETRY_LATER
     except ConfigurationError as error:
         return [*results, CheckResult("credentials", "bad", str(error), CREDENTIALS_HINT)], EXIT_FAILED
     return results, EXIT_FAILED if not all_passed(results) else EXIT_RETRY_LATER if has_unknown_results(results) else 0
+
+
+async def _check_sources(settings: "Settings", reader: "S3Reader") -> list["CheckResult"]:
+    from archiver.aws.preflight_sources import check_listings, check_patterns, own_probes
+    from archiver.core.locations import AllowList
+
+    allowed = AllowList.parse(settings.allowed_sources, settings.destination_bucket)
+    return [*await check_listings(reader, own_probes(allowed, settings.source_bucket)), check_patterns()]
+
+
+async def _check_policy(
+    policy: "OperatorPolicy", settings: "Settings", clients: "Clients", reader: "S3Reader"
+) -> list["CheckResult"]:
+    from archiver.aws.preflight_roles import check_roles
+    from archiver.aws.preflight_sources import check_listings, role_probes
+    from archiver.aws.roles import open_roles
+
+    results = await check_roles(clients.session, policy.roles)
+    works = [result.state == "ok" for result in results]
+    assumed = {arn: role for (arn, role), ok in zip(policy.roles.items(), works, strict=True) if ok}
+    results += await check_listings(open_roles(clients.session, reader, assumed), role_probes(assumed))
+    if policy.after.delete.prefixes or policy.after.move:
+        from archiver.aws.preflight_after import check_conditional_deletes
+
+        results.append(await check_conditional_deletes(clients.s3, settings.destination_bucket))
+    return results
 
 
 CREDENTIALS_WAIT_HINT = (

@@ -34,6 +34,14 @@ def iam_policy(
     producer: Annotated[
         bool, typer.Option("--producer", help="Policy of a program that sends requests and looks for archives.")
     ] = False,
+    manifest_to: Annotated[
+        str | None,
+        typer.Option(
+            "--manifest-to",
+            metavar="s3://BUCKET/PREFIX/",
+            help="With --producer: where send puts the files of long requests.",
+        ),
+    ] = None,
     consumer: Annotated[
         bool, typer.Option("--consumer", help="Policy of a program that receives answers, failures and progress.")
     ] = False,
@@ -49,11 +57,14 @@ def iam_policy(
         message = f"{' and '.join(roles + worker_options)} can't be combined; print one policy at a time"
         raise CommandError(message, code=EXIT_USAGE)
 
+    if manifest_to is not None and not producer:
+        raise CommandError("--manifest-to goes with --producer: a worker reads manifests as sources", code=EXIT_USAGE)
+
     async def work() -> dict[str, object]:
         from archiver.core.policy import policy_document
 
         if producer:
-            return policy_document(await _producer_statements(account, keys))
+            return policy_document(await _producer_statements(account, keys, manifest_to))
         if consumer:
             return policy_document(await _consumer_statements(account, keys))
         return policy_document(await _worker_statements(account, dead_letter_queue, keys, on_ecs=ecs))
@@ -122,14 +133,19 @@ def _attribute_actions(settings: "Settings", policy: "OperatorPolicy | None") ->
     return actions
 
 
-async def _producer_statements(account: str | None, kms_keys: Sequence[str]) -> list["Statement"]:
+async def _producer_statements(
+    account: str | None, kms_keys: Sequence[str], manifest_to: str | None
+) -> list["Statement"]:
+    from archiver.cli.selection_input import parse_place
     from archiver.core.policy import producer_statements
     from archiver.settings import load_environment, require_settings
 
     settings = load_environment(environment())
     require_settings(settings, "SQS_SOURCE_QUEUE")
     (source,) = await resolve_arns([str(settings.source_queue)], account)
-    return producer_statements(source, settings.destination_bucket, kms_keys, _partition(source))
+    place = parse_place(manifest_to) if manifest_to else None
+    manifests = f"{place.bucket}/{place.key}" if place else None
+    return producer_statements(source, settings.destination_bucket, kms_keys, _partition(source), manifests)
 
 
 async def _consumer_statements(account: str | None, kms_keys: Sequence[str]) -> list["Statement"]:

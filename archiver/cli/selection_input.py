@@ -12,6 +12,7 @@ import typer
 from archiver.cli.console import EXIT_USAGE, CommandError, print_json, print_note
 
 if TYPE_CHECKING:
+    from archiver.core.locations import Location
     from archiver.settings import Environment
 
 _CONDITION = re.compile(r"\s*(size|age|count)\s*(<=|>=|<|>)\s*(\S.*?)\s*")
@@ -150,6 +151,17 @@ def report_skipped(*, as_json: bool) -> None:
         print_json({"status": "skipped"})
 
 
+def parse_place(place: str) -> "Location":
+    """Return where `--manifest-to` puts manifests. Raises CommandError."""
+    from archiver.core.locations import parse_prefix
+    from archiver.errors import Rejected
+
+    try:
+        return parse_prefix(place, None)
+    except Rejected as rejected:
+        raise CommandError(f"--manifest-to {place}: {rejected.message}", code=EXIT_USAGE) from None
+
+
 async def upload_files(request: dict[str, Any], place: str, settings: "Environment") -> dict[str, Any]:
     """
     Upload the files of *request* as a manifest below *place*, `s3://bucket/prefix/`, and return the request that names
@@ -158,14 +170,10 @@ async def upload_files(request: dict[str, Any], place: str, settings: "Environme
     from archiver.app import open_aws
     from archiver.aws.clients import ClientLimits
     from archiver.aws.s3_store import S3Store
-    from archiver.core.locations import Location, parse_prefix
+    from archiver.core.locations import Location
     from archiver.core.strict_json import dump
-    from archiver.errors import Rejected
 
-    try:
-        prefix = parse_prefix(place, None)
-    except Rejected as rejected:
-        raise CommandError(f"--manifest-to {place}: {rejected.message}", code=EXIT_USAGE) from None
+    prefix = parse_place(place)
     body = dump({"files": request["files"]}).encode()
     location = Location(prefix.bucket, f"{prefix.key}{hashlib.sha256(body).hexdigest()}.json")
     async with open_aws(ClientLimits(), settings) as (clients, _):

@@ -155,11 +155,16 @@ def _optional_statements(worker: WorkerResources) -> list[Statement]:
 
 
 def producer_statements(
-    source_queue: str, destination_bucket: str | None = None, kms_keys: Sequence[str] = (), partition: str = "aws"
+    source_queue: str,
+    destination_bucket: str | None = None,
+    kms_keys: Sequence[str] = (),
+    partition: str = "aws",
+    manifests: str | None = None,
 ) -> list[Statement]:
     """
     Return the permissions of a program that sends requests to *source_queue* (an ARN) and, if *destination_bucket* is
-    given, checks with HEAD whether an archive exists there. *kms_keys*: as in `WorkerResources`.
+    given, checks with HEAD whether an archive exists there. *kms_keys*: as in `WorkerResources`. *manifests*: `bucket`
+    or `bucket/prefix/`, where it puts the files of requests that are too long for a message.
     """
     bucket, queue = destination_bucket, (source_queue,)
     archives, buckets = (
@@ -170,6 +175,12 @@ def producer_statements(
         Statement("LookForArchives", ("s3:GetObject",), archives, "HEAD shows whether an archive exists"),
         Statement(
             "TellMissingFromDenied", ("s3:ListBucket",), buckets, "without it HEAD answers 403 for missing archives"
+        ),
+        Statement(
+            "PutManifests",
+            ("s3:PutObject",),
+            tuple(_sources(partition, [manifests])[0]) if manifests else (),
+            "the files of requests that are too long for a message go here",
         ),
         Statement("UseKeys", ENCRYPT_ACTIONS, _unique(kms_keys), "requests are encrypted with these keys"),
     ]

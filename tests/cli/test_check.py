@@ -236,6 +236,23 @@ def test_what_is_denied_is_told_with_the_action_and_the_arn_to_allow(
     assert found[what]["remedy"].startswith(f"allow {action}")
 
 
+def test_a_listing_that_is_denied_is_a_warning_of_what_requests_can_not_do(
+    open_scenario: Callable[..., Scenario],
+) -> None:
+    """The row of the source bucket is bad; all other buckets have this row alone."""
+    scenario = open_scenario()
+    denied = Rule(Status(403, "AccessDenied"), op="ListObjects", bucket=scenario.sources, times=None)
+    scenario.proxy.add(denied)
+
+    ended = run_command("check", "--json", env=cli_environment(scenario))
+
+    found = {finding["what"]: finding for finding in json.loads(ended.stdout)}
+    assert found["listings"]["state"] == "warning"
+    assert f"{scenario.sources} can't be listed" in found["listings"]["told"]
+    assert found["listings"]["remedy"].startswith(f"allow s3:ListBucket on arn:aws:s3:::{scenario.sources} ")
+    assert found["patterns"]["state"] == "ok"
+
+
 def test_a_dead_letter_queue_that_is_gone_is_bad(worker_env: WorkerEnv) -> None:
     worker_env.aws.sqs.delete_queue(QueueUrl=worker_env.dead)
 

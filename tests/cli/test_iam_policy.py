@@ -76,6 +76,8 @@ def test_a_producer_and_a_consumer_have_a_policy_of_their_own_each() -> None:
         "kms:Decrypt": [KEY],
         "kms:GenerateDataKey": [KEY],
     }
+    lists = {"s3:PutObject": ["arn:aws:s3:::lists/orders/*"]}
+    assert allowed("--producer", "--manifest-to", "s3://lists/orders/") == sending | looking | lists
     assert allowed("--consumer", SQS_SOURCE_QUEUE="", S3_DESTINATION_BUCKET="") == hearing
     assert allowed("--consumer", "--kms-key", KEY) == hearing | {"kms:Decrypt": [KEY]}
 
@@ -86,6 +88,7 @@ def test_a_producer_and_a_consumer_have_a_policy_of_their_own_each() -> None:
         (("--producer",), "SQS_SOURCE_QUEUE: is required (queue to read: a name, URL or ARN)"),
         (("--consumer",), "no queue to receive from; set SQS_DESTINATION_QUEUE, SQS_FAILURE_QUEUE or PROGRESS_QUEUE"),
         (("--producer", "--consumer"), "--producer and --consumer can't be combined; print one policy at a time"),
+        (("--manifest-to", "s3://lists/"), "--manifest-to goes with --producer: a worker reads manifests as sources"),
         (("--producer", "--ecs"), "--producer and --ecs can't be combined; print one policy at a time"),
     ],
 )
