@@ -1,11 +1,14 @@
 """What of a request is not there yet, and when it is looked for again."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from core.draft_factory import RULES, SENT_AT, make_draft
+from hypothesis import given
+from hypothesis import strategies as st
 
 from archiver.core.draft import Draft, complete_draft
 from archiver.core.locations import Location
@@ -310,3 +313,49 @@ def drafts_of(**fields: Any) -> Draft:
 def test_objects_in_tiers_cost_no_head_unless_they_may_have_to_be_restored() -> None:
     assert drafts_of(wait_for={"timeout": 9}).known
     assert not drafts_of(on_archived="restore").known
+
+
+SPANS = st.lists(
+    st.tuples(st.sampled_from((0, 0, 2, 20)), st.sampled_from((0, 0, 10)), st.sampled_from((1, 9, 99))),
+    min_size=1,
+    max_size=5,
+)
+
+
+@given(SPANS, st.integers(1, 250), st.integers(0, 250))
+def test_a_wait_ends_in_time_and_earlier_only_if_all_is_there_at_once(
+    spans: list[tuple[int, int, int]], timeout: int, restores: int
+) -> None:
+    """Of each object: when it appears, archived; when it can be read; when it vanishes."""
+    look, elapsed = Looking(Wait(timeout, restores), *(str(number) for number in range(len(spans)))), 0.0
+    asked: list[Location] = []
+
+    def answer(number: int) -> object:
+        appears, readable, vanishes = spans[number]
+        if not appears <= elapsed < max(vanishes, appears + readable):
+            return MISSING
+        return THERE if elapsed >= appears + readable else RESTORING if at(number) in asked else ARCHIVED
+
+    def at(number: int) -> Location:
+        return Location("photos", str(number))
+
+    for _ in range(1000):
+        answers = {at(number): answer(number) for number in range(len(spans))}
+        new = [one for one, _ in look.see(answers, elapsed)]
+        asked += new
+        look.watch.asked.update(new)
+        if look.watch.is_over:
+            break
+        pause = look.watch.pause(elapsed)
+        assert pause >= 0.0
+        elapsed += pause
+
+    assert look.watch.is_over
+    assert elapsed <= max(timeout, restores)
+    assert len(asked) == len(set(asked))
+    left = [one for one in answers.values() if isinstance(one, SourceUnavailable)]
+    if left:
+        codes = {one.code for one in left}
+        assert elapsed >= (timeout if "source_missing" in codes else 0) or elapsed >= (
+            restores if "source_archived" in codes else math.inf
+        )
