@@ -4,30 +4,37 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
 
 from archiver.aws.clients import ClientLimits, Clients, open_clients
-from archiver.aws.endpoint import UnusableNameError
 from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_receipts import S3Receipts
 from archiver.aws.s3_store import S3Store
 from archiver.aws.session import Network, Session, open_network
 from archiver.core.archive_rules import ArchiveRules
-from archiver.core.attributes import NO_ATTRIBUTE_RULES, Attributes, parse_tags
+from archiver.core.attributes import NO_ATTRIBUTE_RULES
 from archiver.core.locations import PROBE_KEY, AllowList, Location
+from archiver.core.messages import Kind
 from archiver.core.waiting import WaitRules, parse_tiers
 from archiver.doors import open_door
 from archiver.doors.door import Door, Surroundings
 from archiver.doors.links import open_links
-from archiver.doors.start import as_settings_errors, check_reachable, log_settings, open_with_credentials
+from archiver.doors.start import (
+    as_settings_errors,
+    check_bucket_names,
+    check_reachable,
+    log_settings,
+    open_with_credentials,
+)
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
-from archiver.ports import Links, ObjectRestorer, ObjectStore, Roles
-from archiver.settings import Environment, Settings, SettingsError
+from archiver.jobs.work import Work
+from archiver.ports import Links, ObjectRestorer, ObjectStore, QueueFacts, Roles
+from archiver.settings import Environment, Settings
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import AdaptiveLimiter
@@ -75,9 +82,9 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
                 log.info("worker.stopped")
                 return 0
             bucket = _open_destination(clients, settings.destination_bucket, breakers)
-            sources = Sources(fetcher, roles, with_restores(settings, reader, roles))
             after = _after(rules, clients, bucket, fetcher, breakers)
-            work = _archive_work(rules, sources, bucket, budget, after)
+            sources = Sources(fetcher, roles, with_restores(settings, reader, roles), after)
+            work = _archive_work(rules, sources, bucket, budget, door.source.facts)
             pipeline = _pipeline(rules, door, bucket, work=work, links=links)
             worker = Worker(
                 door.source,
@@ -132,16 +139,22 @@ def _open_destination(clients: Clients, bucket: str, breakers: CircuitBreakers) 
 
 
 class Sources(NamedTuple):
-    """The objects of requests: what reads them, with which roles, and what restores them (None: nothing)."""
+    """The objects of requests: what reads them, with which roles; what restores, and deletes or moves them, or None."""
 
     fetcher: Fetcher
     roles: Roles | None
     restorer: ObjectRestorer | None
+    after: "AfterJob | None"
 
 
 def _archive_work(
-    rules: ArchiveRules, sources: Sources, bucket: Destination, budget: BufferPool, after: "AfterJob | None"
+    rules: ArchiveRules, sources: Sources, bucket: Destination, budget: BufferPool, facts: QueueFacts
 ) -> ArchiveWork:
+    cancellation = None
+    if rules.cancellation:
+        from archiver.doors.cancellation import open_cancellation  # noqa: PLC0415 - nothing of it where it is off
+
+        cancellation = open_cancellation(bucket.store, facts)
     return ArchiveWork(
         rules,
         fetcher=sources.fetcher,
@@ -150,7 +163,8 @@ def _archive_work(
         budget=budget,
         roles=sources.roles and GuardedRoles(sources.roles, CircuitBreakers(ReceiveGate())),
         restorer=sources.restorer,
-        after=after,
+        after=sources.after,
+        cancellation=cancellation,
     )
 
 
@@ -165,9 +179,14 @@ def _after(
 
 
 def _pipeline(rules: ArchiveRules, door: Door, bucket: Destination, *, work: ArchiveWork, links: Links) -> Pipeline:
+    works: dict[Kind, Work[Any]] = {"archive": work, "ping": PingWork(rules, work.planner, work.waiter)}
+    if rules.cancellation:
+        from archiver.doors.cancellation import open_cancel_work  # noqa: PLC0415 - nothing of it where it is off
+
+        works["cancel"] = open_cancel_work(rules, door.source.facts, bucket.store, bucket.receipts)
     return Pipeline(
         rules,
-        {"archive": work, "ping": PingWork(rules, work.planner, work.waiter)},
+        works,
         facts=door.source.facts,
         store=bucket.store,
         receipts=bucket.receipts,
@@ -210,27 +229,12 @@ async def open_reader(settings: Environment | None = None) -> AsyncIterator[tupl
     with as_settings_errors():
         network = await open_network(request_headers(settings) if settings else None)
     if settings is not None:
-        _check_bucket_names(settings, network)
+        check_bucket_names(settings, network)
     reader = S3Reader(network.session, network.endpoint, network.transport_config)
     try:
         yield network, reader
     finally:
         await reader.close()
-
-
-def _check_bucket_names(settings: Environment, network: Network) -> None:
-    """Raises SettingsError where a bucket of the settings can't be had at this endpoint."""
-    problems = []
-    for name, bucket in (
-        ("S3_SOURCE_BUCKET", settings.source_bucket),
-        ("S3_DESTINATION_BUCKET", settings.destination_bucket),
-    ):
-        try:
-            network.endpoint.resolve(bucket or "unset")
-        except UnusableNameError as error:
-            problems.append(f"{name}: {error}")
-    if problems:
-        raise SettingsError(problems)
 
 
 def request_headers(settings: Environment) -> S3Headers:
@@ -264,7 +268,7 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         max_files=settings.max_files,
         max_bytes=settings.max_archive_bytes,
         roles=policy.roles if policy else {},
-        attributes=archive_attributes(settings),
+        attributes=settings.archive_attributes,
         attribute_rules=policy.archives if policy else NO_ATTRIBUTE_RULES,
         waiting=WaitRules(
             limit=settings.wait_limit,
@@ -272,14 +276,9 @@ def archive_rules(settings: Environment) -> ArchiveRules:
             max_days=settings.restore_max_days,
             restore_limit=settings.restore_wait_limit,
         ),
+        cancellation=settings.cancellation,
         after=policy.after if policy and policy.after.allows_any else None,
     )
-
-
-def archive_attributes(settings: Environment) -> Attributes:
-    """What the settings say of every archive."""
-    tags = parse_tags(settings.archive_tags) if settings.archive_tags else {}
-    return Attributes(settings.archive_acl, settings.archive_storage_class, tags)
 
 
 def with_roles(reader: S3Reader, session: Session, rules: ArchiveRules) -> "RoleReaders | None":

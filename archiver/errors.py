@@ -10,6 +10,7 @@ The exceptions of the service, classified by what the worker does about them.
     ├── ConfigurationError        the operator must act: keep the message, pause, retry in place
     │   └── CredentialsRefused    by a source: a configuration error only if the destination refuses them too
     ├── LeaseLost                 another consumer may have the message: write nothing more
+    ├── JobCancelled              a mark beside its archive's key: answer that, and end
     ├── SourceUnavailable         one object is missing, denied or archived: the plan collects these
     │   └── SourceArchived        it must be restored first, or is being restored
     ├── SourceChanged             an object is no longer the planned version: replan
@@ -117,6 +118,10 @@ class CredentialsRefused(ConfigurationError):
 
 class LeaseLost(ArchiverError):
     """The message's visibility timeout could not be extended."""
+
+
+class JobCancelled(ArchiverError):
+    """Somebody has cancelled the job, and its archive is not being published yet."""
 
 
 class SourceUnavailable(ArchiverError):

@@ -6,6 +6,7 @@ The command line, for people, scripts and containers.
     send, create, plan                 send, create, plan           requests, with and without a queue
     verify, receipt, status            verify, receipt, status      archives
     touch                              touch                        flags: empty objects
+    cancel                             cancel                       ends jobs
     check, iam-policy, dlq, health     check, policy, dlq, health   operation
     explain, schema                    explain, schema              error codes; format of requests and answers
 
@@ -23,6 +24,7 @@ import typer
 
 from archiver import __version__
 from archiver.cli import (
+    cancel,
     check,
     create,
     dlq,
@@ -75,7 +77,23 @@ def start(
         worker.run()
 
 
-for module in (worker, send, status, create, plan, verify, receipt, touch, check, policy, dlq, explain, health, schema):
+for module in (
+    worker,
+    send,
+    status,
+    create,
+    plan,
+    verify,
+    receipt,
+    touch,
+    cancel,
+    check,
+    policy,
+    dlq,
+    explain,
+    health,
+    schema,
+):
     module.add_to(app)
 for registered in (app, *(group.typer_instance for group in app.registered_groups)):
     for command in registered.registered_commands if registered else ():

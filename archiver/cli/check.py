@@ -40,7 +40,7 @@ def check(json_: Annotated[bool, typer.Option("--json", help="Print the results 
 
 
 async def _run_checks() -> tuple[list["CheckResult"], int]:
-    from archiver.app import archive_attributes, open_aws
+    from archiver.app import open_aws
     from archiver.aws.clients import ClientLimits
     from archiver.aws.error_mapping import CredentialsError
     from archiver.aws.preflight import Checks, get_caller_identity
@@ -74,7 +74,7 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
                 raise
             except ArchiverError as error:  # for example a store without STS; the other checks use the credentials
                 results.append(CheckResult("credentials", "unknown", str(error)))
-            results += await Checks(settings, clients, reader, caller, archive_attributes(settings)).run_all()
+            results += await Checks(settings, clients, reader, caller, settings.archive_attributes).run_all()
             async with open_checks(settings, clients) as checks:
                 results += await check_ways_out(checks)
             results += await _check_sources(settings, reader)

@@ -21,7 +21,7 @@ class ArchiveRules:
     None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit. *roles*:
     those that requests may name, by ARN. *attributes* of archives, and what requests may add to them. *waiting*: how
     long requests may wait, and what they may restore. *after*: what they may have done with the archived objects;
-    None: nothing.
+    None: nothing. *cancellation*: jobs can be cancelled.
     """
 
     source_bucket: str | None
@@ -37,6 +37,7 @@ class ArchiveRules:
     attribute_rules: AttributeRules = NO_ATTRIBUTE_RULES
     waiting: WaitRules = field(default_factory=WaitRules)
     after: "AfterRules | None" = None
+    cancellation: bool = False
 
     def attributes_of(self, request: Request) -> Attributes:
         """Return the attributes of the archive of *request*. Raises Rejected."""

@@ -21,11 +21,11 @@ OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
 OnEmpty = Literal["fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
-Status = Literal["succeeded", "partial", "skipped", "alive", "failed"]
+Status = Literal["succeeded", "partial", "skipped", "alive", "cancelled", "failed"]
 OnArchived = Literal["fail", "skip", "restore"]
 Tier = Literal["Expedited", "Standard", "Bulk"]
 Stage = Literal["accepted", "waiting", "building"]
-Kind = Literal["archive", "ping"]
+Kind = Literal["archive", "ping", "cancel"]
 
 MAX_JOB_ID_LENGTH = 128
 
@@ -38,6 +38,10 @@ def _check_files(files: object, validate: ValidatorFunctionWrapHandler, info: Va
     report a list of invalid files as empty.
     """
     absent = files == ()  # the default: JSON has no tuples
+    if info.data.get("cancel") is not None:
+        if not absent or info.data.get("manifest") is not None:
+            raise ValueError("is there beside cancel: a message that cancels a job asks for nothing else")
+        return ()
     if info.data.get("manifest") is not None:
         if not absent:
             raise ValueError("is there beside manifest: a request has one of them")
@@ -82,13 +86,15 @@ class Restore(Model):
 
 class Request(Model):
     """
-    The request in a message. *manifest*: an `s3://` URI of an object that lists the files, instead of *files*, which
-    are empty then. *on_archived* None: archived objects are treated as *on_missing* says. *compression* None: the
-    setting's value. *acl*, *tags*, *expires_in* (days, such as `7d`): of the archive. *after*: what is done with the
-    archived objects; *flag*: `s3://` URI of an empty object that is written then. *callback_url*: where
-    its answer is posted to as well. *test*: it is only checked.
+    The request in a message. *cancel*: the id of a job that is to end; nothing else is asked for then. *manifest*: an
+    `s3://` URI of an object that lists the files, instead of *files*, which are empty then. *on_archived* None:
+    archived objects are treated as *on_missing* says. *compression* None: the setting's value. *acl*, *tags*,
+    *expires_in* (days, such as `7d`): of the archive. *after*: what is done with the archived objects; *flag*: `s3://`
+    URI of an empty object that is written then. *callback_url*: where its answer is posted to as well. *test*: it is
+    only checked.
     """
 
+    cancel: _JobId | None = None
     manifest: Annotated[str, Field(min_length=1)] | None = None
     files: Annotated[
         tuple[Entry, ...],
@@ -117,6 +123,8 @@ class Request(Model):
     @property
     def kind(self) -> Kind:
         """Which kind of work the request asks for."""
+        if self.cancel is not None:
+            return "cancel"
         return "ping" if self.test else "archive"
 
 
@@ -180,6 +188,14 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The job that a message cancels. *accepted*: False if its archive is finished."""
+
+    job_id: str
+    accepted: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Success:
     """
     The content of the answer to a finished job. *unlisted*: missing objects that *missing* does not list. *problem*: of
@@ -189,7 +205,7 @@ class Success:
     echoed: EchoedFields
     link: Link | None
     archive: Archive | None
-    status: Literal["succeeded", "partial", "skipped", "alive"]
+    status: Literal["succeeded", "partial", "skipped", "alive", "cancelled"]
     missing: Sequence[SourceProblem]
     renamed: Sequence[Renamed]
     notification_id: str
@@ -197,6 +213,7 @@ class Success:
     problem: Rejected | None = None
     found: int | None = None
     after: "AfterResult | None" = None
+    cancelled: Cancelled | None = None
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:

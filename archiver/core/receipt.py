@@ -30,6 +30,7 @@ BLOCK_MEMBERS = 256  # members that are encoded at once: 64 KiB of text
 
 _RECEIPT_NAME = re.compile(r"receipt-([0-9a-f]{32})\.json\.gz")
 _ANSWER_NAME = re.compile(r"answer-[0-9a-f]{64}\.json")
+_MARK_NAME = "cancelled.json.gz"
 END = b"]}"  # the last line, which closes the list of members
 _UNWRITTEN = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -82,6 +83,11 @@ def _is_answer(key: str) -> bool:
     return _ANSWER_NAME.fullmatch(key.rpartition("/")[2]) is not None
 
 
+def mark_key(archive_key: str) -> str:
+    """Return the key of the mark that cancels the job of *archive_key*."""
+    return f"{folder_of(archive_key)}{_MARK_NAME}"
+
+
 def is_receipt(key: str) -> bool:
     return _RECEIPT_NAME.fullmatch(key.rpartition("/")[2]) is not None
 
@@ -102,7 +108,7 @@ def leftover_receipts(archive_key: str, listed: Iterable[ListedObject], before: 
     Empty if another object is in the folder, such as an archive made under another S3_FILE_PREFIX: its receipt can't be
     told from the others.
     """
-    found = list(listed)
+    found = [one for one in listed if one.key != mark_key(archive_key)]
     if any(one.key != archive_key and not is_receipt(one.key) and not _is_answer(one.key) for one in found):
         return []
     return [one.key for one in found if is_receipt(one.key) and (before is None or one.modified < before)]

@@ -26,13 +26,17 @@ _TRUNCATED = {
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schemas (JSON Schema 2020-12) of `request`, `success`, `failure`, `progress` and `alive`."""
+    """
+    Return the schemas (JSON Schema 2020-12) of `request`, `success`, `failure`, `progress`, `alive` and
+    `cancelled`.
+    """
     return {
         "request": _request(),
         "success": _success(),
         "failure": _failure(),
         "progress": _progress(),
         "alive": _alive(),
+        "cancelled": _cancelled(),
     }
 
 
@@ -42,7 +46,7 @@ def _request() -> dict[str, Any]:
         properties = schema["$defs"][entry]["properties"]
         properties["directory"] = {**properties["destination"], "title": "Directory"}
     del schema["properties"]["files"]["default"]
-    schema["oneOf"] = [{"required": [name]} for name in ("files", "manifest")]
+    schema["oneOf"] = [{"required": [name]} for name in ("files", "manifest", "cancel")]
     return schema
 
 
@@ -114,6 +118,19 @@ def _alive() -> dict[str, Any]:
         **_COUNT,
         "description": "Only if the request waits: the objects that are there.",
     }
+    return answer
+
+
+def _cancelled() -> dict[str, Any]:
+    answer = _answer(
+        metadata=_METADATA,
+        job_id=_JOB_ID,
+        message_id=_MESSAGE_ID,
+        status={"const": "cancelled"},
+        notification_id={"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    )
+    cancel = _object(job_id=_TEXT, accepted={"type": "boolean"}, problem={"type": ["string", "null"]})
+    answer["properties"]["cancel"] = {**cancel, "description": "Only in the answer to a message that cancels a job."}
     return answer
 
 

@@ -15,15 +15,17 @@ from typing import Any, TypeVar
 import structlog
 
 from archiver.aws.clients import Clients
+from archiver.aws.endpoint import UnusableNameError
 from archiver.aws.error_mapping import CredentialsError, ResourceNotFound
 from archiver.aws.s3_store import check_bucket
+from archiver.aws.session import Network
 from archiver.aws.sqs import SqsNotifier, SqsSource
 from archiver.core.backoff import configuration_retry_delay
 from archiver.core.locations import PROBE_KEY, AllowList, Location
 from archiver.core.preflight import find_queue_conflict
 from archiver.errors import ConfigurationError, SourceUnavailable, TransientError
 from archiver.ports import ObjectReader
-from archiver.settings import Settings, SettingsError
+from archiver.settings import Environment, Settings, SettingsError
 from archiver.stages.retry import retry_transient
 from archiver.worker.heartbeat import Heartbeat
 
@@ -260,3 +262,18 @@ def log_settings(settings: Settings) -> None:
         )
     if settings.base_url is None and settings.links is None:
         log.warning("settings.no_base_url", effect="links are s3:// URIs; set ARCHIVE_BASE_URL")
+
+
+def check_bucket_names(settings: Environment, network: Network) -> None:
+    """Raises SettingsError where a bucket of the settings can't be had at this endpoint."""
+    problems = []
+    for name, bucket in (
+        ("S3_SOURCE_BUCKET", settings.source_bucket),
+        ("S3_DESTINATION_BUCKET", settings.destination_bucket),
+    ):
+        try:
+            network.endpoint.resolve(bucket or "unset")
+        except UnusableNameError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise SettingsError(problems)

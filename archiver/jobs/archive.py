@@ -20,6 +20,7 @@ from archiver.core.replan import ReplanState, versions_read
 from archiver.errors import (
     ArchiveExists,
     CredentialsRefused,
+    JobCancelled,
     Rejected,
     SourceChanged,
     SourceUnavailable,
@@ -41,6 +42,7 @@ from archiver.stages.wait import Waiter
 if TYPE_CHECKING:
     from archiver.core.after import AfterOrder, AfterResult
     from archiver.jobs.after import AfterJob
+    from archiver.jobs.cancellation import Cancellation
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +61,7 @@ class ArchiveWork:
     Makes archives. One for the process; of finished jobs it keeps only the names of some objects that could be read.
     *receipts*: None if archives get none, as their store is a file. *shares_credentials*: *store* uses the credentials
     that sources are read with. *roles*: None if requests may name none. *restorer*: None if no object may be restored.
-    *after*: None if archives are all that requests may ask for.
+    *after*: None if archives are all that requests may ask for. *cancellation*: None if jobs can't be cancelled.
     """
 
     def __init__(
@@ -74,11 +76,13 @@ class ArchiveWork:
         roles: Roles | None = None,
         restorer: ObjectRestorer | None = None,
         after: "AfterJob | None" = None,
+        cancellation: "Cancellation | None" = None,
     ) -> None:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
         self._after = after
+        self._cancellation = cancellation
         self.planner = Planner(rules, fetcher, store if shares_credentials else None, roles)
         self._builder = Builder(rules, fetcher, Destination(store, receipts), budget)
         self.waiter = Waiter(fetcher, self.planner.credential_check, self.planner.look, restorer)
@@ -95,7 +99,7 @@ class ArchiveWork:
 
     async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:
         """Raises as `build` does."""
-        built = await self.build(order.draft, order.target, hold, progress)
+        built = await self._build_unless_cancelled(order, hold, progress)
         if built is None:
             return Result("skipped", files=0, size=0)
         stored, outcome = built.stored, built.outcome
@@ -120,6 +124,19 @@ class ArchiveWork:
             after=await self._do_after(order, hold),
         )
 
+    async def _build_unless_cancelled(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> BuildResult | None:
+        """Raises JobCancelled, and as `build` does. A finished archive can't be cancelled."""
+        draft, target = order.draft, order.target
+        if self._cancellation is None:
+            return await self.build(draft, target, hold, progress)
+        try:
+            async with self._cancellation.watch(target.key, hold) as publishing:
+                return await self.build(draft, target, hold, progress, publishing)
+        except JobCancelled:
+            if await find(self._store, target.key) is None:
+                raise
+        return await self.build(draft, target, hold, progress)
+
     async def _do_after(self, order: ArchiveOrder, hold: Hold) -> "AfterResult | None":
         """Do what the request asks for once its archive is there. Raises as `AfterJob.run` does."""
         if order.after is None or self._after is None:
@@ -127,16 +144,19 @@ class ArchiveWork:
         archive = Location(self._rules.destination_bucket, order.target.key)
         return await self._after.run(order.after, archive, hold)
 
-    async def build(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult | None:
+    async def build(
+        self, draft: Draft, target: Target, hold: Hold, progress: Progress, publishing: Hold | None = None
+    ) -> BuildResult | None:
         """
         Make the archive of *draft* at *target*, whose `metadata` and `part_size` are decided here, once all is there
-        that the request waits for. *hold* is confirmed right before the archive is published. None: there is nothing to
-        archive, and `on_empty: skip`.
+        that the request waits for. *publishing* (default: *hold*) is confirmed right before the archive is published.
+        None: there is nothing to archive, and `on_empty: skip`.
 
         Raises Rejected, TransientError, ConfigurationError, LeaseLost.
         """
         if draft.wait is not None and await find(self._store, target.key) is None:
             await self.waiter.wait(draft, draft.wait, hold, progress)
+        publish = publishing or hold
         history, tried_one_pass = ReplanState(draft), False
         while not history.over:
             existing = await find(self._store, target.key)
@@ -147,10 +167,10 @@ class ArchiveWork:
                 return None
             if history.draft.needs_no_plan and not tried_one_pass:
                 tried_one_pass = True
-                built = await self._try_one_pass(history.draft, target, hold, progress)
+                built = await self._try_one_pass(history.draft, target, publish, progress)
             else:
                 plan = await self.plan(history.draft, history)
-                built = await self._try_plan(plan, history, target, hold, progress)
+                built = await self._try_plan(plan, history, target, publish, progress)
             if built is not None:
                 return built
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")

@@ -18,6 +18,7 @@ from archiver.core.webhooks import NO_CALLBACKS
 from archiver.errors import (
     ArchiverError,
     ConfigurationError,
+    JobCancelled,
     LeaseLost,
     Rejected,
     TransientError,
@@ -72,14 +73,28 @@ class Pipeline:
         request, order = await run_offloaded_if_large(len(message.body) // 100, self._read, job)
         progress = Progress()
 
-        async with reporting_progress(self._progress_notifier(request), job, progress, hold):
-            result = await self._works[request.kind].do(order, hold, progress)
+        try:
+            async with reporting_progress(self._progress_notifier(request), job, progress, hold):
+                result = await self._works[request.kind].do(order, hold, progress)
+        except JobCancelled:
+            return await self._end_cancelled(job, hold)
 
         await self._send_success(job, result, hold)
         if result.archive is not None:
             await self._abort_leftover_uploads(job.key)  # the archive exists: no other upload of its key is needed
             await sweep_others(self._receipts, job.key, result.archive.receipt, hold)
         return JobSuccess(result.status, result.files, result.size, job.key, result.reused)
+
+    async def _end_cancelled(self, job: JobIdentity, hold: Hold) -> JobSuccess:
+        """Answer that the job was cancelled, where failures go: no archive was made. Nothing of it is left behind."""
+        unique = job.answer_id("cancelled")
+
+        def write(limit: int, url: str | None) -> str:
+            return job.dialect.cancelled_answer(job.echoed, unique, limit, url)
+
+        await self._answer(job, "cancelled", self._answers.failure, write, hold)
+        await self._abort_leftover_uploads(job.key)
+        return JobSuccess("cancelled", 0, 0, job.key, reused=False)
 
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
         try:
@@ -170,6 +185,7 @@ class Pipeline:
             problem=result.problem,
             found=result.found,
             after=result.after,
+            cancelled=result.cancelled,
         )
         await self._answer(
             job,

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar
 
-from archiver.core.messages import Archive, Renamed, Request
+from archiver.core.messages import Archive, Cancelled, Renamed, Request
 from archiver.errors import Rejected, SourceProblem
 from archiver.jobs.identity import JobIdentity
 from archiver.ports import Hold
@@ -21,10 +21,10 @@ class Result:
     What a finished job made, for its answer. *files* and *size* (bytes) count what was made; *archive*: None if the
     work makes none; *unlisted*: missing objects that *missing* does not list; *reused*: the result existed before;
     *problem*: of a ping, why its request would be rejected; *found*: how many of its objects are there, if it waits;
-    *after*: what was done with the archived objects.
+    *after*: what was done with the archived objects; *cancelled*: the job that a message cancels.
     """
 
-    status: Literal["succeeded", "partial", "skipped", "alive"]
+    status: Literal["succeeded", "partial", "skipped", "alive", "cancelled"]
     files: int
     size: int
     archive: Archive | None = None
@@ -35,6 +35,7 @@ class Result:
     problem: Rejected | None = None
     found: int | None = None
     after: "AfterResult | None" = None
+    cancelled: Cancelled | None = None
 
 
 Order = TypeVar("Order")
@@ -60,6 +61,9 @@ class Unleased:
 
     def confirm(self) -> None:
         """There is no lease to lose."""
+
+    def end(self) -> None:
+        """There is no slot to wait for."""
 
     @asynccontextmanager
     async def parked(self) -> AsyncIterator[None]:

@@ -57,6 +57,9 @@ class Hold(Protocol):
         waits for a slot. On shutdown, a parked job is cancelled at once.
         """
 
+    def end(self) -> None:
+        """From now on, the job only ends: leaving a parked block waits for no slot."""
+
 
 class Job(Protocol):
     """What is done for a message. The worker depends on nothing else of it."""

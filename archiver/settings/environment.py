@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from archiver.core.attributes import Acl, StorageClass
+from archiver.core.attributes import Acl, Attributes, StorageClass, parse_tags
 from archiver.core.setting_types import (
     Account,
     BaseUrl,
@@ -133,6 +133,11 @@ class Environment(BaseSettings):
         validation_alias="S3_ARCHIVE_TAGS",
         description="tags of archives and receipts: `key=value`, comma-separated",
     )
+    cancellation: bool = Field(
+        False,
+        validation_alias="CANCELLATION",
+        description="jobs can be cancelled: each looks for a mark in S3 at its start and at each lease renewal",
+    )
     request_payer: Literal["requester"] | None = Field(
         None,
         validation_alias="S3_REQUEST_PAYER",
@@ -257,6 +262,12 @@ class Environment(BaseSettings):
     )
     debug: bool = Field(False, validation_alias=AliasChoices("DEBUG", "APP_DEBUG"), description="debug log level")
     dev_mode: bool = Field(False, validation_alias="DEV_MODE", description="console log lines instead of JSON")
+
+    @property
+    def archive_attributes(self) -> Attributes:
+        """What the settings say of every archive."""
+        tags = parse_tags(self.archive_tags) if self.archive_tags else {}
+        return Attributes(self.archive_acl, self.archive_storage_class, tags)
 
     @property
     def memory_budget(self) -> int:

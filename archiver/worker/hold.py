@@ -18,12 +18,16 @@ class JobHold:
         self._lease = lease
         self._claim = claim
         self._depth = 0
+        self._ends = False
         self.confirm = lease.confirm
 
     @property
     def drained(self) -> bool:
         """Whether the job was cancelled because it waited without a slot at shutdown."""
         return self._claim.drained
+
+    def end(self) -> None:
+        self._ends = True
 
     @asynccontextmanager
     async def parked(self) -> AsyncIterator[None]:
@@ -41,5 +45,5 @@ class JobHold:
             if self._depth == 0:
                 slots.unpark(claim)
                 # A job that ends needs no slot. After any other cancellation (a timeout around the block) it works on.
-                if not (claim.has_slot or slots.draining or self._lease.is_lost):
+                if not (claim.has_slot or slots.draining or self._lease.is_lost or self._ends):
                     await slots.reclaim(claim)

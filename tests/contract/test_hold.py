@@ -73,3 +73,17 @@ async def test_a_lost_lease_is_never_confirmed(which: str) -> None:
         async with hold.parked():
             with pytest.raises(LeaseLost):
                 hold.confirm()
+
+
+async def test_a_parked_job_that_ends_waits_for_no_slot() -> None:
+    slots = Slots(1, lambda _: None)
+    claim = slots.claim()
+    hold = JobHold(lease(), claim)
+    async with hold.parked():
+        other = slots.claim()
+        assert other.has_slot
+        hold.end()
+    assert not claim.has_slot
+    slots.give_back(claim)
+    slots.give_back(other)
+    assert slots.free == 1

@@ -10,6 +10,10 @@ class FakeHold:
     def __init__(self, confirm: Callable[[], None] = lambda: None) -> None:
         self.confirm = confirm
         self.parks = 0
+        self.ends = False
+
+    def end(self) -> None:
+        self.ends = True
 
     @asynccontextmanager
     async def parked(self) -> AsyncIterator[None]:

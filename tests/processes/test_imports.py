@@ -75,6 +75,8 @@ OPTIONAL = {
     "archiver.http.guard",
     "archiver.jobs.best_effort",
     "archiver.doors.after",
+    "archiver.doors.cancellation",
+    "archiver.jobs.cancellation",
     "archiver.jobs.after",
     "archiver.stages.after",
     "archiver.worker.guarded_changes",
@@ -148,7 +150,7 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
             "NOTIFY_LAMBDA": receivers.function(),
         }
         others = {"HEALTH_PORT": "0", "LINKS": "presigned", "ARCHIVE_BASE_URL": "", "POLICY_FILE": str(policy)}
-        modules = imported(env, **ways_out, **others)
+        modules = imported(env, CANCELLATION="1", **ways_out, **others)
 
     elsewhere = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.references", "archiver.aws.signed_urls"}
     by_requests = {"archiver.core.manifest", "re2"}

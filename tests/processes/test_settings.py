@@ -46,6 +46,7 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "archive_acl": None,
         "archive_storage_class": None,
         "archive_tags": None,
+        "cancellation": False,
         "request_payer": None,
         "bucket_owner": None,
         "source_owner": None,

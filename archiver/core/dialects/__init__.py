@@ -37,6 +37,11 @@ class Dialect(Protocol):
     ) -> str:
         """Write the answer to a rejected job in *limit* bytes of UTF-8, as above."""
 
+    def cancelled_answer(
+        self, echoed: EchoedFields, notification_id: str, limit: int, answer_url: str | None = None
+    ) -> str:
+        """Write the answer to a job that was cancelled, as `success_answer` does."""
+
     def progress_event(self, echoed: EchoedFields, stage: Stage, progress: ProgressCounts, limit: int) -> str:
         """Write a progress event in *limit* bytes of UTF-8."""
 

@@ -10,6 +10,7 @@ from archiver.core.entries import PLACEHOLDER_FILE, read_entry
 from archiver.core.messages import (
     MAX_JOB_ID_LENGTH,
     Archive,
+    Cancelled,
     EchoedFields,
     ProgressCounts,
     Request,
@@ -101,6 +102,8 @@ def success_answer(success: Success, limit: int, answer_url: str | None = None) 
     """
     if success.status == "alive":
         return _alive_answer(success, limit, answer_url)
+    if success.cancelled is not None:
+        return _cancelling_answer(success, success.cancelled, limit, answer_url)
     missing = _source_entries(success.missing)
     renamed = [{"source": each.source, "from": each.from_, "to": each.to} for each in success.renamed]
     answer: dict[str, Any] = {
@@ -134,6 +137,33 @@ def success_answer(success: Success, limit: int, answer_url: str | None = None) 
 
 def _reference(answer_url: str | None) -> dict[str, str]:
     return {} if answer_url is None else {"answer_url": answer_url}
+
+
+def _cancelling_answer(success: Success, cancelled: Cancelled, limit: int, answer_url: str | None) -> str:
+    problem = None if cancelled.accepted else "the archive is finished: it can't be cancelled"
+    answer: dict[str, Any] = {
+        "metadata": success.echoed.metadata,
+        "job_id": success.echoed.job_id,
+        "message_id": success.echoed.message_id,
+        "status": success.status,
+        "cancel": {"job_id": cancelled.job_id, "accepted": cancelled.accepted, "problem": problem},
+        "notification_id": success.notification_id,
+        **_reference(answer_url),
+    }
+    return strict_json.dump_truncated(answer, {}, limit)
+
+
+def cancelled_answer(echoed: EchoedFields, notification_id: str, limit: int, answer_url: str | None = None) -> str:
+    """Write the answer to a job that was cancelled in *limit* bytes of UTF-8. *answer_url*: where the whole one is."""
+    answer: dict[str, Any] = {
+        "metadata": echoed.metadata,
+        "job_id": echoed.job_id,
+        "message_id": echoed.message_id,
+        "status": "cancelled",
+        "notification_id": notification_id,
+        **_reference(answer_url),
+    }
+    return strict_json.dump_truncated(answer, {}, limit)
 
 
 def _alive_answer(success: Success, limit: int, answer_url: str | None) -> str:
