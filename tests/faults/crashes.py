@@ -1,8 +1,9 @@
 """Faults at every call of a job. A second worker without faults must complete the job as if there had been no fault."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from .operations import PUT_RECEIPT, Call
@@ -95,6 +96,8 @@ def points_of(way: Way) -> set[Point]:
 
 def place(scenario: Scenario, call: Call) -> str:
     """Return the target of *call*, named the same in every scenario."""
+    if call.receiver is not None:
+        return call.receiver
     if call.queue is not None:
         return scenario.role_of(call.queue)
     if call.is_look:
@@ -150,16 +153,19 @@ MODES: dict[str, Mode] = {
 }
 
 
-def run_with_fault(scenario: Scenario, point: Point, mode: str) -> bytes:
+def run_with_fault(
+    scenario: Scenario, point: Point, mode: str, settings: Mapping[str, str] = MappingProxyType({})
+) -> bytes:
     """
-    Run the reference job with a fault of *mode* at *point*. A second worker completes it without faults.
+    Run the reference job with a fault of *mode* at *point*. A second worker completes it without faults. *settings*:
+    further ones of both.
 
     Return the archive's bytes.
 
     Raises AssertionError if the job does not complete or a promise is broken.
     """
     reference_job(scenario, point.way)
-    worker = scenario.worker()
+    worker = scenario.worker(**settings)
     rules = [
         scenario.proxy.add(
             Rule(action, op=point.op, nth=point.nth, when=lambda call: place(scenario, call) == point.place)
@@ -176,7 +182,7 @@ def run_with_fault(scenario: Scenario, point: Point, mode: str) -> bytes:
     if not worker.running:
         assert killed or worker.exit_code() == 0
         if not scenario.ended(job):
-            scenario.worker("clean")
+            scenario.worker("clean", **settings)
     scenario.wait_deleted(seconds=JOB_TIMEOUT)
     assert all(rule.fired == 1 for rule in rules)
     scenario.finish()

@@ -27,7 +27,7 @@ QUERY_CODES = {
 class Call:
     """
     One operation. *fields* is the parsed body of an SQS request; *part* is a part's number, from 1; *span* is the
-    Range header.
+    Range header. *receiver*: of an answer beside SQS: topic, bus or function.
     """
 
     op: str
@@ -37,6 +37,7 @@ class Call:
     upload: str | None = None
     queue: str | None = None
     span: str | None = None
+    receiver: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -59,10 +60,17 @@ def is_receipt(key: str) -> bool:
 
 
 def call_of(request: Request) -> Call:
-    """Return the operation of *request*. SQS requests need their body; the body of S3 requests is ignored."""
+    """Return the operation of *request*. SQS and SNS requests need their body; the body of S3 requests is ignored."""
     target = header(request.headers, "x-amz-target")
+    if target is None and _is_form(request):
+        form = dict(parse_qsl((request.body or b"").decode()))
+        return Call(form.get("Action", "Unknown"), receiver="topic", fields=form)
+    if target is None and request.target.startswith(_FUNCTIONS):
+        return Call(_OF_A_FUNCTION.get(request.target.rpartition("/")[2], "Unknown"), receiver="function")
     if target is None:
         return _of_s3(request)
+    if target.startswith("AWSEvents."):
+        return Call(target.rpartition(".")[2], receiver="bus", fields=json.loads(request.body or b"{}"))
     parsed = json.loads(request.body or b"{}")
     fields = parsed if isinstance(parsed, dict) else {}
     queue = fields.get("QueueName") or str(fields.get("QueueUrl", "")).rpartition("/")[2]
@@ -70,8 +78,16 @@ def call_of(request: Request) -> Call:
 
 
 def is_sqs(request: Request) -> bool:
-    """Whether *request* is for SQS, so that its body identifies the queue."""
-    return header(request.headers, "x-amz-target") is not None
+    """Whether *request* is for SQS or the like, so that its body identifies the operation or the queue."""
+    return header(request.headers, "x-amz-target") is not None or _is_form(request)
+
+
+def _is_form(request: Request) -> bool:
+    return (header(request.headers, "content-type") or "").startswith("application/x-www-form-urlencoded")
+
+
+_FUNCTIONS = "/2015-03-31/functions/"
+_OF_A_FUNCTION = {"invocations": "Invoke", "configuration": "GetFunctionConfiguration"}
 
 
 _OF_A_SERVICE = {"GET": "ListBuckets"}
@@ -113,7 +129,13 @@ def _of_s3(request: Request) -> Call:
 
 
 def refusal(call: Call, status: int, code: str, message: str = "a planned fault") -> Answer:
-    """Return an error response of *call*'s service: XML for S3 (no body for HEAD), JSON for SQS."""
+    """Return an error response of *call*'s service: XML for S3 (no body for HEAD) and SNS, JSON for the others."""
+    if call.receiver == "topic":
+        xml = f"<ErrorResponse><Error><Code>{code}</Code><Message>{message}</Message></Error></ErrorResponse>"
+        return Answer(status, [("Content-Type", "text/xml")], xml.encode())
+    if call.receiver == "function":
+        named = [("Content-Type", "application/json"), ("x-amzn-ErrorType", code)]
+        return Answer(status, named, json.dumps({"message": message}).encode())
     if call.queue is not None or call.fields:
         body = json.dumps({"__type": f"com.amazonaws.sqs#{code}", "message": message}).encode()
         side = "Sender" if status < 500 else "Receiver"

@@ -92,6 +92,7 @@ def test_addresses_of_the_internet_are_public_and_no_others_are() -> None:
 
 @pytest.mark.parametrize("address", REFUSED)
 async def test_a_literal_address_that_is_not_public_is_refused_before_a_byte_is_sent(address: str) -> None:
+    """F12: as all of these rows, proved by the interpreter's own record of connects."""
     CONNECTED.clear()
     with pytest.raises((AddressRefused, TransferInterrupted)) as caught:
         await post(address, DnsCache(5, resolve=public_only()))
@@ -102,6 +103,7 @@ async def test_a_literal_address_that_is_not_public_is_refused_before_a_byte_is_
 
 @pytest.mark.parametrize("address", REFUSED)
 async def test_a_name_with_such_an_address_is_refused_even_beside_a_public_one(address: str) -> None:
+    """F12: one public address does not make a host public."""
     CONNECTED.clear()
     for answer in ([address], ["8.8.8.8", address]):
         with pytest.raises(AddressRefused, match="not public"):
@@ -112,7 +114,7 @@ async def test_a_name_with_such_an_address_is_refused_even_beside_a_public_one(a
 
 @pytest.mark.parametrize("address", REFUSED)
 async def test_a_name_that_changes_to_such_an_address_is_refused_and_what_it_was_is_not_used(address: str) -> None:
-    """Rebinding: the address that was looked at is the one that is connected to, in every request anew."""
+    """F12: rebinding: the address that was looked at is the one that is connected to, in every request anew."""
     names = DnsCache(0, resolve=public_only(Resolver(["8.8.8.8"], [address])))
 
     assert await names.addresses("hooks.example.com", 443) == [Address(socket.AF_INET, ("8.8.8.8", 443))]

@@ -30,6 +30,7 @@ MISSING = [f"gone-{number}-{'x' * 80}.jpg" for number in range(200)]
 
 
 async def test_what_is_sent_is_truncated_and_names_the_whole_answer_in_the_folder_of_the_archive() -> None:
+    """F13: never cut in silence."""
     env = small_env()
 
     await env.run("a.jpg", *MISSING, on_missing="skip")
@@ -81,6 +82,7 @@ async def test_a_failure_is_stored_too() -> None:
 
 
 async def test_it_is_stored_before_it_is_named_and_the_lease_is_confirmed_before_that() -> None:
+    """F13: no answer names what is not there."""
     env = small_env()
     message = await env.message(files=[{"source": key} for key in ("a.jpg", *MISSING)], on_missing="skip")
 

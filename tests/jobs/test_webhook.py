@@ -133,6 +133,7 @@ async def test_without_a_secret_nothing_is_signed(pool: HttpPool) -> None:
 async def test_what_is_not_2xx_is_not_accepted_and_no_redirect_is_followed(
     webhooks: Webhooks, answer: bytes, expected: type[Exception]
 ) -> None:
+    """F11: also not to an address that is not public."""
     async with receiving(answer) as receiver:
         with pytest.raises(expected) as caught:
             await webhooks.notifier(receiver.url).send(NOTE)
@@ -154,6 +155,7 @@ async def test_what_is_not_2xx_is_not_accepted_and_no_redirect_is_followed(
     ],
 )
 async def test_a_page_of_any_length_is_not_read(webhooks: Webhooks, status: str, headers: str, page: bytes) -> None:
+    """F11: 1 GiB, or announced and never sent."""
     async with receiving(f"HTTP/1.1 {status}\r\n{headers}\r\n\r\n".encode(), page) as receiver:
         if status.startswith("2"):
             await webhooks.notifier(receiver.url).send(NOTE)
@@ -165,6 +167,7 @@ async def test_a_page_of_any_length_is_not_read(webhooks: Webhooks, status: str,
 
 
 async def test_a_receiver_that_is_gone_is_sent_nothing_more(webhooks: Webhooks, logged: list[Any]) -> None:
+    """F11: 410 is for ever."""
     async with receiving(b"HTTP/1.1 410 Gone\r\ncontent-length: 0\r\n\r\n") as receiver:
         notifier = webhooks.notifier(receiver.url)
         async with BackgroundSends((0.0, 0.0)) as sends:
@@ -189,6 +192,7 @@ async def test_a_receiver_that_is_gone_is_sent_nothing_more(webhooks: Webhooks, 
 async def test_no_receiver_holds_up_the_queue_the_job_or_another_receiver(
     webhooks: Webhooks, answer: bytes, logged: list[Any]
 ) -> None:
+    """F11: one that hangs, one that fails, one with a page of 1 GiB."""
     queue, other = FakeNotifier(), FakeNotifier()
     async with (
         receiving(answer, PAGE if b"200" in answer else b"") as receiver,
@@ -216,6 +220,7 @@ def callbacks(pool: HttpPool) -> Callable[..., Callbacks]:
 async def test_a_listed_host_that_leads_inside_is_given_up_at_once(
     callbacks: Callable[..., Callbacks], logged: list[Any]
 ) -> None:
+    """F12: the whole way, from the request to the log."""
     async with BackgroundSends((0.0,) * 5) as sends:
         await callbacks(sends).notifier("https://localhost/x").send(NOTE)
 

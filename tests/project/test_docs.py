@@ -17,6 +17,9 @@ ROW = re.compile(r"((?:[A-I]\d+(?:, )?)+)(?:, promise \d+)?(?::|$)")
 
 ELSEWHERE = (
     "tests/aws/test_signed_urls.py",
+    "tests/http_client/test_guard.py",
+    "tests/jobs/test_long_answers.py",
+    "tests/jobs/test_webhook.py",
     "tests/processes/test_links.py",
     "tests/worker/test_protection.py",
     "tests/worker/test_protected_service.py",
