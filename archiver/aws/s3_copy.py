@@ -13,7 +13,7 @@ from archiver.aws.s3_xml import read_xml
 from archiver.aws.sigv4 import encode_key
 from archiver.core.changes import Original, Outcome
 from archiver.core.locations import Location, access_point
-from archiver.errors import ArchiveExists
+from archiver.errors import ArchiveExists, RequestRefused
 from archiver.http.exchange import HttpResponse
 from archiver.http.parse import Head
 
@@ -72,6 +72,8 @@ class S3Copier:
             return failed.response
         except ArchiveExists:
             return "name_conflict"
+        except RequestRefused:  # the CRC-32 of the whole differs from what was archived
+            return "not_copied"
 
     async def _copy_by_parts(self, original: Original, target: Location) -> Outcome:
         described = await self._describe(original)

@@ -220,6 +220,13 @@ async def test_a_target_that_appears_meanwhile_is_not_written_over() -> None:
     assert script.requests[-1].method == "DELETE"
 
 
+async def test_a_copy_that_is_not_what_was_archived_never_appears() -> None:
+    bad = error("BadDigest", 400)
+    one, script = copying(answer(), CREATED, PART, PART, PART, bad, NO_UPLOAD, limits=BY_PARTS)
+    assert await one.copy(ORIGINAL, TARGET) == "not_copied"
+    assert script.requests[-1].method == "DELETE"
+
+
 @pytest.mark.parametrize("value", ["a\u00e9", "a  b"])
 async def test_metadata_that_can_not_be_sent_again_is_not_lost(value: str) -> None:
     head = answer()

@@ -1,4 +1,7 @@
-"""One LocalStack and one SeaweedFS for all tests, filled by our own `localstack/init-aws.sh`, as compose would."""
+"""
+One LocalStack, filled by our own `localstack/init-aws.sh` as compose would, one SeaweedFS and one MiniStack for all
+tests.
+"""
 
 import os
 import subprocess
@@ -6,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .servers import LOCALSTACK, ROOT, exported_environment, installed_program, localstack, seaweedfs
+from .servers import LOCALSTACK, ROOT, exported_environment, installed_program, localstack, ministack, seaweedfs
 from .worker_env import WorkerEnv
 
 
@@ -31,6 +34,13 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 def weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as endpoint:
         yield endpoint
+
+
+@pytest.fixture(scope="session")
+def mini(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """MiniStack; the environment of `.envrc.dist` for it."""
+    with ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
+        yield exported_environment(endpoint)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""LocalStack and SeaweedFS as processes on 127.0.0.1, by TLS: started, waited for, ended whatever happens."""
+"""LocalStack, SeaweedFS and MiniStack as processes on 127.0.0.1, by TLS: started, waited for, ended in any case."""
 
 import os
 import random
@@ -20,6 +20,7 @@ from certificates import shared_trust
 ROOT = Path(__file__).parents[2]
 LOCALSTACK = ROOT / ".venv/localstack"
 SEAWEEDFS = ROOT / ".venv/seaweedfs"
+MINISTACK = ROOT / ".venv/ministack"
 START_TIMEOUT = 60.0
 
 
@@ -123,6 +124,23 @@ def seaweedfs(folder: Path) -> Iterator[str]:
     ]
     with running_server(command, env, folder, f"https://127.0.0.1:{port}/"):
         yield f"https://127.0.0.1:{port}"
+
+
+@contextmanager
+def ministack(folder: Path) -> Iterator[str]:
+    """MiniStack, which honours the conditions of deletes and copies; its endpoint."""
+    program, port = installed_program(MINISTACK, "ministack"), free_port()
+    env = {
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "IOT_MTLS_ENABLED": "0",
+        "USE_SSL": "1",
+        "MINISTACK_SSL_CERT": str(shared_trust().file),
+        "MINISTACK_SSL_KEY": str(shared_trust().file),
+        "MINISTACK_HOST": "localhost",
+    }
+    with running_server([str(program)], env, folder, f"https://127.0.0.1:{port}/_ministack/health"):
+        yield f"https://localhost:{port}"
 
 
 def exported_environment(endpoint: str) -> dict[str, str]:

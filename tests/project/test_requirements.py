@@ -11,6 +11,7 @@ LISTS = ("requirements.txt", "requirements-build.txt", "requirements-local.txt",
 ASIDE = (
     "bench/requirements-plot.txt",
     "tests/e2e/requirements-localstack.txt",
+    "tests/e2e/requirements-ministack.txt",
     "tests/e2e/requirements-seaweedfs.txt",
 )
 """Of environments of their own."""
