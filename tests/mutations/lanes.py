@@ -35,8 +35,8 @@ LANES = (
     Mutant(
         "a whole body whose CRC-32 differs from S3's is taken",
         "archiver/stages/gather.py",
-        "            if not damaged:  #",
-        "            if True:  #",
+        "            if damaged or len(whole) != member.size:",
+        "            if len(whole) != member.size:",
         ("tests/stages/test_gather.py",),
     ),
     Mutant(
