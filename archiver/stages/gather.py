@@ -47,7 +47,7 @@ class Gather(LaneQueue):
     ) -> None:
         super().__init__(fetcher)
         self._max_body = max_body
-        self.line = InOrder(len(files), room, self._on_added)
+        self.line = InOrder(len(files), room, self._on_added, self._give_up_requests)
         self.full = asyncio.Event()
         """Set when no more can be learned without an assembly: everything is known, or there is no room."""
         self._files = files
@@ -196,6 +196,17 @@ class Gather(LaneQueue):
         elif self._resting and (4 * self._room.used <= 3 * self._room.capacity or not self._charged):
             self.wake(count + WOKEN_LANES)
 
+    def _give_up_requests(self) -> None:
+        """
+        Return the room of responses that have not come, the last first, until it is not overfull: one that finds no
+        room when it comes is read again. So a large member never waits for a store that is slow with another object.
+        """
+        for number in sorted(self._charged.keys() - self._spaces.keys(), reverse=True):
+            if not self._room.overfull:
+                return
+            self._room.give(self._charged[number])
+            self._charged[number] = 0
+
     # A slow response at the head of the line
 
     async def hedge(self) -> None:
@@ -205,7 +216,8 @@ class Gather(LaneQueue):
         while True:
             await asyncio.sleep(HEDGE_TICK_SECONDS)
             self.grow()  # all lanes may wait for slow responses
-            head, ticks = (head, ticks + 1) if head == self.line.added else (self.line.added, 0)
+            first = min(self._charged, default=-1) if self.line.waits_for_assembly else self.line.added
+            head, ticks = (head, ticks + 1) if head == first else (first, 0)
             if ticks < HEDGE_TICKS or not self._resting or head in self._hedged or head not in self._charged:
                 continue
             if len(self._hedged) < limit:

@@ -28,15 +28,18 @@ class Arrival:
 class InOrder:
     """
     The members of one archive, by number from 0 to *count* - 1. *on_added* is called with the number of members that
-    were added, which makes room for others.
+    were added, which makes room for others. *give_up_requests* returns room that no body is in yet.
     """
 
-    def __init__(self, count: int, room: Room, on_added: Callable[[int], None]) -> None:
+    def __init__(
+        self, count: int, room: Room, on_added: Callable[[int], None], give_up_requests: Callable[[], None]
+    ) -> None:
         self.count = count
         self.added = 0
         """Members that were added: the number of the next one."""
         self._room = room
         self._on_added = on_added
+        self._give_up_requests = give_up_requests
         self._waiting: dict[int, Arrival] = {}
         self._assembly: Assembly | None = None
         self._busy = False  # `feed` adds a member
@@ -129,10 +132,14 @@ class InOrder:
                 await asyncio.sleep(0)
 
     async def _leave_spared_buffer(self) -> None:
-        """Wait for bodies that are on their way into the buffer which the room used; they end by themselves."""
-        while self._room.overfull:
+        """
+        Free the buffer which the room used: with bytes that no other job needs, else at the cost of reading objects
+        again. Wait only for bodies that are on their way; they end by themselves.
+        """
+        while not self._room.take(0):
             self._kept.clear()
             self.give_up_bodies()
+            self._give_up_requests()
             if self._room.overfull:
                 await self._kept.wait()
 

@@ -397,7 +397,7 @@ def test_interrupted_file_is_gone(open_scenario: OpenScenario, tmp_path: Path, c
 
 def test_interrupted_on_a_terminal_gives_the_cursor_back(open_scenario: OpenScenario, tmp_path: Path) -> None:
     scenario = open_scenario()
-    sources = scenario.put_objects(1000, 2000)
+    sources = scenario.put_objects(3_000_000, 2_000_000)
     scenario.inject(Stall(), "GetObject", key=sources[1].key, times=None)
     arguments = ["create", *(f"--file={one.key}" for one in sources), f"--output={tmp_path / 'a.zip'}"]
     with CliProcess(arguments, cli_environment(scenario), terminal=120) as creating:

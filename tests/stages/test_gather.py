@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
 from fakes import FakeHold
+from fakes.store import FakeUpload
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -136,6 +138,48 @@ async def test_no_order_of_arrival_and_no_budget_makes_jobs_wait_for_each_other(
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_a_large_member_is_read_while_the_response_of_a_small_one_does_not_come() -> None:
+    stage = StageEnv(total=3 * PART)  # no other byte of room than the third buffer's
+    files = {"film": random_bytes(5 * PART, 1), "last": random_bytes(10, 2)}
+    wanted, uploaded = sought(stage, files), asyncio.Event()
+    head = stage.reader.head
+
+    async def late(location: Location) -> ObjectInfo:
+        if location.key == "last":
+            await uploaded.wait()
+        return await head(location)
+
+    stage.reader.head = late  # type: ignore[method-assign]
+    create = stage.store.create_upload
+
+    async def created(target: Target) -> FakeUpload:
+        uploaded.set()
+        return await create(target)
+
+    stage.store.create_upload = created  # type: ignore[method-assign]
+    async with asyncio.timeout(20):
+        assert await build(stage, [*wanted]) == files
+
+
+async def test_a_small_archive_asks_once_more_for_the_object_that_it_waits_for() -> None:
+    stage = StageEnv()
+    files = {name: random_bytes(10, number) for number, name in enumerate("abc")}
+    wanted, asked = sought(stage, files), Counter[str]()
+    head = stage.reader.head
+
+    async def never_at_first(location: Location) -> ObjectInfo:
+        asked[location.key] += 1
+        if location.key == "b" and asked["b"] == 1:
+            await asyncio.Event().wait()
+        return await head(location)
+
+    stage.reader.head = never_at_first  # type: ignore[method-assign]
+    async with asyncio.timeout(20):
+        assert await build(stage, [*wanted]) == files
+
+    assert asked == {"a": 1, "b": 2, "c": 1}
+
+
 @pytest.mark.parametrize("place", [0, 20, 39])
 async def test_a_problem_ends_the_build_and_leaves_no_upload(place: int) -> None:
     stage = StageEnv()
@@ -231,7 +275,7 @@ async def test_a_member_of_three_parts_waits_for_the_buffer_that_early_bodies_us
     stage = StageEnv(total=3 * PART)
     room, ledger = Room(stage.budget, 0), Ledger(PART)
     large, small = stage.member("large", random_bytes(3 * PART)), stage.member("small", b"small")
-    line = InOrder(2, room, lambda _: None)
+    line = InOrder(2, room, lambda _: None, lambda: None)
     async with (
         open_upload(stage.store, TARGET, FakeHold(), None) as upload,
         stage.budget.reservation(PART, 3) as reservation,
