@@ -152,14 +152,16 @@ def report_skipped(*, as_json: bool) -> None:
 
 
 def parse_place(place: str) -> "Location":
-    """Return where `--manifest-to` puts manifests. Raises CommandError."""
-    from archiver.core.locations import parse_prefix
+    """Return the folder where `--manifest-to` puts manifests, with its `/`. Raises CommandError."""
+    from archiver.core.locations import Location, parse_prefix
     from archiver.errors import Rejected
 
     try:
-        return parse_prefix(place, None)
+        location = parse_prefix(place, None)
     except Rejected as rejected:
         raise CommandError(f"--manifest-to {place}: {rejected.message}", code=EXIT_USAGE) from None
+    key = location.key if location.key.endswith("/") or not location.key else f"{location.key}/"
+    return Location(location.bucket, key)
 
 
 async def upload_files(request: dict[str, Any], place: str, settings: "Environment") -> dict[str, Any]:

@@ -12,9 +12,10 @@ from processes.worker_env import WorkerEnv
 from archiver.cli.build_context import check_request
 from archiver.cli.console import CommandError
 from archiver.cli.request_input import MAX_BODY_BYTES, RequestInput, build_body, file_count, unknown_fields
-from archiver.cli.selection_input import SelectionInput, parse_where
+from archiver.cli.selection_input import SelectionInput, parse_place, parse_where
 from archiver.cli.send import _print_answer
 from archiver.core import patterns
+from archiver.core.locations import Location
 from archiver.settings import load_environment
 
 
@@ -41,6 +42,14 @@ def test_options_make_an_entry_for_each_prefix() -> None:
         for prefix, folder in (("src/", {"destination": "texts"}), ("s3://photos/", {}))
     ]
     assert files_of(prefixes=["src/"]) == [{"prefix": "src/"}]
+
+
+def test_manifests_are_put_into_a_folder_with_or_without_its_slash() -> None:
+    for place in ("s3://photos/lists", "s3://photos/lists/"):
+        assert parse_place(place) == Location("photos", "lists/")
+    assert parse_place("s3://photos") == parse_place("s3://photos/") == Location("photos", "")
+    with pytest.raises(CommandError, match=r"--manifest-to lists/"):
+        parse_place("lists/")
 
 
 def test_conditions_are_bounds() -> None:
