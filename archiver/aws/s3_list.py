@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 from archiver.aws.s3_responses import error_code, read_error
@@ -110,6 +111,7 @@ def _listed(page: Element, element: Element) -> Listed:
     )
 
 
+@lru_cache(maxsize=1024)  # objects that were written together have one date, and share it in memory
 def _date(text: str) -> datetime:
     """Return S3's date. One that is none becomes the earliest that a zip can hold, as in a HEAD."""
     if _DATE.fullmatch(text):  # in a sixth of the time
