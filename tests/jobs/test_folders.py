@@ -82,6 +82,7 @@ async def test_a_folder_is_there_once_and_a_file_of_its_name_is_numbered() -> No
     await env.run(files=[{**PREFIX, "prefix": "x/"}, {"source": "d"}, {**PREFIX, "prefix": "y/"}])
 
     assert list(env.archive()) == ["d/", "d (2)", "d/1"]
+    assert env.answer["archive"]["files"] == 3
     assert env.answer["renamed"] == [{"source": "d", "from": "d", "to": "d (2)"}]
 
 

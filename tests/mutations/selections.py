@@ -50,6 +50,27 @@ SELECTIONS = (
         _MODEL,
     ),
     Mutant(
+        "patterns take as long as they like",
+        "archiver/core/patterns.py",
+        "if self._steps > MAX_STEPS:",
+        "if self._steps < 0:",
+        ("tests/core/test_patterns.py",),
+    ),
+    Mutant(
+        "folders are written as files",
+        "archiver/core/zip_records.py",
+        '_FOLDER_MODE if name.endswith(b"/") else _MODE',
+        "_MODE",
+        ("tests/jobs/test_folders.py",),
+    ),
+    Mutant(
+        "a folder is in the archive as often as it is asked for",
+        "archiver/core/outline.py",
+        "first.get(file.name.path, file) is file]",
+        "file.name]",
+        ("tests/jobs/test_folders.py",),
+    ),
+    Mutant(
         "requests with other selections are the same request",
         "archiver/core/request_hash.py",
         "    for entry in request.files:\n",
