@@ -6,6 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from archiver.core.policy import WorkerResources, policy_document, worker_statements
+from archiver.core.ways_out_policy import WaysOutResources, ways_out_statements
 from archiver.settings import Environment, Settings, load_settings
 
 from .stack_values import container, each, environment, names_of, secrets, statements
@@ -36,7 +37,9 @@ def test_the_task_role_is_the_least_privilege_of_a_worker_with_these_settings(gi
     )
 
     (policy,) = stack.resources["TaskRole"]["Policies"]
-    had, wanted = statements(policy["PolicyDocument"]), statements(policy_document(worker_statements(needs)))
+    ways_out = WaysOutResources(*map(env.get, ("NOTIFY_SNS_TOPIC", "NOTIFY_EVENT_BUS", "NOTIFY_LAMBDA")))
+    needed = [*worker_statements(needs), *ways_out_statements(ways_out, needs.source_queue)]
+    had, wanted = statements(policy["PolicyDocument"]), statements(policy_document(needed))
     assert set(policy["PolicyDocument"]) == {"Version", "Statement"}
     assert "ManagedPolicyArns" not in stack.resources["TaskRole"]
     assert had.keys() == wanted.keys()
