@@ -7,6 +7,7 @@ _RESTORES = "tests/jobs/test_restores.py"
 _SELECTIONS = "tests/jobs/test_waiting_selections.py"
 _RULES = "tests/core/test_waiting.py"
 _LOOKS = "tests/core/test_watch.py"
+_RESTORE_LOOKS = "tests/core/test_watch_restores.py"
 
 WAITING = (
     Mutant(
@@ -77,7 +78,7 @@ WAITING = (
         "archiver/core/draft.py",
         "        if not (restores and (listed.archived or listed.tiered)):\n            known",
         "        if True:\n            known",
-        (_RESTORES, _LOOKS),
+        (_RESTORES, _RESTORE_LOOKS),
     ),
     Mutant(
         "waiting messages are released while a long poll of the same worker is in flight",
@@ -105,7 +106,7 @@ WAITING = (
         "archiver/core/watch.py",
         "if not one.restoring and at not in self.asked]",
         "]",
-        (_LOOKS,),
+        (_RESTORE_LOOKS,),
     ),
     Mutant(
         "a restore is asked for after the lease was lost",
