@@ -77,6 +77,8 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
             results += await Checks(settings, clients, reader, caller, settings.archive_attributes).run_all()
             async with open_checks(settings, clients) as checks:
                 results += await check_ways_out(checks)
+            if settings.notify_webhook_url is not None:
+                results.append(CheckResult("webhook", "ok", "NOTIFY_WEBHOOK_URL is valid; a check posts nothing to it"))
             results += await _check_sources(settings, reader)
             if policy is not None:
                 results += await _check_policy(policy, settings, clients, reader)

@@ -87,12 +87,13 @@ async def test_it_is_stored_before_it_is_named_and_the_lease_is_confirmed_before
     message = await env.message(files=[{"source": key} for key in ("a.jpg", *MISSING)], on_missing="skip")
 
     def lost() -> None:
-        if env.stage.receipts.events:  # the receipt is written, and so is the archive
-            raise LeaseLost("late")
+        if any(at.key.endswith(".zip") for at in env.stage.s3.objects):
+            raise LeaseLost("after the archive, before the answer")
 
     with pytest.raises(LeaseLost):
         await env.pipeline.run(message, FakeHold(lost))
     assert env.answers is not None and env.answers.sent == []
+    assert [at.key for at in env.stage.s3.objects if "answer-" in at.key] == []
 
     await env.pipeline.run(message, FakeHold())
     assert len(stored(env, env.answer)["missing"]) == 200

@@ -68,6 +68,7 @@ OPTIONAL = {
     "archiver.core.manifest",
     "archiver.core.operator_after",
     "archiver.core.operator_archives",
+    "archiver.core.operator_callbacks",
     "archiver.core.operator_policy",
     "archiver.core.operator_roles",
     "archiver.core.policy_text",
@@ -80,6 +81,7 @@ OPTIONAL = {
     "archiver.jobs.after",
     "archiver.stages.after",
     "archiver.worker.guarded_changes",
+    "archiver.jobs.long_answers",
     "archiver.jobs.webhook",
     "re2",
     "archiver.telemetry.health_server",
@@ -153,5 +155,5 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
         modules = imported(env, CANCELLATION="1", **ways_out, **others)
 
     elsewhere = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.references", "archiver.aws.signed_urls"}
-    by_requests = {"archiver.core.manifest", "re2"}
+    by_requests = {"archiver.core.manifest", "archiver.jobs.long_answers", "re2"}
     assert modules >= OPTIONAL - elsewhere - by_requests

@@ -147,13 +147,16 @@ def test_check_and_policy_know_what_exists(aws: "EmulatedAws", receivers: Receiv
     topic, _ = receivers.topic()
     with WorkerEnv(aws) as env:
         settings = env.settings(
-            NOTIFY_SNS_TOPIC=topic, NOTIFY_EVENT_BUS=receivers.bus(), NOTIFY_LAMBDA=receivers.function()
+            NOTIFY_SNS_TOPIC=topic,
+            NOTIFY_EVENT_BUS=receivers.bus(),
+            NOTIFY_LAMBDA=receivers.function(),
+            NOTIFY_WEBHOOK_URL="https://hooks.example.com/x",
         )
         checked = run_command("check", "--json", env=settings)
         policy = run_command("iam-policy", env=settings)
 
     found = {one["what"]: one["state"] for one in json.loads(checked.stdout)}
-    assert {found[kind] for kind in ("topic", "event bus", "function")} == {"ok"}
+    assert {found[kind] for kind in ("topic", "event bus", "function", "webhook")} == {"ok"}
     statements = {one["Sid"]: one["Resource"] for one in json.loads(policy.stdout)["Statement"]}
     assert statements["PublishAnswers"] == [topic]
     assert {"PutAnswers", "InvokeWithAnswers"} <= statements.keys()
