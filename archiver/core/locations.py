@@ -68,9 +68,10 @@ def parse_source(text: str, default_bucket: str | None, role: str = "") -> Locat
 
     Raises Rejected `invalid_request`.
     """
-    if not _split_uri(text, default_bucket)[1]:
+    location = parse_prefix(text, default_bucket, role)
+    if not location.key:
         raise Rejected("invalid_request", "has no key")
-    return parse_prefix(text, default_bucket, role)
+    return location
 
 
 def parse_prefix(text: str, default_bucket: str | None, role: str = "") -> Location:

@@ -124,6 +124,8 @@ def without_equal_folders(files: Sequence[Named]) -> list[Named]:
     for file in files:
         if file.name is not None and is_folder(file.name.path):
             first.setdefault(file.name.path, file)
+    if not first:
+        return list(files)
     return [file for file in files if file.name is None or first.get(file.name.path, file) is file]
 
 
