@@ -1,31 +1,30 @@
-"""The alert rules look at numbers that a worker has, under labels that they have."""
+"""The alert rules look at numbers that a worker has, under labels that they have; and each fires when it should."""
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import yaml
-from prometheus_client.parser import text_string_to_metric_families
-from telemetry.samples import DONE, LOST, REJECTED, STANDING
 
 from archiver.errors import Code
-from archiver.telemetry.prometheus import Prometheus
 
+from .exposition import Samples, problems, scraped, selectors
 from .template import DEPLOY
 
-(GROUP,) = yaml.safe_load((DEPLOY / "prometheus-rules.yaml").read_text())["groups"]
+FILE = DEPLOY / "prometheus-rules.yaml"
+CASES = Path(__file__).with_name("prometheus-cases.yaml")
+(GROUP,) = yaml.safe_load(FILE.read_text())["groups"]
 RULES = {rule["alert"]: rule for rule in GROUP["rules"]}
 
 each = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 
 
-def served() -> dict[str, set[str]]:
-    """Every sample that a worker serves, and the labels that it has."""
-    numbers = Prometheus("zips", lambda: STANDING)
-    for job in (DONE, REJECTED, LOST):
-        numbers.ended(job)
-    families = text_string_to_metric_families(numbers.page().decode())
-    return {sample.name: set(sample.labels) for family in families for sample in family.samples}
+@pytest.fixture(scope="module")
+def served() -> Samples:
+    return scraped()
 
 
 def test_each_alert_is_there_once() -> None:
@@ -41,14 +40,56 @@ def test_a_rule_has_what_prometheus_asks_of_one_and_says_what_to_do(rule: dict[s
 
 
 @each
-def test_a_rule_looks_at_numbers_that_a_worker_serves(rule: dict[str, Any]) -> None:
-    told = served()
-    looked = re.findall(r"\b(archiver_\w+)(?:\{([^}]*)\})?", rule["expr"])
+def test_a_rule_looks_at_numbers_that_a_worker_serves(rule: dict[str, Any], served: Samples) -> None:
+    assert selectors(rule["expr"])
+    assert problems(rule["expr"], served) == []
 
-    assert looked
-    for name, labels in looked:
-        assert name in told, name
-        assert set(re.findall(r"(\w+)=", labels)) <= told[name]
+
+@each
+def test_a_summary_names_labels_that_its_alert_has(rule: dict[str, Any], served: Samples) -> None:
+    told = set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"]))
+
+    assert all(told <= served[selector.name or ""] for selector in selectors(rule["expr"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("archiver_jobs", "archiver_jobs: not served"),
+        ('archiver_jobs_total{queue="x"}', "archiver_jobs_total: has no label queue"),
+        ('archiver_jobs_total{outcome=~"done|failed"}', "archiver_jobs_total: outcome is never failed"),
+        ('archiver_jobs_total{code!="missing"}', "archiver_jobs_total: code is never missing"),
+        ("sum by (code) (archiver_paused)", "code: nothing to group by in"),
+        ("histogram_quantile(0.9, sum by (service) (rate(archiver_queue_seconds_bucket[5m])))", "no le: "),
+    ],
+)
+def test_what_is_wrong_with_an_expression_is_found(text: str, wrong: str, served: Samples) -> None:
+    """The judge itself: what it does not find, no test of this folder would."""
+    assert [problem[: len(wrong)] for problem in problems(text, served)] == [wrong]
+
+
+def test_what_prometheus_would_not_read_is_found(served: Samples) -> None:
+    with pytest.raises(ValueError, match="expected type matrix"):
+        problems("rate(archiver_jobs_total)", served)
+
+
+def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() -> None:
+    cases = [test for case in yaml.safe_load(CASES.read_text())["tests"] for test in case["alert_rule_test"]]
+
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == set(RULES)
+    assert {case["alertname"] for case in cases if not case["exp_alerts"]} == set(RULES)
+
+
+def test_promtool_has_nothing_against_the_rules_and_each_case_ends_as_it_says(tmp_path: Path) -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("needs promtool (Debian's package prometheus)")
+    for file in (FILE, CASES):
+        shutil.copy(file, tmp_path)
+    for command in (["check", "rules", FILE.name], ["test", "rules", CASES.name]):
+        ran = subprocess.run(
+            ["promtool", *command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def test_codes_that_wake_somebody_are_codes() -> None:
