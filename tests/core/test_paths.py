@@ -295,7 +295,7 @@ def test_any_request_gets_a_lawful_path_or_is_rejected(key: str, destination: st
     if named is None:
         assert key.endswith("/") or not key
         return
-    assert violations(named.path.removesuffix("/") if key.endswith("/") else named.path) == []
+    assert violations(named.path.removesuffix("/") if key.endswith("/") or not key else named.path) == []
     assert resolve_path(key, destination, name) == named
     assert resolve_path(key, None, named.path) == ArchivePath(named.path, named.path)
 
