@@ -68,10 +68,10 @@ def parse_source(text: str, default_bucket: str | None, role: str = "") -> Locat
 
     Raises Rejected `invalid_request`.
     """
-    location = parse_prefix(text, default_bucket, role)
-    if not location.key:
+    bucket, key = _split_uri(text, default_bucket)
+    if not key:
         raise Rejected("invalid_request", "has no key")
-    return location
+    return _location(bucket, key, role)
 
 
 def parse_prefix(text: str, default_bucket: str | None, role: str = "") -> Location:
@@ -80,7 +80,10 @@ def parse_prefix(text: str, default_bucket: str | None, role: str = "") -> Locat
 
     Raises Rejected `invalid_request`.
     """
-    bucket, key = _split_uri(text, default_bucket)
+    return _location(*_split_uri(text, default_bucket), role)
+
+
+def _location(bucket: str | None, key: str, role: str) -> Location:
     if bucket is None:
         raise Rejected(
             "invalid_request", "is a key without a bucket, and S3_SOURCE_BUCKET is not set: write s3://bucket/key"
