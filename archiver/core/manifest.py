@@ -33,6 +33,7 @@ MAX_INLINE_BYTES = 1024 * 1024
 
 _HEADER = ("source", "destination")
 _ENTRY_KEYS = ("source", "prefix", "inline")
+_NO_ENTRY: Any = object()
 _EXTENSIONS = {".csv": "csv", ".jsonl": "lines", ".ndjson": "lines", ".json": "document"}
 
 
@@ -66,6 +67,7 @@ class ManifestParser:
         self._name = name
         self._rules = rules
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
+        self._ended = 0  # lines
         self._splitter: _Splitter | None = None
         self._begin = ""
         self._problems = Problems()
@@ -78,8 +80,9 @@ class ManifestParser:
         """Read *data*, the next bytes; *final*: the last ones."""
         try:
             text = self._decoder.decode(data, final)
-        except UnicodeDecodeError:
-            raise self._invalid("is not UTF-8") from None
+        except UnicodeDecodeError as error:
+            raise self._invalid(_not_utf8(error, self._ended)) from None
+        self._ended += text.count("\n")
         if self._splitter is None:
             self._begin += text
             self._splitter = _choose_splitter(self._name, self._begin, final=final)
@@ -147,10 +150,16 @@ def read_values(name: str, data: bytes) -> list[Any]:
     """Return the values of the entries of a whole manifest *name*, unchecked. Raises ManifestError."""
     try:
         text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ManifestError("is not UTF-8") from None
+    except UnicodeDecodeError as error:
+        raise ManifestError(_not_utf8(error)) from None
     splitter = _choose_splitter(name, text, final=True)
     return [value for _, value in splitter.feed(text, final=True)] if splitter else []
+
+
+def _not_utf8(error: UnicodeDecodeError, ended: int = 0) -> str:
+    """Say where *error* is, after *ended* lines that were decoded before."""
+    line = ended + error.object.count(b"\n", 0, error.start) + 1
+    return f"line {line}: is not UTF-8: save the list as UTF-8, not compressed"
 
 
 def _read_entry(value: Any) -> Entry:
@@ -182,7 +191,7 @@ def _kind_of(begin: str, *, final: bool) -> str | None:
 
 @dataclass
 class Lines:
-    """Splits one entry a line. Blank lines are skipped. *parse* reads a line; None: it is no entry."""
+    """Splits one entry a line. Blank lines are skipped, and those that *parse* reads as `_NO_ENTRY`."""
 
     parse: Any
     _rest: str = ""
@@ -201,7 +210,7 @@ class Lines:
                     value = self.parse(line.removesuffix("\r"), self._number)
                 except ManifestError as error:
                     raise ManifestError(f"line {self._number}: {error}") from None
-                if value is not None:
+                if value is not _NO_ENTRY:
                     yield self._number, value
 
 
@@ -212,13 +221,15 @@ def _parse_json_line(line: str, _: int) -> Any:
         raise ManifestError(f"is not JSON: {error}") from None
 
 
-def _parse_csv(line: str, number: int) -> dict[str, str] | None:
+def _parse_csv(line: str, number: int) -> Any:
+    if "\r" in line:
+        raise ManifestError("has a carriage return: end lines with a line feed, or with both")
     try:
         (fields,) = csv.reader([line], strict=True)
     except (csv.Error, ValueError):
-        raise ManifestError("is not CSV: a field in quotes has no end, or text after it") from None
+        raise ManifestError("is not CSV: a field in quotes has no end on this line, or text after it") from None
     if len(fields) > len(_HEADER):
         raise ManifestError(f"has {len(fields)} fields; write source,destination, and quote fields with commas")
     if number == 1 and tuple(name.strip().lower() for name in fields) == _HEADER[: len(fields)]:
-        return None
+        return _NO_ENTRY
     return {name: text for name, text in zip(_HEADER, fields, strict=False) if text}

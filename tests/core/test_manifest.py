@@ -114,8 +114,13 @@ def test_the_extension_decides_before_the_content(name: str, text: str) -> None:
         ("a,b,c", "line 1: has 3 fields"),
         (",x", r"line 1: \$\.source is required"),
         ("a\n" + "x" * 2000, "2000 bytes"),
-        (b"a\n\xff", "is not UTF-8"),
-        (b"a\n\xc3", "is not UTF-8"),
+        (b"a\n\xff", "line 2: is not UTF-8: save"),
+        (b"a\n\n\xc3", "line 3: is not UTF-8"),
+        (b"\xc3\xa9\n\nfile of a caf\xe9.jpg\nb\n", "line 3: is not UTF-8"),
+        (b"\x1f\x8b\x08", "line 1: is not UTF-8.*not compressed"),
+        ('{"source": "a"}\nnull\n', r"line 2: \$ should be an object"),  # not left out in silence
+        ("a.jpg\rb.jpg\r\n", "line 1: has a carriage return"),
+        ('a\n"b\nc"', "line 2: is not CSV: a field in quotes has no end on this line"),
         ("\0" * 5, "line 1|bytes|NUL"),
     ],
 )
@@ -199,5 +204,5 @@ def test_memory_grows_with_the_entries_and_not_with_the_text() -> None:
 
 def test_a_whole_manifest_that_is_not_utf_8_is_refused() -> None:
     assert read_values("m.json", b'["a"]') == ["a"]
-    with pytest.raises(ManifestError, match="is not UTF-8"):
-        read_values("m.json", b"\xff")
+    with pytest.raises(ManifestError, match="line 2: is not UTF-8"):
+        read_values("m.json", b"[\n\xff")
