@@ -121,8 +121,10 @@ def parse_where(conditions: Sequence[str]) -> dict[str, Any]:
                 f"--where {text}: should be like size>0, size<10MiB, age>60, age<3600, count>=1 or count<=5000",
                 code=EXIT_USAGE,
             )
-        value = found[3]
-        where.setdefault(found[1], {})[bound] = int(value) if value.isascii() and value.isdigit() else value
+        value, bounds = found[3], where.setdefault(found[1], {})
+        if bound in bounds:
+            raise CommandError(f"--where {text}: {found[1]} has this bound already: name one", code=EXIT_USAGE)
+        bounds[bound] = int(value) if value.isascii() and value.isdigit() else value
     return where
 
 
@@ -139,9 +141,12 @@ def read_manifest_file(file: str) -> list[Any]:
     if len(data) > MAX_MANIFEST_BYTES:
         raise CommandError(f"{file}: has more than {MAX_MANIFEST_BYTES:,} bytes", code=EXIT_USAGE)
     try:
-        return read_values(file, data)
+        entries = read_values(file, data)
     except ManifestError as error:
         raise CommandError(f"{file}: {error}", code=EXIT_USAGE) from None
+    if not entries:
+        raise CommandError(f"{file}: has no entry", code=EXIT_USAGE)
+    return entries
 
 
 def report_skipped(*, as_json: bool) -> None:
@@ -158,27 +163,47 @@ def parse_place(place: str) -> "Location":
 
     try:
         location = parse_prefix(place, None)
-    except Rejected as rejected:
-        raise CommandError(f"--manifest-to {place}: {rejected.message}", code=EXIT_USAGE) from None
+    except Rejected:
+        raise CommandError(f"--manifest-to {place}: should be s3://bucket/prefix/", code=EXIT_USAGE) from None
     key = location.key if location.key.endswith("/") or not location.key else f"{location.key}/"
     return Location(location.bucket, key)
 
 
-async def upload_files(request: dict[str, Any], place: str, settings: "Environment") -> dict[str, Any]:
-    """
-    Upload the files of *request* as a manifest below *place*, `s3://bucket/prefix/`, and return the request that names
-    it. The same files have the same key. Raises CommandError, ConfigurationError, TransientError.
-    """
-    from archiver.app import open_aws
-    from archiver.aws.clients import ClientLimits
-    from archiver.aws.s3_store import S3Store
-    from archiver.core.locations import Location
-    from archiver.core.strict_json import dump
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The files of a *request* that is too long: they become a manifest below *place*, `s3://bucket/prefix/`."""
 
-    prefix = parse_place(place)
-    body = dump({"files": request["files"]}).encode()
-    location = Location(prefix.bucket, f"{prefix.key}{hashlib.sha256(body).hexdigest()}.json")
-    async with open_aws(ClientLimits(), settings) as (clients, _):
-        await S3Store(clients, location.bucket).put_small(location.key, body, "application/json")
-    print_note(f"the request is too long for a message: its files are in {location}")
-    return {**{name: value for name, value in request.items() if name != "files"}, "manifest": str(location)}
+    request: dict[str, Any]
+    place: str
+
+    @property
+    def body(self) -> bytes:
+        """The content of the manifest."""
+        from archiver.core.strict_json import dump
+
+        return dump({"files": self.request["files"]}).encode()
+
+    @property
+    def location(self) -> "Location":
+        """The manifest. The same files have the same key. Raises CommandError."""
+        from archiver.core.locations import Location
+
+        prefix = parse_place(self.place)
+        return Location(prefix.bucket, f"{prefix.key}{hashlib.sha256(self.body).hexdigest()}.json")
+
+    @property
+    def pointer(self) -> dict[str, Any]:
+        """The request that names the manifest. Raises CommandError."""
+        kept = {name: value for name, value in self.request.items() if name != "files"}
+        return {**kept, "manifest": str(self.location)}
+
+    async def run(self, settings: "Environment") -> None:
+        """Upload the manifest. Raises CommandError, ConfigurationError, TransientError."""
+        from archiver.app import open_aws
+        from archiver.aws.clients import ClientLimits
+        from archiver.aws.s3_store import S3Store
+
+        location = self.location
+        async with open_aws(ClientLimits(), settings) as (clients, _):
+            await S3Store(clients, location.bucket).put_small(location.key, self.body, "application/json")
+        print_note(f"the request is too long for a message: its files are in {location}")

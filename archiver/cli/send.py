@@ -101,8 +101,10 @@ async def _send(
     check_request(body, settings)
     request = json.loads(body)
     if manifest_to and len(body.encode()) > request_input.MAX_BODY_BYTES:
-        request = await selection_input.upload_files(request, manifest_to, settings)
-        check_request(_dump_request(request), settings)
+        upload = selection_input.Upload(request, manifest_to)
+        check_request(_dump_request(upload.pointer), settings)
+        await upload.run(settings)
+        request = upload.pointer
     operation = SendOperation(request, settings, queue, wait_seconds or 0.0)
     await (operation.send_only(as_json) if wait_seconds is None else operation.send_and_wait(as_json))
 

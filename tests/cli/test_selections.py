@@ -48,7 +48,7 @@ def test_manifests_are_put_into_a_folder_with_or_without_its_slash() -> None:
     for place in ("s3://photos/lists", "s3://photos/lists/"):
         assert parse_place(place) == Location("photos", "lists/")
     assert parse_place("s3://photos") == parse_place("s3://photos/") == Location("photos", "")
-    with pytest.raises(CommandError, match=r"--manifest-to lists/"):
+    with pytest.raises(CommandError, match=r"--manifest-to lists/: should be s3://bucket/prefix/"):
         parse_place("lists/")
 
 
@@ -94,6 +94,18 @@ def test_a_manifest_that_is_no_file_or_no_manifest_says_so(tmp_path: Path) -> No
     (tmp_path / "bad.jsonl").write_text('{"source": "a"}\n{"source"\n')
     with pytest.raises(CommandError, match=r"bad\.jsonl: line 2: is not JSON"):
         files_of(manifest=str(tmp_path / "bad.jsonl"))
+
+
+def test_a_manifest_without_entries_says_so(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("source,destination\n")
+    with pytest.raises(CommandError, match=r"empty\.csv: has no entry"):
+        files_of(manifest=str(tmp_path / "empty.csv"))
+
+
+def test_a_bound_that_is_given_twice_is_refused() -> None:
+    """Otherwise the last one would win, and the archive have objects that the first one excludes."""
+    with pytest.raises(CommandError, match="--where size>0: size has this bound already"):
+        parse_where(["size>5", "size>0"])
 
 
 def test_a_manifest_in_s3_is_named_and_not_read() -> None:
@@ -172,9 +184,12 @@ def test_a_request_that_is_too_long_is_sent_as_a_manifest_where_the_operator_say
     assert refused.returncode == 2
     assert f"SQS allows {MAX_BODY_BYTES:,}; split it into several requests, or name a place" in refused.stderr
 
-    sent = run_command(
-        "send", f"--manifest={listed}", f"--manifest-to=s3://{worker_env.sources}/lists/", "--job-id=j", env=env
-    )
+    send = ("send", f"--manifest={listed}", f"--manifest-to=s3://{worker_env.sources}/lists/", "--job-id=j")
+    denied = run_command(*send, env={**env, "S3_ALLOWED_SOURCES": f"{worker_env.sources}/{'x' * 100}/"})
+    assert (denied.returncode, "source_not_allowed: $.manifest" in denied.stderr) == (2, True)
+    assert worker_env.aws.s3.list_objects_v2(Bucket=worker_env.sources)["KeyCount"] == 0  # nothing was uploaded
+
+    sent = run_command(*send, env=env)
     assert sent.returncode == 0, sent.stderr
     (message,) = worker_env.aws.all_messages(worker_env.source)
     request = json.loads(message["Body"])
