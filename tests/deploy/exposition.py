@@ -95,7 +95,8 @@ def _problems_of_selector(node: VectorSelector, served: Samples) -> Iterator[str
 def _labels(node: Expr, served: Samples) -> set[str]:
     """The labels that the results of *node* have, as far as they are needed here."""
     inner = [one for one in _nodes(node) if isinstance(one, VectorSelector)]
-    groups = [set(one.modifier.labels) for one in _nodes(node) if isinstance(one, AggregateExpr) and one.modifier]
+    sums = [one for one in _nodes(node) if isinstance(one, AggregateExpr)]
+    groups = [set(one.modifier.labels) if one.modifier else set() for one in sums]
     return set.intersection(*groups) if groups else set().union(*(served.get(one.name or "", set()) for one in inner))
 
 

@@ -60,6 +60,7 @@ def test_a_summary_names_labels_that_its_alert_has(rule: dict[str, Any], served:
         ('archiver_jobs_total{outcome=~"done|failed"}', "archiver_jobs_total: outcome is never failed"),
         ('archiver_jobs_total{code!="missing"}', "archiver_jobs_total: code is never missing"),
         ("sum by (code) (archiver_paused)", "code: nothing to group by in"),
+        ("histogram_quantile(0.9, sum(rate(archiver_queue_seconds_bucket[5m])))", "no le: "),
         ("histogram_quantile(0.9, sum by (service) (rate(archiver_queue_seconds_bucket[5m])))", "no le: "),
     ],
 )
