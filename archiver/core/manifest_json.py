@@ -7,6 +7,9 @@ from typing import Any
 
 from archiver.core.strict_json import DECODER
 
+MAX_FIELDS = 1000
+"""Maximum fields of a document beside its entries: a manifest full of them would take minutes to read."""
+
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -104,9 +107,12 @@ class Document:
     def _object(self) -> Iterator[tuple[int, Any] | None]:
         skip, peek = self._json.skip, self._json.peek
         yield from self._until(lambda: skip("{"))
+        fields = 0
         while (yield from self._until(peek)) != "}":
             line, name = yield from self._until(self._json.value)
             yield from self._until(lambda: skip(":"))
+            if (fields := fields + 1) > MAX_FIELDS:
+                raise ManifestError(f"line {line}: has more than {MAX_FIELDS:,} fields; write its entries as files")
             if name == "manifest":
                 raise ManifestError(f"line {line}: names another manifest, which is not read")
             if name == "files":

@@ -104,6 +104,7 @@ def test_the_extension_decides_before_the_content(name: str, text: str) -> None:
             r"line 3: \$\.source should be text; line 4: \$\.prefix should not be empty",
         ),
         ("[3]", r"line 1: \$ should be an object"),
+        ("{" + '"a": 1,\n' * 1001 + '"files": ["a"]}', "line 1001: has more than 1,000 fields"),
         ('{"manifest": "s3://b/k"}', "names another manifest"),
         ('[{"manifest": "s3://b/k"}]', "line 1: names another manifest"),
         ('{"source": "a"}\n{"source": "b"', "line 2: is not JSON"),
