@@ -273,7 +273,7 @@ def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
         selection_input.report_skipped(as_json=False)
         return
     if answer["status"] == ALIVE:
-        objects = f"; {answer['found']:,} objects are there" if "found" in answer else ""
+        objects = f"; objects found: {answer['found']:,}" if "found" in answer else ""
         print_line(f"alive: a worker accepts the request{objects}")
         return
     archive = answer["archive"]

@@ -94,8 +94,7 @@ class _Entry(Model):
         if isinstance(data, dict) and not cls.foreign.isdisjoint(data):
             for name in sorted(cls.foreign):
                 if data.get(name) is not None:
-                    rule = "an entry has one of source, prefix and inline" if name in _KINDS else "it goes with prefix"
-                    raise ValueError(f"has both {cls.kind} and {name}: {rule}")
+                    raise ValueError(f"has both {cls.kind} and {name}: {_RULES.get(name, 'it goes with prefix')}")
         return data
 
 
@@ -125,7 +124,10 @@ class _Placed(_Entry):
         return _join_destination(data)
 
 
-_KINDS = ("source", "prefix", "inline")
+_RULES = {
+    **dict.fromkeys(("source", "prefix", "inline"), "an entry has one of source, prefix and inline"),
+    "role_arn": "it goes with source or prefix",
+}
 _SELECTION_FIELDS = frozenset({"recursive", "regex", "where", "rename", "folders"})
 
 
@@ -146,7 +148,7 @@ class Inline(_Placed):
     """A file whose content is *inline*. It needs a *name*, or a *destination* with an extension."""
 
     kind = "inline"
-    foreign = frozenset({"source", "prefix"}) | _SELECTION_FIELDS
+    foreign = frozenset({"source", "prefix", "role_arn"}) | _SELECTION_FIELDS
 
     inline: Annotated[str, AfterValidator(_check_unicode)]
 

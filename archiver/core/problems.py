@@ -15,6 +15,8 @@ _SENTENCES = {
     "model_type": "should be an object",
     "dict_type": "should be an object",
     "tuple_type": "should be a list",
+    "int_type": "should be a whole number",
+    "bool_type": "should be true or false",
     "string_too_short": "should not be empty",
     "extra_forbidden": "is unknown",
 }

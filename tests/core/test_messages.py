@@ -147,6 +147,14 @@ A = {"source": "a"}
         ({"files": [A], "on_missing": "ignore"}, "$.on_missing should be 'fail' or 'skip'"),
         ({"files": [A], "on_duplicate": []}, "$.on_duplicate should be 'rename', 'fail' or 'skip'"),
         ({"files": [A], "compression": "zip"}, "$.compression should be 'store', 'deflate' or 'auto'"),
+        ({"files": [A], "test": "true"}, "$.test should be true or false"),
+        ({"files": [A], "wait_for": {"timeout": "9"}}, "$.wait_for.timeout should be a whole number"),
+        ({"files": [A], "wait_for": {"timeout": 1.5}}, "$.wait_for.timeout should be a whole number"),
+        (
+            {"files": [{"inline": "x", "name": "x", "role_arn": "arn"}]},
+            "$.files[0] has both inline and role_arn: it goes with source or prefix",
+        ),
+        ({"files": [{**A, "regex": "x"}]}, "$.files[0] has both source and regex: it goes with prefix"),
         ({"files": ["a"], "job_id": 5}, "$.files[0] should be an object; $.job_id should be text"),
     ],
 )
