@@ -10,6 +10,7 @@ begins with its parent's pages. Tests of these are marked `fresh` (conftest). `F
 every test without a fork.
 """
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -27,6 +28,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+import typer.main
 from service_models import read_service_models, share_service_models
 
 INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV")
@@ -154,8 +156,15 @@ def _read_modules() -> None:
         importlib.import_module(name)
     share_service_models()
     read_service_models()
+    _build_commands_once()
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and therefore copy, all these pages
+
+
+def _build_commands_once() -> None:
+    """Have typer build the tree of commands now: it takes longer than many commands."""
+    typer.main.get_command = cache(typer.main.get_command)
+    typer.main.get_command(importlib.import_module("archiver.cli").app)
 
 
 def _serve(link: socket.socket) -> bool:
@@ -210,7 +219,34 @@ def _main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # pytest handles Ctrl-C and stops the zygote
     _read_modules()
     if _serve(socket.socket(fileno=int(sys.argv[1]))):
+        _run()
+
+
+def _run() -> None:
+    """Run `python -m archiver`, and exit as the interpreter would."""
+    try:
         runpy.run_module("archiver", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        _exit(end.code or 0)
+    _exit(0)
+
+
+def _exit(code: int) -> None:
+    """
+    Do what the interpreter does at its end, but for freeing every object: that would copy all pages of the parent, and
+    takes longer than many commands. If the outputs cannot be written, the interpreter has to say so.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    gc.collect()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        sys.exit(code)
+    os._exit(code)
 
 
 if __name__ == "__main__":

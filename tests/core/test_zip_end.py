@@ -14,8 +14,9 @@ def test_the_end_of_a_zip_that_another_program_wrote_tells_its_count(members: in
     """Above 65,535 members the count stands in the zip64 record."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for number in range(members):
-            archive.writestr(zipfile.ZipInfo(str(number)), b"")
+        if members:
+            archive.writestr(zipfile.ZipInfo("empty"), b"")
+            archive.filelist *= members  # the directory names it as often: only the count matters
 
     assert read_member_count(out.getvalue()[-TAIL_LENGTH:]) == members
 

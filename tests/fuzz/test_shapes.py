@@ -1,8 +1,8 @@
 """Whatever a stranger writes into a message costs little, is settled in short words, and breaks nothing."""
 
 import asyncio
-import sys
 from collections.abc import Iterator
+from cProfile import Profile
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -55,19 +55,9 @@ def test_reading_a_body_twice_as_long_takes_no_more_than_twice_the_steps(shape: 
 
 def steps_of(body: str) -> int:
     """How many functions are called to read *body*, Python's and C's, and to answer it."""
-    steps = 0
-
-    def count(_: object, event: str, __: object) -> None:
-        nonlocal steps
-        steps += event in {"call", "c_call"}
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        read(body)
-    finally:
-        sys.setprofile(before)
-    return steps
+    profile = Profile()
+    profile.runcall(read, body)
+    return sum(entry.callcount for entry in profile.getstats())
 
 
 def read(body: str) -> None:

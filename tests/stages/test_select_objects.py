@@ -133,12 +133,12 @@ async def test_chosen_objects_take_less_memory_each_than_is_stated_and_others_no
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        selected = await run(Endless(20_000), selector())
+        selected = await run(Endless(6_000), selector())
         after, _ = tracemalloc.get_traced_memory()
         keys = sum(sys.getsizeof(one.key) for each in selected.objects if isinstance(each, list) for one in each)
         assert (after - before - keys) / selected.count < 300
         del selected
-        await run(Endless(50_000), selector(where={"size": {"gt": 1}}))
+        await run(Endless(15_000), selector(where={"size": {"gt": 1}}))
         _, peak = tracemalloc.get_traced_memory()
         assert peak - after < 1 << 20
     finally:

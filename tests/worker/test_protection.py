@@ -178,7 +178,8 @@ async def test_a_replaced_task_drains_once_and_stays_protected_until_its_jobs_en
     assert set(orchestrator.asked) == {"protect for 10"}
 
 
-async def test_a_failed_protection_request_is_logged_once_and_retried() -> None:
+async def test_a_failed_protection_request_is_logged_once_and_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "configuration_retry_delay", lambda _: 0.01)
     orchestrator = Orchestrator(TransientError("no answer"))
     with capture_logs() as logs:
         async with keeping(orchestrator) as (protection, refused):
