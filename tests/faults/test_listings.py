@@ -45,6 +45,7 @@ def test_a_denied_listing_rejects_the_job_and_says_what_to_grant(scenario: Scena
     scenario.finish()
 
 
+@pytest.mark.scenario(visibility=4)
 def test_objects_that_come_while_a_job_is_delivered_again_change_nothing(scenario: Scenario) -> None:
     """C15: a worker that is killed before it deletes the message; the archive that exists is the answer."""
     (source,) = scenario.put_objects(1000)

@@ -64,6 +64,7 @@ def test_version_and_help_import_nothing_heavy() -> None:
         assert loaded & {"botocore", "aiohttp", "pydantic", "structlog", "moto", "cryptography", "isal"} == set()
 
 
+@pytest.mark.fresh  # the shell is looked for when the commands are built
 def test_completion_is_there_for_the_shell() -> None:
     ended = run_command("--show-completion", "bash", env={"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"})
 
@@ -77,9 +78,10 @@ def test_schema_is_json_and_tells_what_a_request_and_each_answer_must_hold() -> 
     schema = json.loads(ended.stdout)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert {name: part["type"] for name, part in schema.items()} == dict.fromkeys(
-        ("request", "success", "failure", "progress", "alive"), "object"
+        ("request", "success", "failure", "progress", "cancelled", "alive"), "object"
     )
-    assert schema["request"]["oneOf"] == [{"required": ["files"]}, {"required": ["manifest"]}]
+    ways = ("files", "manifest", "cancel")
+    assert schema["request"]["oneOf"] == [{"required": [way]} for way in ways]
     assert {"metadata", "substitutions"} <= set(schema["success"]["required"])
     assert schema["failure"]["required"] == ["metadata", "job_id", "message_id", "status", "error"]
 
