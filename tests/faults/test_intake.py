@@ -68,7 +68,10 @@ def test_one_failed_lease_renewal_does_not_cancel_the_job(scenario: Scenario) ->
 
 
 @pytest.mark.scenario(visibility=3, max_receives=10)
-@pytest.mark.parametrize("op", ["GetObject", "UploadPart", "CompleteMultipartUpload", "SendMessage"])
+@pytest.mark.parametrize(
+    "op",
+    [pytest.param("GetObject", marks=pytest.mark.slow), "UploadPart", "CompleteMultipartUpload", "SendMessage"],
+)
 def test_a_worker_suspended_past_its_lease_writes_sends_and_deletes_nothing_after_resuming(
     scenario: Scenario, op: str
 ) -> None:

@@ -27,7 +27,16 @@ def test_objects_are_read_without_a_head_and_their_archive_is_complete(scenario:
     scenario.finish()
 
 
-@pytest.mark.parametrize("places", [(FIRST,), (MIDDLE,), (LAST,), (FIRST, MIDDLE, LAST)], ids=str)
+@pytest.mark.parametrize(
+    "places",
+    [
+        pytest.param((FIRST,), marks=pytest.mark.slow),
+        pytest.param((MIDDLE,), marks=pytest.mark.slow),
+        (LAST,),
+        (FIRST, MIDDLE, LAST),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("code", ["source_missing", "source_denied"])
 def test_problems_found_while_parts_are_uploaded_are_all_listed_and_nothing_is_seen(
     scenario: Scenario, places: tuple[int, ...], code: str

@@ -21,7 +21,7 @@ def env_with(*keys: str) -> PipelineEnv:
     return env
 
 
-@pytest.mark.parametrize("compression", ["store", "deflate", "auto"])
+@pytest.mark.parametrize("compression", ["store", "deflate", pytest.param("auto", marks=pytest.mark.slow)])
 async def test_every_unzipper_makes_the_folders_of_an_archive(tmp_path: Path, compression: str) -> None:
     env = env_with(*KEYS)
     entries = [PREFIX, {"source": "src/empty/", "name": "one/two/"}, {"inline": "", "name": "three/"}]

@@ -45,8 +45,15 @@ def test_what_listens_for_signals_needs_nothing_but_the_standard_library() -> No
     assert ended.stdout == "archiver\n"
 
 
-@pytest.mark.parametrize("arguments", [["run"], []], ids=["archiver run", "archiver"])
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("number", "arguments"),
+    [
+        pytest.param(signal.SIGTERM, ["run"], id="SIGTERM, archiver run"),
+        pytest.param(signal.SIGINT, [], id="SIGINT, archiver"),
+        pytest.param(signal.SIGTERM, [], id="SIGTERM, archiver", marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, ["run"], id="SIGINT, archiver run", marks=pytest.mark.slow),
+    ],
+)
 def test_a_worker_that_is_stopped_while_it_is_imported_ends_with_code_0(
     number: signal.Signals, arguments: list[str]
 ) -> None:

@@ -20,7 +20,7 @@ def held(scenario: Scenario, op: str) -> threading.Event:
 
 
 @pytest.mark.fresh
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_idle_worker_ends_when_its_long_poll_does(open_scenario: OpenScenario, number: signal.Signals) -> None:
     scenario = open_scenario()
     worker = scenario.worker()
