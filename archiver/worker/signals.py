@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # SIGTERM last: once it is handled, which can be seen from outside, both are
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 
 
