@@ -1,7 +1,9 @@
 """botocore's models of S3 and SQS, read once for all sessions of a process and of those forked from it."""
 
 import asyncio
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import aioboto3
 import botocore.session
@@ -22,13 +24,14 @@ def share_service_models() -> None:
 
 def _share_event_names() -> None:
     """Have each name of an event translated once, not once in each session: a tenth of a client's start."""
-    initialize, names = EventAliaser.__init__, dict[str, str]()
+    initialize: Callable[..., None] = EventAliaser.__init__
+    names: dict[str, str] = {}
 
-    def share(self: EventAliaser, *args: object, **kwargs: object) -> None:
+    def share(self: Any, *args: Any, **kwargs: Any) -> None:
         initialize(self, *args, **kwargs)
         self._alias_name_cache = names
 
-    EventAliaser.__init__ = share
+    EventAliaser.__init__ = share  # type: ignore[method-assign]
 
 
 def read_service_models() -> None:

@@ -132,9 +132,10 @@ def test_an_archive_of_nothing_is_an_empty_zip() -> None:
 
 
 def test_65536_members_take_a_zip64_directory_in_small_blocks() -> None:
-    members = [member(f"{index % 100}/{index}.txt", b"%d" % index) for index in range(65_536)]
+    bodies = [b"%d" % index for index in range(65_536)]
+    members = [member(f"{index % 100}/{index}.txt", body) for index, body in enumerate(bodies)]
     layout = Layout(members, DEFAULT_PART_SIZE)
-    blocks = list(layout.directory([crc32(member.content) for member in members]))
+    blocks = list(layout.directory(list(map(crc32, bodies))))
     assert len(blocks) > 2
     assert max(map(len, blocks)) <= DIRECTORY_BLOCK_SIZE
     last = len(members) - 1
