@@ -9,7 +9,7 @@ from typing import Any
 from cfnlint.decode import decode
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
-FILES = {"data": DEPLOY / "data.yaml", "worker": DEPLOY / "worker.yaml"}
+FILES = {"data": DEPLOY / "data.yaml", "worker": DEPLOY / "worker.yaml", "rights": DEPLOY / "rights.yaml"}
 REGION, ACCOUNT, STACK = "eu-west-1", "123456789012", "zips"
 
 REQUIRED = {
@@ -95,7 +95,7 @@ def load_template(which: str) -> dict[str, Any]:
 
 @cache
 def merged_section(section: str) -> dict[str, Any]:
-    """One section of both templates."""
+    """One section of all templates."""
     return {name: told for which in FILES for name, told in load_template(which).get(section, {}).items()}
 
 

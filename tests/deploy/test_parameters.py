@@ -58,7 +58,7 @@ def test_only_what_nobody_can_guess_has_to_be_given() -> None:
         for which in FILES
     }
 
-    assert required == {"data": set(), "worker": set(WITH_EXISTING_RESOURCES)}
+    assert required == {"data": set(), "worker": set(WITH_EXISTING_RESOURCES), "rights": {"TaskRoleName"}}
 
 
 @pytest.mark.parametrize("which", FILES)
