@@ -200,3 +200,22 @@ def test_an_archive_that_is_there_is_not_written_over(worker_env: WorkerEnv) -> 
         make_client("s3", worker_env.environ).put_object(
             Bucket=worker_env.archives, Key=first["archive"]["key"], Body=b"other", IfNoneMatch="*"
         )
+
+
+def test_an_archived_object_is_restored_and_then_read(worker_env: WorkerEnv) -> None:
+    """LocalStack refuses to read it before, and restores at once."""
+    for key, storage in (("src/cold", "GLACIER"), ("src/deep", "DEEP_ARCHIVE"), ("src/warm", "STANDARD")):
+        worker_env.s3.put_object(Bucket=worker_env.sources, Key=key, Body=key.encode(), StorageClass=storage)
+    with pytest.raises(ClientError, match="InvalidObjectState"):
+        worker_env.s3.get_object(Bucket=worker_env.sources, Key="src/cold")
+    worker_env.worker(RESTORE_TIERS="Bulk", RESTORE_MAX_DAYS="3")
+    worker_env.send_request(files=[{"prefix": "src/"}], on_archived="restore", restore={"days": 3})
+
+    answer = worker_env.answer()
+
+    assert answer["status"] == "succeeded", answer
+    assert worker_env.archive(answer["archive"]["key"]) == {
+        name: f"src/{name}".encode() for name in ("cold", "deep", "warm")
+    }
+    for key in ("src/cold", "src/deep"):
+        assert 'ongoing-request="false"' in worker_env.s3.head_object(Bucket=worker_env.sources, Key=key)["Restore"]
