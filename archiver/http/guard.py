@@ -16,13 +16,12 @@ _Ip = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291; all else of IPv6 is special, or nobody's
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
-_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")  # RFC 3056: bits 16 to 47 are one
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})  # RFC 5214: before the last 32 bits
 _NOT_PUBLIC = tuple(
     map(
         ipaddress.ip_network,
-        # What `is_global` of some Python version counts as global: relays, documentation, benchmarks, Teredo.
-        ("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "2001::/23", "2001:db8::/32", "3fff::/20"),
+        # What `is_global` of some Python version counts as global: relays, documentation, benchmarks, Teredo, 6to4.
+        ("192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
     )
 )
 
@@ -55,8 +54,6 @@ def _inside(address: _Ip) -> Iterator[ipaddress.IPv4Address]:
     number = int(address)
     if address in _NAT64 or (number >> 32) & 0xFFFFFFFF in _ISATAP:
         yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
-    if address in _SIX_TO_FOUR:
-        yield ipaddress.IPv4Address((number >> 80) & 0xFFFFFFFF)
 
 
 def public_only(resolve: Resolve = getaddrinfo) -> Resolve:

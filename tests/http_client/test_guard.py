@@ -39,12 +39,13 @@ REFUSED = [
     "::127.0.0.1",  # IPv4 compatible
     "64:ff9b::a9fe:a9fe",  # NAT64 of the metadata service
     "2002:a9fe:a9fe::1",  # 6to4 of it
+    "2002:808:808::1",  # 6to4 of a public one: nobody relays it any more (RFC 7526)
     "2001:0:a9fe:a9fe::1",  # Teredo
     "64:ff9b:1::a9fe:a9fe",  # NAT64 of a local prefix
     "2606:4700::5efe:a9fe:a9fe",  # ISATAP of it
     "2001:db8::1",  # documentation
 ]
-PUBLIC = ["8.8.8.8", "52.95.110.1", "2606:4700:4700::1111", "64:ff9b::808:808", "2002:808:808::1"]
+PUBLIC = ["8.8.8.8", "52.95.110.1", "2606:4700:4700::1111", "64:ff9b::808:808"]
 CONNECTED: list[Any] = []
 
 
