@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import jsonpatch
 import jsonschema
 import pytest
 import yaml
@@ -14,10 +15,12 @@ import yaml
 from archiver.settings import Settings, load_settings
 from archiver.telemetry.health_server import _application
 
+from .exposition import problems, scraped
 from .template import DEPLOY
 
 ROOT = DEPLOY / "kubernetes"
 BASE, KEDA, EXAMPLE = ROOT / "base", ROOT / "components" / "keda", ROOT / "overlays" / "example"
+WAITING = ROOT / "components" / "keda-waiting"
 SCHEMAS = json.loads(Path(__file__).with_name("kubernetes-schemas.json").read_text())
 MANIFESTS = sorted(file for folder in (BASE, KEDA) for file in folder.glob("*.yaml") if file.stem != "kustomization")
 FIELDS = {
@@ -89,7 +92,7 @@ def test_a_field_that_is_misspelt_or_of_another_type_is_found(path: str, value: 
     assert len(wrong(manifest)) == 1
 
 
-@pytest.mark.parametrize("folder", [BASE, KEDA, EXAMPLE], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [BASE, KEDA, WAITING, EXAMPLE], ids=lambda folder: folder.name)
 def test_a_kustomization_names_every_file_of_its_folder_and_nothing_else(folder: Path) -> None:
     kustomization = read(folder / "kustomization.yaml")
     named = [*kustomization.get("resources", []), *(patch["path"] for patch in kustomization.get("patches", []))]
@@ -222,6 +225,21 @@ def test_pods_are_for_messages_that_wait_and_in_flight() -> None:
     assert patch["value"] == SETTINGS["AWS_REGION"] == url[1]
     assert set(asked) == {"queueURLFromEnv", "awsRegion", "queueLength", "scaleOnInFlight", "scaleOnDelayed"}
     assert all(isinstance(value, str) for value in asked.values())
+
+
+def test_jobs_that_wait_for_objects_can_be_subtracted() -> None:
+    patched = jsonpatch.apply_patch(SCALED, yaml.safe_load((WAITING / "waiting.yaml").read_text()))
+    queue, waiting = patched["spec"]["triggers"]
+    modifiers = patched["spec"]["advanced"]["scalingModifiers"]
+    query = waiting["metadata"]["query"]
+
+    assert wrong(patched) == []
+    assert queue["type"] == TRIGGER["type"]
+    assert modifiers["formula"] == f"{queue['name']} - {waiting['name']}"
+    assert modifiers["target"] == SETTINGS["MAX_CONCURRENT_JOBS"]
+    assert problems(query, scraped()) == []
+    assert f'service="{Settings.model_fields["service_name"].default}"' in query
+    assert "SERVICE_NAME" not in SETTINGS
 
 
 def test_a_pod_with_jobs_is_removed_late() -> None:
