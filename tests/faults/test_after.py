@@ -1,58 +1,63 @@
 """A fault at any call of what is done after an archive: nothing is lost or moved twice, and the flag comes last."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from receivers import receivers
 
-from .crashes import JOB_TIMEOUT, MODES, VISIBILITY, place
+from .crashes import ENDING, JOB_TIMEOUT, MODES, STARTING, VISIBILITY, Point, calls_of, place
 from .observations import executed
+from .operations import PUT_RECEIPT
 from .rules import Rule, SideEffect, Status
 from .scenario import Scenario
+from .ways_out import LOOKING, TELLING, WaysOut, check_that_all_were_told, ways_out
 from .worker_process import wait_until
+
+__all__ = ["receivers", "ways_out"]
 
 FLAG = "done/x.fin"
 MOVED = {"done/1.jpg", "done/2.jpg", FLAG}
 
 
-class Point(NamedTuple):
-    """The *nth* call *op* at *place*; a copy is a PutObject of its target."""
-
-    op: str
-    place: str
-    nth: int = 1
-
-    def __str__(self) -> str:
-        return f"{self.op}-{self.place}-{self.nth}"
-
-
-POINTS = (
+READING = (
+    Point("HeadObject", "archives"),
+    Point("GetObject", "shoot/1.jpg"),
+    Point("GetObject", "shoot/2.jpg"),
+    Point(PUT_RECEIPT, "archives"),
+    Point("PutObject", "archives"),
     Point("HeadObject", "archives", 2),  # the archive is looked at again
     Point("HeadReceipt", "archives"),
-    Point("GetReceipt", "archives"),
+    *(Point("GetReceipt", "archives", nth) for nth in range(1, 5)),
+)
+MOVING = (
     Point("HeadObject", "done/1.jpg"),
-    Point("PutReceipt", "archives", 2),  # the store's proof
-    Point("DeleteReceipt", "archives"),
+    Point("HeadObject", "done/2.jpg"),
+    Point(PUT_RECEIPT, "archives", 2),  # the store's proof
+    Point("DeleteReceipt", "archives", 1),
     Point("DeleteReceipt", "archives", 2),
-    Point("PutObject", "done/1.jpg"),
+    Point("PutObject", "done/1.jpg"),  # a copy
+    Point("PutObject", "done/2.jpg"),
     Point("HeadObject", "done/1.jpg", 2),
+    Point("HeadObject", "done/2.jpg", 2),
     Point("DeleteObject", "shoot/1.jpg"),
     Point("DeleteObject", "shoot/2.jpg"),
     Point("PutObject", FLAG),
-    Point("SendMessage", "out"),
-    Point("DeleteMessage", "in"),
 )
+POINTS = (*STARTING, *LOOKING, *READING, *MOVING, *TELLING, *ENDING)
+"""Every call of a job with `move`, `flag` and three ways out. A test compares this list with a real run."""
+
 SAMPLE = (
-    (POINTS[0], "fails before"),
-    (POINTS[2], "killed before"),
-    (POINTS[5], "killed after"),
-    (POINTS[7], "response lost"),
-    (POINTS[7], "killed after"),
-    (POINTS[8], "frozen before"),
-    (POINTS[9], "response lost"),
-    (POINTS[10], "killed after"),
-    (POINTS[11], "killed after"),
-    (POINTS[12], "killed before"),
+    (READING[5], "fails before"),
+    (READING[7], "killed before"),
+    (MOVING[3], "killed after"),
+    (MOVING[5], "response lost"),
+    (MOVING[5], "killed after"),
+    (MOVING[7], "frozen before"),
+    (MOVING[9], "response lost"),
+    (MOVING[10], "killed after"),
+    (MOVING[11], "killed after"),
+    (TELLING[0], "killed after"),
+    (TELLING[2], "response lost"),
 )
 
 
@@ -85,13 +90,26 @@ def finish(scenario: Scenario) -> None:
     scenario.finish()
 
 
+@pytest.mark.scenario(visibility=30)
+def test_the_points_are_all_calls_of_a_move_with_a_flag_and_three_ways_out(
+    scenario: Scenario, tmp_path: Path, ways_out: WaysOut
+) -> None:
+    settings = begin(scenario, tmp_path)
+    scenario.worker(**settings, **ways_out.settings)
+    scenario.wait_deleted()
+    finish(scenario)
+
+    assert sorted(map(str, calls_of(scenario))) == sorted(map(str, POINTS))
+    check_that_all_were_told(scenario, ways_out)
+
+
 @pytest.mark.slow
 @pytest.mark.scenario(visibility=VISIBILITY, max_receives=10)
 def test_a_move_with_a_fault_at_any_call_ends_as_if_there_had_been_none(
-    scenario: Scenario, tmp_path: Path, point: Point, mode: str
+    scenario: Scenario, ways_out: WaysOut, tmp_path: Path, point: Point, mode: str
 ) -> None:
-    """J1: every mode at every call with `--all-crashes`, else a sample."""
-    settings = begin(scenario, tmp_path)
+    """J1: with a flag and three ways out, every mode at every call with `--all-crashes`, else a sample."""
+    settings = begin(scenario, tmp_path) | ways_out.settings
     bodies = {
         key: scenario.direct.s3.get_object(Bucket=scenario.sources, Key=key)["Body"].read() for key in keys(scenario)
     }
@@ -121,6 +139,7 @@ def test_a_move_with_a_fault_at_any_call_ends_as_if_there_had_been_none(
     flags = [one for one in scenario.history.select("PutObject") if one.call.key == FLAG]
     gone = [one for one in executed(scenario.history.select("DeleteObject")) if one.call.bucket == scenario.sources]
     assert min(one.began for one in flags) > min(one.began for one in gone)
+    check_that_all_were_told(scenario, ways_out)
 
 
 def test_an_object_that_is_overwritten_before_it_is_deleted_is_kept_and_told(
