@@ -50,6 +50,12 @@ OnArchived = Annotated[
 WaitFor = Annotated[
     int | None, typer.Option("--wait-for", metavar="SECONDS", help="Wait that long for objects that do not exist yet.")
 ]
+CallbackUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--callback-url", metavar="URL", help="URL that the answer is posted to as well; the operator lists its host."
+    ),
+]
 Compression = Annotated[
     str | None, typer.Option("--compression", metavar="store|deflate|auto", help="Compression of the files.")
 ]

@@ -56,6 +56,7 @@ def send(
     on_archived: request_input.OnArchived = None,
     wait_for: request_input.WaitFor = None,
     compression: request_input.Compression = None,
+    callback_url: request_input.CallbackUrl = None,
     queue: Annotated[
         str | None, typer.Option(help="Source queue: name, URL or ARN. Default: SQS_SOURCE_QUEUE.")
     ] = None,
@@ -80,6 +81,7 @@ def send(
         "on_archived": on_archived,
         "wait_for": request_input.wait_for(wait_for),
         "compression": compression,
+        "callback_url": callback_url,
     }
     selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest, folders)
     given = request_input.RequestInput(request, file or (), tuple(options.items()), meta or (), selection)

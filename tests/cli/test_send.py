@@ -29,7 +29,17 @@ def body(worker_env: WorkerEnv) -> dict[str, Any]:
 
 def test_options_become_a_message_on_the_source_queue(worker_env: WorkerEnv) -> None:
     code, output, errors = send(
-        worker_env, "--file", "a.jpg=album", "--file", "b.jpg", "--meta", "user=42", "--job-id", "j"
+        worker_env,
+        "--file",
+        "a.jpg=album",
+        "--file",
+        "b.jpg",
+        "--meta",
+        "user=42",
+        "--job-id",
+        "j",
+        "--callback-url",
+        "https://hooks.example.com/done",
     )
 
     assert (code, errors) == (0, "")
@@ -39,6 +49,7 @@ def test_options_become_a_message_on_the_source_queue(worker_env: WorkerEnv) -> 
         "files": [{"source": "a.jpg", "destination": "album"}, {"source": "b.jpg"}],
         "job_id": "j",
         "metadata": {"user": "42"},
+        "callback_url": "https://hooks.example.com/done",
     }
 
 
