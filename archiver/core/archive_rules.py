@@ -4,7 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from archiver.core.attributes import NO_ATTRIBUTE_RULES, NO_ATTRIBUTES, AttributeRules, Attributes, attributes_of
+from archiver.core.attributes import (
+    NO_ATTRIBUTE_RULES,
+    NO_ATTRIBUTES,
+    AttributeRules,
+    Attributes,
+    attributes_of,
+    expiring,
+)
 from archiver.core.locations import AllowList, Role
 from archiver.core.messages import Compression, Request
 from archiver.core.outline import SourceRules
@@ -42,6 +49,10 @@ class ArchiveRules:
     def attributes_of(self, request: Request) -> Attributes:
         """Return the attributes of the archive of *request*. Raises Rejected."""
         return attributes_of(request, self.attributes, self.attribute_rules)
+
+    def attributes_of_answer(self, expires_in: str | None) -> Attributes:
+        """Return those of an answer that is stored: the settings' ones, and the tag of a valid *expires_in*."""
+        return expiring(self.attributes, expires_in, self.attribute_rules)
 
     @property
     def sources(self) -> SourceRules:

@@ -126,6 +126,16 @@ def attributes_of(request: AttributeRequest, base: Attributes, rules: AttributeR
     return replace(base, acl=request.acl or base.acl, tags=every)
 
 
+def expiring(base: Attributes, expires_in: str | None, rules: AttributeRules) -> Attributes:
+    """
+    Return *base* with the tag of *expires_in*, for what is stored beside the archive of a request that says so. It may
+    be invalid: what *rules* do not list is left out.
+    """
+    if expires_in not in rules.expires_in or len({*base.tags, EXPIRY_TAG}) > MAX_TAGS:
+        return base
+    return replace(base, tags={**base.tags, EXPIRY_TAG: expires_in})
+
+
 def _listed(name: str, allowed: tuple[str, ...]) -> str:
     if not allowed:
         return f"[archives] of the worker's POLICY_FILE lists no {name}"

@@ -133,12 +133,13 @@ INVALID_PING = Request.model_construct(files=(), test=True)  # replaces a ping t
 
 @dataclass(frozen=True, slots=True)
 class EchoedFields:
-    """The fields of a request that its answers repeat, and where they are posted to."""
+    """The fields of a request that its answers repeat, where they are posted to, and when they expire."""
 
     metadata: dict[str, Any] | None = None
     job_id: str | None = None
     message_id: str | None = None  # from SQS, not from the body
     callback_url: str | None = field(default=None, repr=False)  # may be invalid; its answers do not repeat it
+    expires_in: str | None = None  # may be invalid, or not allowed; as callback_url
 
 
 class ProgressCounts(Protocol):

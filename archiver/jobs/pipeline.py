@@ -204,7 +204,9 @@ class Pipeline:
         if self._answers.by_reference:
             from archiver.jobs.long_answers import LongAnswers  # noqa: PLC0415 - nothing of it where it is off
 
-            long_answers = LongAnswers(self._receipts, self._links, self._rules.attributes)
+            long_answers = LongAnswers(
+                self._receipts, self._links, self._rules.attributes_of_answer(job.echoed.expires_in)
+            )
             fitted = await long_answers.fit(job, job.answer_id(status), [*fanout.notifiers, *also], write, hold)
         await fanout.send(lambda notifier: job.answer(status, notifier, fitted), hold, also)
         progress = self._answers.progress

@@ -1,14 +1,16 @@
 """Answers that are too long for a receiver: whole beside the archive, and never cut in silence."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from fakes import FakeHold, FakeNotifier
-from worker.pipeline_env import PipelineEnv
+from worker.pipeline_env import RULES, PipelineEnv
 
+from archiver.core.attributes import AttributeRules
 from archiver.core.locations import Location
-from archiver.errors import LeaseLost, Rejected
+from archiver.errors import LeaseLost, Rejected, SourceProblem
 
 LINKS = "https://links.example/"
 
@@ -57,6 +59,24 @@ async def test_an_answer_that_fits_is_stored_nowhere_and_is_as_ever() -> None:
 
     assert fitting.keys() == plain.answer.keys()
     assert [key for key in keys if "answer-" in key] == []
+
+
+@pytest.mark.parametrize(("days", "tags"), [("7d", {"archiver-expires-in": "7d"}), ("1d", {})])
+async def test_it_expires_with_the_archive_and_a_refused_number_of_days_is_no_tag(
+    days: str, tags: dict[str, str]
+) -> None:
+    """A rejected request may say anything; its answer has only what the operator lists."""
+    rules = replace(RULES, attribute_rules=AttributeRules(expires_in=("7d",)))
+    env = PipelineEnv(failures=FakeNotifier(limit=6000), by_reference=True, rules=rules)
+    message = await env.message(files=[{"source": key} for key in MISSING], expires_in=days)
+
+    missing = Rejected(
+        "source_missing", "gone", sources=[SourceProblem(key, "source_missing", "gone") for key in MISSING]
+    )
+    await env.pipeline.send_failure(message, missing, FakeHold())
+
+    (key,) = [at.key for at in env.stage.s3.objects if "answer-" in at.key]
+    assert dict(env.stage.receipts.attributes[key].tags) == tags
 
 
 async def test_without_ways_out_nothing_is_stored_and_the_answer_says_that_it_is_truncated() -> None:

@@ -72,11 +72,12 @@ def read_echoed_fields(body: str) -> EchoedFields:
     if not isinstance(data, dict):
         return EchoedFields()
     metadata = data.get("metadata")
-    url = data.get("callback_url")
+    url, expires_in = data.get("callback_url"), data.get("expires_in")
     return EchoedFields(
         metadata if isinstance(metadata, dict) and strict_json.is_serializable(metadata) else None,
         _job_id(data),
         callback_url=url if isinstance(url, str) else None,
+        expires_in=expires_in if isinstance(expires_in, str) else None,
     )
 
 
