@@ -96,12 +96,9 @@ def refusal(error: ClientError, *, bodiless: bool) -> HttpResponse:
     """The answer of which the SDK makes *error*: without a code, its status stands for it."""
     told = error.response["Error"]
     code = told["Code"]
-    status = (
-        int(code) if code.isdigit() and 300 <= int(code) < 600 else error.response["ResponseMetadata"]["HTTPStatusCode"]
-    )
-    body = (
-        "" if bodiless or code.isdigit() else f"<Error><Code>{code}</Code><Message>{told['Message']}</Message></Error>"
-    )
+    is_status = code.isascii() and code.isdigit()
+    status = int(code) if is_status and 300 <= int(code) < 600 else error.response["ResponseMetadata"]["HTTPStatusCode"]
+    body = "" if bodiless or is_status else f"<Error><Code>{code}</Code><Message>{told['Message']}</Message></Error>"
     return answer(body, status=status)
 
 

@@ -81,6 +81,10 @@ NO_EXTERNAL_ID = "is no external id: write 2 to 1,224 letters, digits and _ + = 
         (f'{SECTION}\nsources = ["photos"]\nexternal_id = 7', f"line 3: {SECTION} external_id {NO_EXTERNAL_ID}"),
         (f'{SECTION}\nsources = ["photos"]\nexternal_id = ""', f"line 3: {SECTION} external_id {NO_EXTERNAL_ID}"),
         (
+            f'{SECTION}\nsources = ["photos"]\nexternal_id = "ssm:"',
+            f"line 3: {SECTION} external_id is no reference to a parameter: write ssm:/path/of/it",
+        ),
+        (
             f'{SECTION}\nsources = ["photos"]\nexternal_ids = "ab"',
             f"line 3: {SECTION} external_ids is unknown; did you mean external_id?",
         ),

@@ -50,13 +50,18 @@ def content(key: str, size: int, start: int = 0) -> list[memoryview]:
 class GeneratedS3:
     """
     `with GeneratedS3({key: size}) as s3`: an S3 at `s3.endpoint`, in a thread of its own, of any buckets at all.
-    Objects are answered after *delay* seconds. *max_connections*: the connections that there were at one time.
+    Objects are answered after *delay* seconds. *max_connections*: the connections that there were at one time,
+    *connections* those that are open now.
     """
 
     def __init__(self, sizes: Mapping[str, int], *, delay: float = 0.0) -> None:
         self.max_connections = 0
         self._delay = delay
-        self._open = 0
+        self.connections = 0
+        self._held_op, self._held_after = "", 0
+        self._released = asyncio.Event()
+        self.held = 0
+        """Calls that wait for `release`, or whose client went away before it."""
         self.archives: dict[str, StoredUpload] = {}
         self.uploads: dict[str, StoredUpload] = {}
         self._sizes = sizes
@@ -93,17 +98,35 @@ class GeneratedS3:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def hold(self, op: str, after: int) -> None:
+        """Let calls of *op* for objects or parts hang until `release`, all but the first *after* of them."""
+        self.held, self._held_op, self._held_after = 0, op, after
+
+    def release(self) -> None:
+        """Let all calls go on."""
+        self._held_op = ""
+        self._loop.call_soon_threadsafe(self._released.set)
+
+    async def _wait_while_held(self, call: Call) -> None:
+        if call.op != self._held_op or (call.key not in self._sizes and call.part is None):
+            return
+        self._held_after -= 1
+        if self._held_after < 0:
+            self.held += 1
+            self._released.clear()
+            await self._released.wait()
+
     def archive(self, key: str) -> io.BufferedReader:
         """The archive at *key*, to be read."""
         return io.BufferedReader(JoinedParts(self._file.fileno(), self.archives[key].in_order), 1024 * 1024)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open += 1
-        self.max_connections = max(self.max_connections, self._open)
+        self.connections += 1
+        self.max_connections = max(self.max_connections, self.connections)
         with suppress(ConnectionError, ProtocolError):
             while (request := await read_request(reader)) is not None:
                 await self._reply(call_of(request), request, reader, writer)
-        self._open -= 1
+        self.connections -= 1
         writer.close()
 
     async def _reply(
@@ -111,6 +134,7 @@ class GeneratedS3:
     ) -> None:
         if call.key in self._sizes:
             await asyncio.sleep(self._delay)
+        await self._wait_while_held(call)
         if call.op == "GetObject":
             await self._get(call, request, writer)
             return
