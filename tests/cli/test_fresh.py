@@ -21,7 +21,7 @@ ARGUMENTS = {
     "schema": [],
     "explain": [],
 }
-NEEDS_SOMETHING_THERE = {"verify", "health", "status", "receipt"}
+NEEDS_SOMETHING_THERE = {"verify", "health", "status", "receipt", "touch", "cancel"}
 STARTED_ELSEWHERE = {"run", "local", "demo"}  # worker/test_start and top/test_local
 
 
@@ -55,3 +55,11 @@ def test_command_that_looks_at_an_archive_or_a_worker_does_too(worker_env: Worke
     assert (well.returncode, well.stdout, well.stderr) == (0, "healthy\n", "")
     assert whole.returncode == 0, whole.stderr
     assert receipt.returncode == 0, receipt.stderr
+
+
+def test_command_that_writes_beside_archives_does_too(worker_env: WorkerEnv) -> None:
+    touched = run_command("touch", f"s3://{worker_env.archives}/done.flag", env=worker_env.settings())
+    cancelled = run_command("cancel", "order-4711", env=worker_env.settings())
+
+    assert touched.returncode == 0, touched.stderr
+    assert cancelled.returncode == 0, cancelled.stderr
