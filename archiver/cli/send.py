@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archiver.cli import request_input, selection_input
+from archiver.cli.answer import FINAL_STATUSES, print_answer
 from archiver.cli.console import (
-    EXIT_FAILED,
     EXIT_RETRY_LATER,
     EXIT_USAGE,
     CommandError,
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from archiver.settings import Environment
 
 ARCHIVE_POLL_INTERVAL = 10.0  # seconds between two HEADs of the archive
-FAILED = "failed"
-SKIPPED = "skipped"
-ALIVE = "alive"
-FINAL_STATUSES = ("succeeded", "partial", SKIPPED, ALIVE, FAILED)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -181,7 +177,7 @@ class SendOperation:
                 ) from None
             except asyncio.CancelledError:
                 raise CommandError(f"stopped waiting; the job {job_id} continues", code=130) from None
-        _print_answer(answer, as_json=as_json)
+        print_answer(answer, as_json=as_json)
 
     def _queues_to_poll(self) -> list[str]:
         """Return the queues that receive success and failure of the job. Raises CommandError if there are none."""
@@ -254,38 +250,6 @@ class SendOperation:
             "archive": {"bucket": bucket, "key": key, "size": found.size},
             "seconds": round(monotonic() - began, 1),
         }
-
-
-def _print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
-    from archiver.cli.progress_bar import format_size
-
-    if as_json:
-        print_json(answer)
-    error = answer["error"] if answer["status"] == FAILED else answer.get("problem")
-    if error:
-        sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
-        message = error["message"]
-        if all(source in message for source in sources):  # the message lists all of them, with S3's detail
-            raise CommandError(f"{error['code']}: {message}", code=EXIT_FAILED)
-        message = message.partition(f": {sources[0]}")[0]  # drop its incomplete list
-        raise CommandError(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=EXIT_FAILED)
-    if as_json:
-        return
-    if answer["status"] == SKIPPED:
-        selection_input.report_skipped(as_json=False)
-        return
-    if answer["status"] == ALIVE:
-        objects = f"; objects found: {answer['found']:,}" if "found" in answer else ""
-        print_line(f"alive: a worker accepts the request{objects}")
-        return
-    archive = answer["archive"]
-    files = f"{request_input.format_count(archive['files'])}, " if "files" in archive else ""
-    print_note(f"{answer['status']}: {files}{format_size(archive['size'])}")
-    for one in answer.get("missing", []):
-        print_note(f"  missing: {one['source']}: {one['code']}")
-    for one in answer.get("renamed", []):
-        print_note(f"  renamed: {one['from']} is now {one['to']}")
-    print_line(answer["substitutions"]["archiver_URL"])
 
 
 def _job_id_of(body: str) -> object:

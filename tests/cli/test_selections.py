@@ -9,11 +9,11 @@ import pytest
 from processes.archiver_process import run_command
 from processes.worker_env import WorkerEnv
 
+from archiver.cli.answer import print_answer
 from archiver.cli.build_context import check_request
 from archiver.cli.console import CommandError
 from archiver.cli.request_input import MAX_BODY_BYTES, RequestInput, build_body, file_count, unknown_fields
 from archiver.cli.selection_input import SelectionInput, parse_place, parse_where
-from archiver.cli.send import _print_answer
 from archiver.core import patterns
 from archiver.core.locations import Location
 from archiver.settings import load_environment
@@ -136,7 +136,7 @@ def test_a_sender_without_re2_leaves_patterns_to_the_worker(monkeypatch: pytest.
 
 
 def test_a_skipped_job_is_told_and_has_no_link(capsys: pytest.CaptureFixture[str]) -> None:
-    _print_answer({"status": "skipped", "archive": None, "substitutions": {}, "missing": []}, as_json=False)
+    print_answer({"status": "skipped", "archive": None, "substitutions": {}, "missing": []}, as_json=False)
     printed = capsys.readouterr()
     assert (printed.out, "there is no archive" in printed.err) == ("", True)
 

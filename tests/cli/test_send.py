@@ -10,8 +10,9 @@ import pytest
 from processes.archiver_process import run_command
 from processes.worker_env import WorkerEnv
 
+from archiver.cli.answer import print_answer
 from archiver.cli.console import CommandError
-from archiver.cli.send import SendOperation, _print_answer
+from archiver.cli.send import SendOperation
 from archiver.settings import load_environment
 
 from .cli_process import CliProcess
@@ -212,7 +213,7 @@ def test_each_missing_object_is_told_once_however_many_there_are() -> None:
     answer = {"status": "failed", "error": {"code": "source_missing", "message": message, "sources": sources}}
 
     with pytest.raises(CommandError) as raised:
-        _print_answer(answer, as_json=False)
+        print_answer(answer, as_json=False)
 
     told = "\n".join(raised.value.sentences)
     assert raised.value.sentences[0] == "source_missing: 25 of 25 objects can't be read"
