@@ -38,6 +38,12 @@ Code = Literal[
     "job_conflict",
     "time_limit",
     "too_large",
+    "command_not_allowed",
+    "command_failed",
+    "command_timeout",
+    "output_missing",
+    "disk_limit",
+    "interrupted",
     "retries_exhausted",
     "internal",
 ]

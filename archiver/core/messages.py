@@ -10,12 +10,14 @@ from pydantic import AfterValidator, Field, ValidationInfo, ValidatorFunctionWra
 
 from archiver.core.after_fields import After, Uri
 from archiver.core.attributes import DAYS, EXPIRY_TAG, MAX_TAGS, Acl, tag_problem
+from archiver.core.command_fields import CommandCall
 from archiver.core.entries import MAX_TEXT_LENGTH, Entry, Model
 from archiver.core.webhooks import MAX_URL_LENGTH
 from archiver.errors import Rejected, SourceProblem
 
 if TYPE_CHECKING:
     from archiver.core.after import AfterResult
+    from archiver.core.command_result import CommandResult
 
 OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
@@ -25,26 +27,30 @@ Status = Literal["succeeded", "partial", "skipped", "alive", "cancelled", "faile
 OnArchived = Literal["fail", "skip", "restore"]
 Tier = Literal["Expedited", "Standard", "Bulk"]
 Stage = Literal["accepted", "waiting", "building"]
-Kind = Literal["archive", "ping", "cancel"]
+Kind = Literal["archive", "ping", "cancel", "command"]
 
 MAX_JOB_ID_LENGTH = 128
 
 _JobId = Annotated[str, Field(min_length=1, max_length=MAX_JOB_ID_LENGTH)]
 
 
+_INSTEAD_OF_FILES = {
+    "cancel": "a message that cancels a job asks for nothing else",
+    "command": "a request asks for an archive or for a command",
+    "manifest": "a request has one of them",
+}
+
+
 def _check_files(files: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> tuple[Entry, ...]:
     """
-    Refuse an empty list, and both or neither of `files` and `manifest`. `min_length` counts only valid items and would
-    report a list of invalid files as empty.
+    Refuse an empty list, and two or none of `files` and what stands in its place. `min_length` counts only valid items
+    and would report a list of invalid files as empty.
     """
     absent = files == ()  # the default: JSON has no tuples
-    if info.data.get("cancel") is not None:
-        if not absent or info.data.get("manifest") is not None:
-            raise ValueError("is there beside cancel: a message that cancels a job asks for nothing else")
-        return ()
-    if info.data.get("manifest") is not None:
-        if not absent:
-            raise ValueError("is there beside manifest: a request has one of them")
+    instead = [name for name in _INSTEAD_OF_FILES if info.data.get(name) is not None]
+    if instead:
+        if not absent or len(instead) > 1:
+            raise ValueError(f"is there beside {instead[0]}: {_INSTEAD_OF_FILES[instead[0]]}")
         return ()
     if absent:
         raise ValueError("is required")
@@ -86,15 +92,16 @@ class Restore(Model):
 
 class Request(Model):
     """
-    The request in a message. *cancel*: the id of a job that is to end; nothing else is asked for then. *manifest*: an
-    `s3://` URI of an object that lists the files, instead of *files*, which are empty then. *on_archived* None:
-    archived objects are treated as *on_missing* says. *compression* None: the setting's value. *acl*, *tags*,
-    *expires_in* (days, such as `7d`): of the archive. *after*: what is done with the archived objects; *flag*: `s3://`
-    URI of an empty object that is written then. *callback_url*: where its answer is posted to as well. *test*: it is
-    only checked.
+    The request in a message. *cancel*: the id of a job that is to end; nothing else is asked for then. *command*: what
+    is to be run, instead of making an archive. *manifest*: an `s3://` URI of an object that lists the files, instead of
+    *files*, which are empty then. *on_archived* None: archived objects are treated as *on_missing* says. *compression*
+    None: the setting's value. *acl*, *tags*, *expires_in* (days, such as `7d`): of the archive. *after*: what is done
+    with the archived objects; *flag*: `s3://` URI of an empty object that is written then. *callback_url*: where its
+    answer is posted to as well. *test*: it is only checked.
     """
 
     cancel: _JobId | None = None
+    command: CommandCall | None = None
     manifest: Annotated[str, Field(min_length=1)] | None = None
     files: Annotated[
         tuple[Entry, ...],
@@ -125,7 +132,9 @@ class Request(Model):
         """Which kind of work the request asks for."""
         if self.cancel is not None:
             return "cancel"
-        return "ping" if self.test else "archive"
+        if self.test:
+            return "ping"
+        return "archive" if self.command is None else "command"
 
 
 INVALID_PING = Request.model_construct(files=(), test=True)  # replaces a ping that is not a valid request
@@ -215,6 +224,7 @@ class Success:
     found: int | None = None
     after: "AfterResult | None" = None
     cancelled: Cancelled | None = None
+    command: "CommandResult | None" = None
 
 
 def notification_id(digest: str, message_id: str, status: Status) -> str:

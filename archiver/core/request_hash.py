@@ -26,6 +26,9 @@ def request_hash(request: Request) -> str:
         options["after"] = request.after.model_dump(exclude_none=True)
     digest = hashlib.sha256()
     digest.update(_json_line(options))
+    if request.command is not None:
+        given = request.command.model_dump(exclude_unset=True, exclude_none=True, exclude={"queue"})
+        digest.update(_json_line({"command": given}))
     if request.manifest is not None:
         digest.update(_json_line({"manifest": request.manifest}))
     for entry in request.files:

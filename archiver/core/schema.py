@@ -46,7 +46,7 @@ def _request() -> dict[str, Any]:
         properties = schema["$defs"][entry]["properties"]
         properties["directory"] = {**properties["destination"], "title": "Directory"}
     del schema["properties"]["files"]["default"]
-    schema["oneOf"] = [{"required": [name]} for name in ("files", "manifest", "cancel")]
+    schema["oneOf"] = [{"required": [name]} for name in ("files", "manifest", "cancel", "command")]
     return schema
 
 

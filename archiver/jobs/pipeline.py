@@ -186,6 +186,7 @@ class Pipeline:
             found=result.found,
             after=result.after,
             cancelled=result.cancelled,
+            command=result.command,
         )
         await self._answer(
             job,

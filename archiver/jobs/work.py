@@ -13,6 +13,7 @@ from archiver.stages.progress import Progress
 
 if TYPE_CHECKING:
     from archiver.core.after import AfterResult
+    from archiver.core.command_result import CommandResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Result:
     What a finished job made, for its answer. *files* and *size* (bytes) count what was made; *archive*: None if the
     work makes none; *unlisted*: missing objects that *missing* does not list; *reused*: the result existed before;
     *problem*: of a ping, why its request would be rejected; *found*: how many of its objects are there, if it waits;
-    *after*: what was done with the archived objects; *cancelled*: the job that a message cancels.
+    *after*: what was done with the archived objects; *cancelled*: the job that a message cancels;
+    *command*: how a command ended.
     """
 
     status: Literal["succeeded", "partial", "skipped", "alive", "cancelled"]
@@ -36,6 +38,7 @@ class Result:
     found: int | None = None
     after: "AfterResult | None" = None
     cancelled: Cancelled | None = None
+    command: "CommandResult | None" = None
 
 
 Order = TypeVar("Order")

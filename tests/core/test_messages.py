@@ -327,7 +327,7 @@ def test_the_answers_follow_the_published_schemas() -> None:
 def test_the_schema_of_requests_names_every_field() -> None:
     schema = json_schema()["request"]
     assert list(schema["properties"]) == list(Request.model_fields)
-    assert schema["oneOf"] == [{"required": ["files"]}, {"required": ["manifest"]}, {"required": ["cancel"]}]
+    assert schema["oneOf"] == [{"required": [name]} for name in ("files", "manifest", "cancel", "command")]
     assert schema["properties"]["files"]["minItems"] == 1
     assert set(schema["$defs"]["File"]["properties"]) == {"source", "destination", "directory", "name", "role_arn"}
 
