@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
@@ -13,7 +13,7 @@ from archiver.aws.s3_headers import S3Headers
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_receipts import S3Receipts
 from archiver.aws.s3_store import S3Store
-from archiver.aws.session import Network, Session, open_network
+from archiver.aws.session import Network, open_network
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.attributes import NO_ATTRIBUTE_RULES
 from archiver.core.locations import PROBE_KEY, AllowList, Location
@@ -22,6 +22,7 @@ from archiver.core.waiting import WaitRules, parse_tiers
 from archiver.doors import open_door
 from archiver.doors.door import Door, Surroundings
 from archiver.doors.links import open_links
+from archiver.doors.sources import with_restores, with_roles
 from archiver.doors.start import (
     as_settings_errors,
     check_bucket_names,
@@ -50,10 +51,11 @@ from archiver.worker.protection import Protector
 from archiver.worker.settle import Settler
 
 if TYPE_CHECKING:
-    from archiver.aws.roles import RoleReaders
     from archiver.jobs.after import AfterJob
 
 log = structlog.get_logger(__name__)
+
+Works = dict[Kind, Work[Any]]
 
 MAX_CONCURRENT_READS = 128  # of the whole worker
 
@@ -70,7 +72,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     breakers = CircuitBreakers(gate)
     async with open_reader(settings) as (network, reader), open_links(settings, network.session) as links:
         roles = with_roles(reader, network.session, rules)
-        guarded_reader = GuardedReader(roles or reader, _source_probes(settings, reader), breakers)
+        guarded_reader = GuardedReader(roles or reader, source_probes(settings, reader), breakers)
         fetcher = Fetcher(guarded_reader, AdaptiveLimiter(MAX_CONCURRENT_READS))
         parts = MonitoredParts(heartbeat, gate, budget, fetcher, stop)
         async with (
@@ -81,11 +83,12 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             if clients is None or door is None:
                 log.info("worker.stopped")
                 return 0
-            bucket = _open_destination(clients, settings.destination_bucket, breakers)
-            after = _after(rules, clients, bucket, fetcher, breakers)
+            bucket = open_destination(clients, settings.destination_bucket, breakers)
+            after = open_after_job(rules, clients, bucket, fetcher, breakers)
             sources = Sources(fetcher, roles, with_restores(settings, reader, roles), after)
-            work = _archive_work(rules, sources, bucket, budget, door.source.facts)
-            pipeline = _pipeline(rules, door, bucket, work=work, links=links)
+            facts = door.source.facts
+            works = open_works(rules, facts, bucket, archive_work(rules, sources, bucket, budget, facts))
+            pipeline = open_pipeline(rules, door, bucket, works=works, links=links)
             worker = Worker(
                 door.source,
                 Settler(door.source, pipeline, gate, monitor),
@@ -101,7 +104,6 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             )
             collect_rarely()
             monitor.mark_started(lambda: worker.parked)
-            facts = door.source.facts
             log.info("worker.ready", visibility=facts.visibility, max_receives=facts.max_receives)
             await worker.run(stop)
     return 0
@@ -131,7 +133,7 @@ class Destination(NamedTuple):
     receipts: Receipts
 
 
-def _open_destination(clients: Clients, bucket: str, breakers: CircuitBreakers) -> Destination:
+def open_destination(clients: Clients, bucket: str, breakers: CircuitBreakers) -> Destination:
     return Destination(
         GuardedStore(S3Store(clients, bucket), breakers),
         GuardedReceipts(open_receipts(clients, bucket), breakers),
@@ -147,7 +149,7 @@ class Sources(NamedTuple):
     after: "AfterJob | None"
 
 
-def _archive_work(
+def archive_work(
     rules: ArchiveRules, sources: Sources, bucket: Destination, budget: BufferPool, facts: QueueFacts
 ) -> ArchiveWork:
     cancellation = None
@@ -168,7 +170,7 @@ def _archive_work(
     )
 
 
-def _after(
+def open_after_job(
     rules: ArchiveRules, clients: Clients, bucket: Destination, fetcher: Fetcher, breakers: CircuitBreakers
 ) -> "AfterJob | None":
     if rules.after is None:
@@ -178,12 +180,17 @@ def _after(
     return open_after(clients, rules.destination_bucket, bucket.store, fetcher, breakers)
 
 
-def _pipeline(rules: ArchiveRules, door: Door, bucket: Destination, *, work: ArchiveWork, links: Links) -> Pipeline:
-    works: dict[Kind, Work[Any]] = {"archive": work, "ping": PingWork(rules, work.planner, work.waiter)}
+def open_works(rules: ArchiveRules, facts: QueueFacts, bucket: Destination, archive: ArchiveWork) -> Works:
+    """What is done for each kind of request."""
+    works: Works = {"archive": archive, "ping": PingWork(rules, archive.planner, archive.waiter)}
     if rules.cancellation:
         from archiver.doors.cancellation import open_cancel_work  # noqa: PLC0415 - nothing of it where it is off
 
-        works["cancel"] = open_cancel_work(rules, door.source.facts, bucket.store, bucket.receipts)
+        works["cancel"] = open_cancel_work(rules, facts, bucket.store, bucket.receipts)
+    return works
+
+
+def open_pipeline(rules: ArchiveRules, door: Door, bucket: Destination, *, works: Works, links: Links) -> Pipeline:
     return Pipeline(
         rules,
         works,
@@ -202,7 +209,7 @@ def _ecs_agent(uri: str) -> AbstractAsyncContextManager[Protector]:
     return open_agent(uri)
 
 
-def _source_probes(settings: Settings, reader: S3Reader) -> SourceProbes:
+def source_probes(settings: Settings, reader: S3Reader) -> SourceProbes:
     bucket = settings.source_bucket
     allowed = AllowList.parse(settings.allowed_sources, settings.destination_bucket)
     at_large = Location(settings.destination_bucket, PROBE_KEY)
@@ -279,21 +286,3 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         cancellation=settings.cancellation,
         after=policy.after if policy and policy.after.allows_any else None,
     )
-
-
-def with_roles(reader: S3Reader, session: Session, rules: ArchiveRules) -> "RoleReaders | None":
-    """*reader* with the roles of *rules*, which *session* assumes; None if there are none."""
-    if not rules.roles:
-        return None
-    from archiver.aws.roles import open_roles  # noqa: PLC0415 - nothing of it where it is off
-
-    return open_roles(session, reader, rules.roles)
-
-
-def with_restores(settings: Environment, reader: S3Reader, roles: "RoleReaders | None") -> ObjectRestorer | None:
-    """What restores objects, with what *reader* and *roles* read them with; None if RESTORE_TIERS is not set."""
-    if settings.restore_tiers is None:
-        return None
-    from archiver.aws.s3_restore import S3Restorer  # noqa: PLC0415 - nothing of it where it is off
-
-    return S3Restorer(roles.reader_of if roles else lambda _: nullcontext(reader))

@@ -217,7 +217,7 @@ class SqsSource:
             response = await clients.sqs_control.get_queue_attributes(
                 QueueUrl=url, AttributeNames=["QueueArn", "VisibilityTimeout", "RedrivePolicy"]
             )
-        facts, dead_letter_arn = _read_facts(response.get("Attributes", {}))
+        facts, dead_letter_arn = read_facts(response.get("Attributes", {}))
         source = cls(clients, url, facts, wait_seconds, dead_letter_arn)
         await source.check()
         return source
@@ -270,7 +270,7 @@ class SqsSource:
             await self._clients.sqs_control.delete_message(QueueUrl=self.url, ReceiptHandle=message.receipt)
 
 
-def _read_facts(attributes: "Mapping[QueueAttributeNameType, str]") -> tuple[QueueFacts, str | None]:
+def read_facts(attributes: "Mapping[QueueAttributeNameType, str]") -> tuple[QueueFacts, str | None]:
     """Return a queue's facts, and the ARN of its dead-letter queue."""
     redrive: dict[str, Any] = json.loads(attributes.get("RedrivePolicy") or "{}")
     facts = QueueFacts(

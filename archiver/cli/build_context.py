@@ -128,8 +128,9 @@ async def open_resources(settings: "Environment", rules: "ArchiveRules | None" =
     """
     Open the S3 clients that a worker with *rules* has. Raises SettingsError if the `AWS_*` variables are unusable.
     """
-    from archiver.app import MAX_CONCURRENT_READS, open_aws, with_restores, with_roles
+    from archiver.app import MAX_CONCURRENT_READS, open_aws
     from archiver.aws.clients import ClientLimits
+    from archiver.doors.sources import with_restores, with_roles
     from archiver.stages.budget import BufferPool
     from archiver.stages.fetch import Fetcher
     from archiver.stages.limiter import AdaptiveLimiter

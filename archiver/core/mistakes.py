@@ -107,6 +107,8 @@ def _sns(data: JsonObject) -> str | None:
 def _eventbridge(data: JsonObject) -> str | None:
     if "detail-type" not in data or "detail" not in data:
         return None
+    if data["detail-type"] == "Scheduled Event":
+        return "is the event of a schedule without input: give the schedule the request as its input"
     return "is an EventBridge event: let the rule's target send `$.detail` alone (its input path), if that is a request"
 
 

@@ -3,6 +3,7 @@ Doors: from the settings to where messages come from and where answers go.
 
     door        what every door consists of
     start       startup checks
+    sources     the roles that objects are read with, and restores
     sqs         the SQS door
     ways_out    where else answers go
     policy      POLICY_FILE

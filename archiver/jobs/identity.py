@@ -10,6 +10,7 @@ from archiver.core.archive_rules import ArchiveRules
 from archiver.core.dialects import Dialect, dialect_of
 from archiver.core.locations import archive_digest, archive_key
 from archiver.core.messages import EchoedFields, Stage, Status, notification_id
+from archiver.core.unwrap import unwrap
 from archiver.errors import Rejected
 from archiver.ports import Message, Notifier, OutgoingMessage, Rejection
 
@@ -19,21 +20,26 @@ _WITH_ARCHIVE = ("succeeded", "partial")
 
 @dataclass(frozen=True, slots=True)
 class JobIdentity:
-    """One job. *digest* names its archive; *dialect* is the one that its request is written in."""
+    """
+    One job. *digest* names its archive; *body* is its request without wrappers; *dialect* is the one that it is written
+    in.
+    """
 
     digest: str
     key: str
     echoed: EchoedFields
     message: Message
+    body: str
     dialect: Dialect
 
     @classmethod
     def of(cls, message: Message, rules: ArchiveRules, source_id: str) -> Self:
         """The identity of the job that *message*, from the source *source_id*, asks for; its body may be invalid."""
-        dialect = dialect_of(message.body)
-        echoed = replace(dialect.read_echoed_fields(message.body), message_id=message.id)
+        body = unwrap(message.body)
+        dialect = dialect_of(body)
+        echoed = replace(dialect.read_echoed_fields(body), message_id=message.id)
         digest = archive_digest(rules.key_secret, source_id, echoed.job_id, message.id)
-        return cls(digest, archive_key(digest, rules.file_prefix), echoed, message, dialect)
+        return cls(digest, archive_key(digest, rules.file_prefix), echoed, message, body, dialect)
 
     def answer(self, status: Status, notifier: Notifier, write: Callable[[int], str]) -> OutgoingMessage:
         """

@@ -14,6 +14,7 @@ import structlog
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.dialects import dialect_of
 from archiver.core.messages import INVALID_PING, Kind, Request, Status, Success
+from archiver.core.unwrap import unwrap
 from archiver.core.webhooks import NO_CALLBACKS
 from archiver.errors import (
     ArchiverError,
@@ -98,10 +99,10 @@ class Pipeline:
 
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
         try:
-            request = job.dialect.parse_request(job.message.body)
+            request = job.dialect.parse_request(job.body)
             self._callbacks(request.callback_url)
         except Rejected as problem:
-            if INVALID_PING.kind not in self._works or not job.dialect.is_ping(job.message.body):
+            if INVALID_PING.kind not in self._works or not job.dialect.is_ping(job.body):
                 raise
             return INVALID_PING, problem
         if request.kind not in self._works:
@@ -165,7 +166,8 @@ class Pipeline:
             await sweep_abandoned(self._receipts, self._store, job.key, abandoned, hold)
 
     def read_job_id(self, message: Message) -> str | None:
-        return dialect_of(message.body).read_job_id(message.body)
+        body = unwrap(message.body)
+        return dialect_of(body).read_job_id(body)
 
     def _identity(self, message: Message) -> JobIdentity:
         return JobIdentity.of(message, self._rules, self._facts.id)

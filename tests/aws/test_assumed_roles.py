@@ -12,12 +12,13 @@ from emulator import ACCOUNT, EmulatedAws
 from fakes.faults import ManualClock
 from structlog.testing import capture_logs
 
-from archiver.app import open_aws, with_roles
+from archiver.app import open_aws
 from archiver.aws.clients import ClientLimits
 from archiver.aws.preflight_roles import check_roles
 from archiver.aws.roles import AssumedRole, RoleCredentials
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.locations import AllowList, Location, Role
+from archiver.doors.sources import with_roles
 from archiver.errors import (
     ArchiverError,
     ConfigurationError,

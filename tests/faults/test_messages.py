@@ -33,7 +33,6 @@ def test_a_body_that_is_not_json_is_rejected_at_its_first_receive(scenario: Scen
         "blank": " ",
         "prose": "please zip my photos",
         "cut short": '{"files": [{"source": "a.jpg"}',
-        "byte order mark": '\ufeff{"files": [{"source": "a.jpg"}]}',
         "not a number": '{"files": [{"source": "a.jpg"}], "metadata": {"x": NaN}}',
         "infinite": '{"files": [{"source": "a.jpg"}], "metadata": {"x": 1e400}}',
         "duplicate key": '{"files": [], "files": [{"source": "a.jpg"}]}',

@@ -27,7 +27,6 @@ NOT_JSON = {
     "words": "make me an archive, please",
     "cut short": '{"files": [{"source": "good.jpg"}',
     "two values": '{"files": [{"source": "good.jpg"}]} {}',
-    "byte order mark": "\ufeff" + asking("good.jpg"),
     "NaN": '{"files": [{"source": "good.jpg"}], "metadata": {"n": NaN}}',
     "Infinity": '{"files": [{"source": "good.jpg"}], "metadata": {"n": -Infinity}}',
     "1e999": '{"files": [{"source": "good.jpg"}], "metadata": {"n": 1e999}}',

@@ -116,6 +116,7 @@ def test_a_worker_imports_the_door_that_its_settings_name_and_nothing_optional(a
         "archiver.doors",
         "archiver.doors.door",
         "archiver.doors.links",
+        "archiver.doors.sources",
         "archiver.doors.sqs",
         "archiver.doors.start",
     }
