@@ -1,0 +1,174 @@
+"""
+Programs as processes of this machine, each under a keeper (`archiver.command.keeper`), which ends it for certain: when
+it is asked to, when the program has ended, and when the worker itself is gone.
+"""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from archiver.errors import ConfigurationError, TransientError
+
+log = structlog.get_logger(__name__)
+
+TERM_SECONDS = 10.0
+"""Between SIGTERM and SIGKILL."""
+
+CANCEL_SECONDS = 2.0
+"""The same, for a job that is cancelled: its worker has little time itself."""
+
+_KEEPER = str(Path(__file__).with_name("keeper.py"))
+_KEEPER_ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH")
+_LIMIT = 64 * 1024  # bytes that a stream holds before its pipe is not read any more
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """
+    A program. *argv*: its first word is looked up in the PATH of *env*, which is the whole environment. *limits*: by
+    name, such as RLIMIT_AS. *cleanup*: what is run if it is killed, or ends with one of *cleanup_codes*.
+    """
+
+    argv: Sequence[str]
+    env: Mapping[str, str]
+    cwd: Path
+    limits: Mapping[str, int] = field(default_factory=dict)
+    cleanup: Sequence[str] = ()
+    cleanup_codes: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a program ended: with *code*, or by *signal*. *left*: processes of it that could not be ended."""
+
+    code: int | None
+    signal: int | None = None
+    left: int = 0
+
+
+class Process:
+    """A started program."""
+
+    def __init__(
+        self, keeper: asyncio.subprocess.Process, control: tuple[asyncio.StreamReader, asyncio.StreamWriter]
+    ) -> None:
+        if keeper.stdin is None or keeper.stdout is None or keeper.stderr is None:
+            raise TypeError("a program has three pipes")
+        self.stdin, self.stdout, self.stderr = keeper.stdin, keeper.stdout, keeper.stderr
+        self._keeper = keeper
+        self._answers, self._control = control
+        self._pid = 0
+        self._exit: asyncio.Task[Exit] | None = None
+
+    async def begin(self, spec: Spec) -> None:
+        """Raises ConfigurationError if the program can't be started."""
+        self._control.write(json.dumps({name: getattr(spec, name) for name in Spec.__slots__}, default=_plain).encode())
+        self._control.write(b"\n")
+        started = json.loads(await self._answers.readline() or b"{}")
+        if "pid" not in started:
+            raise TransientError("the program was not started: its keeper has ended")
+        self._pid = started["pid"]
+        if started["problem"]:
+            raise ConfigurationError(f"the program can't be started: {started['problem']}")
+        self._exit = asyncio.create_task(self._wait(), name=f"command.{self._pid}")
+
+    async def _wait(self) -> Exit:
+        answer = json.loads(await self._answers.readline() or b"{}")
+        await self._keeper.wait()
+        if "left" not in answer:  # the keeper was killed, and its child with it
+            log.warning("command.keeper_lost", pid=self._pid)
+            return Exit(None, 9)
+        if answer["left"]:
+            log.error("command.processes_left", pid=self._pid, processes=answer["left"])
+        return Exit(answer.get("code"), answer.get("signal"), answer["left"])
+
+    async def ended(self) -> Exit:
+        """Wait for the end of the program, and of all that it started."""
+        if self._exit is None:
+            raise RuntimeError("the program was not started")
+        return await asyncio.shield(self._exit)
+
+    async def wait(self, seconds: float) -> Exit | None:
+        """Wait for the same so long; None if it has not ended."""
+        if self._exit is not None:
+            await asyncio.wait([self._exit], timeout=seconds)
+        return self._exit.result() if self._exit is not None and self._exit.done() else None
+
+    async def end(self, seconds: float) -> None:
+        """Ask the program to end; after *seconds*, end it, and all that it started."""
+        if self._exit is not None and not self._exit.done() and seconds:
+            self._control.write(b"T")
+            await asyncio.wait([self._exit], timeout=seconds)
+        self._control.write(b"K")
+        if self._exit is not None:
+            await asyncio.wait([self._exit])
+        else:
+            await self._keeper.wait()
+
+    async def close(self, seconds: float) -> None:
+        """End the program, as above, and give back all descriptors."""
+        await self.end(seconds)
+        self._keeper._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - also a pipe that is still held
+        self._control.close()
+        with suppress(OSError):
+            await self._control.wait_closed()
+
+
+@asynccontextmanager
+async def started(spec: Spec) -> AsyncIterator[Process]:
+    """
+    Start a program; at the end of the block, it has ended with all that it started, even if the block is cancelled.
+
+    Raises ConfigurationError if it can't be started; TransientError, OSError if this machine has no room for it.
+    """
+    own, theirs = socket.socketpair()
+    try:
+        keeper = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-S", _KEEPER, str(theirs.fileno())),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+            limit=_LIMIT,
+            env={name: os.environ[name] for name in _KEEPER_ENVIRONMENT if name in os.environ},
+        )
+    except BaseException:
+        own.close()
+        raise
+    finally:
+        theirs.close()
+    process = Process(keeper, await asyncio.open_unix_connection(sock=own))
+    try:
+        await process.begin(spec)
+        yield process
+    finally:
+        await _certainly(process.close(CANCEL_SECONDS))
+
+
+async def _certainly(ending: Coroutine[None, None, None]) -> None:
+    """Wait for *ending*, however often this task is cancelled; a cancellation goes on afterwards."""
+    task = asyncio.create_task(ending, name="command.end")
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else dict(value)  # type: ignore[call-overload]
