@@ -93,6 +93,19 @@ class Ledger:
         """Return the length of *part*, after `finish`. All parts but the last have the same length."""
         return min(self.part_size, self.length - part * self.part_size)
 
+    def part_room(self, part: int) -> int:
+        """Return the bytes that *part* has room for: its length, as far as that is known before `finish`."""
+        return self.part_length(part) if self.length else self.part_size
+
+    def is_copied(self, part: int) -> bool:  # noqa: ARG002 - of an archive that is filled alone
+        """Whether the store copies *part*, so that it needs no buffer; else it is filled."""
+        return False
+
+    def part_at(self, offset: int) -> tuple[int, int]:
+        """Return the part that has the byte *offset* of the archive, and where that part begins."""
+        part = offset // self.part_size
+        return part, part * self.part_size
+
     def append(self, member: Member) -> int:
         """Add *member* behind the others; return its index. Raises OutgrownError."""
         name_length, offset = len(member.path.encode()), self._offsets[-1]
@@ -137,20 +150,25 @@ class Ledger:
         A body that fits in a part is read in one request, even if it straddles a part boundary: two requests for a
         small object cost more than two views for one response. A larger body is split at the part boundaries.
         """
-        size, offset = self.members[member].size, self.body_offset(member)
-        if 0 < size <= self.part_size:
-            yield ReadRange(member, 0, size, offset)
-        elif size:
+        return self._reads(member, self.members[member].size, self.part_size)
+
+    def _reads(self, member: int, length: int, whole: int) -> Iterator[ReadRange]:
+        """Yield the ranges of the first *length* bytes of *member*: one, if these are at most *whole*."""
+        offset = self.body_offset(member)
+        if 0 < length <= whole:
+            yield ReadRange(member, 0, length, offset)
+        elif length:
             start = 0
-            for _, _, length in self.split(offset, size):
-                yield ReadRange(member, start, length, offset + start)
-                start += length
+            for piece in self.split(offset, length):
+                yield ReadRange(member, start, piece.length, offset + start)
+                start += piece.length
 
     def split(self, offset: int, length: int) -> Iterator[PartSlice]:
         """Split *length* bytes at *offset* of the archive at the part boundaries, in order."""
-        part, start = divmod(offset, self.part_size)
+        part, begin = self.part_at(offset)
+        start = offset - begin
         while length > 0:
-            taken = min(length, self.part_size - start)
+            taken = min(length, self.part_room(part) - start)
             yield PartSlice(part, start, taken)
             part, start, length = part + 1, 0, length - taken
 

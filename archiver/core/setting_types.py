@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, SecretStr, StringConstraints
 
 from archiver.core.attributes import EXPIRY_TAG, MAX_TAGS, parse_tags
+from archiver.core.dsn import parse_dsn
 from archiver.core.locations import is_bucket_name
 from archiver.core.setting_errors import Expected
 from archiver.core.webhooks import decode_secret, parse_url
@@ -73,6 +74,30 @@ Function = Annotated[
         pattern=r"^(arn:aws[a-z-]*:lambda:[a-z0-9-]+:[0-9]{12}:function:)?[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9$_-]{1,128})?$"
     ),
     Expected("the name or the ARN of a function, with :alias or :version if it is one"),
+]
+
+
+Names = Annotated[
+    Text,
+    StringConstraints(pattern=r"^[A-Za-z0-9_-]+( *, *[A-Za-z0-9_-]+)*$"),
+    Expected("one or more names, comma-separated"),
+]
+
+
+def split_names(text: str) -> list[str]:
+    """Return the comma-separated names of *text*, without white space."""
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def _validate_dsn(dsn: SecretStr) -> SecretStr:
+    parse_dsn(dsn.get_secret_value())
+    return dsn
+
+
+DsnText = Annotated[
+    SecretStr,  # it may have a key
+    AfterValidator(_validate_dsn),
+    Expected("region=… credentials=…, where credentials are iam:, env:, PROFILE, PATH:PROFILE or sts:ARN"),
 ]
 
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from pydantic import AliasChoices, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from archiver.core.attributes import Acl, Attributes, StorageClass, parse_tags
 from archiver.core.setting_types import (
@@ -20,6 +20,7 @@ from archiver.core.setting_types import (
     WebhookAddress,
     WebhookSecret,
 )
+from archiver.settings.tasks import TaskSettings
 
 MIB = 1024 * 1024
 
@@ -30,7 +31,7 @@ _DESTINATION_BUCKET = "S3_DESTINATION_BUCKET"
 _DESTINATION_BUCKET_DESCRIPTION = "bucket of the archives"
 
 
-class Environment(BaseSettings):
+class Environment(TaskSettings):
     """
     Settings for commands that need only some of them: all are optional. The field descriptions are the text of the
     settings table in the documentation.

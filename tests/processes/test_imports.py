@@ -63,6 +63,7 @@ OPTIONAL = {
     "archiver.aws.roles",
     "archiver.aws.signed_urls",
     "archiver.aws.sns",
+    "archiver.aws.tasks",
     "archiver.core.after",
     "archiver.core.changes",
     "archiver.core.manifest",
@@ -72,6 +73,9 @@ OPTIONAL = {
     "archiver.core.operator_policy",
     "archiver.core.operator_roles",
     "archiver.core.policy_text",
+    "archiver.core.task_wait",
+    "archiver.core.tasks",
+    "archiver.doors.tasks",
     "archiver.doors.ways_out",
     "archiver.http.guard",
     "archiver.jobs.best_effort",
@@ -156,5 +160,6 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
         modules = imported(env, CANCELLATION="1", **ways_out, **others)
 
     elsewhere = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.references", "archiver.aws.signed_urls"}
+    elsewhere |= {"archiver.aws.tasks", "archiver.core.tasks", "archiver.core.task_wait", "archiver.doors.tasks"}
     by_requests = {"archiver.core.manifest", "archiver.jobs.long_answers", "re2"}
     assert modules >= OPTIONAL - elsewhere - by_requests

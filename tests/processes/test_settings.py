@@ -74,6 +74,13 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "ecs_agent_uri": None,
         "debug": False,
         "dev_mode": False,
+        "ecs_cluster": None,
+        "ecs_task": None,
+        "ecs_container": None,
+        "ecs_subnets": None,
+        "ecs_security_groups": None,
+        "ecs_public_ip": False,
+        "ecs_dsn": None,
     }
     assert settings.memory_budget == 64 * 1024 * 1024
 
@@ -211,7 +218,7 @@ def test_bad_value_is_one_problem_on_one_line_that_begins_with_its_variable(name
     assert "\n" not in problem
 
 
-SECRETS = ("NOTIFY_WEBHOOK_URL", "NOTIFY_WEBHOOK_SECRET")
+SECRETS = ("NOTIFY_WEBHOOK_URL", "NOTIFY_WEBHOOK_SECRET", "ARCHIVER_ECS_DSN")
 
 
 def bad_values() -> list[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from typing import get_args
 from pydantic.fields import FieldInfo
 
 from archiver.errors import Code
-from archiver.settings import Settings
+from archiver.settings import Environment, Settings
 from archiver.telemetry.metrics import UNITS
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +61,9 @@ def test_the_runbook_has_a_line_for_every_code_and_every_event_that_needs_a_pers
 def settings_table() -> list[str]:
     """Return the table of docs/settings.md, from the settings model."""
     lines = ["| variable | meaning | default |", "| --- | --- | --- |"]
-    for field in Settings.model_fields.values():
+    own = [name for name in Settings.model_fields if name in Environment.__annotations__]
+    inherited = [name for name in Settings.model_fields if name not in own]  # a group with a module of its own
+    for field in (Settings.model_fields[name] for name in own + inherited):
         name, *others = [str(choice) for choice in getattr(field.validation_alias, "choices", [field.validation_alias])]
         also = f" (also `{others[0]}`)" if others else ""
         lines.append(f"| `{name}`{also} | {field.description} | {_default(field)} |")

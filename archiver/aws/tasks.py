@@ -1,0 +1,63 @@
+"""ECS: starts, looks at and stops one-off tasks."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from archiver.aws.error_mapping import DENIED, ResourceNotFound, error_map, map_errors
+from archiver.aws.session import Session, client_config, environment_errors
+from archiver.core.tasks import StartedTask, TaskState, read_started, read_task
+from archiver.errors import ConfigurationError, TransientError
+
+_ERRORS = error_map(ResourceNotFound, {"ClusterNotFoundException"}) | error_map(ConfigurationError, DENIED)
+_NO_CAPACITY = "apacity is unavailable"  # of a ClientException: "Capacity is unavailable at this time. Please try …"
+
+
+class EcsTasks:
+    """One-off tasks of the account of *client*."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def run(self, call: Mapping[str, Any]) -> StartedTask:
+        """
+        Start a task with the parameters *call* (of `core.tasks.run_task_call`). Raises ConfigurationError
+        (ResourceNotFound: no such cluster); TransientError: no capacity, or the outcome is unknown. Then the same call
+        with the same token starts no second task.
+        """
+        try:
+            with map_errors(f"RunTask {call['taskDefinition']}", _ERRORS, ConfigurationError):
+                response = await self._client.run_task(**call)
+        except ConfigurationError as error:
+            if isinstance(error.__cause__, ClientError) and _NO_CAPACITY in str(error):
+                raise TransientError(str(error)) from error
+            raise
+        return read_started(response)
+
+    async def describe(self, cluster: str, arn: str, container: str) -> TaskState | None:
+        """
+        Return the state of the task *arn*; None if ECS does not know it. Raises ConfigurationError, TransientError.
+        """
+        with map_errors(f"DescribeTasks {arn}", _ERRORS, ConfigurationError):
+            response = await self._client.describe_tasks(cluster=cluster, tasks=[arn])
+        return read_task(response, container)
+
+    async def stop(self, cluster: str, arn: str, reason: str) -> None:
+        """Stop the task *arn*: its containers get SIGTERM. Raises ConfigurationError, TransientError."""
+        with map_errors(f"StopTask {arn}", _ERRORS, ConfigurationError):
+            await self._client.stop_task(cluster=cluster, task=arn, reason=reason)
+
+
+@asynccontextmanager
+async def open_tasks(session: Session, *, attempts: int = 3, **more: Any) -> AsyncIterator[EcsTasks]:
+    """
+    Open the tasks of the account and region of *session*. *more*: of the client's configuration. Raises
+    ConfigurationError.
+    """
+    async with AsyncExitStack() as stack:
+        with environment_errors():
+            opening: Any = session.client("ecs", config=client_config(15, attempts=attempts, pool=4, **more))
+            client = await stack.enter_async_context(opening)
+        yield EcsTasks(client)
