@@ -82,7 +82,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
         ):
             if clients is None or door is None:
                 log.info("worker.stopped")
-                return 0
+                return settings.exit_code_unstarted
             bucket = open_destination(clients, settings.destination_bucket, breakers)
             after = open_after_job(rules, clients, bucket, fetcher, breakers)
             sources = Sources(fetcher, roles, with_restores(settings, reader, roles), after)
@@ -106,7 +106,8 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             monitor.mark_started(lambda: worker.parked)
             log.info("worker.ready", visibility=facts.visibility, max_receives=facts.max_receives)
             await worker.run(stop)
-    return 0
+            code = door.exit_code()
+    return code
 
 
 @asynccontextmanager

@@ -99,7 +99,7 @@ class Checks:
         settings = self._settings
         queues = [("answer queue", settings.destination_queue), ("failure queue", settings.failure_queue)]
         queues.append(("progress queue", settings.progress_queue))
-        pending = [self._with_timeout("source queue", self._check_source_queue)]
+        pending = [self._with_timeout("source queue", self._check_source_queue)] if settings.source_queue else []
         pending += [
             self._with_timeout(what, partial(self._check_answer_queue, what, queue)) for what, queue in queues if queue
         ]
@@ -118,10 +118,10 @@ class Checks:
             self._with_timeout("lifecycle", self._check_lifecycle),
         ]
         results = [result for group in await asyncio.gather(*pending) for result in group]
-        if settings.destination_queue is None:
+        if settings.destination_queue is None and settings.source_queue:
             remedy = "set SQS_DESTINATION_QUEUE"
             results.append(CheckResult("answer queue", "warning", "not set: no answers are sent", remedy))
-        if settings.failure_queue is None:
+        if settings.failure_queue is None and settings.source_queue:
             remedy = "set SQS_FAILURE_QUEUE; it may be the answer queue"
             results.append(CheckResult("failure queue", "warning", "not set: no failures are reported", remedy))
         return [*results, preflight.check_links(settings.base_url)]
@@ -155,7 +155,10 @@ class Checks:
         """Return the remedy for a denied check *what*: the IAM actions and the ARN."""
         settings = self._settings
         permissions = {
-            "source queue": ("sqs:GetQueueAttributes and sqs:GetQueueUrl", self._queue_arn(settings.source_queue)),
+            "source queue": (
+                "sqs:GetQueueAttributes and sqs:GetQueueUrl",
+                self._queue_arn(settings.source_queue or ""),
+            ),
             "answer queue": (
                 "sqs:GetQueueAttributes and sqs:GetQueueUrl",
                 self._queue_arn(settings.destination_queue or ""),
@@ -188,7 +191,7 @@ class Checks:
         return {str(name): value for name, value in response.get("Attributes", {}).items()}
 
     async def _check_source_queue(self) -> list[CheckResult]:
-        attributes = await self._attributes(self._settings.source_queue)
+        attributes = await self._attributes(str(self._settings.source_queue))
         restores = self._settings.restore_wait_limit if self._settings.restore_tiers else 0
         results = preflight.check_source_queue(attributes, max(self._settings.wait_limit, restores))
         policy = next((result for result in results if result.what == "redrive policy" and result.state != "bad"), None)
@@ -210,8 +213,8 @@ class Checks:
     async def _check_answer_queue(self, what: str, queue: str) -> list[CheckResult]:
         attributes = await self._attributes(queue)
         source: dict[str, str] = {}
-        with suppress(ArchiverError):  # reported by the check of the source queue
-            source = await self._attributes(self._settings.source_queue)
+        with suppress(ArchiverError):  # reported by the check of the source queue, if there is one
+            source = await self._attributes(str(self._settings.source_queue))
         dead_letters = json.loads(source.get("RedrivePolicy") or "{}").get("deadLetterTargetArn")
         conflict = preflight.find_queue_conflict(attributes.get("QueueArn"), source.get("QueueArn"), dead_letters)
         if conflict is not None:

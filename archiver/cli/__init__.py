@@ -9,6 +9,7 @@ The command line, for people, scripts and containers.
     cancel                             cancel                       ends jobs
     check, iam-policy, dlq, health     check, policy, dlq, health   operation
     explain, schema                    explain, schema              error codes; format of requests and answers
+    describe                           describe                     what the worker does, as JSON
 
 Exit codes, the same for every command: 0 done; 1 negative result (rejected, damaged, unhealthy); 2 wrong arguments or
 settings; 3 not determined, or may work later; 70 internal error; 130 after Ctrl-C; 141 if the reader of the output has
@@ -27,6 +28,7 @@ from archiver.cli import (
     cancel,
     check,
     create,
+    describe,
     dlq,
     explain,
     health,
@@ -93,6 +95,7 @@ for module in (
     explain,
     health,
     schema,
+    describe,
 ):
     module.add_to(app)
 for registered in (app, *(group.typer_instance for group in app.registered_groups)):

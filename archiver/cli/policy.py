@@ -80,13 +80,15 @@ async def _worker_statements(
     from archiver.core.ways_out_policy import WaysOutResources, ways_out_statements
     from archiver.doors.policy import read_policy
     from archiver.doors.references import references_of
-    from archiver.settings import load_settings
+    from archiver.settings import load_settings, require_settings
 
     settings = load_settings(environment())
+    require_settings(settings, "SQS_SOURCE_QUEUE")
+    source_queue = str(settings.source_queue)
     policy = read_policy(settings)
     answer_queues = [settings.destination_queue, settings.failure_queue, settings.progress_queue]
-    source, *others = await resolve_arns([settings.source_queue, *(name for name in answer_queues if name)], account)
-    dlq_arn = dead_letter_queue or await _find_dead_letter_queue(settings.source_queue)
+    source, *others = await resolve_arns([source_queue, *(name for name in answer_queues if name)], account)
+    dlq_arn = dead_letter_queue or await _find_dead_letter_queue(source_queue)
     references = [*references_of(os.environ), *(policy.references if policy else ())]
     referred = [(one.service, reference_arn(one, source)) for one in references]
     allowed = [entry.strip() for entry in (settings.allowed_sources or "").split(",") if entry.strip()]

@@ -2,57 +2,89 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from archiver.cli.console import EXIT_USAGE, CommandError, environment
+from archiver.cli.describe import print_description
 from archiver.worker.signals import SIGNALS, stop_signals
+
+if TYPE_CHECKING:
+    from archiver.settings import Settings
 
 
 def add_to(app: typer.Typer) -> None:
-    app.command(epilog="Example: archiver run")(run)
+    app.command(epilog="Example: archiver run --policy policy.toml order.json")(run)
     app.command(epilog="Example: archiver local --port 4566")(local)
     app.command(epilog="Example: archiver demo --verbose")(demo)
 
 
-def run() -> None:
-    """Run the worker: poll SQS_SOURCE_QUEUE until SIGTERM or SIGINT. Settings come from the environment."""
+def run(
+    orders: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="Files with one request each: done in order, without a queue."),
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", metavar="FILE", help="Policy file, for POLICY_FILE.")
+    ] = None,
+) -> None:
+    """
+    Run the worker: poll SQS_SOURCE_QUEUE until SIGTERM or SIGINT. Settings come from the environment.
+
+    With FILEs (or SOURCE_ORDERS): do the requests in them, print the answers, and exit: 1 if one failed, 3 if one was
+    not finished.
+    """
     stop_signals.listen()
-    import structlog
-
-    from archiver.app import serve
-    from archiver.settings import SettingsError, load_settings
+    from archiver.settings import SettingsError, load_environment, load_settings
     from archiver.telemetry.logs import configure_logs
-    from archiver.telemetry.stdout import open_stdout
+    from archiver.telemetry.stdout import open_stderr, open_stdout
 
-    output = open_stdout()
-
-    async def until_stopped() -> int:
-        if stop_signals.requested:  # a stop signal arrived during the imports
-            structlog.get_logger(__name__).info("worker.stopped")
-            return 0
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
-
-        def on_signal() -> None:
-            with suppress(RuntimeError):  # the loop is closed: the process is already exiting
-                loop.call_soon_threadsafe(stop.set)
-
-        stop_signals.on_stop(on_signal)
-        return await serve(settings, stop, output.write)
-
+    output = None
     try:
-        settings = load_settings(environment())
+        environ = environment()
+        if policy is not None:
+            environ["POLICY_FILE"] = policy
+        if environ.get("DESCRIBE", "").strip() and load_environment(environ).describe:
+            print_description(environ)
+            return
+        settings = load_settings(environ, orders or ())
+        if settings.source_orders is not None:
+            from archiver.doors.orders import read_orders
+
+            read_orders(settings.source_orders)  # before there are credentials, which a worker waits for
+        # Answers to order files are on standard output: everything else is written to standard error.
+        output = open_stdout() if settings.source_orders is None else open_stderr()
         configure_logs(debug=settings.debug, dev_mode=settings.dev_mode, stream=output)
-        code = asyncio.run(until_stopped())
+        code = asyncio.run(_until_stopped(settings, output.write))
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)  # the interpreter removes handlers at exit, but keeps SIG_IGN
     except SettingsError as error:
         raise CommandError(*error.problems, code=EXIT_USAGE) from None
     finally:
-        output.finish()
+        if output is not None:
+            output.finish()
     raise typer.Exit(code)
+
+
+async def _until_stopped(settings: "Settings", write: Callable[[str], object]) -> int:
+    import structlog
+
+    from archiver.app import serve
+
+    if stop_signals.requested:  # a stop signal arrived during the imports
+        structlog.get_logger(__name__).info("worker.stopped")
+        return settings.exit_code_unstarted
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        with suppress(RuntimeError):  # the loop is closed: the process is already exiting
+            loop.call_soon_threadsafe(stop.set)
+
+    stop_signals.on_stop(on_signal)
+    return await serve(settings, stop, write)
 
 
 def local(port: Annotated[int, typer.Option(help="Port of the embedded S3 and SQS on 127.0.0.1.")] = 4566) -> None:

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 from archiver.core.locations import AllowList
 
+SOURCES = ("SQS_SOURCE_QUEUE", "SQS_SOURCE", "SOURCE_ORDERS")
+"""Variables that name where messages come from. A worker has one source."""
+
 _FALSE_TEXTS = ("", "0", "false", "no", "off", "f", "n")
 _MAX_PRESIGNED_SECONDS = 7 * 24 * 3600
 _ENCRYPTION_VARIABLES = (
@@ -18,12 +21,33 @@ _ENCRYPTION_VARIABLES = (
 def find_contradictions(environ: Mapping[str, str]) -> list[str]:
     """Return one line for each setting that contradicts another one or needs one that is not set."""
     return (
-        _source_problems(environ)
+        _door_problems(environ)
+        + _source_problems(environ)
         + _signing_problems(environ)
         + _link_problems(environ)
         + _encryption_problems(environ)
         + _way_out_problems(environ)
+        + _profile_problems(environ)
     )
+
+
+def _door_problems(environ: Mapping[str, str]) -> list[str]:
+    """A worker has one source of messages. The two names of the SQS queue are one."""
+    given = [name for name in SOURCES if environ.get(name, "").strip()]
+    others = [name for name in given[1:] if (given[0], name) != ("SQS_SOURCE_QUEUE", "SQS_SOURCE")]
+    return [
+        f"{name}: contradicts {given[0]}: a worker has one source of messages: unset one of them" for name in others
+    ]
+
+
+def _profile_problems(environ: Mapping[str, str]) -> list[str]:
+    """All credentials of AWS_PROFILES_CREDENTIALS can be used, or the worker does not start."""
+    text = environ.get("AWS_PROFILES_CREDENTIALS", "").strip()
+    if not text:
+        return []
+    from archiver.core.profiles import find_profile_problems  # noqa: PLC0415 - nothing of it where it is off
+
+    return [f"AWS_PROFILES_CREDENTIALS: {problem}" for problem in find_profile_problems(text)]
 
 
 def _encryption_problems(environ: Mapping[str, str]) -> list[str]:

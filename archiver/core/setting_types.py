@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, SecretStr, StringConstraints
 
 from archiver.core.attributes import EXPIRY_TAG, MAX_TAGS, parse_tags
 from archiver.core.dsn import parse_dsn
@@ -121,4 +121,24 @@ WebhookSecret = Annotated[
     SecretStr,
     AfterValidator(_validate_webhook_secret),
     Expected("whsec_ and the base64 of 24 to 64 bytes, like the output of: echo whsec_$(openssl rand -base64 32)"),
+]
+
+
+def _split_order_files(text: object) -> object:
+    """
+    Split the names of SOURCE_ORDERS. Empty ones are left out; at least one is left, or ValueError is raised. What is no
+    text is returned unchanged.
+    """
+    if not isinstance(text, str):
+        return text
+    names = tuple(name for name in text.strip().split(":") if name.strip())
+    if not names:
+        raise ValueError("no files")
+    return names
+
+
+OrderFiles = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_split_order_files),
+    Expected("one or more names of files, separated by : (archiver run FILE takes names with a colon)"),
 ]

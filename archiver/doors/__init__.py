@@ -5,6 +5,7 @@ Doors: from the settings to where messages come from and where answers go.
     start       startup checks
     sources     the roles that objects are read with, and restores
     sqs         the SQS door
+    orders      the door of order files
     ways_out    where else answers go
     policy      POLICY_FILE
     references  settings by reference
@@ -32,7 +33,10 @@ async def open_door(
 
     Raises SettingsError.
     """
-    from archiver.doors.sqs import open_sqs_door  # noqa: PLC0415 - late: only the door that is used
+    if settings.source_orders is not None:
+        from archiver.doors.orders import open_orders_door as open_door_of  # noqa: PLC0415 - only the door that is used
+    else:
+        from archiver.doors.sqs import open_sqs_door as open_door_of  # noqa: PLC0415 - late: only the door that is used
 
     async with AsyncExitStack() as stack:
         ways_out = WaysOut()
@@ -41,7 +45,7 @@ async def open_door(
             from archiver.doors.ways_out import open_ways_out  # noqa: PLC0415 - nothing of it where it is off
 
             ways_out = await stack.enter_async_context(open_ways_out(settings, surroundings, callbacks))
-        yield await open_sqs_door(settings, surroundings, ways_out, stop) if surroundings else None
+        yield await open_door_of(settings, surroundings, ways_out, stop) if surroundings else None
 
 
 def _has_ways_out(settings: Settings) -> bool:

@@ -13,11 +13,15 @@ from archiver.worker.heartbeat import Heartbeat
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """*dead_letters*: None if the source has no such thing; then the failure answer is the record of a rejection."""
+    """
+    *dead_letters*: None if the source has no such thing; then the failure answer is the record of a rejection.
+    *exit_code*: that of the worker, once it has stopped.
+    """
 
     source: MessageSource
     dead_letters: DeadLetters | None
     answers: Answers
+    exit_code: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True, slots=True)

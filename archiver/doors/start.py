@@ -96,7 +96,7 @@ async def check_and_open_source(
 
     Raises SettingsError.
     """
-    problems = await run_until_stopped(_run_checks(_resource_checks(settings, resources), resources.timeout), stop)
+    problems = await check_resources(settings, resources, stop)
     if problems is None:
         return None
     source = None
@@ -109,6 +109,11 @@ async def check_and_open_source(
     if problems:
         raise SettingsError(problems)
     return source
+
+
+async def check_resources(settings: Settings, resources: StartupResources, stop: asyncio.Event) -> list[str] | None:
+    """Run all checks. Return a sentence for each resource that does not exist; None: stopped meanwhile."""
+    return await run_until_stopped(_run_checks(_resource_checks(settings, resources), resources.timeout), stop)
 
 
 async def run_until_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
@@ -210,7 +215,7 @@ async def _open_source(
     attempt = 0
     while not stop.is_set():
         try:
-            opening = SqsSource.open(clients, settings.source_queue, settings.wait_seconds)
+            opening = SqsSource.open(clients, str(settings.source_queue), settings.wait_seconds)
             source = await run_until_stopped(opening, stop)
         except ResourceNotFound:
             raise
@@ -250,7 +255,7 @@ def check_visibility(seconds: int) -> None:
 
 def log_settings(settings: Settings) -> None:
     """Log what the worker works on, and warn of settings that are insecure."""
-    log.info("worker.starting", source=settings.source_queue, destination=settings.destination_bucket)
+    log.info("worker.starting", source=settings.source_name, destination=settings.destination_bucket)
     if settings.key_secret is None:
         log.warning(
             "settings.no_key_secret", effect="who knows a job_id can compute its archive's key; set ARCHIVE_KEY_SECRET"

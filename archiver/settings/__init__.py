@@ -1,13 +1,13 @@
 """All settings: read once from the environment, validated together, immutable."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar, cast
 
 from pydantic import AliasChoices, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 from archiver.core.setting_errors import describe_invalid
-from archiver.core.setting_rules import find_contradictions
+from archiver.core.setting_rules import SOURCES, find_contradictions
 from archiver.settings.environment import MIB, Environment, Settings
 
 __all__ = [
@@ -33,20 +33,27 @@ class SettingsError(Exception):
 E = TypeVar("E", bound=Environment)
 
 
-def load_settings(environ: Mapping[str, str]) -> Settings:
+def load_settings(environ: Mapping[str, str], orders: Sequence[str] = ()) -> Settings:
     """
-    Read the settings of a worker from *environ*. An empty variable counts as unset.
+    Read the settings of a worker from *environ*. An empty variable counts as unset. *orders*: names of order files, in
+    place of any source that *environ* names.
 
     Raises SettingsError with all problems.
     """
-    return _load(Settings, environ)
+    if orders:
+        environ = {**environ, **dict.fromkeys(SOURCES, ""), "SOURCE_ORDERS": "given"}
+    problems = []
+    if not any(environ.get(name, "").strip() for name in SOURCES):
+        problems = [f"SQS_SOURCE_QUEUE: is required ({Environment.model_fields['source_queue'].description})"]
+    settings = _load(Settings, environ, problems)
+    return settings.model_copy(update={"source_orders": tuple(orders)}) if orders else settings
 
 
 def load_environment(environ: Mapping[str, str]) -> Environment:
     """
     Read *environ* for a command, which checks the settings it needs with `require_settings`. Raises SettingsError.
     """
-    return _load(Environment, environ)
+    return _load(Environment, environ, [])
 
 
 def require_settings(environment: Environment, *names: str) -> None:
@@ -59,7 +66,9 @@ def require_settings(environment: Environment, *names: str) -> None:
         raise SettingsError([f"{name}: is required ({fields[name][1].description})" for name in absent])
 
 
-def _load(model: type[E], environ: Mapping[str, str]) -> E:
+def _load(model: type[E], environ: Mapping[str, str], problems: list[str]) -> E:
+    """*problems*: what is known to be wrong."""
+
     class Given(model):  # type: ignore[valid-type, misc]
         @classmethod
         def settings_customise_sources(  # the signature is defined by pydantic-settings
@@ -73,14 +82,14 @@ def _load(model: type[E], environ: Mapping[str, str]) -> E:
             cast("EnvSettingsSource", env_settings).env_vars = {k: v for k, v in environ.items() if v.strip()}
             return (env_settings,)
 
-    problems = find_contradictions(environ)
+    contradictions = find_contradictions(environ)
     try:
         settings = cast("Callable[[], E]", Given)()
     except ValidationError as error:
-        problems = [_problem(environ, entry["loc"], entry["type"]) for entry in error.errors()] + problems
-        raise SettingsError(problems) from None
-    if problems:
-        raise SettingsError(problems)
+        invalid = [_problem(environ, entry["loc"], entry["type"]) for entry in error.errors()]
+        raise SettingsError([*problems, *invalid, *contradictions]) from None
+    if problems or contradictions:
+        raise SettingsError([*problems, *contradictions])
     return settings
 
 

@@ -20,18 +20,17 @@ from archiver.core.setting_types import (
     WebhookAddress,
     WebhookSecret,
 )
+from archiver.settings.orders import OrderSettings
 from archiver.settings.tasks import TaskSettings
 
 MIB = 1024 * 1024
 
 
-_SOURCE_QUEUE = AliasChoices("SQS_SOURCE_QUEUE", "SQS_SOURCE")
-_SOURCE_QUEUE_DESCRIPTION = "queue to read: a name, URL or ARN"
 _DESTINATION_BUCKET = "S3_DESTINATION_BUCKET"
 _DESTINATION_BUCKET_DESCRIPTION = "bucket of the archives"
 
 
-class Environment(TaskSettings):
+class Environment(TaskSettings, OrderSettings):
     """
     Settings for commands that need only some of them: all are optional. The field descriptions are the text of the
     settings table in the documentation.
@@ -39,7 +38,11 @@ class Environment(TaskSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=True, env_ignore_empty=True)
 
-    source_queue: Text | None = Field(None, validation_alias=_SOURCE_QUEUE, description=_SOURCE_QUEUE_DESCRIPTION)
+    source_queue: Text | None = Field(
+        None,
+        validation_alias=AliasChoices("SQS_SOURCE_QUEUE", "SQS_SOURCE"),
+        description="queue to read: a name, URL or ARN",
+    )
     destination_queue: Text | None = Field(
         None,
         validation_alias=AliasChoices("SQS_DESTINATION_QUEUE", "SQS_DESTINATION"),
@@ -277,9 +280,18 @@ class Environment(TaskSettings):
 
 
 class Settings(Environment):
-    """The settings of a worker: `SQS_SOURCE_QUEUE` and `S3_DESTINATION_BUCKET` are required."""
+    """The settings of a worker: `S3_DESTINATION_BUCKET` is required, and one source of messages."""
 
-    source_queue: Text = Field(validation_alias=_SOURCE_QUEUE, description=_SOURCE_QUEUE_DESCRIPTION)
     destination_bucket: BucketName = Field(
         validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION
     )
+
+    @property
+    def source_name(self) -> str:
+        """Where messages come from, for the log."""
+        return self.source_queue or "order files"
+
+    @property
+    def exit_code_unstarted(self) -> int:
+        """The exit code of a worker that was stopped before it began: 3 if it leaves orders undone."""
+        return 0 if self.source_orders is None else 3

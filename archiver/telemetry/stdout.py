@@ -1,5 +1,5 @@
 """
-Non-blocking standard output.
+Non-blocking standard output, or standard error.
 
 If the file descriptor is writable, a line is written at once, so that it is not lost if the process is killed. If the
 pipe is full (a log driver hangs), lines are buffered in memory and written by a thread. When the buffer is full, lines
@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from datetime import UTC, datetime
 from time import monotonic
+from typing import TextIO
 
 MAX_WAITING_BYTES = 4 * 1024 * 1024
 ATOMIC_WRITE_BYTES = select.PIPE_BUF  # POSIX: a writable pipe accepts this many without blocking
@@ -24,7 +25,15 @@ DRAIN_TIMEOUT = 2.0  # seconds to write buffered lines at exit
 
 def open_stdout() -> "NonBlockingWriter":
     """Return a writer to standard output; to standard error if there is none; to /dev/null if there is neither."""
-    stream = sys.stdout or sys.stderr
+    return _open(sys.stdout or sys.stderr)
+
+
+def open_stderr() -> "NonBlockingWriter":
+    """Return a writer to standard error, for a worker whose answers are on standard output; else to /dev/null."""
+    return _open(sys.stderr)
+
+
+def _open(stream: TextIO | None) -> "NonBlockingWriter":
     if stream is None:
         return NonBlockingWriter(os.open(os.devnull, os.O_WRONLY))
     stream.flush()

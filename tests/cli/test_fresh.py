@@ -20,6 +20,7 @@ ARGUMENTS = {
     "dlq": ["list"],
     "schema": [],
     "explain": [],
+    "describe": [],
 }
 NEEDS_SOMETHING_THERE = {"verify", "health", "status", "receipt", "touch", "cancel"}
 STARTED_ELSEWHERE = {"run", "local", "demo"}  # worker/test_start and top/test_local

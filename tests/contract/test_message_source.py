@@ -1,4 +1,4 @@
-"""The contract of MessageSource and DeadLetters, on the fake and on SQS."""
+"""The contract of MessageSource on the fake, on SQS and on order files; that of DeadLetters on the first two."""
 
 import asyncio
 import json
@@ -15,6 +15,7 @@ from fakes import FakeDeadLetters, FakeQueue, ManualClock
 
 from archiver.aws.clients import Clients
 from archiver.aws.sqs import SqsSource
+from archiver.doors.order_source import Order, OrderSource
 from archiver.errors import LeaseLost, TransientError
 from archiver.ports import Attribute, DeadLetters, Message, MessageSource, QueueFacts, Rejection
 
@@ -76,6 +77,23 @@ async def on_sqs(aws: EmulatedAws, clients: Clients, *, dead_letters: bool = Tru
     )
 
 
+def on_orders() -> Harness:
+    clock = ManualClock()
+    source = OrderSource(on_end=lambda: None, at_once=10, visibility=VISIBILITY, clock=clock)
+
+    async def let_pass(seconds: float) -> None:
+        clock.advance(seconds)
+
+    return Harness(
+        source=source,
+        dead_letters=FakeDeadLetters(None),
+        send=lambda body, attributes: source.add(Order("id", body, attributes)),
+        rejected=list,
+        clock=clock,
+        let_pass=let_pass,
+    )
+
+
 def told(attributes: Mapping[str, Attribute]) -> dict[str, dict[str, object]]:
     return {
         name: {"DataType": a.type, "BinaryValue" if isinstance(a.value, bytes) else "StringValue": a.value}
@@ -90,8 +108,15 @@ def untold(attributes: Mapping[str, Any]) -> dict[str, Attribute]:
 Build = Callable[..., Awaitable[Harness]]
 
 
-@pytest.fixture(params=["fake", "sqs"])
+@pytest.fixture(params=["fake", "sqs", "orders"])
 def build(request: pytest.FixtureRequest) -> Build:
+    async def orders(*, dead_letters: bool = True) -> Harness:
+        del dead_letters
+        return on_orders()
+
+    if request.param == "orders":
+        return orders
+
     async def fake(*, dead_letters: bool = True) -> Harness:
         return on_fake(dead_letters=dead_letters)
 
@@ -189,10 +214,12 @@ async def test_a_deleted_message_never_comes_back(harness: Harness) -> None:
 
 
 # moto lets a message be hidden that is not in flight, and knows no stale receipts.
-on_the_fake = pytest.mark.parametrize("build", ["fake"], indirect=True)
+on_all_but_moto = pytest.mark.parametrize("build", ["fake", "orders"], indirect=True)
+# Order files have no dead letters, and are held for as long as the worker likes.
+on_queues = pytest.mark.parametrize("build", ["fake", "sqs"], indirect=True)
 
 
-@on_the_fake
+@on_all_but_moto
 async def test_a_message_that_was_given_back_can_not_be_hidden_any_more(harness: Harness) -> None:
     harness.send("{}", {})
     message = await one(harness)
@@ -201,7 +228,7 @@ async def test_a_message_that_was_given_back_can_not_be_hidden_any_more(harness:
         await harness.source.extend(message, 10)
 
 
-@on_the_fake
+@on_all_but_moto
 async def test_the_receipt_of_an_earlier_receive_is_a_lost_lease(harness: Harness) -> None:
     harness.send("{}", {})
     first = await one(harness)
@@ -222,12 +249,14 @@ async def test_a_receipt_that_never_was_is_a_lost_lease(harness: Harness) -> Non
         await harness.source.delete(message)
 
 
+@on_queues
 async def test_no_message_can_be_hidden_for_more_than_twelve_hours(harness: Harness) -> None:
     harness.send("{}", {})
     with pytest.raises(LeaseLost):
         await harness.source.extend(await one(harness), 43_201)
 
 
+@on_queues
 async def test_a_rejected_message_keeps_its_body_and_attributes_and_tells_its_reason(harness: Harness) -> None:
     harness.send('{"a": "ü"}', TRACE)
     message = await one(harness)
@@ -237,6 +266,7 @@ async def test_a_rejected_message_keeps_its_body_and_attributes_and_tells_its_re
     assert harness.rejected() == [('{"a": "ü"}', {**TRACE, **reason})]
 
 
+@on_queues
 async def test_the_reason_displaces_other_attributes_beyond_ten(harness: Harness) -> None:
     harness.send("{}", {f"a{number}": Attribute("String", "x") for number in range(10)})
     await harness.dead_letters.put(await one(harness), REJECTION)
@@ -245,6 +275,7 @@ async def test_the_reason_displaces_other_attributes_beyond_ten(harness: Harness
     assert attributes["ErrorCode"].value == "invalid_json"
 
 
+@on_queues
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp's opinion of 1 MiB
 async def test_a_body_of_the_largest_size_is_rejected_whole(harness: Harness) -> None:
     body = "x" * MIB
@@ -253,11 +284,13 @@ async def test_a_body_of_the_largest_size_is_rejected_whole(harness: Harness) ->
     assert [text == body for text, _ in harness.rejected()] == [True]
 
 
+@on_queues
 async def test_the_reason_of_an_earlier_rejection_does_not_come_along(harness: Harness) -> None:
     harness.send("{}", {"ErrorCode": Attribute("String", "x"), "ErrorMessage": Attribute("String", "y"), **TRACE})
     assert dict((await one(harness)).attributes) == TRACE
 
 
+@on_queues
 async def test_without_a_dead_letter_queue_a_rejection_has_to_wait(build: Build) -> None:
     harness = await build(dead_letters=False)
     harness.send("{}", {})
@@ -267,6 +300,7 @@ async def test_without_a_dead_letter_queue_a_rejection_has_to_wait(build: Build)
     await harness.source.release(message, 0)
 
 
+@on_queues
 async def test_the_queue_tells_its_visibility_and_redrive_policy(harness: Harness) -> None:
     facts = harness.source.facts
     assert (facts.visibility, facts.longest, facts.max_receives) == (VISIBILITY, 43_200, 3)

@@ -79,7 +79,12 @@ OPTIONAL = {
     "archiver.doors.ways_out",
     "archiver.http.guard",
     "archiver.jobs.best_effort",
+    "archiver.core.orders",
+    "archiver.core.profiles",
     "archiver.doors.after",
+    "archiver.doors.order_answers",
+    "archiver.doors.order_source",
+    "archiver.doors.orders",
     "archiver.doors.cancellation",
     "archiver.jobs.cancellation",
     "archiver.jobs.after",
@@ -157,9 +162,19 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
             "NOTIFY_LAMBDA": receivers.function(),
         }
         others = {"HEALTH_PORT": "0", "LINKS": "presigned", "ARCHIVE_BASE_URL": "", "POLICY_FILE": str(policy)}
-        modules = imported(env, CANCELLATION="1", **ways_out, **others)
+        modules = imported(env, CANCELLATION="1", AWS_PROFILES_CREDENTIALS="p;k;s;eu-west-1", **ways_out, **others)
 
     elsewhere = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.references", "archiver.aws.signed_urls"}
     elsewhere |= {"archiver.aws.tasks", "archiver.core.tasks", "archiver.core.task_wait", "archiver.doors.tasks"}
     by_requests = {"archiver.core.manifest", "archiver.jobs.long_answers", "re2"}
-    assert modules >= OPTIONAL - elsewhere - by_requests
+    of_another_door = {name for name in OPTIONAL if "order" in name}
+    assert modules >= OPTIONAL - elsewhere - by_requests - of_another_door
+
+
+def test_order_files_bring_in_their_own_door_alone(aws: "EmulatedAws", tmp_path: Path) -> None:
+    (tmp_path / "order.json").write_text('{"files": [{"source": "a.jpg"}]}')
+    with WorkerEnv(aws) as env:
+        modules = imported(env, SQS_SOURCE_QUEUE="", SOURCE_ORDERS=str(tmp_path / "order.json"))
+
+    assert modules >= {name for name in OPTIONAL if "order" in name}
+    assert "archiver.doors.sqs" not in modules

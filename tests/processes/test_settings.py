@@ -81,6 +81,9 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "ecs_security_groups": None,
         "ecs_public_ip": False,
         "ecs_dsn": None,
+        "source_orders": None,
+        "describe": False,
+        "profiles_credentials": None,
     }
     assert settings.memory_budget == 64 * 1024 * 1024
 
@@ -221,6 +224,31 @@ def test_bad_value_is_one_problem_on_one_line_that_begins_with_its_variable(name
 SECRETS = ("NOTIFY_WEBHOOK_URL", "NOTIFY_WEBHOOK_SECRET", "ARCHIVER_ECS_DSN")
 
 
+def test_a_worker_has_one_source() -> None:
+    assert problems(SOURCE_ORDERS="a.json") == [
+        "SOURCE_ORDERS: contradicts SQS_SOURCE_QUEUE: a worker has one source of messages: unset one of them"
+    ]
+    assert problems(SOURCE_ORDERS="", SQS_SOURCE_QUEUE="") == [
+        "SQS_SOURCE_QUEUE: is required (queue to read: a name, URL or ARN)"
+    ]
+
+
+def test_order_files_of_the_command_line_replace_any_source_and_may_have_any_name() -> None:
+    settings = load_settings(LEAST | {"SOURCE_ORDERS": "x"}, ["a:b.json", ":"])
+
+    assert (settings.source_queue, settings.source_orders) == (None, ("a:b.json", ":"))
+
+
+def test_credentials_of_profiles_are_checked_at_the_start_and_never_shown() -> None:
+    given = "one;hush;hush;eu-west-1#two;hush;hush"
+
+    assert problems(AWS_PROFILES_CREDENTIALS=given) == [
+        "AWS_PROFILES_CREDENTIALS: profile 2 has 3 values instead of name;key;secret;region"
+    ]
+    settings = load_settings(LEAST | {"AWS_PROFILES_CREDENTIALS": given.partition("#")[0]})
+    assert "hush" not in repr(settings)
+
+
 def bad_values() -> list[tuple[str, str, str]]:
     """For every setting that can be misread: its variable, a value that it does not take, and what to say."""
     found = []
@@ -238,6 +266,8 @@ def bad_values() -> list[tuple[str, str, str]]:
             found += [(name, value, number) for value in values]
         elif literals := [one for one in kinds if get_origin(one) is Literal]:
             found += [(name, "other", choice) for choice in get_args(literals[0])]
+        elif name == "SOURCE_ORDERS":  # a file may have nearly any name
+            found += [(name, " : :", "should be")]
         elif any(isinstance(one, Expected) for one in kinds):
             found += [(name, "../ x/", "should be"), (name, "x\n/" * 500, "should be")]
     return found

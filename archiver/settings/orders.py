@@ -1,0 +1,26 @@
+"""The settings of order files, and of commands."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, NoDecode
+
+from archiver.core.setting_types import OrderFiles
+
+
+class OrderSettings(BaseSettings):
+    """Requests from files instead of a queue, and what a worker tells of itself."""
+
+    source_orders: Annotated[OrderFiles | None, NoDecode] = Field(
+        None,
+        validation_alias="SOURCE_ORDERS",
+        description="files with one request each, separated by `:`: done in order, without a queue",
+    )
+    describe: bool = Field(
+        False, validation_alias="DESCRIBE", description="print what the worker does as JSON and exit: archiver describe"
+    )
+    profiles_credentials: SecretStr | None = Field(
+        None,
+        validation_alias="AWS_PROFILES_CREDENTIALS",
+        description="credentials of commands with a `profile`: `name;key;secret;region`, separated by `#`",
+    )
