@@ -20,7 +20,7 @@ from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_errors import call_error, error_names, is_failure, write_error
 from archiver.aws.s3_responses import full_object_crc32, size_and_etag
 from archiver.aws.s3_transport import S3Request
-from archiver.aws.s3_upload import S3Upload, StoreCapabilities, UploadId
+from archiver.aws.s3_upload import S3Upload, StoreCapabilities, UploadId, condition
 from archiver.aws.s3_xml import Element, MalformedXmlError, read_xml
 from archiver.core.attributes import Attributes
 from archiver.core.locations import Location
@@ -85,7 +85,7 @@ class S3Store:
         """Also raises TransientError for 409, a conflict."""
         lines, metadata = _described(target)
         request = S3Request(
-            "PUT", Location(self._bucket, target.key), lines=f"If-None-Match: *\r\n{lines}", amz=metadata, body=body
+            "PUT", Location(self._bucket, target.key), lines=condition(target) + lines, amz=metadata, body=body
         )
 
         async def write(headers: Attributes) -> str:
@@ -119,7 +119,9 @@ class S3Store:
 
         response = await write_with_attributes(self._calls, self._bucket, target.attributes, create)
         upload_id = read_xml(response.body, "InitiateMultipartUploadResult").required("UploadId")
-        return S3Upload(self._calls, UploadId(location, upload_id), target.metadata, self._capabilities)
+        return S3Upload(
+            self._calls, UploadId(location, upload_id), target.metadata, self._capabilities, condition(target)
+        )
 
     async def abort_uploads(self, key: str, before: datetime | None = None) -> None:
         found = [
@@ -163,8 +165,9 @@ def _initiated(upload: Element) -> datetime:
 
 def _described(target: Target) -> tuple[str, tuple[tuple[str, str], ...]]:
     """Return the unsigned header lines and the signed headers that describe a new object."""
-    disposition = _check_header_value(target.disposition)
-    lines = f"Content-Type: application/zip\r\nContent-Disposition: {disposition}\r\n"
+    lines = f"Content-Type: {_check_header_value(target.content_type)}\r\n"
+    if target.disposition:
+        lines += f"Content-Disposition: {_check_header_value(target.disposition)}\r\n"
     return lines, _metadata_headers(target.metadata)
 
 

@@ -15,7 +15,7 @@ from archiver.aws.s3_xml import CompletedPart, completion_body, read_xml
 from archiver.core.locations import Location
 from archiver.errors import ConfigurationError, Rejected, RequestRefused, TransientError
 from archiver.http.exchange import HttpResponse
-from archiver.ports import StoredArchive
+from archiver.ports import StoredArchive, Target
 
 MAX_ABORT_ATTEMPTS = 5
 ABORT_RETRY_SECONDS = 0.2  # seconds
@@ -66,6 +66,13 @@ class UploadId(NamedTuple):
         return f"uploadId={quote(self.id, safe='-_.~')}"
 
 
+def condition(target: Target) -> str:
+    """Return the header line that keeps a write from replacing what it may not replace."""
+    if target.overwrites == "*":
+        return ""
+    return f"If-Match: {target.overwrites}\r\n" if target.overwrites else "If-None-Match: *\r\n"
+
+
 @dataclass(slots=True)
 class S3Upload:
     """The MultipartUpload that `S3Store.create_upload` started. It records only parts that S3 acknowledged."""
@@ -74,6 +81,7 @@ class S3Upload:
     _upload: UploadId
     _metadata: Mapping[str, str] = field(default_factory=dict)
     _capabilities: StoreCapabilities = field(default_factory=StoreCapabilities)
+    _condition: str = "If-None-Match: *\r\n"
     _sent: dict[int, CompletedPart] = field(default_factory=dict, init=False)
     _sizes: dict[int, int] = field(default_factory=dict, init=False)
 
@@ -109,7 +117,7 @@ class S3Upload:
         request = S3Request(
             "POST",
             self._upload.location,
-            lines="If-None-Match: *\r\nContent-Type: application/xml\r\n",
+            lines=f"{self._condition}Content-Type: application/xml\r\n",
             amz=(
                 ("x-amz-checksum-crc32", encode_crc32(crc32)),
                 ("x-amz-checksum-type", "FULL_OBJECT"),

@@ -101,8 +101,9 @@ class ObjectRestorer(Protocol):
 class Target:
     """
     Where an archive is stored, and its object metadata. *metadata* is ASCII, *disposition* a Content-Disposition
-    header. Every part but the last has *part_size* bytes; a shorter archive is one PutObject. *message_id*: the message
-    that asks for the archive; "" if none does (command line).
+    header, "" for none. Every part but the last has *part_size* bytes; a shorter archive is one PutObject.
+    *message_id*: the message that asks for the archive; "" if none does (command line). *overwrites*: the ETag of the
+    object that may be replaced, `*`: any. An archive replaces none.
     """
 
     key: str
@@ -111,6 +112,8 @@ class Target:
     part_size: int = 0
     message_id: str = ""
     attributes: Attributes = NO_ATTRIBUTES
+    content_type: str = "application/zip"
+    overwrites: str = ""
 
 
 @dataclass(frozen=True, slots=True)

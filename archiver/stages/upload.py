@@ -102,7 +102,8 @@ class ArchiveUpload:
                     self._may_appear = appears_by_earlier_write
                 wait = run.next_wait()
                 log.warning("upload.unsettled", reason=str(error), attempt=run.tries)
-                if await find(self._store, self._target.key) is not None:
+                found = await find(self._store, self._target.key)
+                if found is not None and not self._replaces(found):
                     return await self._find_own_write(size)
                 if wait is None:
                     raise
@@ -111,12 +112,19 @@ class ArchiveUpload:
                 self._may_appear = appears_by_earlier_write
                 raise
 
+    def _replaces(self, found: StoredArchive) -> bool:
+        """Whether *found* is an object that is still to be replaced."""
+        return not self._is_own(found) and self._target.overwrites in ("*", found.etag)
+
+    def _is_own(self, found: StoredArchive) -> bool:
+        return found.metadata.get(TOKEN) == self._target.metadata[TOKEN]
+
     async def _find_own_write(self, size: int) -> StoredArchive:
         """Return the archive at the key if this upload wrote it. Raises ArchiveExists, TransientError."""
         found = await find(self._store, self._target.key)
         if found is None:
             raise TransientError("the archive's key exists, but HEAD does not find the object")
-        own = found.metadata.get(TOKEN) == self._target.metadata[TOKEN]
+        own = self._is_own(found)
         if not own or found.size != size:
             self._may_appear = own
             raise ArchiveExists(self._target.key)

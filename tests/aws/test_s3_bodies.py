@@ -166,6 +166,19 @@ async def test_an_archive_of_one_part_goes_out_whole_with_all_that_stands_beside
     assert {"x-amz-meta-archiver-files", "x-amz-meta-archiver-token", "x-amz-checksum-crc32"} <= set(signed)
 
 
+@pytest.mark.parametrize(("overwrites", "condition"), [('"e"', ['if-match: "e"']), ("*", [])])
+async def test_what_may_be_overwritten_is_said_in_the_condition(
+    monkeypatch: pytest.MonkeyPatch, overwrites: str, condition: list[str]
+) -> None:
+    target = Target("a.txt", "", content_type="text/plain", overwrites=overwrites)
+    async with answering(monkeypatch, OK) as (server, clients):
+        await S3Store(clients, "archives").put(target, memoryview(BODY), CRC)
+    lines = server.heads[0].split("\r\n")
+    assert [line for line in lines if line.startswith("if-")] == condition
+    assert "content-type: text/plain" in lines
+    assert not [line for line in lines if line.startswith("content-disposition")]
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [

@@ -85,7 +85,7 @@ class S3Harness:
 
     def described(self, key: str) -> tuple[str, str, Mapping[str, str]]:
         told = self.aws.s3.head_object(Bucket=self.bucket, Key=key)
-        return told["ContentType"], told["ContentDisposition"], told["Metadata"]
+        return told["ContentType"], told.get("ContentDisposition", ""), told["Metadata"]
 
     def attributes(self, key: str) -> Attributes:
         tags = self.aws.s3.get_object_tagging(Bucket=self.bucket, Key=key)["TagSet"]
@@ -180,6 +180,32 @@ async def test_a_put_never_writes_over_an_archive(harness: Harness) -> None:
     await harness.store.put(TARGET, memoryview(LAST), zlib.crc32(LAST))
     with pytest.raises(harness.taken):
         await harness.store.put(TARGET, memoryview(b"other"), zlib.crc32(b"other"))
+    assert harness.content(TARGET.key) == LAST
+
+
+@in_buckets
+@pytest.mark.parametrize("parts", [False, True])
+async def test_an_object_that_may_be_overwritten_is_replaced_and_described_anew(
+    harness: Harness, *, parts: bool
+) -> None:
+    stored = await harness.store.put(TARGET, memoryview(LAST), zlib.crc32(LAST))
+    for overwrites, body in ((stored.etag, b"second"), ("*", b"third")):
+        target = replace(TARGET, overwrites=overwrites, content_type="text/plain", disposition="")
+        if parts:
+            upload = await harness.store.create_upload(target)
+            await send(upload, 1, body)
+            await upload.complete(len(body), zlib.crc32(body))
+        else:
+            await harness.store.put(target, memoryview(body), zlib.crc32(body))
+        assert harness.content(TARGET.key) == body
+        assert harness.described(TARGET.key)[0] == "text/plain"
+
+
+@pytest.mark.parametrize("harness", ["fake"], indirect=True)  # moto has no If-Match for writes; see test_s3_bodies.py
+async def test_an_object_that_is_no_longer_the_one_to_replace_is_kept(harness: Harness) -> None:
+    await harness.store.put(TARGET, memoryview(LAST), zlib.crc32(LAST))
+    with pytest.raises(ArchiveExists):
+        await harness.store.put(replace(TARGET, overwrites='"other"'), memoryview(b"x"), zlib.crc32(b"x"))
     assert harness.content(TARGET.key) == LAST
 
 

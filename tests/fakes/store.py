@@ -83,12 +83,13 @@ class FakeStore:
 
     def _write(self, target: Target, data: bytes, etag: str) -> StoredArchive:
         location = Location(self.bucket, target.key)
-        if location in self.s3.objects:
+        there = self.s3.objects.get(location)
+        if (there is not None or target.overwrites) and target.overwrites not in ("*", there and there.etag):
             raise ArchiveExists(f"{location} is taken")
         self.attributes[target.key] = target.attributes
         modified = datetime.now(UTC).replace(microsecond=0)
         self.s3.objects[location] = StoredObject(
-            data, etag, modified, "application/zip", target.disposition, dict(target.metadata)
+            data, etag, modified, target.content_type, target.disposition, dict(target.metadata)
         )
         return StoredArchive(len(data), etag, zlib.crc32(data), target.metadata)
 

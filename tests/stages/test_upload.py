@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import pytest
 from fakes import FakeHold
@@ -76,6 +77,22 @@ async def test_a_lost_answer_to_the_last_write_is_settled_by_looking(verb: str) 
 
     assert stage.store.faults.calls[verb] == 1
     assert stage.store.events.count("abort") == 0
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("overwrites", ["*", "its ETag"])
+async def test_a_lost_answer_while_an_object_is_replaced_is_settled_as_well(overwrites: str, *, after: bool) -> None:
+    """The object that is to be replaced is not taken for another's that came first."""
+    stage = StageEnv()
+    stage.s3.put("archives", TARGET.key, b"old")
+    etag = stage.s3.objects[AT].etag if overwrites != "*" else "*"
+    stage.store.faults.plan("put", TransientError("connection lost"), after=after)
+
+    async with open_upload(stage.store, replace(TARGET, overwrites=etag), FakeHold(), None) as upload:
+        await upload.put(PART, crc32(PART), CONTENTS)
+
+    assert stage.archive() == bytes(PART)
+    assert stage.store.faults.calls["put"] == (1 if after else 2)
 
 
 @pytest.mark.parametrize(("token", "size"), [("other", 200), ("token", 199)])
