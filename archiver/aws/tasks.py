@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 
 from archiver.aws.error_mapping import DENIED, ResourceNotFound, error_map, map_errors
 from archiver.aws.session import Session, client_config, environment_errors
-from archiver.core.tasks import StartedTask, TaskState, read_started, read_task
+from archiver.core.tasks import LogStream, StartedTask, TaskState, read_log_stream, read_started, read_task
 from archiver.errors import ConfigurationError, TransientError
 
 _ERRORS = error_map(ResourceNotFound, {"ClusterNotFoundException"}) | error_map(ConfigurationError, DENIED)
@@ -48,6 +48,12 @@ class EcsTasks:
         """Stop the task *arn*: its containers get SIGTERM. Raises ConfigurationError, TransientError."""
         with map_errors(f"StopTask {arn}", _ERRORS, ConfigurationError):
             await self._client.stop_task(cluster=cluster, task=arn, reason=reason)
+
+    async def log_stream(self, task: StartedTask, container: str) -> LogStream | None:
+        """Return where the container's output goes; None if it can't be known. Raises as `describe` does."""
+        with map_errors(f"DescribeTaskDefinition {task.definition}", _ERRORS, ConfigurationError):
+            response = await self._client.describe_task_definition(taskDefinition=task.definition)
+        return read_log_stream(response, container, task.id)
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ The command line, for people, scripts and containers.
     verify, receipt, status            verify, receipt, status      archives
     touch                              touch                        flags: empty objects
     cancel                             cancel                       ends jobs
+    ecs-run, invoke                    ecs_run, invoke              requests to ECS and Lambda
     check, iam-policy, dlq, health     check, policy, dlq, health   operation
     explain, schema                    explain, schema              error codes; format of requests and answers
     describe                           describe                     what the worker does, as JSON
@@ -30,8 +31,10 @@ from archiver.cli import (
     create,
     describe,
     dlq,
+    ecs_run,
     explain,
     health,
+    invoke,
     plan,
     policy,
     receipt,
@@ -96,6 +99,8 @@ for module in (
     health,
     schema,
     describe,
+    ecs_run,
+    invoke,
 ):
     module.add_to(app)
 for registered in (app, *(group.typer_instance for group in app.registered_groups)):

@@ -27,7 +27,18 @@ from archiver.cli.console import EXIT_FAILED, EXIT_INTERNAL, EXIT_RETRY_LATER, E
 from archiver.errors import ArchiverError, ConfigurationError, Rejected, TransientError
 from archiver.settings import SettingsError
 
-_IAM_ACTIONS = {"ListObjectsV2": "s3:ListBucket", "HeadBucket": "s3:ListBucket", "HeadObject": "s3:GetObject"}
+_IAM_ACTIONS = {
+    "ListObjectsV2": "s3:ListBucket",
+    "HeadBucket": "s3:ListBucket",
+    "HeadObject": "s3:GetObject",
+    "RunTask": "ecs:RunTask, and iam:PassRole on the roles of the task,",
+    "DescribeTasks": "ecs:DescribeTasks",
+    "DescribeTaskDefinition": "ecs:DescribeTaskDefinition",
+    "StopTask": "ecs:StopTask",
+    "Invoke": "lambda:InvokeFunction",
+    "GetLogEvents": "logs:GetLogEvents",
+    "AssumeRole": "sts:AssumeRole",
+}
 
 
 @contextmanager

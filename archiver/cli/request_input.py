@@ -167,6 +167,18 @@ def parse_file(text: str, option: str = "--file") -> dict[str, str]:
     return {"source": parts[0]} if len(parts) == 1 else {"source": parts[0], "destination": parts[1]}
 
 
+def check_uris(uris: Sequence[str]) -> None:
+    """Raise CommandError if one of *uris*, which are keys or `s3://` URIs, names no object."""
+    from archiver.core.locations import parse_source
+    from archiver.errors import Rejected
+
+    for uri in uris:
+        try:
+            parse_source(uri, "bucket")
+        except Rejected as rejected:
+            raise CommandError(f"{uri[:80] or 'an empty URI'}: {rejected.message}", code=EXIT_USAGE) from None
+
+
 def parse_meta(text: str) -> tuple[str, str]:
     """Parse `KEY=VALUE`. Raises CommandError."""
     key, equals, value = text.partition("=")

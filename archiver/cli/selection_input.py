@@ -156,15 +156,15 @@ def report_skipped(*, as_json: bool) -> None:
         print_json({"status": "skipped"})
 
 
-def parse_place(place: str) -> "Location":
-    """Return the folder where `--manifest-to` puts manifests, with its `/`. Raises CommandError."""
+def parse_place(place: str, option: str = "--manifest-to") -> "Location":
+    """Return the folder that *option* names, where files are put, with its `/`. Raises CommandError."""
     from archiver.core.locations import Location, parse_prefix
     from archiver.errors import Rejected
 
     try:
         location = parse_prefix(place, None)
     except Rejected:
-        raise CommandError(f"--manifest-to {place}: should be s3://bucket/prefix/", code=EXIT_USAGE) from None
+        raise CommandError(f"{option} {place}: should be s3://bucket/prefix/", code=EXIT_USAGE) from None
     key = location.key if location.key.endswith("/") or not location.key else f"{location.key}/"
     return Location(location.bucket, key)
 

@@ -33,6 +33,7 @@ class TaskWait:
     start_limit: float | None = 900.0
     _was_seen: bool = False
     _was_started: bool = False
+    _status: str = "unknown"
 
     def look(self, state: TaskState | None, seconds: float) -> TaskEnd | None:
         """Return the end, or None to wait on. *state*: as of *seconds* after the start; None: ECS does not know it."""
@@ -40,21 +41,21 @@ class TaskWait:
             told = "no longer knows" if self._was_seen else "does not know"
             return TaskEnd(NOT_DETERMINED, f"ECS {told} the task: its exit code can't be determined")
         if state is not None:
-            self._was_seen = True
+            self._was_seen, self._status = True, state.status
             self._was_started = self._was_started or state.is_started
             if state.is_stopped:
                 return _end(state)
-        return self._over(state.status if state else "unknown", seconds)
+        return self.over(seconds)
 
-    def _over(self, status: str, seconds: float) -> TaskEnd | None:
-        """Return the end of a wait that has taken too long; None if it has not."""
+    def over(self, seconds: float) -> TaskEnd | None:
+        """Return the end of a wait that has taken too long, whatever ECS may say of the task now; None: wait on."""
         if self.limit is not None and seconds >= self.limit:
-            sentence = f"the task has not stopped within {self.limit:g} s (status {status}); it is still running"
+            sentence = f"the task has not stopped within {self.limit:g} s (status {self._status}); it goes on"
             return TaskEnd(NOT_DETERMINED, sentence, is_running=True)
         if not self._was_started and self.start_limit is not None and seconds >= self.start_limit:
             sentence = (
-                f"the task has not started within {self.start_limit:g} s (status {status}); check that its subnets "
-                "reach the image's registry and CloudWatch Logs (a NAT gateway, endpoints, or --public-ip)"
+                f"the task has not started within {self.start_limit:g} s (status {self._status}); check that its "
+                "subnets reach the image's registry and CloudWatch Logs (a NAT gateway, endpoints, or --public-ip)"
             )
             return TaskEnd(NOT_DETERMINED, sentence, is_running=True)
         return None

@@ -154,3 +154,26 @@ def read_task(response: Mapping[str, Any], container: str) -> TaskState | None:
         return None
     told = ", ".join(_failure(failure) for failure in failures)
     raise TransientError(f"DescribeTasks: {told or 'ECS returned neither the task nor a reason'}")
+
+
+@dataclass(frozen=True, slots=True)
+class LogStream:
+    """Where a container's output is in CloudWatch Logs."""
+
+    group: str
+    name: str
+    region: str
+
+
+def read_log_stream(definition: Mapping[str, Any], container: str, task_id: str) -> LogStream | None:
+    """
+    Return the stream of *container* in the task *task_id*. *definition*: DescribeTaskDefinition's response. None: its
+    log driver is another one, or its streams have no prefix, so that their names can't be known.
+    """
+    for one in definition.get("taskDefinition", {}).get("containerDefinitions") or ():
+        logs = one.get("logConfiguration") or {}
+        options = logs.get("options") or {}
+        group, prefix = options.get("awslogs-group"), options.get("awslogs-stream-prefix")
+        if one.get("name") == container and logs.get("logDriver") == "awslogs" and group and prefix:
+            return LogStream(group, f"{prefix}/{container}/{task_id}", options.get("awslogs-region", ""))
+    return None

@@ -5,18 +5,20 @@ from archiver.core.tasks import TaskTarget
 from archiver.settings import Environment, SettingsError
 
 _REQUIRED = {
-    "ecs_cluster": "ARCHIVER_ECS_CLUSTER",
-    "ecs_task": "ARCHIVER_ECS_TASK",
-    "ecs_container": "ARCHIVER_ECS_CONTAINER",
-    "ecs_subnets": "ARCHIVER_ECS_SUBNETS",
+    "ecs_cluster": ("ARCHIVER_ECS_CLUSTER", "--cluster"),
+    "ecs_task": ("ARCHIVER_ECS_TASK", "--task"),
+    "ecs_container": ("ARCHIVER_ECS_CONTAINER", "--container"),
+    "ecs_subnets": ("ARCHIVER_ECS_SUBNETS", "--subnet"),
 }
 
 
 def task_target(settings: Environment) -> TaskTarget:
     """Return the task that *settings* name. Raises SettingsError that lists what is not set."""
-    absent = [name for field, name in _REQUIRED.items() if getattr(settings, field) is None]
+    absent = [names for field, names in _REQUIRED.items() if getattr(settings, field) is None]
     if absent:
-        raise SettingsError([f"{name}: is required for one-off tasks" for name in absent])
+        raise SettingsError(
+            [f"{name}: is required for one-off tasks (ecs-run: or {option})" for name, option in absent]
+        )
     return TaskTarget(
         cluster=settings.ecs_cluster or "",
         task=settings.ecs_task or "",

@@ -49,6 +49,7 @@ async def test_no_answer_may_be_one_later() -> None:
         await EcsTasks(FailingClient(TimeoutError())).run(CALL)
 
 
+@pytest.mark.slow
 async def test_a_task_is_started_seen_and_stopped_on_the_emulator(aws: EmulatedAws) -> None:
     cluster = EmulatedCluster(aws)
     target = TaskTarget(cluster.name, cluster.definition, "archiver", [cluster.subnet], [cluster.group], public_ip=True)

@@ -21,8 +21,9 @@ ARGUMENTS = {
     "schema": [],
     "explain": [],
     "describe": [],
+    "ecs-run": ["a.jpg", "--dry-run", "--cluster=c", "--task=t", "--container=c", "--subnet=s"],
 }
-NEEDS_SOMETHING_THERE = {"verify", "health", "status", "receipt", "touch", "cancel"}
+NEEDS_SOMETHING_THERE = {"verify", "health", "status", "receipt", "touch", "cancel", "invoke"}
 STARTED_ELSEWHERE = {"run", "local", "demo"}  # worker/test_start and top/test_local
 
 

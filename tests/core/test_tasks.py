@@ -8,10 +8,12 @@ import pytest
 from archiver.core.task_wait import TaskEnd, TaskWait
 from archiver.core.tasks import (
     MAX_OVERRIDES_CHARS,
+    LogStream,
     StartedTask,
     TaskState,
     TaskTarget,
     fits_overrides,
+    read_log_stream,
     read_started,
     read_task,
     run_task_call,
@@ -216,7 +218,7 @@ def test_a_task_that_runs_too_long_is_given_up_and_said_to_be_running() -> None:
     assert wait.look(TaskState("RUNNING"), 59.9) is None
     end = wait.look(TaskState("RUNNING"), 60)
     assert end is not None and (end.exit_code, end.is_running) == (3, True)
-    assert "has not stopped within 60 s (status RUNNING); it is still running" in end.sentence
+    assert "has not stopped within 60 s (status RUNNING); it goes on" in end.sentence
 
 
 def test_a_task_that_ecs_does_not_know_yet_is_waited_for_and_one_that_it_has_forgotten_is_not() -> None:
@@ -231,3 +233,35 @@ def test_a_task_that_ecs_does_not_know_yet_is_waited_for_and_one_that_it_has_for
     assert never is not None and "does not know the task" in never.sentence and never.exit_code == 3
     limited = TaskWait(limit=10).look(None, 10)
     assert limited is not None and "status unknown" in limited.sentence
+
+
+# ---- the log
+
+
+def definition(*, driver: str = "awslogs", name: str = "archiver", **options: str) -> dict[str, Any]:
+    """DescribeTaskDefinition's response; *options*: of its container's log driver, `_` for `-`."""
+    given = {f"awslogs-{key.replace('_', '-')}": text for key, text in options.items()}
+    logs = {"logDriver": driver, "options": given}
+    containers = [{"name": "sidecar"}, {"name": name, "logConfiguration": logs}]
+    return {"taskDefinition": {"containerDefinitions": containers}}
+
+
+def test_the_log_of_a_container_is_a_stream_of_its_prefix_name_and_task() -> None:
+    told = definition(group="/archiver", region="eu-west-1", stream_prefix="task")
+
+    assert read_log_stream(told, "archiver", "0123") == LogStream("/archiver", "task/archiver/0123", "eu-west-1")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        definition(group="/archiver"),
+        definition(stream_prefix="task"),
+        definition(driver="awsfirelens", group="/archiver", stream_prefix="task"),
+        definition(name="other", group="/archiver", stream_prefix="task"),
+    ],
+)
+def test_without_a_known_stream_there_is_no_log_to_show(told: dict[str, Any]) -> None:
+    assert read_log_stream(told, "archiver", "0123") is None
+    assert read_log_stream(told, "sidecar", "0123") is None
