@@ -63,6 +63,10 @@ OPTIONAL = {
     "archiver.aws.roles",
     "archiver.aws.signed_urls",
     "archiver.aws.sns",
+    "archiver.aws.dsn_session",
+    "archiver.aws.invoke",
+    "archiver.aws.task_log",
+    "archiver.aws.task_order",
     "archiver.aws.tasks",
     "archiver.core.after",
     "archiver.core.changes",
@@ -73,6 +77,7 @@ OPTIONAL = {
     "archiver.core.operator_policy",
     "archiver.core.operator_roles",
     "archiver.core.policy_text",
+    "archiver.core.invocations",
     "archiver.core.task_wait",
     "archiver.core.tasks",
     "archiver.doors.tasks",
@@ -165,7 +170,9 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
         modules = imported(env, CANCELLATION="1", AWS_PROFILES_CREDENTIALS="p;k;s;eu-west-1", **ways_out, **others)
 
     elsewhere = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.references", "archiver.aws.signed_urls"}
-    elsewhere |= {"archiver.aws.tasks", "archiver.core.tasks", "archiver.core.task_wait", "archiver.doors.tasks"}
+    elsewhere |= {
+        name for name in OPTIONAL if "task" in name or name.endswith(("dsn_session", "invoke", "invocations"))
+    }
     by_requests = {"archiver.core.manifest", "archiver.jobs.long_answers", "re2"}
     of_another_door = {name for name in OPTIONAL if "order" in name}
     assert modules >= OPTIONAL - elsewhere - by_requests - of_another_door
