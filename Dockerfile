@@ -1,5 +1,5 @@
-# Two stages: what builds stays in the first; the second holds Python and the service. The digest is that of the index of
-# all platforms; Dependabot proposes the next one.
+# What builds stays in the first stages; the others hold Python and the service, and that of `--target commands` the AWS
+# CLI for commands of the policy file. The digest is that of the index of all platforms; Dependabot proposes the next one.
 
 FROM python:3.13-slim@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0 AS build
 WORKDIR /src
@@ -13,7 +13,13 @@ COPY archiver ./archiver
 RUN hatchling build -t wheel -d /dist \
     && pip --python /opt/archiver/bin/python install --no-cache-dir --no-index --no-deps /dist/*.whl
 
-FROM python:3.13-slim@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0
+FROM build AS build-commands
+COPY requirements-commands.txt ./
+# An environment of its own: it needs other versions than the service.
+RUN python -m venv --without-pip /opt/aws \
+    && pip --python /opt/aws/bin/python install --no-cache-dir --only-binary=:all: --require-hashes -r requirements-commands.txt
+
+FROM python:3.13-slim@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0 AS service
 LABEL org.opencontainers.image.title="archiver" \
       org.opencontainers.image.description="Turns objects in S3 into one zip, on request" \
       org.opencontainers.image.licenses="MIT"
@@ -32,3 +38,11 @@ STOPSIGNAL SIGTERM
 # No shell between: the worker is process 1 and gets the signal itself.
 ENTRYPOINT ["archiver"]
 CMD ["run"]
+
+# docker build --target commands: docs/commands-as-jobs.md.
+FROM service AS commands
+COPY --from=build-commands /opt/aws /opt/aws
+ENV PATH=/opt/archiver/bin:/opt/aws/bin:/usr/local/bin:/usr/bin:/bin
+
+# The last stage is what is built without a target.
+FROM service

@@ -214,6 +214,8 @@ requirements: $(TOOLS)/.ready ## pin and hash the dependencies of pyproject.toml
 	$(COMPILE) --extra local --extra select --output-file requirements-local.txt pyproject.toml $(TOOLS)/build.in $(TOOLS)/editable.in
 	$(COMPILE) --extra select --output-file requirements.txt pyproject.toml
 	$(COMPILE) --output-file requirements-build.txt $(TOOLS)/build.in
+	printf 'awscli\n' > $(TOOLS)/commands.aws
+	$(COMPILE) $(UPGRADE) --output-file requirements-commands.txt $(TOOLS)/commands.aws
 
 .PHONY: clean
 clean: ## remove all generated files

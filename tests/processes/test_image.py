@@ -21,8 +21,11 @@ USER = "10001"
 pytestmark = pytest.mark.slow
 
 
+BUILD, BUILD_COMMANDS, SERVICE = range(3)  # stages of the Dockerfile
+
+
 def steps(stage: int) -> list[tuple[str, str]]:
-    """The Dockerfile's instructions of one stage, from 0, and their arguments, continued lines joined."""
+    """The Dockerfile's instructions of one stage, and their arguments, continued lines joined."""
     text = re.sub(r"^\s*#.*\n", "", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     lines = [line.split(maxsplit=1) for line in re.sub(r"\\\n\s*", "", text).splitlines() if line.strip()]
     starts = [number for number, (word, _) in enumerate(lines) if word == "FROM"] + [len(lines)]
@@ -31,7 +34,7 @@ def steps(stage: int) -> list[tuple[str, str]]:
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Path]:
-    """`/opt/archiver` of the image, in a place that any user can read."""
+    """`/opt/archiver` of the image, in a place that any user can read, and `/opt/aws` beside it."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         place.chmod(place.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH | stat.S_IRGRP | stat.S_IROTH)
@@ -42,7 +45,7 @@ def image() -> Iterator[Path]:
         }
         where = place / "src"
         where.mkdir()
-        for word, argument in steps(0):
+        for word, argument in steps(BUILD) + steps(BUILD_COMMANDS):
             if word == "COPY":
                 *sources, target = argument.split()
                 for source in sources:
@@ -103,6 +106,16 @@ def test_every_module_of_the_service_can_be_read_without_what_is_for_developers(
     )
 
 
+def test_the_variant_for_commands_has_the_aws_cli_and_python_stays_the_service_s(image: Path) -> None:
+    path = f"{image}/bin:{image.parent}/aws/bin:/usr/bin:/bin"
+    version, python = (
+        run(image, *command, PATH=path) for command in (["aws", "--version"], ["python", "-c", "import archiver"])
+    )
+
+    assert re.match(r"aws-cli/1\.\d+", version.stdout), version.stderr
+    assert python.returncode == 0, python.stderr
+
+
 def test_the_demo_says_what_it_lacks(image: Path) -> None:
     ended = run(image, "archiver", "demo")
 
@@ -133,7 +146,7 @@ def test_as_process_1_of_a_user_that_is_not_root_it_takes_the_signal(image: Path
     if subprocess.run(namespaced(["true"]), capture_output=True, check=False).returncode != 0:
         assert "CI" not in os.environ, "needs unshare (Debian's util-linux), and user namespaces allowed"
         pytest.skip("needs unshare, and user namespaces allowed")
-    told = dict(steps(1))
+    told = dict(steps(SERVICE))
     assert (told["USER"], told["ENTRYPOINT"], told["CMD"]) == (USER, '["archiver"]', '["run"]')
     settings = {
         "PATH": f"{image}/bin:/usr/bin:/bin",

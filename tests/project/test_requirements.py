@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LISTS = ("requirements.txt", "requirements-build.txt", "requirements-local.txt", "requirements-dev.txt")
 ASIDE = (
+    "requirements-commands.txt",
     "bench/requirements-plot.txt",
     "tests/e2e/requirements-localstack.txt",
     "tests/e2e/requirements-ministack.txt",
