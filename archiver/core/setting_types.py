@@ -124,13 +124,7 @@ WebhookSecret = Annotated[
 ]
 
 
-def _split_order_files(text: object) -> object:
-    """
-    Split the names of SOURCE_ORDERS. Empty ones are left out; at least one is left, or ValueError is raised. What is no
-    text is returned unchanged.
-    """
-    if not isinstance(text, str):
-        return text
+def _split_order_files(text: str) -> tuple[str, ...]:
     names = tuple(name for name in text.strip().split(":") if name.strip())
     if not names:
         raise ValueError("no files")
