@@ -135,16 +135,21 @@ def test_a_command_that_nobody_reads_ends_quietly(arguments: tuple[str, ...], un
     "arguments",
     [
         ("dlq", "list"),
-        ("dlq", "list", "--json"),
-        ("dlq", "show", "--queue", "{dead}"),
-        ("dlq", "redrive", "--all", "--yes"),
-        ("dlq", "drop", "--all", "--yes", "--json"),
         ("send", "--file", "a.jpg"),
-        ("plan", "--file", "a.jpg"),
-        ("plan", "--file", "a.jpg", "--json"),
-        ("create", "--file", "a.jpg"),
         ("check",),
-        ("iam-policy",),
+        *(
+            pytest.param(command, marks=pytest.mark.slow)
+            for command in (
+                ("dlq", "list", "--json"),
+                ("dlq", "show", "--queue", "{dead}"),
+                ("dlq", "redrive", "--all", "--yes"),
+                ("dlq", "drop", "--all", "--yes", "--json"),
+                ("plan", "--file", "a.jpg"),
+                ("plan", "--file", "a.jpg", "--json"),
+                ("create", "--file", "a.jpg"),
+                ("iam-policy",),
+            )
+        ),
     ],
     ids=" ".join,
 )

@@ -19,7 +19,9 @@ STAGES = {
 }
 
 
-@pytest.mark.parametrize("op", STAGES)
+@pytest.mark.parametrize(
+    "op", [op if op == "UploadPart" else pytest.param(op, marks=pytest.mark.slow) for op in STAGES]
+)
 @pytest.mark.scenario(visibility=VISIBILITY)
 def test_a_cancelled_job_ends_at_any_stage_and_leaves_its_slot_and_no_upload(scenario: Scenario, op: str) -> None:
     """J5: the call never ends; the mark is found at a renewal of the lease."""

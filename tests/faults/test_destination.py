@@ -146,7 +146,9 @@ def test_a_conditional_write_conflict_is_retried(scenario: Scenario) -> None:
     run_jobs(scenario, 6 * MIB, [inject_fault(scenario, conflict, "CompleteMultipartUpload")])
 
 
-@pytest.mark.parametrize("op", ["CreateMultipartUpload", "CompleteMultipartUpload"])
+@pytest.mark.parametrize(
+    "op", ["CreateMultipartUpload", pytest.param("CompleteMultipartUpload", marks=pytest.mark.slow)]
+)
 def test_a_denied_destination_pauses_receiving_and_rejects_no_message(scenario: Scenario, op: str) -> None:
     """E10: a deployment without write permission must not move all messages to the dead-letter queue."""
     scenario.inject(Status(403, "AccessDenied"), op)

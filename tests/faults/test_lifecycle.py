@@ -103,7 +103,9 @@ def test_a_task_that_is_refused_scale_in_protection_continues_and_takes_new_jobs
     scenario.finish()
 
 
-@pytest.mark.parametrize("how", MISBEHAVES)
+@pytest.mark.parametrize(
+    "how", [how if how == "hangs" else pytest.param(how, marks=pytest.mark.slow) for how in MISBEHAVES]
+)
 def test_a_misbehaving_ecs_agent_delays_no_job_and_no_shutdown(scenario: Scenario, how: str) -> None:
     """G6: errors, invalid or endless responses, hang-ups and time-outs."""
     with agent() as ecs:

@@ -37,7 +37,7 @@ def test_objects_are_read_without_a_head_and_their_archive_is_complete(scenario:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("code", ["source_missing", "source_denied"])
+@pytest.mark.parametrize("code", ["source_missing", pytest.param("source_denied", marks=pytest.mark.slow)])
 def test_problems_found_while_parts_are_uploaded_are_all_listed_and_nothing_is_seen(
     scenario: Scenario, places: tuple[int, ...], code: str
 ) -> None:
@@ -64,7 +64,9 @@ def test_problems_found_while_parts_are_uploaded_are_all_listed_and_nothing_is_s
     scenario.finish()
 
 
-@pytest.mark.parametrize("cut", [Truncate, CloseWithoutNotify, Reset])
+@pytest.mark.parametrize(
+    "cut", [Truncate, *(pytest.param(cut, marks=pytest.mark.slow) for cut in (CloseWithoutNotify, Reset))]
+)
 def test_an_interrupted_small_body_is_read_again_at_its_version_and_resumed(
     scenario: Scenario, cut: type[Truncate | CloseWithoutNotify | Reset]
 ) -> None:
@@ -114,7 +116,9 @@ def test_a_small_object_replaced_between_two_responses_is_in_the_archive_as_one_
     scenario.finish()
 
 
-@pytest.mark.parametrize("slow", [Delay(after_it=3600), StallBody(500)], ids=["no head", "half a body"])
+@pytest.mark.parametrize(
+    "slow", [Delay(after_it=3600), pytest.param(StallBody(500), marks=pytest.mark.slow)], ids=["no head", "half a body"]
+)
 def test_a_slow_response_that_all_others_wait_for_is_asked_for_once_more(scenario: Scenario, slow: Action) -> None:
     """C9: as a whole again, without a HEAD: no timeout has to pass."""
     sources = scenario.put_objects(*[1000] * 40)

@@ -58,7 +58,9 @@ def test_missing_objects_are_skipped_and_listed_in_the_archive_with_on_missing_s
     scenario.finish()
 
 
-@pytest.mark.parametrize("cut", [Truncate, CloseWithoutNotify, Reset])
+@pytest.mark.parametrize(
+    "cut", [Truncate, *(pytest.param(cut, marks=pytest.mark.slow) for cut in (CloseWithoutNotify, Reset))]
+)
 def test_an_interrupted_body_is_resumed_at_the_byte_where_it_stopped(
     scenario: Scenario, cut: type[Truncate | CloseWithoutNotify | Reset]
 ) -> None:
@@ -93,7 +95,9 @@ def test_an_object_replaced_between_head_and_get_is_planned_again(scenario: Scen
     scenario.finish()
 
 
-@pytest.mark.parametrize(("size", "on_missing"), [(100_000, "fail"), (100_000, "skip"), (LARGE, "fail")])
+@pytest.mark.parametrize(
+    ("size", "on_missing"), [(100_000, "fail"), pytest.param(100_000, "skip", marks=pytest.mark.slow), (LARGE, "fail")]
+)
 def test_two_versions_of_an_object_replaced_during_a_read_are_never_mixed(
     scenario: Scenario, size: int, on_missing: str
 ) -> None:
@@ -203,7 +207,7 @@ def test_a_body_that_stalls_or_trickles_is_requested_again(scenario: Scenario, s
 
 
 @pytest.mark.scenario(visibility=6)
-@pytest.mark.parametrize("op", ["GetObject", None])
+@pytest.mark.parametrize("op", ["GetObject", pytest.param(None, marks=pytest.mark.slow)])
 def test_throttled_reads_delay_the_job_but_not_its_lease_renewals(scenario: Scenario, op: str | None) -> None:
     """C10: S3 answers the first 40 reads with SlowDown, or the first 40 requests for sources of any kind."""
     sources = scenario.put_objects(*[1000] * 20)
