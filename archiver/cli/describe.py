@@ -33,4 +33,4 @@ def print_description(environ: Mapping[str, str]) -> None:
     from archiver.settings import load_environment
 
     settings = load_environment(environ)
-    print_json(describe_worker(socket.gethostname(), settings.source_queue, __version__))
+    print_json(describe_worker(socket.gethostname(), settings.source_queue or settings.amqp_queue, __version__))

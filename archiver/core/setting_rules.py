@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from archiver.core.amqp_rules import find_amqp_problems
 from archiver.core.locations import AllowList
 
-SOURCES = ("SQS_SOURCE_QUEUE", "SQS_SOURCE", "SOURCE_ORDERS")
+SOURCES = ("SQS_SOURCE_QUEUE", "SQS_SOURCE", "SOURCE_ORDERS", "AMQP_QUEUE")
 """Variables that name where messages come from. A worker has one source."""
 
 _FALSE_TEXTS = ("", "0", "false", "no", "off", "f", "n")
@@ -28,6 +29,7 @@ def find_contradictions(environ: Mapping[str, str]) -> list[str]:
         + _encryption_problems(environ)
         + _way_out_problems(environ)
         + _profile_problems(environ)
+        + find_amqp_problems(environ)
     )
 
 

@@ -11,6 +11,16 @@ from archiver.core.setting_errors import Expected
 from archiver.core.webhooks import decode_secret, parse_url
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+def _validate_short(text: str) -> str:
+    if len(text.encode()) > MAX_SHORT_BYTES:
+        raise ValueError("too long")
+    return text
+
+
+MAX_SHORT_BYTES = 255  # of names in AMQP
+ShortText = Annotated[Text, AfterValidator(_validate_short)]
 FilePrefix = Annotated[
     Text,
     StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128),

@@ -6,6 +6,7 @@ Doors: from the settings to where messages come from and where answers go.
     sources     the roles that objects are read with, and restores
     sqs         the SQS door
     orders      the door of order files
+    amqp        the RabbitMQ door
     ways_out    where else answers go
     policy      POLICY_FILE
     references  settings by reference
@@ -33,11 +34,6 @@ async def open_door(
 
     Raises SettingsError.
     """
-    if settings.source_orders is not None:
-        from archiver.doors.orders import open_orders_door as open_door_of  # noqa: PLC0415 - only the door that is used
-    else:
-        from archiver.doors.sqs import open_sqs_door as open_door_of  # noqa: PLC0415 - late: only the door that is used
-
     async with AsyncExitStack() as stack:
         ways_out = WaysOut()
         callbacks = _callback_rules(settings)
@@ -45,7 +41,24 @@ async def open_door(
             from archiver.doors.ways_out import open_ways_out  # noqa: PLC0415 - nothing of it where it is off
 
             ways_out = await stack.enter_async_context(open_ways_out(settings, surroundings, callbacks))
-        yield await open_door_of(settings, surroundings, ways_out, stop) if surroundings else None
+        yield await _open(settings, surroundings, ways_out, stop, stack) if surroundings else None
+
+
+async def _open(
+    settings: Settings, surroundings: Surroundings, ways_out: WaysOut, stop: asyncio.Event, stack: AsyncExitStack
+) -> Door | None:
+    """Open the one door that *settings* name. Only that one is imported."""
+    if settings.amqp_queue is not None:
+        from archiver.doors.amqp import open_amqp_door  # noqa: PLC0415
+
+        return await stack.enter_async_context(open_amqp_door(settings, surroundings, ways_out, stop))
+    if settings.source_orders is not None:
+        from archiver.doors.orders import open_orders_door  # noqa: PLC0415
+
+        return await open_orders_door(settings, surroundings, ways_out, stop)
+    from archiver.doors.sqs import open_sqs_door  # noqa: PLC0415
+
+    return await open_sqs_door(settings, surroundings, ways_out, stop)
 
 
 def _has_ways_out(settings: Settings) -> bool:

@@ -73,7 +73,7 @@ async def open_with_credentials(
         except CredentialsError as error:
             attempt += 1
             heartbeat.failed()
-            await _log_and_pause(str(error), pauses(attempt), stop)
+            await log_and_pause(str(error), pauses(attempt), stop)
     return None
 
 
@@ -224,7 +224,7 @@ async def _open_source(
                 return None
             attempt += 1
             heartbeat.failed()
-            await _log_and_pause(
+            await log_and_pause(
                 f"the source queue's attributes can't be read: {error}", configuration_retry_delay(attempt), stop
             )
         else:
@@ -235,7 +235,7 @@ async def _open_source(
     return None
 
 
-async def _log_and_pause(reason: str, seconds: float, stop: asyncio.Event) -> None:
+async def log_and_pause(reason: str, seconds: float, stop: asyncio.Event) -> None:
     """Log why nothing is received, and wait for *seconds*, or until *stop*."""
     log.error("worker.paused", reason=reason, retry_in=seconds)
     with suppress(TimeoutError):

@@ -98,6 +98,8 @@ class Pipeline:
         return JobSuccess("cancelled", 0, 0, job.key, reused=False)
 
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
+        if job.message.problem:
+            raise Rejected("invalid_request", job.message.problem)
         try:
             request = job.dialect.parse_request(job.body)
             self._callbacks(request.callback_url)

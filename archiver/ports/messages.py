@@ -23,6 +23,7 @@ class Message:
     One received message. *received_at* is the monotonic clock, in seconds, before the call that returned the message:
     its visibility timeout can't have started earlier. *receive_count* includes this receive. *gone* is set by sources
     that learn at once that a message belongs to another consumer (a closed connection); None if a source can't.
+    *problem*: why what the source has is no text of a request (too long, not UTF-8); *body* is empty then.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Message:
     group: str | None = None
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     gone: asyncio.Event | None = field(default=None, repr=False, compare=False)
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,15 @@ class QueueFacts:
     """
     Properties of a source. *id* is stable text that becomes part of archive keys (for SQS, the queue's ARN).
     *visibility*: seconds that one receive or extension holds a message. *longest*: seconds that a message can be held
-    in total, `math.inf` if there is no limit. *max_receives*: None if the source does not limit them.
+    in total, `math.inf` if there is no limit. *max_receives*: None if the source does not limit them. *redrives*: the
+    source itself removes what was received more often; otherwise the worker rejects it.
     """
 
     id: str
     visibility: int
     longest: float
     max_receives: int | None = None
+    redrives: bool = True
 
 
 class MessageSource(Protocol):

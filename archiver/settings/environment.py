@@ -20,6 +20,7 @@ from archiver.core.setting_types import (
     WebhookAddress,
     WebhookSecret,
 )
+from archiver.settings.amqp import AmqpSettings
 from archiver.settings.orders import OrderSettings
 from archiver.settings.tasks import TaskSettings
 
@@ -30,7 +31,7 @@ _DESTINATION_BUCKET = "S3_DESTINATION_BUCKET"
 _DESTINATION_BUCKET_DESCRIPTION = "bucket of the archives"
 
 
-class Environment(TaskSettings, OrderSettings):
+class Environment(AmqpSettings, TaskSettings, OrderSettings):
     """
     Settings for commands that need only some of them: all are optional. The field descriptions are the text of the
     settings table in the documentation.
@@ -289,7 +290,7 @@ class Settings(Environment):
     @property
     def source_name(self) -> str:
         """Where messages come from, for the log."""
-        return self.source_queue or "order files"
+        return self.source_queue or self.amqp_queue or "order files"
 
     @property
     def exit_code_unstarted(self) -> int:

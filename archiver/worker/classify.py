@@ -4,6 +4,7 @@ import structlog
 
 from archiver.core.durations import format_seconds
 from archiver.errors import ArchiverError, Rejected, TransferInterrupted, TransientError
+from archiver.ports import Message, QueueFacts
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,15 @@ def classify_error(error: Exception, *, expired: bool, longest: float, first_del
 def _is_thread_exhaustion(error: Exception) -> bool:
     """Whether no thread could be started: `threading` raises RuntimeError, and asyncio passes it on."""
     return isinstance(error, RuntimeError) and "can't start new thread" in str(error)
+
+
+def check_receives(message: Message, facts: QueueFacts) -> None:
+    """Raise Rejected for a message that came once more after its last receive, if its source leaves that to us."""
+    most = facts.max_receives
+    if not facts.redrives and most is not None and message.receive_count > most:
+        raise Rejected(
+            "retries_exhausted", f"received {most} times without an end: its workers or their connections were lost"
+        )
 
 
 def retry_code(error: TransientError) -> str:

@@ -26,7 +26,7 @@ from archiver.core.backoff import MAX_REDELIVERY_DELAY, configuration_retry_dela
 from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, Rejected, TransientError
 from archiver.ports import Job, JobOutcome, JobResult, JobSuccess, Message, MessageSource, Observer
 from archiver.stages.retry import retry_transient
-from archiver.worker.classify import classify_error, retry_code
+from archiver.worker.classify import check_receives, classify_error, retry_code
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.hold import JobHold
 from archiver.worker.lease import Lease
@@ -121,6 +121,7 @@ class Settler:
     async def _run_job(self, message: Message, lease: Lease, hold: JobHold) -> _JobEnd:
         begun = monotonic()
         try:
+            check_receives(message, self._facts)
             done = await self._run_with_time_limit(message, lease, hold)
         except Rejected as rejection:
             return await self._reject(message, rejection, lease, hold)

@@ -1,6 +1,6 @@
 """
-One LocalStack, filled by our own `localstack/init-aws.sh` as compose would, one SeaweedFS and one MiniStack for all
-tests.
+One LocalStack, filled by our own `localstack/init-aws.sh` as compose would, one SeaweedFS, one MiniStack and one
+RabbitMQ for all tests.
 """
 
 import os
@@ -9,8 +9,18 @@ from collections.abc import Iterator
 
 import pytest
 
+from .rabbit import Broker, rabbitmq
 from .servers import LOCALSTACK, ROOT, exported_environment, installed_program, localstack, ministack, seaweedfs
 from .worker_env import WorkerEnv
+
+OTHER_SOURCES = ("[sqs]", "[orders]")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The contract's tests name its sources; here each runs once."""
+    others = [item for item in items if "test_amqp_contract" in item.nodeid and item.nodeid.endswith(OTHER_SOURCES)]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +57,10 @@ def mini(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 def worker_env(local: dict[str, str]) -> Iterator[WorkerEnv]:
     with WorkerEnv(local) as worker_env:
         yield worker_env
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[Broker]:
+    """One RabbitMQ for all tests; each uses a virtual host of its own."""
+    with rabbitmq() as running:
+        yield running

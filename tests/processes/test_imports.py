@@ -90,6 +90,11 @@ OPTIONAL = {
     "archiver.doors.order_answers",
     "archiver.doors.order_source",
     "archiver.doors.orders",
+    "archiver.doors.amqp",
+    "archiver.amqp",
+    "archiver.amqp.connection",
+    "archiver.amqp.publishing",
+    "archiver.amqp.source",
     "archiver.doors.cancellation",
     "archiver.jobs.cancellation",
     "archiver.jobs.after",
@@ -135,7 +140,7 @@ def test_a_worker_imports_the_door_that_its_settings_name_and_nothing_optional(a
     assert not {name for name in ours if name.startswith(("archiver.local", "archiver.cli"))}
     assert any(name.startswith("data:sqs/") for name in modules)
     assert not {name for name in modules if name.startswith("data:s3/")}, "S3 is called without the SDK"
-    foreign = {"moto", "typer", "cryptography", "aiohttp.web", "tomllib"}
+    foreign = {"aio_pika", "aiormq", "pamqp", "moto", "typer", "cryptography", "aiohttp.web", "tomllib"}
     assert not {name for name in modules if name.partition(".")[0] in foreign}
     assert {name.partition(".")[2].partition(".")[0] for name in ours} == {
         "app",
@@ -174,7 +179,7 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
         name for name in OPTIONAL if "task" in name or name.endswith(("dsn_session", "invoke", "invocations"))
     }
     by_requests = {"archiver.core.manifest", "archiver.jobs.long_answers", "re2"}
-    of_another_door = {name for name in OPTIONAL if "order" in name}
+    of_another_door = {name for name in OPTIONAL if "order" in name or "amqp" in name}
     assert modules >= OPTIONAL - elsewhere - by_requests - of_another_door
 
 

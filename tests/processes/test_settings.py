@@ -4,6 +4,7 @@ import re
 from typing import Literal, get_args, get_origin
 
 import pytest
+from pydantic import SecretStr
 
 from archiver.app import archive_rules
 from archiver.core.setting_errors import Expected, _types, describe_invalid
@@ -84,6 +85,20 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "source_orders": None,
         "describe": False,
         "profiles_credentials": None,
+        "amqp_queue": None,
+        "amqp_hostname": "127.0.0.1",
+        "amqp_port": None,
+        "amqp_username": "guest",
+        "amqp_password": SecretStr("guest"),
+        "amqp_vhost": "/",
+        "amqp_tls": None,
+        "amqp_ca_file": None,
+        "amqp_cert_file": None,
+        "amqp_key_file": None,
+        "amqp_ack_timeout": 1800,
+        "amqp_max_receives": 5,
+        "amqp_dead_letter_queue": None,
+        "amqp_declare": True,
     }
     assert settings.memory_budget == 64 * 1024 * 1024
 
@@ -225,6 +240,9 @@ SECRETS = ("NOTIFY_WEBHOOK_URL", "NOTIFY_WEBHOOK_SECRET", "ARCHIVER_ECS_DSN")
 
 
 def test_a_worker_has_one_source() -> None:
+    assert problems(AMQP_QUEUE="jobs") == [
+        "AMQP_QUEUE: contradicts SQS_SOURCE_QUEUE: a worker has one source of messages: unset one of them"
+    ]
     assert problems(SOURCE_ORDERS="a.json") == [
         "SOURCE_ORDERS: contradicts SQS_SOURCE_QUEUE: a worker has one source of messages: unset one of them"
     ]

@@ -1,0 +1,114 @@
+"""What the broker delivers, as a Message; what a hostile sender can put into it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pamqp import commands, decode, encode
+
+from archiver.amqp import decoding, delivery
+from archiver.ports import Attribute
+
+Properties = commands.Basic.Properties
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+decoding.install()
+
+
+def death(queue: str, reason: str, count: Any) -> dict[str, Any]:
+    return {"queue": queue, "reason": reason, "count": count}
+
+
+@pytest.mark.parametrize(
+    ("headers", "receives"),
+    [
+        ({}, 1),
+        ({"x-death": [death("job_delayed", "expired", 7), death("jobs", "rejected", 2)]}, 3),
+        ({"x-death": [death("other", "rejected", 9)]}, 1),
+        ({"x-death": [death("jobs", "expired", 9)]}, 1),
+        ({"x-delivery-count": 4}, 5),
+        ({"x-death": "9"}, 1),
+        ({"x-death": ["jobs", None, 3]}, 1),
+        ({"x-death": [death("jobs", "rejected", "9")]}, 1),
+        ({"x-death": [death("jobs", "rejected", -9)]}, 1),
+        ({"x-delivery-count": -1}, 1),
+    ],
+)
+def test_receives_are_what_the_broker_has_counted(headers: dict[str, Any], receives: int) -> None:
+    assert delivery.count_receives(Properties(headers=headers), "jobs") == receives
+
+
+def test_a_message_without_an_id_has_the_same_id_wherever_it_is_received() -> None:
+    assert delivery.message_id(Properties(), b"{}") == delivery.message_id(Properties(), b"{}")
+    assert delivery.message_id(Properties(), b"{}") != delivery.message_id(Properties(), b"[]")
+    assert delivery.message_id(Properties(message_id="m-1"), b"{}") == "m-1"
+
+
+def test_a_body_is_text_of_at_most_a_mebibyte() -> None:
+    assert delivery.read_body(b'{"a": "\xc3\xbc"}') == delivery.Body('{"a": "ü"}')
+    assert delivery.read_body(b" " * delivery.MAX_BODY_BYTES).problem == ""
+    long = delivery.read_body(b" " * (delivery.MAX_BODY_BYTES + 1))
+    assert (long.text, "1,048,577 bytes" in long.problem, "manifest" in long.problem) == ("", True, True)
+    binary = delivery.read_body(b"ab\xff")
+    assert (binary.text, binary.problem) == ("", "the message is not UTF-8: byte 2 is 0xff")
+
+
+def test_a_time_that_can_not_be_true_is_now() -> None:
+    assert delivery.sent_at(Properties(), NOW) == NOW
+    assert delivery.sent_at(Properties(timestamp=NOW + timedelta(days=9)), NOW) == NOW
+    assert delivery.sent_at(Properties(timestamp=datetime(2026, 2, 1)), NOW) == datetime(2026, 2, 1, tzinfo=UTC)  # noqa: DTZ001
+
+
+def test_headers_and_the_correlation_id_are_passed_on_without_the_brokers_own() -> None:
+    headers: dict[str, Any] = {
+        "traceparent": "00-ab",
+        "n": 3,
+        "yes": True,
+        "raw": b"\xff",
+        "list": [1],
+        "x-death": [],
+        "x-first-death-queue": "q",
+        "ErrorCode": "old",
+    }
+    found = delivery.read_attributes(Properties(headers=headers, correlation_id="c"))
+    assert found == {
+        "Correlation-Id": Attribute("String", "c"),
+        "traceparent": Attribute("String", "00-ab"),
+        "n": Attribute("Number", "3"),
+        "yes": Attribute("String", "true"),
+        "raw": Attribute("Binary", b"\xff"),
+    }
+    assert delivery.to_headers(found)["n"] == 3
+
+
+def test_headers_that_do_not_fit_in_a_frame_are_left_out() -> None:
+    """The broker ends a connection that sends a longer frame."""
+    many: dict[str, Any] = {f"h{number}": "x" * 1000 for number in range(200)}
+    kept = delivery.read_attributes(Properties(headers=many))
+    assert 20 < len(kept) < 40
+    rejected = delivery.rejected_headers(Properties(headers=many), "invalid_json", "r" * 5000, "m-1")
+    assert set(rejected) == set(delivery.ERROR_HEADERS)
+    assert len(rejected["ErrorMessage"]) == 1024
+    assert len(encode.field_table(delivery.to_headers({"n" * 300: Attribute("String", "x")}))) == 4
+
+
+def test_numbers_beyond_64_bits_stay_text() -> None:
+    attributes = {"a": Attribute("Number", "9" * 30), "b": Attribute("Number", "1.5"), "c": Attribute("Number", "-7")}
+    assert delivery.to_headers(attributes) == {"a": "9" * 30, "b": "1.5", "c": -7}
+
+
+def test_properties_that_are_no_text_or_time_do_not_end_the_connection() -> None:
+    """The client's own decoders raise, which ends the connection, and with it every job on it."""
+    with pytest.raises(UnicodeDecodeError):
+        decode.short_str(b"\x02a\xff")
+    assert decoding.short_text(b"\x02a\xff.") == (3, "a\ufffd")
+    assert decoding.timestamp(b"\xff" * 8) == (8, None)
+    assert decoding.timestamp(b"\0" * 7 + b"\1")[1] == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert decode.by_type(b"\x01\xfe", "shortstr") == (2, "\ufffd")
+
+
+def test_a_header_whose_name_is_no_text_costs_no_other_header() -> None:
+    raw = encode.field_table({"x-death": [], "b": "c"})
+    with_bad_name = (len(raw) - 4 + 9).to_bytes(4, "big") + b"\x01\xff" + b"T" + b"\xff" * 8 + raw[4:]
+    with_bad_name = (len(with_bad_name) - 4).to_bytes(4, "big") + with_bad_name[4:]
+    assert decoding.table(with_bad_name) == (len(with_bad_name), {"\ufffd": None, "x-death": [], "b": "c"})
