@@ -125,7 +125,7 @@ async def archive_location(
     settings: "Environment", job_id: str | None, message_id: str | None, account: str | None
 ) -> "Location":
     """Return the location at which the worker writes the archive of this job."""
-    from archiver.cli.policy import resolve_arns
+    from archiver.cli.policy_resources import resolve_arns
     from archiver.core.locations import Location, archive_digest, archive_key
 
     (queue,) = await resolve_arns([str(settings.source_queue)], account)

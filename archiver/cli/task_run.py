@@ -104,7 +104,7 @@ class TaskRun:
     async def run(self, follow: Following, *, as_json: bool) -> int:
         """Start the task and, if asked to, wait for its end; return the exit code. Raises ArchiverError."""
         from archiver.aws.dsn_session import open_access
-        from archiver.aws.task_order import put_order
+        from archiver.aws.task_input import put_order
         from archiver.aws.tasks import EcsTasks
 
         access = open_access(self.dsn)

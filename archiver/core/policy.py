@@ -7,7 +7,7 @@ Tests check that the actions are exactly those that are called: `tests/faults/te
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,12 +65,15 @@ class WorkerResources:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement of a policy. *sid*: its id. *why*: the reason, or what fails without it."""
+    """
+    One statement of a policy. *sid*: its id. *why*: the reason, or what fails without it. *condition*: as IAM has it.
+    """
 
     sid: str
     actions: tuple[str, ...]
     resources: tuple[str, ...]
     why: str
+    condition: Mapping[str, Mapping[str, str]] | None = None
 
 
 def worker_statements(worker: WorkerResources) -> list[Statement]:
@@ -232,6 +235,7 @@ def policy_document(statements: Sequence[Statement]) -> dict[str, Any]:
                 "Effect": "Allow",
                 "Action": list(statement.actions),
                 "Resource": list(statement.resources),
+                **({"Condition": statement.condition} if statement.condition else {}),
             }
             for statement in statements
         ],
@@ -261,5 +265,9 @@ def queue_arn(queue: str, region: str | None = None, account: str | None = None)
         region, account, queue = url["region"] or region, url["account"], url["name"]
     if not region or not account or "://" in queue:
         return None
-    partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
-    return f"arn:{partition}:sqs:{region}:{account}:{queue}"
+    return f"arn:{region_partition(region)}:sqs:{region}:{account}:{queue}"
+
+
+def region_partition(region: str) -> str:
+    """Return the partition that *region* belongs to."""
+    return "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"

@@ -7,7 +7,7 @@ import pytest
 from processes.archiver_process import run_command
 from processes.worker_env import WorkerEnv
 
-from archiver.cli.policy import _after_statements, _attribute_actions
+from archiver.cli.policy_worker import _after_statements, _attribute_actions
 from archiver.doors.policy import load_policy
 from archiver.settings import load_settings
 
@@ -176,3 +176,85 @@ def test_the_policy_covers_what_may_be_done_after_archives(tmp_path: Path) -> No
     (statement,) = _after_statements(load_policy(load_settings(settings)), "aws")
     assert (statement.actions, statement.resources) == (("s3:DeleteObject",), ("arn:aws:s3:::tmp/*",))
     assert _after_statements(None, "aws") == []
+
+
+ACCOUNT = ("--account", "123456789012")
+PLACE = {
+    "AWS_REGION": "eu-west-1",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "S3_SOURCE_BUCKET": "photos",
+    "S3_DESTINATION_BUCKET": "archives",
+    "ARCHIVER_ECS_CLUSTER": "tools",
+    "ARCHIVER_ECS_TASK": "archiver",
+}
+ROLE = "arn:aws:iam::123456789012:role/task"
+DEAD = "arn:aws:sqs:eu-west-1:123456789012:jobs-dlq"
+
+
+def of_mode(*arguments: str, **env: str) -> dict[str, list[str]]:
+    """The actions that are allowed, with their resources."""
+    ended = run_command("iam-policy", *arguments, env={**PLACE, **env})
+    assert ended.returncode == 0, ended.stderr
+    return {action: one["Resource"] for one in json.loads(ended.stdout)["Statement"] for action in one["Action"]}
+
+
+def test_each_mode_has_a_policy_of_its_own() -> None:
+    arn = "arn:aws:{}:eu-west-1:123456789012:{}".format
+    task = of_mode("--mode=task", *ACCOUNT, SQS_DESTINATION_QUEUE="answers")
+    starts = of_mode("--mode=ecs-run", "--pass-role", ROLE, "--log-group=/zips", *ACCOUNT)
+    function = of_mode(
+        "--mode=lambda", "--function=zips:live", "--dead-letter-queue", DEAD, *ACCOUNT, SQS_SOURCE_QUEUE="jobs"
+    )
+
+    assert "sqs:ReceiveMessage" not in task and task["sqs:SendMessage"] == [arn("sqs", "answers")]
+    assert task["s3:PutObject"] == ["arn:aws:s3:::archives/*"]
+    assert starts == {
+        "ecs:RunTask": [arn("ecs", "task-definition/archiver:*")],
+        "iam:PassRole": [ROLE],
+        "s3:PutObject": ["arn:aws:s3:::archives/orders/*"],
+        "ecs:DescribeTasks": [arn("ecs", "task/tools/*")],
+        "ecs:StopTask": [arn("ecs", "task/tools/*")],
+        "ecs:DescribeTaskDefinition": ["*"],
+        "logs:GetLogEvents": [arn("logs", "log-group:/zips:log-stream:*")],
+    }
+    assert function["sqs:ReceiveMessage"] == [arn("sqs", "jobs")]
+    assert function["sqs:SendMessage"] == [DEAD]
+    assert function["logs:PutLogEvents"] == [arn("logs", "log-group:/aws/lambda/zips:log-stream:*")]
+    assert "ecs:RunTask" not in function
+    assert of_mode("--mode=invoke", "--function=zips", *ACCOUNT) == {
+        "lambda:InvokeFunction": [arn("lambda", "function:zips")]
+    }
+    assert of_mode("--mode=invoke", ARCHIVER_LAMBDA_FUNCTION=arn("lambda", "function:z")) == {
+        "lambda:InvokeFunction": [arn("lambda", "function:z")]
+    }
+
+
+def test_a_function_without_a_queue_receives_nothing_and_one_with_a_task_starts_it() -> None:
+    function = of_mode("--mode=lambda", "--function=zips", "--pass-role", ROLE, *ACCOUNT)
+
+    assert "sqs:ReceiveMessage" not in function
+    assert function["iam:PassRole"] == [ROLE]
+    assert "ecs:StopTask" not in function
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--mode=wroker"],
+            "--mode wroker: should be one of worker, task, ecs-run, lambda, invoke (did you mean worker?)",
+        ),
+        (["--mode=task", "--producer"], "--producer and --mode task can't be combined"),
+        (["--mode=task", "--ecs"], "--mode task and --ecs can't be combined"),
+        (["--mode=task", "--pass-role", ROLE], "--pass-role goes with --mode ecs-run or lambda, not with task"),
+        (["--function=f"], "--function goes with --mode lambda or invoke, not with worker"),
+        (["--mode=invoke", *ACCOUNT], "no function; name it with --function"),
+        (["--mode=invoke", "--function=f"], "the account is not known; name it with --account"),
+        (["--mode=ecs-run", *ACCOUNT], "no roles of the task"),
+    ],
+)
+def test_what_a_mode_lacks_or_does_not_take_is_told(arguments: list[str], told: str) -> None:
+    ended = run_command("iam-policy", *arguments, env=PLACE)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert told in ended.stderr

@@ -66,7 +66,7 @@ OPTIONAL = {
     "archiver.aws.dsn_session",
     "archiver.aws.invoke",
     "archiver.aws.task_log",
-    "archiver.aws.task_order",
+    "archiver.aws.task_input",
     "archiver.aws.tasks",
     "archiver.core.after",
     "archiver.core.changes",
