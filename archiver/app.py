@@ -286,4 +286,5 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         ),
         cancellation=settings.cancellation,
         after=policy.after if policy and policy.after.allows_any else None,
+        commands=policy.commands if policy else {},
     )

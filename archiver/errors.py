@@ -63,7 +63,12 @@ class ArchiverError(Exception):
 
 
 class Rejected(ArchiverError):
-    """The request can never succeed unchanged. *sources* lists the objects that caused it."""
+    """
+    The request can never succeed unchanged. *sources* lists the objects that caused it. *result*: how a command ended
+    that ran, a `CommandResult`; None: nothing ran.
+    """
+
+    result: object = None
 
     def __init__(self, code: Code, message: str, sources: Sequence[SourceProblem] = ()) -> None:
         super().__init__(f"{code}: {message}")

@@ -56,7 +56,8 @@ class Argument(_Known):
 class CommandCall(_Known):
     """
     A command of the operator's file by its *name*, with values of its parameters. *input*, *output*: beginnings of
-    `s3://` URIs of further files. *queue*: what must run it, if the request says so.
+    `s3://` URIs of further files. *queue*: the runner that the request expects, if it says
+    so.
     """
 
     name: Name
@@ -67,7 +68,7 @@ class CommandCall(_Known):
     stderr: Stream | None = None
     input: _Uris = ()
     output: _Uris = ()
-    queue: Runner | None = None
+    queue: Name | None = None
 
 
 class TemplateCall(CommandCall):

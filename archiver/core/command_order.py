@@ -61,7 +61,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Confined:
-    """A local path that, with all symbolic links followed, must be below *under*. The order can't know; who runs it."""
+    """
+    A local path that, with all symbolic links followed, must be the folder *under* or below it. Who runs the command
+    looks: here, only the text of the path is known to be.
+    """
 
     path: str
     under: str
@@ -70,7 +73,7 @@ class Confined:
 @dataclass(frozen=True, slots=True)
 class CommandOrder:
     """
-    One run of *command*. *argv*: its words. *stdin*: text, or the object that is read. *stdout*, *stderr*: the object
+    One run of *command*. *argv*: its words. *stdin*: text, or one of the *inputs*. *stdout*, *stderr*: the object
     that is written, whatever the command's end; None: the answer has the text. *confined*: checked right before the
     start; *awaited*: these must exist first.
     """

@@ -51,6 +51,8 @@ class CommandResult:
 class CommandRejected(Rejected):
     """The command ran, and its end rejects the request. *result*: that end, for the failure answer."""
 
+    result: CommandResult
+
     def __init__(self, code: Code, message: str, result: CommandResult, sources: Sequence[SourceProblem] = ()) -> None:
         super().__init__(code, message, sources)
         self.result = result

@@ -1,7 +1,7 @@
 """Requests and what their answers say, whatever JSON they are written in (`archiver.core.dialects`)."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, cast
@@ -149,6 +149,7 @@ class EchoedFields:
     message_id: str | None = None  # from SQS, not from the body
     callback_url: str | None = field(default=None, repr=False)  # may be invalid; its answers do not repeat it
     expires_in: str | None = None  # may be invalid, or not allowed; as callback_url
+    asked: Mapping[str, Any] = field(default_factory=dict)  # what the answers of a dialect repeat beside these
 
 
 class ProgressCounts(Protocol):

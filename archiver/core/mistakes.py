@@ -28,7 +28,7 @@ def reject_mistakes(data: object) -> None:
     """Raise Rejected `invalid_request`, with a description of *data*, if it is not a request."""
     if not isinstance(data, dict):
         raise Rejected("invalid_request", f"$ {_describe_value(data)}")
-    if "files" not in data and "manifest" not in data and (sentence := _describe_object(data)):
+    if data.keys().isdisjoint(("files", "manifest", "command")) and (sentence := _describe_object(data)):
         raise Rejected("invalid_request", f"$ {sentence}")
 
 

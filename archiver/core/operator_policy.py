@@ -8,8 +8,8 @@ its line where that is known, and with what to write instead.
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
 
 from archiver.core.after import NO_AFTER_RULES, AfterRules
 from archiver.core.attributes import NO_ATTRIBUTE_RULES, AttributeRules
@@ -22,6 +22,9 @@ from archiver.core.policy_text import PolicyText
 from archiver.core.references import Reference, is_reference, parse_reference
 from archiver.core.webhooks import NO_CALLBACKS, CallbackRules
 
+if TYPE_CHECKING:
+    from archiver.core.commands import Command
+
 MAX_POLICY_BYTES = 1024 * 1024
 SECTIONS: dict[str, Callable[[PolicyText, object], Any]] = {
     "roles": read_roles,
@@ -29,6 +32,7 @@ SECTIONS: dict[str, Callable[[PolicyText, object], Any]] = {
     "after": read_after,
     "callbacks": read_callbacks,
 }
+OF_COMMANDS = ("defaults", "commands")
 
 _UNQUOTED_ARN = re.compile(r"\s*\[\s*roles\s*\.\s*arn:")
 
@@ -46,13 +50,14 @@ class OperatorPolicy:
     """
     What the file allows. *roles*: those that requests may name, by ARN; *archives*: what they may say of their
     archives; *after*: what they may have done with the archived objects; *callbacks*: where they may have their answers
-    posted to.
+    posted to; *commands*: what they may have run, by name.
     """
 
     roles: Mapping[str, Role]
     archives: AttributeRules = NO_ATTRIBUTE_RULES
     after: AfterRules = NO_AFTER_RULES
     callbacks: CallbackRules = NO_CALLBACKS
+    commands: "Mapping[str, Command]" = field(default_factory=dict)
 
     @property
     def references(self) -> list[Reference]:
@@ -72,8 +77,13 @@ class OperatorPolicy:
             raise PolicyError([f"line {line}: is not UTF-8: save the file as UTF-8"]) from None
         file = PolicyText(text)
         document = _parse_toml(text)
-        file.check_keys((), document, list(SECTIONS))
-        policy = cls(**{name: read(file, document.get(name, {})) for name, read in SECTIONS.items()})
+        file.check_keys((), document, [*SECTIONS, *OF_COMMANDS])
+        sections = {name: read(file, document.get(name, {})) for name, read in SECTIONS.items()}
+        if any(name in document for name in OF_COMMANDS):
+            from archiver.core.operator_commands import read_commands  # noqa: PLC0415 - nothing of it where it is off
+
+            sections["commands"] = read_commands(file, document)
+        policy = cls(**sections)
         if file.problems:
             raise PolicyError(file.problems)
         return policy

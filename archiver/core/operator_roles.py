@@ -28,7 +28,7 @@ def read_roles(file: PolicyText, section: object) -> dict[str, Role]:
     roles = {}
     for arn, value in file.table(("roles",), section).items():
         path = ("roles", arn)
-        if not _ROLE_ARN.fullmatch(arn) or len(arn) > MAX_ROLE_ARN_LENGTH:
+        if not is_role_arn(arn):
             file.report(path, f'is not the ARN of a role: write [roles."{EXAMPLE}"], with the quotes')
             continue
         table = file.table(path, value)
@@ -36,6 +36,11 @@ def read_roles(file: PolicyText, section: object) -> dict[str, Role]:
             file.check_keys(path, table, _KNOWN)
             roles[arn] = Role(_sources(file, path, table), _external_id(file, path, table))
     return roles
+
+
+def is_role_arn(text: str) -> bool:
+    """Return whether *text* is the ARN of one role."""
+    return _ROLE_ARN.fullmatch(text) is not None and len(text) <= MAX_ROLE_ARN_LENGTH
 
 
 def _sources(file: PolicyText, path: Path, table: Mapping[str, Any]) -> AllowList:

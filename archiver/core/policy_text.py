@@ -31,7 +31,8 @@ class PolicyText:
         if not self._lines:
             for number, found in _keys(self.text):
                 self._lines.setdefault(found, number)
-        line = f"line {self._lines[path]}: " if path in self._lines else ""
+        known = (self._lines[path[:end]] for end in range(len(path), 0, -1) if path[:end] in self._lines)
+        line = next((f"line {number}: " for number in known), "")
         section = f"[{dotted(path[:-1])}] " if path[:-1] else ""
         self.problems.append(printable(f"{line}{section}{path[-1][:MAX_SHOWN_CHARS]} {told}"))
 
@@ -57,7 +58,7 @@ def dotted(path: Path) -> str:
 
 
 def _keys(text: str) -> Iterator[tuple[int, Path]]:
-    """Yield the line of each section and of each key in it. Keys of inline tables have no line of their own."""
+    """Yield the line of each section and of each key in it. Keys of inline tables have that of the table."""
     section: Path = ()
     for number, line in enumerate(text.splitlines(), start=1):
         if line.lstrip().startswith("["):

@@ -22,7 +22,7 @@ from archiver.errors import Rejected
 MAX_LAYERS = 4
 """Wrappers in each other: an EventBridge event in an SNS envelope, encoded twice, has three."""
 
-_REQUEST_FIELDS = ("files", "manifest", "cancel")  # what has one is a request, whatever else it has
+_REQUEST_FIELDS = ("files", "manifest", "cancel", "command")  # what has one is a request, whatever else it has
 _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{8,}+=*\s*", re.ASCII)
 _PROBE = 64  # characters: what a text begins with, after blanks
 _MAX_BLANKS = 4096

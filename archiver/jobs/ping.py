@@ -18,8 +18,8 @@ from archiver.stages.wait import Waiter
 
 class PingWork:
     """
-    Tells whether an archive's request would be accepted under *rules*. No object is looked up, unless the request waits
-    for its objects: then *waiter* waits for them, and *planner* counts them. Nothing is restored.
+    Tells whether a request for an archive or a command would be accepted under *rules*. No object is looked up, unless
+    the request waits for its objects: then *waiter* waits for them, and *planner* counts them. Nothing is restored.
     """
 
     def __init__(self, rules: ArchiveRules, planner: Planner, waiter: Waiter) -> None:
@@ -30,6 +30,9 @@ class PingWork:
     def prepare(self, request: Request, job: JobIdentity) -> Draft | Rejected | None:
         """Return why the request would be rejected; else what to look for; None: nothing."""
         try:
+            if request.command is not None:
+                self._rules.order_command(request)
+                return None
             self._rules.attributes_of(request)
             draft = draft_archive(request, self._rules, job.message.sent_at)
             after_order(request, draft, self._rules)

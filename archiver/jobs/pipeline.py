@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from archiver.core.archive_rules import ArchiveRules
+from archiver.core.archive_rules import NO_COMMANDS, ArchiveRules
 from archiver.core.dialects import dialect_of
 from archiver.core.messages import INVALID_PING, Kind, Request, Status, Success
 from archiver.core.unwrap import unwrap
@@ -107,6 +107,8 @@ class Pipeline:
             if INVALID_PING.kind not in self._works or not job.dialect.is_ping(job.body):
                 raise
             return INVALID_PING, problem
+        if request.kind == "command" and "command" not in self._works:
+            raise Rejected("command_not_allowed", NO_COMMANDS)
         if request.kind not in self._works:
             raise Rejected("invalid_request", f"this worker does no work of the kind {request.kind}")
         order = self._works[request.kind].prepare(request, job)

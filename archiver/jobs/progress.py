@@ -8,6 +8,7 @@ Events are best effort: a queue that does not accept them neither delays nor fai
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -57,7 +58,7 @@ async def _send_events(notifier: Notifier, job: JobIdentity, progress: Progress,
         now = (progress.files, progress.bytes, progress.files_planned, progress.awaited)
         if last_sent is None or (now != last_sent and (progress.files_planned or progress.awaited)):
             stage: Stage = "accepted" if last_sent is None else "waiting" if progress.awaited else "building"
-            write = partial(job.dialect.progress_event, job.echoed, stage, progress)
+            write = partial(job.dialect.progress_event, job.echoed, stage, progress, datetime.now(UTC))
             note = job.event(stage, notifier, write)
             try:
                 hold.confirm()

@@ -52,8 +52,11 @@ NO_EXTERNAL_ID = "is no external id: write 2 to 1,224 letters, digits and _ + = 
     ("text", "told"),
     [
         ("rolez = 1", "line 1: rolez is unknown; did you mean roles?"),
-        ("\n[webhooks]\n", "line 2: webhooks is unknown; known here: roles, archives, after, callbacks"),
-        ("a.b.c = 1", "a is unknown; known here: roles, archives, after, callbacks"),
+        (
+            "\n[webhooks]\n",
+            "line 2: webhooks is unknown; known here: roles, archives, after, callbacks, defaults, commands",
+        ),
+        ("a.b.c = 1", "a is unknown; known here: roles, archives, after, callbacks, defaults, commands"),
         ("roles = 1", "line 1: roles is not a section: write [roles]"),
         ("[[roles]]", "line 1: roles is not a section: write [roles]"),
         (f'[roles]\n"{ARN}" = 3', f"line 2: [roles] {ARN} is not a section: write {SECTION}"),
@@ -90,7 +93,7 @@ NO_EXTERNAL_ID = "is no external id: write 2 to 1,224 letters, digits and _ + = 
         ),
         (
             f'roles = {{"{ARN}" = {{sources = ["photos"], role_arn = "x"}}}}',
-            f"{SECTION} role_arn is unknown; known here: sources, external_id",
+            f"line 1: {SECTION} role_arn is unknown; known here: sources, external_id",
         ),
         ("\na = =", "is not TOML: Invalid value (at line 2, column 5)"),
         ("a = " + "[" * 100_000, "is not TOML: it is nested too deeply"),
@@ -131,7 +134,7 @@ def test_only_the_exact_arn_of_one_role_is_one(arn: str) -> None:
 
 
 def test_everything_that_is_wrong_is_told_at_once() -> None:
-    text = f'x = 1\n{SECTION}\nsource = ["a"]\nexternal_id = ""\n[roles.exports]\n[commands]\n'
+    text = f'x = 1\n{SECTION}\nsource = ["a"]\nexternal_id = ""\n[roles.exports]\n[wishes]\n'
 
     assert [told.partition(":")[0] for told in problems(text)] == [
         "line 1",

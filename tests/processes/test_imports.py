@@ -70,7 +70,22 @@ OPTIONAL = {
     "archiver.aws.tasks",
     "archiver.core.after",
     "archiver.core.changes",
+    "archiver.core.command_order",
+    "archiver.core.command_requests",
+    "archiver.core.command_result",
+    "archiver.core.command_templates",
+    "archiver.core.command_values",
+    "archiver.core.command_words",
+    "archiver.core.commands",
+    "archiver.core.dialects.commands",
+    "archiver.core.dialects.lanlytics",
+    "archiver.core.dialects.mcai",
+    "archiver.core.dialects.mcai_parameters",
     "archiver.core.manifest",
+    "archiver.core.operator_argv",
+    "archiver.core.operator_commands",
+    "archiver.core.operator_parameters",
+    "archiver.core.policy_fields",
     "archiver.core.operator_after",
     "archiver.core.operator_archives",
     "archiver.core.operator_callbacks",
@@ -163,7 +178,7 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
     policy = tmp_path / "policy.toml"
     policy.write_text(
         '[roles."arn:aws:iam::210987654321:role/exports"]\nsources = ["partner"]\n[after]\ndelete = ["partner"]\n'
-        '[callbacks]\nhosts = ["a.b"]\n'
+        '[callbacks]\nhosts = ["a.b"]\n[commands.c]\nargv = ["true"]\n'
     )
     with WorkerEnv(aws) as env:
         ways_out = {
@@ -179,7 +194,8 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
         name for name in OPTIONAL if "task" in name or name.endswith(("dsn_session", "invoke", "invocations"))
     }
     by_requests = {"archiver.core.manifest", "archiver.jobs.long_answers", "re2"}
-    of_another_door = {name for name in OPTIONAL if "order" in name or "amqp" in name}
+    by_requests |= {name for name in OPTIONAL if name.startswith(("archiver.core.command_", "archiver.core.dialects."))}
+    of_another_door = {name for name in OPTIONAL if ".order" in name or "amqp" in name}
     assert modules >= OPTIONAL - elsewhere - by_requests - of_another_door
 
 
@@ -188,5 +204,5 @@ def test_order_files_bring_in_their_own_door_alone(aws: "EmulatedAws", tmp_path:
     with WorkerEnv(aws) as env:
         modules = imported(env, SQS_SOURCE_QUEUE="", SOURCE_ORDERS=str(tmp_path / "order.json"))
 
-    assert modules >= {name for name in OPTIONAL if "order" in name}
+    assert modules >= {name for name in OPTIONAL if ".order" in name}
     assert "archiver.doors.sqs" not in modules

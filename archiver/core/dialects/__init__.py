@@ -4,8 +4,10 @@ Dialects: the languages that requests and answers are written in.
 A request is answered in the dialect in which it came. Any dialect may come through any door.
 """
 
+from datetime import datetime
 from typing import Protocol
 
+from archiver.core import strict_json
 from archiver.core.dialects import native
 from archiver.core.messages import EchoedFields, ProgressCounts, Request, Stage, Success
 from archiver.errors import Rejected
@@ -42,10 +44,31 @@ class Dialect(Protocol):
     ) -> str:
         """Write the answer to a job that was cancelled, as `success_answer` does."""
 
-    def progress_event(self, echoed: EchoedFields, stage: Stage, progress: ProgressCounts, limit: int) -> str:
-        """Write a progress event in *limit* bytes of UTF-8."""
+    def progress_event(
+        self, echoed: EchoedFields, stage: Stage, progress: ProgressCounts, now: datetime, limit: int
+    ) -> str:
+        """Write a progress event in *limit* bytes of UTF-8. *now*: the time, in UTC."""
 
 
-def dialect_of(_body: str) -> Dialect:
-    """Return the dialect of a message's body. There is one so far; others will be recognised by their fields."""
+def dialect_of(body: str) -> Dialect:
+    """
+    Return the dialect of a message's body, by its shape: native, unless it has the fields of another one. Most bodies
+    have no such word in them, and are not parsed for it. Never raises.
+    """
+    if '"parameters"' in body or '"service"' in body:
+        return _dialect_of_shape(strict_json.load_lenient(body))
+    return native
+
+
+def _dialect_of_shape(data: object) -> Dialect:
+    if not isinstance(data, dict) or not data.keys().isdisjoint(("files", "manifest", "cancel")):
+        return native
+    if isinstance(data.get("parameters"), list) and type(data.get("job_id")) is int:
+        from archiver.core.dialects import mcai  # noqa: PLC0415 - nothing of it for other messages
+
+        return mcai
+    if "service" in data and ("command" in data or "test" in data):
+        from archiver.core.dialects import lanlytics  # noqa: PLC0415 - nothing of it for other messages
+
+        return lanlytics
     return native

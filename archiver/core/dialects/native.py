@@ -1,12 +1,10 @@
 """The JSON of docs/message.md: the request, its answers and its progress events."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from archiver.core import strict_json
-from archiver.core.entries import PLACEHOLDER_FILE, read_entry
 from archiver.core.messages import (
     MAX_JOB_ID_LENGTH,
     Archive,
@@ -18,7 +16,7 @@ from archiver.core.messages import (
     Success,
 )
 from archiver.core.mistakes import reject_mistakes
-from archiver.core.problems import Problems, join_problems
+from archiver.core.request_fields import read_request
 from archiver.errors import Rejected, SourceProblem
 
 
@@ -31,17 +29,7 @@ def parse_request(body: str) -> Request:
     """
     data = strict_json.load(body)
     reject_mistakes(data)
-    problems = Problems()
-    files = data.get("files")
-    if isinstance(files, list) and files:
-        _read_files(files, problems)
-    try:
-        request = Request.model_validate(data)
-    except ValidationError as error:
-        problems.add(error)
-    if problems.count:
-        raise Rejected("invalid_request", join_problems(problems.listed, problems.count))
-    return request
+    return read_request(data)
 
 
 def is_ping(body: str) -> bool:
@@ -51,19 +39,6 @@ def is_ping(body: str) -> bool:
     except Rejected:
         return False
     return isinstance(data, dict) and data.get("test") is True
-
-
-def _read_files(files: list[Any], problems: Problems) -> None:
-    """
-    Replace each item by its Entry, one by one: validated together, pydantic would keep a problem for each of half a
-    million.
-    """
-    for index, file in enumerate(files):
-        try:
-            files[index] = read_entry(file)
-        except ValidationError as error:
-            problems.add(error, ("files", index))
-            files[index] = PLACEHOLDER_FILE
 
 
 def read_echoed_fields(body: str) -> EchoedFields:
@@ -103,6 +78,10 @@ def success_answer(success: Success, limit: int, answer_url: str | None = None) 
     """
     if success.status == "alive":
         return _alive_answer(success, limit, answer_url)
+    if success.command is not None:
+        from archiver.core.dialects.commands import command_answer  # noqa: PLC0415 - nothing of it for archives
+
+        return command_answer(success, success.command, limit, _reference(answer_url))
     if success.cancelled is not None:
         return _cancelling_answer(success, success.cancelled, limit, answer_url)
     missing = _source_entries(success.missing)
@@ -206,12 +185,16 @@ def failure_answer(echoed: EchoedFields, rejected: Rejected, limit: int, answer_
         "message_id": echoed.message_id,
         "status": "failed",
         "error": {"code": rejected.code, "message": rejected.message, "sources": sources},
-        **_reference(answer_url),
     }
-    return strict_json.dump_truncated(answer, {"error.sources": sources}, limit)
+    lists = {"error.sources": sources}
+    if rejected.result is not None:
+        from archiver.core.dialects.commands import failed_command_answer  # noqa: PLC0415 - nothing of it for archives
+
+        return failed_command_answer(answer | _reference(answer_url), rejected.result, lists, limit)
+    return strict_json.dump_truncated(answer | _reference(answer_url), lists, limit)
 
 
-def progress_event(echoed: EchoedFields, stage: Stage, progress: ProgressCounts, limit: int) -> str:
+def progress_event(echoed: EchoedFields, stage: Stage, progress: ProgressCounts, _now: datetime, limit: int) -> str:
     """Write a progress event in *limit* bytes of UTF-8."""
     event: dict[str, Any] = {
         "metadata": echoed.metadata,
