@@ -25,7 +25,7 @@ def add_to(app: typer.Typer) -> None:
 def run(
     orders: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FILE]...", help="Files with one request each: done in order, without a queue."),
+        typer.Argument(metavar="FILE", help="Files with one request each: done in order, without a queue."),
     ] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", metavar="FILE", help="Policy file, for POLICY_FILE.")
@@ -46,6 +46,8 @@ def run(
     try:
         environ = environment()
         if policy is not None:
+            if not policy.strip():  # a variable of the shell that is not set
+                raise CommandError("--policy: names no file", code=EXIT_USAGE)
             environ["POLICY_FILE"] = policy
         if environ.get("DESCRIBE", "").strip() and load_environment(environ).describe:
             print_description(environ)

@@ -129,6 +129,26 @@ def test_the_same_file_again_is_answered_from_its_archive(worker_env: WorkerEnv,
 
 
 @pytest.mark.slow
+def test_files_may_have_any_name(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    worker_env.put("a.jpg")
+    names = ["a:b.json", "new\nline.json", os.fsdecode(b"\xff.json"), "red\x1b[31m.json", "-.json"]
+    for name in names:
+        (tmp_path / name).write_text(json.dumps(request("a.jpg")))
+
+    ended = run_command("run", *(str(tmp_path / name) for name in names), env=without_queues(worker_env))
+
+    assert (ended.returncode, len(answers(ended.stdout))) == (0, 5), ended.stderr
+    assert "\x1b" not in ended.stdout + ended.stderr
+
+
+def test_a_policy_option_without_a_name_is_no_worker_without_a_policy(tmp_path: Path) -> None:
+    """A variable of the shell that is not set."""
+    ended = run_command("run", "--policy", "", *write(tmp_path, a="{}"), env={"S3_DESTINATION_BUCKET": "archives"})
+
+    assert (ended.returncode, ended.stderr) == (2, "--policy: names no file\n")
+
+
+@pytest.mark.slow
 def test_metrics_are_not_among_the_answers(worker_env: WorkerEnv, tmp_path: Path) -> None:
     worker_env.put("a.jpg")
 
