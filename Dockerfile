@@ -1,5 +1,5 @@
 # What builds stays in the first stages; the others hold Python and the service, and that of `--target commands` the AWS
-# CLI for commands of the policy file. The digest is that of the index of all platforms; Dependabot proposes the next one.
+# CLI for commands of the policy file, that of `--target lambda` the client of Lambda's runtime. The digest is that of the index of all platforms; Dependabot proposes the next one.
 
 FROM python:3.13-slim@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0 AS build
 WORKDIR /src
@@ -18,6 +18,10 @@ COPY requirements-commands.txt ./
 # An environment of its own: it needs other versions than the service.
 RUN python -m venv --without-pip /opt/aws \
     && pip --python /opt/aws/bin/python install --no-cache-dir --only-binary=:all: --require-hashes -r requirements-commands.txt
+
+FROM build AS build-lambda
+COPY requirements-lambda.txt ./
+RUN pip --python /opt/archiver/bin/python install --no-cache-dir --only-binary=:all: --require-hashes -r requirements-lambda.txt
 
 FROM python:3.13-slim@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0 AS service
 LABEL org.opencontainers.image.title="archiver" \
@@ -43,6 +47,13 @@ CMD ["run"]
 FROM service AS commands
 COPY --from=build-commands /opt/aws /opt/aws
 ENV PATH=/opt/archiver/bin:/opt/aws/bin:/usr/local/bin:/usr/bin:/bin
+
+# docker build --target lambda: docs/lambda.md. Lambda asks for no health, and starts the handler itself.
+FROM service AS lambda
+COPY --from=build-lambda /opt/archiver /opt/archiver
+HEALTHCHECK NONE
+ENTRYPOINT ["python", "-m", "awslambdaric"]
+CMD ["archiver.awslambda.handler"]
 
 # The last stage is what is built without a target.
 FROM service

@@ -30,7 +30,7 @@ _SYSTEM_ATTRIBUTES: tuple["MessageSystemAttributeNameType", ...] = (
     "SentTimestamp",
 )
 
-_QUEUE_ERRORS = error_map(ResourceNotFound, NO_QUEUE) | error_map(ConfigurationError, DENIED)
+QUEUE_ERRORS = error_map(ResourceNotFound, NO_QUEUE) | error_map(ConfigurationError, DENIED)
 # InvalidParameterValue: the message was deleted or is visible again, or its twelve hours have passed. SQS's own text is
 # not used: it quotes the receipt handle.
 _STALE_RECEIPT_ERRORS = error_map(
@@ -62,7 +62,7 @@ _PROBE_RECEIPT = "AQEBnone"
 async def resolve_queue(
     client: "SQSClient",
     text: str,
-    mapping: Mapping[str, ErrorFactory] = _QUEUE_ERRORS,
+    mapping: Mapping[str, ErrorFactory] = QUEUE_ERRORS,
     on_refusal: ErrorFactory = ConfigurationError,
 ) -> str:
     """
@@ -93,7 +93,7 @@ class QueueSender:
         self,
         client: "SQSClient",
         queue: str,
-        mapping: Mapping[str, ErrorFactory] = _QUEUE_ERRORS,
+        mapping: Mapping[str, ErrorFactory] = QUEUE_ERRORS,
         on_refusal: ErrorFactory = ConfigurationError,
     ) -> None:
         self.limit: int | None = None
@@ -213,7 +213,7 @@ class SqsSource:
     async def open(cls, clients: "Clients", queue: str, wait_seconds: int) -> Self:
         """*queue* is a name, URL or ARN. Raises ResourceNotFound, ConfigurationError, TransientError."""
         url = await resolve_queue(clients.sqs_control, queue)
-        with map_errors(f"GetQueueAttributes {queue}", _QUEUE_ERRORS, ConfigurationError):
+        with map_errors(f"GetQueueAttributes {queue}", QUEUE_ERRORS, ConfigurationError):
             response = await clients.sqs_control.get_queue_attributes(
                 QueueUrl=url, AttributeNames=["QueueArn", "VisibilityTimeout", "RedrivePolicy"]
             )

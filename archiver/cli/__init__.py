@@ -7,7 +7,7 @@ The command line, for people, scripts and containers.
     verify, receipt, status            verify, receipt, status      archives
     touch                              touch                        flags: empty objects
     cancel                             cancel                       ends jobs
-    ecs-run, invoke                    ecs_run, invoke              requests to ECS and Lambda
+    ecs-run, invoke, handle            ecs_run, invoke, handle      requests to ECS and Lambda; their other end
     check, iam-policy, dlq, health     check, policy, dlq, health   operation
     explain, schema                    explain, schema              error codes; format of requests and answers
     describe                           describe                     what the worker does, as JSON
@@ -33,6 +33,7 @@ from archiver.cli import (
     dlq,
     ecs_run,
     explain,
+    handle,
     health,
     invoke,
     plan,
@@ -101,6 +102,7 @@ for module in (
     describe,
     ecs_run,
     invoke,
+    handle,
 ):
     module.add_to(app)
 for registered in (app, *(group.typer_instance for group in app.registered_groups)):

@@ -30,6 +30,7 @@ def find_contradictions(environ: Mapping[str, str]) -> list[str]:
         + _way_out_problems(environ)
         + _profile_problems(environ)
         + find_amqp_problems(environ)
+        + _order_problems(environ)
     )
 
 
@@ -71,6 +72,14 @@ def _way_out_problems(environ: Mapping[str, str]) -> list[str]:
     """How a function is invoked says nothing without the function."""
     if environ.get("NOTIFY_LAMBDA_TYPE", "").strip() and not environ.get("NOTIFY_LAMBDA", "").strip():
         return ["NOTIFY_LAMBDA_TYPE: has an effect only with NOTIFY_LAMBDA: set that, or unset this"]
+    return []
+
+
+def _order_problems(environ: Mapping[str, str]) -> list[str]:
+    """Archives and receipts are written to the destination: no order may be looked for there."""
+    destination, orders = (environ.get(name, "").strip() for name in ("S3_DESTINATION_BUCKET", "ORDERS_PREFIX"))
+    if destination and orders.startswith(f"{destination}/"):
+        return ["ORDERS_PREFIX: is in S3_DESTINATION_BUCKET, where archives are written: use another bucket for orders"]
     return []
 
 

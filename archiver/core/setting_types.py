@@ -122,6 +122,29 @@ def _validate_webhook_secret(secret: SecretStr) -> SecretStr:
     return SecretStr(secret.get_secret_value().strip())
 
 
+def _validate_orders_prefix(text: str) -> str:
+    from archiver.core.event_rules import parse_orders_prefix  # noqa: PLC0415 - nothing of it where it is off
+
+    parse_orders_prefix(text)
+    return text
+
+
+def _validate_template(text: str) -> str:
+    from archiver.core.event_rules import check_template  # noqa: PLC0415 - nothing of it where it is off
+
+    return check_template(text)
+
+
+OrdersPrefix = Annotated[
+    Text,
+    AfterValidator(_validate_orders_prefix),
+    Expected("a bucket and a folder in it, with the last slash, like inbox/orders/"),
+]
+RequestTemplate = Annotated[
+    Text,
+    AfterValidator(_validate_template),
+    Expected('the JSON of a request without files, manifest, job_id, cancel and test, like {"on_missing": "skip"}'),
+]
 WebhookAddress = Annotated[
     SecretStr,  # many receivers know their senders by a token in it
     AfterValidator(_validate_webhook_url),

@@ -7,6 +7,7 @@ Doors: from the settings to where messages come from and where answers go.
     sqs         the SQS door
     orders      the door of order files
     amqp        the RabbitMQ door
+    events      the door of AWS events, for the Lambda function
     ways_out    where else answers go
     policy      POLICY_FILE
     references  settings by reference
@@ -35,12 +36,7 @@ async def open_door(
     Raises SettingsError.
     """
     async with AsyncExitStack() as stack:
-        ways_out = WaysOut()
-        callbacks = _callback_rules(settings)
-        if surroundings and (callbacks or _has_ways_out(settings)):
-            from archiver.doors.ways_out import open_ways_out  # noqa: PLC0415 - nothing of it where it is off
-
-            ways_out = await stack.enter_async_context(open_ways_out(settings, surroundings, callbacks))
+        ways_out = await stack.enter_async_context(open_ways_out_of(settings, surroundings))
         yield await _open(settings, surroundings, ways_out, stop, stack) if surroundings else None
 
 
@@ -59,6 +55,19 @@ async def _open(
     from archiver.doors.sqs import open_sqs_door  # noqa: PLC0415
 
     return await open_sqs_door(settings, surroundings, ways_out, stop)
+
+
+@asynccontextmanager
+async def open_ways_out_of(settings: Settings, surroundings: Surroundings | None) -> AsyncIterator[WaysOut]:
+    """Open where answers go beside the door's own ways: nowhere without *surroundings*. Raises SettingsError."""
+    callbacks = _callback_rules(settings)
+    if surroundings is None or not (callbacks or _has_ways_out(settings)):
+        yield WaysOut()
+        return
+    from archiver.doors.ways_out import open_ways_out  # noqa: PLC0415 - nothing of it where it is off
+
+    async with open_ways_out(settings, surroundings, callbacks) as ways_out:
+        yield ways_out
 
 
 def _has_ways_out(settings: Settings) -> bool:

@@ -1,6 +1,6 @@
 """A door: a source of messages, its dead letters, and the ways out for answers."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from archiver.aws.clients import Clients
@@ -24,16 +24,22 @@ class Door:
     exit_code: Callable[[], int] = lambda: 0
 
 
+async def _nothing_to_drain(_: float) -> None:
+    """Nothing is sent in the background."""
+
+
 @dataclass(frozen=True, slots=True)
 class WaysOut:
     """
     Where answers go beside the door's own ways: *notifiers* get successes and failures alike. *checks*: that what the
-    settings name exists. *callbacks*: as in `Answers`.
+    settings name exists. *callbacks*: as in `Answers`. *drain* waits for answers that are sent in the background, at
+    most so many seconds.
     """
 
     notifiers: tuple[Notifier, ...] = ()
     checks: tuple[ResourceCheck, ...] = ()
     callbacks: Callable[[str], Notifier] | None = None
+    drain: Callable[[float], Awaitable[None]] = _nothing_to_drain
 
 
 @dataclass(frozen=True, slots=True)

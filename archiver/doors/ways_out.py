@@ -1,5 +1,6 @@
 """The ways out beside the door's own: SNS, EventBridge, Lambda and webhooks, for successes and failures alike."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
@@ -51,7 +52,11 @@ async def open_ways_out(
         if webhook is not None:
             notifiers.append(BestEffortNotifier(webhook, "NOTIFY_WEBHOOK_URL", sends))
         checks = tuple((name, kind, notifier.check) for name, kind, notifier in opened)
-        yield WaysOut(tuple(notifiers), checks, callbacks)
+
+        async def drain(seconds: float) -> None:
+            await asyncio.gather(*(one.drain(seconds) for one in (sends, *webhooks.sends)))
+
+        yield WaysOut(tuple(notifiers), checks, callbacks, drain)
 
 
 @asynccontextmanager
@@ -122,6 +127,7 @@ class _WebhookOpener:
         self._settings = settings
         self._ca_bundle = ca_bundle_of(clients.session)
         self._stack = stack
+        self.sends: list[BackgroundSends] = []  # those of callbacks
 
     def of_settings(self) -> Notifier | None:
         """The one of NOTIFY_WEBHOOK_URL: the operator's own, at any address, through a proxy if there is one."""
@@ -147,6 +153,7 @@ class _WebhookOpener:
         pool = HttpPool(limits, self._ca_bundle, names=DnsCache(limits.dns_ttl, resolve=public_only()))
         webhooks = self._webhooks(pool)
         sends = await self._stack.enter_async_context(BackgroundSends())  # ends before its connections
+        self.sends.append(sends)
         return Callbacks(rules, webhooks, sends).notifier
 
     def _webhooks(self, pool: "HttpPool") -> "Webhooks":

@@ -46,12 +46,16 @@ class BackgroundSends:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self.drain(self._drain_seconds)
         tasks = list(self._tasks)
-        if tasks:
-            await asyncio.wait(tasks, timeout=self._drain_seconds)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def drain(self, seconds: float) -> None:
+        """Wait at most *seconds* for the answers that are pending now."""
+        if tasks := list(self._tasks):
+            await asyncio.wait(tasks, timeout=seconds)
 
     def start(self, name: str, notifier: Notifier, note: OutgoingMessage) -> None:
         """Send *note* to *notifier*, called *name* in the log, in the background."""

@@ -16,6 +16,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "load_environment",
+    "load_function_settings",
     "load_settings",
     "require_settings",
     "variables",
@@ -47,6 +48,14 @@ def load_settings(environ: Mapping[str, str], orders: Sequence[str] = ()) -> Set
         problems = [f"SQS_SOURCE_QUEUE: is required ({Environment.model_fields['source_queue'].description})"]
     settings = _load(Settings, environ, problems)
     return settings.model_copy(update={"source_orders": tuple(orders)}) if orders else settings
+
+
+def load_function_settings(environ: Mapping[str, str]) -> Settings:
+    """
+    Read the settings of a Lambda function, whose events are its source of messages: it reads no queue, whatever
+    *environ* names. Raises SettingsError with all problems.
+    """
+    return _load(Settings, {**environ, **dict.fromkeys(SOURCES, "")}, [])
 
 
 def load_environment(environ: Mapping[str, str]) -> Environment:

@@ -23,7 +23,7 @@ ARGUMENTS = {
     "describe": [],
     "ecs-run": ["a.jpg", "--dry-run", "--cluster=c", "--task=t", "--container=c", "--subnet=s"],
 }
-NEEDS_SOMETHING_THERE = {"verify", "health", "status", "receipt", "touch", "cancel", "invoke"}
+NEEDS_SOMETHING_THERE = {"verify", "health", "status", "receipt", "touch", "cancel", "invoke", "handle"}
 STARTED_ELSEWHERE = {"run", "local", "demo"}  # worker/test_start and top/test_local
 
 

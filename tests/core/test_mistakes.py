@@ -51,6 +51,10 @@ def rejection_of(body: object) -> tuple[str, str]:
         ({"detail-type": "job", "source": "my.app", "detail": REQUEST}, "$ is an EventBridge event: let the rule's"),
         ({"detail-type": "job"}, "$.files is required"),
         (
+            {"detail-type": "Scheduled Event", "source": "aws.scheduler", "detail": "{}"},
+            "$ is the event of a schedule without input: give the schedule the request",
+        ),
+        (
             {"httpMethod": "POST", "body": json.dumps(REQUEST)},
             "$ is the event that API Gateway or a load balancer sends",
         ),

@@ -50,7 +50,15 @@ def watched(self, path):
 botocore.loaders.JSONFileLoader.load_file = watched
 """
 
-OPTIONAL = {
+OF_THE_FUNCTION = {
+    "archiver.aws.event_queues",
+    "archiver.core.event_rules",
+    "archiver.core.events",
+    "archiver.core.function_time",
+    "archiver.doors.events",
+}
+
+OPTIONAL = OF_THE_FUNCTION | {
     "archiver.aws.s3_changes",
     "archiver.aws.s3_copy",
     "archiver.aws.ecs",
@@ -195,7 +203,7 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
     }
     by_requests = {"archiver.core.manifest", "archiver.jobs.long_answers", "re2"}
     by_requests |= {name for name in OPTIONAL if name.startswith(("archiver.core.command_", "archiver.core.dialects."))}
-    of_another_door = {name for name in OPTIONAL if ".order" in name or "amqp" in name}
+    of_another_door = {name for name in OPTIONAL if ".order" in name or "amqp" in name} | OF_THE_FUNCTION
     assert modules >= OPTIONAL - elsewhere - by_requests - of_another_door
 
 

@@ -99,6 +99,9 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "amqp_max_receives": 5,
         "amqp_dead_letter_queue": None,
         "amqp_declare": True,
+        "orders_prefix": None,
+        "event_request": None,
+        "lambda_runs": "here",
     }
     assert settings.memory_budget == 64 * 1024 * 1024
 

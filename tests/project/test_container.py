@@ -1,5 +1,6 @@
 """The container image, read as text: no engine is needed to see what must hold."""
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_container_does_not_run_as_root() -> None:
     """By number, for orchestrators that check it."""
     assert dict(stage("service"))["USER"] == "10001"
     assert "USER" not in dict(stage("commands"))
+    assert "USER" not in dict(stage("lambda"))
 
 
 def test_base_images_are_pinned_by_digest_and_of_one_python() -> None:
@@ -82,12 +84,23 @@ def test_the_stage_for_commands_adds_the_aws_cli_behind_the_service_s_own_progra
     assert path[1].startswith("PATH=/opt/archiver/bin:/opt/aws/bin:")
 
 
+def test_the_stage_for_lambda_starts_the_handler_that_is_there() -> None:
+    """In exec form, with all packages of the service in the same versions, and no health check that nobody makes."""
+    copy, health, entry, command = stage("lambda")[1:]
+    module, _, name = json.loads(command[1])[0].rpartition(".")
+
+    assert copy == ("COPY", "--from=build-lambda /opt/archiver /opt/archiver")
+    assert health == ("HEALTHCHECK", "NONE")
+    assert json.loads(entry[1]) == ["python", "-m", "awslambdaric"]
+    assert callable(getattr(importlib.import_module(module), name))
+
+
 def test_every_package_of_the_image_is_checked_by_hash() -> None:
     """All but our own wheel, which is installed without asking any index."""
-    runs = " ".join(argument for word, argument in instructions() if word == "RUN")
+    runs = " && ".join(argument for word, argument in instructions() if word == "RUN")
     installs = re.findall(r"pip (?:--python \S+ )?install [^&]*", runs)
 
-    assert len(installs) == 4
+    assert len(installs) == 5
     assert all("--require-hashes" in install or "--no-index" in install for install in installs)
 
 

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LISTS = ("requirements.txt", "requirements-build.txt", "requirements-local.txt", "requirements-dev.txt")
+LISTS = (
+    "requirements.txt",
+    "requirements-build.txt",
+    "requirements-lambda.txt",
+    "requirements-local.txt",
+    "requirements-dev.txt",
+)
 ASIDE = (
     "requirements-commands.txt",
     "bench/requirements-plot.txt",
@@ -49,6 +55,12 @@ def test_container_gets_nothing_of_the_workshop() -> None:
     """The embedded AWS, the test runner and the build back end stay outside."""
     assert not set(WORKERS_ALONE) & set(pins("requirements.txt"))
     assert set(WORKERS_ALONE) <= set(pins("requirements-dev.txt"))
+
+
+def test_the_lambda_image_has_the_service_s_packages_and_the_runtime_client() -> None:
+    assert pins("requirements.txt").items() <= pins("requirements-lambda.txt").items()
+    assert "awslambdaric" in pins("requirements-lambda.txt")
+    assert "awslambdaric" not in pins("requirements.txt")
 
 
 def test_every_dependency_of_the_project_is_in_the_lists() -> None:
