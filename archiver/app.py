@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import structlog
 
 from archiver.aws.clients import ClientLimits, Clients, open_clients
-from archiver.aws.s3_headers import S3Headers
+from archiver.aws.s3_headers import request_headers
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_receipts import S3Receipts
 from archiver.aws.s3_store import S3Store
@@ -52,6 +52,7 @@ from archiver.worker.settle import Settler
 
 if TYPE_CHECKING:
     from archiver.jobs.after import AfterJob
+    from archiver.jobs.copies import Copies
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +86,8 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
                 return settings.exit_code_unstarted
             bucket = open_destination(clients, settings.destination_bucket, breakers)
             after = open_after_job(rules, clients, bucket, fetcher, breakers)
-            sources = Sources(fetcher, roles, with_restores(settings, reader, roles), after)
+            restorer, copies = with_restores(settings, reader, roles), _copies_opener(clients, reader, rules, budget)
+            sources = Sources(fetcher, roles, restorer, after, copies)
             facts = door.source.facts
             works = open_works(rules, facts, bucket, archive_work(rules, sources, bucket, budget, facts))
             pipeline = open_pipeline(rules, door, bucket, works=works, links=links)
@@ -142,12 +144,13 @@ def open_destination(clients: Clients, bucket: str, breakers: CircuitBreakers) -
 
 
 class Sources(NamedTuple):
-    """The objects of requests: what reads them, with which roles; what restores, and deletes or moves them, or None."""
+    """The objects of requests: what reads them, with which roles; what restores, deletes or moves, copies; or None."""
 
     fetcher: Fetcher
     roles: Roles | None
     restorer: ObjectRestorer | None
     after: "AfterJob | None"
+    copies: "Callable[[], Copies] | None" = None
 
 
 def archive_work(
@@ -168,7 +171,19 @@ def archive_work(
         restorer=sources.restorer,
         after=sources.after,
         cancellation=cancellation,
+        copies=sources.copies,
     )
+
+
+def _copies_opener(
+    clients: Clients, reader: S3Reader, rules: ArchiveRules, budget: BufferPool
+) -> "Callable[[], Copies]":
+    def open_() -> "Copies":
+        from archiver.doors.copies import open_copies  # noqa: PLC0415 - nothing of it where nobody asks for it
+
+        return open_copies(clients, reader, rules.destination_bucket, budget.total)
+
+    return open_
 
 
 def open_after_job(
@@ -245,19 +260,6 @@ async def open_reader(settings: Environment | None = None) -> AsyncIterator[tupl
         await reader.close()
 
 
-def request_headers(settings: Environment) -> S3Headers:
-    """What the settings add to requests to S3."""
-    named = ((settings.source_bucket, settings.source_owner), (settings.destination_bucket, settings.bucket_owner))
-    return S3Headers(
-        encryption=settings.archive_sse,
-        kms_key=settings.archive_kms_key,
-        bucket_key=settings.archive_bucket_key,
-        requester_pays=settings.request_payer is not None,
-        owners={bucket: owner for bucket, owner in named if bucket and owner},
-        archives=settings.destination_bucket,
-    )
-
-
 def archive_rules(settings: Environment) -> ArchiveRules:
     """What of the settings bears on what goes into an archive and where it goes. Raises SettingsError."""
     destination = settings.destination_bucket or ""
@@ -271,6 +273,7 @@ def archive_rules(settings: Environment) -> ArchiveRules:
         destination_bucket=destination,
         allowed=AllowList.parse(settings.allowed_sources, destination),
         compression=settings.compression,
+        strategy=settings.strategy,
         file_prefix=settings.file_prefix,
         key_secret=settings.key_secret.get_secret_value() if settings.key_secret else None,
         max_files=settings.max_files,

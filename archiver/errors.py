@@ -14,6 +14,7 @@ The exceptions of the service, classified by what the worker does about them.
     ├── SourceUnavailable         one object is missing, denied or archived: the plan collects these
     │   └── SourceArchived        it must be restored first, or is being restored
     ├── SourceChanged             an object is no longer the planned version: replan
+    ├── CopyRefused               the store does not copy an object by itself: its bytes go through the worker
     └── ArchiveExists             the archive was finished by another attempt: answer from the existing archive
 
 `archiver.aws` maps the errors of libraries to these; no other package sees a library's error.
@@ -170,6 +171,14 @@ class SourceChanged(ArchiverError):
 
     def __str__(self) -> str:
         return self.detail if self.location is None else f"{self.location}: {self.detail}"
+
+
+class CopyRefused(ArchiverError):
+    """The store does not copy from one object into an archive. *location*: the object."""
+
+    def __init__(self, reason: str, location: object) -> None:
+        super().__init__(reason)
+        self.location = location
 
 
 class ArchiveExists(ArchiverError):

@@ -7,12 +7,12 @@ from urllib.parse import quote, urlencode
 
 from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_errors import is_failure
+from archiver.aws.s3_part_copy import copy_source
 from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_upload import S3Upload, StoreCapabilities, UploadId
 from archiver.aws.s3_xml import read_xml
-from archiver.aws.sigv4 import encode_key
 from archiver.core.changes import Original, Outcome
-from archiver.core.locations import Location, access_point
+from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, RequestRefused
 from archiver.http.exchange import HttpResponse
 from archiver.http.parse import Head
@@ -64,7 +64,7 @@ class S3Copier:
         if not header_text(original.etag):
             return "source_changed"
         if original.size <= self._limits.at_once:
-            amz = (*copy_source(original), _CHECKSUM)
+            amz = (*copy_source(original.location, original.etag), _CHECKSUM)
             return await self._calls.copy(S3Request("PUT", target, lines="If-None-Match: *\r\n", amz=amz))
         try:
             return await self._copy_by_parts(original, target)
@@ -104,7 +104,7 @@ class S3Copier:
 
         async def copy_part(number: int, start: int, end: int) -> None:
             async with places:
-                response = await upload.copy_part(number, copy_source(original), (start, end))
+                response = await upload.copy_part(number, copy_source(original.location, original.etag), (start, end))
                 if response is not None:
                     raise _Failed(response)
 
@@ -150,14 +150,6 @@ class S3Copier:
         if is_failure(response):
             raise _Failed(response)
         return response
-
-
-def copy_source(original: Original) -> tuple[tuple[str, str], ...]:
-    """Return the headers that name what is copied, all signed."""
-    at = original.location
-    key = encode_key(at.key)
-    name = f"{at.bucket}/object/{key}" if access_point(at.bucket) is not None else f"/{at.bucket}/{key}"
-    return (("x-amz-copy-source", name), ("x-amz-copy-source-if-match", original.etag))
 
 
 def _metadata(head: Head) -> Iterator[tuple[str, str]]:

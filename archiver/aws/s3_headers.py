@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from archiver.settings import Environment
+
 Encryption = Literal["AES256", "aws:kms", "aws:kms:dsse"]
 
 
@@ -32,6 +34,13 @@ class S3Headers:
             lines += [(f"x-amz-server-side-encryption{name}", value) for name, value in self._encryption().items()]
         return lines
 
+    def copy_lines(self, bucket: str) -> list[tuple[str, str]]:
+        """Return the further headers of a copy from *bucket*; all must be signed."""
+        lines = [("x-amz-request-payer", "requester")] if self.requester_pays else []
+        if bucket in self.owners:
+            lines.append(("x-amz-source-expected-bucket-owner", self.owners[bucket]))
+        return lines
+
     def _encryption(self) -> dict[str, str]:
         if self.encryption is None:
             return {}
@@ -41,3 +50,16 @@ class S3Headers:
         if self.bucket_key:
             values["-bucket-key-enabled"] = "true"
         return values
+
+
+def request_headers(settings: Environment) -> S3Headers:
+    """What the settings add to requests to S3."""
+    named = ((settings.source_bucket, settings.source_owner), (settings.destination_bucket, settings.bucket_owner))
+    return S3Headers(
+        encryption=settings.archive_sse,
+        kms_key=settings.archive_kms_key,
+        bucket_key=settings.archive_bucket_key,
+        requester_pays=settings.request_payer is not None,
+        owners={bucket: owner for bucket, owner in named if bucket and owner},
+        archives=settings.destination_bucket,
+    )

@@ -113,9 +113,13 @@ def size_and_etag(head: Head) -> tuple[int, str]:
 
 def full_object_crc32(head: Head) -> int | None:
     """Return the CRC-32 of the whole object; None for a composite one (`…-N`), which is a CRC of the parts' CRCs."""
-    text = head.text(b"x-amz-checksum-crc32")
     if head.text(b"x-amz-checksum-type") not in ("", "FULL_OBJECT"):
         return None
+    return decode_crc32(head.text(b"x-amz-checksum-crc32"))
+
+
+def decode_crc32(text: str) -> int | None:
+    """Return the CRC-32 that *text* has in base64; None if it has none."""
     try:
         value = base64.b64decode(text, validate=True)
     except ValueError:  # binascii.Error is one; so is what text beyond ASCII raises

@@ -66,7 +66,7 @@ def accept_any(_: Head) -> None:
 class S3Request(NamedTuple):
     """
     One request. *lines*: further unsigned header lines; *amz*: further signed headers; *query*: encoded and sorted.
-    The other fields are those of `HttpRequest`.
+    *copied_bucket*: that of the object which an UploadPartCopy reads. The other fields are those of `HttpRequest`.
     """
 
     method: str
@@ -78,6 +78,7 @@ class S3Request(NamedTuple):
     query: str = ""
     body: memoryview = memoryview(b"")
     body_limit: int = MAX_ERROR_BODY
+    copied_bucket: str = ""
 
 
 class S3Transport:
@@ -139,6 +140,8 @@ class S3Transport:
         except UnusableNameError as error:
             raise SourceUnavailable("source_missing", str(error)) from error
         amz = (*request.amz, *self.headers.lines(request.method, request.location.bucket, request.query))
+        if request.copied_bucket:
+            amz = (*amz, *self.headers.copy_lines(request.copied_bucket))
         signed = self.signer.sign(
             SigningInput(request.method, endpoint.host, path, amz, request.query), endpoint.region, credentials
         )

@@ -10,10 +10,20 @@ from urllib.parse import quote
 from archiver.aws.error_mapping import DENIED, NO_BUCKET, ErrorFactory, error_map
 from archiver.aws.s3_calls import S3Calls, encode_crc32
 from archiver.aws.s3_errors import WRITE_ERRORS, call_error, error_names, is_failure, write_error
+from archiver.aws.s3_part_copy import NO_CRC32, copy_error, copy_source, is_denied
+from archiver.aws.s3_responses import decode_crc32
 from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_xml import CompletedPart, completion_body, read_xml
 from archiver.core.locations import Location
-from archiver.errors import ConfigurationError, Rejected, RequestRefused, TransientError
+from archiver.core.plan import ObjectVersion
+from archiver.errors import (
+    ConfigurationError,
+    CopyRefused,
+    Rejected,
+    RequestRefused,
+    SourceChanged,
+    TransientError,
+)
 from archiver.http.exchange import HttpResponse
 from archiver.ports import StoredArchive, Target
 
@@ -92,17 +102,35 @@ class S3Upload:
         self._sent[number] = CompletedPart(number, etag, encode_crc32(crc32))
         self._sizes[number] = len(body)
 
+    async def copy(self, number: int, source: ObjectVersion, start: int, length: int) -> int:
+        """The condition is always the ETag; the version is named as well, where there is one and that is allowed."""
+        location, span = source.location, (start, start + length - 1)
+        if not (source.etag.isascii() and source.etag.isprintable()):  # it would break the header line
+            raise SourceChanged("no object has this ETag")
+        response = await self.copy_part(number, copy_source(location, source.etag, source.version), span, location)
+        if response is not None and is_denied(response) and source.version is not None:
+            response = await self.copy_part(number, copy_source(location, source.etag), span, location)
+        if response is not None:
+            raise copy_error(response, location)
+        crc32 = decode_crc32(self._sent[number].crc32)
+        if crc32 is None:
+            raise CopyRefused(NO_CRC32, location)
+        return crc32
+
     async def copy_part(
-        self, number: int, source: tuple[tuple[str, str], ...], span: tuple[int, int]
+        self, number: int, source: tuple[tuple[str, str], ...], span: tuple[int, int], at: Location | None = None
     ) -> HttpResponse | None:
         """
-        Copy the bytes *span* (first and last) of another object as part *number*; *source*: the headers that name it.
-        Return S3's response if it failed. Raises TransferInterrupted.
+        Copy the bytes *span* (first and last) of another object as part *number*; *source*: the headers that name it,
+        *at*: where it is. Return S3's response if it failed. Raises TransferInterrupted.
         """
         first, last = span
         query = f"partNumber={number}&{self._upload.query}"
         amz = (*source, ("x-amz-copy-source-range", f"bytes={first}-{last}"))
-        response = await self._calls.copy(S3Request("PUT", self._upload.location, amz=amz, query=query))
+        bucket = "" if at is None else at.bucket
+        response = await self._calls.copy(
+            S3Request("PUT", self._upload.location, amz=amz, query=query, copied_bucket=bucket)
+        )
         if is_failure(response):
             return response
         part = read_xml(response.body, "CopyPartResult")

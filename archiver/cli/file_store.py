@@ -14,7 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from archiver.errors import ConfigurationError, Rejected, TransientError
+from archiver.core.plan import ObjectVersion
+from archiver.errors import ConfigurationError, CopyRefused, Rejected, TransientError
 from archiver.ports import StoredArchive, Target
 from archiver.stages.checksums import combine_crcs
 from archiver.stages.checksums import crc32 as crc32_of
@@ -78,6 +79,10 @@ class FileUpload:
     async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         await self._in_thread(self._write, (number - 1) * self._target.part_size, body, crc32)
         self._parts[number] = (len(body), crc32)
+
+    async def copy(self, number: int, source: ObjectVersion, start: int, length: int) -> int:  # noqa: ARG002
+        """Nothing is copied into a file by anybody else."""
+        raise CopyRefused("the archive is a file", source.location)
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         """Also raises Rejected (`internal`) if the written parts do not match *size* and *crc32*."""

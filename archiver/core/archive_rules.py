@@ -13,7 +13,7 @@ from archiver.core.attributes import (
     expiring,
 )
 from archiver.core.locations import AllowList, Role
-from archiver.core.messages import Compression, Request
+from archiver.core.messages import Compression, Request, Strategy
 from archiver.core.outline import SourceRules
 from archiver.core.waiting import WaitRules
 from archiver.errors import Rejected
@@ -29,11 +29,11 @@ NO_COMMANDS = "this worker runs no commands; its operator can list them in [comm
 @dataclass(frozen=True, slots=True)
 class ArchiveRules:
     """
-    Settings that determine an archive's content and key. *compression*: for requests that do not set it. *key_secret*
-    None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no limit. *roles*:
-    those that requests may name, by ARN. *attributes* of archives, and what requests may add to them. *waiting*: how
-    long requests may wait, and what they may restore. *after*: what they may have done with the archived objects;
-    None: nothing. *cancellation*: jobs can be cancelled. *commands*: what requests may have run, by name.
+    Settings that determine an archive's content and key. *compression* and *strategy*: for requests that do not set it.
+    *key_secret* None: keys of archives can be guessed. *max_files*, *max_bytes* (of all bodies together) None: no
+    limit. *roles*: those that requests may name, by ARN. *attributes* of archives, and what requests may add to them.
+    *waiting*: how long requests may wait, and what they may restore. *after*: what they may have done with the archived
+    objects; None: nothing. *cancellation*: jobs can be cancelled. *commands*: what requests may have run, by name.
     """
 
     source_bucket: str | None
@@ -51,6 +51,7 @@ class ArchiveRules:
     after: "AfterRules | None" = None
     cancellation: bool = False
     commands: "Mapping[str, Command]" = field(default_factory=dict)
+    strategy: Strategy | None = None
 
     def attributes_of(self, request: Request) -> Attributes:
         """Return the attributes of the archive of *request*. Raises Rejected."""

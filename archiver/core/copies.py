@@ -11,18 +11,20 @@ A plan is a pure function of the members and the limits: whoever has both has th
 """
 
 from array import array
-from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
 from archiver.core.layout import MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE, Layout
-from archiver.core.ledger import Ledger, ReadRange
 from archiver.core.plan import Member, ObjectVersion
 
 MIN_COPIED_SIZE = 10 * MIB
-"""By default. A smaller member saves less than 5 MiB, for as many requests."""
+"""
+What `auto` copies. Of a smaller member less than 5 MiB would be copied, for as many requests: each costs as much as one
+that sends a part. As no part but the last is shorter than 5 MiB, there are at most 1.6 times as many as with 8 MiB
+each; above 16 MiB a member there are fewer.
+"""
 
 MIN_BUFFER_SIZE = 2 * MIN_PART_SIZE
 """Of filled parts: a run of any length from 5 MiB up can be cut into parts of 5 to 10 MiB."""
@@ -38,6 +40,7 @@ class CopyLimits:
     """
     *min_size* of a copied member. *filled*: the largest filled part that is usual; *max_filled*: that there may be.
     *copied*: the largest copied part that is usual. *members*: how many may be copied; None for any number.
+    *unreachable*: buckets that nothing is copied from.
     """
 
     min_size: int = MIN_COPIED_SIZE
@@ -45,6 +48,13 @@ class CopyLimits:
     max_filled: int = MIN_BUFFER_SIZE
     copied: int = LARGEST_COPY
     members: int | None = None
+    unreachable: frozenset[str] = frozenset()
+
+
+def limits_of(max_filled: int, unreachable: frozenset[str], *, everything: bool) -> CopyLimits:
+    """Return the limits of the strategies `auto` and, of whatever S3 copies ranges of, `copy` (*everything*)."""
+    least = MIN_PART_SIZE + 1 if everything else MIN_COPIED_SIZE
+    return CopyLimits(least, max_filled=max_filled, unreachable=unreachable)
 
 
 class CopiedRange(NamedTuple):
@@ -60,8 +70,8 @@ class CopiedRange(NamedTuple):
 class CopyPlan:
     """
     The parts of an archive. *begins*: the offset of each, then the archive's length. *copies*: the copied ones, in
-    order; all others are filled, and have at most *part_size* bytes. *heads*: of each copied member (index), the bytes
-    from its beginning that are filled.
+    order; all others are filled, and the largest has *part_size* bytes. *heads*: of each copied member (index), the
+    bytes from its beginning that are filled.
     """
 
     begins: Sequence[int]
@@ -89,7 +99,11 @@ def plan_copies(members: Sequence[Member], limits: CopyLimits) -> CopyPlan | Non
     """
     layout = Layout(members, limits.filled)
     smallest = max(limits.min_size, MIN_PART_SIZE + 1)
-    candidates = [index for index, member in enumerate(members) if can_copy(member) and member.size >= smallest]
+    candidates = [
+        index
+        for index, member in enumerate(members)
+        if member.size >= smallest and can_copy(member, limits.unreachable)
+    ]
     if limits.max_filled < MIN_BUFFER_SIZE:
         return None
     while True:
@@ -102,9 +116,12 @@ def plan_copies(members: Sequence[Member], limits: CopyLimits) -> CopyPlan | Non
         limits = _relaxed(limits, len(heads))
 
 
-def can_copy(member: Member) -> bool:
+def can_copy(member: Member, unreachable: frozenset[str] = frozenset()) -> bool:
     """Whether *member* is the plain content of an object that the worker reads with its own credentials."""
-    return isinstance(member.content, ObjectVersion) and not member.deflate and not member.content.location.role
+    if member.deflate or not isinstance(member.content, ObjectVersion):
+        return False
+    location = member.content.location
+    return not location.role and location.bucket not in unreachable
 
 
 def _largest(layout: Layout, candidates: list[int], count: int | None) -> list[int]:
@@ -167,7 +184,9 @@ def _cut(layout: Layout, heads: Mapping[int, int], limits: CopyLimits) -> CopyPl
         starts = [at - begin for at in begins[first:]]
         copies += [CopiedRange(first + n, index, at, end - at) for n, (at, end) in enumerate(pairwise(starts))]
     _add_parts(begins, layout.length, limits.filled)
-    return CopyPlan(begins, tuple(copies), heads, limits.filled)
+    copied = {each.part for each in copies}
+    largest = max(end - begin for part, (begin, end) in enumerate(pairwise(begins)) if part not in copied)
+    return CopyPlan(begins, tuple(copies), heads, largest)
 
 
 def _add_parts(begins: "array[int]", end: int, largest: int) -> None:
@@ -176,36 +195,3 @@ def _add_parts(begins: "array[int]", end: int, largest: int) -> None:
     length = end - begin
     count = -(-length // largest)
     begins.extend(begin + length * number // count for number in range(1, count + 1))
-
-
-class CopyLedger(Ledger):
-    """The ledger of an archive with the parts of *plan*, to which the plan's members are added, one after another."""
-
-    __slots__ = ("_copied_parts", "plan")
-
-    def __init__(self, plan: CopyPlan) -> None:
-        super().__init__(plan.part_size)
-        self.plan = plan
-        self._copied_parts = frozenset(copied.part for copied in plan.copies)
-
-    @property
-    def parts(self) -> int:
-        return self.plan.parts
-
-    def part_length(self, part: int) -> int:
-        return self.plan.begins[part + 1] - self.plan.begins[part]
-
-    def part_room(self, part: int) -> int:
-        return self.part_length(part)
-
-    def is_copied(self, part: int) -> bool:
-        return part in self._copied_parts
-
-    def part_at(self, offset: int) -> tuple[int, int]:
-        part = bisect_right(self.plan.begins, offset) - 1
-        return part, self.plan.begins[part]
-
-    def member_reads(self, member: int) -> Iterator[ReadRange]:
-        """Yield as `Ledger` does, but of a copied member its head. A body of up to 5 MiB touches at most two parts."""
-        length = self.plan.heads.get(member, self.members[member].size)
-        return self._reads(member, length, MIN_PART_SIZE)

@@ -8,7 +8,7 @@ from typing import cast
 
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.locations import Location
-from archiver.core.messages import Compression, OnArchived, OnDuplicate, OnEmpty, OnMissing, Renamed, Request
+from archiver.core.messages import Compression, OnArchived, OnDuplicate, OnEmpty, OnMissing, Renamed, Request, Strategy
 from archiver.core.objects import Listed, ObjectInfo
 from archiver.core.outline import (
     FOLDER_MARKER_PROBLEM,
@@ -47,6 +47,7 @@ class Draft:
     The part of a plan that is known before the objects are. *files* excludes *unusable* sources, which
     `on_missing: skip` omits before S3 is called, and *skipped* files, which `on_duplicate: skip` omits.
     *request_hash*: 64 hex digits that identify the request. *wait*: what to wait for before the archive is built.
+    *strategy*: how its bytes get into the archive; None: nobody asked for one.
 
     *pending*: of a request with prefixes or a manifest, what `complete_draft` makes the files of.
     *known*: what listings, and inline text, tell of files. *refused*: the prefixes that can't be listed; *empty*: those
@@ -72,6 +73,7 @@ class Draft:
     wait: Wait | None = None
     lacking: int = 0
     is_hopeless: bool = False
+    strategy: Strategy | None = None
 
     @property
     def roles(self) -> Iterator[tuple[str, str]]:
@@ -164,6 +166,7 @@ def draft_archive(request: Request, rules: ArchiveRules, sent_at: datetime) -> D
         pending=pending,
         on_archived=request.on_archived,
         wait=wait,
+        strategy=request.strategy or rules.strategy,
     )
     if outline is None or any(outline.selectors):
         return draft

@@ -5,9 +5,9 @@ S3's limits for parts are defined only here.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from archiver.core.ledger import MAX_END_LENGTH, Ledger, ReadRange
+from archiver.core.ledger import MAX_END_LENGTH, Ledger
 from archiver.core.plan import Member
 from archiver.errors import Rejected
 
@@ -76,8 +76,3 @@ class Layout(Ledger):
         layout = cls(members, max_part_size)
         layout.part_size = part_size_for(layout.length, max_part_size)
         return layout
-
-    def reads(self) -> Iterator[ReadRange]:
-        """Yield the ranges to read, in archive order."""
-        for member in range(len(self.members)):
-            yield from self.member_reads(member)

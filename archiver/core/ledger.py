@@ -101,10 +101,24 @@ class Ledger:
         """Whether the store copies *part*, so that it needs no buffer; else it is filled."""
         return False
 
+    def part_begin(self, part: int) -> int:
+        """Return the offset of *part*, which may be one more than there are."""
+        return part * self.part_size
+
     def part_at(self, offset: int) -> tuple[int, int]:
         """Return the part that has the byte *offset* of the archive, and where that part begins."""
         part = offset // self.part_size
         return part, part * self.part_size
+
+    def parts_touched(self, member: Member) -> int:
+        """Return how many parts the next member would touch if it were *member*: an upper bound."""
+        start = self._offsets[-1]
+        header, _ = record_lengths(len(member.path.encode()), member.size, start)
+        return (start + header + member.size) // self.part_size - start // self.part_size + 1
+
+    def copied_bytes(self, member: int) -> int:  # noqa: ARG002 - of an archive that is filled alone
+        """Return the bytes of *member* that the store copies: its last ones."""
+        return 0
 
     def append(self, member: Member) -> int:
         """Add *member* behind the others; return its index. Raises OutgrownError."""
@@ -142,6 +156,11 @@ class Ledger:
         """Return the local header, which goes to `header_offset(member)`."""
         planned = self.members[member]
         return local_header(planned.path.encode(), planned.size, planned.modified, crc32)
+
+    def reads(self) -> Iterator[ReadRange]:
+        """Yield the ranges to read, in archive order."""
+        for member in range(len(self.members)):
+            yield from self.member_reads(member)
 
     def member_reads(self, member: int) -> Iterator[ReadRange]:
         """

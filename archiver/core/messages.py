@@ -12,6 +12,7 @@ from archiver.core.after_fields import After, Uri
 from archiver.core.attributes import DAYS, EXPIRY_TAG, MAX_TAGS, Acl, tag_problem
 from archiver.core.command_fields import CommandCall
 from archiver.core.entries import MAX_TEXT_LENGTH, Entry, Model
+from archiver.core.traffic import Traffic
 from archiver.core.webhooks import MAX_URL_LENGTH
 from archiver.errors import Rejected, SourceProblem
 
@@ -23,6 +24,7 @@ OnMissing = Literal["fail", "skip"]
 OnDuplicate = Literal["rename", "fail", "skip"]
 OnEmpty = Literal["fail", "skip"]
 Compression = Literal["store", "deflate", "auto"]
+Strategy = Literal["auto", "stream", "copy"]
 Status = Literal["succeeded", "partial", "skipped", "alive", "cancelled", "failed"]
 OnArchived = Literal["fail", "skip", "restore"]
 Tier = Literal["Expedited", "Standard", "Bulk"]
@@ -95,9 +97,9 @@ class Request(Model):
     The request in a message. *cancel*: the id of a job that is to end; nothing else is asked for then. *command*: what
     is to be run, instead of making an archive. *manifest*: an `s3://` URI of an object that lists the files, instead of
     *files*, which are empty then. *on_archived* None: archived objects are treated as *on_missing* says. *compression*
-    None: the setting's value. *acl*, *tags*, *expires_in* (days, such as `7d`): of the archive. *after*: what is done
-    with the archived objects; *flag*: `s3://` URI of an empty object that is written then. *callback_url*: where its
-    answer is posted to as well. *test*: it is only checked.
+    and *strategy* (how the bytes get into the archive) None: the setting's value. *acl*, *tags*, *expires_in* (days,
+    such as `7d`): of the archive. *after*: what is done with the archived objects; *flag*: `s3://` URI of an empty
+    object that is written then. *callback_url*: where its answer is posted to as well. *test*: it is only checked.
     """
 
     cancel: _JobId | None = None
@@ -118,6 +120,7 @@ class Request(Model):
     restore: Restore | None = None
     wait_for: WaitFor | None = None
     compression: Compression | None = None
+    strategy: Strategy | None = None
     after: After | None = None
     flag: Uri | None = None
     acl: Acl | None = None
@@ -169,7 +172,8 @@ class ProgressCounts(Protocol):
 class Archive:
     """
     A finished archive. *size* in bytes; *etag* as the store returns it; *crc32*: 8 hex digits, None if unknown.
-    *receipt*: key of its receipt in the same bucket, None if there is none.
+    *receipt*: key of its receipt in the same bucket, None if there is none. *traffic*: None if nobody asked for a
+    strategy, or the archive was there before.
     """
 
     bucket: str
@@ -179,6 +183,7 @@ class Archive:
     etag: str
     crc32: str | None
     receipt: str | None = None
+    traffic: Traffic | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from archiver.core.compression import is_compressible
 from archiver.core.draft import Draft, DraftFile
 from archiver.core.locations import Location
-from archiver.core.messages import Compression, Renamed
+from archiver.core.messages import Compression, Renamed, Strategy
 from archiver.core.missing_report import MISSING_NAME, missing_text
 from archiver.core.objects import ObjectInfo
 from archiver.core.outline import NO_FOLDER_PROBLEM
@@ -60,11 +60,16 @@ class ArchiveSummary:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The exact members, in order; the last one is `_MISSING.txt` if objects are missing."""
+    """
+    The exact members, in order; the last one is `_MISSING.txt` if objects are missing. *strategy*: as its draft's.
+    *heads* of its objects that it took.
+    """
 
     members: tuple[Member, ...]
     outcome: ArchiveSummary
     request_hash: str
+    strategy: Strategy | None = None
+    heads: int = 0
 
     @property
     def deflates(self) -> bool:
@@ -110,7 +115,8 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
         text = missing_text(missing)
         path = UniquePaths(member.path for member in members).allocate(MISSING_NAME)
         members.append(Member(path, len(text), max(member.modified for member in members), text))
-    return Plan(tuple(members), outcome, draft.request_hash)
+    heads = len({file.location for file in draft.files}.difference(draft.known))
+    return Plan(tuple(members), outcome, draft.request_hash, draft.strategy, heads)
 
 
 def files_or_members(draft: Draft) -> list[DraftFile | Member]:

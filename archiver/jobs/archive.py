@@ -4,6 +4,7 @@ Archives: the work that turns a request's files into one zip, or finds the zip o
     request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from archiver.core.after import AfterOrder, AfterResult
     from archiver.jobs.after import AfterJob
     from archiver.jobs.cancellation import Cancellation
+    from archiver.jobs.copies import Copies
 
 log = structlog.get_logger(__name__)
 
@@ -62,6 +64,7 @@ class ArchiveWork:
     *receipts*: None if archives get none, as their store is a file. *shares_credentials*: *store* uses the credentials
     that sources are read with. *roles*: None if requests may name none. *restorer*: None if no object may be restored.
     *after*: None if archives are all that requests may ask for. *cancellation*: None if jobs can't be cancelled.
+    *copies*: what the store may copy by itself; None if nothing.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class ArchiveWork:
         restorer: ObjectRestorer | None = None,
         after: "AfterJob | None" = None,
         cancellation: "Cancellation | None" = None,
+        copies: "Callable[[], Copies] | None" = None,
     ) -> None:
         self._rules = rules
         self._fetcher = fetcher
@@ -84,7 +88,7 @@ class ArchiveWork:
         self._after = after
         self._cancellation = cancellation
         self.planner = Planner(rules, fetcher, store if shares_credentials else None, roles)
-        self._builder = Builder(rules, fetcher, Destination(store, receipts), budget)
+        self._builder = Builder(rules, fetcher, Destination(store, receipts, copies), budget)
         self.waiter = Waiter(fetcher, self.planner.credential_check, self.planner.look, restorer)
         self.select, self.plan = self.planner.select, self.planner.plan
 
@@ -111,6 +115,7 @@ class ArchiveWork:
             etag=stored.etag,
             crc32=None if stored.crc32 is None else f"{stored.crc32:08x}",
             receipt=built.receipt,
+            traffic=built.traffic,
         )
         return Result(
             outcome.status,
@@ -165,7 +170,8 @@ class ArchiveWork:
             history.draft = await self.select(history.draft)
             if history.draft.is_blank:
                 return None
-            if history.draft.needs_no_plan and not tried_one_pass:
+            one_pass = history.draft.needs_no_plan and not tried_one_pass
+            if one_pass and not await self._builder.prefers_plan(history.draft):
                 tried_one_pass = True
                 built = await self._try_one_pass(history.draft, target, publish, progress)
             else:

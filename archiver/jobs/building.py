@@ -1,15 +1,19 @@
 """Builds archives, sealed by their receipts: in one pass, or as a plan says."""
 
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from archiver.core.archive_metadata import ArchiveMetadata, to_s3_metadata
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.draft import Draft
+from archiver.core.messages import Strategy
 from archiver.core.plan import ArchiveSummary, Member, Plan, check_count, files_or_members, summarize
 from archiver.core.receipt import Receipt
+from archiver.core.traffic import Traffic
+from archiver.errors import CopyRefused
 from archiver.jobs.receipt import ReceiptWriter
 from archiver.ports import Hold, ObjectStore, StoredArchive, Target
 from archiver.stages.budget import BufferPool
@@ -20,6 +24,10 @@ from archiver.stages.receipt import Receipts
 from archiver.stages.stored import StoredBuild
 from archiver.stages.upload import ArchiveUpload, open_upload
 
+if TYPE_CHECKING:
+    from archiver.core.copies import CopyPlan
+    from archiver.jobs.copies import Copies
+
 
 @dataclass(frozen=True, slots=True)
 class BuildResult:
@@ -29,14 +37,16 @@ class BuildResult:
     outcome: ArchiveSummary
     receipt: str | None
     reused: bool
+    traffic: Traffic | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """The bucket of the archives. *receipts*: None if it is a file."""
+    """The bucket of the archives. *receipts*: None if it is a file. *copies*: None if nothing can be copied into it."""
 
     store: ObjectStore
     receipts: Receipts | None
+    copies: "Callable[[], Copies] | None" = None
 
 
 class Builder:
@@ -50,9 +60,32 @@ class Builder:
         self._fetcher = fetcher
         self._destination = destination
         self._budget = budget
+        self._opened_copies: Copies | None = None
+
+    async def prefers_plan(self, draft: Draft) -> bool:
+        """Whether the archive of *draft* may be made of copies: that takes a plan."""
+        copies = self._copies(draft.strategy)
+        return copies is not None and await copies.proved()
+
+    def _copies(self, strategy: Strategy | None) -> "Copies | None":
+        if self._destination.copies is None or strategy not in ("auto", "copy"):
+            return None
+        if self._opened_copies is None:
+            self._opened_copies = self._destination.copies()
+        return self._opened_copies
 
     async def build(self, plan: Plan, target: Target, hold: Hold, progress: Progress) -> BuildResult:
-        """Build the archive of *plan*. Stored members get addresses in order; compressed ones flow in order."""
+        """
+        Build the archive of *plan*. Stored members get addresses in order; compressed ones flow in order. What the
+        store copies by itself is not read; if it refuses a copy, all is read.
+        """
+        copies = self._copies(plan.strategy)
+        copied = await copies.plan(plan) if copies is not None else None
+        if copies is not None and copied is not None:
+            try:
+                return await self._build_copied(copies, copied, plan, target, hold=hold, progress=progress)
+            except CopyRefused as refused:
+                copies.refused(refused)
         progress.begin(plan.members)
         async with self._open(plan.request_hash, plan.outcome, target, hold) as (upload, receipt):
             if plan.deflates:
@@ -60,7 +93,29 @@ class Builder:
                 stored = await deflate(plan.members, self._budget, self._fetcher, upload, progress)
             else:
                 stored, _ = await StoredBuild(plan.members, self._budget, self._fetcher, upload).run(progress)
-        return BuildResult(stored, plan.outcome, receipt, reused=False)
+        return BuildResult(stored, plan.outcome, receipt, reused=False, traffic=self._traffic(plan, stored, None))
+
+    async def _build_copied(
+        self, copies: "Copies", copied: "CopyPlan", plan: Plan, target: Target, *, hold: Hold, progress: Progress
+    ) -> BuildResult:
+        progress.begin(plan.members)
+        async with self._open(plan.request_hash, plan.outcome, target, hold) as (upload, receipt):
+            copying = copies.begin(copied, plan.members, upload)
+            build = StoredBuild(plan.members, self._budget, self._fetcher, upload, copying=copying)
+            stored, _ = await build.run(progress)
+        return BuildResult(stored, plan.outcome, receipt, reused=False, traffic=self._traffic(plan, stored, copied))
+
+    def _traffic(
+        self, plan: Plan, stored: StoredArchive, copied: "CopyPlan | None", *, one_pass: bool = False
+    ) -> Traffic | None:
+        """Return how the bytes got into the archive, if anybody asked for a strategy."""
+        if plan.strategy is None:
+            return None
+        from archiver.core.estimate import count_requests  # noqa: PLC0415 - nothing of it where it is off
+
+        requests = count_requests(plan, self._budget.total, copied, one_pass=one_pass)
+        by_store = copied.copied if copied is not None else 0
+        return Traffic(by_store, stored.size - by_store, requests)
 
     async def build_in_one_pass(
         self, draft: Draft, target: Target, hold: Hold, progress: Progress
@@ -76,7 +131,9 @@ class Builder:
             files = files_or_members(draft)
             build = StoredBuild(files, self._budget, self._fetcher, upload, max_bodies=limit)
             stored, members = await build.run(progress)
-        return BuildResult(stored, outcome, receipt, reused=False), members
+        plan = Plan(tuple(members), outcome, draft.request_hash, draft.strategy, len(draft.files))
+        traffic = self._traffic(plan, stored, None, one_pass=True)
+        return BuildResult(stored, outcome, receipt, reused=False, traffic=traffic), members
 
     @asynccontextmanager
     async def _open(

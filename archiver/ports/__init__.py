@@ -25,6 +25,7 @@ from archiver.ports.messages import (
     Rejection,
 )
 from archiver.ports.objects import (
+    CopyCapability,
     MultipartUpload,
     ObjectReader,
     ObjectRestorer,
@@ -39,6 +40,7 @@ from archiver.ports.objects import (
 
 __all__ = [
     "Attribute",
+    "CopyCapability",
     "DeadLetters",
     "Hold",
     "Job",

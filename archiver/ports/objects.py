@@ -9,6 +9,7 @@ from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import Location
 from archiver.core.messages import Tier
 from archiver.core.objects import ListPage, ObjectInfo
+from archiver.core.plan import ObjectVersion
 from archiver.core.select import Prefix
 
 
@@ -135,6 +136,15 @@ class MultipartUpload(Protocol):
         longer exists; TransientError, ConfigurationError.
         """
 
+    async def copy(self, number: int, source: ObjectVersion, start: int, length: int) -> int:
+        """
+        Copy *length* bytes of *source*, from *start*, as part *number*, within the store; return their CRC-32. The
+        object must have more than 5 MiB. One attempt.
+
+        Raises CopyRefused if that is not possible; SourceChanged if the object is gone or has another ETag;
+        ArchiveExists if the upload no longer exists; TransientError.
+        """
+
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         """
         Publish the archive of *size* bytes and return the stored object. Raises ArchiveExists, TransientError (the
@@ -143,6 +153,16 @@ class MultipartUpload(Protocol):
 
     async def abort(self) -> None:
         """Abort the upload and delete its parts. Raises TransientError."""
+
+
+class CopyCapability(Protocol):
+    """What the store of the archives is known to copy by itself."""
+
+    async def proved(self) -> bool:
+        """Whether the store has shown that it copies as archives need it. The first use tests it. Raises nothing."""
+
+    def reaches(self, bucket: str) -> bool:
+        """Whether the objects of *bucket* are in that store and its region, as far as is known."""
 
 
 class ObjectStore(Protocol):

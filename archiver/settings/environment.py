@@ -109,6 +109,11 @@ class Environment(FunctionSettings, AmqpSettings, TaskSettings, OrderSettings):
     compression: Literal["store", "deflate", "auto"] = Field(
         "store", validation_alias="S3_COMPRESSION", description="default of `compression`: store, deflate or auto"
     )
+    strategy: Literal["auto", "stream", "copy"] | None = Field(
+        None,
+        validation_alias="S3_STRATEGY",
+        description="default of `strategy`: auto, copy (what the store can copy itself is not downloaded) or stream",
+    )
     archive_sse: Literal["AES256", "aws:kms", "aws:kms:dsse"] | None = Field(
         None,
         validation_alias="S3_ARCHIVE_SSE",

@@ -7,6 +7,10 @@ cut at the part boundaries. A part that contains a local header is complete only
 So headers contain true values, no data descriptor is needed, and every streaming unzipper can read the archive. Parts
 are uploaded in the order in which they become complete.
 
+The store may copy the end of large members by itself (`stages.copying`): then such a part needs no buffer, and the
+member's CRC-32 is combined from what was read and what the store computed. A copy needs nothing of this job, so it ends
+by itself, as a read does.
+
 Memory: at most `Reservation.reserved` + extra buffers of one part each, all from the one `BufferPool`.
 
 Why this can't deadlock:
@@ -31,6 +35,7 @@ Why this can't deadlock:
 import asyncio
 from array import array
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from archiver.core.ledger import Ledger, PartSlice, ReadRange
 from archiver.core.plan import Member, ObjectVersion
@@ -39,11 +44,14 @@ from archiver.core.zip_records import local_header
 from archiver.errors import TransientError
 from archiver.ports import StoredArchive
 from archiver.stages.budget import Reservation
-from archiver.stages.checksums import combine_crcs, crc32, crc32_combine
+from archiver.stages.checksums import combine_crcs, combine_view_crcs, crc32, crc32_combine
 from archiver.stages.fetch import Fetcher
 from archiver.stages.part_buffers import PartBuffer, PartialMember
 from archiver.stages.progress import Progress
 from archiver.stages.upload import ArchiveUpload
+
+if TYPE_CHECKING:
+    from archiver.stages.copying import Copying
 
 RESERVED_BUFFERS = 3  # of each job; see "Why this can't deadlock"
 MAX_CONCURRENT_UPLOADS = 4  # parts of one job
@@ -53,15 +61,23 @@ class Assembly:
     """One archive being assembled: `run` is called once; what it is given adds the members, in order."""
 
     def __init__(
-        self, ledger: Ledger, reservation: Reservation, fetcher: Fetcher, upload: ArchiveUpload, progress: Progress
+        self,
+        ledger: Ledger,
+        reservation: Reservation,
+        fetcher: Fetcher,
+        upload: ArchiveUpload,
+        progress: Progress,
+        *,
+        copying: "Copying | None" = None,
     ) -> None:
-        self._ledger = ledger
+        self.ledger = self._ledger = ledger
         self._reservation = reservation
         self._fetcher = fetcher
         self._upload = upload
         self._progress = progress
         self._parts: dict[int, PartBuffer] = {}
-        self._parts_acquired = 0  # parts for which a buffer was acquired
+        self._parts_acquired = 0  # parts for which a buffer was acquired, or that need none
+        self._copying = copying
         self._partial: dict[int, PartialMember] = {}
         self._crcs = array("I")  # of members
         self._part_crcs: dict[int, int] = {}
@@ -77,8 +93,12 @@ class Assembly:
         """
         async with self._uploads:
             async with self._reads:
+                if self._copying is not None:
+                    self._copying.start(self._reads)
                 await add_members()
             self._ledger.finish()
+            if self._copying is not None:
+                self._part_crcs.update(self._copying.part_crcs)
             self._progress.estimate()
             await self._write_directory()
         ledger = self._ledger
@@ -103,8 +123,8 @@ class Assembly:
             return False
         self._ledger.append(member)
         self._crcs.append(crc)
-        size = self._ledger.part_size
-        part, offset = self._parts.get(start // size), start - start % size
+        number, offset = self._ledger.part_at(start)
+        part, size = self._parts.get(number), self._ledger.part_room(number)
         if part is None or part.pieces is not None or end - start >= part.remaining or end - offset >= size:
             self._write(start, header)
             self._write(body_start, body, crc)
@@ -135,12 +155,8 @@ class Assembly:
                 await self._acquire_part()
             views = [self._view(piece) for piece in self._ledger.split(read.offset, read.length)]
             self._reads.create_task(self._receive(read, views), name=f"assemble.read.{index}")
-
-    def parts_touched(self, member: Member) -> int:
-        """Return how many parts *member* would touch if it were added now: an upper bound."""
-        start, header = self._ledger.directory_offset, len(self._header(member, 0))
-        size = self._ledger.part_size
-        return (start + header + member.size) // size - start // size + 1
+        if self._copying is not None and self._ledger.copied_bytes(index):
+            self._reads.create_task(self._await_copies(self._copying, index), name=f"assemble.copied.{index}")
 
     @staticmethod
     def _header(member: Member, crc: int) -> bytes:
@@ -148,21 +164,25 @@ class Assembly:
 
     def _have_parts_until(self, end: int) -> bool:
         """Acquire the buffers of all parts with a byte before *end*, in part order, as far as that needs no wait."""
-        while self._parts_acquired * self._ledger.part_size < end:
+        while self._ledger.part_begin(self._next_part()) < end:
             view = self._reservation.try_acquire()
             if view is None:
                 return False
             self._add_part(view)
         return True
 
+    def _next_part(self) -> int:
+        """Return the next part that needs a buffer."""
+        while self._ledger.is_copied(self._parts_acquired):
+            self._parts_acquired += 1
+        return self._parts_acquired
+
     async def _acquire_part(self) -> None:
+        self._next_part()
         self._add_part(await self._reservation.acquire())
 
     def _add_part(self, view: memoryview) -> None:
-        size = self._ledger.part_size
-        if self._ledger.length:
-            size = self._ledger.part_length(self._parts_acquired)
-        self._parts[self._parts_acquired] = PartBuffer(view, size)
+        self._parts[self._parts_acquired] = PartBuffer(view, self._ledger.part_room(self._parts_acquired))
         self._parts_acquired += 1
 
     def _view(self, piece: PartSlice) -> memoryview:
@@ -180,7 +200,7 @@ class Assembly:
         finally:
             self._read_slots.release()
         self._count(0, read.length)
-        crc = crcs[0] if len(crcs) == 1 else _combine_view_crcs(crcs, views)
+        crc = crcs[0] if len(crcs) == 1 else combine_view_crcs(crcs, views)
         if is_whole_member:
             self._write_header(read.member, crc)
         else:
@@ -195,7 +215,7 @@ class Assembly:
         for _ in range(2):  # bytes damaged in transit may arrive intact the second time
             await self._fetcher.read(pinned, read.start, views)
             crcs = [crc32(view) for view in views]
-            if not is_whole or pinned.crc32 is None or _combine_view_crcs(crcs, views) == pinned.crc32:
+            if not is_whole or pinned.crc32 is None or combine_view_crcs(crcs, views) == pinned.crc32:
                 return crcs
         raise TransientError(f"{pinned.location}: the bytes received do not have the object's CRC-32")
 
@@ -213,6 +233,12 @@ class Assembly:
             raise TransientError(f"{member.content.location}: the bytes received do not have the object's CRC-32")
         self._write_header(read.member, total)
 
+    async def _await_copies(self, copying: "Copying", index: int) -> None:
+        """Add the CRCs of what the store copied of a member."""
+        for each, crc in await copying.of(index):
+            self._count(0, each.length)
+            self._add_range(ReadRange(index, each.start, each.length, 0), crc)
+
     # Writing
 
     def _write_header(self, member: int, crc: int) -> None:
@@ -227,8 +253,7 @@ class Assembly:
     async def _write_directory(self) -> None:
         ledger = self._ledger
         for number, part in self._parts.items():  # the last of them may be the archive's last, and shorter
-            if ledger.part_length(number) < ledger.part_size:
-                part.remaining -= ledger.part_size - ledger.part_length(number)
+            part.remaining -= part.room - ledger.part_length(number)
         offset = ledger.directory_offset
         for block in ledger.directory(self._crcs):
             await self._write_acquiring(offset, block)
@@ -262,7 +287,7 @@ class Assembly:
         if part.remaining:
             return
         ledger = self._ledger
-        size = ledger.part_length(number) if ledger.length else ledger.part_size
+        size = ledger.part_room(number)
         self._part_crcs[number] = part.crc32(size)
         if not ledger.length or ledger.parts > 1:  # a directory follows, so there are more parts
             self._uploads.create_task(self._upload_part(number, part.view, size), name=f"assemble.part.{number + 1}")
@@ -273,10 +298,3 @@ class Assembly:
         self._progress.estimate()
         del self._parts[number]
         self._reservation.release(view)
-
-
-def _combine_view_crcs(crcs: list[int], views: list[memoryview]) -> int:
-    total = crcs[0]
-    for crc, view in zip(crcs[1:], views[1:], strict=True):
-        total = crc32_combine(total, crc, len(view))
-    return total

@@ -18,3 +18,11 @@ def combine_crcs(pieces: Sequence[tuple[int, int, int]]) -> int:
     for _, length, crc in sorted(pieces):
         total = crc32_combine(total, crc, length)
     return total
+
+
+def combine_view_crcs(crcs: Sequence[int], views: Sequence[memoryview]) -> int:
+    """Return the CRC-32 of the bytes in *views*, which have the CRC-32s *crcs*."""
+    total = crcs[0]
+    for crc, view in zip(crcs[1:], views[1:], strict=True):
+        total = crc32_combine(total, crc, len(view))
+    return total

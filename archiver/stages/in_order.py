@@ -116,7 +116,7 @@ class InOrder:
                 await self._turn.wait()
                 continue
             self._busy = True
-            if reservation.spared and assembly.parts_touched(arrival.member) >= RESERVED_BUFFERS:
+            if reservation.spared and assembly.ledger.parts_touched(arrival.member) >= RESERVED_BUFFERS:
                 reservation.spared = 0
                 self._room.refresh()
                 await self._leave_spared_buffer()

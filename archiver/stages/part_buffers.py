@@ -16,8 +16,13 @@ class PartBuffer:
     """
 
     view: memoryview
-    remaining: int
+    room: int
+    """Bytes of the part, as far as they are known."""
     pieces: list[tuple[int, int, int]] | None = field(default_factory=list)
+    remaining: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.remaining = self.room
 
     def add_crc(self, start: int, length: int, crc: int) -> None:
         if self.pieces is not None:

@@ -12,6 +12,7 @@ about 150 bytes for each.
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from archiver.core.draft import DraftFile
 from archiver.core.layout import DEFAULT_PART_SIZE, MAX_PARTS, Layout
@@ -27,6 +28,10 @@ from archiver.stages.offload import run_offloaded_if_large
 from archiver.stages.progress import Progress
 from archiver.stages.room import Room
 from archiver.stages.upload import ArchiveUpload
+
+if TYPE_CHECKING:
+    from archiver.core.copies import CopyPlan
+    from archiver.stages.copying import Copying
 
 ROOM_BEFORE_RESERVATION = 1024 * 1024
 MAX_EXTRA_ROOM = 8 * 1024 * 1024
@@ -47,6 +52,11 @@ class Shape:
         return cls(layout.part_size, size, min(RESERVED_BUFFERS, layout.parts))
 
     @classmethod
+    def of_copied(cls, plan: "CopyPlan") -> "Shape":
+        """Return the shape of an archive of which the store copies some parts."""
+        return cls(plan.part_size, plan.part_size, min(RESERVED_BUFFERS, plan.parts - len(plan.copies)))
+
+    @classmethod
     def usual(cls, max_part_size: int) -> "Shape":
         """Return the shape of an archive that is not known yet: it must not depend on which response came first."""
         part_size = min(DEFAULT_PART_SIZE, max_part_size)
@@ -56,7 +66,8 @@ class Shape:
 class StoredBuild:
     """
     The build of one stored archive. *files*: its members, or what is asked for in one pass; see `Gather`. *part_size*:
-    chosen unless given. *max_bodies*: bytes of all files together.
+    chosen unless given. *max_bodies*: bytes of all files together. *copying*: what the store copies by itself of the
+    members, which are all known then.
     """
 
     def __init__(
@@ -68,6 +79,7 @@ class StoredBuild:
         *,
         part_size: int | None = None,
         max_bodies: int | None = None,
+        copying: "Copying | None" = None,
     ) -> None:
         self._files = files
         self._budget = budget
@@ -75,6 +87,7 @@ class StoredBuild:
         self._upload = upload
         self._part_size = part_size
         self._max_bodies = max_bodies
+        self._copying = copying
         self._max_part_size = part_size or budget.total // RESERVED_BUFFERS
         self._room = Room(budget, ROOM_BEFORE_RESERVATION)
         self._gather = Gather(files, fetcher, self._room, min(MAX_BODY_BYTES, self._max_part_size // 2))
@@ -96,10 +109,10 @@ class StoredBuild:
                 async with self._budget.reservation(shape.buffer_size, shape.buffers) as reservation:
                     self._room.max_extra = MAX_EXTRA_ROOM
                     self._upload.set_part_size(shape.part_size)
-                    ledger = Ledger(
-                        shape.part_size, max_length=MAX_PARTS * shape.part_size, max_bodies=self._max_bodies
+                    ledger = self._ledger(shape)
+                    assembly = Assembly(
+                        ledger, reservation, self._fetcher, self._upload, progress, copying=self._copying
                     )
-                    assembly = Assembly(ledger, reservation, self._fetcher, self._upload, progress)
                     self._gather.wake_all()
                     stored = await assembly.run(lambda: self._gather.line.feed(assembly, reservation))
                     return stored, ledger.members
@@ -117,8 +130,17 @@ class StoredBuild:
             hedge.cancel()
             self._gather.end_lanes()
 
+    def _ledger(self, shape: Shape) -> Ledger:
+        if self._copying is not None:
+            from archiver.core.copy_ledger import CopyLedger  # noqa: PLC0415 - nothing of it where it is off
+
+            return CopyLedger(self._copying.plan)
+        return Ledger(shape.part_size, max_length=MAX_PARTS * shape.part_size, max_bodies=self._max_bodies)
+
     async def _shape(self) -> Shape:
         """Wait until all is known that can be known before buffers are reserved. Raises Rejected (`too_large`)."""
+        if self._copying is not None:
+            return Shape.of_copied(self._copying.plan)
         members = [file for file in self._files if isinstance(file, Member)]
         if len(members) < len(self._files):
             await self._gather.full.wait()

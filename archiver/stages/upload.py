@@ -17,6 +17,7 @@ from typing import Protocol
 
 import structlog
 
+from archiver.core.plan import ObjectVersion
 from archiver.core.receipt import Contents
 from archiver.errors import ArchiveExists, ArchiverError, RequestRefused, TransientError
 from archiver.ports import Hold, MultipartUpload, ObjectStore, StoredArchive, Target
@@ -61,13 +62,24 @@ class ArchiveUpload:
 
         Raises TransientError.
         """
+        multipart = await self._created()
+        await retry_transient(lambda: multipart.upload_part(number, body, crc32), seconds=PART_RETRY_SECONDS)
+
+    async def copy(self, number: int, source: ObjectVersion, start: int, length: int) -> int:
+        """
+        Have the store copy *length* bytes of *source* from *start* as part *number*, in one attempt; return their
+        CRC-32. Raises CopyRefused, SourceChanged, TransientError.
+        """
+        multipart = await self._created()
+        return await multipart.copy(number, source, start, length)
+
+    async def _created(self) -> MultipartUpload:
         async with self._create_lock:
             if self._multipart is None:
                 self._multipart = await retry_transient(
                     lambda: self._store.create_upload(self._target), seconds=UPLOAD_RETRY_SECONDS
                 )
-        multipart = self._multipart
-        await retry_transient(lambda: multipart.upload_part(number, body, crc32), seconds=PART_RETRY_SECONDS)
+        return self._multipart
 
     async def put(self, body: memoryview, crc32: int, contents: Contents) -> StoredArchive:
         """Send and publish the whole archive at once. Raises ArchiveExists, TransientError, LeaseLost."""

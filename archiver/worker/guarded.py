@@ -60,6 +60,7 @@ class _GuardedUpload:
         self._inner = inner
         self._breakers = breakers
         self.abort = inner.abort
+        self.copy = inner.copy  # unguarded: what can't be copied is sent
 
     async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         await self._breakers.call(Place(DESTINATION, "part"), lambda: self._inner.upload_part(number, body, crc32))

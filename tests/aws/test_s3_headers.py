@@ -5,10 +5,9 @@ from aws.s3_reader_fixtures import FakeSession
 from http_client import scripted_server
 from http_client.scripted_server import make_response, serve_scripts
 
-from archiver.app import request_headers
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_calls import S3Calls
-from archiver.aws.s3_headers import S3Headers
+from archiver.aws.s3_headers import S3Headers, request_headers
 from archiver.aws.s3_read import S3Reader
 from archiver.aws.s3_transport import TransportConfig
 from archiver.aws.s3_upload import S3Upload, UploadId

@@ -16,7 +16,16 @@ from archiver.aws.s3_store import S3Store
 from archiver.cli.file_store import FileStore
 from archiver.core.attributes import Attributes
 from archiver.core.locations import Location
-from archiver.errors import ArchiveExists, ArchiverError, ConfigurationError, Rejected, TransientError
+from archiver.core.plan import ObjectVersion
+from archiver.errors import (
+    ArchiveExists,
+    ArchiverError,
+    ConfigurationError,
+    CopyRefused,
+    Rejected,
+    SourceChanged,
+    TransientError,
+)
 from archiver.ports import MultipartUpload, ObjectStore, Target
 
 MIB = 1024 * 1024
@@ -214,6 +223,41 @@ async def test_a_put_whose_crc_is_wrong_leaves_nothing(harness: Harness) -> None
     with pytest.raises(TransientError):
         await harness.store.put(TARGET, memoryview(LAST), zlib.crc32(b"other"))
     assert harness.content(TARGET.key) is None
+
+
+@pytest.mark.parametrize("harness", ["fake"], indirect=True)
+async def test_a_copied_part_is_what_it_was_copied_from(harness: FakeHarness) -> None:
+    """S3's adapter has its own tests, in tests/aws and tests/e2e: the emulator has no CRC-32 of a copied part."""
+    source = harness.s3.put("videos", "v.mp4", b"-" + FIRST)
+    version = ObjectVersion(source, harness.s3.objects[source].etag)
+    upload = await harness.store.create_upload(TARGET)
+    assert await upload.copy(1, version, 1, len(FIRST)) == zlib.crc32(FIRST)
+    await send(upload, 2, LAST)
+    await upload.complete(len(WHOLE), zlib.crc32(WHOLE))
+    assert harness.content(TARGET.key) == WHOLE
+
+
+@pytest.mark.parametrize("harness", ["fake"], indirect=True)
+@pytest.mark.parametrize(("body", "gone"), [(WHOLE[::-1], False), (None, True)])
+async def test_another_version_is_not_copied(harness: FakeHarness, body: bytes | None, gone: bool) -> None:
+    version = ObjectVersion(Location("videos", "v.mp4"), '"planned"')
+    if body is not None:
+        harness.s3.put("videos", "v.mp4", body)
+    upload = await harness.store.create_upload(TARGET)
+    with pytest.raises(SourceChanged) as caught:
+        await upload.copy(1, version, 0, len(FIRST))
+    assert caught.value.gone == gone
+
+
+@fake_and_file
+async def test_what_is_too_small_and_what_goes_into_a_file_is_not_copied(harness: Harness) -> None:
+    version = ObjectVersion(Location("videos", "v.mp4"), '"e"')
+    if isinstance(harness, FakeHarness):
+        version = version._replace(etag=harness.s3.objects[harness.s3.put("videos", "v.mp4", FIRST)].etag)
+    upload = await harness.store.create_upload(TARGET)
+    with pytest.raises(CopyRefused):
+        await upload.copy(1, version, 0, len(FIRST))
+    await upload.abort()
 
 
 @in_buckets

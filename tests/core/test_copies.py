@@ -10,7 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from archiver.core.copies import CopyLedger, CopyLimits, CopyPlan, plan_copies
+from archiver.core.copies import CopyLimits, CopyPlan, limits_of, plan_copies
+from archiver.core.copy_ledger import CopyLedger
 from archiver.core.layout import MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE, Layout
 from archiver.core.ledger import ReadRange
 from archiver.core.locations import Location
@@ -71,6 +72,7 @@ def check(members: list[Member], limits: CopyLimits) -> None:
     parts = lengths(plan)
     assert len(parts) == ledger.parts <= MAX_PARTS
     assert all(MIN_PART_SIZE <= part <= MAX_PART_SIZE for part in parts[:-1])
+    assert len(parts) <= 1 + 1.6 * -(-ledger.length // (8 * MIB))  # the price, against parts of 8 MiB
     assert 0 < parts[-1] <= plan.part_size <= limits.max_filled
     for number, length in enumerate(parts):
         assert length <= plan.part_size or ledger.is_copied(number)
@@ -251,3 +253,13 @@ def test_the_largest_members_are_copied_where_10000_parts_do_not_suffice() -> No
 def test_the_same_members_and_limits_make_the_same_plan() -> None:
     members, limits = random_plan(7)
     assert plan_copies(members, limits) == plan_copies(list(members), replace(limits))
+
+
+def test_a_bucket_out_of_reach_is_not_copied_from() -> None:
+    assert plan_copies(stored(GIB), limits_of(10 * MIB, frozenset({"bucket"}), everything=True)) is None
+
+
+def test_auto_copies_from_ten_mib_up_and_copy_whatever_s3_can() -> None:
+    members = stored(6 * MIB, 9 * MIB)
+    assert plan_copies(members, limits_of(10 * MIB, frozenset(), everything=False)) is None
+    assert copied(members, limits_of(10 * MIB, frozenset(), everything=True)).copied == 9 * MIB

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from archiver import app
 from archiver.core import estimate as estimates
-from archiver.core.estimate import PRICES, Estimate, Lookups, estimate
+from archiver.core.copies import CopyLimits, plan_copies
+from archiver.core.estimate import PRICES, Estimate, Lookups, count_requests, estimate
 from archiver.core.layout import MIB, Layout
 from archiver.core.objects import ObjectInfo
 from archiver.core.plan import Plan, plan_archive
 from archiver.errors import Code, Rejected, SourceProblem
-from archiver.stages import assemble, deflate, gather
+from archiver.stages import assemble, copying, deflate, gather
 
 WHEN = datetime(2024, 2, 29, tzinfo=UTC)
 BUDGET = 64 * MIB
@@ -33,6 +34,11 @@ def estimated(
     plan: Plan, objects: int, budget: int = BUDGET, latency: float = LATENCY, *, one_pass: bool = False
 ) -> Estimate:
     return estimate(plan, Lookups(objects), budget, latency, one_pass=one_pass)
+
+
+def estimated_copies(plan: Plan) -> Estimate:
+    copies = plan_copies(plan.members, CopyLimits())
+    return estimate(plan, Lookups(plan.heads), BUDGET, LATENCY, copies=copies)
 
 
 def test_small_archive_is_one_part_and_is_put_at_once() -> None:
@@ -114,7 +120,8 @@ def test_every_call_has_its_price_and_they_add_up() -> None:
 
     listing = estimate(planned(1000), Lookups(0, 7), 64 * MIB, 0.02)
 
-    assert set(PRICES) == set(one.calls) | set(many.calls) | set(listing.calls)
+    copied = estimated_copies(planned(20 * MIB))
+    assert set(PRICES) == set(one.calls) | set(many.calls) | set(listing.calls) | set(copied.calls)
     assert (listing.calls["HeadObject"], listing.calls["ListObjectsV2"]) == (1, 8)  # one is for receipts
     # 2 HEAD, 1 GET; 2 PUT, 2 LIST; 3 calls of SQS
     assert one.dollars == pytest.approx(3 * 0.0004 / 1000 + 4 * 0.005 / 1000 + 3 * 0.40 / 1_000_000)
@@ -145,8 +152,28 @@ def test_little_memory_means_few_reads_at_once() -> None:
     assert estimated(plan, 100, 15 * MIB, 1.0).seconds > 1.5 * estimated(plan, 100, 600 * MIB, 1.0).seconds
 
 
+def test_what_the_store_copies_costs_little_time_and_no_reads() -> None:
+    plan = planned(*[1024 * MIB] * 4)
+    copied, streamed = estimated_copies(plan), estimated(plan, 4)
+
+    assert (copied.calls["UploadPartCopy"], copied.calls["UploadPart"], copied.calls["GetObject"]) == (16, 5, 4)
+    assert copied.size == streamed.size
+    assert copied.size - copied.copied < 0.01 * copied.size
+    assert copied.seconds == pytest.approx(3.1, rel=0.1)  # 255 MiB at 85 MB/s, all at once
+    assert copied.seconds < streamed.seconds
+    assert copied.dollars < streamed.dollars
+
+
+def test_the_requests_of_an_archive_are_its_calls_to_s3() -> None:
+    plan = planned(20 * MIB, 1000)
+    assert count_requests(plan, BUDGET, None) == sum(
+        count for name, count in estimated(plan, 2).calls.items() if name in PRICES and "Message" not in name
+    )
+
+
 def test_what_the_time_goes_by_is_what_the_stages_do() -> None:
     assert estimates.MAX_CONCURRENT_READS == app.MAX_CONCURRENT_READS
     assert estimates.MAX_CONCURRENT_UPLOADS == assemble.MAX_CONCURRENT_UPLOADS
+    assert estimates.MAX_CONCURRENT_COPIES == copying.MAX_CONCURRENT_COPIES
     assert estimates.MAX_BODY_BYTES == gather.MAX_BODY_BYTES
     assert estimates.READ_AHEAD_CHUNKS == deflate.READ_AHEAD_CHUNKS

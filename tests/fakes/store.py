@@ -9,7 +9,16 @@ from datetime import UTC, datetime
 
 from archiver.core.attributes import Attributes
 from archiver.core.locations import Location
-from archiver.errors import ArchiveExists, ArchiverError, ConfigurationError, Rejected, TransientError
+from archiver.core.plan import ObjectVersion
+from archiver.errors import (
+    ArchiveExists,
+    ArchiverError,
+    ConfigurationError,
+    CopyRefused,
+    Rejected,
+    SourceChanged,
+    TransientError,
+)
 from archiver.ports import StoredArchive, Target
 from fakes.faults import Faults, InFlightGauge
 from fakes.objects import FakeS3, StoredObject, etag_of
@@ -109,6 +118,18 @@ class FakeUpload:
                 await asyncio.sleep(0)
                 self._pending(ArchiveExists).parts[number] = _checked(body, crc32)
             self._store.events.append(f"part {number}")
+
+    async def copy(self, number: int, source: ObjectVersion, start: int, length: int) -> int:
+        async with self._store.faults("copy"):
+            parts = self._pending(ArchiveExists).parts
+            blob = self._store.s3.objects.get(source.location)
+            if blob is None or blob.etag != source.etag:
+                raise SourceChanged("the object is no longer this version", gone=blob is None)
+            if source.location.role or len(blob.data) <= MIN_PART_BYTES or start + length > len(blob.data):
+                raise CopyRefused("no such range of this object is copied", source.location)
+            parts[number] = blob.data[start : start + length]
+            self._store.events.append(f"copy {number}")
+            return zlib.crc32(parts[number])
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
         async with self._store.faults("complete"):

@@ -61,6 +61,7 @@ OF_THE_FUNCTION = {
 OPTIONAL = OF_THE_FUNCTION | {
     "archiver.aws.s3_changes",
     "archiver.aws.s3_copy",
+    "archiver.aws.s3_copy_probe",
     "archiver.aws.ecs",
     "archiver.aws.ecs_service",
     "archiver.aws.event_bus",
@@ -89,6 +90,9 @@ OPTIONAL = OF_THE_FUNCTION | {
     "archiver.core.dialects.lanlytics",
     "archiver.core.dialects.mcai",
     "archiver.core.dialects.mcai_parameters",
+    "archiver.core.copies",
+    "archiver.core.copy_ledger",
+    "archiver.core.estimate",
     "archiver.core.manifest",
     "archiver.core.operator_argv",
     "archiver.core.operator_commands",
@@ -119,7 +123,10 @@ OPTIONAL = OF_THE_FUNCTION | {
     "archiver.amqp.publishing",
     "archiver.amqp.source",
     "archiver.doors.cancellation",
+    "archiver.doors.copies",
     "archiver.jobs.cancellation",
+    "archiver.jobs.copies",
+    "archiver.stages.copying",
     "archiver.jobs.after",
     "archiver.stages.after",
     "archiver.worker.guarded_changes",
@@ -203,6 +210,7 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
     }
     by_requests = {"archiver.core.manifest", "archiver.jobs.long_answers", "re2"}
     by_requests |= {name for name in OPTIONAL if name.startswith(("archiver.core.command_", "archiver.core.dialects."))}
+    by_requests |= {name for name in OPTIONAL if "cop" in name or name == "archiver.core.estimate"}
     of_another_door = {name for name in OPTIONAL if ".order" in name or "amqp" in name} | OF_THE_FUNCTION
     assert modules >= OPTIONAL - elsewhere - by_requests - of_another_door
 

@@ -37,10 +37,15 @@ def sought(stage: StageEnv, files: dict[str, bytes]) -> list[DraftFile]:
 
 
 async def build(
-    stage: StageEnv, files: list[DraftFile | Member], *, target: Target = TARGET, part: int = PART, **limits: int
+    stage: StageEnv,
+    files: list[DraftFile | Member],
+    *,
+    target: Target = TARGET,
+    part: int = PART,
+    max_bodies: int | None = None,
 ) -> dict[str, bytes]:
     async with open_upload(stage.store, target, FakeHold(), None) as upload:
-        made = StoredBuild(files, stage.budget, stage.fetcher, upload, part_size=part, **limits)
+        made = StoredBuild(files, stage.budget, stage.fetcher, upload, part_size=part, max_bodies=max_bodies)
         await made.run(stage.progress)
     return read_zip(stage.archive(target.key))
 

@@ -12,6 +12,7 @@ from archiver.core.locations import AllowList, Location, PlainLinks
 from archiver.jobs.after import AfterJob
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
+from archiver.jobs.copies import Copies
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
 from archiver.ports import Attribute, JobSuccess, Message, Notifier, QueueFacts, Roles
@@ -40,6 +41,7 @@ class PipelineEnv:
     changes: FakeChanges | None = None
     callbacks: Callable[[str], Notifier] | None = None
     by_reference: bool = False
+    copies: Callable[[], Copies] | None = None
 
     def __post_init__(self) -> None:
         self.queue = FakeQueue(QueueFacts(ARN, 30, 43_200, 5), dead_letters=self.dead)
@@ -76,6 +78,7 @@ class PipelineEnv:
             roles=self.roles,
             restorer=restorer,
             after=AfterJob(AfterStage(self.changes), stage.store, stage.fetcher) if self.changes else None,
+            copies=self.copies,
         )
 
     def put(self, **objects: bytes) -> None:

@@ -17,6 +17,7 @@ from archiver.core.messages import (
 )
 from archiver.core.mistakes import reject_mistakes
 from archiver.core.request_fields import read_request
+from archiver.core.traffic import Traffic
 from archiver.errors import Rejected, SourceProblem
 
 
@@ -173,6 +174,17 @@ def _archive_fields(archive: Archive) -> dict[str, Any]:
         "etag": archive.etag.strip('"'),
         "crc32": archive.crc32,
         "receipt": archive.receipt,
+        **_traffic_fields(archive.traffic),
+    }
+
+
+def _traffic_fields(traffic: Traffic | None) -> dict[str, int]:
+    if traffic is None:
+        return {}
+    return {
+        "bytes_copied": traffic.copied,
+        "bytes_streamed": traffic.streamed,
+        "requests": traffic.requests,
     }
 
 

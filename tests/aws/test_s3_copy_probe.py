@@ -1,0 +1,79 @@
+"""What a store must show before anything is copied into archives; the verdict is remembered."""
+
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from emulator import EmulatedAws
+
+from archiver.aws import s3_copy_probe
+from archiver.aws.clients import Clients
+from archiver.aws.s3_copy_probe import S3CopyCapability
+from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_store import S3Store
+from archiver.aws.session import open_network
+
+
+@pytest.fixture
+async def reader(clients: Clients) -> AsyncIterator[S3Reader]:
+    network = await open_network()
+    opened = S3Reader(network.session, network.endpoint, network.transport_config)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def bucket(aws: EmulatedAws) -> str:
+    return aws.bucket()
+
+
+@pytest.fixture
+def capability(clients: Clients, reader: S3Reader, bucket: str) -> S3CopyCapability:
+    return S3CopyCapability(S3Store(clients, bucket), clients.s3, reader, bucket)
+
+
+async def test_moto_does_not_copy_as_archives_need_it_and_nothing_of_the_probe_is_left(
+    capability: S3CopyCapability, aws: EmulatedAws, bucket: str
+) -> None:
+    """It returns no CRC-32 of copied parts, and ignores the condition."""
+    assert not await capability.proved()
+
+    assert not aws.s3.list_objects_v2(Bucket=bucket).get("Contents")
+    assert not aws.s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+async def test_the_store_is_asked_once(capability: S3CopyCapability, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def run(self: object) -> None:
+        asked.append(self)
+
+    monkeypatch.setattr(s3_copy_probe._Probe, "run", run)
+
+    assert await capability.proved()
+    assert await capability.proved()
+    assert len(asked) == 1
+
+
+async def test_a_failure_that_may_pass_is_remembered_for_a_minute(
+    clients: Clients, reader: S3Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(s3_copy_probe, "monotonic", lambda: clock[0])
+    missing = S3CopyCapability(S3Store(clients, "nowhere"), clients.s3, reader, "nowhere")
+    probes: list[object] = []
+    run: Callable[[S3CopyCapability], object] = S3CopyCapability._run
+
+    async def counted(self: S3CopyCapability) -> None:
+        probes.append(self)
+        await run(self)  # type: ignore[misc]
+
+    monkeypatch.setattr(S3CopyCapability, "_run", counted)
+    for seconds, times in ((0, 1), (59, 1), (61, 2)):
+        clock[0] = 1000.0 + seconds
+        assert not await missing.proved()
+        assert len(probes) == times
+
+
+async def test_buckets_of_the_same_region_are_within_reach(capability: S3CopyCapability, bucket: str) -> None:
+    assert capability.reaches(bucket)
+    assert not capability.reaches("no bucket!")

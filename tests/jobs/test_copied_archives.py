@@ -1,0 +1,188 @@
+"""A strategy says how bytes get into an archive, never which: whatever can't be copied goes through the worker."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+from fakes import FakeNotifier
+from worker.pipeline_env import RULES, PipelineEnv
+
+from archiver.core.layout import MIB, MIN_PART_SIZE
+from archiver.core.locations import Location
+from archiver.errors import CopyRefused, Rejected, TransientError
+from archiver.jobs.copies import Copies
+from archiver.stages import copying
+from stages.builders import StageEnv, random_bytes
+
+VIDEO = random_bytes(13 * MIB)
+PHOTO = VIDEO[: 6 * MIB]
+
+
+@dataclass
+class Capability:
+    """A CopyCapability. *far*: buckets of other regions."""
+
+    proves: bool = True
+    far: set[str] = field(default_factory=set)
+    asked: int = 0
+
+    async def proved(self) -> bool:
+        self.asked += 1
+        return self.proves
+
+    def reaches(self, bucket: str) -> bool:
+        return bucket not in self.far
+
+
+@dataclass
+class CopyEnv:
+    """A pipeline on a store that copies, with two videos and a photo."""
+
+    setting: Any = None
+    capability: Capability = field(default_factory=Capability)
+
+    def __post_init__(self) -> None:
+        stage = StageEnv(total=30 * MIB)
+        stage.store.min_part_bytes = MIN_PART_SIZE
+        copies = Copies(self.capability, 10 * MIB)
+        self.env = PipelineEnv(stage, rules=replace(RULES, strategy=self.setting), copies=lambda: copies)
+        self.faults, self.events = stage.store.faults, stage.store.events
+        self.data = {"1.mp4": VIDEO, "2.jpg": PHOTO, "3.mp4": VIDEO[1:]}
+        for key, body in self.data.items():
+            stage.s3.put("source", key, body)
+
+    async def run(self, **request: Any) -> dict[str, Any]:
+        """The `archive` of the answer; its members are checked."""
+        await self.env.run(*self.data, **request)
+        assert self.env.archive() == self.data
+        assert not self.env.stage.store.pending
+        return dict(self.env.answer["archive"])
+
+    def streamed(self, archive: dict[str, Any]) -> bool:
+        return (archive["bytes_copied"], archive["bytes_streamed"]) == (0, archive["size"])
+
+
+async def test_auto_copies_the_videos_and_says_so() -> None:
+    made = await CopyEnv().run(strategy="auto")
+
+    header = 30 + len("1.mp4") + 9
+    assert made["bytes_copied"] == len(VIDEO) - (MIN_PART_SIZE - header) + len(VIDEO[1:])
+    assert made["bytes_copied"] + made["bytes_streamed"] == made["size"]
+    heads, gets, parts = 3 + 1, 2, 5
+    others = 5  # the upload begins and is completed, the receipt, two lists
+    assert made["requests"] == heads + gets + parts + others
+
+
+async def test_copy_takes_what_s3_copies_of_smaller_members_as_well() -> None:
+    job = CopyEnv()
+    job.data = {"1.mp4": VIDEO, "2.jpg": PHOTO, "4.jpg": PHOTO}
+    job.env.stage.s3.put("source", "4.jpg", PHOTO)
+
+    assert (await job.run(strategy="copy"))["bytes_copied"] > 13 * MIB
+
+
+@pytest.mark.parametrize(("setting", "asked"), [("auto", None), ("stream", "auto"), (None, "copy")])
+async def test_a_request_goes_before_the_setting(setting: str | None, asked: str | None) -> None:
+    made = await CopyEnv(setting).run(**({"strategy": asked} if asked else {}))
+
+    assert made["bytes_copied"] > 0
+
+
+@pytest.mark.parametrize(("setting", "asked"), [("stream", None), ("auto", "stream")])
+async def test_stream_copies_nothing_and_asks_the_store_for_nothing(setting: str, asked: str | None) -> None:
+    job = CopyEnv(setting)
+
+    assert job.streamed(await job.run(**({"strategy": asked} if asked else {})))
+    assert job.capability.asked == 0
+
+
+async def test_without_a_strategy_nothing_of_it_is_in_the_answer() -> None:
+    job = CopyEnv()
+
+    made = await job.run()
+
+    assert not {"bytes_copied", "bytes_streamed", "requests"} & set(made)
+    assert job.capability.asked == 0
+
+
+@pytest.mark.parametrize("strategy", ["auto", "copy"])
+@pytest.mark.parametrize(
+    "capability", [Capability(proves=False), Capability(far={"source"})], ids=["unproved", "another region"]
+)
+async def test_where_nothing_can_be_copied_all_is_streamed(capability: Capability, strategy: str) -> None:
+    job = CopyEnv(capability=replace(capability))
+
+    assert job.streamed(await job.run(strategy=strategy))
+
+
+async def test_compressed_archives_are_streamed() -> None:
+    made = await CopyEnv().run(strategy="copy", compression="deflate")
+
+    assert made["bytes_copied"] == 0
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+async def test_a_copy_that_is_refused_in_the_middle_is_made_up_for_by_streaming(nth: int) -> None:
+    """That bucket is not copied from for a while; and nobody but the log is told."""
+    job = CopyEnv()
+    where = Location("source", "3.mp4")
+    job.faults.plan("copy", CopyRefused("S3 returned 403 AccessDenied", where), nth=nth)
+
+    assert job.streamed(await job.run(strategy="auto"))
+    copied = job.faults.calls["copy"]
+    assert job.streamed(await job.run(strategy="auto", job_id="the next"))
+    assert job.faults.calls["copy"] == copied
+
+
+async def test_copies_that_keep_failing_are_made_up_for_by_streaming(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying, "COPY_RETRY_SECONDS", 0.0)
+    job = CopyEnv()
+    job.faults.plan("copy", TransientError("lost"), times=0)
+
+    assert job.streamed(await job.run(strategy="auto"))
+
+
+async def test_an_object_that_is_replaced_once_is_in_the_archive_as_it_is_then() -> None:
+    """Its new bytes, all of them; its old ones in no part."""
+    job = CopyEnv()
+    new = VIDEO[::-1]
+
+    with_copy = job.env.stage.store.create_upload
+
+    async def replaced(target: Any) -> Any:
+        upload = await with_copy(target)
+        if job.data["1.mp4"] is not new:
+            job.data["1.mp4"] = new
+            job.env.stage.s3.put("source", "1.mp4", new)
+        return upload
+
+    job.env.stage.store.create_upload = replaced  # type: ignore[method-assign]
+    made = await job.run(strategy="auto")
+    assert made["bytes_copied"] > 0
+
+
+async def test_an_object_that_keeps_changing_is_source_changed() -> None:
+    job = CopyEnv()
+    begin, version = job.env.stage.store.create_upload, 0
+
+    async def replaced(target: Any) -> Any:
+        nonlocal version
+        version += 1
+        job.env.stage.s3.put("source", "1.mp4", VIDEO[version:] + VIDEO[:version])
+        return await begin(target)
+
+    job.env.stage.store.create_upload = replaced  # type: ignore[method-assign]
+    with pytest.raises(Rejected, match=r"1\.mp4 changed each time") as caught:
+        await job.env.run(*job.data, strategy="auto")
+    assert caught.value.code == "source_changed"
+    assert not [at for at in job.env.stage.s3.objects if at.key.endswith(".zip")]
+
+
+async def test_the_same_request_with_another_strategy_is_the_same_job() -> None:
+    job = CopyEnv()
+    await job.run(strategy="auto", job_id="j")
+
+    done = await job.env.run(*job.data, strategy="stream", job_id="j")
+
+    assert done.reused
+    assert isinstance(job.env.answers, FakeNotifier)
