@@ -48,7 +48,7 @@ class AmqpEnv(WorkerEnv):
         """Publish a request as a sender does, and return its job id."""
         job_id = fields.pop("job_id", f"job-{uuid.uuid4().hex[:8]}")
         body = {"job_id": job_id, "files": [{"source": source} for source in sources], **fields}
-        self.client.publish(json.dumps(body), QUEUE, "job_submit")
+        self.client.publish(json.dumps(body), QUEUE, "job_submit", delivery_mode=2)
         return str(job_id)
 
     def reply(self, queue: str = COMPLETED, seconds: float = 40) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""The connection is cut after every frame of a job's exchange, and before the first: no message is lost or left."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from archiver.amqp.connection import Address, Connection
+from archiver.amqp.publishing import AmqpNotifier, Publisher
+from archiver.amqp.source import AmqpSource, read_facts
+from archiver.amqp.topology import Topology
+from archiver.errors import Rejected, TransientError
+from archiver.ports import Hold, JobResult, JobSuccess, Message, OutgoingMessage
+from archiver.stages.retry import retry_transient
+from archiver.worker.gate import ReceiveGate
+from archiver.worker.heartbeat import Heartbeat
+from archiver.worker.loop import Worker, WorkerLimits
+from archiver.worker.settle import Settler
+
+from .amqp_client import AmqpClient
+from .amqp_proxy import CuttingProxy
+from .rabbit import Broker
+
+VISIBILITY = 2
+JOB_SECONDS = 0.9  # more than a third of the visibility: one renewal
+DELAY = 0.3
+AT_ONCE = 24
+ROUNDS = 3
+
+
+@pytest.fixture(scope="module")
+def vhost(broker: Broker) -> str:
+    return broker.vhost()
+
+
+@pytest.fixture(scope="module")
+def client(broker: Broker, vhost: str) -> Iterator[AmqpClient]:
+    with AmqpClient(broker.port, vhost) as opened:
+        yield opened
+
+
+class ReplyingJob:
+    """A job that lasts, and then replies with an id that is that of its message."""
+
+    def __init__(self, notifier: AmqpNotifier) -> None:
+        self._notifier = notifier
+
+    def read_job_id(self, message: Message) -> str | None:
+        return message.body
+
+    async def run(self, message: Message, hold: Hold) -> JobSuccess:
+        await asyncio.sleep(JOB_SECONDS)
+
+        async def send() -> None:
+            hold.confirm()
+            await self._notifier.send(OutgoingMessage(message.body, f"reply to {message.id}", ""))
+
+        await retry_transient(send)
+        return JobSuccess("succeeded", 0, 0, "", reused=False)
+
+    async def reject(self, message: Message, rejection: Rejected, hold: Hold) -> None:
+        raise AssertionError(rejection)
+
+    async def send_failure(self, message: Message, rejection: Rejected, hold: Hold) -> None:
+        raise AssertionError(rejection)
+
+
+class Exchange:
+    """One message, one job, one reply, through a proxy of its own that cuts after so many frames."""
+
+    def __init__(self, broker: Broker, vhost: str, cut_after: int | None) -> None:
+        self.queue = f"q{uuid.uuid4().hex[:10]}"
+        self.replies = f"{self.queue}-replies"
+        self.frames = 0
+        self._broker = broker
+        self._vhost = vhost
+        self._cut_after = cut_after
+
+    async def run(self) -> list[str]:
+        """Work until a job is done; return how its deliveries ended."""
+        outcomes = _Observer()
+        async with CuttingProxy(self._broker.port, self._cut_after) as proxy:
+            address = Address("127.0.0.1", proxy.port, self._vhost, "guest", "guest")
+            receiving, sending = Connection(address, "tests"), Connection(address, "tests")
+            try:
+                await retry_transient(Topology(receiving, self.queue, DELAY).declare)
+                facts = replace(read_facts(self._vhost, self.queue, 1800, 20), visibility=VISIBILITY)
+                async with AmqpSource(receiving, self.queue, facts, wait_seconds=0.5, delay=DELAY) as source:
+                    job = ReplyingJob(AmqpNotifier(Publisher(sending), "", self.replies))
+                    gate = ReceiveGate()
+                    settler = Settler(source, job, gate, outcomes)
+                    worker = Worker(source, settler, gate, WorkerLimits(1, 0.5, 5), heartbeat=Heartbeat())
+                    async with asyncio.timeout(60):
+                        await worker.run(outcomes.stop)
+            finally:
+                self.frames = proxy.frames
+                await sending.close()
+                await receiving.close()
+        self._cut_after = None
+        return outcomes.ended_as
+
+
+class _Observer:
+    def __init__(self) -> None:
+        self.ended_as: list[str] = []
+        self.stop = asyncio.Event()
+
+    def ended(self, job: JobResult) -> None:
+        self.ended_as.append(job.outcome)
+        if job.outcome == "done":
+            self.stop.set()
+
+
+async def settle(exchange: Exchange, client: AmqpClient) -> tuple[list[str], set[tuple[str, str | None]]]:
+    """Run *exchange* until nothing of it is left; return the outcomes, and the replies with their ids."""
+    client.declare(exchange.replies)
+    arguments = {
+        "x-dead-letter-exchange": "job_delayed",
+        "x-dead-letter-routing-key": exchange.queue,
+        "x-max-priority": 100,
+    }
+    client.declare(exchange.queue, arguments)
+    client.publish("one", exchange.queue, message_id="m-1", delivery_mode=2)
+    outcomes: list[str] = []
+    for _ in range(ROUNDS):
+        outcomes += await exchange.run()
+        await asyncio.sleep(DELAY + 0.5)
+        if client.depth(exchange.queue) == 0:
+            break
+    assert client.depth(exchange.queue) == 0
+    replies = {(reply.body, reply.properties.message_id) for reply in client.take_all(exchange.replies)}
+    return outcomes, replies
+
+
+async def test_the_connection_is_cut_after_every_frame_and_nothing_is_lost(
+    broker: Broker, vhost: str, client: AmqpClient
+) -> None:
+    whole = Exchange(broker, vhost, None)
+    outcomes, replies = await settle(whole, client)
+    assert (outcomes, replies) == (["done"], {("one", "reply to m-1")})
+    frames = whole.frames
+    assert frames > 60, "connecting twice, declaring, getting, renewing, replying, acknowledging"
+    slots = asyncio.Semaphore(AT_ONCE)
+    ended: dict[int, str] = {}
+
+    async def cut(after: int) -> None:
+        async with slots:
+            try:
+                found, replied = await settle(Exchange(broker, vhost, after), client)
+            except (AssertionError, TransientError, TimeoutError) as error:
+                ended[after] = repr(error)
+                return
+            if replied != {("one", "reply to m-1")} or found[-1] != "done":
+                ended[after] = f"{found} {replied}"
+
+    async with asyncio.TaskGroup() as cuts:
+        for after in range(frames):
+            cuts.create_task(cut(after), name=f"cut after {after}")
+
+    assert ended == {}, f"of {frames} frames"
