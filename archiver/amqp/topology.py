@@ -5,7 +5,7 @@ The exchanges and queues of a worker, with the names and arguments that the Medi
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -88,6 +88,11 @@ class Topology:
         with map_errors(f"the queue {name}"):
             await channel.wire.queue_declare(name, passive=True, timeout=CALL_TIMEOUT)
             await channel.close()
+
+    async def compare_queue(self, name: str) -> None:
+        """Check that the queue *name*, which exists, has the arguments that the worker needs. Raises as above."""
+        spec = next(spec for spec in queues(self._queue, self._delay) if spec.name == name)
+        await self._create_and_bind(replace(spec, bound=None))
 
     async def create_queue(self, name: str) -> None:
         """Create a durable queue, unless *name* exists, whatever its arguments. Raises as above."""

@@ -61,6 +61,8 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
             CheckResult(name, "bad", problem, "set it in the environment") for name, _, problem in parts
         ], EXIT_USAGE
     results = [CheckResult("settings", "ok", "all valid")]
+    if settings.amqp_queue is not None:
+        results += await _check_amqp(settings)
     if referred := references_of(os.environ):
         told = f"all {len(referred)} settings that are references could be read"
         results.append(CheckResult("references", "ok", told))
@@ -87,6 +89,25 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
     except ConfigurationError as error:
         return [*results, CheckResult("credentials", "bad", str(error), CREDENTIALS_HINT)], EXIT_FAILED
     return results, EXIT_FAILED if not all_passed(results) else EXIT_RETRY_LATER if has_unknown_results(results) else 0
+
+
+async def _check_amqp(settings: "Settings") -> list["CheckResult"]:
+    from archiver.amqp.preflight import check_broker
+    from archiver.core.preflight import CheckResult
+    from archiver.doors.amqp import broker_address
+    from archiver.settings import SettingsError
+
+    try:
+        address = broker_address(settings)
+    except SettingsError as error:
+        return [CheckResult("broker", "bad", error.problems[0], "name files that can be read, in PEM")]
+    return await check_broker(
+        address,
+        str(settings.amqp_queue),
+        settings.amqp_dead_letter_queue,
+        settings.amqp_ack_timeout,
+        declares=settings.amqp_declare,
+    )
 
 
 async def _check_sources(settings: "Settings", reader: "S3Reader") -> list["CheckResult"]:

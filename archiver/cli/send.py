@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archiver.cli import request_input, selection_input
+from archiver.cli import request_input, selection_input, send_amqp
 from archiver.cli.answer import FINAL_STATUSES, print_answer
 from archiver.cli.console import (
     EXIT_RETRY_LATER,
@@ -56,6 +56,7 @@ def send(
     queue: Annotated[
         str | None, typer.Option(help="Source queue: name, URL or ARN. Default: SQS_SOURCE_QUEUE.")
     ] = None,
+    amqp: send_amqp.Amqp = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show the job's progress, then print the link.")] = False,
     timeout: Annotated[float, typer.Option(help="With --wait: maximum wait in seconds.")] = 3600.0,
     json_: Annotated[
@@ -81,12 +82,23 @@ def send(
     }
     selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest, folders)
     given = request_input.RequestInput(request, file or (), tuple(options.items()), meta or (), selection)
+    if amqp and wait:
+        send_amqp.refuse_wait()
     body = request_input.build_body(given, max_bytes=None if manifest_to else request_input.MAX_BODY_BYTES)
-    run_async(lambda: _send(body, queue, manifest_to, timeout if wait else None, as_json=json_))
+    to_queue = Destination(queue, amqp)
+    run_async(lambda: _send(body, to_queue, manifest_to, timeout if wait else None, as_json=json_))
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where requests are sent: *queue* in place of the setting's; *amqp*: at RabbitMQ."""
+
+    queue: str | None
+    amqp: bool
 
 
 async def _send(
-    body: str, queue: str | None, manifest_to: str | None, wait_seconds: float | None, *, as_json: bool
+    body: str, to: Destination, manifest_to: str | None, wait_seconds: float | None, *, as_json: bool
 ) -> None:
     """
     Check and send *body*; its files are uploaded to *manifest_to* if it is too long. With *wait_seconds*, wait for the
@@ -103,7 +115,10 @@ async def _send(
         check_request(_dump_request(upload.pointer), settings)
         await upload.run(settings)
         request = upload.pointer
-    operation = SendOperation(request, settings, queue, wait_seconds or 0.0)
+    if to.amqp:
+        await send_amqp.send_to_broker(_dump_request(request), request, settings, to.queue, as_json=as_json)
+        return
+    operation = SendOperation(request, settings, to.queue, wait_seconds or 0.0)
     await (operation.send_only(as_json) if wait_seconds is None else operation.send_and_wait(as_json))
 
 

@@ -12,6 +12,8 @@ from archiver.core.printable import printable_lines
 from archiver.telemetry.stdout import NonBlockingWriter
 
 LIBRARY_LOGGERS = ("botocore", "aiobotocore", "aioboto3", "boto3", "aiohttp", "asyncio", "urllib3")
+SILENT_LOGGERS = ("aio_pika", "aiormq")
+"""Libraries that log, with tracebacks, what they raise as well; their DEBUG has whole frames."""
 MAX_VALUE_LENGTH = 2048  # characters; values from requests must not flood the log
 
 
@@ -72,6 +74,8 @@ def _set_handler(handler: logging.Handler, level: int, *, debug: bool) -> None:
     for name in LIBRARY_LOGGERS:
         # Never DEBUG: at that level botocore logs bodies, signed headers and receipt handles.
         logging.getLogger(name).setLevel(logging.INFO if debug else logging.WARNING)
+    for name in SILENT_LOGGERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _truncate_values(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

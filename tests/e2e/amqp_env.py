@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from emulator import EmulatedAws
 from faults.worker_process import wait_until
+from processes.archiver_process import Worker
 from processes.worker_env import WorkerEnv
 
 from .amqp_client import AmqpClient, Reply
@@ -43,6 +44,12 @@ class AmqpEnv(WorkerEnv):
         of_sqs = dict.fromkeys(("SQS_SOURCE_QUEUE", "SQS_DESTINATION_QUEUE", "SQS_FAILURE_QUEUE"), "")
         broker = {"AMQP_QUEUE": QUEUE, "AMQP_PORT": str(self.port), "AMQP_VHOST": self.vhost}
         return super().settings(**{**of_sqs, **broker, **other})
+
+    def worker_without_waiting(self, **settings: str) -> Worker:
+        """Start a worker that will not be ready."""
+        worker = Worker(f"worker-{len(self.workers)}", self.settings(**settings))
+        self.workers.append(worker)
+        return worker
 
     def request(self, *sources: str, **fields: Any) -> str:
         """Publish a request as a sender does, and return its job id."""
