@@ -74,7 +74,7 @@ LOCALSTACK_PYTHON ?= $(shell for p in python3.11 python3 $(BIN)/python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .PHONY: e2e
-e2e: $(VENV)/.ready $(VENV)/localstack/.ready $(VENV)/seaweedfs/.ready $(VENV)/ministack/.ready ## test against LocalStack, SeaweedFS and MiniStack; about 3 minutes
+e2e: $(VENV)/.ready $(VENV)/localstack/.ready $(VENV)/seaweedfs/.ready $(VENV)/ministack/.ready ## test against LocalStack, SeaweedFS, MiniStack and RabbitMQ (apt-get install rabbitmq-server); about 6 minutes
 	export PATH="$(CURDIR)/$(VENV)/localstack/bin:$$PATH"; $(BIN)/pytest tests/e2e $(call once_more,$(BIN)/pytest tests/e2e)
 
 $(VENV)/localstack/.ready: tests/e2e/requirements-localstack.txt | $(VENV)/.created

@@ -108,7 +108,7 @@ def test_both_services_run_the_tests_on_the_image_s_python_too() -> None:
 
 def ci_run(tmp_path: Path, *pythons: str, steps: tuple[str, ...] = ()) -> tuple[list[str], str]:
     """Run .ci/run with a make that only says what it was told, where nothing but these *pythons* is found."""
-    programs = ["make", "python3", "unzip", "7z", "bsdtar", "java", "aws", "systemd-analyze", *pythons]
+    programs = ["make", "python3", "unzip", "7z", "bsdtar", "java", "aws", "systemd-analyze", "epmd", *pythons]
     for name in programs:
         program = tmp_path / name
         program.write_text('#!/bin/sh\ncase "$0" in */make) echo "told: make $*" ;; esac\n')

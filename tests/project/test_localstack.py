@@ -57,7 +57,7 @@ def test_every_setting_of_envrc_has_a_comment() -> None:
     """Each block of exports is introduced by a sentence."""
     blocks = (ROOT / ".envrc.dist").read_text().strip().split("\n\n")
 
-    assert len(blocks) == 11
+    assert len(blocks) == 12
     assert all(block.startswith("# ") for block in blocks)
 
 
@@ -105,6 +105,14 @@ def test_compose_listens_on_this_machine_alone_and_pins_the_image() -> None:
 
     assert localstack["image"] == "localstack/localstack:4.9.2"
     assert localstack["ports"] == ["127.0.0.1:4566:4566"]
+
+
+def test_compose_has_rabbitmq_beside_localstack_where_it_is_asked_for() -> None:
+    rabbitmq = compose()["rabbitmq"]
+
+    assert rabbitmq["profiles"] == ["rabbitmq"]
+    assert rabbitmq["image"].partition(":")[2].count(".") == 2
+    assert rabbitmq["ports"] == ["127.0.0.1:5672:5672"]
 
 
 def test_compose_gives_the_worker_the_settings_of_envrc() -> None:
