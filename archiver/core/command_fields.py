@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, WithJsonSchema, model_validator
 
 from archiver.core.entries import Model
 
@@ -16,11 +16,43 @@ MAX_ITEMS = 1000
 """Maximum arguments of one command, and maximum entries of `input`, `output` and of a list."""
 
 Runner = Literal["native", "docker"]
+Scalar = str | int | float | bool
+
+_SCALAR = "text, a number, true or false"
+_SCALAR_SCHEMA = {"type": ["string", "number", "boolean"], "maxLength": MAX_VALUE_LENGTH}
+
+
+def _check_scalar(value: object) -> Scalar:
+    if not isinstance(value, Scalar):
+        raise ValueError(f"should be {_SCALAR}")  # noqa: TRY004 - pydantic reports this one
+    if isinstance(value, str) and len(value) > MAX_VALUE_LENGTH:
+        raise ValueError(f"should have at most {MAX_VALUE_LENGTH:,} characters")
+    return value
+
+
+def _drop_nulls(values: object) -> object:
+    """Null counts as absent, for a parameter as for a field."""
+    return {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else values
+
+
+def _check_value(value: object) -> Scalar | tuple[Scalar, ...]:
+    if not isinstance(value, list):
+        return _check_scalar(value)
+    if len(value) > MAX_ITEMS:
+        raise ValueError(f"should have at most {MAX_ITEMS:,} items")
+    return tuple(map(_check_scalar, value))
+
+
 Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
-Value = Annotated[str, Field(max_length=MAX_VALUE_LENGTH)] | int | float | bool
+_Argument = Annotated[Scalar, PlainValidator(_check_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
+_Value = Annotated[
+    Scalar | tuple[Scalar, ...],
+    PlainValidator(_check_value),
+    WithJsonSchema({"anyOf": [_SCALAR_SCHEMA, {"type": "array", "items": _SCALAR_SCHEMA, "maxItems": MAX_ITEMS}]}),
+]
+_Values = Annotated[dict[Name, _Value], BeforeValidator(_drop_nulls), Field(max_length=MAX_ITEMS)]
 _Uri = Annotated[str, Field(min_length=1, max_length=MAX_VALUE_LENGTH)]
 _Uris = Annotated[tuple[_Uri, ...], Field(strict=False, max_length=MAX_ITEMS)]
-_Values = Annotated[tuple[Value, ...], Field(strict=False, max_length=MAX_ITEMS)]
 
 
 class _Known(Model):
@@ -50,7 +82,7 @@ class Argument(_Known):
 
     type: Literal["input", "output", "parameter"]
     name: Name | None = None
-    value: Value | None = None
+    value: _Argument | None = None
 
 
 class CommandCall(_Known):
@@ -61,7 +93,9 @@ class CommandCall(_Known):
     """
 
     name: Name
-    parameters: Annotated[dict[Name, Value | _Values | None], Field(max_length=MAX_ITEMS)] = Field(default_factory=dict)
+    parameters: Annotated[dict[Name, _Value], BeforeValidator(_drop_nulls), Field(max_length=MAX_ITEMS)] = Field(
+        default_factory=dict
+    )
     arguments: Annotated[tuple[Argument, ...], Field(strict=False, max_length=MAX_ITEMS)] = ()
     stdin: Stream | None = None
     stdout: Stream | None = None

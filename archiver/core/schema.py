@@ -27,8 +27,8 @@ _TRUNCATED = {
 
 def json_schema() -> dict[str, Any]:
     """
-    Return the schemas (JSON Schema 2020-12) of `request`, `success`, `failure`, `progress`, `alive` and
-    `cancelled`.
+    Return the schemas (JSON Schema 2020-12) of `request`, `success`, `failure`, `progress`, `alive`, `cancelled` and
+    `command`.
     """
     return {
         "request": _request(),
@@ -37,6 +37,7 @@ def json_schema() -> dict[str, Any]:
         "progress": _progress(),
         "alive": _alive(),
         "cancelled": _cancelled(),
+        "command": _command(),
     }
 
 
@@ -134,13 +135,46 @@ def _cancelled() -> dict[str, Any]:
     return answer
 
 
+def _command() -> dict[str, Any]:
+    output = _object(destination=_TEXT, size=_COUNT, etag=_TEXT)
+    return _answer(
+        metadata=_METADATA,
+        job_id=_JOB_ID,
+        message_id=_MESSAGE_ID,
+        status={"const": "succeeded"},
+        command=_command_end(),
+        inputs={**_COUNT, "description": "The objects that were read."},
+        outputs={"type": "array", "items": output},
+        left_behind={**_COUNT, "description": "The files that no output names: they are gone."},
+        reused={"type": "boolean", "description": "The command ran for an earlier delivery, whose result this is."},
+        notification_id={"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    )
+
+
+def _command_end() -> dict[str, Any]:
+    stream = _object(type={"enum": ["pipe", "uri"]}, value=_TEXT)
+    stream["properties"]["size"] = {
+        **_COUNT,
+        "description": "Only of an object, or of a text that is truncated: bytes.",
+    }
+    stream["properties"]["truncated"] = {"const": True, "description": "Only if the text lacks its beginning."}
+    number = {"type": ["integer", "null"]}
+    return _object(
+        name=_TEXT, exit_code=number, signal=number, seconds={"type": "number"}, stdout=stream, stderr=stream
+    )
+
+
 def _error() -> dict[str, Any]:
     return _object(code={"enum": list(get_args(Code))}, message=_TEXT, sources={"type": "array", "items": _source()})
 
 
 def _failure() -> dict[str, Any]:
     error = _error()
-    return _answer(metadata=_METADATA, job_id=_JOB_ID, message_id=_MESSAGE_ID, status={"const": "failed"}, error=error)
+    answer = _answer(
+        metadata=_METADATA, job_id=_JOB_ID, message_id=_MESSAGE_ID, status={"const": "failed"}, error=error
+    )
+    answer["properties"]["command"] = {**_command_end(), "description": "Only if a command ran."}
+    return answer
 
 
 def _source() -> dict[str, Any]:

@@ -68,9 +68,27 @@ def test_a_request_has_either_files_or_what_stands_in_their_place() -> None:
             parse_request(json.dumps({"command": call, **more}))
     with pytest.raises(Rejected, match="beside cancel: a message that cancels a job asks for nothing else"):
         parse_request(json.dumps({"command": call, "cancel": "j"}))
-    for wrong in ({**call, "more": 1}, {**call, "stdin": {"type": "uri"}}):
-        with pytest.raises(Rejected, match=r"\$\.command"):
-            parse_request(json.dumps({"command": wrong}))
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"more": 1}, "$.command.more is unknown"),
+        ({"stdin": {"type": "uri"}}, "$.command.stdin needs a value: the s3:// URI of an object"),
+        ({"parameters": {"a": {}}}, "$.command.parameters.a should be text, a number, true or false"),
+        ({"parameters": {"a": [[]]}}, "$.command.parameters.a should be text, a number, true or false"),
+        ({"parameters": {"a": "x" * 4097}}, "$.command.parameters.a should have at most 4,096 characters"),
+        ({"parameters": {"a": [1] * 1001}}, "$.command.parameters.a should have at most 1,000 items"),
+        ({"parameters": []}, "$.command.parameters should be an object"),
+        ({"arguments": [{"type": "file"}]}, "$.command.arguments[0].type should be 'input', 'output' or 'parameter'"),
+        ({"input": [""]}, "$.command.input[0] should not be empty"),
+        ({"name": None}, "$.command.name is required"),
+    ],
+)
+def test_what_is_wrong_with_a_command_is_told_by_its_place(more: dict[str, object], told: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        parse_request(json.dumps({"command": {"name": "c", **more}}))
+    assert (caught.value.code, caught.value.message) == ("invalid_request", told)
 
 
 def test_the_same_command_has_the_same_hash() -> None:

@@ -4,6 +4,7 @@ import pytest
 from core.operator_files import ALL_TYPES, mcai, native, order_of, rejected, rules_of, words_of
 
 from archiver.core.command_order import Confined
+from archiver.errors import Rejected
 
 DIGEST = "0f" * 32
 
@@ -71,3 +72,14 @@ def test_paths_that_must_exist_are_below_paths_of_the_command() -> None:
     )
     for path in ("/etc/shadow", "/data/../etc/shadow"):
         assert "is below no path of the command" in rejected(mcai(template, path), TWO).message
+
+
+def test_a_flag_takes_no_value() -> None:
+    def words(value: object) -> list[str]:
+        arguments = [{"type": "parameter", "name": "-v", "value": value}]
+        values = {"in": "s3://src/k", "out": "s3://dst/o", "text": ""}
+        return words_of(native(name="all", parameters=values, arguments=arguments), rules_of(ALL_TYPES))
+
+    assert words(None)[-1] == "-v"
+    with pytest.raises(Rejected, match="takes no value"):
+        words(True)

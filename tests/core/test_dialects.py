@@ -2,15 +2,18 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from core.command_results import DONE, OUTPUT, RESULT
 from core.seed_messages import AWS_CLI_MESSAGE, LANLYTICS_MESSAGE
+from jsonschema import Draft202012Validator, ValidationError
 
 from archiver import __version__
 from archiver.core.command_result import CommandRejected, StreamResult
 from archiver.core.dialects import dialect_of, lanlytics, mcai, native
 from archiver.core.messages import EchoedFields
+from archiver.core.schema import json_schema
 from archiver.errors import Rejected
 
 PLENTY = 10**6
@@ -67,6 +70,10 @@ def test_the_ping_of_lanlytics_says_who_is_there() -> None:
     assert answer["answer_url"] == "https://x"
     assert lanlytics.read_echoed_fields('{"service": 5}').asked == {"service": None, "queue": None}
     assert lanlytics.read_echoed_fields("[]").asked == {}
+
+
+def check_against(schema: dict[str, Any], answer: dict[str, Any]) -> None:
+    Draft202012Validator({**schema, "additionalProperties": False}).validate(answer)
 
 
 def test_a_command_is_answered_with_its_end() -> None:
@@ -164,3 +171,14 @@ def test_a_request_of_lanlytics_that_is_none_is_refused(body: str, told: str) ->
     with pytest.raises(Rejected) as caught:
         lanlytics.parse_request(body)
     assert (caught.value.code, caught.value.message) == ("invalid_request", told)
+
+
+def test_the_answers_of_commands_follow_their_schemas() -> None:
+    schemas = json_schema()
+    cut = replace(RESULT, stdout=StreamResult(9, "end", truncated=True))
+    for result in (RESULT, cut):
+        check_against(schemas["command"], json.loads(native.success_answer(replace(DONE, command=result), PLENTY)))
+        rejected = CommandRejected("command_failed", "no", result)
+        check_against(schemas["failure"], json.loads(native.failure_answer(EchoedFields(), rejected, PLENTY)))
+    with pytest.raises(ValidationError):
+        check_against(schemas["command"], {"status": "succeeded"})

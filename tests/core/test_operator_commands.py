@@ -132,6 +132,7 @@ ARGV = 'write argv = ["program", "{parameter}"], with each word in quotes of its
         ("[command]", "line 1: command is unknown; did you mean commands?"),
         ("commands = 1", "line 1: commands is not a section: write [commands]"),
         ("[defaults]\ntimeout = 0", "line 2: [defaults] timeout should be a number of seconds, at most 43,200"),
+        ("[defaults]\ntimeout = 43201", "line 2: [defaults] timeout should be a number of seconds, at most 43,200"),
         ("[defaults]\ntimeouts = 9", "line 2: [defaults] timeouts is unknown; did you mean timeout?"),
         ("[defaults]\ndisk = '2 apples'", DISK),
         ("[defaults]\nmemory = true", "line 2: [defaults] memory should be a number of bytes, or text such as 1GiB"),
