@@ -123,7 +123,7 @@ def connecting_error(error: Exception, where: str, user: str, vhost: str) -> Arc
 def _tls_advice(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{error.verify_message}: set AMQP_CA_FILE to the CA of its certificate, and check AMQP_HOSTNAME"
-    reason = error.reason or str(error)
+    reason = getattr(error, "reason", None) or str(error)
     if "WRONG_VERSION" in reason or "RECORD_LAYER" in reason:
         return "no TLS is spoken at that port: check AMQP_PORT, or set AMQP_TLS=0"
     return f"{reason}: check AMQP_CERT_FILE and AMQP_KEY_FILE if it asks for the client's certificate"

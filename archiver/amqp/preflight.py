@@ -32,12 +32,19 @@ async def check_broker(
         by = "TLS" if address.tls else "no TLS"
         told = f"RabbitMQ {version} at {address}, virtual host {address.vhost}, as {address.username}, {by}"
         results = [CheckResult("broker", "ok", told)]
-        results += await _Checks(Topology(connection, queue), declares).run(queue, dead_letter_queue)
+        results += await check_topology(Topology(connection, queue), queue, dead_letter_queue, declares=declares)
     finally:
         await connection.close()
     told = f"jobs end before {ack_timeout} s"
     remedy = f"make sure that the broker's consumer_timeout is {ack_timeout * 1000} ms or more: AMQP does not tell it"
     return [*results, CheckResult("acknowledgement", "ok", told, remedy)]
+
+
+async def check_topology(
+    topology: Topology, queue: str, dead_letter_queue: str | None, *, declares: bool
+) -> list[CheckResult]:
+    """The same, for the queues alone."""
+    return await _Checks(topology, declares).run(queue, dead_letter_queue)
 
 
 class _Checks:
