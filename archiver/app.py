@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import structlog
@@ -11,8 +11,6 @@ import structlog
 from archiver.aws.clients import ClientLimits, Clients, open_clients
 from archiver.aws.s3_headers import request_headers
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.s3_receipts import S3Receipts
-from archiver.aws.s3_store import S3Store
 from archiver.aws.session import Network, open_network
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.attributes import NO_ATTRIBUTE_RULES
@@ -20,6 +18,7 @@ from archiver.core.locations import PROBE_KEY, AllowList, Location
 from archiver.core.messages import Kind
 from archiver.core.waiting import WaitRules, parse_tiers
 from archiver.doors import open_door
+from archiver.doors.destination import Destination, open_destination, with_resuming
 from archiver.doors.door import Door, Surroundings
 from archiver.doors.links import open_links
 from archiver.doors.sources import with_restores, with_roles
@@ -34,17 +33,16 @@ from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
 from archiver.jobs.work import Work
-from archiver.ports import Links, ObjectRestorer, ObjectStore, QueueFacts, Roles
+from archiver.ports import Links, ObjectRestorer, QueueFacts, Roles
 from archiver.settings import Environment, Settings
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import AdaptiveLimiter
-from archiver.stages.receipt import Receipts
 from archiver.telemetry.observers import MonitoredParts, monitoring
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.collector import collect_rarely
 from archiver.worker.gate import ReceiveGate
-from archiver.worker.guarded import GuardedReader, GuardedReceipts, GuardedRoles, GuardedStore, SourceProbes
+from archiver.worker.guarded import GuardedReader, GuardedRoles, SourceProbes
 from archiver.worker.heartbeat import Heartbeat
 from archiver.worker.loop import Worker, WorkerLimits
 from archiver.worker.protection import Protector
@@ -84,11 +82,12 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             if clients is None or door is None:
                 log.info("worker.stopped")
                 return settings.exit_code_unstarted
+            facts = door.source.facts
             bucket = open_destination(clients, settings.destination_bucket, breakers)
+            bucket = with_resuming(settings, bucket, fetcher, facts)
             after = open_after_job(rules, clients, bucket, fetcher, breakers)
             restorer, copies = with_restores(settings, reader, roles), _copies_opener(clients, reader, rules, budget)
             sources = Sources(fetcher, roles, restorer, after, copies)
-            facts = door.source.facts
             works = open_works(rules, facts, bucket, archive_work(rules, sources, bucket, budget, facts))
             pipeline = open_pipeline(rules, door, bucket, works=works, links=links)
             worker = Worker(
@@ -107,7 +106,8 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             collect_rarely()
             monitor.mark_started(lambda: worker.parked)
             log.info("worker.ready", visibility=facts.visibility, max_receives=facts.max_receives)
-            await worker.run(stop)
+            async with bucket.resuming.janitor.sweeping() if bucket.resuming else nullcontext():
+                await worker.run(stop)
             code = door.exit_code()
     return code
 
@@ -122,25 +122,6 @@ async def _open_clients(
         yield await open_with_credentials(
             lambda: stack.enter_async_context(open_clients(limits, network)), heartbeat, stop
         )
-
-
-def open_receipts(clients: Clients, bucket: str) -> S3Receipts:
-    """The receipts in *bucket*, which use the connections that carried the parts."""
-    return S3Receipts(clients.s3, bucket)
-
-
-class Destination(NamedTuple):
-    """The bucket of the archives."""
-
-    store: ObjectStore
-    receipts: Receipts
-
-
-def open_destination(clients: Clients, bucket: str, breakers: CircuitBreakers) -> Destination:
-    return Destination(
-        GuardedStore(S3Store(clients, bucket), breakers),
-        GuardedReceipts(open_receipts(clients, bucket), breakers),
-    )
 
 
 class Sources(NamedTuple):
@@ -172,6 +153,7 @@ def archive_work(
         after=sources.after,
         cancellation=cancellation,
         copies=sources.copies,
+        resumes=bucket.resuming.resumes if bucket.resuming else None,
     )
 
 
@@ -216,6 +198,7 @@ def open_pipeline(rules: ArchiveRules, door: Door, bucket: Destination, *, works
         dead_letters=door.dead_letters,
         answers=door.answers,
         links=links,
+        janitor=bucket.resuming.janitor if bucket.resuming else None,
     )
 
 

@@ -19,9 +19,10 @@ from datetime import UTC, datetime
 
 from workloads import Workload, request_of
 
-from archiver.app import MAX_CONCURRENT_READS, archive_rules, open_aws, open_receipts
+from archiver.app import MAX_CONCURRENT_READS, archive_rules, open_aws
 from archiver.aws.clients import ClientLimits
 from archiver.aws.s3_store import S3Store
+from archiver.doors.destination import open_receipts
 from archiver.doors.links import build_links
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork

@@ -1,11 +1,10 @@
 """The ObjectStore on S3, and the calls on its bucket."""
 
 import zlib
-from collections.abc import AsyncIterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode
 
 from archiver.aws.error_mapping import (
     CREDENTIAL_ERROR_CODES,
@@ -20,22 +19,18 @@ from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_errors import call_error, error_names, is_failure, write_error
 from archiver.aws.s3_responses import full_object_crc32, size_and_etag
 from archiver.aws.s3_transport import S3Request
-from archiver.aws.s3_upload import S3Upload, StoreCapabilities, UploadId, condition
-from archiver.aws.s3_xml import Element, MalformedXmlError, read_xml
+from archiver.aws.s3_upload import S3Upload, UploadId, condition
+from archiver.aws.s3_uploads import S3Uploads
+from archiver.aws.s3_xml import read_xml
 from archiver.core.attributes import Attributes
 from archiver.core.locations import Location
-from archiver.errors import ConfigurationError, TransientError
+from archiver.errors import ConfigurationError
 from archiver.http.exchange import HttpResponse
 from archiver.http.parse import Head
 from archiver.ports import StoredArchive, Target
 
 if TYPE_CHECKING:
     from archiver.aws.clients import Clients
-
-MAX_PAGE = 4 << 20
-"""Bytes of one page of a listing: 1,000 entries, with keys of 1,024 bytes that are percent-encoded."""
-
-MAX_PAGES = 1000
 
 # A response to HEAD has no body and therefore no code; a 400 means an expired token or a wrong region.
 HEAD_ERRORS: dict[str, ErrorFactory] = {"400": ConfigurationError}
@@ -54,7 +49,7 @@ class S3Store:
     def __init__(self, clients: "Clients", bucket: str) -> None:
         self._calls = clients.s3
         self._bucket = bucket
-        self._capabilities = StoreCapabilities()
+        self.uploads = S3Uploads(clients.s3, bucket)
 
     async def find(self, key: str) -> StoredArchive | None:
         """
@@ -119,48 +114,14 @@ class S3Store:
 
         response = await write_with_attributes(self._calls, self._bucket, target.attributes, create)
         upload_id = read_xml(response.body, "InitiateMultipartUploadResult").required("UploadId")
-        return S3Upload(
-            self._calls, UploadId(location, upload_id), target.metadata, self._capabilities, condition(target)
-        )
+        capabilities = self.uploads.capabilities
+        return S3Upload(self._calls, UploadId(location, upload_id), target.metadata, capabilities, condition(target))
 
     async def abort_uploads(self, key: str, before: datetime | None = None) -> None:
-        found = [
-            upload.required("UploadId")
-            async for upload in self._uploads(key)
-            if before is None or _initiated(upload) < before
-        ]
-        for upload_id in found:
-            await S3Upload(self._calls, UploadId(Location(self._bucket, key), upload_id)).abort()
-
-    async def _uploads(self, key: str) -> AsyncIterator[Element]:
-        """Yield S3's elements of all multipart uploads of *key*."""
-        asked = {"encoding-type": "url", "prefix": key, "uploads": ""}
-        for _ in range(MAX_PAGES):
-            query = urlencode(sorted(asked.items()), quote_via=quote, safe="-_.~")
-            request = S3Request("GET", Location(self._bucket, ""), query=query, body_limit=MAX_PAGE)
-            response = await self._calls.call(f"ListMultipartUploads {key}", request)
-            page = read_xml(response.body, "ListMultipartUploadsResult")
-            for upload in page.elements("Upload"):
-                if page.decode(upload.required("Key")) == key:
-                    yield upload
-            if page.text("IsTruncated").lower() != "true":
-                return
-            markers = {
-                "key-marker": page.decode(page.required("NextKeyMarker")),
-                "upload-id-marker": page.text("NextUploadIdMarker"),
-            }
-            if markers.items() <= asked.items():
-                break
-            asked |= markers
-        raise TransientError(f"ListMultipartUploads {key}: the listing does not end")
-
-
-def _initiated(upload: Element) -> datetime:
-    try:
-        initiated = datetime.fromisoformat(upload.text("Initiated"))
-    except ValueError as error:
-        raise MalformedXmlError("an upload in the listing has no valid date") from error
-    return initiated if initiated.tzinfo else initiated.replace(tzinfo=UTC)
+        found = [one for one in await self.uploads.list(key) if one.key == key]
+        for upload in found:
+            if before is None or upload.begun < before:
+                await self.uploads.abort(key, upload.id)
 
 
 def _described(target: Target) -> tuple[str, tuple[tuple[str, str], ...]]:

@@ -1,7 +1,7 @@
 """The MultipartUpload on S3: an archive becomes visible only when complete, and no object is overwritten."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from archiver.aws.s3_part_copy import NO_CRC32, copy_error, copy_source, is_deni
 from archiver.aws.s3_responses import decode_crc32
 from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_xml import CompletedPart, completion_body, read_xml
+from archiver.core.kept import StoredPart
 from archiver.core.locations import Location
 from archiver.core.plan import ObjectVersion
 from archiver.errors import (
@@ -94,6 +95,16 @@ class S3Upload:
     _condition: str = "If-None-Match: *\r\n"
     _sent: dict[int, CompletedPart] = field(default_factory=dict, init=False)
     _sizes: dict[int, int] = field(default_factory=dict, init=False)
+
+    @property
+    def id(self) -> str:
+        return self._upload.id
+
+    def add_stored(self, parts: Iterable[StoredPart]) -> None:
+        """Record parts that S3 lists as part of this upload."""
+        for number, size, etag, crc in parts:
+            self._sent[number] = CompletedPart(number, etag, "" if crc is None else encode_crc32(crc))
+            self._sizes[number] = size
 
     async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         query = f"partNumber={number}&{self._upload.query}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from archiver.aws.attributes import attributes_size, from_sqs, to_sqs, valid_attributes, with_error_attributes
 from archiver.aws.error_mapping import DENIED, NO_QUEUE, ErrorFactory, ResourceNotFound, error_map, map_errors
 from archiver.errors import ConfigurationError, LeaseLost, TransientError, Undeliverable
-from archiver.ports import Attribute, Message, OutgoingMessage, QueueFacts, Rejection
+from archiver.ports import LONGEST_RETENTION, Attribute, Message, OutgoingMessage, QueueFacts, Rejection
 
 if TYPE_CHECKING:
     from types_aiobotocore_sqs import SQSClient
@@ -197,6 +197,14 @@ class SqsDeadLetters:
         await queue.send(message.body, attributes, rejection.group, rejection.deduplication_id)
 
 
+async def look_up(client: "SQSClient", queue: str) -> tuple[str, QueueFacts, str | None]:
+    """Return the URL of *queue*, its facts, and the ARN of its dead-letter queue. Raises as `SqsSource.open` does."""
+    url = await resolve_queue(client, queue)
+    with map_errors(f"GetQueueAttributes {queue}", QUEUE_ERRORS, ConfigurationError):
+        response = await client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
+    return url, *read_facts(response.get("Attributes", {}))
+
+
 class SqsSource:
     """A MessageSource on one queue. `facts` and `dead_letters` come from the queue's attributes, read at startup."""
 
@@ -212,14 +220,8 @@ class SqsSource:
     @classmethod
     async def open(cls, clients: "Clients", queue: str, wait_seconds: int) -> Self:
         """*queue* is a name, URL or ARN. Raises ResourceNotFound, ConfigurationError, TransientError."""
-        url = await resolve_queue(clients.sqs_control, queue)
-        with map_errors(f"GetQueueAttributes {queue}", QUEUE_ERRORS, ConfigurationError):
-            response = await clients.sqs_control.get_queue_attributes(
-                QueueUrl=url, AttributeNames=["QueueArn", "VisibilityTimeout", "RedrivePolicy"]
-            )
-        facts, dead_letter_arn = read_facts(response.get("Attributes", {}))
-        source = cls(clients, url, facts, wait_seconds, dead_letter_arn)
-        await source.check()
+        url, facts, dead_letter_arn = await look_up(clients.sqs_control, queue)
+        await (source := cls(clients, url, facts, wait_seconds, dead_letter_arn)).check()
         return source
 
     @property
@@ -278,6 +280,7 @@ def read_facts(attributes: "Mapping[QueueAttributeNameType, str]") -> tuple[Queu
         visibility=int(attributes["VisibilityTimeout"]),
         longest=MAX_IN_FLIGHT_SECONDS,
         max_receives=int(redrive["maxReceiveCount"]) if "maxReceiveCount" in redrive else None,
+        retention=int(attributes.get("MessageRetentionPeriod") or LONGEST_RETENTION),
     )
     return facts, redrive.get("deadLetterTargetArn")
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from archiver.app import (
     MAX_CONCURRENT_READS,
-    Destination,
     Sources,
     Works,
     archive_rules,
     archive_work,
     open_after_job,
-    open_destination,
     open_pipeline,
     open_reader,
     open_works,
@@ -26,6 +24,7 @@ from archiver.aws.sqs import SqsNotifier
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.event_rules import EventRules, parse_orders_prefix
 from archiver.doors import open_ways_out_of
+from archiver.doors.destination import Destination, open_destination
 from archiver.doors.door import Door, Surroundings, WaysOut
 from archiver.doors.links import open_links
 from archiver.doors.sources import with_restores, with_roles

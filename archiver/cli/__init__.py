@@ -7,6 +7,7 @@ The command line, for people, scripts and containers.
     verify, receipt, status            verify, receipt, status      archives
     touch                              touch                        flags: empty objects
     cancel                             cancel                       ends jobs
+    sweep                              sweep                        what interrupted builds have left
     ecs-run, invoke, handle            ecs_run, invoke, handle      requests to ECS and Lambda; their other end
     check, iam-policy, dlq, health     check, policy, dlq, health   operation
     explain, schema                    explain, schema              error codes; format of requests and answers
@@ -42,6 +43,7 @@ from archiver.cli import (
     schema,
     send,
     status,
+    sweep,
     touch,
     verify,
     worker,
@@ -93,6 +95,7 @@ for module in (
     receipt,
     touch,
     cancel,
+    sweep,
     check,
     policy,
     dlq,

@@ -33,12 +33,12 @@ def cancel(
 
 
 async def _cancel(job_id: str, account: str | None, *, undo: bool) -> None:
-    from archiver.app import open_receipts
     from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import open_resources
     from archiver.cli.create import check_bucket
     from archiver.cli.status import archive_location
     from archiver.core.receipt import mark_key
+    from archiver.doors.destination import open_receipts
     from archiver.jobs.cancellation import MARK
     from archiver.settings import load_environment, require_settings
     from archiver.stages.retry import retry_transient

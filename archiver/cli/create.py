@@ -156,11 +156,11 @@ class CreateResult:
 
 
 async def _create(body: str, output: Path | None, *, force: bool, as_json: bool) -> CreateResult | None:
-    from archiver.app import open_receipts
     from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import load_request, open_resources, rejections_as_errors
     from archiver.cli.file_store import FileStore
     from archiver.core.locations import Location
+    from archiver.doors.destination import open_receipts
     from archiver.jobs.receipt import sweep_others
     from archiver.jobs.work import Unleased
 

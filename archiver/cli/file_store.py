@@ -72,6 +72,7 @@ class FileUpload:
         self._partial = path.with_name(f".archiver-{secrets.token_hex(8)}.partial")
         self._parts: dict[int, tuple[int, int]] = {}  # number: (length, CRC-32)
         self._fd: int | None = None
+        self.id = self._partial.name
 
     async def open(self) -> None:
         await self._in_thread(self._open)

@@ -53,7 +53,8 @@ class Draft:
     *known*: what listings, and inline text, tell of files. *refused*: the prefixes that can't be listed; *empty*: those
     that select nothing, although they must. *is_blank*: none of them selects anything, and nothing else is asked for.
     *listings*: number of calls that listed them. *lacking*: number of prefixes that select too few objects, if objects
-    that come later may change that. *is_hopeless*: whatever comes later, the request is rejected.
+    that come later may change that. *is_hopeless*: whatever comes later, the request is rejected. *plan_first*: an
+    earlier worker may have left a build of it, which only a plan can go on with.
     """
 
     files: tuple[DraftFile, ...]
@@ -74,6 +75,7 @@ class Draft:
     lacking: int = 0
     is_hopeless: bool = False
     strategy: Strategy | None = None
+    plan_first: bool = False
 
     @property
     def roles(self) -> Iterator[tuple[str, str]]:
@@ -107,7 +109,8 @@ class Draft:
         place depends on nothing but the sizes of those before it.
         """
         return (
-            self.rejects("source_missing")
+            not self.plan_first
+            and self.rejects("source_missing")
             and self.rejects("source_archived")
             and self.compression == "store"
             and not self.unlisted

@@ -126,14 +126,19 @@ class Ledger:
         header_length, entry_length = record_lengths(name_length, member.size, offset)
         directory_length = self._directory_length + entry_length
         end, bodies = offset + header_length + member.size, self._bodies + member.size
-        if self._max_bodies is not None and bodies > self._max_bodies:
-            raise OutgrownError(f"more than {self._max_bodies:,} bytes of files")
+        if self._max_bodies is not None:
+            self.check_bodies(bodies)
         if self._max_length is not None and end + directory_length + MAX_END_LENGTH > self._max_length:
             raise OutgrownError(f"more than {self._max_length:,} bytes in parts of {self.part_size:,}")
         self._directory_length, self._bodies = directory_length, bodies
         self._offsets.append(end)
         self.members.append(member)
         return len(self.members) - 1
+
+    def check_bodies(self, size: int) -> None:
+        """Raise OutgrownError if *size* bytes of bodies are too many."""
+        if self._max_bodies is not None and size > self._max_bodies:
+            raise OutgrownError(f"more than {self._max_bodies:,} bytes of files")
 
     def finish(self) -> None:
         """No member follows: the archive's length is known."""
@@ -170,6 +175,10 @@ class Ledger:
         small object cost more than two views for one response. A larger body is split at the part boundaries.
         """
         return self._reads(member, self.members[member].size, self.part_size)
+
+    def part_reads(self, member: int) -> Iterator[ReadRange]:
+        """Yield the ranges of *member*, in order, one of each part that has some of its bytes."""
+        return self._reads(member, self.members[member].size, 0)
 
     def _reads(self, member: int, length: int, whole: int) -> Iterator[ReadRange]:
         """Yield the ranges of the first *length* bytes of *member*: one, if these are at most *whole*."""

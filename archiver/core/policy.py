@@ -29,6 +29,7 @@ RESTORE_ACTIONS = ("s3:RestoreObject",)
 ENCRYPT_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
 DECRYPT_ACTIONS = ("kms:Decrypt",)
 RECEIPTS = "*/receipt-*.json.gz"  # the keys of receipts
+RECORDS = "*/build-*.json.gz"  # the keys of records of unfinished uploads
 ASSUME_ACTIONS = ("sts:AssumeRole",)
 READ_PARAMETERS_ACTIONS = ("ssm:GetParameters",)
 READ_SECRETS_ACTIONS = ("secretsmanager:GetSecretValue",)
@@ -80,7 +81,7 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
     """Return exactly the permissions that a worker with the resources *worker* needs."""
     objects, buckets = _sources(worker.partition, worker.sources)
     archives = bucket_arn(worker.destination_bucket, "*", worker.partition)
-    receipts = bucket_arn(worker.destination_bucket, RECEIPTS, worker.partition)
+    swept = tuple(bucket_arn(worker.destination_bucket, keys, worker.partition) for keys in (RECEIPTS, RECORDS))
     destination = bucket_arn(worker.destination_bucket, partition=worker.partition)
     every = "" if worker.sources else " (every bucket, as none is named: S3_ALLOWED_SOURCES narrows it)"
     read_why = f"reads sources{every}; and receipts of existing archives, to answer a repeated job from them"
@@ -108,7 +109,10 @@ def worker_statements(worker: WorkerResources) -> list[Statement]:
             "archives and their receipts go here",
         ),
         Statement(
-            "SweepReceipts", DELETE_ACTIONS, (receipts,), "receipts of failed attempts are deleted; archives never"
+            "SweepReceipts",
+            DELETE_ACTIONS,
+            swept,
+            "receipts and build records of failed attempts are deleted; archives never",
         ),
         Statement(
             "SweepUploads",

@@ -16,7 +16,7 @@ Memory: the compressed document, about 50 bytes for each member, while it is sen
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from json.encoder import encode_basestring as quoted
@@ -29,6 +29,7 @@ FORMAT = 1
 BLOCK_MEMBERS = 256  # members that are encoded at once: 64 KiB of text
 
 _RECEIPT_NAME = re.compile(r"receipt-([0-9a-f]{32})\.json\.gz")
+_RECORD_NAME = re.compile(r"build-([0-9a-f]{32})\.json\.gz")
 _ANSWER_NAME = re.compile(r"answer-[0-9a-f]{64}\.json")
 _MARK_NAME = "cancelled.json.gz"
 END = b"]}"  # the last line, which closes the list of members
@@ -69,6 +70,11 @@ def receipt_key(archive_key: str, token: str) -> str:
     return f"{folder_of(archive_key)}receipt-{token}.json.gz"
 
 
+def record_key(archive_key: str, token: str) -> str:
+    """Return the key of the record of the unfinished upload *token* of *archive_key*; see `core.build_record`."""
+    return f"{folder_of(archive_key)}build-{token}.json.gz"
+
+
 def answer_key(archive_key: str, notification_id: str) -> str:
     """Return the key of an answer that is too long to be sent, beside the archive at *archive_key*."""
     return f"{folder_of(archive_key)}answer-{notification_id}.json"
@@ -92,6 +98,14 @@ def is_receipt(key: str) -> bool:
     return _RECEIPT_NAME.fullmatch(key.rpartition("/")[2]) is not None
 
 
+def is_record(key: str) -> bool:
+    return _RECORD_NAME.fullmatch(key.rpartition("/")[2]) is not None
+
+
+def _is_swept(key: str) -> bool:
+    return is_receipt(key) or is_record(key)
+
+
 @dataclass(frozen=True, slots=True)
 class ListedObject:
     """One object of a listing, and when it was written."""
@@ -102,27 +116,27 @@ class ListedObject:
 
 def leftover_receipts(archive_key: str, listed: Iterable[ListedObject], before: datetime | None = None) -> list[str]:
     """
-    Return the keys of the receipts among *listed*, the job's folder, that may be left over from earlier uploads: all,
-    or those written *before* a time. The caller excludes the one of the finished archive.
+    Return the keys of the receipts and records among *listed*, the job's folder, that may be left over from earlier
+    uploads: all, or those written *before* a time. The caller excludes the one of the finished archive.
 
     Empty if another object is in the folder, such as an archive made under another S3_FILE_PREFIX: its receipt can't be
     told from the others.
     """
     found = [one for one in listed if one.key != mark_key(archive_key)]
-    if any(one.key != archive_key and not is_receipt(one.key) and not _is_answer(one.key) for one in found):
+    if any(one.key != archive_key and not _is_swept(one.key) and not _is_answer(one.key) for one in found):
         return []
-    return [one.key for one in found if is_receipt(one.key) and (before is None or one.modified < before)]
+    return [one.key for one in found if _is_swept(one.key) and (before is None or one.modified < before)]
 
 
-def encode_receipt(receipt: Receipt, contents: Contents) -> bytes:
-    """Return the receipt's object. Takes 3 µs for each member."""
+def encode_receipt(receipt: Receipt, contents: Contents, build: Mapping[str, object] | None = None) -> bytes:
+    """Return the receipt's object. *build*: what makes it a record. Takes 3 µs for each member."""
     compressor = isal_zlib.compressobj(level=1, wbits=31)
-    blocks = [compressor.compress(f"{_first_line(receipt)}\n".encode())]
+    blocks = [compressor.compress(f"{_first_line(receipt, build)}\n".encode())]
     blocks += [compressor.compress(text.encode()) for text in _member_lines(contents)]
     return b"".join((*blocks, compressor.compress(END + b"\n"), compressor.flush()))
 
 
-def _first_line(receipt: Receipt) -> str:
+def _first_line(receipt: Receipt, build: Mapping[str, object] | None) -> str:
     outcome = receipt.outcome
     head = {
         "format": FORMAT,
@@ -137,6 +151,7 @@ def _first_line(receipt: Receipt) -> str:
         "crc32": f"{receipt.crc32:08x}",
         "missing": [{"source": one.source, "code": one.code} for one in outcome.missing],
         "renamed": [{"source": one.source, "from": one.from_, "to": one.to} for one in outcome.renamed],
+        **({} if build is None else {"build": build}),
         "members": [],
     }
     return json.dumps(head, ensure_ascii=False, separators=(",", ":"))[: -len(END)]

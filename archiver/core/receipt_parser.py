@@ -42,12 +42,13 @@ class ReceiptMember:
 
 class ReceiptParser:
     """
-    Parses a receipt in pieces. *receipt* is set once the first line was complete. Memory: one line, and what is
-    inflated at once.
+    Parses a receipt in pieces. *receipt* is set once the first line was complete, and *build*, of a record, too.
+    Memory: one line, and what is inflated at once.
     """
 
     def __init__(self) -> None:
         self.receipt: Receipt | None = None
+        self.build: dict[str, Any] = {}
         self.ended = False
         self._inflate = zlib.decompressobj(wbits=31)
         self._rest = b""
@@ -77,7 +78,8 @@ class ReceiptParser:
     def _members(self, line: bytes) -> Iterator[ReceiptMember]:
         try:
             if self.receipt is None:
-                self.receipt = _parse_first_line(json.loads(line + END))
+                head = json.loads(line + END)
+                self.receipt, self.build = _parse_first_line(head), head.get("build", {})
             elif line == END:
                 self.ended = True
             else:

@@ -4,8 +4,9 @@ Archives: the work that turns a request's files into one zip, or finds the zip o
     request ─▶ plan ─▶ fetch ─▶ zip ─▶ upload
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from archiver.jobs.after import AfterJob
     from archiver.jobs.cancellation import Cancellation
     from archiver.jobs.copies import Copies
+    from archiver.jobs.resuming import Resumes
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +67,7 @@ class ArchiveWork:
     that sources are read with. *roles*: None if requests may name none. *restorer*: None if no object may be restored.
     *after*: None if archives are all that requests may ask for. *cancellation*: None if jobs can't be cancelled.
     *copies*: what the store may copy by itself; None if nothing.
+    *resumes*: None if every build begins anew.
     """
 
     def __init__(
@@ -81,12 +84,14 @@ class ArchiveWork:
         after: "AfterJob | None" = None,
         cancellation: "Cancellation | None" = None,
         copies: "Callable[[], Copies] | None" = None,
+        resumes: "Resumes | None" = None,
     ) -> None:
         self._rules = rules
         self._fetcher = fetcher
         self._store = store
         self._after = after
         self._cancellation = cancellation
+        self._resumes = resumes
         self.planner = Planner(rules, fetcher, store if shares_credentials else None, roles)
         self._builder = Builder(rules, fetcher, Destination(store, receipts, copies), budget)
         self.waiter = Waiter(fetcher, self.planner.credential_check, self.planner.look, restorer)
@@ -99,6 +104,8 @@ class ArchiveWork:
         target = Target(job.key, disposition, message_id=job.message.id, attributes=attributes)
         draft = draft_archive(request, self._rules, job.message.sent_at)
         draft = with_time_spent(draft, job.message.first_received)
+        if self._resumes is not None and job.message.receive_count > 1:  # only what is planned can go on
+            draft = replace(draft, plan_first=True)
         return ArchiveOrder(draft, target, after_order(request, draft, self._rules))
 
     async def do(self, order: ArchiveOrder, hold: Hold, progress: Progress) -> Result:
@@ -176,7 +183,9 @@ class ArchiveWork:
                 built = await self._try_one_pass(history.draft, target, publish, progress)
             else:
                 plan = await self.plan(history.draft, history)
-                built = await self._try_plan(plan, history, target, publish, progress)
+                resume = partial(self._resumes.open, target=target, hold=hold) if self._resumes else None
+                build = partial(self._builder.build, plan, target, publish, progress, resume)
+                built = await self._try_plan(plan, history, build)
             if built is not None:
                 return built
         raise TransientError("the archive's key already existed on every attempt, but HEAD does not find the object")
@@ -187,7 +196,8 @@ class ArchiveWork:
         the archive is too large. Then a plan shows all problems. Nothing could be seen of the archive.
         """
         try:
-            built, members = await self._builder.build_in_one_pass(draft, target, hold, progress)
+            limit = self._resumes.threshold if self._resumes else None
+            built, members = await self._builder.build_in_one_pass(draft, target, hold, progress, limit)
         except (SourceUnavailable, SourceChanged, CredentialsRefused, OutgrownError) as error:
             if isinstance(error, SourceUnavailable | CredentialsRefused) and error.location is None:
                 raise  # not a source: the destination
@@ -200,11 +210,11 @@ class ArchiveWork:
         return built
 
     async def _try_plan(
-        self, plan: Plan, history: ReplanState, target: Target, hold: Hold, progress: Progress
+        self, plan: Plan, history: ReplanState, build: Callable[[], Awaitable[BuildResult]]
     ) -> BuildResult | None:
-        """Build the archive of *plan*. None if another plan is needed: *history* knows why. Raises as `build` does."""
+        """*build* the archive of *plan*. None if another plan is needed: *history* knows why. Raises as `build`."""
         try:
-            built = await self._builder.build(plan, target, hold, progress)
+            built = await build()
         except (SourceUnavailable, CredentialsRefused) as error:
             verdicts = await self.planner.verdicts(plan, error)
             log.info("job.planned_again", reason=str(error), source=str(error.location), refused=len(verdicts))
@@ -213,7 +223,7 @@ class ArchiveWork:
             log.info("job.planned_again", reason=error.detail, source=str(error.location))
             history.changed(error, plan)
         except ArchiveExists:
-            log.info("job.overtaken", key=target.key)
+            log.info("job.overtaken")
             history.record_superseded()
         else:
             self.planner.record_readable(versions_read(plan.members))

@@ -1,7 +1,7 @@
 """Builds archives, sealed by their receipts: in one pass, or as a plan says."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -27,6 +27,9 @@ from archiver.stages.upload import ArchiveUpload, open_upload
 if TYPE_CHECKING:
     from archiver.core.copies import CopyPlan
     from archiver.jobs.copies import Copies
+    from archiver.jobs.resuming import Session
+
+    OpenSession = Callable[[Plan], Awaitable[Session | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,13 @@ class Builder:
             self._opened_copies = self._destination.copies()
         return self._opened_copies
 
-    async def build(self, plan: Plan, target: Target, hold: Hold, progress: Progress) -> BuildResult:
+    async def build(
+        self, plan: Plan, target: Target, hold: Hold, progress: Progress, resume: "OpenSession | None" = None
+    ) -> BuildResult:
         """
         Build the archive of *plan*. Stored members get addresses in order; compressed ones flow in order. What the
-        store copies by itself is not read; if it refuses a copy, all is read.
+        store copies by itself is not read; if it refuses a copy, all is read. *resume* opens a build that can be left,
+        or that goes on; None: all begin anew.
         """
         copies = self._copies(plan.strategy)
         copied = await copies.plan(plan) if copies is not None else None
@@ -86,13 +92,16 @@ class Builder:
                 return await self._build_copied(copies, copied, plan, target, hold=hold, progress=progress)
             except CopyRefused as refused:
                 copies.refused(refused)
+        session = await resume(plan) if resume is not None else None
         progress.begin(plan.members)
-        async with self._open(plan.request_hash, plan.outcome, target, hold) as (upload, receipt):
+        async with self._open(plan.request_hash, plan.outcome, target, hold, session) as (upload, receipt):
             if plan.deflates:
                 upload.set_part_size(compressed_part_size(plan.members, self._budget.total // 3))
                 stored = await deflate(plan.members, self._budget, self._fetcher, upload, progress)
             else:
-                stored, _ = await StoredBuild(plan.members, self._budget, self._fetcher, upload).run(progress)
+                part_size = session.part_size if session else None
+                build = StoredBuild(plan.members, self._budget, self._fetcher, upload, part_size=part_size)
+                stored, _ = await build.run(progress)
         return BuildResult(stored, plan.outcome, receipt, reused=False, traffic=self._traffic(plan, stored, None))
 
     async def _build_copied(
@@ -118,15 +127,17 @@ class Builder:
         return Traffic(by_store, stored.size - by_store, requests)
 
     async def build_in_one_pass(
-        self, draft: Draft, target: Target, hold: Hold, progress: Progress
+        self, draft: Draft, target: Target, hold: Hold, progress: Progress, resume_from: int | None = None
     ) -> tuple[BuildResult, Sequence[Member]]:
         """
         Build the archive of *draft*, which needs no plan; return its members, too. Raises OutgrownError if it would be
-        too large.
+        too large, or has *resume_from* bytes or more: only what is planned can be resumed.
         """
         check_count(draft, self._rules.max_files)
         progress.begin_unknown(len(draft.files))
         outcome, limit = summarize(draft, ()), self._rules.max_bytes
+        if resume_from is not None:
+            limit = min(limit or resume_from, resume_from - 1)
         async with self._open(draft.request_hash, outcome, target, hold) as (upload, receipt):
             files = files_or_members(draft)
             build = StoredBuild(files, self._budget, self._fetcher, upload, max_bodies=limit)
@@ -137,15 +148,21 @@ class Builder:
 
     @asynccontextmanager
     async def _open(
-        self, request: str, outcome: ArchiveSummary, target: Target, hold: Hold
+        self,
+        request: str,
+        outcome: ArchiveSummary,
+        target: Target,
+        hold: Hold,
+        session: "Session | None" = None,
     ) -> AsyncIterator[tuple[ArchiveUpload, str | None]]:
         """The upload of an archive, and the key of its receipt."""
-        token = secrets.token_hex(16)
+        token = session.token if session else secrets.token_hex(16)
         metadata = ArchiveMetadata(request, token, outcome.files, outcome.status, target.message_id)
         seal = None
         if self._destination.receipts is not None:
             receipt = Receipt(self._rules.destination_bucket, target.key, token, request, outcome)
             seal = ReceiptWriter(self._destination.receipts, receipt, hold, target.attributes.of_receipt)
         target = replace(target, metadata=to_s3_metadata(metadata))
-        async with open_upload(self._destination.store, target, hold, seal) as upload:
+        resumable = session.resumable if session else None
+        async with open_upload(self._destination.store, target, hold, seal, resumable) as upload:
             yield upload, seal.key if seal else None

@@ -7,7 +7,7 @@ One message becomes one result and its answers.
 import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -36,6 +36,9 @@ from archiver.stages.progress import Progress
 from archiver.stages.receipt import Receipts
 from archiver.stages.retry import retry_transient
 
+if TYPE_CHECKING:
+    from archiver.jobs.janitor import Janitor
+
 log = structlog.get_logger(__name__)
 
 ABANDONED_MARGIN = timedelta(hours=1)  # longer than the longest lease, for clocks that differ
@@ -44,7 +47,8 @@ ABANDONED_MARGIN = timedelta(hours=1)  # longer than the longest lease, for cloc
 class Pipeline:
     """
     The job that the worker runs for each message. One for the process; it keeps no state of a job. *works*: one for
-    each kind of request; *facts* are those of the source; *dead_letters*: None if the source has none.
+    each kind of request; *facts* are those of the source; *dead_letters*: None if the source has none. *janitor*: None
+    if no build resumes.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Pipeline:
         dead_letters: DeadLetters | None,
         answers: Answers,
         links: Links,
+        janitor: "Janitor | None" = None,
     ) -> None:
         self._rules = rules
         self._works = works
@@ -67,6 +72,7 @@ class Pipeline:
         self._dead_letters = dead_letters
         self._answers = answers
         self._links = links
+        self._janitor = janitor
 
     async def run(self, message: Message, hold: Hold) -> JobSuccess:
         """Do what *message* asks for, and send the answer. Raises any ArchiverError."""
@@ -95,6 +101,8 @@ class Pipeline:
 
         await self._answer(job, "cancelled", self._answers.failure, write, hold)
         await self._abort_leftover_uploads(job.key)
+        if self._janitor is not None:
+            await self._janitor.after_cancellation(job.key, hold)
         return JobSuccess("cancelled", 0, 0, job.key, reused=False)
 
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
@@ -163,6 +171,8 @@ class Pipeline:
             lambda limit, url: job.dialect.failure_answer(job.echoed, rejection, limit, url),
             hold,
         )
+        if self._janitor is not None and await self._janitor.after_rejection(job.key, message.id, hold):
+            return  # another message of the job goes on with a build that may be older than any lease
         # Another message of the same job may be running now: only what is older than any lease is abandoned.
         if math.isfinite(self._facts.longest):
             abandoned = datetime.now(UTC) - timedelta(seconds=self._facts.longest) - ABANDONED_MARGIN

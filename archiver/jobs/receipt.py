@@ -65,7 +65,7 @@ class ReceiptWriter:
 
     async def discard(self) -> None:
         if self._may_exist:
-            await _clean_up("receipt.orphaned", self.key, lambda: self._receipts.delete(self.key))
+            await clean_up("receipt.orphaned", self.key, lambda: self._receipts.delete(self.key))
 
 
 async def describe_finished(
@@ -100,7 +100,7 @@ async def sweep_others(receipts: Receipts, archive_key: str, own: str | None, ho
                 hold.confirm()
                 await receipts.delete(key)
 
-    await _clean_up("receipt.unswept", archive_key, sweep)
+    await clean_up("receipt.unswept", archive_key, sweep)
 
 
 async def sweep_abandoned(
@@ -125,10 +125,10 @@ async def sweep_abandoned(
                 hold.confirm()
                 await receipts.delete(key)
 
-    await _clean_up("receipt.unswept", archive_key, sweep)
+    await clean_up("receipt.unswept", archive_key, sweep)
 
 
-async def _clean_up(event: str, key: str, call: Callable[[], Awaitable[None]]) -> None:
+async def clean_up(event: str, key: str, call: Callable[[], Awaitable[None]]) -> None:
     """Try *call* a few times. Never raises: what remains is logged as *event*, and swept later."""
     try:
         async with asyncio.timeout(CLEANUP_SECONDS):

@@ -14,6 +14,7 @@ from archiver.ports.jobs import (
     Observer,
 )
 from archiver.ports.messages import (
+    LONGEST_RETENTION,
     Attribute,
     DeadLetters,
     Links,
@@ -37,8 +38,10 @@ from archiver.ports.objects import (
     Unanswered,
     WholeRead,
 )
+from archiver.ports.uploads import UnfinishedUpload, UnfinishedUploads
 
 __all__ = [
+    "LONGEST_RETENTION",
     "Attribute",
     "CopyCapability",
     "DeadLetters",
@@ -64,5 +67,7 @@ __all__ = [
     "StoredArchive",
     "Target",
     "Unanswered",
+    "UnfinishedUpload",
+    "UnfinishedUploads",
     "WholeRead",
 ]

@@ -39,13 +39,18 @@ class Message:
     problem: str = ""
 
 
+LONGEST_RETENTION = 14 * 24 * 3600
+"""Seconds that SQS keeps a message at the most."""
+
+
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
     """
     Properties of a source. *id* is stable text that becomes part of archive keys (for SQS, the queue's ARN).
     *visibility*: seconds that one receive or extension holds a message. *longest*: seconds that a message can be held
     in total, `math.inf` if there is no limit. *max_receives*: None if the source does not limit them. *redrives*: the
-    source itself removes what was received more often; otherwise the worker rejects it.
+    source itself removes what was received more often; otherwise the worker rejects it. *retention*: seconds after
+    which a message is gone, however often it was received.
     """
 
     id: str
@@ -53,6 +58,7 @@ class QueueFacts:
     longest: float
     max_receives: int | None = None
     redrives: bool = True
+    retention: int = LONGEST_RETENTION
 
 
 class MessageSource(Protocol):

@@ -130,6 +130,10 @@ class StoredArchive:
 class MultipartUpload(Protocol):
     """An archive being uploaded. It is visible only after `complete`."""
 
+    @property
+    def id(self) -> str:
+        """What the store calls it."""
+
     async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
         """
         Send part *number* (from 1). *body* must not change until this returns. Raises ArchiveExists if the upload no

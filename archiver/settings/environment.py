@@ -23,6 +23,7 @@ from archiver.core.setting_types import (
 from archiver.settings.amqp import AmqpSettings
 from archiver.settings.functions import FunctionSettings
 from archiver.settings.orders import OrderSettings
+from archiver.settings.resuming import ResumeSettings
 from archiver.settings.tasks import TaskSettings
 
 MIB = 1024 * 1024
@@ -32,7 +33,7 @@ _DESTINATION_BUCKET = "S3_DESTINATION_BUCKET"
 _DESTINATION_BUCKET_DESCRIPTION = "bucket of the archives"
 
 
-class Environment(FunctionSettings, AmqpSettings, TaskSettings, OrderSettings):
+class Environment(ResumeSettings, FunctionSettings, AmqpSettings, TaskSettings, OrderSettings):
     """
     Settings for commands that need only some of them: all are optional. The field descriptions are the text of the
     settings table in the documentation.

@@ -33,10 +33,10 @@ Why this can't deadlock:
 """
 
 import asyncio
-from array import array
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING
 
+from archiver.core.kept import divide
 from archiver.core.ledger import Ledger, PartSlice, ReadRange
 from archiver.core.plan import Member, ObjectVersion
 from archiver.core.receipt import Contents
@@ -48,6 +48,7 @@ from archiver.stages.checksums import combine_crcs, combine_view_crcs, crc32, cr
 from archiver.stages.fetch import Fetcher
 from archiver.stages.part_buffers import PartBuffer, PartialMember
 from archiver.stages.progress import Progress
+from archiver.stages.receive import receive
 from archiver.stages.upload import ArchiveUpload
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class Assembly:
         self._parts_acquired = 0  # parts for which a buffer was acquired, or that need none
         self._copying = copying
         self._partial: dict[int, PartialMember] = {}
-        self._crcs = array("I")  # of members
-        self._part_crcs: dict[int, int] = {}
+        self._kept = upload.kept  # of an earlier worker's parts
+        self._crcs, self._part_crcs = upload.sums.members, upload.sums.parts
         self._reads = asyncio.TaskGroup()
         self._uploads = asyncio.TaskGroup()
         self._read_slots = asyncio.Semaphore(fetcher.concurrency)
@@ -116,12 +117,13 @@ class Assembly:
         """
         Add *member*, whose body has the CRC-32 *crc*, if that needs no wait for a buffer. Return whether it was added.
         """
-        start, header = self._ledger.directory_offset, self._header(member, crc)
+        start = self._ledger.directory_offset
+        header = local_header(member.path.encode(), member.size, member.modified, crc)
         body_start = start + len(header)
         end = body_start + len(body)
         if not self._have_parts_until(end):
             return False
-        self._ledger.append(member)
+        self._upload.check_kept(self._ledger.append(member), crc)
         self._crcs.append(crc)
         number, offset = self._ledger.part_at(start)
         part, size = self._parts.get(number), self._ledger.part_room(number)
@@ -132,8 +134,7 @@ class Assembly:
             part.view[start - offset : body_start - offset] = header
             part.view[body_start - offset : end - offset] = body
             part.remaining -= end - start
-        self._progress.files += 1
-        self._progress.bytes += len(body)
+        self._count(1, len(body))
         return True
 
     async def add(self, member: Member, crc: int, body: bytes | memoryview | None) -> None:
@@ -142,25 +143,33 @@ class Assembly:
             return
         start = self._ledger.directory_offset
         index = self._ledger.append(member)
-        self._crcs.append(crc)
+        self._crcs.append(self._kept.crcs.get(index, crc))
         if body is not None:
+            self._upload.check_kept(index, crc)
             header = self._ledger.header_bytes(index, crc)
             await self._write_acquiring(start, header)
             await self._write_acquiring(start + len(header), body)
             self._count(1, len(body))
             return
-        for read in self._ledger.member_reads(index):
+        for read in await self._add_kept(index) if self._kept.parts else self._ledger.member_reads(index):
             await self._read_slots.acquire()
-            while not self._have_parts_until(read.offset + read.length):
-                await self._acquire_part()
+            await self._acquire_until(read.offset + read.length)
             views = [self._view(piece) for piece in self._ledger.split(read.offset, read.length)]
             self._reads.create_task(self._receive(read, views), name=f"assemble.read.{index}")
         if self._copying is not None and self._ledger.copied_bytes(index):
             self._reads.create_task(self._await_copies(self._copying, index), name=f"assemble.copied.{index}")
 
-    @staticmethod
-    def _header(member: Member, crc: int) -> bytes:
-        return local_header(member.path.encode(), member.size, member.modified, crc)
+    async def _add_kept(self, index: int) -> Iterable[ReadRange]:
+        """Take what is kept of the member, whose body is not at hand; return the reads of the rest."""
+        there, missing = divide(self._ledger, self._kept, index)
+        await self._acquire_until(self._ledger.body_offset(index))  # for the header
+        if index in self._kept.crcs:
+            self._write_header(index, self._kept.crcs[index])
+        for read, crc in there:
+            self._count(0, read.length)
+            if index not in self._kept.crcs:
+                self._add_range(read, crc)
+        return missing
 
     def _have_parts_until(self, end: int) -> bool:
         """Acquire the buffers of all parts with a byte before *end*, in part order, as far as that needs no wait."""
@@ -173,13 +182,13 @@ class Assembly:
 
     def _next_part(self) -> int:
         """Return the next part that needs a buffer."""
-        while self._ledger.is_copied(self._parts_acquired):
+        while self._ledger.is_copied(self._parts_acquired) or self._parts_acquired in self._kept.parts:
             self._parts_acquired += 1
         return self._parts_acquired
 
-    async def _acquire_part(self) -> None:
-        self._next_part()
-        self._add_part(await self._reservation.acquire())
+    async def _acquire_until(self, end: int) -> None:
+        while not self._have_parts_until(end):
+            self._add_part(await self._reservation.acquire())
 
     def _add_part(self, view: memoryview) -> None:
         self._parts[self._parts_acquired] = PartBuffer(view, self._ledger.part_room(self._parts_acquired))
@@ -196,28 +205,19 @@ class Assembly:
             raise TypeError("bytes at hand are not read")
         is_whole_member = read.length == member.size
         try:
-            crcs = await self._receive_object(member.content, read, views, is_whole=is_whole_member)
+            crcs = await receive(self._fetcher, member.content, read.start, views, is_whole=is_whole_member)
         finally:
             self._read_slots.release()
         self._count(0, read.length)
         crc = crcs[0] if len(crcs) == 1 else combine_view_crcs(crcs, views)
         if is_whole_member:
+            self._upload.check_kept(read.member, crc)
+        if is_whole_member and read.member not in self._kept.crcs:
             self._write_header(read.member, crc)
-        else:
+        elif read.member not in self._kept.crcs:
             self._add_range(read, crc)
         for piece, piece_crc in zip(self._ledger.split(read.offset, read.length), crcs, strict=True):
             self._on_bytes_placed(piece, piece_crc)
-
-    async def _receive_object(
-        self, pinned: ObjectVersion, read: ReadRange, views: list[memoryview], *, is_whole: bool
-    ) -> list[int]:
-        """Read the object's bytes into *views* and return the CRC-32 of each view."""
-        for _ in range(2):  # bytes damaged in transit may arrive intact the second time
-            await self._fetcher.read(pinned, read.start, views)
-            crcs = [crc32(view) for view in views]
-            if not is_whole or pinned.crc32 is None or combine_view_crcs(crcs, views) == pinned.crc32:
-                return crcs
-        raise TransientError(f"{pinned.location}: the bytes received do not have the object's CRC-32")
 
     def _add_range(self, read: ReadRange, crc: int) -> None:
         """Record one range of a large member; after its last range, write its header with the CRC of all ranges."""
@@ -230,6 +230,7 @@ class Assembly:
         del self._partial[read.member]
         total = combine_crcs(state.crcs)
         if isinstance(member.content, ObjectVersion) and member.content.crc32 not in (None, total):
+            self._upload.distrust()
             raise TransientError(f"{member.content.location}: the bytes received do not have the object's CRC-32")
         self._write_header(read.member, total)
 
@@ -265,8 +266,7 @@ class Assembly:
         """Put *data* at *offset*, with one buffer after the other."""
         done = 0
         for piece in self._ledger.split(offset, len(data)):
-            while not self._have_parts_until(offset + done + piece.length):
-                await self._acquire_part()
+            await self._acquire_until(offset + done + piece.length)
             self._write(offset + done, data[done : done + piece.length])
             done += piece.length
 
@@ -276,17 +276,17 @@ class Assembly:
         for piece in self._ledger.split(offset, len(data)):
             whole = piece.length == len(data)
             piece_data = data if whole else data[done : done + piece.length]
-            self._view(piece)[:] = piece_data
             done += piece.length
-            self._on_bytes_placed(piece, crc if whole and crc is not None else crc32(piece_data))
+            if piece.part not in self._kept.parts:
+                self._view(piece)[:] = piece_data
+                self._on_bytes_placed(piece, crc if whole and crc is not None else crc32(piece_data))
 
     def _on_bytes_placed(self, piece: PartSlice, crc: int) -> None:
-        number, part = piece.part, self._parts[piece.part]
+        number, part, ledger = piece.part, self._parts[piece.part], self._ledger
         part.remaining -= piece.length
         part.add_crc(piece.start, piece.length, crc)
         if part.remaining:
             return
-        ledger = self._ledger
         size = ledger.part_room(number)
         self._part_crcs[number] = part.crc32(size)
         if not ledger.length or ledger.parts > 1:  # a directory follows, so there are more parts

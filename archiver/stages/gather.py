@@ -39,14 +39,21 @@ MIN_HEDGES, HEDGED_SHARE = 8, 50  # at most one in so many objects is asked for 
 class Gather(LaneQueue):
     """
     Brings the members of one archive. *files*: what is known of each. A `Member` is known: its object is asked for at
-    its ETag if it is small: at most *max_body* bytes, which touch no more than two parts.
+    its ETag if it is small: at most *max_body* bytes, which touch no more than two parts. *kept*: the numbers of those
+    whose bytes are in the archive already.
     """
 
     def __init__(
-        self, files: Sequence[DraftFile | Member], fetcher: Fetcher, room: Room, max_body: int = MAX_BODY_BYTES
+        self,
+        files: Sequence[DraftFile | Member],
+        fetcher: Fetcher,
+        room: Room,
+        max_body: int = MAX_BODY_BYTES,
+        kept: frozenset[int] = frozenset(),
     ) -> None:
         super().__init__(fetcher)
         self._max_body = max_body
+        self._kept = kept
         self.line = InOrder(len(files), room, self._on_added, self._give_up_requests)
         self.full = asyncio.Event()
         """Set when no more can be learned without an assembly: everything is known, or there is no room."""
@@ -74,7 +81,7 @@ class Gather(LaneQueue):
         while self._issued < last and len(self._charged) < FIRST_REQUESTS + 2 * self._answered:
             number, file = self._issued, self._files[self._issued]
             known = isinstance(file, Member)
-            if isinstance(file, Member) and not self._is_small_object(file):
+            if isinstance(file, Member) and (number in self._kept or not self._is_small_object(file)):
                 self._keep(number, _at_hand(file))
                 continue
             if not known and 2 * self._large > self._answered:

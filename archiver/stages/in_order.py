@@ -37,6 +37,10 @@ class InOrder:
         self.count = count
         self.added = 0
         """Members that were added: the number of the next one."""
+        self.known_bytes = 0
+        """Of all members that have arrived and could not be added at once."""
+        self.check_bodies: Callable[[int], None] = lambda _: None
+        """Raises OutgrownError if so many are too many."""
         self._room = room
         self._on_added = on_added
         self._give_up_requests = give_up_requests
@@ -80,6 +84,7 @@ class InOrder:
     def keep(self, number: int, arrival: Arrival) -> None:
         """Keep a member until it is its turn. Its body is its own by now."""
         self._waiting[number] = arrival
+        self.known_bytes += arrival.member.size
         self._kept.set()
         if number == self.added:
             self._turn.set()
@@ -115,6 +120,7 @@ class InOrder:
                 self._turn.clear()
                 await self._turn.wait()
                 continue
+            self.check_bodies(self.known_bytes)
             self._busy = True
             if reservation.spared and assembly.ledger.parts_touched(arrival.member) >= RESERVED_BUFFERS:
                 reservation.spared = 0

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from archiver.core.draft import DraftFile
 from archiver.core.layout import DEFAULT_PART_SIZE, MAX_PARTS, Layout
-from archiver.core.ledger import Ledger
+from archiver.core.ledger import Ledger, OutgrownError
 from archiver.core.plan import Member
 from archiver.errors import root_cause
 from archiver.ports import StoredArchive
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 ROOM_BEFORE_RESERVATION = 1024 * 1024
 MAX_EXTRA_ROOM = 8 * 1024 * 1024
+MIN_SAMPLES = 4  # sizes, for an estimate of all
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ class StoredBuild:
         self._copying = copying
         self._max_part_size = part_size or budget.total // RESERVED_BUFFERS
         self._room = Room(budget, ROOM_BEFORE_RESERVATION)
-        self._gather = Gather(files, fetcher, self._room, min(MAX_BODY_BYTES, self._max_part_size // 2))
+        max_body = min(MAX_BODY_BYTES, self._max_part_size // 2)
+        self._gather = Gather(files, fetcher, self._room, max_body, upload.kept.whole)
 
     async def run(self, progress: Progress) -> tuple[StoredArchive, Sequence[Member]]:
         """
@@ -113,6 +115,7 @@ class StoredBuild:
                     assembly = Assembly(
                         ledger, reservation, self._fetcher, self._upload, progress, copying=self._copying
                     )
+                    self._gather.line.check_bodies = ledger.check_bodies
                     self._gather.wake_all()
                     stored = await assembly.run(lambda: self._gather.line.feed(assembly, reservation))
                     return stored, ledger.members
@@ -146,7 +149,18 @@ class StoredBuild:
             await self._gather.full.wait()
             members = self._gather.line.waiting
         if len(members) < len(self._files):
+            self._check_estimate(members)
             return Shape.usual(self._max_part_size)
         if self._part_size is not None:
-            return Shape.of(Layout(members, self._part_size))
+            return Shape.of(await run_offloaded_if_large(len(members), Layout, members, self._part_size))
         return Shape.of(await run_offloaded_if_large(len(members), Layout.for_max_part, members, self._max_part_size))
+
+    def _check_estimate(self, members: Sequence[Member]) -> None:
+        """
+        Raise OutgrownError if the files will probably have more than *max_bodies* bytes, as *members*, some of them,
+        tell: it is better to know that before anything is sent.
+        """
+        if self._max_bodies is not None and len(members) >= MIN_SAMPLES:
+            estimate = sum(member.size for member in members) * len(self._files) // len(members)
+            if estimate > self._max_bodies:
+                raise OutgrownError(f"probably {estimate:,} bytes of files, more than {self._max_bodies:,}")

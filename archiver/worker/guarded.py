@@ -52,13 +52,16 @@ class GuardedStore:
 
     async def create_upload(self, target: Target) -> MultipartUpload:
         upload = await self._breakers.call(Place(DESTINATION, "begin"), lambda: self._inner.create_upload(target))
-        return _GuardedUpload(upload, self._breakers)
+        return GuardedUpload(upload, self._breakers)
 
 
-class _GuardedUpload:
+class GuardedUpload:
+    """A MultipartUpload. `abort` never waits."""
+
     def __init__(self, inner: MultipartUpload, breakers: CircuitBreakers) -> None:
         self._inner = inner
         self._breakers = breakers
+        self.id = inner.id
         self.abort = inner.abort
         self.copy = inner.copy  # unguarded: what can't be copied is sent
 

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 from archiver.aws.clients import Clients
 from archiver.aws.endpoint import Endpoint
 from archiver.aws.s3_calls import BODY_TIMEOUTS, COMPLETE_TIMEOUTS, CONTROL_TIMEOUTS, S3Calls
-from archiver.aws.s3_store import MAX_PAGES, S3Store, check_bucket
+from archiver.aws.s3_store import S3Store, check_bucket
 from archiver.aws.s3_transport import S3Request, S3Transport, TransportConfig
 from archiver.aws.s3_upload import S3Upload, UploadId
+from archiver.aws.s3_uploads import MAX_PAGES
 from archiver.core.locations import Location
 from archiver.errors import ArchiveExists, ArchiverError, ConfigurationError, TransientError
 from archiver.http.exchange import HttpResponse

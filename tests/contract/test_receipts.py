@@ -8,11 +8,11 @@ import pytest
 from emulator import EmulatedAws
 from fakes import FakeReceipts, FakeS3
 
-from archiver.app import open_receipts
 from archiver.aws.clients import Clients
 from archiver.core.attributes import Attributes
 from archiver.core.locations import Location
 from archiver.core.receipt import receipt_key
+from archiver.doors.destination import open_receipts
 from archiver.errors import ConfigurationError
 from archiver.stages.receipt import Receipts
 

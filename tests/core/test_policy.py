@@ -80,6 +80,7 @@ def test_the_rows_of_the_readme_are_the_statements() -> None:
         ("s3:AbortMultipartUpload", "arn:aws:s3:::zips/*"),
         ("s3:ListMultipartUploadParts", "arn:aws:s3:::zips/*"),
         ("s3:DeleteObject", "arn:aws:s3:::zips/*/receipt-*.json.gz"),
+        ("s3:DeleteObject", "arn:aws:s3:::zips/*/build-*.json.gz"),
         ("s3:ListBucketMultipartUploads", "arn:aws:s3:::zips"),
     }
 

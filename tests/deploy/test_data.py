@@ -93,7 +93,7 @@ def test_the_bucket_is_private_encrypted_and_tidy() -> None:
         {
             "Id": "AbortIncompleteUploads",
             "Status": "Enabled",
-            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+            "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
         },
         {"Id": "ExpireArchives", "Status": "Enabled", "ExpirationInDays": "7"},
     ]

@@ -107,7 +107,7 @@ class FakeUpload:
     """A MultipartUpload of a `FakeStore`. A second part with the same number replaces the first."""
 
     def __init__(self, store: FakeStore, name: str) -> None:
-        self.name = name
+        self.name = self.id = name
         self._store = store
 
     async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from .archive import BadArchiveError, read_archive
 from .history import Exchange
 from .observations import Job, Observations, answer_body, executed
-from .operations import PUT_RECEIPT
+from .operations import PUT_RECEIPT, PUT_RECORD
 from .reference import differences
 
 Findings = Iterator[str]
@@ -90,9 +90,10 @@ def archives_are_absent_or_whole(observations: Observations) -> Findings:
 
 
 def nothing_is_left(observations: Observations) -> Findings:
-    """5: at the end no multipart upload is left open, each archive has its receipt and each receipt its archive."""
+    """5: at the end no upload or record of one is left, each archive has its receipt and each receipt its archive."""
     final = observations.final_state
     yield from (f"an upload to {key} is still open" for key in final.uploads)
+    yield from (f"the record {key} has no upload" for key in final.records)
     yield from (f"the receipt {key} has no archive" for key in set(final.receipts) - set(final.due))
     yield from (f"an archive lacks its receipt {key}" for key in set(final.due) - set(final.receipts))
 
@@ -116,6 +117,7 @@ def nothing_after_the_lease(observations: Observations) -> Findings:
     for job in observations.jobs:
         sent = observations.successes(job) + observations.failures(job) + observations.rejections(job)
         writes = observations.writes(job.key) + observations.receipts(job.key)
+        writes += observations.receipts(job.key, PUT_RECORD)
         for act in (*writes, *sent, *observations.deletes(job)):
             same_key = (other for other in observations.jobs if other.key == job.key)
             owners = [job] if act.op in ("SendMessage", "DeleteMessage") else list(same_key)

@@ -12,9 +12,9 @@ from urllib.parse import unquote_plus
 from xml.etree import ElementTree as ET
 
 from .http_streams import Answer, Request, decode_aws_chunks, header
-from .operations import PUT_RECEIPT, Call
+from .operations import PUT_RECEIPT, PUT_RECORD, Call
 
-WRITES = frozenset({"PutObject", PUT_RECEIPT, "UploadPart"})
+WRITES = frozenset({"PutObject", PUT_RECEIPT, PUT_RECORD, "UploadPart"})
 META = "x-amz-meta-"
 
 

@@ -64,13 +64,14 @@ class FinalState:
     The state after a scenario.
 
     *waiting*: number of messages in the source queue (visible, in flight or delayed); *dead*: ids of messages in the
-    dead-letter queue; *uploads*: keys of unfinished uploads; *receipts*: keys of the receipts in the bucket; *due*:
-    those that its archives name; *logs*: the output of all workers.
+    dead-letter queue; *uploads*: keys of unfinished uploads; *records*: those of their records; *receipts*: keys of the
+    receipts in the bucket; *due*: those that its archives name; *logs*: the output of all workers.
     """
 
     waiting: int = 0
     dead: tuple[str, ...] = ()
     uploads: tuple[str, ...] = ()
+    records: tuple[str, ...] = ()
     receipts: tuple[str, ...] = ()
     due: tuple[str, ...] = ()
     logs: str = ""
@@ -90,12 +91,12 @@ class Observations:
         writing = self.history.select("PutObject", "CompleteMultipartUpload")
         return [e for e in writing if e.call.bucket == self.resources.archives and e.call.key == key]
 
-    def receipts(self, key: str) -> list[Exchange]:
-        """Return the requests that write a receipt for the archive at *key*, carried out or not."""
+    def receipts(self, key: str, op: str = PUT_RECEIPT) -> list[Exchange]:
+        """Return the requests that write a receipt for the archive at *key*, or *op*, carried out or not."""
         folder = key.rpartition("/")[0]
         return [
             e
-            for e in self.history.select(PUT_RECEIPT)
+            for e in self.history.select(op)
             if e.call.bucket == self.resources.archives and (e.call.key or "").startswith(f"{folder}/")
         ]
 

@@ -16,6 +16,14 @@ RECEIPT_OPERATIONS = {
     "DeleteObject": "DeleteReceipt",
 }
 """Calls for receipts have names of their own, so that faults of archives and sources do not hit them."""
+PUT_RECORD = "PutRecord"
+RECORD_OPERATIONS = {
+    "PutObject": PUT_RECORD,
+    "HeadObject": "HeadRecord",
+    "GetObject": "GetRecord",
+    "DeleteObject": "DeleteRecord",
+}
+"""So do those for records of unfinished uploads."""
 NO_RECEIPT, NO_OBJECT = "AQEBnone", ".archiver-check"
 QUERY_CODES = {
     "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
@@ -57,6 +65,10 @@ class Call:
 
 def is_receipt(key: str) -> bool:
     return key.rpartition("/")[2].startswith("receipt-")
+
+
+def is_record(key: str) -> bool:
+    return key.rpartition("/")[2].startswith("build-")
 
 
 def call_of(request: Request) -> Call:
@@ -123,6 +135,8 @@ def _of_s3(request: Request) -> Call:
         op = _OF_AN_OBJECT.get((request.method, upload is not None), "Unknown")
         if is_receipt(key):
             op = RECEIPT_OPERATIONS.get(op, op)
+        elif is_record(key):
+            op = RECORD_OPERATIONS.get(op, op)
     part = int(parameters["partNumber"]) if "partNumber" in parameters else None
     span = header(request.headers, "range")
     return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload, span=span)

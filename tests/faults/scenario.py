@@ -16,7 +16,7 @@ from .checker import check
 from .emulator import REGION, Clients, Emulator, clients
 from .history import SCENARIO_CLIENT, Exchange, History
 from .observations import CORRELATION, FinalState, Job, Observations, Resources, Source, answer_body, executed
-from .operations import is_receipt
+from .operations import is_receipt, is_record
 from .proxy import FaultProxy
 from .rules import Action, Rule
 from .scenario_config import ACCESS_SECRET, KEY_SECRET, MIB, PRIVATE, SESSION_TOKEN, ScenarioConfig, content
@@ -242,6 +242,7 @@ class Scenario:
         keys = [one["Key"] for one in listed]
         return FinalState(
             waiting=sum(int(counts[name]) for name in names),
+            records=tuple(filter(is_record, keys)),
             receipts=tuple(filter(is_receipt, keys)),
             due=tuple(key for key in map(self._receipt_of, keys) if key is not None),
             dead=tuple(message["MessageId"] for message in self.dead_letters()),

@@ -106,7 +106,7 @@ PROMISES = (
     Mutant(
         "receipts are swept while another archive is in the folder",
         "archiver/core/receipt.py",
-        "if any(one.key != archive_key and not is_receipt(one.key) and not _is_answer(one.key) for one in found):",
+        "if any(one.key != archive_key and not _is_swept(one.key) and not _is_answer(one.key) for one in found):",
         "if False:",
         ("tests/jobs/test_receipts.py", "tests/core/test_receipt.py"),
     ),

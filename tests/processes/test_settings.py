@@ -76,6 +76,7 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "ecs_agent_uri": None,
         "debug": False,
         "dev_mode": False,
+        "resume_from_mib": 256,
         "ecs_cluster": None,
         "ecs_task": None,
         "ecs_container": None,

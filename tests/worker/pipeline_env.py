@@ -3,18 +3,23 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
-from fakes import FakeChanges, FakeDeadLetters, FakeHold, FakeNotifier, FakeQueue, FakeRestorer
+from fakes import FakeChanges, FakeDeadLetters, FakeHold, FakeNotifier, FakeQueue, FakeRestorer, FakeUploads
 
 from archiver.core.archive_rules import ArchiveRules
+from archiver.core.build_record import source_hash
 from archiver.core.locations import AllowList, Location, PlainLinks
 from archiver.jobs.after import AfterJob
 from archiver.jobs.answers import Answers, Fanout
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.copies import Copies
+from archiver.jobs.janitor import Janitor
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
+from archiver.jobs.records import Bucket
+from archiver.jobs.resuming import Resumes
 from archiver.ports import Attribute, JobSuccess, Message, Notifier, QueueFacts, Roles
 from archiver.stages.after import AfterStage
 from stages.builders import StageEnv, read_zip
@@ -42,8 +47,11 @@ class PipelineEnv:
     callbacks: Callable[[str], Notifier] | None = None
     by_reference: bool = False
     copies: Callable[[], Copies] | None = None
+    resume_from: int | None = None
+    lists_crcs: bool = True
 
     def __post_init__(self) -> None:
+        self.uploads = FakeUploads(self.stage.store, lists_crcs=self.lists_crcs)
         self.queue = FakeQueue(QueueFacts(ARN, 30, 43_200, 5), dead_letters=self.dead)
         self.pipeline = self.make()
 
@@ -65,7 +73,23 @@ class PipelineEnv:
                 by_reference=self.by_reference,
             ),
             links=PlainLinks("https://links.example/", "archives"),
+            janitor=self.janitor if self.resume_from is not None else None,
         )
+
+    @property
+    def bucket(self) -> Bucket:
+        stage = self.stage
+        return Bucket("archives", self.uploads, stage.receipts, stage.fetcher)
+
+    @property
+    def janitor(self) -> Janitor:
+        return Janitor(self.bucket, source_hash(ARN), timedelta(seconds=self.queue.facts.retention))
+
+    def resumes(self) -> Resumes | None:
+        if self.resume_from is None:
+            return None
+        budget = self.stage.total
+        return Resumes(self.bucket, threshold=self.resume_from, source=source_hash(ARN), budget=budget)
 
     def work(self, restorer: FakeRestorer | None = None) -> ArchiveWork:
         stage = self.stage
@@ -79,6 +103,7 @@ class PipelineEnv:
             restorer=restorer,
             after=AfterJob(AfterStage(self.changes), stage.store, stage.fetcher) if self.changes else None,
             copies=self.copies,
+            resumes=self.resumes(),
         )
 
     def put(self, **objects: bytes) -> None:
