@@ -30,7 +30,11 @@ def print_description(environ: Mapping[str, str]) -> None:
     """Print the description of a worker with the settings in *environ*. Raises SettingsError."""
     from archiver import __version__
     from archiver.core.description import describe_worker
+    from archiver.doors.policy import read_policy
     from archiver.settings import load_environment
 
     settings = load_environment(environ)
-    print_json(describe_worker(socket.gethostname(), settings.source_queue or settings.amqp_queue, __version__))
+    policy = read_policy(settings)
+    commands = policy.commands.values() if policy else ()
+    queue = settings.amqp_queue or settings.source_queue
+    print_json(describe_worker(socket.gethostname(), queue, __version__, commands))

@@ -13,6 +13,7 @@ from faults.worker_process import wait_until
 from .archiver_process import run_command
 from .worker_env import WorkerEnv
 
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 QUEUES = ("SQS_SOURCE_QUEUE", "SQS_DESTINATION_QUEUE", "SQS_FAILURE_QUEUE")
 
 
@@ -159,11 +160,23 @@ def test_metrics_are_not_among_the_answers(worker_env: WorkerEnv, tmp_path: Path
 
 
 def test_describe_prints_what_the_worker_does_and_nothing_else() -> None:
+    given = {"SQS_SOURCE_QUEUE": "jobs", "POLICY_FILE": str(EXAMPLES / "aws-cli.toml")}
     command, variable = (
-        run_command(*arguments, env={"SQS_SOURCE_QUEUE": "jobs", **more})
-        for arguments, more in ((("describe",), {}), ((), {"DESCRIBE": "TRUE", "SOURCE_ORDERS": ""}))
+        run_command(*arguments, env={**given, **more})
+        for arguments, more in ((("describe",), {}), ((), {"DESCRIBE": "TRUE"}))
     )
 
-    assert command.returncode == 0
-    assert json.loads(command.stdout)["queue_name"] == "jobs"
+    assert command.returncode == 0, command.stderr
+    told = json.loads(command.stdout)
+    assert told["queue_name"] == "jobs"
+    assert [one["title"] for one in told["parameters"]["anyOf"]] == ["aws-s3-cp", "archive"]
     assert (variable.returncode, variable.stdout) == (0, command.stdout)
+
+
+def test_describe_tells_what_is_wrong_with_the_policy_file(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("[commands.a]\nargv = 7\n")
+
+    ended = run_command("describe", env={"POLICY_FILE": str(tmp_path / "policy.toml")})
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "line 2: [commands.a] argv" in ended.stderr
