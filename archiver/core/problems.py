@@ -53,5 +53,7 @@ def _json_path(where: tuple[int | str, ...]) -> str:
 
 def _sentence(problem: Any) -> str:
     """Describe *problem* in JSON terms instead of Python's."""
+    if problem["type"] == "too_long":
+        return f"should have at most {problem['ctx']['max_length']:,} items"
     known = _SENTENCES.get(problem["type"])
     return known or str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")

@@ -81,6 +81,7 @@ def test_a_request_has_either_files_or_what_stands_in_their_place() -> None:
         ({"parameters": {"a": [1] * 1001}}, "$.command.parameters.a should have at most 1,000 items"),
         ({"parameters": []}, "$.command.parameters should be an object"),
         ({"arguments": [{"type": "file"}]}, "$.command.arguments[0].type should be 'input', 'output' or 'parameter'"),
+        ({"input": ["s3://b/k"] * 1001}, "$.command.input should have at most 1,000 items"),
         ({"input": [""]}, "$.command.input[0] should not be empty"),
         ({"name": None}, "$.command.name is required"),
     ],
