@@ -10,6 +10,8 @@ from cfnlint.decode import decode
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = {"data": DEPLOY / "data.yaml", "worker": DEPLOY / "worker.yaml", "rights": DEPLOY / "rights.yaml"}
+ALONE = {"function": DEPLOY / "function.yaml"}
+"""Templates that stand alone: parameters of the same name may mean other things."""
 REGION, ACCOUNT, STACK = "eu-west-1", "123456789012", "zips"
 
 REQUIRED = {
@@ -73,6 +75,8 @@ ARNS = {
     "AWS::S3::Bucket": "arn:aws:s3:::{bucket}",
     "AWS::IAM::Role": "arn:aws:iam::{account}:role/{name}",
     "AWS::SecretsManager::Secret": "arn:aws:secretsmanager:{region}:{account}:secret:{name}-AbCdEf",
+    "AWS::Lambda::Function": "arn:aws:lambda:{region}:{account}:function:{name}",
+    "AWS::Events::Rule": "arn:aws:events:{region}:{account}:rule/{name}",
     "AWS::CloudWatch::Alarm": "arn:aws:cloudwatch:{region}:{account}:alarm:{name}",
 }
 PSEUDO = {
@@ -88,7 +92,7 @@ PSEUDO = {
 @cache
 def load_template(which: str) -> dict[str, Any]:
     """A template with its functions in their long form."""
-    template, problems = decode(str(FILES[which]))
+    template, problems = decode(str((FILES | ALONE)[which]))
     assert not problems, problems
     return dict(template)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cfnlint.helpers import REGIONS
 
-from .template import FILES, merged_section
+from .template import ALONE, FILES, merged_section
 
 ELSEWHERE = ("cn-", "us-gov-", "us-iso", "eu-iso", "eusc-")  # China, GovCloud, and partitions that few can see
 COMMERCIAL = [region for region in REGIONS if not region.startswith(ELSEWHERE)]
@@ -26,10 +26,10 @@ def lint(template: Path, *regions: str) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", FILES)
+@pytest.mark.parametrize("which", FILES | ALONE)
 def test_cfn_lint_finds_nothing_in_any_commercial_region(which: str) -> None:
     assert len(COMMERCIAL) > 25
-    assert lint(FILES[which], *COMMERCIAL) == (0, "")
+    assert lint((FILES | ALONE)[which], *COMMERCIAL) == (0, "")
 
 
 @pytest.mark.slow
