@@ -18,14 +18,7 @@ def print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
 
     if as_json:
         print_json(answer)
-    error = answer["error"] if answer["status"] == FAILED else answer.get("problem")
-    if error:
-        sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
-        message = error["message"]
-        if all(source in message for source in sources):  # the message lists all of them, with S3's detail
-            raise CommandError(f"{error['code']}: {message}", code=EXIT_FAILED)
-        message = message.partition(f": {sources[0]}")[0]  # drop its incomplete list
-        raise CommandError(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=EXIT_FAILED)
+    _raise_problem(answer, as_json=as_json)
     if as_json:
         return
     if answer["status"] == SKIPPED:
@@ -35,6 +28,9 @@ def print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
         objects = f"; objects found: {answer['found']:,}" if "found" in answer else ""
         print_line(f"alive: a worker accepts the request{objects}")
         return
+    if "command" in answer:
+        _print_command(answer)
+        return
     archive = answer["archive"]
     files = f"{format_count(archive['files'])}, " if "files" in archive else ""
     print_note(f"{answer['status']}: {files}{format_size(archive['size'])}")
@@ -43,3 +39,36 @@ def print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
     for one in answer.get("renamed", []):
         print_note(f"  renamed: {one['from']} is now {one['to']}")
     print_line(answer["substitutions"]["archiver_URL"])
+
+
+def _raise_problem(answer: dict[str, Any], *, as_json: bool) -> None:
+    """Raise CommandError with the reason, if the job failed or would fail."""
+    test = answer.get("test", answer)  # the lanlytics form of a ping's answer
+    error = answer["error"] if answer["status"] == FAILED else test.get("problem")
+    if error:
+        if "command" in answer and not as_json:
+            _print_streams(answer["command"])
+        sources = [f"{one['source']}: {one['code']}" for one in error.get("sources", [])]
+        message = error["message"]
+        if all(source in message for source in sources):  # the message lists all of them, with S3's detail
+            raise CommandError(f"{error['code']}: {message}", code=EXIT_FAILED)
+        message = message.partition(f": {sources[0]}")[0]  # drop its incomplete list
+        raise CommandError(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=EXIT_FAILED)
+
+
+def _print_command(answer: dict[str, Any]) -> None:
+    from archiver.cli.progress_bar import format_size
+
+    command = answer["command"]
+    print_note(f"{answer['status']}: {command['name']}, {command['seconds']} s")
+    for one in answer["outputs"]:
+        print_note(f"  written: {one['destination']}, {format_size(one['size'])}")
+    _print_streams(command)
+
+
+def _print_streams(command: dict[str, Any]) -> None:
+    """Print the text of standard output there, and that of standard error as notes."""
+    for name, write in (("stdout", print_line), ("stderr", print_note)):
+        if command[name]["type"] == "pipe":
+            for line in command[name]["value"].splitlines():
+                write(line)

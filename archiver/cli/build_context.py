@@ -46,6 +46,17 @@ class BuildResources:
     restorer: "ObjectRestorer | None" = None
 
 
+def parse_archive_request(body: str) -> "Request":
+    """Read the request for an archive in *body*. Raises Rejected."""
+    from archiver.core.dialects import dialect_of
+    from archiver.errors import Rejected
+
+    request = dialect_of(body).parse_request(body)
+    if request.command is not None:
+        raise Rejected("invalid_request", "the request is for a command: send it, or name its file to archiver run")
+    return request
+
+
 def load_request(body: str, *needs: str) -> BuildRequest:
     """
     Parse *body* and draft its archive with the settings of the environment. *needs*: names of required settings.
@@ -53,13 +64,12 @@ def load_request(body: str, *needs: str) -> BuildRequest:
     Raises Rejected, SettingsError.
     """
     from archiver.app import archive_rules
-    from archiver.core.dialects.native import parse_request
     from archiver.core.draft import draft_archive
     from archiver.settings import load_environment, require_settings
 
     settings = load_environment(environment())
     require_settings(settings, *needs)
-    request, rules = parse_request(body), archive_rules(settings)
+    request, rules = parse_archive_request(body), archive_rules(settings)
     return BuildRequest(settings, request, rules, draft_archive(request, rules, datetime.now(UTC)))
 
 
@@ -70,7 +80,7 @@ def check_request(body: str, settings: "Environment") -> None:
     Raises CommandError if the worker would reject the request.
     """
     from archiver.app import archive_rules
-    from archiver.core.dialects.native import parse_request
+    from archiver.core.dialects import dialect_of
     from archiver.core.draft import draft_archive
     from archiver.core.entries import role_of
     from archiver.core.locations import AllowList, Role
@@ -82,7 +92,12 @@ def check_request(body: str, settings: "Environment") -> None:
     if settings.source_bucket is None:  # only the worker knows the bucket of bare keys and its allow list
         rules = replace(rules, source_bucket=PLACEHOLDER_BUCKET, allowed=AllowList(rules.destination_bucket))
     try:
-        request = _without_patterns(parse_request(body))
+        request = dialect_of(body).parse_request(body)
+        if request.command is not None:
+            if settings.policy_file is not None:  # else only the worker knows its commands
+                rules.order_command(request)
+            return
+        request = _without_patterns(request)
         if settings.policy_file is None:  # only the worker knows its roles
             any_source = Role(AllowList(rules.destination_bucket))
             rules = replace(rules, roles={role: any_source for file in request.files if (role := role_of(file))})
@@ -150,13 +165,12 @@ def collect_rejections(body: str) -> tuple[BuildRequest | None, list["Rejected"]
     Rejected if *body* is not a valid request.
     """
     from archiver.app import archive_rules
-    from archiver.core.dialects.native import parse_request
     from archiver.core.draft import draft_archive
     from archiver.errors import Rejected
     from archiver.settings import load_environment
 
     settings = load_environment(environment())
-    request, rules, rejections = parse_request(body), archive_rules(settings), list[Rejected]()
+    request, rules, rejections = parse_archive_request(body), archive_rules(settings), list[Rejected]()
     sent_at = datetime.now(UTC)
     while request.files or request.manifest:
         try:

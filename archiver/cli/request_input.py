@@ -82,7 +82,7 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
 
     Raises CommandError with the position of the mistake and the fix.
     """
-    from archiver.core.dialects.native import parse_request
+    from archiver.core.dialects import dialect_of, native
     from archiver.core.strict_json import dump
     from archiver.errors import Rejected
 
@@ -102,10 +102,11 @@ def build_body(given: RequestInput, *, max_bytes: int | None = None) -> str:
     if given.meta:
         request["metadata"] = {**(request.get("metadata") or {}), **dict(parse_meta(text) for text in given.meta)}
     body = dump(request)
-    for warning in unknown_fields(request):
+    dialect = dialect_of(body)
+    for warning in unknown_fields(request) if dialect is native else ():
         print_note(f"{_source_name(given.file)}: {warning}")
     try:
-        parse_request(body)
+        dialect.parse_request(body)
     except Rejected as rejected:
         raise CommandError(f"{_source_name(given.file)}: {rejected.message}", code=EXIT_USAGE) from None
     if max_bytes is not None and (size := len(body.encode())) > max_bytes:
@@ -266,6 +267,8 @@ def _source_name(file: str | None) -> str:
 
 def file_count(request: dict[str, Any], what: str = "file") -> str:
     """Return the number of files that *request* names; of one with prefixes or a manifest, that is not known."""
+    if "files" not in request and ("command" in request or "parameters" in request):
+        return "a command"
     files = request.get("files") or [{}]
     if all(isinstance(file, dict) and ("source" in file or "inline" in file) for file in files):
         return format_count(len(files), what)
