@@ -18,10 +18,7 @@ MAX_LINE_BYTES = 128 * 1024
 """Maximum bytes of a command line, before local paths: Linux takes this much for one word (MAX_ARG_STRLEN)."""
 
 _SHOWN_WORDS = 10
-_FOR_ARCHIVES = frozenset(
-    {"archive_name", "on_missing", "on_duplicate", "on_empty", "on_archived", "restore", "wait_for", "compression"}
-    | {"after", "flag", "acl", "tags"}
-)
+_FIELDS = frozenset({"command", "metadata", "job_id", "callback_url", "progress", "test"})  # the others are of archives
 
 
 def order_command(request: Request, rules: CommandRules) -> CommandOrder:
@@ -34,7 +31,7 @@ def order_command(request: Request, rules: CommandRules) -> CommandOrder:
     call = request.command
     if call is None:
         raise Rejected("invalid_request", "$.command is required")
-    if surplus := sorted(_FOR_ARCHIVES & request.model_fields_set):
+    if surplus := sorted(request.model_fields_set - _FIELDS):
         raise Rejected("invalid_request", f"$.{surplus[0]} is of archives: a request for a command can't have it")
     digest = request_hash(request)
     if isinstance(call, TemplateCall):

@@ -188,7 +188,14 @@ def test_standard_input_is_text() -> None:
 
 
 @pytest.mark.parametrize(
-    "more", [{"after": {"action": "delete"}}, {"on_missing": "skip"}, {"wait_for": {"timeout": 5}}]
+    "more",
+    [
+        {"after": {"action": "delete"}},
+        {"on_missing": "skip"},
+        {"wait_for": {"timeout": 5}},
+        {"strategy": "copy"},
+        {"expires_in": "7d"},
+    ],
 )
 def test_what_is_of_archives_is_refused_beside_a_command(more: dict[str, Any]) -> None:
     with pytest.raises(Rejected, match=f"{next(iter(more))} is of archives") as caught:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archiver.core.dialects.native import parse_request
+from archiver.core.dialects import dialect_of
 from archiver.core.schema import json_schema
 
 from .blocks import PAGES, ROOT, Block, every_block
@@ -28,10 +28,10 @@ def test_a_block_is_run_or_says_why_not(block: Block) -> None:
 @pytest.mark.parametrize("block", [b for b in every_block() if b.language == "json" and not b.mark], ids=ids)
 def test_a_request_of_the_pages_is_a_request_and_an_answer_an_answer(block: Block) -> None:
     data = json.loads(block.text)
-    if not data.keys().isdisjoint({"files", "manifest", "cancel"}):
-        parse_request(block.text)
+    if "status" not in data and not data.keys().isdisjoint({"files", "manifest", "cancel", "command", "parameters"}):
+        dialect_of(block.text).parse_request(block.text)
         return
-    kinds = {"error": "failure", "progress": "progress", "accepted": "alive"}
+    kinds = {"error": "failure", "progress": "progress", "accepted": "alive", "command": "command"}
     kind = next((kind for field, kind in kinds.items() if field in data), "success")
     schema = json_schema()[kind]
     assert set(schema["required"]) <= set(data) <= set(schema["properties"]), block
