@@ -94,8 +94,6 @@ class S3CopyCapability:
             for location in scratch:
                 with suppress(ArchiverError):
                     await self._delete(location)
-            with suppress(ArchiverError):
-                await self._store.abort_uploads(scratch[1].key)
 
     async def _delete(self, location: Location) -> None:
         await self._calls.call(f"DeleteObject {location}", S3Request("DELETE", location))
@@ -116,6 +114,14 @@ class _Probe:
         pinned = ObjectVersion(self.source, etag)
         await self._check_pinned_read(pinned)
         upload = await self.store.create_upload(Target(self.target.key, "attachment"))
+        try:
+            await self._check_upload(upload, pinned, body)
+        except BaseException:
+            with suppress(ArchiverError):
+                await upload.abort()
+            raise
+
+    async def _check_upload(self, upload: S3Upload, pinned: ObjectVersion, body: memoryview) -> None:
         crcs = await self._check_copies(upload, pinned, body)
         await self._check_part(upload)
         length = FIRST[1] + SECOND[1] + len(LAST)

@@ -54,7 +54,7 @@ class AwsRules:
         call = exchange.call
         if call.op == "Unknown" or call.op.endswith("Batch"):
             return refusal(call, 501, "NotImplemented", "the proxy doesn't know this operation")
-        if call.op in WRITES:
+        if call.op in WRITES or call.op == "UploadPartCopy":
             return self._refuse_write(exchange, request)
         if call.op == "CompleteMultipartUpload":
             return self._refuse_complete(call, request)
@@ -67,7 +67,7 @@ class AwsRules:
     def learn(self, exchange: Exchange) -> None:
         """Record the effect of a call that was carried out."""
         call, facts = exchange.call, exchange.facts
-        if call.op == "UploadPart" and call.upload and call.part:
+        if call.op in ("UploadPart", "UploadPartCopy") and call.upload and call.part:
             self._uploads.setdefault(call.upload, _UploadState()).parts[call.part] = (facts["size"], facts["crc32"])
         elif call.op in ("CompleteMultipartUpload", "AbortMultipartUpload") and call.upload:
             self._uploads.setdefault(call.upload, _UploadState()).ended = True

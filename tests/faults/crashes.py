@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from .operations import PUT_RECEIPT, Call
+from .operations import NO_OBJECT, PUT_RECEIPT, Call
 from .rules import Action, DropResponse, EditBody, EditHeader, ResetBefore, Rule, SideEffect, Stall
 from .scenario import Scenario
 from .scenario_config import MIB
@@ -20,8 +20,11 @@ MANIFEST = "lists/order.jsonl"
 JOB_TIMEOUT = 40.0  # seconds: a few redeliveries
 
 
-Way = Literal["in one pass", "planned", "selected"]
-"""Read in one pass; asked for by HEAD first; or selected by the prefix in a manifest, and listed."""
+Way = Literal["in one pass", "planned", "selected", "copied"]
+"""
+Read in one pass; asked for by HEAD first; selected by the prefix in a manifest, and listed; or of a larger
+photo, most of which the store copies by itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,19 @@ SELECTED_READING = (
     Point("GetObject", "shoot/2.jpg", 1, way="selected"),
     Point("GetObject", "shoot/2.jpg", 2, way="selected"),
 )
+COPYING = (
+    Point("HeadObject", "archives", way="copied"),
+    Point("HeadObject", "shoot/1.jpg", way="copied"),
+    Point("HeadObject", "shoot/2.jpg", way="copied"),
+    Point("GetObject", "shoot/1.jpg", way="copied"),
+    Point("GetObject", "shoot/2.jpg", way="copied"),  # its head
+    Point("CreateMultipartUpload", "archives", way="copied"),
+    Point("UploadPartCopy", "archives#2", way="copied"),
+    Point("UploadPart", "archives#1", way="copied"),
+    Point("UploadPart", "archives#3", way="copied"),
+    Point(PUT_RECEIPT, "archives", way="copied"),
+    Point("CompleteMultipartUpload", "archives", way="copied"),
+)
 WRITING = (
     Point("CreateMultipartUpload", "archives"),
     Point("UploadPart", "archives#1"),
@@ -83,7 +99,7 @@ ENDING = (
 )
 ONE_PASS = (*STARTING, *READING, *WRITING, *ENDING)
 """Every call of the reference job in one pass. A test compares these lists with real runs."""
-POINTS = (*ONE_PASS, *PLANNED_READING, *SELECTED_READING)
+POINTS = (*ONE_PASS, *PLANNED_READING, *SELECTED_READING, *COPYING)
 """And the calls that a plan or a selection changes: all others are the same."""
 
 
@@ -91,6 +107,8 @@ def points_of(way: Way) -> set[Point]:
     """Return every call of the reference job that goes this *way*."""
     if way == "in one pass":
         return {*ONE_PASS}
+    if way == "copied":
+        return {*STARTING, *COPYING, *ENDING}
     return {*ONE_PASS} - {*READING[1:]} | {point for point in POINTS if point.way == way}
 
 
@@ -111,32 +129,42 @@ def place(scenario: Scenario, call: Call) -> str:
 def reference_job(scenario: Scenario, way: Way = "in one pass") -> None:
     """
     Send a request for two photos, the second of which is read in two ranges, for an archive of two parts. Planned: with
-    `on_missing: skip`, so that both are asked for by HEAD first. The archive is the same.
+    `on_missing: skip`, so that both are asked for by HEAD first. The archive is the same, but for that of copies.
 
     Last-Modified is the same in every run, so that the archives must be byte-identical.
     """
     for op in ("HeadObject", "GetObject"):
         scenario.inject(EditHeader("Last-Modified", OLD), op, bucket=scenario.sources, times=None)
     scenario.inject(EditBody(LISTED_DATE, LISTED_OLD), "ListObjects", bucket=scenario.sources, times=None)
-    photos = scenario.put_objects(20_000, 6 * MIB)
+    photos = scenario.put_objects(20_000, (11 if way == "copied" else 6) * MIB)
     if way == "selected":
         scenario.put(MANIFEST, b'{"prefix": "shoot/", "destination": "album"}')
         members = {f"album/{number}.jpg": photo for number, photo in enumerate(photos, 1)}
         scenario.send(None, members, manifest=MANIFEST)
     else:
-        scenario.send_request(photos, on_missing="skip" if way == "planned" else "fail")
+        strategy = {"strategy": "copy"} if way == "copied" else {}
+        scenario.send_request(photos, on_missing="skip" if way == "planned" else "fail", **strategy)
+
+
+def settings_of(way: Way) -> dict[str, str]:
+    """Return a worker's settings: copies take buffers of 10 MiB."""
+    return {"MEMORY_BUDGET_MIB": "30"} if way == "copied" else {}
 
 
 def calls_of(scenario: Scenario, way: Way = "in one pass") -> Iterator[Point]:
     """Yield the workers' calls in *scenario*, without the receives after the first."""
     of_sources = {point.place for point in (*PLANNED_READING, *SELECTED_READING)}
+    copying = {(point.op, point.place) for point in COPYING} if way == "copied" else set()
     seen: Counter[tuple[str, str]] = Counter()
     for exchange in scenario.history.select():
+        if (exchange.call.key or "").startswith(NO_OBJECT):  # what a store must show before it copies
+            continue
         kind = (exchange.op, place(scenario, exchange.call))
         seen[kind] += 1
         if exchange.op != "ReceiveMessage" or seen[kind] == 1:
             looks = kind == ("HeadBucket", "sources")  # at the start
-            yield Point(*kind, seen[kind], way if kind[1] in of_sources and not looks else "in one pass")
+            own = kind in copying or (kind[1] in of_sources and not looks)
+            yield Point(*kind, seen[kind], way if own else "in one pass")
 
 
 Mode = Callable[[WorkerProcess], tuple[Action, ...]]
@@ -165,6 +193,7 @@ def run_with_fault(
     Raises AssertionError if the job does not complete or a promise is broken.
     """
     reference_job(scenario, point.way)
+    settings = {**settings_of(point.way), **settings}
     worker = scenario.worker(**settings)
     rules = [
         scenario.proxy.add(

@@ -51,7 +51,8 @@ class Call:
     @property
     def is_look(self) -> bool:
         """Whether it is a permission probe of a worker, which affects no message and no object."""
-        return self.looks_at_rights or (self.key or "").rpartition("/")[2] == NO_OBJECT
+        key = self.key or ""
+        return self.looks_at_rights or key.startswith(NO_OBJECT) or key.rpartition("/")[2] == NO_OBJECT
 
     @property
     def looks_at_rights(self) -> bool:
@@ -133,6 +134,8 @@ def _of_s3(request: Request) -> Call:
         op = "RestoreObject"
     else:
         op = _OF_AN_OBJECT.get((request.method, upload is not None), "Unknown")
+        if op == "UploadPart" and header(request.headers, "x-amz-copy-source") is not None:
+            op = "UploadPartCopy"
         if is_receipt(key):
             op = RECEIPT_OPERATIONS.get(op, op)
         elif is_record(key):

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from . import http_streams
 from .aws_rules import AwsRules
+from .copy_rules import refuse_copy, with_crc32
 from .fields import request_fields, response_fields
 from .history import Exchange, History
 from .http_streams import Answer, Blocks, Request
@@ -188,6 +189,8 @@ class _ProxiedExchange:
             if early is not None:
                 return early, http_streams.in_blocks(early.body), None
         refused = self.proxy.strict.refuse(exchange, request)
+        if refused is None and exchange.op == "UploadPartCopy":
+            refused = await refuse_copy(self.proxy, exchange, request)
         if refused is not None:
             exchange.facts["refused"] = True
             return refused, http_streams.in_blocks(refused.body), None
@@ -218,6 +221,8 @@ class _ProxiedExchange:
             with contextlib.closing(upstream):
                 answer = replace(answer, body=await http_streams.read_body(body))
         exchange.facts |= response_fields(exchange.call, answer)
+        if exchange.op == "UploadPartCopy" and answer.status < 300:
+            answer = with_crc32(exchange, answer)
         if answer.status < 300:
             exchange.committed = time.monotonic()
             self.proxy.strict.learn(exchange)
@@ -226,6 +231,8 @@ class _ProxiedExchange:
 
     async def _look(self, exchange: Exchange) -> None:
         call = exchange.call
+        if call.is_look:
+            return
         if call.op in APPEARING and call.bucket and call.key and call.bucket == self.proxy.observed_bucket:
             await self.proxy.look(call.bucket, call.key)
 

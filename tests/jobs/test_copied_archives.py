@@ -81,7 +81,7 @@ async def test_copy_takes_what_s3_copies_of_smaller_members_as_well() -> None:
     assert (await job.run(strategy="copy"))["bytes_copied"] > 13 * MIB
 
 
-@pytest.mark.parametrize(("setting", "asked"), [("auto", None), ("stream", "auto"), (None, "copy")])
+@pytest.mark.parametrize(("setting", "asked"), [("auto", None), ("stream", "copy")])
 async def test_a_request_goes_before_the_setting(setting: str | None, asked: str | None) -> None:
     made = await CopyEnv(setting).run(**({"strategy": asked} if asked else {}))
 
@@ -105,7 +105,7 @@ async def test_without_a_strategy_nothing_of_it_is_in_the_answer() -> None:
     assert job.capability.asked == 0
 
 
-@pytest.mark.parametrize("strategy", ["auto", "copy"])
+@pytest.mark.parametrize("strategy", ["auto", pytest.param("copy", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "capability", [Capability(proves=False), Capability(far={"source"})], ids=["unproved", "another region"]
 )
@@ -115,13 +115,14 @@ async def test_where_nothing_can_be_copied_all_is_streamed(capability: Capabilit
     assert job.streamed(await job.run(strategy=strategy))
 
 
+@pytest.mark.slow
 async def test_compressed_archives_are_streamed() -> None:
     made = await CopyEnv().run(strategy="copy", compression="deflate")
 
     assert made["bytes_copied"] == 0
 
 
-@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.slow), 2])
 async def test_a_copy_that_is_refused_in_the_middle_is_made_up_for_by_streaming(nth: int) -> None:
     """That bucket is not copied from for a while; and nobody but the log is told."""
     job = CopyEnv()
