@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Any
 
@@ -17,6 +18,7 @@ from archiver.awslambda.service import Service, open_service
 from archiver.ports import MultipartUpload, StoredArchive, Target
 from archiver.settings import load_function_settings
 
+NOW = datetime(2026, 11, 25, tzinfo=UTC)
 FUNCTION = "arn:aws:lambda:eu-west-1:123456789012:function:zips"
 
 
