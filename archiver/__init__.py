@@ -23,6 +23,9 @@ The modules in the order in which the bytes travel:
     fetch     stages.gather, lanes     small objects, one GET each; those that come early wait in stages.room
               stages.fetch             concurrent reads, resumed after failures, pinned to the planned ETags
               aws.s3_lanes, s3_read    signed requests; http: bodies are received into part buffers (stages.budget)
+    (command) jobs.command             a program instead of a zip: inputs, run, outputs, remembered result
+              stages.to_files          its inputs; from_files: its outputs
+              command                  directories, processes and containers, which end with their job for certain
     zip       stages.stored, in_order  stored archives: members get their addresses in order
               stages.assemble          parts are filled in any order
               stages.deflate           compressed archives: in order, through stream-zip in a thread

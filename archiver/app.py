@@ -29,6 +29,7 @@ from archiver.doors.start import (
     log_settings,
     open_with_credentials,
 )
+from archiver.doors.works import CommandParts, add_commands, open_command_space
 from archiver.jobs.archive import ArchiveWork
 from archiver.jobs.ping import PingWork
 from archiver.jobs.pipeline import Pipeline
@@ -69,7 +70,11 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
     rules = archive_rules(settings)
     heartbeat, gate, budget = Heartbeat(), ReceiveGate(), BufferPool(settings.memory_budget)
     breakers = CircuitBreakers(gate)
-    async with open_reader(settings) as (network, reader), open_links(settings, network.session) as links:
+    async with (
+        open_reader(settings) as (network, reader),
+        open_links(settings, network.session) as links,
+        open_command_space(settings, rules) as space,
+    ):
         roles = with_roles(reader, network.session, rules)
         guarded_reader = GuardedReader(roles or reader, source_probes(settings, reader), breakers)
         fetcher = Fetcher(guarded_reader, AdaptiveLimiter(MAX_CONCURRENT_READS))
@@ -89,6 +94,8 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             restorer, copies = with_restores(settings, reader, roles), _copies_opener(clients, reader, rules, budget)
             sources = Sources(fetcher, roles, restorer, after, copies)
             works = open_works(rules, facts, bucket, archive_work(rules, sources, bucket, budget, facts))
+            shared = CommandParts(rules, facts, clients, network.session, breakers, fetcher, budget, *bucket)
+            add_commands(works, settings, space, shared)
             pipeline = open_pipeline(rules, door, bucket, works=works, links=links)
             worker = Worker(
                 door.source,

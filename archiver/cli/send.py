@@ -131,6 +131,7 @@ class ReceivedProgress:
     files_planned: int = 0
     bytes_planned: int = 0
     awaited: int = 0
+    fraction: float | None = None
 
 
 @dataclass

@@ -96,8 +96,8 @@ def container_user() -> str:
 def open_to_container(directory: Path) -> None:
     """Let the user of containers write where a program may, if that is not the worker's."""
     if os.getuid() == 0:
-        for folder in ("out", "work"):
-            os.chown(directory / folder, NOBODY, NOBODY)
+        for folder, _, _ in (*os.walk(directory / "out"), *os.walk(directory / "work")):
+            os.chown(folder, NOBODY, NOBODY)
 
 
 def client_environment() -> dict[str, str]:

@@ -67,6 +67,36 @@ def open_file(directory: int, path: str) -> Iterator[int]:
         os.close(file)
 
 
+def create_file(directory: int, path: str) -> int:
+    """
+    Make the file at *path*, which is relative to *directory*, with its folders, and return a descriptor to write to.
+    Containers may read it. Raises OSError.
+    """
+    folder, _, name = path.rpartition("/")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with make_folder(directory, folder) as at:
+        descriptor = os.open(name, flags, 0o644, dir_fd=at)
+    os.fchmod(descriptor, 0o644)
+    return descriptor
+
+
+@contextmanager
+def make_folder(directory: int, path: str) -> Iterator[int]:
+    """Yield a descriptor of the folder at *path* ("": *directory*), which is made if need be. Raises OSError."""
+    at = os.dup(directory)
+    try:
+        for folder in path.split("/") if path else ():
+            with suppress(FileExistsError):
+                os.mkdir(folder, dir_fd=at)
+            below = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at)
+            os.close(at)
+            at = below
+            os.fchmod(at, 0o755)
+        yield at
+    finally:
+        os.close(at)
+
+
 def _open_path(directory: int, path: str) -> int:
     """Open *path* to look at it only. Raises as `open_file` does."""
     parts = path.split("/")
@@ -121,9 +151,10 @@ def measure(root: str) -> Usage:
                 for entry in found:
                     entries += 1
                     with suppress(FileNotFoundError):
-                        size += entry.stat(follow_symlinks=False).st_blocks * 512
                         if entry.is_dir(follow_symlinks=False):
                             waiting.append(entry.path)
+                        else:
+                            size += entry.stat(follow_symlinks=False).st_blocks * 512
         except FileNotFoundError:
             continue  # removed meanwhile
         except OSError:

@@ -78,7 +78,7 @@ async def _watch(process: Process, directory: JobDirectory, limits: RunLimits) -
 
 async def _exceeds(directory: JobDirectory, disk: int) -> bool:
     usage = await directory.usage()
-    return usage.bytes > disk or usage.entries > MAX_ENTRIES
+    return usage.bytes >= disk or usage.entries > MAX_ENTRIES
 
 
 async def _drain(pumping: Mapping[asyncio.Task[None], Pump]) -> None:

@@ -158,7 +158,7 @@ class EchoedFields:
 class ProgressCounts(Protocol):
     """
     *files* and *bytes* done, and the planned numbers, which are 0 until the archive is planned. *awaited*: objects that
-    the job waits for.
+    the job waits for. *fraction*: of a running command, 0 to 1; None: none runs.
     """
 
     files: int
@@ -166,6 +166,7 @@ class ProgressCounts(Protocol):
     files_planned: int
     bytes_planned: int
     awaited: int
+    fraction: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ Doors: from the settings to where messages come from and where answers go.
     orders      the door of order files
     amqp        the RabbitMQ door
     events      the door of AWS events, for the Lambda function
+    works       commands, in commands, profiles
     ways_out    where else answers go
     policy      POLICY_FILE
     references  settings by reference

@@ -52,11 +52,12 @@ async def reporting_progress(
 
 
 async def _send_events(notifier: Notifier, job: JobIdentity, progress: Progress, hold: Hold) -> None:
-    last_sent: tuple[int, ...] | None = None
+    last_sent: tuple[float | None, ...] | None = None
     failed = False
     while True:
-        now = (progress.files, progress.bytes, progress.files_planned, progress.awaited)
-        if last_sent is None or (now != last_sent and (progress.files_planned or progress.awaited)):
+        now = (progress.files, progress.bytes, progress.files_planned, progress.awaited, progress.fraction)
+        begun = progress.files_planned or progress.awaited or progress.fraction is not None
+        if last_sent is None or (now != last_sent and begun):
             stage: Stage = "accepted" if last_sent is None else "waiting" if progress.awaited else "building"
             write = partial(job.dialect.progress_event, job.echoed, stage, progress, datetime.now(UTC))
             note = job.event(stage, notifier, write)
@@ -70,5 +71,5 @@ async def _send_events(notifier: Notifier, job: JobIdentity, progress: Progress,
                 if not failed:
                     log.warning("progress.unsent", reason=str(error) or "no answer in time", status=stage)
                 failed = True
-            last_sent = now if stage != "accepted" else (*now[:3], 0)
+            last_sent = now if stage != "accepted" else (*now[:3], 0, None)
         await asyncio.sleep(EVENT_INTERVAL)

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, NoDecode
 
-from archiver.core.setting_types import OrderFiles
+from archiver.core.setting_types import OrderFiles, Text
 
 
 class OrderSettings(BaseSettings):
@@ -18,6 +18,14 @@ class OrderSettings(BaseSettings):
     )
     describe: bool = Field(
         False, validation_alias="DESCRIBE", description="print what the worker does as JSON and exit: archiver describe"
+    )
+    work_dir: Text | None = Field(
+        None,
+        validation_alias="WORK_DIR",
+        description="directory that commands work in; unset: `archiver-` and the user's number, in the temporary one",
+    )
+    work_disk_mib: int = Field(
+        4096, ge=1, validation_alias="WORK_DISK_MIB", description="disk for the files of all commands at once"
     )
     profiles_credentials: SecretStr | None = Field(
         None,

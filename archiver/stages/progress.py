@@ -12,7 +12,7 @@ class Progress:
     *files* and *bytes* are done, of *files_planned* and *bytes_planned* (bodies, uncompressed). The planned numbers are
     0 until they are known. *estimates*: until all sizes are known, *bytes_planned* is the mean of the files that are
     done, for all files. A file is done when its last byte is placed in the archive. *awaited*: objects that the job
-    waits for before it can begin.
+    waits for before it can begin. *fraction*: of a running command, 0 to 1, as it tells itself; None: none runs.
     """
 
     files: int = 0
@@ -21,6 +21,7 @@ class Progress:
     bytes_planned: int = 0
     estimates: bool = False
     awaited: int = 0
+    fraction: float | None = None
 
     def begin_unknown(self, files: int) -> None:
         """Start the counters for *files* files whose sizes are not known."""

@@ -32,44 +32,48 @@ DESTINATION = "S3_DESTINATION_BUCKET"
 SOURCE = "S3_SOURCE_BUCKET"
 OTHER_BUCKETS = "the buckets of requests"
 ROLES = "the roles of POLICY_FILE"
+OUTPUTS = "the buckets of outputs"
 
 
 class GuardedStore:
     """
-    An ObjectStore. Clean-up (`abort`, `abort_uploads`) never waits: it runs while a job is ending.
+    An ObjectStore; *name* is what its outages are called by. Clean-up (`abort`, `abort_uploads`) never waits: it runs
+    while a job is ending.
     """
 
-    def __init__(self, inner: ObjectStore, breakers: CircuitBreakers) -> None:
+    def __init__(self, inner: ObjectStore, breakers: CircuitBreakers, name: str = DESTINATION) -> None:
         self._inner = inner
         self._breakers = breakers
+        self._name = name
         self.abort_uploads = inner.abort_uploads
 
     async def find(self, key: str) -> StoredArchive | None:
-        return await self._breakers.call(Place(DESTINATION, "find"), lambda: self._inner.find(key))
+        return await self._breakers.call(Place(self._name, "find"), lambda: self._inner.find(key))
 
     async def put(self, target: Target, body: memoryview, crc32: int) -> StoredArchive:
-        return await self._breakers.call(Place(DESTINATION, "put"), lambda: self._inner.put(target, body, crc32))
+        return await self._breakers.call(Place(self._name, "put"), lambda: self._inner.put(target, body, crc32))
 
     async def create_upload(self, target: Target) -> MultipartUpload:
-        upload = await self._breakers.call(Place(DESTINATION, "begin"), lambda: self._inner.create_upload(target))
-        return GuardedUpload(upload, self._breakers)
+        upload = await self._breakers.call(Place(self._name, "begin"), lambda: self._inner.create_upload(target))
+        return GuardedUpload(upload, self._breakers, self._name)
 
 
 class GuardedUpload:
     """A MultipartUpload. `abort` never waits."""
 
-    def __init__(self, inner: MultipartUpload, breakers: CircuitBreakers) -> None:
+    def __init__(self, inner: MultipartUpload, breakers: CircuitBreakers, name: str = DESTINATION) -> None:
         self._inner = inner
         self._breakers = breakers
+        self._name = name
         self.id = inner.id
         self.abort = inner.abort
         self.copy = inner.copy  # unguarded: what can't be copied is sent
 
     async def upload_part(self, number: int, body: memoryview, crc32: int) -> None:
-        await self._breakers.call(Place(DESTINATION, "part"), lambda: self._inner.upload_part(number, body, crc32))
+        await self._breakers.call(Place(self._name, "part"), lambda: self._inner.upload_part(number, body, crc32))
 
     async def complete(self, size: int, crc32: int) -> StoredArchive:
-        return await self._breakers.call(Place(DESTINATION, "complete"), lambda: self._inner.complete(size, crc32))
+        return await self._breakers.call(Place(self._name, "complete"), lambda: self._inner.complete(size, crc32))
 
 
 class GuardedReceipts:

@@ -87,6 +87,8 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "source_orders": None,
         "describe": False,
         "profiles_credentials": None,
+        "work_dir": None,
+        "work_disk_mib": 4096,
         "amqp_queue": None,
         "amqp_hostname": "127.0.0.1",
         "amqp_port": None,

@@ -121,12 +121,13 @@ def cancelled_answer(echoed: EchoedFields, _notification_id: str, limit: int, an
 def progress_event(echoed: EchoedFields, _stage: Stage, progress: ProgressCounts, now: datetime, _limit: int) -> str:
     """Write how much of the work is done, in percent."""
     planned = progress.bytes_planned
+    percent = min(100, 100 * progress.bytes // planned) if planned > 0 else 0
     return strict_json.dump(
         {
             "datetime": f"{now:%Y-%m-%dT%H:%M:%S.%f}000Z",
             "docker_container_id": INSTANCE_ID,
             "job_id": _number(echoed),
-            "progression": min(100, 100 * progress.bytes // planned) if planned > 0 else 0,
+            "progression": percent if progress.fraction is None else int(100 * progress.fraction),
         }
     )
 

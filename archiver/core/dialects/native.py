@@ -219,6 +219,7 @@ def progress_event(echoed: EchoedFields, stage: Stage, progress: ProgressCounts,
             "bytes": progress.bytes,
             "bytes_planned": progress.bytes_planned,
             **({"awaited": progress.awaited} if stage == "waiting" else {}),
+            **({} if progress.fraction is None else {"fraction": progress.fraction}),
         },
     }
     return strict_json.dump_truncated(event, {}, limit)
