@@ -94,8 +94,8 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             restorer, copies = with_restores(settings, reader, roles), _copies_opener(clients, reader, rules, budget)
             sources = Sources(fetcher, roles, restorer, after, copies)
             works = open_works(rules, facts, bucket, archive_work(rules, sources, bucket, budget, facts))
-            shared = CommandParts(rules, facts, clients, network.session, breakers, fetcher, budget, *bucket)
-            add_commands(works, settings, space, shared)
+            commands = CommandParts(rules, facts, clients, network.session, breakers, fetcher, budget, *bucket[:2])
+            add_commands(works, settings, space, commands)
             pipeline = open_pipeline(rules, door, bucket, works=works, links=links)
             worker = Worker(
                 door.source,
