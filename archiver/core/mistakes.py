@@ -28,7 +28,8 @@ def reject_mistakes(data: object) -> None:
     """Raise Rejected `invalid_request`, with a description of *data*, if it is not a request."""
     if not isinstance(data, dict):
         raise Rejected("invalid_request", f"$ {_describe_value(data)}")
-    if data.keys().isdisjoint(("files", "manifest", "command")) and (sentence := _describe_object(data)):
+    is_request = "files" in data or "manifest" in data or ("command" in data and "status" not in data)
+    if not is_request and (sentence := _describe_object(data)):
         raise Rejected("invalid_request", f"$ {sentence}")
 
 
@@ -125,10 +126,21 @@ def _sqs_call(data: JsonObject) -> str | None:
 
 
 def _answer(data: JsonObject) -> str | None:
-    is_answer = "substitutions" in data or ("status" in data and ("error" in data or "progress" in data))
+    is_answer = "substitutions" in data or (
+        "status" in data and not data.keys().isdisjoint(("error", "progress", "command"))
+    )
     if not is_answer or "metadata" not in data:
         return None
     return "is an answer of this service, not a request: an answer queue must not be the source queue"
+
+
+def _other_dialect(data: JsonObject) -> str | None:
+    """Describe what is nearly a message of another dialect (`archiver.core.dialects`)."""
+    if isinstance(data.get("parameters"), list):
+        return "has `parameters`, as orders of Media Cloud AI have, and no whole number as `job_id`: write one"
+    if "service" in data:
+        return "has a `service`, as messages of lanlytics have, and no `command`: write one, or `test`: true"
+    return None
 
 
 def _misspelt(data: JsonObject) -> str | None:
@@ -160,6 +172,7 @@ _SHAPES: tuple[Callable[[JsonObject], str | None], ...] = (
     _gateway,
     _sqs_call,
     _answer,
+    _other_dialect,
     _misspelt,
     _wrapper,
 )

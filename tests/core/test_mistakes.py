@@ -34,6 +34,12 @@ def rejection_of(body: object) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
+        ({**ANSWER, "command": {"name": "c"}}, "$ is an answer of this service, not a request"),
+        (
+            {"parameters": [], "job_id": "1"},
+            "$ has `parameters`, as orders of Media Cloud AI have, and no whole number",
+        ),
+        ({"service": "s"}, "$ has a `service`, as messages of lanlytics have, and no `command`"),
         ({"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "b"}, "$ is the s3:TestEvent that S3 sends when"),
         ({"Records": [RECORD]}, "$ is an S3 event notification: the bucket sends its events to the source queue"),
         (
