@@ -209,10 +209,10 @@ requirements: $(TOOLS)/.ready ## pin and hash the dependencies of pyproject.toml
 	print(*g["build-system"]["requires"], sep="\n", file=open("$(TOOLS)/build.in", "w")); \
 	print("editables", file=open("$(TOOLS)/editable.in", "w")); \
 	print(*g["dependency-groups"]["dev"], sep="\n", file=open("$(TOOLS)/dev.in", "w"))'
-	$(COMPILE) --extra local --extra select --extra amqp --extra lambda $(UPGRADE) --output-file requirements-dev.txt pyproject.toml $(TOOLS)/*.in
+	$(COMPILE) --extra local --extra select --extra amqp --extra lambda --extra otel $(UPGRADE) --output-file requirements-dev.txt pyproject.toml $(TOOLS)/*.in
 	for list in requirements.txt requirements-build.txt requirements-lambda.txt requirements-local.txt; do cp requirements-dev.txt $$list; done
 	$(COMPILE) --extra local --extra select --output-file requirements-local.txt pyproject.toml $(TOOLS)/build.in $(TOOLS)/editable.in
-	$(COMPILE) --extra select --extra amqp --output-file requirements.txt pyproject.toml
+	$(COMPILE) --extra select --extra amqp --extra otel --output-file requirements.txt pyproject.toml
 	$(COMPILE) --extra select --extra amqp --extra lambda --output-file requirements-lambda.txt pyproject.toml
 	$(COMPILE) --output-file requirements-build.txt $(TOOLS)/build.in
 	printf 'awscli\n' > $(TOOLS)/commands.aws

@@ -99,7 +99,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             pipeline = open_pipeline(rules, door, bucket, works=works, links=links)
             worker = Worker(
                 door.source,
-                Settler(door.source, pipeline, gate, monitor),
+                Settler(door.source, pipeline, gate, monitor, tracer=monitor.tracer),
                 gate,
                 WorkerLimits(
                     settings.max_concurrent_jobs,

@@ -24,6 +24,7 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 MAX_IN_FLIGHT_SECONDS = 43_200  # that SQS keeps a message in flight, counted from its receive
 _ARN_PARTS = 6
 _SYSTEM_ATTRIBUTES: tuple["MessageSystemAttributeNameType", ...] = (
+    "AWSTraceHeader",
     "ApproximateFirstReceiveTimestamp",
     "ApproximateReceiveCount",
     "MessageGroupId",
@@ -297,4 +298,5 @@ def _message(raw: "MessageTypeDef", received_at: float) -> Message:
         first_received=system.get("ApproximateFirstReceiveTimestamp", ""),
         group=system.get("MessageGroupId"),
         attributes=from_sqs(raw.get("MessageAttributes", {})),
+        trace_header=system.get("AWSTraceHeader", ""),
     )

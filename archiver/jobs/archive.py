@@ -38,6 +38,7 @@ from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
 from archiver.stages.receipt import Receipts
+from archiver.stages.tracing import span
 from archiver.stages.upload import find
 from archiver.stages.wait import Waiter
 
@@ -174,15 +175,17 @@ class ArchiveWork:
             existing = await find(self._store, target.key)
             if existing is not None:
                 return await self._describe_existing(draft, target, existing)
-            history.draft = await self.select(history.draft)
-            if history.draft.is_blank:
-                return None
-            one_pass = history.draft.needs_no_plan and not tried_one_pass
-            if one_pass and not await self._builder.prefers_plan(history.draft):
+            with span("plan"):
+                history.draft = await self.select(history.draft)
+                if history.draft.is_blank:
+                    return None
+                one_pass = history.draft.needs_no_plan and not tried_one_pass
+                in_one_pass = one_pass and not await self._builder.prefers_plan(history.draft)
+                plan = None if in_one_pass else await self.plan(history.draft, history)
+            if plan is None:
                 tried_one_pass = True
                 built = await self._try_one_pass(history.draft, target, publish, progress)
             else:
-                plan = await self.plan(history.draft, history)
                 resume = partial(self._resumes.open, target=target, hold=hold) if self._resumes else None
                 build = partial(self._builder.build, plan, target, publish, progress, resume)
                 built = await self._try_plan(plan, history, build)

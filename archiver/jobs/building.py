@@ -22,6 +22,7 @@ from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
 from archiver.stages.receipt import Receipts
 from archiver.stages.stored import StoredBuild
+from archiver.stages.tracing import span
 from archiver.stages.upload import ArchiveUpload, open_upload
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ class Builder:
         async with self._open(plan.request_hash, plan.outcome, target, hold, session) as (upload, receipt):
             if plan.deflates:
                 upload.set_part_size(compressed_part_size(plan.members, self._budget.total // 3))
-                stored = await deflate(plan.members, self._budget, self._fetcher, upload, progress)
+                with span("assemble"):
+                    stored = await deflate(plan.members, self._budget, self._fetcher, upload, progress)
             else:
                 part_size = session.part_size if session else None
                 build = StoredBuild(plan.members, self._budget, self._fetcher, upload, part_size=part_size)

@@ -13,6 +13,7 @@ from archiver.core.messages import EchoedFields, Stage, Status, notification_id
 from archiver.core.unwrap import unwrap
 from archiver.errors import Rejected
 from archiver.ports import Message, Notifier, OutgoingMessage, Rejection
+from archiver.stages.tracing import current_trace
 
 MIN_BODY_BYTES = 4096  # bytes, for an answer without its lists
 _WITH_ARCHIVE = ("succeeded", "partial")
@@ -57,7 +58,7 @@ class JobIdentity:
     def _outgoing(
         self, status: str, notifier: Notifier, write: Callable[[int], str], deduplication_id: str
     ) -> OutgoingMessage:
-        attributes = self.message.attributes
+        attributes = current_trace().propagate(self.message.attributes)
         if notifier.max_body_bytes(attributes) < MIN_BODY_BYTES:
             attributes = {}
         body, group = write(notifier.max_body_bytes(attributes)), self.message.group or self.digest

@@ -35,6 +35,7 @@ from archiver.stages.offload import run_offloaded_if_large
 from archiver.stages.progress import Progress
 from archiver.stages.receipt import Receipts
 from archiver.stages.retry import retry_transient
+from archiver.stages.tracing import span
 
 if TYPE_CHECKING:
     from archiver.jobs.janitor import Janitor
@@ -225,7 +226,8 @@ class Pipeline:
                 self._receipts, self._links, self._rules.attributes_of_answer(job.echoed.expires_in)
             )
             fitted = await long_answers.fit(job, job.answer_id(status), [*fanout.notifiers, *also], write, hold)
-        await fanout.send(lambda notifier: job.answer(status, notifier, fitted), hold, also)
+        with span("notify"):
+            await fanout.send(lambda notifier: job.answer(status, notifier, fitted), hold, also)
         progress = self._answers.progress
         if progress is None or progress in fanout.notifiers:
             return

@@ -24,6 +24,7 @@ class Message:
     its visibility timeout can't have started earlier. *receive_count* includes this receive. *gone* is set by sources
     that learn at once that a message belongs to another consumer (a closed connection); None if a source can't.
     *problem*: why what the source has is no text of a request (too long, not UTF-8); *body* is empty then.
+    *trace_header*: the AWSTraceHeader of SQS.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Message:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     gone: asyncio.Event | None = field(default=None, repr=False, compare=False)
     problem: str = ""
+    trace_header: str = ""
 
 
 LONGEST_RETENTION = 14 * 24 * 3600

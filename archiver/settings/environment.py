@@ -25,6 +25,7 @@ from archiver.settings.functions import FunctionSettings
 from archiver.settings.orders import OrderSettings
 from archiver.settings.resuming import ResumeSettings
 from archiver.settings.tasks import TaskSettings
+from archiver.settings.traces import TraceSettings
 
 MIB = 1024 * 1024
 
@@ -33,7 +34,7 @@ _DESTINATION_BUCKET = "S3_DESTINATION_BUCKET"
 _DESTINATION_BUCKET_DESCRIPTION = "bucket of the archives"
 
 
-class Environment(ResumeSettings, FunctionSettings, AmqpSettings, TaskSettings, OrderSettings):
+class Environment(ResumeSettings, FunctionSettings, AmqpSettings, TaskSettings, OrderSettings, TraceSettings):
     """
     Settings for commands that need only some of them: all are optional. The field descriptions are the text of the
     settings table in the documentation.

@@ -32,6 +32,7 @@ from archiver.stages.budget import BufferPool
 from archiver.stages.checksums import crc32, crc32_combine
 from archiver.stages.fetch import Fetcher
 from archiver.stages.progress import Progress
+from archiver.stages.tracing import span
 from archiver.stages.upload import ArchiveUpload
 from archiver.stages.zip_methods import zip_method
 
@@ -53,7 +54,7 @@ async def deflate(
         stream = _ZipStream(members, parts, asyncio.get_running_loop())
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_read_ahead(members, window, fetcher, stream, progress), name="deflate.read")
+                tasks.create_task(_fetch(members, window, fetcher, stream, progress), name="deflate.read")
                 sending = tasks.create_task(_upload_parts(stream, upload), name="deflate.send")
                 stream.start()
         except BaseExceptionGroup as group:
@@ -75,6 +76,13 @@ class _Chunk:
     view: memoryview
     slot: memoryview
     last: bool
+
+
+async def _fetch(
+    members: Sequence[Member], window: memoryview, fetcher: Fetcher, stream: "_ZipStream", progress: Progress
+) -> None:
+    with span("fetch"):
+        await _read_ahead(members, window, fetcher, stream, progress)
 
 
 async def _read_ahead(

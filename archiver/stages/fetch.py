@@ -24,6 +24,7 @@ from archiver.core.select import Prefix
 from archiver.errors import CredentialsRefused, SourceChanged, SourceUnavailable, TransferInterrupted, TransientError
 from archiver.ports import ObjectReader, ReadQueue, Unanswered
 from archiver.stages.limiter import AdaptiveLimiter
+from archiver.stages.tracing import current_trace
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -183,6 +184,7 @@ class Fetcher:
             log.debug(
                 "read.retried", source=str(location), reason=str(error), received=run.received, wait=round(wait, 3)
             )
+            current_trace().event("read.retried", source=str(location), reason=str(error), received=run.received)
             await asyncio.sleep(wait)
             try:
                 async with self.limiter:

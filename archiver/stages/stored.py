@@ -27,6 +27,7 @@ from archiver.stages.gather import MAX_BODY_BYTES, Gather
 from archiver.stages.offload import run_offloaded_if_large
 from archiver.stages.progress import Progress
 from archiver.stages.room import Room
+from archiver.stages.tracing import span
 from archiver.stages.upload import ArchiveUpload
 
 if TYPE_CHECKING:
@@ -117,7 +118,8 @@ class StoredBuild:
                     )
                     self._gather.line.check_bodies = ledger.check_bodies
                     self._gather.wake_all()
-                    stored = await assembly.run(lambda: self._gather.line.feed(assembly, reservation))
+                    with span("assemble"):
+                        stored = await assembly.run(lambda: self._gather.line.feed(assembly, reservation))
                     return stored, ledger.members
         except BaseExceptionGroup as group:
             raise root_cause(group) from group
@@ -127,11 +129,13 @@ class StoredBuild:
     @asynccontextmanager
     async def _lanes(self) -> AsyncIterator[None]:
         """The lanes of this job, for the time of the block."""
-        async with self._gather.lanes(min(self._fetcher.concurrency, len(self._files) + 1)) as tasks:
-            hedge = tasks.create_task(self._gather.hedge(), name="gather.hedge")
-            yield
-            hedge.cancel()
-            self._gather.end_lanes()
+        lanes = self._gather.lanes(min(self._fetcher.concurrency, len(self._files) + 1))
+        with span("fetch"):
+            async with lanes as tasks:
+                hedge = tasks.create_task(self._gather.hedge(), name="gather.hedge")
+                yield
+                hedge.cancel()
+                self._gather.end_lanes()
 
     def _ledger(self, shape: Shape) -> Ledger:
         if self._copying is not None:

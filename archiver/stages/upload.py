@@ -35,6 +35,7 @@ from archiver.errors import (
 )
 from archiver.ports import Hold, MultipartUpload, ObjectStore, StoredArchive, Target
 from archiver.stages.retry import MIN_ATTEMPTS, Attempts, retry_transient
+from archiver.stages.tracing import span
 
 log = structlog.get_logger(__name__)
 
@@ -248,7 +249,8 @@ async def open_upload(
     """
     upload, failure = ArchiveUpload(store, target, hold, seal, resumable), None
     try:
-        yield upload
+        with span("upload"):
+            yield upload
     except BaseException as error:
         failure = error
         raise

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from archiver.ports import JobResult, Observer
+from archiver.ports.tracing import Tracer
 from archiver.settings import Settings
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
@@ -42,6 +43,7 @@ class Monitor:
         self.gauges = Gauges(parts.budget, parts.fetcher, parts.gate, parts.heartbeat, resident_bytes)
         self.observers: list[Observer] = []
         self.protection: Protection | None = None
+        self.tracer: Tracer | None = None
         self._has_started = False
 
     def ended(self, job: JobResult) -> None:
@@ -113,6 +115,10 @@ async def monitoring(
             monitor.observers.append(numbers)
             address = (settings.health_host, settings.health_port)
             await stack.enter_async_context(open_health_server(*address, lambda: monitor.problem, numbers.page))
+        if settings.traces_endpoint is not None:
+            from archiver.telemetry.traces import open_tracer  # noqa: PLC0415 - only if it is used
+
+            monitor.tracer = await stack.enter_async_context(open_tracer(settings))
         if settings.ecs_agent_uri is not None:
             agent = await stack.enter_async_context(open_agent(settings.ecs_agent_uri))
             monitor.protection = Protection(agent, monitor.drain)

@@ -25,7 +25,9 @@ from structlog.contextvars import bound_contextvars
 from archiver.core.backoff import MAX_REDELIVERY_DELAY, configuration_retry_delay, redelivery_delay
 from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, Rejected, TransientError
 from archiver.ports import Job, JobOutcome, JobResult, JobSuccess, Message, MessageSource, Observer
+from archiver.ports.tracing import Tracer
 from archiver.stages.retry import retry_transient
+from archiver.stages.tracing import current_trace, traced
 from archiver.worker.classify import check_receives, classify_error, retry_code
 from archiver.worker.gate import ReceiveGate
 from archiver.worker.hold import JobHold
@@ -65,6 +67,7 @@ class Settler:
         observer: Observer,
         *,
         clock: Callable[[], float] = monotonic,
+        tracer: Tracer | None = None,
     ) -> None:
         self._source = source
         self._observer = observer
@@ -72,6 +75,7 @@ class Settler:
         self._job = job
         self._gate = gate
         self._clock = clock
+        self._tracer = tracer
 
     async def handle(self, message: Message, claim: Claim) -> None:
         """
@@ -79,14 +83,16 @@ class Settler:
 
         Never raises `Exception`: a failed job does not stop the worker.
         """
-        with bound_contextvars(message_id=message.id, job_id=self._job.read_job_id(message)):
+        named = bound_contextvars(message_id=message.id, job_id=self._job.read_job_id(message))
+        with named, traced(self._tracer, message) as results:
             log.info("job.received", receive_count=message.receive_count)
             lease = Lease(message, self._facts, self._source.extend, clock=self._clock)
             hold = JobHold(lease, claim)
             queued = max(0.0, (datetime.now(UTC) - message.sent_at).total_seconds())
             try:
                 async with lease:
-                    await claim.granted
+                    with current_trace().span("receive", monotonic() - message.received_at):
+                        await claim.granted
                     job_end = await self._run_job(message, lease, hold)
                 await self._settle(message, job_end, lease)
             except LeaseLost as lost:
@@ -100,17 +106,10 @@ class Settler:
                 if await self._release(message, delay, lease):
                     log.info("job.returned", delay=delay, reason="shutdown")
                 job_end = _JobEnd("returned")
-            self._observer.ended(
-                JobResult(
-                    outcome=job_end.outcome,
-                    code=job_end.code,
-                    seconds=monotonic() - message.received_at,
-                    queued=queued,
-                    margin=lease.margin,
-                    files=job_end.files,
-                    bytes=job_end.bytes,
-                )
-            )
+            seconds = monotonic() - message.received_at
+            end = (job_end.outcome, seconds, queued, lease.margin, job_end.code, job_end.files, job_end.bytes)
+            results.append(JobResult(*end))
+            self._observer.ended(results[-1])
 
     async def release_unstarted(self, message: Message) -> None:
         """Release a message that was received while the worker was stopping."""

@@ -160,6 +160,8 @@ OPTIONAL = OF_THE_FUNCTION | {
     "re2",
     "archiver.telemetry.health_server",
     "archiver.telemetry.prometheus",
+    "archiver.telemetry.traces",
+    "opentelemetry",
 }
 """Modules that only a setting brings in."""
 
@@ -228,7 +230,13 @@ def test_a_setting_brings_in_what_it_turns_on(aws: "EmulatedAws", receivers: Rec
             "NOTIFY_EVENT_BUS": receivers.bus(),
             "NOTIFY_LAMBDA": receivers.function(),
         }
-        others = {"HEALTH_PORT": "0", "LINKS": "presigned", "ARCHIVE_BASE_URL": "", "POLICY_FILE": str(policy)}
+        others = {
+            "HEALTH_PORT": "0",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+            "LINKS": "presigned",
+            "ARCHIVE_BASE_URL": "",
+            "POLICY_FILE": str(policy),
+        }
         modules = imported(env, CANCELLATION="1", AWS_PROFILES_CREDENTIALS="p;k;s;eu-west-1", **ways_out, **others)
 
     elsewhere = {"archiver.aws.ecs", "archiver.aws.ecs_service", "archiver.aws.references", "archiver.aws.signed_urls"}

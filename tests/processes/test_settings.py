@@ -84,6 +84,8 @@ def test_two_settings_are_required_and_all_others_have_the_documented_defaults()
         "ecs_security_groups": None,
         "ecs_public_ip": False,
         "ecs_dsn": None,
+        "traces_endpoint": None,
+        "traces_sampled": 0.01,
         "source_orders": None,
         "describe": False,
         "profiles_credentials": None,
