@@ -213,7 +213,7 @@ requirements: $(TOOLS)/.ready ## pin and hash the dependencies of pyproject.toml
 	for list in requirements.txt requirements-build.txt requirements-lambda.txt requirements-local.txt; do cp requirements-dev.txt $$list; done
 	$(COMPILE) --extra local --extra select --output-file requirements-local.txt pyproject.toml $(TOOLS)/build.in $(TOOLS)/editable.in
 	$(COMPILE) --extra select --extra amqp --extra otel --output-file requirements.txt pyproject.toml
-	$(COMPILE) --extra select --extra amqp --extra lambda --output-file requirements-lambda.txt pyproject.toml
+	$(COMPILE) --extra select --extra amqp --extra otel --extra lambda --output-file requirements-lambda.txt pyproject.toml
 	$(COMPILE) --output-file requirements-build.txt $(TOOLS)/build.in
 	printf 'awscli\n' > $(TOOLS)/commands.aws
 	$(COMPILE) $(UPGRADE) --output-file requirements-commands.txt $(TOOLS)/commands.aws

@@ -71,8 +71,7 @@ class HandOn:
 
             await retry_transient(put)
             order = f"s3://{self.bucket}/{key}"
-        call = {**run_task_call(self.target, order, token)}
-        call["overrides"]["containerOverrides"][0]["command"] = ["handle"]
+        call = run_task_call(self.target, order, token)
 
         async def run() -> StartedTask:
             hold.confirm()

@@ -113,6 +113,8 @@ class OtherMode:
             needs = replace(needs, dead_letter_queue=await find_dead_letter_queue(queues[0]))
         place = sources[0] if sources else account.arn("sqs", "none")
         worker = await worker_resources(settings, needs, place)
+        if settings.orders_prefix and worker.sources:
+            worker = replace(worker, sources=[*worker.sources, settings.orders_prefix])
         name = function.partition("function:")[2] or function
         group = self.log_group or f"/aws/lambda/{name.partition(':')[0]}"
         statements = [

@@ -18,6 +18,9 @@ MAX_OVERRIDES_CHARS = 8192
 ORDER_VARIABLE = "TASK_ORDER"
 """Variable of the container: the order itself, or the `s3://` URI of an object that has it."""
 
+COMMAND = "handle"
+"""Command of the container that does the order: `archiver handle`."""
+
 STARTED_BY = "archiver"
 
 _STARTED_STATUSES = frozenset({"RUNNING", "DEACTIVATING", "STOPPING", "DEPROVISIONING", "STOPPED", "DELETED"})
@@ -110,7 +113,7 @@ def run_task_call(target: TaskTarget, order: str, token: str) -> dict[str, Any]:
 
 def _overrides(container: str, order: str) -> dict[str, Any]:
     environment = [{"name": ORDER_VARIABLE, "value": order}]
-    return {"containerOverrides": [{"name": container, "command": ["run"], "environment": environment}]}
+    return {"containerOverrides": [{"name": container, "command": [COMMAND], "environment": environment}]}
 
 
 def read_started(response: Mapping[str, Any]) -> StartedTask:

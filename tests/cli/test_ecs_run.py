@@ -4,12 +4,14 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterator
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 from ecs_cluster import EmulatedCluster
 from emulator import EmulatedAws
 from processes.archiver_process import run_command
+from processes.worker_env import WorkerEnv
 
 from archiver.cli import task_run
 from archiver.cli.console import CommandError
@@ -172,6 +174,27 @@ async def test_a_task_is_followed_to_its_end_with_its_log(
     assert aws.s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode() == LONG
     (variable,) = cluster.task(one.task)["overrides"]["containerOverrides"][0]["environment"]
     assert variable["value"] == order.text
+
+
+def contained(call: dict[str, Any], worker_env: WorkerEnv) -> CompletedProcess[str]:
+    """Run what the container of *call* runs, with the settings of a worker."""
+    (override,) = call["overrides"]["containerOverrides"]
+    environ = {one["name"]: one["value"] for one in override["environment"]}
+    return run_command(*override["command"], env={**worker_env.settings(), **environ})
+
+
+def test_the_container_does_the_request_and_its_exit_code_says_how_it_ended(worker_env: WorkerEnv) -> None:
+    """The task definition may be that of a worker: its queue is left alone."""
+    worker_env.put("a=b.jpg", b"x")
+    waiting = worker_env.send_request("absent.jpg")
+    done = contained(dry(*NAMES, *NETWORK, "a=b.jpg"), worker_env)
+    absent = contained(dry(*NAMES, *NETWORK, "absent.jpg"), worker_env)
+
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["status"], answer["archive"]["files"]) == (0, "succeeded", 1), done.stderr
+    assert worker_env.aws.s3.head_object(Bucket=worker_env.archives, Key=answer["archive"]["key"])
+    assert (absent.returncode, json.loads(absent.stdout)["error"]["code"]) == (1, "source_missing")
+    assert [one["MessageId"] for one in worker_env.aws.all_messages(worker_env.source)] == [waiting]
 
 
 # ---- the end of patience

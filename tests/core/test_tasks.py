@@ -50,7 +50,7 @@ def test_a_call_starts_one_fargate_task_whose_container_does_the_order() -> None
             "containerOverrides": [
                 {
                     "name": "archiver",
-                    "command": ["run"],
+                    "command": ["handle"],
                     "environment": [{"name": "TASK_ORDER", "value": '{"files": ["a.jpg"]}'}],
                 }
             ]
