@@ -156,7 +156,7 @@ async def test_a_lost_lease_ends_every_span_that_is_open(collector: Collector) -
     async def lost(*_: object) -> None:
         raise LeaseLost("another consumer has it")
 
-    env.stage.store.put = lost  # type: ignore[method-assign]
+    env.stage.store.put = lost  # type: ignore[method-assign, assignment]
     async with open_tracer(settings(collector.url)) as tracer:
         await settle(env, message, tracer)
 
