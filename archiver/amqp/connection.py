@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 15.0  # seconds, TLS and login included
 CALL_TIMEOUT = 10.0  # seconds
+PATIENCE = 30.0  # seconds; longer than a lease, so that a broker that is slow costs no job its message
 HEARTBEAT = 60
 """Seconds, RabbitMQ's default: it redelivers the messages of a silent connection no sooner. Leases are shorter."""
 
@@ -60,9 +61,9 @@ class Channel:
     def is_closed(self) -> bool:
         return self.wire.is_closed
 
-    async def confirm(self) -> None:
+    async def confirm(self, seconds: float = CALL_TIMEOUT) -> None:
         """Return once the broker has processed all that was sent on this channel. Raises the client's errors."""
-        await self.wire.basic_qos(prefetch_count=0, timeout=CALL_TIMEOUT)
+        await self.wire.basic_qos(prefetch_count=0, timeout=seconds)
 
     async def close(self) -> None:
         """Close it; what it has brought and is not settled is redelivered. Raises the client's errors."""
@@ -71,10 +72,14 @@ class Channel:
 
 
 class Connection:
-    """*purpose* is part of the name that the broker shows."""
+    """
+    *purpose* is part of the name that the broker shows. *patience*: seconds without an answer after which the
+    connection is given up.
+    """
 
-    def __init__(self, address: Address, purpose: str) -> None:
+    def __init__(self, address: Address, purpose: str, patience: float = PATIENCE) -> None:
         self.address = address
+        self._patience = patience
         self._name = f"archiver {purpose} {gethostname()}"
         self._open: OpenConnection | None = None
         self._lock = asyncio.Lock()
@@ -89,10 +94,13 @@ class Connection:
                 self._open = await self._connect()
             return str(self._wire().server_properties.get("version", "of an unknown version"))
 
-    async def channel(self, on_close: Callable[[], None] = lambda: None, *, confirms: bool = False) -> Channel:
+    async def channel(
+        self, on_close: Callable[[], None] = lambda: None, *, confirms: bool = False, seconds: float = CALL_TIMEOUT
+    ) -> Channel:
         """
         Open a channel. *on_close* is called when it is closed, by whomever. *confirms*: publishing waits for the
-        broker's confirmation, and returned messages are errors. Raises TransientError, ConfigurationError.
+        broker's confirmation, and returned messages are errors. *seconds*: for its answer. Raises TransientError,
+        ConfigurationError.
         """
         await self.connect()
         async with self._lock:
@@ -100,7 +108,7 @@ class Connection:
             if self._open is None:
                 raise TransientError("the connection was closed")
             with map_errors("opening a channel"):
-                async with asyncio.timeout(CALL_TIMEOUT):
+                async with asyncio.timeout(seconds):
                     upper = self._open.channel(number, confirms, on_return_raises=confirms)
                     await upper.initialize()
                     wire = await upper.get_underlay_channel()
@@ -111,13 +119,17 @@ class Connection:
 
     async def prove(self) -> None:
         """
-        Return once the broker has answered on this connection. Calls share a round trip, and cancelling one does not
-        end it. Raises TransientError, ConfigurationError.
+        Return once the broker has answered on this connection; one that does not answer is given up. Calls share a
+        round trip, and cancelling one does not end it. Raises TransientError, ConfigurationError.
         """
+        await asyncio.shield(self.doubt())
+
+    def doubt(self) -> "asyncio.Task[None]":
+        """Begin to find out whether the broker answers, unless that is under way."""
         if self._round_trip is None or self._round_trip.done():
             self._round_trip = asyncio.create_task(self._prove(), name="amqp.prove")
             self._round_trip.add_done_callback(lambda task: task.cancelled() or task.exception())
-        await asyncio.shield(self._round_trip)
+        return self._round_trip
 
     async def is_blocked(self) -> bool:
         """Whether the broker has told that it takes no messages from this connection."""
@@ -139,10 +151,16 @@ class Connection:
             await self._drop()
 
     async def _prove(self) -> None:
-        if self._control is None or self._control.is_closed:
-            self._control = await self.channel()
-        with map_errors("the broker's answer"):
-            await self._control.confirm()
+        try:
+            if self._control is None or self._control.is_closed:
+                self._control = await self.channel(seconds=self._patience)
+            with map_errors("the broker's answer"):
+                await self._control.confirm(self._patience)
+        except TransientError:
+            # The client itself would wait for three minutes.
+            async with self._lock:
+                await self._drop()
+            raise
 
     async def _connect(self) -> "OpenConnection":
         there = self.address

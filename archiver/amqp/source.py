@@ -190,12 +190,16 @@ class AmqpSource:
         return held
 
     async def _get(self, received_at: float) -> Held | None:
-        spare = self._spare
-        if spare is None or spare.channel is None or spare.channel.is_closed:
-            spare = self._spare = _Spare()
-            spare.channel = await self._connection.channel(spare.gone.set)
-        with map_errors(f"basic.get {self._queue}"):
-            delivered = await spare.channel.wire.basic_get(self._queue, timeout=CALL_TIMEOUT)
+        try:
+            spare = self._spare
+            if spare is None or spare.channel is None or spare.channel.is_closed:
+                spare = self._spare = _Spare()
+                spare.channel = await self._connection.channel(spare.gone.set)
+            with map_errors(f"basic.get {self._queue}"):
+                delivered = await spare.channel.wire.basic_get(self._queue, timeout=CALL_TIMEOUT)
+        except TransientError:
+            self._connection.doubt()
+            raise
         if delivered.delivery_tag is None:  # the queue is empty
             return None
         self._spare = None

@@ -183,6 +183,20 @@ async def test_messages_that_came_before_a_failure_are_returned(
     assert [one.body for one in await source.receive(2)] == ["second"]
 
 
+async def test_a_get_without_an_answer_casts_doubt_on_the_connection(
+    source: AmqpSource, broker: FakeBroker, connection: FakeConnection
+) -> None:
+    await source.receive(1)
+
+    async def silent(*_: Any, **__: Any) -> Any:
+        raise TimeoutError
+
+    cast("Any", connection.channels[0].wire).basic_get = silent
+    with pytest.raises(TransientError, match="no response in time"):
+        await source.receive(1)
+    assert connection.doubts == 1
+
+
 async def test_a_queue_that_is_gone_is_a_fault_of_the_set_up(source: AmqpSource, broker: FakeBroker) -> None:
     del broker.queues[QUEUE]
     with pytest.raises(ConfigurationError, match="no queue 'jobs'"):

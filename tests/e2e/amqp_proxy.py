@@ -29,6 +29,7 @@ class CuttingProxy:
         self._writers: set[asyncio.StreamWriter] = set()
         self.frames = 0
         self.port = 0
+        self._silent: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -40,9 +41,14 @@ class CuttingProxy:
     ) -> None:
         if self._server is not None:
             self._server.close()
-        self._cut()
+        self.cut()
 
-    def _cut(self) -> None:
+    def silence(self) -> None:
+        """Swallow all further frames of the connections that are open now; nobody is told."""
+        self._silent |= self._writers
+
+    def cut(self) -> None:
+        """Cut all connections."""
         for writer in list(self._writers):
             writer.transport.abort()
 
@@ -53,6 +59,8 @@ class CuttingProxy:
             async with asyncio.TaskGroup() as ways:
                 ways.create_task(self._copy(reader, to_there), name="to the broker")
                 ways.create_task(self._copy(there, writer), name="from the broker")
+        except asyncio.CancelledError:
+            pass  # the loop ends
         finally:
             for end in (writer, to_there):
                 self._writers.discard(end)
@@ -64,9 +72,11 @@ class CuttingProxy:
                 frame = await read_frame(reader)
                 if self.frames == self._cut_after:
                     self.frames += 1
-                    self._cut()
+                    self.cut()
                     return
                 self.frames += 1
+                if writer in self._silent:
+                    continue
                 writer.write(frame)
                 await writer.drain()
         except (asyncio.IncompleteReadError, OSError):

@@ -21,6 +21,7 @@ from .servers import START_TIMEOUT, free_port
 
 INSTALLED = Path("/usr/lib/rabbitmq/lib")
 NOBODY = 65534
+CHANNELS = 64  # of one connection; RabbitMQ's default is 2047
 VHOSTS = 48  # made at once: each call of rabbitmqctl takes seconds
 
 
@@ -126,6 +127,7 @@ class Broker:
         for name in ("home", "mnesia", "log"):
             (self.folder / name).mkdir()
         lines = [
+            f"channel_max = {CHANNELS}",
             f"listeners.tcp.1 = 127.0.0.1:{self.port}",
             f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}",
             f"ssl_options.cacertfile = {self.ca_file}",

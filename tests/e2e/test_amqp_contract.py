@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 from contract.test_message_source import *  # noqa: F403
-from contract.test_message_source import VISIBILITY, Build, Harness
+from contract.test_message_source import VISIBILITY, Build, Harness, one
 
 from archiver.amqp.connection import Address, Connection
 from archiver.amqp.publishing import AmqpDeadLetters, Publisher
 from archiver.amqp.source import AmqpSource, read_facts
 from archiver.amqp.topology import Topology
-from archiver.ports import Attribute
+from archiver.ports import Attribute, Message
 
 from .amqp_client import AmqpClient
-from .rabbit import Broker
+from .rabbit import CHANNELS, Broker
 
 DELAY = 0.3  # seconds in the delay queue
 ACK_TIMEOUT = 1800
@@ -107,3 +107,37 @@ async def on_rabbitmq(
             return await open_harness(broker, client, stack, vhost, dead_letters=dead_letters, ours=ours)
 
         yield rabbit
+
+
+async def test_channels_are_used_again_however_many_messages_come(build: Build) -> None:
+    """The client's own numbers only grow while a channel is open, and beyond the broker's limit it ends them all."""
+    harness = await build()
+    assert isinstance(harness, AmqpHarness)
+    assert harness.client is not None
+    harness.client.publish_all([str(number) for number in range(CHANNELS + 20)], harness.queue)
+    kept = await one_of(harness)
+    done = []
+    while len(done) < CHANNELS + 19:
+        for message in await harness.source.receive(1):
+            await harness.source.delete(message)
+            done.append(message.body)
+    assert len(set(done)) == CHANNELS + 19
+    await harness.source.delete(kept)
+
+
+async def one_of(harness: Harness) -> Message:
+    [message] = await harness.source.receive(1)
+    return message
+
+
+async def test_the_message_of_a_closed_connection_comes_to_another_worker_at_once(build: Build) -> None:
+    harness = await build(ours=False)
+    assert isinstance(harness, AmqpHarness)
+    assert harness.connection is not None
+    harness.send("{}", {})
+    message = await one(harness)
+    assert message.gone is not None
+    await harness.connection.close()
+    assert message.gone.is_set()
+    again = await one(harness)
+    assert (again.id, again.receive_count) == (message.id, 2)

@@ -160,3 +160,39 @@ async def test_the_connection_is_cut_after_every_frame_and_nothing_is_lost(
             cuts.create_task(cut(after), name=f"cut after {after}")
 
     assert ended == {}, f"of {frames} frames"
+
+
+async def test_a_connection_that_falls_silent_is_a_lost_lease_and_is_opened_anew(
+    broker: Broker, vhost: str, client: AmqpClient
+) -> None:
+    """Neither end is told; the broker waits for two heartbeats of 60 s. Each renewal asks the broker."""
+    queue = f"q{uuid.uuid4().hex[:10]}"
+    client.declare(queue)
+    client.publish("one", queue)
+    gate, outcomes = ReceiveGate(), _Observer()
+    async with CuttingProxy(broker.port, None) as proxy:
+        address = Address("127.0.0.1", proxy.port, vhost, "guest", "guest")
+        connection = Connection(address, "tests", patience=VISIBILITY)
+        facts = replace(read_facts(vhost, queue, 1800, 20), visibility=VISIBILITY)
+        async with AmqpSource(connection, queue, facts, wait_seconds=0.5, delay=None) as source:
+            settler = Settler(source, SilencingJob(proxy), gate, outcomes)
+            worker = Worker(source, settler, gate, WorkerLimits(1, 0.5, 5), heartbeat=Heartbeat())
+            async with asyncio.timeout(60):
+                await worker.run(outcomes.stop)
+        await connection.close()
+    assert outcomes.ended_as == ["lease_lost", "done"]
+
+
+class SilencingJob(ReplyingJob):
+    """A job during which the connection falls silent; the second time it is done at once."""
+
+    def __init__(self, proxy: CuttingProxy) -> None:
+        self._proxy = proxy
+        self._begun = 0
+
+    async def run(self, message: Message, hold: Hold) -> JobSuccess:
+        self._begun += 1
+        if self._begun == 1:
+            self._proxy.silence()
+            await asyncio.sleep(10 * VISIBILITY)
+        return JobSuccess("succeeded", 0, 0, "", reused=False)

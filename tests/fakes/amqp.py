@@ -164,7 +164,7 @@ class FakeChannel:
     def is_closed(self) -> bool:
         return self.wire.is_closed
 
-    async def confirm(self) -> None:
+    async def confirm(self, seconds: float = 10.0) -> None:
         await self.wire.basic_qos()
 
     async def close(self) -> None:
@@ -180,7 +180,7 @@ class FakeConnection:
         self.channels: list[FakeChannel] = []
         self.errors: list[Exception] = []
         self.blocked = False
-        self.proofs = 0
+        self.proofs = self.doubts = 0
 
     async def connect(self) -> str:
         return "3.10.8"
@@ -194,6 +194,9 @@ class FakeConnection:
 
     async def prove(self) -> None:
         self.proofs += 1
+
+    def doubt(self) -> None:
+        self.doubts += 1
 
     async def is_blocked(self) -> bool:
         return self.blocked
