@@ -116,7 +116,7 @@ async def test_channels_are_used_again_however_many_messages_come(build: Build) 
     assert harness.client is not None
     harness.client.publish_all([str(number) for number in range(CHANNELS + 20)], harness.queue)
     kept = await one_of(harness)
-    done = []
+    done: list[str] = []
     while len(done) < CHANNELS + 19:
         for message in await harness.source.receive(1):
             await harness.source.delete(message)
