@@ -23,7 +23,7 @@ _WITH_ARCHIVE = ("succeeded", "partial")
 class JobIdentity:
     """
     One job. *digest* names its archive; *body* is its request without wrappers; *dialect* is the one that it is written
-    in.
+    in; *makes_archive* is False of a command, once it is done.
     """
 
     digest: str
@@ -32,6 +32,7 @@ class JobIdentity:
     message: Message
     body: str
     dialect: Dialect
+    makes_archive: bool = True
 
     @classmethod
     def of(cls, message: Message, rules: ArchiveRules, source_id: str) -> Self:
@@ -48,7 +49,7 @@ class JobIdentity:
         many bytes; attributes that leave less than `MIN_BODY_BYTES` for it are dropped.
         """
         note = self._outgoing(status, notifier, write, self.answer_id(status))
-        return replace(note, key=self.key) if status in _WITH_ARCHIVE else note
+        return replace(note, key=self.key) if self.makes_archive and status in _WITH_ARCHIVE else note
 
     def event(self, stage: Stage, notifier: Notifier, write: Callable[[int], str]) -> OutgoingMessage:
         """Make a progress event. Its deduplication id is unique: two events are never the same."""

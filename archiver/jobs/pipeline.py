@@ -6,6 +6,7 @@ One message becomes one result and its answers.
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +207,7 @@ class Pipeline:
             command=result.command,
         )
         await self._answer(
-            job,
+            replace(job, makes_archive=result.archive is not None),
             result.status,
             self._answers.success,
             lambda limit, url: job.dialect.success_answer(success, limit, url),

@@ -5,13 +5,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from core.command_results import RESULT
 from core.operator_files import STUDY, rules_of
 from core.seed_messages import AWS_CLI_MESSAGE, LANLYTICS_MESSAGE
 from fakes import FakeHold
 from worker.pipeline_env import RULES, PipelineEnv
 
 from archiver.core.locations import AllowList
+from archiver.core.messages import Request
 from archiver.errors import Rejected
+from archiver.jobs.identity import JobIdentity
+from archiver.jobs.work import Result
+from archiver.ports import Hold
+from archiver.stages.progress import Progress
 
 WITH_COMMANDS = replace(RULES, commands=rules_of(STUDY).commands, allowed=AllowList("archives"))
 
@@ -81,3 +87,27 @@ async def test_an_archive_that_mcai_orders_is_built_and_answered_in_its_form() -
     assert (reply["job_id"], reply["status"]) == (7, "completed")
     assert reply["destination_paths"] == [str(env.at)]
     assert reply["parameters"][0]["value"].startswith("https://links.example/")
+
+
+class Done:
+    """The work of a command that has ended."""
+
+    def prepare(self, request: Request, job: JobIdentity) -> None:
+        return None
+
+    async def do(self, order: None, hold: Hold, progress: Progress) -> Result:
+        return Result("succeeded", files=1, size=14, command=RESULT)
+
+
+async def test_the_answer_of_a_command_names_no_archive() -> None:
+    """A receiver such as EventBridge tells which object an answer is about."""
+    env = PipelineEnv(rules=WITH_COMMANDS)
+    env.pipeline._works = {**env.pipeline._works, "command": Done()}
+    answer = await answer_to(env, '{"command": {"name": "thumbnails"}}')
+
+    assert answer["command"]["name"] == "my_service"
+    assert env.answers is not None
+    assert env.answers.sent[-1].key == ""
+    env.put(a_jpg=b"a")
+    await env.run("a.jpg")
+    assert env.answers.sent[-1].key != ""
