@@ -26,7 +26,7 @@ from xml.sax.saxutils import escape
 
 from certificates import shared_trust
 from faults.http_streams import BLOCK, Answer, ProtocolError, Request, blocks, header, read_request, response_head
-from faults.operations import PUT_RECEIPT, Call, call_of, error_xml
+from faults.operations import PUT_RECEIPT, PUT_RECORD, Call, call_of, error_xml
 from isal import isal_zlib
 
 from .stored_upload import JoinedParts, StoredPart, StoredUpload
@@ -64,6 +64,11 @@ class GeneratedS3:
         """Calls that wait for `release`, or whose client went away before it."""
         self.archives: dict[str, StoredUpload] = {}
         self.uploads: dict[str, StoredUpload] = {}
+        self.records: dict[str, bytes] = {}
+        self.read_bytes = 0
+        """Of ranges of objects: a large one that is asked for as a whole is given up at its head."""
+        self.sent: Counter[int] = Counter()
+        """How often each part was stored."""
         self._sizes = sizes
         self._keys = sorted(sizes)
         self.calls: Counter[str] = Counter()
@@ -138,8 +143,8 @@ class GeneratedS3:
         if call.op == "GetObject":
             await self._get(call, request, writer)
             return
-        answer = await self._answer(call, request, reader)
-        length = [] if call.op == "HeadObject" else [("Content-Length", str(len(answer.body)))]
+        answer = await (self._record if call.op.endswith("Record") else self._answer)(call, request, reader)
+        length = [] if call.op in {"HeadObject", "HeadRecord"} else [("Content-Length", str(len(answer.body)))]
         writer.write(response_head(Answer(answer.status, [*answer.headers, *length])) + answer.body)
         await writer.drain()
 
@@ -156,6 +161,7 @@ class GeneratedS3:
         for piece in content(key, end + 1 - start, start):
             writer.write(piece)
             await writer.drain()
+            self.read_bytes += len(piece) if asked else 0
 
     async def _answer(self, call: Call, request: Request, reader: asyncio.StreamReader) -> Answer:
         self.calls[call.op] += 1
@@ -175,8 +181,13 @@ class GeneratedS3:
             case "CompleteMultipartUpload":
                 answer = self._complete(call, request, body)
             case "ListMultipartUploads":
-                ids = (f"<Upload><Key>{u.key}</Key><UploadId>{i}</UploadId></Upload>" for i, u in self.uploads.items())
+                ids = (
+                    f"<Upload><Key>{u.key}</Key><UploadId>{i}</UploadId><Initiated>{LISTED_MODIFIED}</Initiated></Upload>"
+                    for i, u in self.uploads.items()
+                )
                 answer = _xml(f"<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>{''.join(ids)}")
+            case "ListParts":
+                answer = self._list_parts(call)
             case "ListObjects":
                 answer = self._list(request)
             case "AbortMultipartUpload":
@@ -191,6 +202,11 @@ class GeneratedS3:
         page = list(takewhile(lambda key: key.startswith(prefix), self._keys[first : first + PAGE_KEYS]))
         following = self._keys[first + PAGE_KEYS : first + PAGE_KEYS + 1]
         more = len(page) == PAGE_KEYS and all(key.startswith(prefix) for key in following) and bool(following)
+        kept = (
+            f"<Contents><Key>{key}</Key><LastModified>{LISTED_MODIFIED}</LastModified></Contents>"
+            for key in self.records
+            if key.startswith(prefix)
+        )
         entries = (
             f"<Contents><Key>{key}</Key><LastModified>{LISTED_MODIFIED}</LastModified>"
             f"<ETag>{escape(_etag(key))}</ETag><Size>{self._sizes[key]}</Size></Contents>"
@@ -198,7 +214,35 @@ class GeneratedS3:
         )
         token = f"<NextContinuationToken>{page[-1]}</NextContinuationToken>" if more else ""
         truncated = f"<IsTruncated>{'true' if more else 'false'}</IsTruncated>"
-        return _xml(f"<ListBucketResult>{truncated}{token}{''.join(entries)}")
+        return _xml(f"<ListBucketResult>{truncated}{token}{''.join(entries)}{''.join(kept)}")
+
+    def _list_parts(self, call: Call) -> Answer:
+        """All on one page, each with its CRC-32, as S3 tells it."""
+        upload = self.uploads.get(call.upload or "")
+        if upload is None:
+            return Answer(404, body=error_xml("NoSuchUpload", "it is gone"))
+        parts = (
+            f"<Part><PartNumber>{number}</PartNumber><ETag>{escape(_etag(f'{call.key}{number}'))}</ETag>"
+            f"<Size>{part.size}</Size><ChecksumCRC32>{_encoded(part.crc32)}</ChecksumCRC32></Part>"
+            for number, part in sorted(upload.parts.items())
+        )
+        return _xml(f"<ListPartsResult><IsTruncated>false</IsTruncated>{''.join(parts)}")
+
+    async def _record(self, call: Call, request: Request, reader: asyncio.StreamReader) -> Answer:
+        key, body = call.key or "", b"".join([block async for block in blocks(reader, request.headers)])
+        if call.op == PUT_RECORD:
+            self.records[key] = body
+            return Answer(200, [("ETag", _etag(key))])
+        if call.op == "DeleteRecord":
+            self.records.pop(key, None)
+            return Answer(204)
+        if key not in self.records:
+            return Answer(404)
+        record = self.records[key]
+        headers = [("ETag", _etag(key)), ("Last-Modified", MODIFIED)]
+        if call.op == "HeadRecord":
+            return Answer(200, [*headers, ("Content-Length", str(len(record)))])
+        return Answer(206, [*headers, ("Content-Range", f"bytes 0-{len(record) - 1}/{len(record)}")], record)
 
     def _head(self, key: str) -> Answer:
         if key in self._sizes:
@@ -216,6 +260,7 @@ class GeneratedS3:
             return Answer(400, body=error_xml("BadDigest", "another CRC-32"))
         upload = self.uploads[call.upload] if call.upload else StoredUpload(call.key or "", dict(request.headers))
         upload.parts[call.part or 1] = StoredPart(offset, size, crc32)
+        self.sent[call.part or 0] += 1
         if not call.upload:
             self.archives[upload.key] = upload
         told = header(request.headers, "x-amz-checksum-crc32") or ""
@@ -245,6 +290,10 @@ def _etag(text: str) -> str:
 def _claimed_crc32(request: Request) -> int | None:
     told = header(request.headers, "x-amz-checksum-crc32")
     return int.from_bytes(base64.b64decode(told)) if told else None
+
+
+def _encoded(crc32: int) -> str:
+    return base64.b64encode(crc32.to_bytes(4, "big")).decode()
 
 
 def _xml(opened: str) -> Answer:
