@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fakes import FakeHold
 from worker.pipeline_env import PipelineEnv
 
 from archiver.core.build_record import BuildRecord, encode_record, source_hash
@@ -152,3 +153,14 @@ async def test_removing_what_is_gone_already_is_no_error() -> None:
     for _ in range(2):
         await bucket.janitor.remove(found[0])
     assert Location("archives", found[0].record) not in bucket.env.stage.s3.objects
+
+
+async def test_a_cancelled_job_leaves_no_build_and_no_record() -> None:
+    bucket = Bucket()
+    await bucket.leave(begun=NOW)
+    bucket.env.stage.s3.put("archives", record_key(KEY, "ab" * 16), b"unreadable")
+
+    await bucket.janitor.after_cancellation(KEY, FakeHold())
+
+    uploads, records = bucket.left
+    assert uploads == [] and records == [record_key(KEY, "ab" * 16)]
