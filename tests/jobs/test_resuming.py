@@ -261,6 +261,7 @@ async def test_an_object_that_is_replaced_between_two_workers_is_never_half_old_
     await job.run()
 
     assert old not in job.store.pending and job.store.events.count("begin") == 1
+    assert job.store.events.index("abort") < job.store.events.index("begin")
     assert read_zip(job.archive) == {"0.bin": other}
     assert (job.store.pending, job.records) == ({}, [])
 
@@ -463,6 +464,8 @@ async def test_a_rejected_message_spares_the_build_that_another_one_of_its_job_g
     job = Job()
     await job.run_until("part", 4)
     assert job.message is not None
+    for upload in job.store.pending.values():  # begun before any lease, and worked on since
+        upload.created_at = datetime(2001, 1, 1, tzinfo=UTC)
     other = replace(job.message, id="another")
 
     await job.env.pipeline.send_failure(other, Rejected("source_changed", "x"), FakeHold())

@@ -14,8 +14,8 @@ PROMISES = (
     Mutant(
         "a failed upload is not aborted",
         "archiver/stages/upload.py",
-        "        if self._multipart is not None:\n            try:",
-        "        if False:\n            try:",
+        "await retry_transient(self._multipart.abort, tries=3, seconds=0)",
+        "pass",
         ("tests/stages/test_upload.py", "tests/stages/test_assemble.py"),
     ),
     Mutant(
@@ -62,16 +62,16 @@ PROMISES = (
     ),
     Mutant(
         "an object whose CRC-32 differs from S3's is written to the archive",
-        "archiver/stages/assemble.py",
+        "archiver/stages/receive.py",
         "if not is_whole or pinned.crc32 is None or combine_view_crcs(crcs, views) == pinned.crc32:",
         "if True:",
         ("tests/stages/test_assemble.py",),
     ),
     Mutant(
         "a finished archive is overwritten",
-        "archiver/aws/s3_store.py",
-        'lines=f"If-None-Match: *\\r\\n{lines}"',
-        "lines=lines",
+        "archiver/aws/s3_upload.py",
+        'return f"If-Match: {target.overwrites}\\r\\n" if target.overwrites else "If-None-Match: *\\r\\n"',
+        'return ""',
         ("tests/contract/test_object_store.py", "tests/aws/test_s3_bodies.py"),
     ),
     Mutant(
@@ -92,7 +92,7 @@ PROMISES = (
         "a refused archive keeps its receipt",
         "archiver/stages/upload.py",
         "            except ArchiverError:  # refused: this write has no effect\n"
-        "                self._may_appear = appears_by_earlier_write\n",
+        "                self._may_appear, self._is_trusted = appears_by_earlier_write, False\n",
         "            except ArchiverError:\n",
         ("tests/jobs/test_receipts.py",),
     ),

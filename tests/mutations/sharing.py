@@ -119,8 +119,8 @@ SHARING = (
     Mutant(
         "a second cancellation interrupts the abort of an upload",
         "archiver/stages/upload.py",
-        "        while not aborting.done():  # bounded by its tries; a cancellation goes on afterwards\n",
-        "        if not aborting.done():\n",
+        "        while not ending.done():  # bounded by its tries; a cancellation goes on afterwards\n",
+        "        if not ending.done():\n",
         ("tests/stages/test_upload.py",),
     ),
     Mutant(
