@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 from certificates import make_authority, make_server_context
 
-from .servers import START_TIMEOUT, free_port
+from .servers import free_port
 
 INSTALLED = Path("/usr/lib/rabbitmq/lib")
 NOBODY = 65534
+START_TIMEOUT = 120.0  # seconds
 CHANNELS = 64  # of one connection; RabbitMQ's default is 2047
 VHOSTS = 48  # made at once: each call of rabbitmqctl takes seconds
 

@@ -1,15 +1,20 @@
 """Orders as the backend of Media Cloud AI sends them, and replies that its consumers take."""
 
 import json
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from emulator import EmulatedAws
+from core.seed_messages import AWS_CLI_MESSAGE
+from emulator import REGION, EmulatedAws
 
 from .amqp_env import COMPLETED, ERROR, PROGRESSION, QUEUE, AmqpEnv
 from .mcai_backend import ACCEPTS
 from .rabbit import Broker
+from .servers import ROOT
 
 
 @pytest.fixture
@@ -85,3 +90,32 @@ def test_an_order_that_fails_has_one_error_that_the_backend_takes(
     assert (reply["job_id"], reply["status"]) == (7, "error")
     assert [one["id"] for one in reply["parameters"]] == ["message"]
     env.wait_until_empty()
+
+
+def test_the_message_of_the_aws_cli_workers_readme_runs_the_real_aws(env: AmqpEnv, tmp_path: Path) -> None:
+    """Unmodified, through the broker. Its /data is a folder of the test's."""
+    aws, data = shutil.which("aws"), tmp_path / "data"
+    assert aws is not None, "aws is not there: apt-get install awscli"
+    data.mkdir(mode=0o777)
+    (tmp_path / "aws").write_text(
+        f"#!/bin/sh\nexport HOME='{Path.home()}' PATH='{os.environ['PATH']}'\n"
+        f'exec {aws} "$1" "$2" "$3" "$4" "{tmp_path}$5"\n'
+    )
+    (tmp_path / "aws").chmod(0o755)
+    policy = (ROOT / "docs/examples/aws-cli.toml").read_text()
+    endpoint = f'AWS_ENDPOINT_URL = "{env.aws.endpoint}"\nAWS_CA_BUNDLE = "{env.aws.bundle}"\n'
+    policy = policy.replace('["aws", "s3", "cp"', f'["{tmp_path}/aws", "s3", "cp"')
+    (tmp_path / "policy.toml").write_text(f"{policy}\n[commands.aws-s3-cp.env]\n{endpoint}")
+    env.aws.s3.create_bucket(Bucket="mybucket", CreateBucketConfiguration={"LocationConstraint": REGION})
+    env.aws.s3.put_object(Bucket="mybucket", Key="media.mp4", Body=b"a film")
+    sources = f"{env.sources},mybucket"
+    env.worker(POLICY_FILE=str(tmp_path / "policy.toml"), S3_ALLOWED_SOURCES=sources, AMQP_QUEUE="job_aws_cli")
+
+    env.client.publish(AWS_CLI_MESSAGE, "job_aws_cli", "job_submit")
+
+    reply = taken(env, COMPLETED)
+    assert (data / "element_filename.mp4").read_bytes() == b"a film"
+    assert (reply["job_id"], reply["status"]) == (123, "completed")
+    [message] = reply["parameters"]
+    assert message["value"].startswith("download: s3://mybucket/media.mp4 to ")
+    assert taken(env, PROGRESSION)["progression"] == 0
