@@ -130,12 +130,21 @@ def find_files(root: str, path: str) -> list[str]:
     meanwhile. Raises OSError.
     """
     found, waiting = list[str](), [path]
+    if not _is_folder(os.path.join(root, path)):  # the command has put something else in its place
+        return found
     while waiting:
         folder = waiting.pop()
         with os.scandir(os.path.join(root, folder)) as entries:
             for entry in entries:
                 (waiting if entry.is_dir(follow_symlinks=False) else found).append(f"{folder}/{entry.name}")
     return sorted(found)
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def measure(root: str) -> Usage:

@@ -196,3 +196,14 @@ def test_all_that_is_no_directory_is_found(tmp_path: Path) -> None:
     (tmp_path / "out" / "link").symlink_to("/")
 
     assert find_files(str(tmp_path), "out") == ["out/a", "out/b/a/x", "out/link"]
+
+
+@pytest.mark.parametrize("what", ["file", "link", "nothing"])
+def test_a_folder_that_was_replaced_has_no_files(what: str, tmp_path: Path) -> None:
+    """A command may remove `out`, or put a link to a folder of the machine there: no output is found, nothing fails."""
+    if what == "file":
+        (tmp_path / "out").write_text("a")
+    elif what == "link":
+        (tmp_path / "out").symlink_to("/etc")
+
+    assert find_files(str(tmp_path), "out") == []
