@@ -65,7 +65,7 @@ def test_a_container_has_no_right_that_it_was_not_given(tmp_path: Path) -> None:
 async def test_a_container_is_removed_if_its_client_is_killed(
     space: WorkSpace, calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ending the client does not end the container."""
+    """K7: Ending the client does not end the container."""
     monkeypatch.setattr(native, "CANCEL_SECONDS", 0.0)
     async with space.job(MIB) as directory:
         open_to_container(directory.path)
@@ -81,7 +81,7 @@ async def test_a_container_is_removed_if_its_client_is_killed(
 async def test_containers_of_killed_workers_are_removed_and_those_of_living_ones_stay(
     space: WorkSpace, calls: Path
 ) -> None:
-    """A container is labelled with the lock of its worker."""
+    """K7: A container is labelled with the lock of its worker."""
     removed = await remove_containers(space)
     listed, last = (await asyncio.to_thread(calls.read_text)).splitlines()
 

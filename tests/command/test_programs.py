@@ -68,7 +68,7 @@ async def test_a_program_need_not_read_its_standard_input(space: WorkSpace) -> N
 
 
 async def test_a_program_that_prints_for_ever_ends_in_time_and_takes_no_memory(space: WorkSpace) -> None:
-    """Only the end of what it prints is kept."""
+    """K5: Only the end of what it prints is kept."""
     seen = await run_shell(space, "yes", timeout=0.3, kept=10)
 
     assert seen.ended.stopped == "timeout"
@@ -76,14 +76,14 @@ async def test_a_program_that_prints_for_ever_ends_in_time_and_takes_no_memory(s
 
 
 async def test_a_child_that_holds_the_pipes_ends_with_its_program(space: WorkSpace) -> None:
-    """The program's end is the end: no child keeps the job waiting."""
+    """K2: The program's end is the end: no child keeps the job waiting."""
     seen = await run_shell(space, "sleep 1000 & setsid sleep 1000 & (setsid sleep 1000 &) ; echo done")
 
     assert (seen.stdout, seen.ended.stopped, seen.ended.exit.code) == ("done\n", None, 0)
 
 
 async def test_children_that_leave_group_and_session_are_ended(space: WorkSpace) -> None:
-    """Daemons are found as well: orphans are adopted by the keeper."""
+    """K1: Daemons are found as well: orphans are adopted by the keeper."""
     daemon = "setsid sh -c 'setsid sh -c \"setsid sleep 1000 & sleep 1000\" & sleep 1000' & sleep 1000"
     seen = await run_shell(space, daemon, timeout=0.5)
 
@@ -91,7 +91,7 @@ async def test_children_that_leave_group_and_session_are_ended(space: WorkSpace)
 
 
 async def test_a_program_that_ignores_sigterm_is_killed(space: WorkSpace, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SIGTERM, a while, SIGKILL; its children, which ignore it too, likewise."""
+    """K3: SIGTERM, a while, SIGKILL; its children, which ignore it too, likewise."""
     monkeypatch.setattr(run_module, "TERM_SECONDS", 0.3)
     seen = await run_shell(space, "trap '' TERM; sleep 1000 & while :; do sleep 1000; done", timeout=0.3)
 
@@ -106,7 +106,7 @@ async def test_a_program_is_asked_first_and_may_clean_up(space: WorkSpace) -> No
 
 
 async def test_a_fork_bomb_ends_with_all_its_children(space: WorkSpace) -> None:
-    """Each process starts two others, in a session of its own; the limit of processes holds for others than root."""
+    """K1: Each process starts two others, in a session of its own; the limit of processes is not for root."""
     bomb = """
     bomb() { [ "$1" = 0 ] && sleep 1000; bomb $(($1 - 1)) & setsid sh -c "sleep 1000" & bomb $(($1 - 1)); }
     bomb 4
@@ -127,7 +127,7 @@ async def test_a_fork_bomb_that_never_ends_is_ended(space: WorkSpace) -> None:
 
 
 async def test_a_program_that_fills_the_disk_is_ended(space: WorkSpace) -> None:
-    """One file is limited by the kernel, the sum by a look each second."""
+    """K4: One file is limited by the kernel, the sum by a look each second."""
     one = await run_shell(space, "dd if=/dev/zero of=x bs=1M count=9", disk=4 * MIB, limits={"RLIMIT_FSIZE": 4 * MIB})
     many = await run_shell(space, "for i in 1 2 3; do dd if=/dev/zero of=x$i bs=1M count=2; done; exit 1", disk=4 * MIB)
 
@@ -177,7 +177,7 @@ async def test_a_program_whose_keeper_is_killed_ends_and_counts_as_killed(space:
 
 
 def test_a_killed_worker_leaves_no_process(tmp_path: Path) -> None:
-    """Keepers notice that their worker is gone, and end their programs."""
+    """K6: Keepers notice that their worker is gone, and end their programs."""
     script = f"""
 import asyncio
 from pathlib import Path

@@ -59,7 +59,7 @@ async def test_a_directory_is_removed_when_its_job_fails_or_is_cancelled(space: 
 
 
 def test_what_killed_workers_left_is_removed_at_the_next_start(tmp_path: Path) -> None:
-    """Directories of workers that live stay, and so does what is not ours."""
+    """K6: Directories of workers that live stay, and so does what is not ours."""
     with open_space(tmp_path, MIB) as living:
         own = tmp_path / f"job-{living.worker}-{'0' * 16}"
         dead, orphan = tmp_path / f"job-{'1' * 16}-{'0' * 16}", tmp_path / f"job-{'2' * 16}-{'0' * 16}"

@@ -4,7 +4,7 @@ budget and no upload in progress.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -271,6 +271,7 @@ async def test_an_output_that_was_not_made_is_told(env: CommandEnv) -> None:
     ],
 )
 async def test_what_is_no_file_of_its_own_is_refused_by_name(env: CommandEnv, script: str, reason: str) -> None:
+    """K10: Links, FIFOs and their kind."""
     env.script = script
 
     with pytest.raises(Rejected, match=f"output_missing.*{reason}"):
@@ -359,6 +360,7 @@ async def test_a_lost_lease_starts_nothing_and_stores_nothing(env: CommandEnv, t
 
 
 async def test_a_cancelled_job_ends_its_program_and_stores_nothing(env: CommandEnv, tmp_path: Path) -> None:
+    """K8: The lease is lost, or the worker stops."""
     env.script = f'echo x > "$1"; touch {tmp_path}/ran; sleep 1000'
     job = asyncio.create_task(env.run("s3://target/x", stdout={"type": "uri", "value": "s3://target/log"}))
     while not (tmp_path / "ran").exists():
@@ -374,6 +376,7 @@ async def test_a_cancelled_job_ends_its_program_and_stores_nothing(env: CommandE
 async def test_a_store_that_refuses_outputs_is_waited_for_without_a_second_run(
     env: CommandEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """K9: The operator must act; the command has run."""
     monkeypatch.setattr("archiver.jobs.command_outputs.configuration_retry_delay", lambda _: 0.0)
     env.script = f'echo run >> {tmp_path}/runs; echo x > "$1"'
     env.store("target")
@@ -385,12 +388,27 @@ async def test_a_store_that_refuses_outputs_is_waited_for_without_a_second_run(
     assert (tmp_path / "runs").read_text() == "run\n"
 
 
+def _appearing(
+    look: Callable[[Sequence[Confined]], list[str]], path: Path
+) -> Callable[[Sequence[Confined]], list[str]]:
+    """Look as *look* does; *path* appears after the first look."""
+
+    def find(paths: Sequence[Confined]) -> list[str]:
+        missing = look(paths)
+        path.touch()
+        return missing
+
+    return find
+
+
 @pytest.mark.parametrize("comes", [True, False])
 async def test_required_files_are_waited_for_without_a_slot(
     env: CommandEnv, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, comes: bool
 ) -> None:
     monkeypatch.setattr(command, "FIRST_LOOK_SECONDS", 0.01)
     needed, hold = tmp_path / "needed", FakeHold()
+    if comes:
+        monkeypatch.setattr(command, "find_missing", _appearing(command.find_missing, needed))
     env.others = f"""
     [commands.go]
     argv = ["test", "-e", "{needed}", "-a", "{{path}}"]
@@ -405,7 +423,6 @@ async def test_required_files_are_waited_for_without_a_slot(
         {"id": "path", "type": "string", "value": f"{tmp_path}/x"},
         {"id": "requirements", "type": "requirements", "value": {"paths": [str(needed)]}},
     ]
-    asyncio.get_running_loop().call_later(0.02, needed.touch)
 
     running = env.run_body({"job_id": 1, "parameters": parameters}, hold)
     if comes:

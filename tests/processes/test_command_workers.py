@@ -100,6 +100,7 @@ pathlib.Path(sys.argv[2]).write_text("second run")
 def test_a_worker_that_is_killed_leaves_nothing_after_the_next_start_and_the_job_is_done_once_more(
     setup: Setup, tmp_path: Path
 ) -> None:
+    """K6: SIGKILL while the program runs."""
     marker = tmp_path / "marker"
     settings = setup.settings(SLOW.format(marker=str(marker)))
     first = setup.env.worker(**settings)
