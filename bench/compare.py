@@ -35,6 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tls", action="store_true", help="by TLS, which the load server speaks itself (OpenSSL)")
     parser.add_argument("--latency", metavar="MS", type=float, help="so long before the first byte of each answer")
     parser.add_argument("--cost", action="store_true", help="does one member cost more among 20,000 than among 2,000?")
+    parser.add_argument("--copy", action="store_true", help="streaming against server-side copies, on LocalStack")
     parser.add_argument("--json", metavar="FILE", type=Path, help="the same figures for programs")
     options = parser.parse_args()
     if options.runs < 1:
@@ -148,6 +149,17 @@ def bench(options: argparse.Namespace, loads: Sequence[Workload]) -> list[str]:
     return failures
 
 
+def compare_copies(file: Path | None) -> int:
+    """Print how an archive is streamed and copied; into *file* as JSON."""
+    from copies import measure_copies, print_copies
+
+    figures = measure_copies()
+    print_copies(figures)
+    if file is not None:
+        file.write_text(json.dumps({"copy": figures}, indent=2) + "\n")
+    return 0
+
+
 def main() -> int:
     options = arguments()
     one_minute = os.getloadavg()[0]
@@ -155,6 +167,8 @@ def main() -> int:
         f"{os.cpu_count()} cores; load average before the start {one_minute:.1f}"
         + "; expect noise" * (one_minute > 0.5)
     )
+    if options.copy:
+        return compare_copies(options.json)
     try:
         failures = bench(options, choose_loads(options))
     except NoTlsError as error:

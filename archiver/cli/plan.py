@@ -10,7 +10,7 @@ from archiver.cli.console import print_json, print_line
 from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
-    from archiver.core.estimate import Estimate
+    from archiver.core.estimate import Estimate, Lookups
     from archiver.core.plan import Member, Plan
 
 MAX_MEMBERS_SHOWN = 20  # members that are printed without --all
@@ -34,6 +34,7 @@ def plan(
     on_empty: selection_input.OnEmpty = None,
     on_archived: request_input.OnArchived = None,
     compression: request_input.Compression = None,
+    strategy: request_input.Strategy = None,
     latency: Annotated[
         float, typer.Option(min=0.0, help="S3's latency in milliseconds, for the estimated time.")
     ] = 20.0,
@@ -54,6 +55,7 @@ def plan(
         "on_empty": on_empty,
         "on_archived": on_archived,
         "compression": compression,
+        "strategy": strategy,
     }
     selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest, folders)
     given = request_input.RequestInput(request, file or (), tuple(options.items()), selection=selection)
@@ -69,11 +71,15 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class PlanResult:
-    """The plan of a request and its estimated cost and time. *latency* of S3 in seconds."""
+    """
+    The plan of a request and its estimated cost and time. *latency* of S3 in seconds. *copied*: the same where the
+    store copies by itself what it can; None if that is not asked for, or is nothing.
+    """
 
     plan: "Plan"
     estimate: "Estimate"
     latency: float
+    copied: "Estimate | None" = None
 
     def as_data(self) -> dict[str, Any]:
         from archiver.cli.build_context import missing_data, renamed_data
@@ -90,6 +96,7 @@ class PlanResult:
             "missing": missing_data(plan.outcome),
             "renamed": renamed_data(plan.outcome),
             "members": [_member_data(member) for member in plan.members],
+            **({} if self.copied is None else {"copied": _copied_data(self.copied)}),
         }
 
     def report(self, max_members: int | None) -> None:
@@ -122,7 +129,7 @@ def _summary_rows(result: PlanResult) -> dict[str, str]:
     partial = "" if summary.status == "succeeded" else ", partial: some requested files are missing"
     calls = ", ".join(f"{count:,} {name}" for name, count in estimate.calls.items())
     parts = "1 part" if estimate.parts == 1 else f"{estimate.parts:,} parts of {format_size(estimate.part_size)}"
-    return {
+    rows = {
         "archive": f"{files}, {at_most}{format_size(estimate.size)} ({estimate.size:,} bytes){partial}",
         "upload": f"{at_most}{parts}",
         "calls": f"{at_most}{calls}",
@@ -130,6 +137,24 @@ def _summary_rows(result: PlanResult) -> dict[str, str]:
         f"(list prices of {PRICES_SOURCE}; they may have changed)",
         "time": f"about {format_duration(estimate.seconds)} on one core with an S3 latency of "
         f"{result.latency * 1000:g} ms; several times as long over TLS",
+    }
+    if (copied := result.copied) is not None:
+        sent = format_size(copied.size - copied.copied)
+        rows["copied"] = (
+            f"{format_size(copied.copied)} stay in the store if it copies parts, {sent} "
+            f"go through the worker: about ${copied.dollars:.6f}, about {format_duration(copied.seconds)}"
+        )
+    return rows
+
+
+def _copied_data(copied: "Estimate") -> dict[str, Any]:
+    return {
+        "bytes_copied": copied.copied,
+        "bytes_streamed": copied.size - copied.copied,
+        "parts": copied.parts,
+        "calls": copied.calls,
+        "cost": {"dollars": round(copied.dollars, 9)},
+        "time": {"seconds": round(copied.seconds, 3)},
     }
 
 
@@ -206,4 +231,17 @@ async def _plan_request(body: str, latency: float, *, as_json: bool) -> PlanResu
             cost_estimate = await run_offloaded_if_large(
                 len(draft.files), estimate, plan, lookups, resources.budget.total, latency, one_pass=draft.needs_no_plan
             )
-    return PlanResult(plan, cost_estimate, latency)
+            copied = _estimate_copied(plan, lookups, resources.budget.total, latency)
+    return PlanResult(plan, cost_estimate, latency, copied)
+
+
+def _estimate_copied(plan: "Plan", lookups: "Lookups", budget: int, latency: float) -> "Estimate | None":
+    from archiver.core.copies import limits_of, plan_copies
+    from archiver.core.estimate import estimate
+    from archiver.core.layout import BUFFERS_PER_JOB
+
+    if plan.strategy not in ("auto", "copy") or plan.deflates:
+        return None
+    limits = limits_of(budget // BUFFERS_PER_JOB, frozenset(), everything=plan.strategy == "copy")
+    copies = plan_copies(plan.members, limits)
+    return None if copies is None else estimate(plan, lookups, budget, latency, copies=copies)

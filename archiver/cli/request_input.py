@@ -59,6 +59,10 @@ CallbackUrl = Annotated[
 Compression = Annotated[
     str | None, typer.Option("--compression", metavar="store|deflate|auto", help="Compression of the files.")
 ]
+Strategy = Annotated[
+    str | None,
+    typer.Option("--strategy", metavar="auto|stream|copy", help="How the bytes get into the archive: copied or sent."),
+]
 
 
 @dataclass(frozen=True, slots=True)

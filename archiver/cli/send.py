@@ -52,6 +52,7 @@ def send(
     on_archived: request_input.OnArchived = None,
     wait_for: request_input.WaitFor = None,
     compression: request_input.Compression = None,
+    strategy: request_input.Strategy = None,
     callback_url: request_input.CallbackUrl = None,
     queue: Annotated[
         str | None, typer.Option(help="Source queue: name, URL or ARN. Default: SQS_SOURCE_QUEUE.")
@@ -78,6 +79,7 @@ def send(
         "on_archived": on_archived,
         "wait_for": request_input.wait_for(wait_for),
         "compression": compression,
+        "strategy": strategy,
         "callback_url": callback_url,
     }
     selection = selection_input.SelectionInput(prefix or (), regex, where or (), recursive, manifest, folders)

@@ -118,6 +118,19 @@ def test_of_a_compressed_archive_of_several_parts_no_more_calls_are_made_than_pl
     assert sum(calls[name] for name in written) <= planned["calls"]["UploadPart"] + 1  # the receipt
 
 
+def test_a_plan_tells_both_ways_where_copies_are_asked_for(agreement: Agreement) -> None:
+    request = {"files": files("film.mp4")}
+    streamed, both = agreement.plan(request), agreement.plan({**request, "strategy": "copy"})
+
+    assert "copied" not in streamed
+    assert both["calls"] == streamed["calls"]
+    copied = both["copied"]
+    assert copied["bytes_copied"] + copied["bytes_streamed"] == both["archive"]["size"]
+    assert copied["bytes_copied"] > 7 * MIB
+    assert (copied["calls"]["UploadPartCopy"], copied["calls"]["UploadPart"]) == (1, 2)
+    assert copied["cost"]["dollars"] > 0 < copied["time"]["seconds"]
+
+
 def test_denied_objects_cost_the_read_that_tells_why(agreement: Agreement) -> None:
     scenario = agreement.scenario
     scenario.put("secret.jpg", b"a secret")
