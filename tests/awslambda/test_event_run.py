@@ -48,6 +48,7 @@ async def test_of_a_batch_only_what_may_succeed_later_comes_again(env: FunctionE
     assert sorted(one["Body"] for one in env.aws.all_messages(env.dead)) == sorted([request("gone.jpg"), "no request"])
 
 
+@pytest.mark.slow
 async def test_a_message_that_comes_again_is_answered_from_its_archive(env: FunctionEnv, service: Service) -> None:
     event = env.batch(request("a.jpg"))
     assert await invoke(service, event) == {"batchItemFailures": []}
@@ -56,6 +57,7 @@ async def test_a_message_that_comes_again_is_answered_from_its_archive(env: Func
     assert len({one["archive"]["etag"] for one in env.sent(env.answers)}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 6 * MIB])
 async def test_a_job_that_outlasts_the_invocation_leaves_no_upload_and_comes_again(
     env: FunctionEnv, service: Service, size: int
@@ -66,7 +68,7 @@ async def test_a_job_that_outlasts_the_invocation_leaves_no_upload_and_comes_aga
     slow = request("big.bin", archive_name="slow")
     event = env.batch(slow, request("a.jpg"))
 
-    returned = await invoke(hanging, event, seconds=2.0)
+    returned = await invoke(hanging, event, seconds=6.0)
 
     assert store.reached.is_set()
     assert returned == failed_items(event, [record["body"] for record in event["Records"]].index(slow))
@@ -74,12 +76,13 @@ async def test_a_job_that_outlasts_the_invocation_leaves_no_upload_and_comes_aga
     assert len(env.archives_made()) == 1
 
 
+@pytest.mark.slow
 async def test_a_job_that_outlasts_its_last_invocation_is_rejected(env: FunctionEnv, service: Service) -> None:
     hanging, _ = broken(service)
     event = env.batch(request("a.jpg"))
     event["Records"][0]["attributes"]["ApproximateReceiveCount"] = "5"
 
-    assert await invoke(hanging, event, seconds=1.0) == {"batchItemFailures": []}
+    assert await invoke(hanging, event, seconds=12.0) == {"batchItemFailures": []}
 
     (failure,) = env.sent(env.failures)
     assert failure["error"]["code"] == "time_limit"
@@ -147,6 +150,7 @@ async def test_an_order_file_that_is_no_request_is_rejected(
         assert f"the order file s3://{env.sources}/orders/bad.json" in answer["error"]["message"]
 
 
+@pytest.mark.slow
 async def test_an_order_file_may_be_told_of_by_a_queue_whose_dead_letters_keep_the_event(
     env: FunctionEnv, service: Service
 ) -> None:
@@ -219,6 +223,7 @@ async def test_a_single_request_does_not_wait_for_the_operator(service: Service)
     assert run.misconfigured
 
 
+@pytest.mark.slow
 async def test_a_batch_is_held_while_the_operator_must_act_and_comes_again_late(
     env: FunctionEnv, service: Service
 ) -> None:

@@ -50,15 +50,16 @@ def handing(service: Service, tasks: Tasks, *, always: bool = False) -> Service:
     return replace(service, hand_on=hand_on)
 
 
+@pytest.mark.slow
 async def test_a_job_that_would_not_end_in_time_is_a_task_before_it_is_begun(
     env: FunctionEnv, service: Service
 ) -> None:
-    """40 MB at 30 MB/s are more than the second that is left; the other job is done here."""
-    env.put("big.bin", bytes(40_000_000))
+    """150 MB at 30 MB/s are more than the four seconds that are left; the other job is done here."""
+    env.put("big.bin", bytes(150_000_000))
     tasks, store = Tasks(), broken(service, "never")[1]
     event = env.batch(request("big.bin", job_id="long"), request("a.jpg", job_id="short"))
 
-    assert await invoke(handing(service, tasks), event, seconds=2.0, memory_mib=100_000) == failed_items(event)
+    assert await invoke(handing(service, tasks), event, seconds=6.0, memory_mib=100_000) == failed_items(event)
 
     record = tasks.record(env)
     assert json.loads(record["body"])["job_id"] == "long"
@@ -105,13 +106,14 @@ async def test_a_message_that_comes_again_starts_no_second_task_and_a_long_one_g
     assert json.loads(tasks.record(env)["body"])["metadata"]["text"] == "x" * 9000
 
 
+@pytest.mark.slow
 async def test_a_job_that_takes_longer_than_it_was_estimated_is_handed_on_then(
     env: FunctionEnv, service: Service
 ) -> None:
     tasks = Tasks()
     hanging, store = broken(service)
     event = env.batch(request("a.jpg", job_id="slow"))
-    assert await invoke(handing(hanging, tasks), event, seconds=2.0) == failed_items(event)
+    assert await invoke(handing(hanging, tasks), event, seconds=15.0) == failed_items(event)
     assert store.reached.is_set()
     assert json.loads(tasks.record(env)["body"])["job_id"] == "slow"
 
@@ -125,6 +127,7 @@ async def test_a_request_that_waits_longer_than_the_invocation_lasts_is_a_task(
     assert len(tasks.calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [TransientError("no capacity"), ConfigurationError("no such cluster")])
 async def test_a_message_for_which_no_task_starts_comes_again(
     env: FunctionEnv, service: Service, error: Exception

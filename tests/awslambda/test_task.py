@@ -36,6 +36,7 @@ def handed_on(event: dict[str, Any]) -> str:
     return json.dumps({"Records": [to_record(message)]})
 
 
+@pytest.mark.slow
 async def test_a_task_makes_the_archive_that_the_function_would_have_made(env: FunctionEnv, service: Service) -> None:
     event = env.batch(request("a.jpg", job_id="j"))
 
@@ -48,12 +49,14 @@ async def test_a_task_makes_the_archive_that_the_function_would_have_made(env: F
     assert [one["archive"] for one in env.sent(env.answers)] == [answer["archive"]]
 
 
+@pytest.mark.slow
 async def test_a_task_puts_what_it_rejects_into_the_dead_letter_queue_of_the_message(env: FunctionEnv) -> None:
     handled = await handle(env, handed_on(env.batch(request("gone.jpg"))))
     assert [one["error"]["code"] for one in handled.answers] == ["source_missing"]
     assert [one["Body"] for one in env.aws.all_messages(env.dead)] == [request("gone.jpg")]
 
 
+@pytest.mark.slow
 async def test_what_may_pass_is_tried_again_and_rejected_at_last(
     env: FunctionEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +99,7 @@ async def test_what_is_no_json_is_no_event(env: FunctionEnv, text: str) -> None:
         await handle(env, text)
 
 
+@pytest.mark.slow
 async def test_a_task_that_is_stopped_says_that_it_has_not_finished(env: FunctionEnv) -> None:
     stop = asyncio.Event()
     stop.set()
