@@ -7,7 +7,8 @@ The modules in the order in which the bytes travel:
 
     start     cli, __main__            commands; local runs the worker with an embedded S3 and SQS
               app                      composition root: settings become a running worker
-              doors                    the source queue, dead letters and answer queues; startup checks
+              doors                    where requests come from (SQS, RabbitMQ, order files), and ways out
+              awslambda                the same jobs in a function; cli.handle: one job in an ECS task
     message   worker.loop              receives messages while there is capacity, and stops on a signal
               worker.lease             extends the visibility timeout; stops the job before the lease expires
               worker.settle            runs the job, then deletes, releases or rejects the message
@@ -28,8 +29,10 @@ The modules in the order in which the bytes travel:
               command                  directories, processes and containers, which end with their job for certain
     zip       stages.stored, in_order  stored archives: members get their addresses in order
               stages.assemble          parts are filled in any order
+              stages.copying           or copied by the store: core.copies decides which
               stages.deflate           compressed archives: in order, through stream-zip in a thread
-    upload    stages.upload            sends the parts; aborts on any failure
+    upload    stages.upload            sends the parts; aborts on any failure, or leaves them with a record
+              jobs.resuming            goes on with an upload that an earlier worker left
     notify    jobs.progress, aws.sqs   progress events and the answer
     ack       worker.settle            the message is deleted last
 
