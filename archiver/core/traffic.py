@@ -12,3 +12,10 @@ class Traffic(NamedTuple):
     copied: int
     streamed: int
     requests: int
+
+
+def traffic_fields(traffic: Traffic | None) -> dict[str, int]:
+    """Return the fields of answers and of log lines; none if nobody asked for a strategy."""
+    if traffic is None:
+        return {}
+    return {"bytes_copied": traffic.copied, "bytes_streamed": traffic.streamed, "requests": traffic.requests}

@@ -92,7 +92,8 @@ class Pipeline:
         if result.archive is not None:
             await self._abort_leftover_uploads(job.key)  # the archive exists: no other upload of its key is needed
             await sweep_others(self._receipts, job.key, result.archive.receipt, hold)
-        return JobSuccess(result.status, result.files, result.size, job.key, result.reused)
+        traffic = result.archive.traffic if result.archive is not None else None
+        return JobSuccess(result.status, result.files, result.size, job.key, result.reused, traffic)
 
     async def _end_cancelled(self, job: JobIdentity, hold: Hold) -> JobSuccess:
         """Answer that the job was cancelled, where failures go: no archive was made. Nothing of it is left behind."""

@@ -4,19 +4,24 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from archiver.core.traffic import Traffic
 from archiver.errors import Rejected
 from archiver.ports.messages import Message
 
 
 @dataclass(frozen=True, slots=True)
 class JobSuccess:
-    """What a successful job made. *size* in bytes; *reused*: the archive existed before."""
+    """
+    What a successful job made. *size* in bytes; *reused*: the archive existed before. *traffic*: None if nobody asked
+    for a strategy, or nothing was sent.
+    """
 
     status: str
     files: int
     size: int
     key: str
     reused: bool
+    traffic: Traffic | None = None
 
 
 JobOutcome = Literal["done", "rejected", "retried", "returned", "lease_lost"]
@@ -27,6 +32,7 @@ class JobResult:
     """
     How a job ended. *code*: why it was rejected or retried. *seconds*: since its receive; *queued*: seconds before it.
     *margin*: the smallest fraction of the visibility timeout that its lease ever had left, 0 to 1.
+    *traffic*: as of a JobSuccess.
     """
 
     outcome: JobOutcome
@@ -36,6 +42,7 @@ class JobResult:
     code: str = ""
     files: int = 0
     bytes: int = 0
+    traffic: Traffic | None = None
 
 
 class Observer(Protocol):

@@ -58,6 +58,8 @@ def job_line(service: str, job: JobResult, at: int) -> dict[str, Any]:
     counted = {"Jobs": 1}
     timed = {"Duration": round(job.seconds, 3), "QueueTime": round(job.queued, 3)}
     made = {"Files": job.files, "Bytes": job.bytes} if job.outcome == "done" else {}
+    if job.traffic is not None:
+        made |= {"BytesCopied": job.traffic.copied, "BytesStreamed": job.traffic.streamed}
     lease = {"LeaseMargin": round(job.margin, 3), "LeasesLost": int(job.outcome == "lease_lost")}
     names = list(dimensions)
     return _line(

@@ -16,6 +16,8 @@ UNITS: Mapping[str, str] = {
     "QueueTime": "Seconds",  # from a message's enqueue time to its receipt; a redelivery keeps its enqueue time
     "Files": "Count",  # in archives
     "Bytes": "Bytes",  # of archives
+    "BytesCopied": "Bytes",  # of archives whose requests name a strategy: what the store copied by itself
+    "BytesStreamed": "Bytes",  # of the same archives: what the worker sent
     "LeaseMargin": "None",  # minimum fraction of the visibility timeout that was left during the job, 0 to 1
     "LeasesLost": "Count",
     "Resumes": "Count",  # retried reads of objects

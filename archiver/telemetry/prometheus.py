@@ -34,6 +34,8 @@ class Prometheus:
         self._jobs = counter("jobs", "Jobs that ended.", "outcome", "code")
         self._files = counter("files", "Files in archives.")
         self._bytes = counter("bytes", "Bytes of archives.")
+        self._copied = counter("bytes_copied", "Bytes of archives that the store copied by itself.")
+        self._streamed = counter("bytes_streamed", "Bytes of the other parts of archives with a strategy.")
         self._lost = counter("leases_lost", "Messages whose lease was lost.")
         self._duration = histogram(
             "job_seconds", "From a message's receipt to its job's end.", SECONDS_BUCKETS, "outcome"
@@ -42,7 +44,7 @@ class Prometheus:
         self._margin = histogram(
             "lease_margin", "Minimum fraction of the visibility timeout left during a job.", FRACTION_BUCKETS
         )
-        for one in (self._files, self._bytes, self._lost, self._margin):
+        for one in (self._files, self._bytes, self._copied, self._streamed, self._lost, self._margin):
             one.labels(service)  # shown from the start, as 0
 
     def ended(self, job: JobResult) -> None:
@@ -53,6 +55,9 @@ class Prometheus:
         self._lost.labels(self._service).inc(job.outcome == "lease_lost")
         self._files.labels(self._service).inc(job.files)
         self._bytes.labels(self._service).inc(job.bytes)
+        if job.traffic is not None:
+            self._copied.labels(self._service).inc(job.traffic.copied)
+            self._streamed.labels(self._service).inc(job.traffic.streamed)
 
     def page(self) -> bytes:
         """Return the metrics in the text format of CONTENT_TYPE."""

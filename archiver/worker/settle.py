@@ -23,6 +23,7 @@ import structlog
 from structlog.contextvars import bound_contextvars
 
 from archiver.core.backoff import MAX_REDELIVERY_DELAY, configuration_retry_delay, redelivery_delay
+from archiver.core.traffic import Traffic, traffic_fields
 from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, Rejected, TransientError
 from archiver.ports import Job, JobOutcome, JobResult, JobSuccess, Message, MessageSource, Observer
 from archiver.ports.tracing import Tracer
@@ -53,6 +54,7 @@ class _JobEnd:
     code: str = ""
     files: int = 0
     bytes: int = 0
+    traffic: Traffic | None = None
     release_delay: int | None = None
 
 
@@ -107,8 +109,8 @@ class Settler:
                     log.info("job.returned", delay=delay, reason="shutdown")
                 job_end = _JobEnd("returned")
             seconds = monotonic() - message.received_at
-            end = (job_end.outcome, seconds, queued, lease.margin, job_end.code, job_end.files, job_end.bytes)
-            results.append(JobResult(*end))
+            made = (job_end.code, job_end.files, job_end.bytes, job_end.traffic)
+            results.append(JobResult(job_end.outcome, seconds, queued, lease.margin, *made))
             self._observer.ended(results[-1])
 
     async def release_unstarted(self, message: Message) -> None:
@@ -145,8 +147,9 @@ class Settler:
             key=done.key,
             reused=done.reused,
             seconds=round(monotonic() - begun, 3),
+            **traffic_fields(done.traffic),
         )
-        return _JobEnd("done", files=done.files, bytes=done.size)
+        return _JobEnd("done", files=done.files, bytes=done.size, traffic=done.traffic)
 
     def _retry(self, message: Message, error: TransientError) -> _JobEnd:
         delay = redelivery_delay(message.receive_count, random.uniform)

@@ -9,6 +9,7 @@ from worker.pipeline_env import RULES, PipelineEnv
 
 from archiver.core.layout import MIB, MIN_PART_SIZE
 from archiver.core.locations import Location
+from archiver.core.traffic import traffic_fields
 from archiver.errors import CopyRefused, Rejected, TransientError
 from archiver.jobs.copies import Copies
 from archiver.stages import copying
@@ -16,6 +17,7 @@ from stages.builders import StageEnv, random_bytes
 
 VIDEO = random_bytes(13 * MIB)
 PHOTO = VIDEO[: 6 * MIB]
+TRAFFIC = ("bytes_copied", "bytes_streamed", "requests")
 
 
 @dataclass
@@ -53,10 +55,12 @@ class CopyEnv:
 
     async def run(self, **request: Any) -> dict[str, Any]:
         """The `archive` of the answer; its members are checked."""
-        await self.env.run(*self.data, **request)
+        done = await self.env.run(*self.data, **request)
         assert self.env.archive() == self.data
         assert not self.env.stage.store.pending
-        return dict(self.env.answer["archive"])
+        archive = dict(self.env.answer["archive"])
+        assert traffic_fields(done.traffic) == {name: archive[name] for name in TRAFFIC if name in archive}
+        return archive
 
     def streamed(self, archive: dict[str, Any]) -> bool:
         return (archive["bytes_copied"], archive["bytes_streamed"]) == (0, archive["size"])
@@ -101,7 +105,7 @@ async def test_without_a_strategy_nothing_of_it_is_in_the_answer() -> None:
 
     made = await job.run()
 
-    assert not {"bytes_copied", "bytes_streamed", "requests"} & set(made)
+    assert not set(TRAFFIC) & set(made)
     assert job.capability.asked == 0
 
 

@@ -10,7 +10,7 @@ from archiver.ports import JobResult
 from archiver.telemetry.emf import Emf, job_line, process_lines
 from archiver.telemetry.metrics import UNITS, ProcessSnapshot
 
-from .samples import DONE, LOST, REJECTED, RETRIED, STANDING
+from .samples import COPIED, DONE, LOST, REJECTED, RETRIED, STANDING
 
 # "Specification: Embedded metric format", section "Schema": written down from there.
 TEXT = {"type": "string", "minLength": 1, "maxLength": 1024}
@@ -107,6 +107,14 @@ def test_rejections_and_retries_are_counted_by_code(job: JobResult) -> None:
     assert ("Files", of()) not in made
 
 
+def test_bytes_are_told_apart_where_a_strategy_is_named() -> None:
+    """Elsewhere there is no such metric: CloudWatch has a price for each."""
+    plain, copied = (metrics(job_line("zips", job, 1_000)) for job in (DONE, COPIED))
+
+    assert {name for name, _ in copied} - {name for name, _ in plain} == {"BytesCopied", "BytesStreamed"}
+    assert (copied["BytesCopied", of()], copied["BytesStreamed", of()]) == (800, 100)
+
+
 def test_a_lease_that_was_lost_is_counted() -> None:
     assert metrics(job_line("zips", LOST, 1_000))["LeasesLost", of()] == 1
 
@@ -126,7 +134,7 @@ def test_the_process_is_told_as_it_stands() -> None:
 
 
 def test_every_metric_is_emitted_and_none_has_no_unit() -> None:
-    lines = [job_line("zips", DONE, 1), *process_lines("zips", STANDING, STANDING.resumes, 1)]
+    lines = [job_line("zips", COPIED, 1), *process_lines("zips", STANDING, STANDING.resumes, 1)]
 
     assert {name for line in lines for name, _ in metrics(line)} == set(UNITS)
 

@@ -5,7 +5,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from archiver.telemetry.metrics import UNITS
 from archiver.telemetry.prometheus import Prometheus
 
-from .samples import DONE, LOST, REJECTED, RETRIED, STANDING
+from .samples import COPIED, DONE, LOST, REJECTED, RETRIED, STANDING
 
 SAME = {
     "Jobs": "archiver_jobs_total",
@@ -13,6 +13,8 @@ SAME = {
     "QueueTime": "archiver_queue_seconds_sum",
     "Files": "archiver_files_total",
     "Bytes": "archiver_bytes_total",
+    "BytesCopied": "archiver_bytes_copied_total",
+    "BytesStreamed": "archiver_bytes_streamed_total",
     "LeaseMargin": "archiver_lease_margin_sum",
     "LeasesLost": "archiver_leases_lost_total",
     "Resumes": "archiver_read_resumes_total",
@@ -60,6 +62,16 @@ def test_what_never_happened_is_0_and_not_absent() -> None:
 
     assert made["archiver_leases_lost_total",] == made["archiver_files_total",] == 0
     assert made["archiver_read_resumes_total", "interrupted"] == 1
+
+
+def test_bytes_are_told_apart_where_a_strategy_is_named() -> None:
+    numbers = Prometheus("zips", lambda: STANDING)
+    for job in (DONE, COPIED, COPIED):
+        numbers.ended(job)
+
+    made = scraped(numbers)
+    assert (made["archiver_bytes_copied_total",], made["archiver_bytes_streamed_total",]) == (1600, 200)
+    assert made["archiver_bytes_total",] == 700 + 1800
 
 
 def test_two_services_of_one_process_do_not_mix() -> None:

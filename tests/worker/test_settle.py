@@ -10,6 +10,7 @@ import pytest
 from fakes import FakeDeadLetters, FakeObserver, FakeQueue
 from structlog.testing import capture_logs
 
+from archiver.core.traffic import Traffic
 from archiver.errors import ConfigurationError, LeaseLost, Rejected, TransientError
 from archiver.ports import Hold, JobSuccess, Message, QueueFacts, Rejection
 from archiver.worker import settle
@@ -118,6 +119,18 @@ async def test_a_done_job_deletes_its_message_and_says_what_it_did(
     assert env.queue.messages == []
     assert events(logs) == ["job.received", "job.done"]
     assert {"files": 3, "bytes": 100, "status": "succeeded"}.items() <= logs[-1].items()
+
+
+async def test_the_log_and_the_observers_are_told_which_bytes_the_store_copied(
+    env: SettleEnv, logs: list[dict[str, object]]
+) -> None:
+    await env.settle(DONE)
+    await env.settle(replace(DONE, traffic=Traffic(copied=80, streamed=20, requests=9)))
+
+    assert [seen.traffic for seen in env.observer.seen] == [None, Traffic(80, 20, 9)]
+    without, copied = (line for line in logs if line["event"] == "job.done")
+    assert copied.keys() - without.keys() == {"bytes_copied", "bytes_streamed", "requests"}
+    assert (copied["bytes_copied"], copied["bytes_streamed"]) == (80, 20)
 
 
 async def test_a_failed_delete_is_no_failed_job(env: SettleEnv, logs: list[dict[str, object]]) -> None:

@@ -17,7 +17,7 @@ from archiver.core.messages import (
 )
 from archiver.core.mistakes import reject_mistakes
 from archiver.core.request_fields import read_request
-from archiver.core.traffic import Traffic
+from archiver.core.traffic import traffic_fields
 from archiver.errors import Rejected, SourceProblem
 
 
@@ -174,17 +174,7 @@ def _archive_fields(archive: Archive) -> dict[str, Any]:
         "etag": archive.etag.strip('"'),
         "crc32": archive.crc32,
         "receipt": archive.receipt,
-        **_traffic_fields(archive.traffic),
-    }
-
-
-def _traffic_fields(traffic: Traffic | None) -> dict[str, int]:
-    if traffic is None:
-        return {}
-    return {
-        "bytes_copied": traffic.copied,
-        "bytes_streamed": traffic.streamed,
-        "requests": traffic.requests,
+        **traffic_fields(archive.traffic),
     }
 
 
