@@ -29,6 +29,7 @@ CLEANUP_SECONDS = 30.0
 
 def main(descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
+    control.set_inheritable(False)  # a program that had it could tell the worker of an end of its own making
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # the worker decides, not who signals its group
         signal.signal(number, signal.SIG_IGN)
     wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -36,6 +37,7 @@ def main(descriptor: int) -> None:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     spec = json.loads(_read_line(control))
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(PR_SET_PDEATHSIG, signal.SIGCONT)  # the program may have stopped this process when the worker is killed
     pid, problem = _start(spec)
     nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     for own in (0, 1, 2):  # the program's pipes end with the program

@@ -1,11 +1,13 @@
 """
 Programs as processes of this machine, each under a keeper (`archiver.command.keeper`), which ends it for certain: when
-it is asked to, when the program has ended, and when the worker itself is gone.
+it is asked to, when the program has ended, and when the worker itself is gone. If a keeper is killed or does not
+answer, the worker ends what is left itself (`archiver.command.orphans`).
 """
 
 import asyncio
 import json
 import os
+import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE
@@ -13,9 +15,13 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import structlog
 
+from archiver.command.keeper import CLEANUP_SECONDS, KILL_SECONDS
+from archiver.command.orphans import keepers
 from archiver.errors import ConfigurationError, TransientError
 
 log = structlog.get_logger(__name__)
@@ -25,6 +31,9 @@ TERM_SECONDS = 10.0
 
 CANCEL_SECONDS = 2.0
 """The same, for a job that is cancelled: its worker has little time itself."""
+
+ANSWER_SECONDS = 5.0
+"""A keeper that was told to end everything, and has had its time, is killed after these."""
 
 _KEEPER = str(Path(__file__).with_name("keeper.py"))
 _KEEPER_ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH")
@@ -55,38 +64,80 @@ class Exit:
     left: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """A keeper, and the socket to it. *since*: when it was started, in clock ticks."""
+
+    process: asyncio.subprocess.Process
+    answers: asyncio.StreamReader
+    control: asyncio.StreamWriter
+    since: int
+
+    def tell(self, text: str) -> None:
+        """Write to the keeper, which goes on if the program has stopped it."""
+        self.control.write(text.encode())
+        self.signal(signal.SIGCONT)
+
+    async def answer(self) -> dict[str, Any]:
+        """Return its next answer; an empty one if it has ended."""
+        with suppress(ConnectionError):
+            if (line := await self.answers.readline()).endswith(b"\n"):
+                return dict(json.loads(line))
+        return {}
+
+    def signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    async def gone(self) -> None:
+        """Wait for its end: not for that of its pipes, which others may hold, or which nobody may read any more."""
+        deadline, pause = monotonic() + KILL_SECONDS, 0.001
+        while self.process.returncode is None and monotonic() < deadline:
+            await asyncio.sleep(pause)
+            pause = min(0.1, pause * 1.5)
+
+    async def close(self) -> None:
+        self.process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - also a pipe that is still held
+        await self.gone()
+        keepers.remove(self.process.pid)
+        self.control.close()
+        with suppress(OSError):
+            await self.control.wait_closed()
+
+
 class Process:
     """A started program."""
 
-    def __init__(
-        self, keeper: asyncio.subprocess.Process, control: tuple[asyncio.StreamReader, asyncio.StreamWriter]
-    ) -> None:
-        if keeper.stdin is None or keeper.stdout is None or keeper.stderr is None:
+    def __init__(self, keeper: Keeper) -> None:
+        process = keeper.process
+        if process.stdin is None or process.stdout is None or process.stderr is None:
             raise TypeError("a program has three pipes")
-        self.stdin, self.stdout, self.stderr = keeper.stdin, keeper.stdout, keeper.stderr
+        self.stdin, self.stdout, self.stderr = process.stdin, process.stdout, process.stderr
         self._keeper = keeper
-        self._answers, self._control = control
         self._pid = 0
+        self._end_seconds = KILL_SECONDS
         self._exit: asyncio.Task[Exit] | None = None
 
     async def begin(self, spec: Spec) -> None:
         """Raises ConfigurationError if the program can't be started."""
-        self._control.write(json.dumps({name: getattr(spec, name) for name in Spec.__slots__}, default=_plain).encode())
-        self._control.write(b"\n")
-        started = json.loads(await self._answers.readline() or b"{}")
+        self._keeper.tell(json.dumps({name: getattr(spec, name) for name in Spec.__slots__}, default=_plain) + "\n")
+        started = await self._keeper.answer()
         if "pid" not in started:
             raise TransientError("the program was not started: its keeper has ended")
         self._pid = started["pid"]
         if started["problem"]:
             raise ConfigurationError(f"the program can't be started: {started['problem']}")
-        self._exit = asyncio.create_task(self._wait(), name=f"command.{self._pid}")
+        if spec.cleanup:
+            self._end_seconds += CLEANUP_SECONDS + KILL_SECONDS
+        self._exit = asyncio.create_task(self._wait(spec), name=f"command.{self._pid}")
 
-    async def _wait(self) -> Exit:
-        answer = json.loads(await self._answers.readline() or b"{}")
-        await self._keeper.wait()
+    async def _wait(self, spec: Spec) -> Exit:
+        answer = await self._keeper.answer()
+        await self._keeper.gone()
         if "left" not in answer:  # the keeper was killed, and its child with it
             log.warning("command.keeper_lost", pid=self._pid)
-            return Exit(None, 9)
+            answer = {"signal": 9, "left": await keepers.end_orphans(self._keeper.since)}
+            await _clean_up(spec)
         if answer["left"]:
             log.error("command.processes_left", pid=self._pid, processes=answer["left"])
         return Exit(answer.get("code"), answer.get("signal"), answer["left"])
@@ -106,21 +157,19 @@ class Process:
     async def end(self, seconds: float) -> None:
         """Ask the program to end; after *seconds*, end it, and all that it started."""
         if self._exit is not None and not self._exit.done() and seconds:
-            self._control.write(b"T")
+            self._keeper.tell("T")
             await asyncio.wait([self._exit], timeout=seconds)
-        self._control.write(b"K")
+        self._keeper.tell("K")
         if self._exit is not None:
-            await asyncio.wait([self._exit])
-        else:
-            await self._keeper.wait()
+            await asyncio.wait([self._exit], timeout=self._end_seconds + ANSWER_SECONDS)
+            if not self._exit.done():
+                self._keeper.signal(signal.SIGKILL)
+                await asyncio.wait([self._exit])
 
     async def close(self, seconds: float) -> None:
         """End the program, as above, and give back all descriptors."""
         await self.end(seconds)
-        self._keeper._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001 - also a pipe that is still held
-        self._control.close()
-        with suppress(OSError):
-            await self._control.wait_closed()
+        await self._keeper.close()
 
 
 @asynccontextmanager
@@ -130,30 +179,45 @@ async def started(spec: Spec) -> AsyncIterator[Process]:
 
     Raises ConfigurationError if it can't be started; TransientError, OSError if this machine has no room for it.
     """
-    own, theirs = socket.socketpair()
-    try:
-        keeper = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-I", "-S", _KEEPER, str(theirs.fileno())),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=PIPE,
-            pass_fds=[theirs.fileno()],
-            start_new_session=True,
-            limit=_LIMIT,
-            env={name: os.environ[name] for name in _KEEPER_ENVIRONMENT if name in os.environ},
-        )
-    except BaseException:
-        own.close()
-        raise
-    finally:
-        theirs.close()
-    process = Process(keeper, await asyncio.open_unix_connection(sock=own))
+    process = Process(await _start_keeper())
     try:
         await process.begin(spec)
         yield process
     finally:
         await _certainly(process.close(CANCEL_SECONDS))
+
+
+async def _start_keeper() -> Keeper:
+    own, theirs = socket.socketpair()
+    try:
+        with keepers.starting() as since:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-I", "-S", _KEEPER, str(theirs.fileno())),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                limit=_LIMIT,
+                env={name: os.environ[name] for name in _KEEPER_ENVIRONMENT if name in os.environ},
+            )
+            keepers.add(process.pid)
+    except BaseException:
+        own.close()
+        raise
+    finally:
+        theirs.close()
+    return Keeper(process, *await asyncio.open_unix_connection(sock=own), since)
+
+
+async def _clean_up(spec: Spec) -> None:
+    """Do for a program what its keeper would have done."""
+    if spec.cleanup:
+        with suppress(ConfigurationError, TransientError, OSError):
+            async with started(Spec(spec.cleanup, spec.env, spec.cwd)) as process:
+                process.stdin.close()
+                await process.wait(CLEANUP_SECONDS)
 
 
 async def _certainly(ending: Coroutine[None, None, None]) -> None:
