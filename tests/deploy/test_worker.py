@@ -107,7 +107,7 @@ def test_secrets_come_from_secrets_manager_and_never_in_plain_text(given: dict[s
         for name in names_of(field.validation_alias)
     }
 
-    assert secret == {"ARCHIVE_KEY_SECRET", "CLOUDFRONT_PRIVATE_KEY"}
+    assert secret == {"ARCHIVE_KEY_SECRET", "CLOUDFRONT_PRIVATE_KEY", "AWS_PROFILES_CREDENTIALS"}
     assert secret.isdisjoint(environment(given))
     assert set(secrets(given)) <= secret
     assert all(":secretsmanager:" in arn for arn in secrets(given).values())

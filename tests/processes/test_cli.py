@@ -78,9 +78,9 @@ def test_schema_is_json_and_tells_what_a_request_and_each_answer_must_hold() -> 
     schema = json.loads(ended.stdout)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert {name: part["type"] for name, part in schema.items()} == dict.fromkeys(
-        ("request", "success", "failure", "progress", "cancelled", "alive"), "object"
+        ("request", "success", "failure", "progress", "cancelled", "alive", "command"), "object"
     )
-    ways = ("files", "manifest", "cancel")
+    ways = ("files", "manifest", "cancel", "command")
     assert schema["request"]["oneOf"] == [{"required": [way]} for way in ways]
     assert {"metadata", "substitutions"} <= set(schema["success"]["required"])
     assert schema["failure"]["required"] == ["metadata", "job_id", "message_id", "status", "error"]
