@@ -31,6 +31,9 @@ HEARTBEAT = 60
 """Seconds, RabbitMQ's default: it redelivers the messages of a silent connection no sooner. Leases are shorter."""
 
 MAX_CHANNELS = 65_535  # of the protocol
+MAX_FRAME = 131_072  # bytes, RabbitMQ's default
+_CONTROL, _FIRST = 1, 2
+"""Numbers of channels. The first is kept for round trips: jobs that have all others must not lose their connection."""
 
 install()
 
@@ -94,17 +97,19 @@ class Connection:
                 self._open = await self._connect()
             return str(self._wire().server_properties.get("version", "of an unknown version"))
 
-    async def channel(
-        self, on_close: Callable[[], None] = lambda: None, *, confirms: bool = False, seconds: float = CALL_TIMEOUT
-    ) -> Channel:
+    async def channel(self, on_close: Callable[[], None] = lambda: None, *, confirms: bool = False) -> Channel:
         """
         Open a channel. *on_close* is called when it is closed, by whomever. *confirms*: publishing waits for the
-        broker's confirmation, and returned messages are errors. *seconds*: for its answer. Raises TransientError,
-        ConfigurationError.
+        broker's confirmation, and returned messages are errors. Raises TransientError, ConfigurationError.
         """
+        return await self._channel(_FIRST, CALL_TIMEOUT, on_close, confirms=confirms)
+
+    async def _channel(
+        self, first: int, seconds: float, on_close: Callable[[], None] = lambda: None, *, confirms: bool = False
+    ) -> Channel:
         await self.connect()
         async with self._lock:
-            number = self._free_number()
+            number = self._free_number(first)
             if self._open is None:
                 raise TransientError("the connection was closed")
             with map_errors("opening a channel"):
@@ -116,6 +121,11 @@ class Connection:
         if wire.is_closed:  # before the callback was there
             on_close()
         return Channel(upper, wire)
+
+    @property
+    def frame_max(self) -> int:
+        """Bytes of a frame, at most, while connected."""
+        return self._wire().connection_tune.frame_max or MAX_FRAME
 
     async def prove(self) -> None:
         """
@@ -153,7 +163,7 @@ class Connection:
     async def _prove(self) -> None:
         try:
             if self._control is None or self._control.is_closed:
-                self._control = await self.channel(seconds=self._patience)
+                self._control = await self._channel(_CONTROL, self._patience)
             with map_errors("the broker's answer"):
                 await self._control.confirm(self._patience)
         except TransientError:
@@ -177,7 +187,7 @@ class Connection:
                     heartbeat=HEARTBEAT,
                     client_properties={"connection_name": self._name},
                 )
-        except (AMQPError, OSError, RuntimeError) as error:
+        except (AMQPError, OSError, RuntimeError, ValueError) as error:
             raise connecting_error(error, str(there), there.username, there.vhost) from error
 
     async def _drop(self) -> None:
@@ -195,11 +205,12 @@ class Connection:
             raise TransientError("the connection was closed")
         return self._open.transport.connection
 
-    def _free_number(self) -> int:
+    def _free_number(self, first: int) -> int:
         """Return the number of the next channel: those that the client chooses grow beyond what the broker allows."""
         wire = self._wire()
         most = wire.connection_tune.channel_max or MAX_CHANNELS
-        number = next((number for number in range(1, most + 1) if number not in wire.channels), None)
+        number = next((number for number in range(first, most + 1) if number not in wire.channels), None)
         if number is None:
-            raise TransientError(f"all {most} channels of the connection are in use")
+            advice = "raise the broker's channel_max, or lower MAX_CONCURRENT_JOBS and MAX_PARKED_JOBS"
+            raise TransientError(f"all {most} channels of the connection are in use: {advice}")
         return number

@@ -3,12 +3,11 @@
 import hashlib
 import re
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
-
-from pamqp import encode
 
 from archiver.ports import Attribute
 
@@ -24,8 +23,9 @@ CORRELATION_ID = "Correlation-Id"
 CODE_HEADER, REASON_HEADER, ORIGINAL_ID_HEADER = "ErrorCode", "ErrorMessage", "MessageId"
 ERROR_HEADERS = (CODE_HEADER, REASON_HEADER, ORIGINAL_ID_HEADER)
 MAX_REASON_BYTES = 1024
+FRAME_BYTES = 32  # of a frame beside properties: its own 8, the body's size, the flags
+MAX_NAME_BYTES = 128  # of a header, in what the client sends
 MAX_SHORT_TEXT = 255  # bytes of a header's name, and of properties that are text
-MAX_FRAME_HEADERS = 120_000  # bytes; RabbitMQ's frames have 131,072, for all properties
 
 _WHOLE_NUMBER = re.compile("-?[0-9]{1,18}")
 _BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
@@ -132,9 +132,11 @@ def to_headers(attributes: Mapping[str, Attribute]) -> dict[str, Any]:
     }
 
 
-def _header_value(attribute: Attribute) -> str | bytes | int:
+def _header_value(attribute: Attribute) -> str | bytearray | int:
     value = attribute.value
-    if attribute.type == "Number" and isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
+    if isinstance(value, bytes):
+        return bytearray(value)  # the client encodes no bytes
+    if attribute.type == "Number" and _WHOLE_NUMBER.fullmatch(value):
         return int(value)
     return value
 
@@ -144,22 +146,43 @@ def short_text(text: str) -> str:
     return cut_text(text, MAX_SHORT_TEXT)
 
 
+def within_frame(properties: "Basic.Properties", frame_max: int) -> "Basic.Properties":
+    """
+    Return *properties*, without the sender's headers if they do not fit in a frame of *frame_max* bytes: the broker
+    ends a connection that sends a longer one. 4096 bytes, the least of the protocol, are enough for the rest.
+    """
+    if len(properties.marshal()) + FRAME_BYTES <= frame_max:
+        return properties
+    fitting = copy(properties)
+    fitting.headers = {name: one for name, one in (properties.headers or {}).items() if name in ERROR_HEADERS} or None
+    return fitting
+
+
 def cut_text(text: str, limit: int) -> str:
     """Return the beginning of *text* that has *limit* bytes."""
     return text.encode(errors="replace")[:limit].decode(errors="ignore")
 
 
+def encodable(value: Any) -> Any:
+    """Return the value of a header that was decoded, as the client can encode it without a loss."""
+    if isinstance(value, dict):
+        return {cut_text(name, MAX_NAME_BYTES): encodable(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [encodable(one) for one in value]
+    if isinstance(value, bytes):
+        return bytearray(value)
+    return str(value) if isinstance(value, float) else value  # it would be rounded to 32 bits
+
+
 def rejected_headers(properties: "Basic.Properties", code: str, reason: str, original_id: str) -> dict[str, Any]:
     """
-    Return the headers of a message for its dead-letter queue: the sender's as they were, if they fit in a frame beside
-    the *code* and the *reason* of the rejection.
+    Return the headers of a message for its dead-letter queue: the sender's as they were, beside the *code* and the
+    *reason* of the rejection.
     """
     given = properties.headers or {}
-    sender = {
-        name: value for name, value in given.items() if name not in ERROR_HEADERS and not name.startswith(_BROKERS_OWN)
-    }
-    if len(encode.field_table(sender)) > MAX_FRAME_HEADERS:
-        sender = {}
+    sender = encodable(
+        {n: value for n, value in given.items() if n not in ERROR_HEADERS and not n.startswith(_BROKERS_OWN)}
+    )
     return {
         **sender,
         CODE_HEADER: code,

@@ -115,9 +115,11 @@ def connecting_error(error: Exception, where: str, user: str, vhost: str) -> Arc
         return ConfigurationError(
             f"{where} refuses the virtual host {vhost}: it does not exist, or {user} may not use it: check AMQP_VHOST"
         )
-    if isinstance(error, TimeoutError):
-        return TransientError(f"{where}: no response in time: check AMQP_HOSTNAME, AMQP_PORT and AMQP_TLS")
-    return TransientError(f"{where} can't be connected to: {_text(error)}")
+    if isinstance(error, ValueError):
+        names = "AMQP_HOSTNAME, AMQP_USERNAME, AMQP_PASSWORD and AMQP_VHOST"
+        return ConfigurationError(f"{where} can't be asked: check {names}: one of them is no valid text")
+    late = "no response in time: check AMQP_HOSTNAME, AMQP_PORT and AMQP_TLS"
+    return TransientError(f"{where} can't be connected to: {late if isinstance(error, TimeoutError) else _text(error)}")
 
 
 def _tls_advice(error: ssl.SSLError) -> str:

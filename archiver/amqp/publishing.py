@@ -23,6 +23,7 @@ from archiver.amqp.delivery import (
     rejected_headers,
     short_text,
     to_headers,
+    within_frame,
 )
 from archiver.amqp.faults import map_errors
 from archiver.errors import ConfigurationError, TransientError, Undeliverable
@@ -74,7 +75,7 @@ class Publisher:
             try:
                 with map_errors(f"publishing to {route}"):
                     channel = await self._open()
-                    await self._send(channel, route, body, properties)
+                    await self._send(channel, route, body, within_frame(properties, self._connection.frame_max))
             except TransientError as error:
                 if await self._connection.is_blocked():
                     raise TransientError(f"publishing to {route}: {_BLOCKED}") from error
@@ -153,17 +154,21 @@ class AmqpDeadLetters:
         given, body = delivered.header.properties, delivered.body
         # Not its expiration, which would end it there too, and not its user, which the broker compares with ours.
         properties = spec.Basic.Properties(
-            content_type=given.content_type,
-            content_encoding=given.content_encoding,
-            correlation_id=given.correlation_id,
+            content_type=_short(given.content_type),
+            content_encoding=_short(given.content_encoding),
+            correlation_id=_short(given.correlation_id),
             delivery_mode=PERSISTENT,
             headers=rejected_headers(given, rejection.code, rejection.message, message.id),
             message_id=short_text(message_id(given, body)),
-            message_type=given.message_type,
-            app_id=given.app_id,
+            message_type=_short(given.message_type),
+            app_id=_short(given.app_id),
             timestamp=given.timestamp,
         )
         try:
             await self._publisher.publish(self._route, body, properties)
         except ConfigurationError as error:
             raise Undeliverable(f"no dead-letter queue takes the message: {error}") from error
+
+
+def _short(text: str | None) -> str | None:
+    return None if text is None else short_text(text)  # decoding with replacement characters makes it longer

@@ -1,6 +1,8 @@
 """The rules between the settings of the RabbitMQ door."""
 
+import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 
 SUBMIT, RESPONSE, DELAYED = "job_submit", "job_response", "job_delayed"
 COMPLETED, ERROR, PROGRESSION = "job_completed", "job_error", "job_progression"
@@ -9,7 +11,17 @@ COMPLETED, ERROR, PROGRESSION = "job_completed", "job_error", "job_progression"
 OWN_QUEUES = (DELAYED, COMPLETED, ERROR, PROGRESSION)
 _QUEUES_OF_SQS = ("SQS_DESTINATION_QUEUE", "SQS_DESTINATION", "SQS_FAILURE_QUEUE", "PROGRESS_QUEUE")
 _TLS_FILES = ("AMQP_CA_FILE", "AMQP_CERT_FILE", "AMQP_KEY_FILE")
+_HOST_NAME = re.compile(r"(?=.{1,253}\Z)[^\s.:/@?#%\\\[\]]{1,63}(\.[^\s.:/@?#%\\\[\]]{1,63})*\.?")
 _FALSE_TEXTS = ("0", "false", "no", "off", "f", "n")
+
+
+def is_host(text: str) -> bool:
+    """Whether *text* can be the name or the address of a host, and has no port or anything else with it."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return _HOST_NAME.fullmatch(text) is not None
+    return True
 
 
 def find_amqp_problems(environ: Mapping[str, str]) -> list[str]:

@@ -10,7 +10,7 @@ from archiver.amqp.faults import EntityMissing, Mismatch
 from archiver.amqp.publishing import AmqpDeadLetters, AmqpNotifier, AmqpProgress, Publisher
 from archiver.amqp.source import AmqpSource, read_facts
 from archiver.amqp.topology import DELAY, Topology
-from archiver.core.amqp_rules import COMPLETED, ERROR, PROGRESSION, RESPONSE
+from archiver.core.amqp_rules import COMPLETED, ERROR, PROGRESSION, RESPONSE, is_host
 from archiver.core.backoff import configuration_retry_delay
 from archiver.doors.door import Door, Surroundings, WaysOut
 from archiver.doors.start import StartupResources, check_resources, log_and_pause, run_until_stopped
@@ -64,10 +64,14 @@ async def open_amqp_door(
 
 
 def broker_address(settings: Environment) -> Address:
-    """Return where *settings* say that the broker is. Raises SettingsError for files of certificates that are none."""
+    """Return where *settings* say that the broker is. Raises SettingsError: no host, no certificates."""
+    host = settings.amqp_hostname.removeprefix("[").removesuffix("]")
+    if not is_host(host):  # it may be a URL, with a password
+        told = "should be a host's name or address alone: its port is AMQP_PORT, the virtual host AMQP_VHOST"
+        raise SettingsError([f"AMQP_HOSTNAME: {told}"])
     tls = _tls(settings) if settings.amqp_by_tls else None
     return Address(
-        settings.amqp_hostname,
+        host,
         settings.amqp_port or (TLS_PORT if tls else PLAIN_PORT),
         settings.amqp_vhost,
         settings.amqp_username,

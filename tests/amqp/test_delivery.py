@@ -86,7 +86,8 @@ def test_headers_that_do_not_fit_in_a_frame_are_left_out() -> None:
     many: dict[str, Any] = {f"h{number}": "x" * 1000 for number in range(200)}
     kept = delivery.read_attributes(Properties(headers=many))
     assert 20 < len(kept) < 40
-    rejected = delivery.rejected_headers(Properties(headers=many), "invalid_json", "r" * 5000, "m-1")
+    headers = delivery.rejected_headers(Properties(headers=many), "invalid_json", "r" * 5000, "m-1")
+    rejected = delivery.within_frame(Properties(headers=headers), 131_072).headers or {}
     assert set(rejected) == set(delivery.ERROR_HEADERS)
     assert len(rejected["ErrorMessage"]) == 1024
     assert len(encode.field_table(delivery.to_headers({"n" * 300: Attribute("String", "x")}))) == 4
@@ -112,3 +113,62 @@ def test_a_header_whose_name_is_no_text_costs_no_other_header() -> None:
     with_bad_name = (len(raw) - 4 + 9).to_bytes(4, "big") + b"\x01\xff" + b"T" + b"\xff" * 8 + raw[4:]
     with_bad_name = (len(with_bad_name) - 4).to_bytes(4, "big") + with_bad_name[4:]
     assert decoding.table(with_bad_name) == (len(with_bad_name), {"\ufffd": None, "x-death": [], "b": "c"})
+
+
+def in_each_other(levels: int, kind: bytes) -> bytes:
+    """Headers of *levels* tables (F) or lists (A) in each other."""
+    value = b"V"
+    for _ in range(levels):
+        content = b"\x01a" + value if kind == b"F" else value
+        value = kind + len(content).to_bytes(4, "big") + content
+    return (len(value) + 2).to_bytes(4, "big") + b"\x01h" + value
+
+
+@pytest.mark.parametrize("kind", [b"F", b"A"])
+def test_headers_within_each_other_do_not_end_the_connection(kind: bytes) -> None:
+    """RabbitMQ delivers what fits in a frame; the client's own decoder recurses."""
+    raw = in_each_other(15_000, kind)
+    with pytest.raises(RecursionError):
+        decode.field_table(raw)
+    end, headers = decode.by_type(raw, "table")
+    assert (end, set(headers)) == (len(raw), {"h"})
+    encode.field_table(delivery.rejected_headers(Properties(headers=headers), "invalid_json", "", "m-1"))
+    few = in_each_other(3, kind)
+    assert decoding.table(few) == decode.field_table(few)
+
+
+def test_headers_that_nobody_can_decode_count_as_absent() -> None:
+    raw = b"\0\0\0\x04\x01a?b"
+    with pytest.raises(ValueError, match="Unknown type"):
+        decode.field_table(raw)
+    assert decoding.table(raw) == (8, {})
+
+
+def test_every_kind_of_header_goes_into_the_dead_letter_queue_without_a_loss() -> None:
+    """The client decodes what it can't encode: bytes; and numbers of 64 bits, which it would round or refuse."""
+    given: dict[str, Any] = {"raw": b"\xff", "huge": 1e300, "list": [{"raw": b"\0"}, 1.1], "\ufffd" * 255: True}
+    headers = delivery.rejected_headers(Properties(headers=given), "invalid_json", "", "m-1")
+    decoded = decode.field_table(encode.field_table(headers))[1]
+    for name in delivery.ERROR_HEADERS:
+        del decoded[name]
+    assert decoded == {"raw": b"\xff", "huge": "1e+300", "list": [{"raw": b"\0"}, "1.1"], "\ufffd" * 42: True}
+
+
+def test_a_binary_header_comes_back_with_the_reply() -> None:
+    headers = delivery.to_headers({"raw": Attribute("Binary", b"\xff")})
+    assert decode.field_table(encode.field_table(headers))[1] == {"raw": b"\xff"}
+
+
+def test_only_the_senders_headers_are_left_out_where_a_frame_is_short() -> None:
+    headers = delivery.rejected_headers(
+        Properties(headers={"long": "x" * 3000}), "invalid_json", "r" * 5000, "i" * 5000
+    )
+    longest = Properties(
+        **dict.fromkeys(("content_type", "correlation_id", "message_id", "message_type", "app_id"), "x" * 255),
+        headers=headers,
+    )
+    assert delivery.within_frame(longest, 131_072) is longest
+    fitting = delivery.within_frame(longest, 4096)
+    assert (set(fitting.headers or {}), fitting.app_id) == (set(delivery.ERROR_HEADERS), "x" * 255)
+    assert len(fitting.marshal()) < 4096 - delivery.FRAME_BYTES
+    assert delivery.within_frame(Properties(headers={"long": "x" * 5000}), 4096).headers is None

@@ -88,6 +88,7 @@ def unverified() -> ssl.SSLCertVerificationError:
         (caused_by(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")), ConfigurationError, "set AMQP_TLS=0"),
         (caused_by(ssl.SSLError(1, "CERTIFICATE_REQUIRED")), ConfigurationError, "check AMQP_CERT_FILE"),
         (TimeoutError(), TransientError, "no response in time"),
+        (UnicodeError("label too long"), ConfigurationError, "one of them is no valid text"),
         (caused_by(ConnectionRefusedError("refused")), TransientError, "can't be connected to: refused"),
     ],
 )

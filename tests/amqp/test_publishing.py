@@ -131,6 +131,27 @@ async def test_a_dead_letter_has_the_bytes_and_the_reason_and_no_end(publisher: 
     assert told.headers == {"n": 3, "ErrorCode": "invalid_json", "ErrorMessage": "no JSON", "MessageId": "m-1"}
 
 
+async def test_properties_that_decoding_made_longer_fit_into_a_dead_letter(
+    publisher: Publisher, broker: FakeBroker
+) -> None:
+    """255 bytes that are no text are 765 bytes of replacement characters."""
+    texts = ("content_type", "content_encoding", "correlation_id", "message_id", "message_type", "app_id")
+    broker.put("jobs", b"", **dict.fromkeys(texts, "\ufffd" * 255))
+    await AmqpDeadLetters(publisher, cast("AmqpSource", _Source(broker)), "dead").put(MESSAGE, REJECTION)
+    [(_, _, _, told)] = broker.published
+    assert {getattr(told, name) for name in texts} == {"\ufffd" * 85}
+
+
+async def test_headers_that_do_not_fit_in_a_frame_of_this_broker_stay_behind(
+    publisher: Publisher, connection: FakeConnection, broker: FakeBroker
+) -> None:
+    """A broker of a short frame_max would end the connection, and the message circle."""
+    note = OutgoingMessage("{}", "n-1", "", {"long": Attribute("String", "x" * 5000)})
+    for connection.frame_max in (131_072, 4096):
+        await AmqpNotifier(publisher, "job_response", "k").send(note)
+    assert [bool(told.headers) for _, _, _, told in broker.published] == [True, False]
+
+
 async def test_a_dead_letter_that_nobody_holds_or_takes_is_an_error(publisher: Publisher, broker: FakeBroker) -> None:
     letters = AmqpDeadLetters(publisher, cast("AmqpSource", _Source(broker)), "dead")
     with pytest.raises(TransientError, match="not held"):

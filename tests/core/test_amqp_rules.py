@@ -2,7 +2,7 @@
 
 import pytest
 
-from archiver.core.amqp_rules import find_amqp_problems
+from archiver.core.amqp_rules import find_amqp_problems, is_host
 
 
 def names(**environ: str) -> list[str]:
@@ -50,3 +50,36 @@ def test_certificates_without_tls_would_not_be_used(name: str) -> None:
 
 def test_a_key_needs_its_certificate() -> None:
     assert names(AMQP_KEY_FILE="key.pem") == ["AMQP_KEY_FILE"]
+
+
+@pytest.mark.parametrize(
+    "text", ["localhost", "broker.example.", "a_b-c", "127.0.0.1", "::1", "fe80::1%eth0", "b\xfccher.example"]
+)
+def test_a_name_or_an_address_is_a_host(text: str) -> None:
+    assert is_host(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "broker:5672",
+        "amqp://broker",
+        "user@broker",
+        "broker/v",
+        "a b",
+        "a..b",
+        ".",
+        "",
+        "[::1]",
+        "%41",
+        "a\\b",
+        "a?b",
+        "a#b",
+        "x" * 64,
+        "x." * 127,
+        "a\n",
+    ],
+)
+def test_whatever_else_is_no_host(text: str) -> None:
+    """The client would raise ValueError, or UnicodeError."""
+    assert not is_host(text)

@@ -66,3 +66,13 @@ def test_tls_is_used_but_for_this_host(given: dict[str, str], port: int, by_tls:
     address = broker_address(settings("archives", **given))
     assert (address.port, address.tls is not None) == (port, by_tls)
     assert "guest" not in repr(address).replace("username='guest'", "")
+
+
+def test_an_address_of_ipv6_may_have_brackets() -> None:
+    assert broker_address(settings("archives", AMQP_HOSTNAME="[2001:db8::1]", AMQP_TLS="0")).host == "2001:db8::1"
+
+
+def test_a_url_is_no_host_and_its_password_is_not_told() -> None:
+    with pytest.raises(SettingsError, match=r"^AMQP_HOSTNAME: should be a host's name") as caught:
+        broker_address(settings("archives", AMQP_HOSTNAME="amqp://user:secret@broker:5672/v"))
+    assert "secret" not in str(caught.value)

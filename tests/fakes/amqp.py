@@ -145,6 +145,7 @@ class FakeWire:
     ) -> None:
         self._check()
         assert mandatory
+        properties.marshal()  # raises what the client raises
         if exchange and exchange not in self._broker.exchanges:
             self._refuse(ChannelNotFoundEntity(f"NOT_FOUND - no exchange '{exchange}'"))
         if len(body) > 1 << 27:
@@ -180,6 +181,7 @@ class FakeConnection:
         self.channels: list[FakeChannel] = []
         self.errors: list[Exception] = []
         self.blocked = False
+        self.frame_max = 131_072
         self.proofs = self.doubts = 0
 
     async def connect(self) -> str:
