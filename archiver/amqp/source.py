@@ -18,11 +18,16 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
+import structlog
+
 from archiver.amqp import delivery
 from archiver.amqp.connection import CALL_TIMEOUT, Channel, Connection
 from archiver.amqp.faults import LOST, lease_errors, map_errors
+from archiver.amqp.topology import Topology
 from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, TransientError
 from archiver.ports import Message, QueueFacts
+
+log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from aiormq.abc import DeliveredMessage
@@ -33,6 +38,7 @@ MIN_VISIBILITY = 2
 ACK_MARGIN = 60.0  # seconds before the broker's acknowledgement timeout, at most
 MIN_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between two looks at an empty queue
 EXPIRY_LOOKS = 20  # at expired messages, in each visibility timeout
+TRUST = 1.0  # seconds that the delay queue is there after it was looked for
 MAX_RETURNING = 100  # messages that are held for their delay
 
 
@@ -100,6 +106,8 @@ class AmqpSource:
         self._facts = facts if delay is not None else replace(facts, max_receives=None)
         self._wait = min(wait_seconds, facts.visibility / 2)
         self._delay = delay
+        self._delay_until = 0.0
+        self._topology = Topology(connection, queue)
         self._held: dict[str, Held] = {}
         self._spare: _Spare | None = None
         self._returning: set[asyncio.Task[None]] = set()
@@ -208,7 +216,7 @@ class AmqpSource:
 
     async def _sent_through_delay(self, held: Held) -> bool:
         """Send a message that a worker lost through the delay queue, if there is one: that counts its receive."""
-        if self._delay is None or not held.delivered.redelivered:
+        if not held.delivered.redelivered or not await self._can_delay():
             return False
         try:
             await self._give_back(held)
@@ -255,11 +263,26 @@ class AmqpSource:
 
     async def _give_back(self, held: Held) -> None:
         """Reject *held* to the delay queue; without one, requeue it. Raises LeaseLost, TransientError."""
+        held.check()
+        requeue = not await self._can_delay()
         with lease_errors("basic.reject"):
             async with asyncio.timeout(CALL_TIMEOUT):
-                await held.channel.wire.basic_reject(held.tag, requeue=self._delay is None)
+                await held.channel.wire.basic_reject(held.tag, requeue=requeue)
             await held.channel.confirm()
         await self._close(held)
+
+    async def _can_delay(self) -> bool:
+        """Whether there is a delay queue now: the broker drops what is rejected to one that was deleted."""
+        if self._delay is not None and time.monotonic() > self._delay_until:
+            try:
+                await self._topology.find_delay()
+            except ConfigurationError as error:
+                log.error("amqp.no_delay_queue", reason=str(error))
+                return False
+            except TransientError:
+                return False
+            self._delay_until = time.monotonic() + TRUST
+        return self._delay is not None
 
     async def _close(self, held: Held) -> None:
         """Close the channel of a settled message. A failure changes nothing: the broker has processed the rest."""

@@ -89,6 +89,12 @@ class Topology:
             await channel.wire.queue_declare(name, passive=True, timeout=CALL_TIMEOUT)
             await channel.close()
 
+    async def find_delay(self) -> None:
+        """Check that the way of rejected messages exists, its exchange and its queue. Raises as above."""
+        delayed = next(spec for spec in exchanges() if spec.name == DELAYED)
+        await self._exchange(delayed, passive=True)
+        await self.find_queue(DELAYED)
+
     async def compare_queue(self, name: str) -> None:
         """Check that the queue *name*, which exists, has the arguments that the worker needs. Raises as above."""
         spec = next(spec for spec in queues(self._queue, self._delay) if spec.name == name)

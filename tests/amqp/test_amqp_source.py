@@ -22,7 +22,7 @@ def open_source(connection: FakeConnection, *, delay: float | None = 5.0) -> Amq
 
 @pytest.fixture
 def broker() -> FakeBroker:
-    return FakeBroker(queues={QUEUE: {}})
+    return FakeBroker(queues={QUEUE: {}, "job_delayed": {}}, exchanges={"job_delayed": {}})
 
 
 @pytest.fixture
@@ -207,3 +207,30 @@ async def test_a_body_that_is_no_request_is_told_as_a_problem(source: AmqpSource
     broker.put(QUEUE, b"\xff")
     [message] = await source.receive(1)
     assert (message.body, message.problem) == ("", "the message is not UTF-8: byte 0 is 0xff")
+
+
+@pytest.mark.parametrize("gone", ["queue", "exchange"])
+async def test_a_message_is_requeued_where_the_delay_queue_was_deleted(
+    source: AmqpSource, broker: FakeBroker, gone: str
+) -> None:
+    """The broker drops what is rejected without a way."""
+    broker.put(QUEUE, b"{}", message_id="m-1")
+    del (broker.queues if gone == "queue" else broker.exchanges)["job_delayed"]
+    [message] = await source.receive(1)
+    await source.release(message, 0)
+    assert not broker.rejected
+    [again] = await source.receive(1)
+    assert (again.id, again.receive_count) == ("m-1", 2)
+
+
+async def test_a_lost_message_is_not_looked_after(
+    source: AmqpSource, broker: FakeBroker, connection: FakeConnection
+) -> None:
+    """A worker that stops while the broker is down would wait for a connection for each of its messages."""
+    broker.put(QUEUE, b"{}")
+    [message] = await source.receive(1)
+    await source.release(message, 60)
+    connection.channels[0].wire.close()
+    source._closing.set()
+    await asyncio.wait(source._returning)
+    assert len(connection.channels) == 1
