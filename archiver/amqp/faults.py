@@ -132,7 +132,10 @@ def _tls_advice(error: ssl.SSLError) -> str:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+    """The client raises one error object in several tasks, so that a chain of causes may be a ring."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__
 

@@ -50,6 +50,13 @@ def test_whatever_closes_a_messages_channel_is_a_lost_lease(error: Exception) ->
         raise error
 
 
+def test_errors_that_cause_each_other_are_looked_at_once() -> None:
+    """The client makes such a ring where a server ends the connection at once; the worker would hang in it."""
+    first, second = AMQPConnectionError("closed"), ConnectionResetError()
+    first.__cause__, second.__context__ = second, first
+    assert "can't be connected to: closed" in str(connecting_error(first, "broker:5672", "user", "v"))
+
+
 async def test_a_connection_that_cancels_its_calls_cancels_no_job() -> None:
     """The client does so where it ends a connection that has become silent."""
     with pytest.raises(TransientError, match="the connection was closed"), map_errors("basic.get"):
