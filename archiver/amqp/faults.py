@@ -118,8 +118,8 @@ def connecting_error(error: Exception, where: str, user: str, vhost: str) -> Arc
     if isinstance(error, ValueError):
         names = "AMQP_HOSTNAME, AMQP_USERNAME, AMQP_PASSWORD and AMQP_VHOST"
         return ConfigurationError(f"{where} can't be asked: check {names}: one of them is no valid text")
-    late = "no response in time: check AMQP_HOSTNAME, AMQP_PORT and AMQP_TLS"
-    return TransientError(f"{where} can't be connected to: {late if isinstance(error, TimeoutError) else _text(error)}")
+    reason = "no response in time" if isinstance(error, TimeoutError) else _text(error)
+    return TransientError(f"{where} can't be connected to: {reason}: check AMQP_HOSTNAME, AMQP_PORT and AMQP_TLS")
 
 
 def _tls_advice(error: ssl.SSLError) -> str:

@@ -2,16 +2,19 @@
 
 import asyncio
 import socket
+import struct
 
 import pytest
 from emulator import EmulatedAws
 from structlog.testing import capture_logs
 
+from archiver.amqp.connection import Connection
 from archiver.app import open_reader
 from archiver.aws.clients import Clients
 from archiver.doors import open_door
 from archiver.doors.amqp import broker_address
 from archiver.doors.door import Surroundings
+from archiver.errors import TransientError
 from archiver.settings import Settings, SettingsError, load_settings
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.gate import ReceiveGate
@@ -76,3 +79,19 @@ def test_a_url_is_no_host_and_its_password_is_not_told() -> None:
     with pytest.raises(SettingsError, match=r"^AMQP_HOSTNAME: should be a host's name") as caught:
         broker_address(settings("archives", AMQP_HOSTNAME="amqp://user:secret@broker:5672/v"))
     assert "secret" not in str(caught.value)
+
+
+def reset(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
+async def test_a_server_that_ends_the_connection_at_once_is_no_broker() -> None:
+    """For example a load balancer without one, or a port for TLS."""
+    server = await asyncio.start_server(reset, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        connection = Connection(broker_address(settings("archives", AMQP_PORT=str(port))), "tests")
+        with pytest.raises(TransientError, match=r"check AMQP_HOSTNAME, AMQP_PORT and AMQP_TLS$"):
+            await connection.connect()
+        await connection.close()
