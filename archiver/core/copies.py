@@ -19,18 +19,24 @@ from typing import NamedTuple
 from archiver.core.layout import MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE, Layout
 from archiver.core.plan import Member, ObjectVersion
 
-MIN_COPIED_SIZE = 10 * MIB
+LEAST_SIZE = MIN_PART_SIZE + 1
+"""Of an object that S3 copies ranges of."""
+
+COST_PER_MEMBER = 2_000_000
 """
-What `auto` copies. Of a smaller member less than 5 MiB would be copied, for as many requests: each costs as much as one
-that sends a part. As no part but the last is shorter than 5 MiB, there are at most 1.6 times as many as with 8 MiB
-each; above 16 MiB a member there are fewer.
+The bytes that each member that `auto` copies must save, against the best choice without it. It costs at most two
+requests more: its copy, and the filled part in front of it. At $0.000005 each ("Amazon S3 pricing"), that is $0.005 per
+GB that does not go through the worker: half of what an interface endpoint takes for it ("AWS PrivateLink pricing").
 """
 
 MIN_BUFFER_SIZE = 2 * MIN_PART_SIZE
 """Of filled parts: a run of any length from 5 MiB up can be cut into parts of 5 to 10 MiB."""
 
-LARGEST_COPY = 256 * MIB
-"""Of one request, while the parts suffice: S3 copies 85 to 90 MB/s of each ("Performance guidelines")."""
+SMALLEST_COPY, LARGEST_COPY = 16 * MIB, 256 * MIB
+"""Of one request, while the parts suffice. From 16 MiB up, there are not more requests than if all were sent."""
+
+COPIES_AT_ONCE = 16
+"""At least so many copies, while they are not too small: S3 copies 85 to 90 MB/s of each ("Performance guidelines")."""
 
 _NEVER = 1 << 62  # bytes: more than any archive has
 
@@ -38,12 +44,12 @@ _NEVER = 1 << 62  # bytes: more than any archive has
 @dataclass(frozen=True, slots=True)
 class CopyLimits:
     """
-    *min_size* of a copied member. *filled*: the largest filled part that is usual; *max_filled*: that there may be.
-    *copied*: the largest copied part that is usual. *members*: how many may be copied; None for any number.
-    *unreachable*: buckets that nothing is copied from.
+    *cost*: the bytes that each copied member must save. *filled*: the largest filled part that is usual; *max_filled*:
+    that there may be. *copied*: the largest copied part that is usual. *members*: how many may be copied; None for any
+    number. *unreachable*: buckets that nothing is copied from.
     """
 
-    min_size: int = MIN_COPIED_SIZE
+    cost: int = COST_PER_MEMBER
     filled: int = MIN_BUFFER_SIZE
     max_filled: int = MIN_BUFFER_SIZE
     copied: int = LARGEST_COPY
@@ -52,9 +58,8 @@ class CopyLimits:
 
 
 def limits_of(max_filled: int, unreachable: frozenset[str], *, everything: bool) -> CopyLimits:
-    """Return the limits of the strategies `auto` and, of whatever S3 copies ranges of, `copy` (*everything*)."""
-    least = MIN_PART_SIZE + 1 if everything else MIN_COPIED_SIZE
-    return CopyLimits(least, max_filled=max_filled, unreachable=unreachable)
+    """Return the limits of the strategy `auto`; of `copy`, which saves every byte at any price, if *everything*."""
+    return CopyLimits(0 if everything else COST_PER_MEMBER, max_filled=max_filled, unreachable=unreachable)
 
 
 class CopiedRange(NamedTuple):
@@ -91,23 +96,22 @@ class CopyPlan:
 
 def plan_copies(members: Sequence[Member], limits: CopyLimits) -> CopyPlan | None:
     """
-    Decide what is copied of the archive of *members*, in this order, so that the fewest bytes are filled. None: nothing
-    can be, within S3's limits.
+    Decide what is copied of the archive of *members*, in this order, so that the fewest bytes are filled, each copied
+    member counted as *cost* bytes more. None: nothing can be within S3's limits, or is worth it.
 
     Only stored objects that are read with the worker's own credentials can be copied, of more than 5 MiB: S3 copies no
     range of a smaller one. If there would be more than 10,000 parts, parts grow; then fewer members are copied.
     """
     layout = Layout(members, limits.filled)
-    smallest = max(limits.min_size, MIN_PART_SIZE + 1)
     candidates = [
         index
         for index, member in enumerate(members)
-        if member.size >= smallest and can_copy(member, limits.unreachable)
+        if member.size >= LEAST_SIZE and can_copy(member, limits.unreachable)
     ]
     if limits.max_filled < MIN_BUFFER_SIZE:
         return None
     while True:
-        heads = _choose(layout, _largest(layout, candidates, limits.members))
+        heads = _choose(layout, _largest(layout, candidates, limits.members), limits.cost)
         if not heads:
             return None
         plan = _cut(layout, heads, limits)
@@ -140,12 +144,12 @@ def _relaxed(limits: CopyLimits, copied_members: int) -> CopyLimits:
     return replace(limits, members=copied_members * 3 // 4)
 
 
-def _choose(layout: Layout, candidates: Sequence[int]) -> dict[int, int]:
+def _choose(layout: Layout, candidates: Sequence[int], cost: int) -> dict[int, int]:
     """
-    Return the members of *candidates* to copy, and the head of each, so that the fewest bytes are filled. Exact, in one
-    pass: with *fill(i)* the fewest bytes filled before the copied bytes of *i*,
+    Return the members of *candidates* to copy, and the head of each, so that the fewest bytes are filled, and *cost*
+    for each. Exact, in one pass: with *fill(i)* the least of both before the copied bytes of *i*,
 
-        fill(i) = min over j < i of fill(j) + max(5 MiB, begin(i) - end(j))
+        fill(i) = min over j < i of fill(j) + max(5 MiB, begin(i) - end(j)) + cost
 
     Only the candidate right before *i* can be closer than 5 MiB: between *i* and any other lies a candidate that is
     filled, and it has more. So for these the least of fill(j) - end(j) is enough. *j* may also be the archive's start.
@@ -161,7 +165,7 @@ def _choose(layout: Layout, candidates: Sequence[int]) -> dict[int, int]:
             fill, chosen = fills[near] + begin - ends[near] + head, near
         if fills[near] - ends[near] < far:
             far, far_at = fills[near] - ends[near], near
-        fills.append(fill)
+        fills.append(fill + cost)
         ends.append(begin + size)
         before.append(chosen)
     last = min(range(len(fills)), key=lambda at: fills[at] - ends[at])
@@ -176,16 +180,18 @@ def _choose(layout: Layout, candidates: Sequence[int]) -> dict[int, int]:
 def _cut(layout: Layout, heads: Mapping[int, int], limits: CopyLimits) -> CopyPlan:
     begins = array("Q", [0])
     copies = []
+    copied = sum(layout.members[index].size - head for index, head in heads.items())
+    largest_copy = min(limits.copied, max(SMALLEST_COPY, -(-copied // (COPIES_AT_ONCE * MIB)) * MIB))
     for index, head in heads.items():
         size, begin = layout.members[index].size, layout.body_offset(index)
         _add_parts(begins, begin + head, limits.filled)
         first = len(begins) - 1
-        _add_parts(begins, begin + size, limits.copied)
+        _add_parts(begins, begin + size, largest_copy)
         starts = [at - begin for at in begins[first:]]
         copies += [CopiedRange(first + n, index, at, end - at) for n, (at, end) in enumerate(pairwise(starts))]
     _add_parts(begins, layout.length, limits.filled)
-    copied = {each.part for each in copies}
-    largest = max(end - begin for part, (begin, end) in enumerate(pairwise(begins)) if part not in copied)
+    copied_parts = {each.part for each in copies}
+    largest = max(end - begin for part, (begin, end) in enumerate(pairwise(begins)) if part not in copied_parts)
     return CopyPlan(begins, tuple(copies), heads, largest)
 
 

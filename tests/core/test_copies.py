@@ -10,17 +10,18 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from archiver.core.copies import CopyLimits, CopyPlan, limits_of, plan_copies
+from archiver.core.copies import COST_PER_MEMBER, CopyLimits, CopyPlan, limits_of, plan_copies
 from archiver.core.copy_ledger import CopyLedger
+from archiver.core.estimate import PRICES
 from archiver.core.layout import MAX_PART_SIZE, MAX_PARTS, MIB, MIN_PART_SIZE, Layout
-from archiver.core.ledger import ReadRange
+from archiver.core.ledger import Ledger, ReadRange
 from archiver.core.locations import Location
 from archiver.core.plan import Member, ObjectVersion
 
 WHEN = datetime(2024, 2, 29, tzinfo=UTC)
 GIB = 1024 * MIB
 LEAST = MIN_PART_SIZE + 1  # of an object that S3 copies ranges of
-ALL = CopyLimits(min_size=LEAST)
+ALL = CopyLimits(cost=0)
 
 
 def stored(*sizes: int, name: str = "v/{}.mp4") -> list[Member]:
@@ -100,7 +101,7 @@ SIZES = st.one_of(
 )
 LIMITS = st.builds(
     CopyLimits,
-    min_size=st.sampled_from([0, LEAST, 10 * MIB]),
+    cost=st.sampled_from([0, COST_PER_MEMBER, 10 * MIB]),
     max_filled=st.sampled_from([10 * MIB, 21 * MIB + 5]),
     copied=st.sampled_from([10 * MIB, 16 * MIB, 256 * MIB]),
     members=st.sampled_from([None, 2]),
@@ -121,7 +122,7 @@ def random_plan(seed: int) -> tuple[list[Member], CopyLimits]:
     sizes = [int(random.lognormvariate(0, 1.5) * scale) for _ in range(random.choice((1, 5, 20, 100)))]
     names = random.choice(("{}", "a long name of a folder/" * 9 + "{}"))
     limits = CopyLimits(
-        min_size=random.choice((LEAST, 10 * MIB, 64 * MIB)),
+        cost=random.choice((0, COST_PER_MEMBER, 20 * MIB)),
         max_filled=random.choice((10 * MIB, 64 * MIB)),
         copied=random.choice((10 * MIB, 64 * MIB, 256 * MIB, MAX_PART_SIZE)),
     )
@@ -140,8 +141,8 @@ def test_a_sample_of_these_plans_keeps_the_limits(seed: int) -> None:
     check(*random_plan(seed))
 
 
-def fewest_filled(members: list[Member]) -> int:
-    """The fewest bytes that can be filled, of all choices of members."""
+def least(members: list[Member], cost: int) -> int:
+    """The fewest bytes that can be filled, and the cost of each copied member, of all choices of members."""
     layout = Layout(members, 10 * MIB)
     best = layout.length
     candidates = [index for index, member in enumerate(members) if member.size >= LEAST]
@@ -155,7 +156,7 @@ def fewest_filled(members: list[Member]) -> int:
                     break
                 filled, end = filled + run, begin + size
             else:
-                best = min(best, filled + layout.length - end)
+                best = min(best, filled + layout.length - end + count * cost)
     return best
 
 
@@ -163,11 +164,58 @@ def fewest_filled(members: list[Member]) -> int:
 @example([LEAST, LEAST, 2 * MIN_PART_SIZE, LEAST])
 @example([9 * MIB, 9 * MIB, 9 * MIB])
 @settings(max_examples=150, deadline=None)
-def test_no_choice_of_members_fills_fewer_bytes(sizes: list[int]) -> None:
+@pytest.mark.parametrize("cost", [0, COST_PER_MEMBER])
+def test_no_choice_of_members_fills_fewer_bytes_and_costs_less(cost: int, sizes: list[int]) -> None:
     members = stored(*sizes)
-    plan = plan_copies(members, ALL)
+    plan = plan_copies(members, CopyLimits(cost=cost))
     length = Layout(members, 10 * MIB).length
-    assert length - (plan.copied if plan else 0) == fewest_filled(members)
+    assert length - (plan.copied - cost * len(plan.heads) if plan else 0) == least(members, cost)
+
+
+def price(ledger: Ledger) -> float:
+    """Of the requests that read the members and write the parts, in dollars."""
+    return len(list(ledger.reads())) * PRICES["GetObject"] + ledger.parts * PRICES["UploadPart"]
+
+
+@given(st.lists(SIZES, min_size=1, max_size=12))
+@example([12 * MIB] * 12)
+@example([LEAST, LEAST] * 6)
+@settings(max_examples=150, deadline=None)
+def test_what_auto_saves_is_worth_its_requests(sizes: list[int]) -> None:
+    """It pays at most $0.005 for each GB that stays in the store, but for one part at the archive's end."""
+    members = stored(*sizes)
+    plan = plan_copies(members, CopyLimits())
+    if plan is not None:
+        more = price(laid_out(members, plan)) - price(Layout(members, 8 * MIB))
+        assert more <= plan.copied * 0.005 / 1e9 + PRICES["UploadPart"]
+        assert plan.copied >= COST_PER_MEMBER * len(plan.heads)
+
+
+def test_auto_leaves_out_what_saves_too_little_and_copy_takes_all() -> None:
+    members = stored(*[12_000_000] * 2)  # both copied, 10.5 MB are filled; one of them, 12 MB
+    assert len(copied(members, limits_of(10 * MIB, frozenset(), everything=True)).heads) == 2
+    assert len(copied(members, limits_of(10 * MIB, frozenset(), everything=False)).heads) == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "shortest", "longest", "count"),
+    [
+        ([11 * MIB], 6, 6, 1),
+        ([100 * MIB], 15, 16, 6),
+        ([256 * MIB], 8, 16, 16),
+        ([256 * MIB] * 4, 62, 64, 16),
+        ([4 * GIB] * 2, 128, 256, 32),
+        ([64 * GIB], 128, 256, 256),
+    ],
+)
+def test_at_least_sixteen_copies_run_at_once_unless_they_are_small(
+    sizes: list[int], shortest: int, longest: int, count: int
+) -> None:
+    lengths = [each.length for each in copied(stored(*sizes), CopyLimits()).copies]
+    assert (
+        shortest * MIB <= min(lengths) <= max(lengths) <= longest * MIB + 100
+    )  # and the header that its head is shorter by
+    assert len(lengths) == count
 
 
 def test_four_large_members_cost_five_mib_each() -> None:
@@ -181,14 +229,14 @@ def test_four_large_members_cost_five_mib_each() -> None:
     assert max(copies) <= 256 * MIB
 
 
-@pytest.mark.parametrize(("least", "share"), [(LEAST, 0.30), (10 * MIB, 0.38)])
-def test_of_a_thousand_mixed_files_less_than_a_third_is_downloaded(least: int, share: float) -> None:
+@pytest.mark.parametrize("cost", [0, COST_PER_MEMBER], ids=["copy", "auto"])
+def test_of_a_thousand_mixed_files_at_most_30_percent_are_downloaded(cost: int) -> None:
     """Log-normal, with a mean of 8 MB and a sigma of 1.5, in the given order."""
     random = Random(2)
     mu = 15.895 - 1.5**2 / 2  # ln(8e6)
     members = stored(*[int(random.lognormvariate(mu, 1.5)) for _ in range(1000)])
-    plan = copied(members, CopyLimits(min_size=least))
-    assert (plan.begins[-1] - plan.copied) / plan.begins[-1] <= share
+    plan = copied(members, CopyLimits(cost=cost))
+    assert (plan.begins[-1] - plan.copied) / plan.begins[-1] <= 0.30
 
 
 def test_small_members_in_front_of_a_large_one_replace_its_head() -> None:
@@ -206,7 +254,7 @@ def test_a_single_member_of_less_than_ten_mib_is_not_copied(size: int) -> None:
 def test_a_range_of_exactly_five_mib_is_the_least_that_is_copied() -> None:
     """S3 copies no range of an object of 5 MiB, but it does of one that has a byte more."""
     before = 6 * MIB
-    assert plan_copies(stored(before, MIN_PART_SIZE), replace(ALL, min_size=0)) is None
+    assert plan_copies(stored(before, MIN_PART_SIZE), ALL) is None
     plan = copied(stored(before, LEAST))
     assert (plan.heads, plan.copied) == ({1: 0}, LEAST)
 
@@ -257,9 +305,3 @@ def test_the_same_members_and_limits_make_the_same_plan() -> None:
 
 def test_a_bucket_out_of_reach_is_not_copied_from() -> None:
     assert plan_copies(stored(GIB), limits_of(10 * MIB, frozenset({"bucket"}), everything=True)) is None
-
-
-def test_auto_copies_from_ten_mib_up_and_copy_whatever_s3_can() -> None:
-    members = stored(6 * MIB, 9 * MIB)
-    assert plan_copies(members, limits_of(10 * MIB, frozenset(), everything=False)) is None
-    assert copied(members, limits_of(10 * MIB, frozenset(), everything=True)).copied == 9 * MIB
