@@ -10,7 +10,7 @@ from cfnlint.decode import decode
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = {"data": DEPLOY / "data.yaml", "worker": DEPLOY / "worker.yaml", "rights": DEPLOY / "rights.yaml"}
-ALONE = {"function": DEPLOY / "function.yaml"}
+ALONE = {"function": DEPLOY / "function.yaml", "task": DEPLOY / "task.yaml"}
 """Templates that stand alone: parameters of the same name may mean other things."""
 REGION, ACCOUNT, STACK = "eu-west-1", "123456789012", "zips"
 
