@@ -168,7 +168,7 @@ class EventRun:
         door = Door(source, dead_letters, answers)
         limits = JobLimits(job_ends_at(message, facts), self._is_held, waits=self._is_batch or invocation.is_task)
         job = self._job(entry, door, limits)
-        return source, Settler(source, job, service.gate, service.monitor)
+        return source, Settler(source, job, service.gate, service.monitor, tracer=service.tracer)
 
     def _job(self, entry: Entry, door: Door, limits: JobLimits) -> EventJob:
         service, works = self._service, self._service.works(door.source.facts)

@@ -46,6 +46,7 @@ from archiver.worker.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from archiver.awslambda.hand_on import HandOn
+    from archiver.telemetry.traces import JobTracer
 
 _MAX_SOURCES = 64  # whose works are kept: an event that somebody makes up can name any
 
@@ -54,6 +55,7 @@ _MAX_SOURCES = 64  # whose works are kept: an event that somebody makes up can n
 class Service:
     """
     *events*: what new objects stand for. *hand_on*: None if all jobs run here. *metrics*: None if none are written.
+    *tracer*: None if jobs are not traced.
     """
 
     settings: Settings
@@ -72,6 +74,7 @@ class Service:
     answer_queues: dict[str, SqsNotifier | None]
     ways_out: WaysOut
     hand_on: "HandOn | None" = None
+    tracer: "JobTracer | None" = None
     _works: dict[str, Works] = field(default_factory=dict)
 
     def works(self, facts: QueueFacts) -> Works:
@@ -91,7 +94,8 @@ class Service:
 
     async def flush(self, seconds: float) -> None:
         """Wait for what is sent in the background, at most *seconds*, and write the metrics of the process."""
-        await self.ways_out.drain(seconds)
+        flushing = self.tracer.flush(seconds) if self.tracer is not None else asyncio.sleep(0)
+        await asyncio.gather(self.ways_out.drain(seconds), flushing)
         if self.metrics is not None:
             self.metrics.write_process_lines()
 
@@ -111,6 +115,17 @@ async def _open_hand_on(settings: Settings) -> AsyncIterator["HandOn | None"]:
 
     async with open_hand_on(settings) as hand_on:
         yield hand_on
+
+
+@asynccontextmanager
+async def _open_tracer(settings: Settings) -> AsyncIterator["JobTracer | None"]:
+    if settings.traces_endpoint is None:
+        yield None
+        return
+    from archiver.telemetry.traces import open_tracer  # noqa: PLC0415 - nothing of it where it is off
+
+    async with open_tracer(settings) as tracer:
+        yield tracer
 
 
 @asynccontextmanager
@@ -134,6 +149,7 @@ async def open_service(settings: Settings, write: Callable[[str], object]) -> As
             opening as clients,
             open_ways_out_of(settings, Surroundings(clients, reader, breakers, heartbeat)) as ways_out,
             _open_hand_on(settings) as hand_on,
+            _open_tracer(settings) as tracer,
         ):
             bucket = open_destination(clients, settings.destination_bucket, breakers)
             after = open_after_job(rules, clients, bucket, fetcher, breakers)
@@ -154,4 +170,5 @@ async def open_service(settings: Settings, write: Callable[[str], object]) -> As
                 answer_queues=answer_queues(settings, clients),
                 ways_out=ways_out,
                 hand_on=hand_on,
+                tracer=tracer,
             )

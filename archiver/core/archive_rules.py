@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from archiver.core.command_order import CommandOrder
     from archiver.core.commands import Command
 
-NO_COMMANDS = "this worker runs no commands; its operator can list them in [commands] of POLICY_FILE"
+NO_COMMANDS = (
+    "this worker runs no commands; its operator can list them in [commands] of POLICY_FILE "
+    "(a Lambda function runs none)"
+)
 
 
 @dataclass(frozen=True, slots=True)

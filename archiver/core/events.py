@@ -30,6 +30,7 @@ class EventMessage:
     """
     One request in an event. *id*: the same when the event comes again, as far as it tells one; *source*: where from.
     *item*: what its failure is reported as, "" if it can't be. *attributes*: as the event has them.
+    *trace_header*: the AWSTraceHeader of SQS.
     """
 
     body: str
@@ -42,6 +43,7 @@ class EventMessage:
     first_received: str = ""
     group: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    trace_header: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,12 @@ def parse_event(event: object, invocation: str, function: str, now: datetime) ->
 def to_record(message: EventMessage) -> dict[str, Any]:
     """Return *message* as a record that `parse_event` reads the same message from, received for the first time."""
     system = {"SentTimestamp": str(int(message.sent_at.timestamp() * 1000))}
+    system |= {"MessageGroupId": message.group} if message.group else {}
+    system |= {"AWSTraceHeader": message.trace_header} if message.trace_header else {}
     return {
         "messageId": message.id,
         "body": message.body,
-        "attributes": system | ({"MessageGroupId": message.group} if message.group else {}),
+        "attributes": system,
         "messageAttributes": message.attributes,
         "eventSource": "aws:sqs",
         "eventSourceARN": message.source,
@@ -163,7 +167,7 @@ def _is_sqs_record(record: object) -> bool:
 
 def _sqs_message(record: dict[str, Any], now: datetime) -> EventMessage:
     system = _object(record.get("attributes"))
-    group = system.get("MessageGroupId")
+    group, trace = system.get("MessageGroupId"), system.get("AWSTraceHeader")
     return EventMessage(
         body=record["body"],
         id=record["messageId"],
@@ -175,6 +179,7 @@ def _sqs_message(record: dict[str, Any], now: datetime) -> EventMessage:
         first_received=str(system.get("ApproximateFirstReceiveTimestamp") or ""),
         group=group if isinstance(group, str) else None,
         attributes=_object(record.get("messageAttributes")),
+        trace_header=trace if isinstance(trace, str) else "",
     )
 
 

@@ -50,6 +50,7 @@ def to_message(event: EventMessage, received_at: float) -> Message:
         first_received=event.first_received,
         group=event.group,
         attributes=_attributes(event.attributes),
+        trace_header=event.trace_header,
     )
 
 

@@ -8,7 +8,7 @@ no job waits for it.
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -58,10 +58,15 @@ _NANOSECONDS = 1_000_000_000
 
 
 class JobTracer:
-    """A Tracer on *tracer*. A caller that leaves the sampling to others is linked to, not continued."""
+    """A Tracer of *provider*. A caller that leaves the sampling to others is linked to, not continued."""
 
-    def __init__(self, tracer: "OtelTracer") -> None:
-        self._tracer = tracer
+    def __init__(self, provider: TracerProvider) -> None:
+        self._provider = provider
+        self._tracer = provider.get_tracer("archiver", __version__)
+
+    async def flush(self, seconds: float) -> None:
+        """Send what has ended, in at most *seconds*: the process may be frozen afterwards."""
+        await _in_thread(lambda: self._provider.force_flush(int(seconds * 1000)), seconds)
 
     def begin(self, message: Message) -> Trace:
         try:
@@ -163,24 +168,24 @@ async def open_tracer(settings: Settings) -> AsyncIterator[JobTracer]:
     )
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=EXPORT_SECONDS)))
     try:
-        yield JobTracer(provider.get_tracer("archiver", __version__))
+        yield JobTracer(provider)
     finally:
-        await _shut_down(provider)
+        await _in_thread(provider.shutdown, EXPORT_SECONDS)
 
 
-async def _shut_down(provider: TracerProvider) -> None:
-    """Send what is left. In a thread that nothing waits for: the collector may be down."""
+async def _in_thread(send: Callable[[], object], seconds: float) -> None:
+    """Wait for *send*, at most *seconds*. In a thread that nothing else waits for: the collector may be down."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
 
     def work() -> None:
         with suppress(Exception):
-            provider.shutdown()
+            send()
         with suppress(RuntimeError):  # the loop is closed: it has not waited
             loop.call_soon_threadsafe(done.set)
 
-    threading.Thread(target=work, name="traces.shutdown", daemon=True).start()
+    threading.Thread(target=work, name="traces.send", daemon=True).start()
     try:
-        async with asyncio.timeout(EXPORT_SECONDS):
+        async with asyncio.timeout(seconds):
             await done.wait()
     except TimeoutError:
-        log.info("traces.unsent", seconds=EXPORT_SECONDS)
+        log.info("traces.unsent", seconds=seconds)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import structlog
+from otlp_collector import collecting
 
 from archiver import awslambda
 from archiver.awslambda import FunctionError, handler
@@ -111,3 +112,26 @@ def test_orders_are_not_looked_for_among_archives(
     monkeypatch.setenv("ORDERS_PREFIX", f"{env.archives}/orders/")
     with pytest.raises(FunctionError, match="ORDERS_PREFIX: is in S3_DESTINATION_BUCKET"):
         invoke({})
+
+
+def test_traces_are_sent_before_the_handler_returns_and_continue_those_of_the_queue(
+    env: FunctionEnv, invoke: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("opentelemetry.sdk")
+    event = env.batch(request("a.jpg"), request("absent.jpg"))
+    for number, record in enumerate(event["Records"]):
+        header = f"Root=1-0af76519-16cd43dd8448eb211c80319{number};Parent=b7ad6b7169203331;Sampled=1"
+        record["attributes"]["AWSTraceHeader"] = header
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("TRACES_SAMPLED", "0")
+        assert invoke(event) == {"batchItemFailures": []}
+
+        jobs = {job.trace[-1]: job for job in collector.jobs()}
+    assert {number: job.attributes["archiver.outcome"] for number, job in jobs.items()} == {
+        "0": "done",
+        "1": "rejected",
+    }
+    assert {job.parent for job in jobs.values()} == {"b7ad6b7169203331"}
+    assert list(collector.below(jobs["0"])) == ["receive", "plan", "upload", "fetch", "assemble", "notify"]
+    assert {"receive", "plan", "notify"} <= {one.name for one in collector.spans if one.parent == jobs["1"].id}

@@ -23,6 +23,8 @@ from archiver.worker.slots import Slots
 if find_spec("opentelemetry.sdk") is None and not os.environ.get("CI"):
     pytest.skip("traces need OpenTelemetry: pip install 'archiver[otel]'", allow_module_level=True)
 
+from opentelemetry.sdk.trace import TracerProvider
+
 from archiver.telemetry import traces
 from archiver.telemetry.traces import JobTracer, open_tracer
 
@@ -253,7 +255,8 @@ async def test_a_tracer_that_raises_costs_no_job(collector: Collector) -> None:
     env = PipelineEnv()
     env.put(a_jpg=b"x")
     message = await env.message(files=[{"source": "a.jpg"}])
-    broken = JobTracer(None)  # type: ignore[arg-type]
+    broken = JobTracer(TracerProvider())
+    broken._tracer = None  # type: ignore[assignment]
 
     observer = await settle(env, message, broken)
 
@@ -266,3 +269,20 @@ def test_without_the_extra_the_start_says_what_to_install(monkeypatch: pytest.Mo
 
     with pytest.raises(SettingsError, match=r"needs the extra archiver\[otel\]"):
         __import__("archiver.telemetry.traces")
+
+
+async def test_a_flush_sends_what_has_ended_and_waits_no_longer_for_a_collector_that_hangs(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traces, "EXPORT_SECONDS", 0.1)
+    env = PipelineEnv()
+    env.put(a_jpg=b"x")
+    async with open_tracer(settings(collector.url)) as tracer:
+        await settle(env, await env.message(files=[{"source": "a.jpg"}]), tracer)
+        await tracer.flush(5)
+        assert len(collector.jobs()) == 1
+
+        collector.hangs = True
+        await settle(env, await env.message(files=[{"source": "a.jpg"}]), tracer)
+        await tracer.flush(0.1)
+        assert len(collector.jobs()) == 1
