@@ -19,8 +19,8 @@ _PASSING = frozenset({"InternalException", "InternalFailure", "ServiceUnavailabl
 class EventBusNotifier:
     """
     A Notifier that puts events on the bus *name* (or an ARN). `detail` is the answer, `detail-type` says how the job
-    ended ("Archive Succeeded"), `resources` has the ARN of the archive in *bucket*. The request's attributes have no
-    place in an event.
+    ended ("Archive Succeeded", "Command Failed"), `resources` has the ARN of the archive in *bucket*. The request's
+    attributes have no place in an event.
     """
 
     def __init__(self, client: Any, name: str, bucket: str, partition: str) -> None:
@@ -42,7 +42,7 @@ class EventBusNotifier:
         entry = {
             "EventBusName": self._name,
             "Source": SOURCE,
-            "DetailType": f"Archive {note.status.title()}",
+            "DetailType": f"{'Command' if note.is_command else 'Archive'} {note.status.title()}",
             "Detail": note.body,
             "Resources": [bucket_arn(self._bucket, note.key, self._partition)] if note.key else [],
         }

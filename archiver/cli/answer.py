@@ -9,7 +9,12 @@ from archiver.cli.selection_input import report_skipped
 FAILED = "failed"
 SKIPPED = "skipped"
 ALIVE = "alive"
-FINAL_STATUSES = ("succeeded", "partial", SKIPPED, ALIVE, FAILED)
+CANCELLED = "cancelled"
+COMPLETED, ERROR = "completed", "error"
+"""Of a reply in the form of Media Cloud AI's workers."""
+
+FINAL_STATUSES = ("succeeded", "partial", SKIPPED, ALIVE, FAILED, COMPLETED, ERROR)
+FAILURES = (FAILED, CANCELLED, ERROR)
 
 
 def print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
@@ -18,6 +23,9 @@ def print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
 
     if as_json:
         print_json(answer)
+    if answer["status"] in {COMPLETED, ERROR}:
+        _print_reply(answer, as_json=as_json)
+        return
     _raise_problem(answer, as_json=as_json)
     if as_json:
         return
@@ -54,6 +62,24 @@ def _raise_problem(answer: dict[str, Any], *, as_json: bool) -> None:
             raise CommandError(f"{error['code']}: {message}", code=EXIT_FAILED)
         message = message.partition(f": {sources[0]}")[0]  # drop its incomplete list
         raise CommandError(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=EXIT_FAILED)
+
+
+def reply_message(answer: dict[str, Any]) -> str:
+    """Return the message of a reply in the form of Media Cloud AI's workers, which may be to an order without an id."""
+    parameters = answer.get("parameters")
+    return str(parameters[0]["value"] if parameters else answer.get("message"))
+
+
+def _print_reply(answer: dict[str, Any], *, as_json: bool) -> None:
+    message = reply_message(answer)
+    if answer["status"] == ERROR:
+        raise CommandError(message, code=EXIT_FAILED)
+    if as_json:
+        return
+    for path in answer.get("destination_paths", []):
+        print_note(f"  written: {path}")
+    for line in message.splitlines():
+        print_line(line)
 
 
 def _print_command(answer: dict[str, Any]) -> None:

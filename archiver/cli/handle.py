@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archiver.cli.answer import FAILURES
 from archiver.cli.console import EXIT_FAILED, EXIT_RETRY_LATER, EXIT_USAGE, CommandError, environment, print_json
 from archiver.worker.signals import stop_signals
 
 if TYPE_CHECKING:
     from archiver.awslambda.task import Handled
     from archiver.core.locations import Location
-
-FAILURES = ("failed", "cancelled")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archiver.cli.answer import ERROR, FAILURES, reply_message
 from archiver.cli.console import (
     EXIT_FAILED,
     EXIT_USAGE,
@@ -161,7 +162,9 @@ def report(done: "Invocation", function: str, kind: str) -> None:
 
 def _failure(payload: Any) -> str | None:
     """Return why the job failed, if *payload* is its failure answer."""
-    if not isinstance(payload, dict) or payload.get("status") != "failed":
+    if not isinstance(payload, dict) or payload.get("status") not in FAILURES:
         return None
+    if payload["status"] == ERROR:
+        return reply_message(payload)
     error = payload.get("error")
     return f"{error.get('code')}: {error.get('message')}" if isinstance(error, dict) else "the job failed"

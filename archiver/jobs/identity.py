@@ -7,7 +7,7 @@ from secrets import token_hex
 from typing import Self
 
 from archiver.core.archive_rules import ArchiveRules
-from archiver.core.dialects import Dialect, dialect_of
+from archiver.core.dialects import Dialect, asks_for_command, dialect_of
 from archiver.core.locations import archive_digest, archive_key
 from archiver.core.messages import EchoedFields, Stage, Status, notification_id
 from archiver.core.unwrap import unwrap
@@ -63,7 +63,8 @@ class JobIdentity:
         if notifier.max_body_bytes(attributes) < MIN_BODY_BYTES:
             attributes = {}
         body, group = write(notifier.max_body_bytes(attributes)), self.message.group or self.digest
-        return OutgoingMessage(body, deduplication_id, group, attributes, status)
+        is_command = asks_for_command(self.body)
+        return OutgoingMessage(body, deduplication_id, group, attributes, status, is_command=is_command)
 
     def answer_id(self, status: Status) -> str:
         return notification_id(self.digest, self.message.id, status)

@@ -121,7 +121,8 @@ class DeadLetters(Protocol):
 class OutgoingMessage:
     """
     One answer or event to send. *group* and *id* are the group id and deduplication id of FIFO queues. *status* is that
-    of the answer or event, as in its body. *key*: of the archive that it is about, "" if there is none.
+    of the job, in our own words. *key*: of the archive that it is about, "" if there is none. *is_command*: it is about
+    a command.
     """
 
     body: str
@@ -130,6 +131,7 @@ class OutgoingMessage:
     attributes: Mapping[str, Attribute] = field(default_factory=dict)
     status: str = ""
     key: str = ""
+    is_command: bool = False
 
 
 class Links(Protocol):

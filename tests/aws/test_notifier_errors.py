@@ -1,5 +1,6 @@
 """What SNS, EventBridge and Lambda answer, as the errors that the worker acts on."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,6 +119,14 @@ async def test_an_event_says_how_the_job_ended_and_where_its_archive_is() -> Non
         "Resources": ["arn:aws-cn:s3:::zips/3f/a.zip"],
     }
     assert (failed["DetailType"], failed["Resources"]) == ("Archive Failed", [])
+
+
+async def test_an_event_about_a_command_says_so() -> None:
+    client = Canned({"FailedEntryCount": 0})
+
+    await EventBusNotifier(client, "default", "zips", "aws").send(replace(NOTE, is_command=True))
+
+    assert client.given["Entries"][0]["DetailType"] == "Command Failed"
 
 
 async def test_a_function_that_failed_is_told_with_the_beginning_of_what_it_returned() -> None:

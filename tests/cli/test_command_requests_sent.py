@@ -1,6 +1,7 @@
 """`archiver send` with requests for commands, and what it prints of their answers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ from core.command_results import DONE
 from core.operator_files import STUDY
 from core.seed_messages import AWS_CLI_MESSAGE, LANLYTICS_MESSAGE
 
-from archiver.cli.answer import print_answer
+from archiver.cli.answer import FAILURES, FINAL_STATUSES, print_answer
 from archiver.cli.build_context import check_request, parse_archive_request
 from archiver.cli.console import CommandError
 from archiver.cli.request_input import RequestInput, build_body, file_count
-from archiver.core.dialects import native
+from archiver.core.dialects import mcai, native
+from archiver.core.messages import EchoedFields
 from archiver.errors import Rejected
 from archiver.settings import load_environment
 
@@ -64,6 +66,24 @@ def test_a_failed_command_shows_what_it_wrote_before_the_reason(capsys: pytest.C
     with pytest.raises(CommandError, match="command_failed: it ended with 3"):
         print_answer(answer, as_json=False)
     assert capsys.readouterr().out == "read 14 bytes\n"
+
+
+def test_the_reply_to_an_order_is_an_answer(capsys: pytest.CaptureFixture[str]) -> None:
+    """Media Cloud AI's words for success and failure end the waiting, too."""
+    echoed = EchoedFields(job_id="123")
+    done = json.loads(mcai.success_answer(replace(DONE, echoed=echoed), LIMIT))
+    failed = json.loads(mcai.failure_answer(echoed, Rejected("command_failed", "it ended with 3"), LIMIT))
+    unread = json.loads(mcai.failure_answer(EchoedFields(), Rejected("invalid_json", "no order"), LIMIT))
+
+    assert {done["status"], failed["status"], unread["status"]} <= {*FINAL_STATUSES}
+    assert {failed["status"]} <= {*FAILURES}
+    print_answer(done, as_json=False)
+    printed = capsys.readouterr()
+    assert "read 14 bytes\n" in printed.out
+    assert "written: s3://bucket/path/to/output.txt" in printed.err
+    for reply, reason in ((failed, "it ended with 3"), (unread, "no order")):
+        with pytest.raises(CommandError, match=reason):
+            print_answer(reply, as_json=False)
 
 
 def test_the_ping_of_lanlytics_is_told_as_any_other(capsys: pytest.CaptureFixture[str]) -> None:

@@ -92,6 +92,7 @@ def test_a_function_that_fails_is_told_with_the_end_of_its_log(capsys: pytest.Ca
     ("payload", "told"),
     [
         ({"status": "failed", "error": {"code": "source_missing", "message": "a.jpg"}}, "source_missing: a.jpg"),
+        ({"status": "error", "job_id": 1, "parameters": [{"id": "message", "value": "it ended"}]}, "it ended"),
         ({"status": "failed"}, "the job failed"),
     ],
 )

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from archiver import __version__
 from archiver.core.command_result import CommandRejected, StreamResult
-from archiver.core.dialects import dialect_of, lanlytics, mcai, native
+from archiver.core.dialects import asks_for_command, dialect_of, lanlytics, mcai, native
 from archiver.core.messages import EchoedFields
 from archiver.core.schema import json_schema
 from archiver.errors import Rejected
@@ -182,3 +182,25 @@ def test_the_answers_of_commands_follow_their_schemas() -> None:
         check_against(schemas["failure"], json.loads(native.failure_answer(EchoedFields(), rejected, PLENTY)))
     with pytest.raises(ValidationError):
         check_against(schemas["command"], {"status": "succeeded"})
+
+
+@pytest.mark.parametrize(
+    ("body", "command"),
+    [
+        (AWS_CLI_MESSAGE, True),
+        (LANLYTICS_MESSAGE, True),
+        ('{"service": "s", "test": true}', True),
+        ('{"command": {"name": "c"}}', True),
+        ('{"command": 5}', True),
+        ('{"parameters": [5, {"id": "files"}], "job_id": 1}', False),
+        ('{"parameters": [{"id": "files", "value": "\\"command\\""}], "job_id": 1}', False),
+        ('{"parameters": {"command_template": 1}, "job_id": 1}', False),
+        ('{"files": [], "metadata": {"command": 1}}', False),
+        ('{"files": [], "command": {}}', False),
+        ('["command"]', False),
+        ('{"command"', False),
+        ("{}", False),
+    ],
+)
+def test_requests_for_commands_are_known_by_their_shape(body: str, command: bool) -> None:
+    assert asks_for_command(body) is command

@@ -68,6 +68,7 @@ async def test_a_worker_without_commands_refuses_them_and_says_who_can_list_them
     assert caught.value.code == "command_not_allowed"
 
     await env.pipeline.send_failure(message, caught.value, FakeHold())
+    assert env.failures.sent[-1].is_command
     failure = json.loads(env.failures.sent[-1].body)
     if body == AWS_CLI_MESSAGE:
         (told,) = failure["parameters"]

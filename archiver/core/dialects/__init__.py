@@ -60,6 +60,18 @@ def dialect_of(body: str) -> Dialect:
     return native
 
 
+def asks_for_command(body: str) -> bool:
+    """Whether the request, which may be invalid, is one for a command, in any dialect. Never raises."""
+    if '"command"' not in body and '"service"' not in body and '"command_template"' not in body:
+        return False
+    data = strict_json.load_lenient(body)
+    if not isinstance(data, dict) or "files" in data or "manifest" in data:
+        return False
+    given = data.get("parameters")
+    ids = [one.get("id") for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    return "command" in data or "service" in data or "command_template" in ids
+
+
 def _dialect_of_shape(data: object) -> Dialect:
     if not isinstance(data, dict) or not data.keys().isdisjoint(("files", "manifest", "cancel")):
         return native
