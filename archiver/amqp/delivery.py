@@ -28,7 +28,8 @@ MAX_NAME_BYTES = 128  # of a header, in what the client sends
 MAX_SHORT_TEXT = 255  # bytes of a header's name, and of properties that are text
 
 _WHOLE_NUMBER = re.compile("-?[0-9]{1,18}")
-_BROKERS_OWN = ("x-death", "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
+DEATHS = "x-death"
+_BROKERS_OWN = (DEATHS, "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,24 @@ def read_body(body: bytes) -> Body:
         return Body(body.decode())
     except UnicodeDecodeError as error:
         return Body("", f"the message is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}")
+
+
+def read_message(properties: "Basic.Properties", body: bytes) -> Body:
+    """The same of a message, which has a problem also where its `x-death` is forged."""
+    if has_forged_deaths(properties):
+        return Body("", f"the header {DEATHS} is not as RabbitMQ writes it: senders must not set it")
+    return read_body(body)
+
+
+def has_forged_deaths(properties: "Basic.Properties") -> bool:
+    """
+    Whether `x-death` could end the broker's process of the queue if the message was rejected to another queue (RabbitMQ
+    3.10 expects a list of tables with counts). The message would be lost, and with it others that are not persistent.
+    """
+    deaths = (properties.headers or {}).get(DEATHS)
+    return isinstance(deaths, list) and not all(
+        isinstance(one, dict) and _is_count(one.get("count", 0)) for one in deaths
+    )
 
 
 def message_id(properties: "Basic.Properties", body: bytes) -> str:
@@ -70,7 +89,7 @@ def count_receives(properties: "Basic.Properties", queue: str) -> int:
     to its dead-letter exchange, or the deliveries of a quorum queue.
     """
     headers = properties.headers or {}
-    deaths = headers.get("x-death")
+    deaths = headers.get(DEATHS)
     rejections = [
         one.get("count")
         for one in (deaths if isinstance(deaths, list) else ())
@@ -80,7 +99,11 @@ def count_receives(properties: "Basic.Properties", queue: str) -> int:
 
 
 def _count(value: Any) -> int:
-    return max(value, 0) if isinstance(value, int) else 0
+    return max(value, 0) if _is_count(value) else 0
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def read_attributes(properties: "Basic.Properties") -> dict[str, Attribute]:

@@ -216,7 +216,7 @@ class AmqpSource:
 
     async def _sent_through_delay(self, held: Held) -> bool:
         """Send a message that a worker lost through the delay queue, if there is one: that counts its receive."""
-        if not held.delivered.redelivered or not await self._can_delay():
+        if not held.delivered.redelivered or not await self._can_delay(held):
             return False
         try:
             await self._give_back(held)
@@ -228,7 +228,7 @@ class AmqpSource:
         receipt = token_hex(16)
         self._held[receipt] = held
         properties, raw = held.properties, held.delivered.body
-        body = delivery.read_body(raw)
+        body = delivery.read_message(properties, raw)
         counted = delivery.count_receives(properties, self._queue)
         return Message(
             id=delivery.message_id(properties, raw),
@@ -264,15 +264,20 @@ class AmqpSource:
     async def _give_back(self, held: Held) -> None:
         """Reject *held* to the delay queue; without one, requeue it. Raises LeaseLost, TransientError."""
         held.check()
-        requeue = not await self._can_delay()
+        requeue = not await self._can_delay(held)
         with lease_errors("basic.reject"):
             async with asyncio.timeout(CALL_TIMEOUT):
                 await held.channel.wire.basic_reject(held.tag, requeue=requeue)
             await held.channel.confirm()
         await self._close(held)
 
-    async def _can_delay(self) -> bool:
-        """Whether there is a delay queue now: the broker drops what is rejected to one that was deleted."""
+    async def _can_delay(self, held: Held) -> bool:
+        """
+        Whether *held* may be rejected, and there is a delay queue now: the broker drops what is rejected to one that
+        was deleted.
+        """
+        if delivery.has_forged_deaths(held.properties):
+            return False
         if self._delay is not None and time.monotonic() > self._delay_until:
             try:
                 await self._topology.find_delay()

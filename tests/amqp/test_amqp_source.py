@@ -234,3 +234,15 @@ async def test_a_lost_message_is_not_looked_after(
     source._closing.set()
     await asyncio.wait(source._returning)
     assert len(connection.channels) == 1
+
+
+async def test_a_message_of_forged_deaths_is_never_rejected_to_the_delay_queue(
+    source: AmqpSource, broker: FakeBroker
+) -> None:
+    """RabbitMQ 3.10 would end the queue's process in it, and lose messages."""
+    broker.put(QUEUE, b"{}", headers={"x-death": [1]})
+    for receive in (1, 2):
+        [message] = await source.receive(1)
+        assert (message.receive_count, "x-death" in message.problem) == (receive, True)
+        await source.release(message, 0)
+    assert not broker.rejected

@@ -171,3 +171,26 @@ def test_only_the_senders_headers_are_left_out_where_a_frame_is_short() -> None:
     assert (set(fitting.headers or {}), fitting.app_id) == (set(delivery.ERROR_HEADERS), "x" * 255)
     assert len(fitting.marshal()) < 4096 - delivery.FRAME_BYTES
     assert delivery.within_frame(Properties(headers={"long": "x" * 5000}), 4096).headers is None
+
+
+@pytest.mark.parametrize(
+    "deaths",
+    [
+        [1],
+        ["a"],
+        [[1]],
+        [death("jobs", "rejected", 1), None],
+        *([death("jobs", "rejected", n)] for n in ("9", True, None, 1.5)),
+    ],
+)
+def test_deaths_that_would_end_the_brokers_queue_are_a_problem(deaths: list[Any]) -> None:
+    told = Properties(headers={"x-death": deaths})
+    assert delivery.has_forged_deaths(told)
+    assert delivery.read_message(told, b"{}").problem.startswith("the header x-death is not as RabbitMQ writes it")
+
+
+@pytest.mark.parametrize(
+    "deaths", [None, [], "x", {"a": 1}, [{}], [death("jobs", "rejected", 2), death("other", "x", -1)]]
+)
+def test_deaths_that_the_broker_takes_are_no_problem(deaths: Any) -> None:
+    assert delivery.read_message(Properties(headers={"x-death": deaths}), b"{}") == delivery.Body("{}")

@@ -12,7 +12,7 @@ from faults.worker_process import wait_until
 from processes.archiver_process import Worker
 
 from .amqp_env import COMPLETED, ERROR, PROGRESSION, QUEUE, AmqpEnv
-from .rabbit import Broker
+from .rabbit import CHANNELS, Broker
 
 WAITING = {"timeout": 120}
 
@@ -148,6 +148,17 @@ def test_a_queue_that_is_deleted_and_made_again_is_read_again(env: AmqpEnv) -> N
     env.request("a.jpg", job_id="after")
 
     assert env.reply()["job_id"] == "after"
+
+
+def test_jobs_that_have_all_channels_keep_their_connection(env: AmqpEnv) -> None:
+    """The round trip that renews leases has a channel of its own; the rest of the messages wait in the queue."""
+    worker = env.worker()
+    jobs = {env.request("late.jpg", wait_for=WAITING) for _ in range(CHANNELS + 4)}
+    assert "all 64 channels of the connection are in use" in worker.wait_for("worker.receive_failed")["reason"]
+    env.put("late.jpg")
+
+    assert {env.reply()["job_id"] for _ in jobs} == jobs
+    assert not list(worker.events("job.lease_lost"))
 
 
 def test_a_thousand_messages_survive_workers_that_are_killed(env: AmqpEnv) -> None:

@@ -150,3 +150,27 @@ def test_the_queue_of_others_is_used_as_it_is(env: AmqpEnv) -> None:
     assert env.reply()["job_id"] == "b"
     assert second.wait_for("job.received")["receive_count"] == 2
     assert second.wait_for("worker.ready")["max_receives"] is None
+
+
+def test_a_forged_x_death_is_refused(env: AmqpEnv) -> None:
+    """RabbitMQ 3.10 would end the process of the queue where such a message is rejected to another."""
+    env.put("a.jpg")
+    env.worker()
+    env.client.publish('{"files": [{"source": "a.jpg"}]}', QUEUE, headers={"x-death": [1]})
+
+    assert "the header x-death is not as RabbitMQ writes it" in env.reply(ERROR)["error"]["message"]
+    env.wait_until_empty()
+
+
+def test_headers_that_no_client_decodes_or_encodes_come_back_with_nobodys_connection(env: AmqpEnv) -> None:
+    env.put("a.jpg")
+    worker = env.worker()
+    nested = b""
+    for _ in range(15_000):
+        nested = b"\0F" + len(nested).to_bytes(4, "big") + nested
+    body = b'{"job_id": "nested", "files": [{"source": "a.jpg"}]}'
+    env.client.publish_raw(body, QUEUE, message_id=b"m", headers=nested, time=bytes(8))
+    assert env.reply()["job_id"] == "nested"
+    env.client.publish('{"files": [{"source": "a.jpg"}]}', QUEUE, headers={"raw": bytearray(b"\xff")})
+    assert env.raw_reply().headers["raw"] == b"\xff"
+    assert not list(worker.events("worker.receive_failed"))
