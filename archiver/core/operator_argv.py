@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from archiver.core.command_templates import parse_line, parse_word
 from archiver.core.commands import ALL_ARGUMENTS, Command, Parameter, Placeholder, Template
+from archiver.core.operator_code import check_code
 from archiver.core.policy_fields import Fields, texts
 
 _ARGV = 'write argv = ["program", "{parameter}"], with each word in quotes of its own'
@@ -32,6 +33,7 @@ def check_argv(fields: Fields, command: Command) -> None:
         return
     _check_placeholders(fields, command)
     _check_program(fields, command)
+    check_code(fields, command)
     named = _names(command)
     if named.count(ALL_ARGUMENTS.name) > 1:
         fields.report("argv", "has {arguments} twice")
