@@ -133,7 +133,22 @@ async def _check_policy(
         from archiver.aws.preflight_after import check_conditional_deletes
 
         results.append(await check_conditional_deletes(clients.s3, settings.destination_bucket))
-    return results
+    return [*results, *await _check_commands(policy, settings)]
+
+
+async def _check_commands(policy: "OperatorPolicy", settings: "Settings") -> list["CheckResult"]:
+    if not policy.commands:
+        return []
+    from archiver.command.preflight import check_commands
+    from archiver.core.preflight import CheckResult
+    from archiver.doors.commands import work_dir
+    from archiver.settings import SettingsError
+
+    try:
+        root = work_dir(settings)
+    except SettingsError as error:
+        return [CheckResult("work directory", "bad", error.problems[0], "set WORK_DIR")]
+    return await check_commands(policy.commands, root, settings.work_disk_mib * 1024 * 1024)
 
 
 CREDENTIALS_WAIT_HINT = (
