@@ -46,8 +46,13 @@ def open_command_space(settings: Environment, rules: ArchiveRules) -> "AbstractA
 def add_commands(
     works: MutableMapping[Kind, Work[Any]], settings: Environment, space: "WorkSpace | None", parts: CommandParts
 ) -> None:
-    """Add the work of commands, which run in *space*, to *works*; None: there are none. Raises SettingsError."""
+    """
+    Add the work of commands, which run in *space*, to *works*, and let archives keep from their jobs; None: there are
+    none. Raises SettingsError.
+    """
     if space is not None:
         from archiver.doors.commands import command_work  # noqa: PLC0415 - nothing of it where it is off
+        from archiver.jobs.command_conflict import ArchivesBesideCommands  # noqa: PLC0415
 
         works["command"] = command_work(settings, space, parts)
+        works["archive"] = ArchivesBesideCommands(works["archive"], parts.store)
