@@ -95,6 +95,7 @@ async def test_a_program_that_ignores_sigterm_is_killed(space: WorkSpace, monkey
     assert (seen.ended.stopped, seen.ended.exit.signal) == ("timeout", 9)
 
 
+@pytest.mark.slow
 async def test_a_program_is_asked_first_and_may_clean_up(space: WorkSpace) -> None:
     """SIGTERM reaches the whole group, and what is printed then is kept."""
     seen = await run_shell(space, "trap 'echo bye; exit 3' TERM; sleep 1000 & wait", timeout=0.3)
@@ -102,6 +103,7 @@ async def test_a_program_is_asked_first_and_may_clean_up(space: WorkSpace) -> No
     assert (seen.ended.stopped, seen.stdout) == ("timeout", "bye\n")
 
 
+@pytest.mark.slow
 async def test_a_fork_bomb_ends_with_all_its_children(space: WorkSpace) -> None:
     """K1: Each process starts two others, in a session of its own; the limit of processes is not for root."""
     bomb = """

@@ -266,8 +266,8 @@ async def test_an_output_that_was_not_made_is_told(env: CommandEnv) -> None:
     [
         ('ln -s /etc/passwd "$1"', "is a symbolic link"),
         ('touch x; ln x "$1"', "a hard link"),
-        ('mkfifo "$1"', "is a FIFO"),
-        ('mkdir "$1"; ln -s / "$1/root"', "out/target/x/root, is a symbolic link"),
+        pytest.param('mkfifo "$1"', "is a FIFO", marks=pytest.mark.slow),
+        pytest.param('mkdir "$1"; ln -s / "$1/root"', "out/target/x/root, is a symbolic link", marks=pytest.mark.slow),
     ],
 )
 async def test_what_is_no_file_of_its_own_is_refused_by_name(env: CommandEnv, script: str, reason: str) -> None:

@@ -97,6 +97,7 @@ pathlib.Path(sys.argv[2]).write_text("second run")
 """
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_leaves_nothing_after_the_next_start_and_the_job_is_done_once_more(
     setup: Setup, tmp_path: Path
 ) -> None:
