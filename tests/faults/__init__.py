@@ -16,6 +16,7 @@ Fault injection: the worker runs as a separate process behind a proxy that injec
     worker_process     the worker process: start, signals, log
     scenario           buckets, queues, objects and messages of one scenario
     crashes            the reference job, with a fault at each of its calls
+    command_crashes    the same for a command, its program, and its directory
     outages            outages of S3 and SQS
     agent, cluster     the ECS agent and API, and the ECS service behind them
 
@@ -23,6 +24,7 @@ Fault injection: the worker runs as a separate process behind a proxy that injec
     synthetic_history  histories written by hand, for the tests of the checker
     archive            a strict zip reader
     reference          compares an announced archive with its sources
+    results            the same for the remembered result of a command
     checker            the promises, as functions of the observations
 
 A scenario takes a few lines: `scenario.inject(...)` a fault, `scenario.send_request(...)`, start a

@@ -8,6 +8,7 @@ from .history import Exchange
 from .observations import Job, Observations, answer_body, executed
 from .operations import PUT_RECEIPT, PUT_RECORD
 from .reference import differences
+from .results import UnreadableResultError, is_result, read_result, result_differences
 
 Findings = Iterator[str]
 
@@ -59,10 +60,9 @@ def announced_archives_are_right(observations: Observations) -> Findings:
     for job in observations.jobs:
         answers = observations.successes(job)
         known |= {answer.seq for answer in answers}
+        compare = result_differences if job.command else differences
         for answer in answers:
-            yield from (
-                f"{job.message}, call {answer.seq}: {fault}" for fault in differences(observations, job, answer)
-            )
+            yield from (f"{job.message}, call {answer.seq}: {fault}" for fault in compare(observations, job, answer))
         if (
             len({(answer_body(answer).get("status"), answer_body(answer).get("notification_id")) for answer in answers})
             > 1
@@ -78,12 +78,13 @@ def announced_archives_are_right(observations: Observations) -> Findings:
 
 
 def archives_are_absent_or_whole(observations: Observations) -> Findings:
-    """4: at any time an archive is absent, or complete and valid; once it exists it never changes."""
+    """4: at any time an archive or a result is absent, or complete and valid; once it exists it never changes."""
     first: dict[str, bytes] = {}
     for sighting in observations.history.observed_archives:
         try:
-            read_archive(sighting.body)
-        except BadArchiveError as error:
+            read: Callable[[bytes], object] = read_result if is_result(sighting.key) else read_archive
+            read(sighting.body)
+        except (BadArchiveError, UnreadableResultError) as error:
             yield f"at {sighting.at:.3f} {sighting.key} was not a complete archive: {error}"
         if first.setdefault(sighting.key, sighting.body) != sighting.body:
             yield f"at {sighting.at:.3f} {sighting.key} was overwritten with other content"
@@ -102,7 +103,7 @@ def archive_then_answer_then_delete(observations: Observations) -> Findings:
     """6: the receipt is written before the archive, the archive before the answer, and the answer before the delete."""
     for job in observations.jobs:
         for write in executed(observations.writes(job.key)):
-            if not executed(observations.receipts(job.key), by=write.began):
+            if not job.command and not executed(observations.receipts(job.key), by=write.began):
                 yield f"the archive of {job.message} was written (call {write.seq}) before a receipt of it existed"
         for answer in observations.successes(job):
             if not executed(observations.writes(job.key), by=answer.began):
@@ -117,7 +118,7 @@ def nothing_after_the_lease(observations: Observations) -> Findings:
     for job in observations.jobs:
         sent = observations.successes(job) + observations.failures(job) + observations.rejections(job)
         writes = observations.writes(job.key) + observations.receipts(job.key)
-        writes += observations.receipts(job.key, PUT_RECORD)
+        writes += observations.receipts(job.key, PUT_RECORD) + observations.outputs(job)
         for act in (*writes, *sent, *observations.deletes(job)):
             same_key = (other for other in observations.jobs if other.key == job.key)
             owners = [job] if act.op in ("SendMessage", "DeleteMessage") else list(same_key)

@@ -28,6 +28,7 @@ class Job:
 
     *members*: the expected members of the archive, by path and in order; None if the job must not produce an archive.
     *changed*: its sources changed while it ran, so that two attempts may have different outcomes.
+    *command*: it runs one: *key* is that of its remembered result, *members* are its outputs, by URI.
     """
 
     message: str
@@ -36,6 +37,7 @@ class Job:
     key: str
     members: Mapping[str, Source | bytes] | None
     changed: bool = False
+    command: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,11 @@ class Observations:
         """Return the requests that create the archive at *key*, carried out or not."""
         writing = self.history.select("PutObject", "CompleteMultipartUpload")
         return [e for e in writing if e.call.bucket == self.resources.archives and e.call.key == key]
+
+    def outputs(self, job: Job) -> list[Exchange]:
+        """Return the requests that create outputs of commands, carried out or not; none if *job* runs no command."""
+        writing = self.history.select("PutObject", "CompleteMultipartUpload") if job.command else []
+        return [e for e in writing if e.call.bucket != self.resources.archives]
 
     def receipts(self, key: str, op: str = PUT_RECEIPT) -> list[Exchange]:
         """Return the requests that write a receipt for the archive at *key*, or *op*, carried out or not."""

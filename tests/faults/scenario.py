@@ -18,6 +18,7 @@ from .history import SCENARIO_CLIENT, Exchange, History
 from .observations import CORRELATION, FinalState, Job, Observations, Resources, Source, answer_body, executed
 from .operations import is_receipt, is_record
 from .proxy import FaultProxy
+from .results import is_result, result_key
 from .rules import Action, Rule
 from .scenario_config import ACCESS_SECRET, KEY_SECRET, MIB, PRIVATE, SESSION_TOKEN, ScenarioConfig, content
 from .worker_process import WAIT_TIMEOUT, WorkerProcess, wait_until
@@ -120,6 +121,13 @@ class Scenario:
         """Send a request. *members*: the expected members of the archive; None if the request must be rejected."""
         body = {"files": files, "metadata": {"note": PRIVATE}, **request}
         return self.send_text(json.dumps(body), members, job_id=request.get("job_id"))
+
+    def send_command(self, command: Mapping[str, Any], outputs: Mapping[str, bytes], *, job_id: str) -> Job:
+        """Send a request that runs *command*, which makes *outputs*, by URI."""
+        body = {"command": command, "metadata": {"note": PRIVATE}, "job_id": job_id}
+        made = replace(self.send_text(json.dumps(body), outputs, job_id=job_id), command=True)
+        self.jobs[-1] = made = replace(made, key=result_key(made.key.partition("/")[0]))
+        return made
 
     def send_text(self, body: str, members: Mapping[str, Source | bytes] | None, *, job_id: str | None = None) -> Job:
         """Send any message body. *job_id*: the one in *body*, if any."""
@@ -252,6 +260,8 @@ class Scenario:
 
     def _receipt_of(self, key: str) -> str | None:
         """Return the key of the receipt that the archive at *key* names; None if it is no archive of a worker."""
+        if is_result(key):
+            return None
         token = self.direct.s3.head_object(Bucket=self.archives, Key=key)["Metadata"].get("archiver-token")
         return token and f"{key.rpartition('/')[0]}/receipt-{token}.json.gz"
 
