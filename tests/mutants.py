@@ -18,6 +18,7 @@ from queue import SimpleQueue
 
 from mutations import Mutant
 from mutations.bounds import BOUNDS
+from mutations.commands import COMMANDS
 from mutations.lanes import LANES
 from mutations.moments import MOMENTS
 from mutations.promises import PROMISES
@@ -27,7 +28,7 @@ from mutations.sharing import SHARING
 from mutations.waiting import WAITING
 
 ROOT = Path(__file__).parents[1]
-MUTANTS = (*PROMISES, *MOMENTS, *SHARING, *BOUNDS, *LANES, *SELECTIONS, *WAITING, *RESUMING)
+MUTANTS = (*PROMISES, *MOMENTS, *SHARING, *BOUNDS, *LANES, *SELECTIONS, *WAITING, *RESUMING, *COMMANDS)
 MAX_PARALLEL = 3  # the tests wait about as long as they compute
 TEST_TIMEOUT = 300  # seconds; a mutant that hangs counts as caught
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other means an invalid mutant or list of tests
