@@ -99,6 +99,8 @@ def test_parts_are_of_one_size_but_the_last_and_add_up(members: list[Member], pa
     assert set(lengths[:-1]) <= {part_size}
     assert 0 < lengths[-1] <= part_size
     assert sum(lengths) == layout.length
+    assert not any(layout.is_copied(part) for part in range(layout.parts))
+    assert not any(layout.copied_bytes(index) for index in range(len(members)))
 
 
 @given(archives(), st.integers(1, 2000))
