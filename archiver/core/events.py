@@ -88,8 +88,13 @@ def parse_event(event: object, invocation: str, function: str, now: datetime) ->
     """
     own = EventMessage("", invocation, function, now)
     records = event.get("Records") if isinstance(event, dict) else event
-    if isinstance(records, list) and records and all(_is_sqs_record(record) for record in records):
-        messages = [_sqs_message(record, now) for record in records]
+    records = records if isinstance(records, list) else []
+    judged = [_is_sqs_record(record) for record in records]
+    if any(judged) and (all(judged) or isinstance(event, dict)):
+        messages = [
+            _sqs_message(one, now) if is_sqs else replace(own, body=_text(one))
+            for one, is_sqs in zip(records, judged, strict=True)
+        ]
         return Event(tuple(item for message in messages for item in _expand(message)), is_batch=True)
     if isinstance(event, list):
         return Event(_numbered(_expand(replace(own, body=_text(one))) for one in event))

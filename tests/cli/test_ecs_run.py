@@ -139,6 +139,7 @@ def test_the_seeds_command_starts_a_task_and_prints_its_arn(cluster: EmulatedClu
     assert request_of(started) == {"files": [{"source": "IMG_0084.JPG"}]}
 
 
+@pytest.mark.slow
 def test_a_cluster_or_a_definition_that_is_not_there_is_a_usage_error(cluster: EmulatedCluster) -> None:
     named = arguments(cluster)
     nowhere = run_command("ecs-run", *named, "--cluster=none", "a", env=environment(cluster))
@@ -154,6 +155,7 @@ async def run(cluster: EmulatedCluster, order: Order, follow: Following) -> tupl
     return one, await one.run(follow, as_json=True)
 
 
+@pytest.mark.slow
 async def test_a_task_is_followed_to_its_end_with_its_log(
     aws: EmulatedAws, cluster: EmulatedCluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +185,7 @@ def contained(call: dict[str, Any], worker_env: WorkerEnv) -> CompletedProcess[s
     return run_command(*override["command"], env={**worker_env.settings(), **environ})
 
 
+@pytest.mark.slow
 def test_the_container_does_the_request_and_its_exit_code_says_how_it_ended(worker_env: WorkerEnv) -> None:
     """The task definition may be that of a worker: its queue is left alone."""
     worker_env.put("a=b.jpg", b"x")

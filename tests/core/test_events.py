@@ -221,3 +221,15 @@ def test_a_message_that_is_handed_on_is_the_same_message() -> None:
     for message in (replace(first, receipt="", first_received=""), replace(grouped, receipt="", receive_count=1)):
         again = parse(json.loads(json.dumps({"Records": [to_record(message)]})))
         assert again.items == (message,)
+
+
+def test_what_stands_among_messages_and_is_none_is_rejected_alone_and_the_messages_are_done() -> None:
+    """Without a list of failures, Lambda would delete every message of the batch. An empty id fails it whole."""
+    event = parse({"Records": [record("{}"), {"s3": {}}, None]})
+
+    assert event.is_batch
+    assert [(message.body, message.item) for message in event.messages] == [
+        ("{}", record("{}")["messageId"]),
+        ('{"s3": {}}', ""),
+        ("null", ""),
+    ]

@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 import sysconfig
 import zipfile
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from faults.worker_process import wait_until
+from processes.archiver_process import run_command
 
 from .servers import ROOT
 from .worker_env import MIB, WorkerEnv, make_client
@@ -127,3 +129,22 @@ def test_an_order_file_that_appears_is_done(env: WorkerEnv) -> None:
     answer = env.answer()
 
     assert (answer["job_id"], answer["status"]) == ("filed", "succeeded")
+
+
+def test_the_invocation_of_the_manual_prints_the_answer_of_the_function(env: WorkerEnv) -> None:
+    """The command line of docs/lambda.md, as it stands there, but for the function's name and the region."""
+    function = FunctionOfEnv(env)
+    function.create(timeout=30)
+    env.put("avocado.png", b"a")
+    env.put("toast.jpg", b"t")
+    page = (ROOT / "docs/lambda.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("$ archiver invoke ")]
+    named = line.replace("ProcessIIIF", function.name).replace("eu-west-1", env.environ["AWS_DEFAULT_REGION"])
+
+    ended = run_command(*shlex.split(named)[2:], env=env.environ)
+    absent = run_command("invoke", "--lambda-func", function.name, "--uri", "absent.jpg", env=env.environ)
+
+    answer = json.loads(ended.stdout)
+    assert (ended.returncode, answer["status"]) == (0, "succeeded"), ended.stderr
+    assert env.archive(answer["archive"]["key"]) == {"avocado.png": b"a", "toast.jpg": b"t"}
+    assert (absent.returncode, json.loads(absent.stdout)["error"]["code"]) == (1, "source_missing"), absent.stderr
