@@ -76,13 +76,14 @@ class CopyPlan:
     """
     The parts of an archive. *begins*: the offset of each, then the archive's length. *copies*: the copied ones, in
     order; all others are filled, and the largest has *part_size* bytes. *heads*: of each copied member (index), the
-    bytes from its beginning that are filled.
+    bytes from its beginning that are filled. *limits*: with these the same plan is made again.
     """
 
     begins: Sequence[int]
     copies: tuple[CopiedRange, ...]
     heads: Mapping[int, int]
     part_size: int
+    limits: CopyLimits
 
     @property
     def parts(self) -> int:
@@ -192,7 +193,7 @@ def _cut(layout: Layout, heads: Mapping[int, int], limits: CopyLimits) -> CopyPl
     _add_parts(begins, layout.length, limits.filled)
     copied_parts = {each.part for each in copies}
     largest = max(end - begin for part, (begin, end) in enumerate(pairwise(begins)) if part not in copied_parts)
-    return CopyPlan(begins, tuple(copies), heads, largest)
+    return CopyPlan(begins, tuple(copies), heads, largest, limits)
 
 
 def _add_parts(begins: "array[int]", end: int, largest: int) -> None:

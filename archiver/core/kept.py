@@ -77,12 +77,15 @@ def keep(ledger: Ledger, crcs: Mapping[int, int], recorded: Mapping[int, int], s
 
 
 def divide(ledger: Ledger, kept: Kept, index: int) -> tuple[list[tuple[ReadRange, int]], Iterable[ReadRange]]:
-    """Return the ranges of a member that are in kept parts, with these parts' CRC-32, and those to read."""
+    """
+    Return the ranges of a member that are in kept parts, with these parts' CRC-32, and those to read. The store copies
+    the rest.
+    """
     reads = [(ledger.part_at(read.offset)[0], read) for read in ledger.part_reads(index)]
     there = [(read, kept.parts[part]) for part, read in reads if part in kept.parts]
     if not there:
         return [], ledger.member_reads(index)
-    return there, [read for part, read in reads if part not in kept.parts]
+    return there, [read for part, read in reads if part not in kept.parts and not ledger.is_copied(part)]
 
 
 def known_members(ledger: Ledger, sums: Checksums) -> Iterator[tuple[int, int]]:

@@ -1,10 +1,10 @@
 """Builds archives, sealed by their receipts: in one pass, or as a plan says."""
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from archiver.core.archive_metadata import ArchiveMetadata, to_s3_metadata
 from archiver.core.archive_rules import ArchiveRules
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from archiver.jobs.copies import Copies
     from archiver.jobs.resuming import Session
 
-    OpenSession = Callable[[Plan], Awaitable[Session | None]]
+    class OpenSession(Protocol):
+        """See `Resumes.open`."""
+
+        async def __call__(self, plan: Plan, *, copied: CopyPlan | None, may_copy: bool) -> Session | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,11 @@ class Builder:
     def _copies(self, strategy: Strategy | None) -> "Copies | None":
         if self._destination.copies is None or strategy not in ("auto", "copy"):
             return None
+        return self._open_copies()
+
+    def _open_copies(self) -> "Copies":
+        if self._destination.copies is None:
+            raise TypeError("nothing can be copied into this destination")
         if self._opened_copies is None:
             self._opened_copies = self._destination.copies()
         return self._opened_copies
@@ -84,37 +92,42 @@ class Builder:
         """
         Build the archive of *plan*. Stored members get addresses in order; compressed ones flow in order. What the
         store copies by itself is not read; if it refuses a copy, all is read. *resume* opens a build that can be left,
-        or that goes on; None: all begin anew.
+        or that goes on, with the copies of its own plan; None: all begin anew.
         """
         copies = self._copies(plan.strategy)
-        copied = await copies.plan(plan) if copies is not None else None
-        if copies is not None and copied is not None:
+        copied, may_copy = await copies.plan(plan) if copies is not None else None, True
+        while True:
+            session = await resume(plan, copied=copied, may_copy=may_copy) if resume is not None else None
+            if session is not None:
+                copied = session.copied
+            progress.begin(plan.members)
             try:
-                return await self._build_copied(copies, copied, plan, target, hold=hold, progress=progress)
+                async with self._open(plan.request_hash, plan.outcome, target, hold, session) as (upload, receipt):
+                    stored = await self._assemble(plan, copied, session, upload, progress)
             except CopyRefused as refused:
-                copies.refused(refused)
-        session = await resume(plan) if resume is not None else None
-        progress.begin(plan.members)
-        async with self._open(plan.request_hash, plan.outcome, target, hold, session) as (upload, receipt):
-            if plan.deflates:
-                upload.set_part_size(compressed_part_size(plan.members, self._budget.total // 3))
-                with span("assemble"):
-                    stored = await deflate(plan.members, self._budget, self._fetcher, upload, progress)
+                self._open_copies().refused(refused)
+                copied, may_copy = None, False
             else:
-                part_size = session.part_size if session else None
-                build = StoredBuild(plan.members, self._budget, self._fetcher, upload, part_size=part_size)
-                stored, _ = await build.run(progress)
-        return BuildResult(stored, plan.outcome, receipt, reused=False, traffic=self._traffic(plan, stored, None))
+                traffic = self._traffic(plan, stored, copied)
+                return BuildResult(stored, plan.outcome, receipt, reused=False, traffic=traffic)
 
-    async def _build_copied(
-        self, copies: "Copies", copied: "CopyPlan", plan: Plan, target: Target, *, hold: Hold, progress: Progress
-    ) -> BuildResult:
-        progress.begin(plan.members)
-        async with self._open(plan.request_hash, plan.outcome, target, hold) as (upload, receipt):
-            copying = copies.begin(copied, plan.members, upload)
-            build = StoredBuild(plan.members, self._budget, self._fetcher, upload, copying=copying)
-            stored, _ = await build.run(progress)
-        return BuildResult(stored, plan.outcome, receipt, reused=False, traffic=self._traffic(plan, stored, copied))
+    async def _assemble(
+        self,
+        plan: Plan,
+        copied: "CopyPlan | None",
+        session: "Session | None",
+        upload: ArchiveUpload,
+        progress: Progress,
+    ) -> StoredArchive:
+        if plan.deflates:
+            upload.set_part_size(compressed_part_size(plan.members, self._budget.total // 3))
+            with span("assemble"):
+                return await deflate(plan.members, self._budget, self._fetcher, upload, progress)
+        copying = self._open_copies().begin(copied, plan.members, upload) if copied is not None else None
+        part_size = session.part_size if session is not None and copied is None else None
+        build = StoredBuild(plan.members, self._budget, self._fetcher, upload, part_size=part_size, copying=copying)
+        stored, _ = await build.run(progress)
+        return stored
 
     def _traffic(
         self, plan: Plan, stored: StoredArchive, copied: "CopyPlan | None", *, one_pass: bool = False

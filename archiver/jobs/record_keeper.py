@@ -11,7 +11,8 @@ import structlog
 from archiver.core.attributes import Attributes
 from archiver.core.build_record import BuildRecord, encode_record
 from archiver.core.kept import Checksums
-from archiver.core.layout import MIB, Layout
+from archiver.core.layout import MIB
+from archiver.core.ledger import Ledger
 from archiver.core.receipt import record_key
 from archiver.errors import ConfigurationError, LeaseLost, TransientError
 from archiver.jobs.receipt import clean_up
@@ -50,7 +51,7 @@ class RecordKeeper:
         self,
         place: Place,
         record: BuildRecord,
-        layout: Layout,
+        layout: Ledger,
         sums: Checksums,
         clock: Callable[[], float] = monotonic,
     ) -> None:

@@ -98,8 +98,6 @@ class Assembly:
                     self._copying.start(self._reads)
                 await add_members()
             self._ledger.finish()
-            if self._copying is not None:
-                self._part_crcs.update(self._copying.part_crcs)
             self._progress.estimate()
             await self._write_directory()
         ledger = self._ledger
@@ -238,7 +236,8 @@ class Assembly:
         """Add the CRCs of what the store copied of a member."""
         for each, crc in await copying.of(index):
             self._count(0, each.length)
-            self._add_range(ReadRange(index, each.start, each.length, 0), crc)
+            if index not in self._kept.crcs:
+                self._add_range(ReadRange(index, each.start, each.length, 0), crc)
 
     # Writing
 

@@ -22,37 +22,42 @@ THROTTLED_RETRY_SECONDS = 300.0
 
 
 class Copying:
-    """The copies of one archive: `start` once, then `of` for each copied member."""
+    """
+    The copies of one archive, but for those that an earlier worker had made: `start` once, then `of` for each copied
+    member. The CRC-32 of each part goes to the sums of *upload*.
+    """
 
     def __init__(
         self, plan: CopyPlan, members: Sequence[Member], upload: ArchiveUpload, limiter: AdaptiveLimiter
     ) -> None:
         self.plan = plan
-        self.part_crcs: dict[int, int] = {}
-        """CRC-32 of each part that was copied, by its number from 0."""
         self._members = members
         self._upload = upload
+        self._part_crcs = upload.sums.parts
         self._limiter = limiter
         self._ranges: dict[int, list[CopiedRange]] = {}
-        for each in plan.copies:
+        self._missing_parts = [each for each in plan.copies if each.part not in upload.kept.parts]
+        for each in self._missing_parts:
             self._ranges.setdefault(each.member, []).append(each)
         self._missing = {member: len(ranges) for member, ranges in self._ranges.items()}
         self._done = {member: asyncio.Event() for member in self._ranges}
 
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """Begin to copy, in *tasks*."""
-        waiting = iter(self.plan.copies)
-        for number in range(min(MAX_CONCURRENT_COPIES, len(self.plan.copies))):
+        waiting = iter(self._missing_parts)
+        for number in range(min(MAX_CONCURRENT_COPIES, len(self._missing_parts))):
             tasks.create_task(self._copy_next(waiting), name=f"copying.{number}")
 
     async def of(self, member: int) -> list[tuple[CopiedRange, int]]:
-        """Return the ranges that were copied of *member*, once all are, with the CRC-32 of each."""
+        """Return the ranges that had to be copied of *member*, once all are, with the CRC-32 of each."""
+        if member not in self._done:
+            return []
         await self._done[member].wait()
-        return [(each, self.part_crcs[each.part]) for each in self._ranges[member]]
+        return [(each, self._part_crcs[each.part]) for each in self._ranges[member]]
 
     async def _copy_next(self, waiting: Iterator[CopiedRange]) -> None:
         for each in waiting:
-            self.part_crcs[each.part] = await self._copy(each)
+            self._part_crcs[each.part] = await self._copy(each)
             self._missing[each.member] -= 1
             if not self._missing[each.member]:
                 self._done[each.member].set()

@@ -136,6 +136,8 @@ class ArchiveUpload:
         CRC-32. Raises CopyRefused, SourceChanged, TransientError.
         """
         multipart = await self._created()
+        if self._record is not None:
+            await self._record.before_part(0)  # it costs no bytes to copy again: only the time counts
         return await multipart.copy(number, source, start, length)
 
     async def _created(self) -> MultipartUpload:

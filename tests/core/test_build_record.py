@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from archiver.core.build_record import BuildRecord, decode_record, digest_of, encode_record, source_hash
+from archiver.core.copies import CopyLimits, plan_copies
 from archiver.core.kept import Checksums
-from archiver.core.layout import MAX_PART_SIZE, Layout
+from archiver.core.layout import MAX_PART_SIZE, MIB, Layout
 from archiver.core.locations import Location
 from archiver.core.plan import ArchiveSummary, Member, ObjectVersion
 from archiver.core.receipt import Contents as ReceiptContents
@@ -72,6 +74,38 @@ def test_what_was_not_read_is_no_record() -> None:
 def test_parts_that_no_store_takes_are_no_record(size: int) -> None:
     with pytest.raises(UnreadableReceiptError):
         decoded(encode_record(replace(RECORD, part_size=size), LAYOUT, Checksums()))
+
+
+LIMITS = CopyLimits(7 * MIB, 10 * MIB, 20 * MIB, 64 * MIB, 9, frozenset({"far"}))
+
+
+@pytest.mark.parametrize("limits", [LIMITS, CopyLimits()])
+def test_the_limits_of_copies_are_read_back(limits: CopyLimits) -> None:
+    assert decoded(encode_record(replace(RECORD, copies=limits), LAYOUT, Checksums())).copies == limits
+
+
+@pytest.mark.parametrize(
+    "false",
+    [
+        {"cost": -1},
+        {"filled": 0},
+        {"filled": 21 * MIB},
+        {"max_filled": 1 << 40},
+        {"copied": 1},
+        {"copied": 1 << 40},
+        {"members": 0},
+    ],
+    ids=str,
+)
+def test_limits_that_no_plan_has_are_no_record(false: dict[str, Any]) -> None:
+    with pytest.raises(UnreadableReceiptError):
+        decoded(encode_record(replace(RECORD, copies=replace(LIMITS, **false)), LAYOUT, Checksums()))
+
+
+def test_the_digest_is_another_one_for_other_copies() -> None:
+    large = (MEMBERS[0]._replace(size=40 * MIB), MEMBERS[1])
+    plans = [plan_copies(large, limits) for limits in (CopyLimits(), CopyLimits(copied=10 * MIB))]
+    assert len({digest_of(large, "r", 1, (), plan) for plan in (None, *plans)}) == 3
 
 
 def digest(members: tuple[Member, ...] = MEMBERS, request: str = "r", part: int = 1000, acl: str = "private") -> str:

@@ -293,10 +293,11 @@ def lose() -> None:
 
 
 class Asleep(Faults):
-    """The third part of the first worker hangs, after it was stored; so does the second part of the second one."""
+    """The part *fallen_at* of the first worker hangs, after it was stored; so does one of the second worker."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, fallen_at: int = 3) -> None:
         super().__init__()
+        self.fallen_at = fallen_at
         self.job = job
         self.fallen, self.half, self.wakes, self.goes_on = (asyncio.Event() for _ in range(4))
 
@@ -304,7 +305,12 @@ class Asleep(Faults):
     async def __call__(self, verb: str) -> AsyncIterator[None]:
         async with super().__call__(verb):
             yield
-        if verb == "part" and self.calls["part"] >= 3 and not self.wakes.is_set() and not self.fallen.is_set():
+        if (
+            verb == "part"
+            and self.calls["part"] >= self.fallen_at
+            and not self.wakes.is_set()
+            and not self.fallen.is_set()
+        ):
             self.fallen.set()
             await self.wakes.wait()
         elif verb == "part" and self.fallen.is_set() and not self.half.is_set():
