@@ -3,13 +3,15 @@ Whether a store copies parts as archives need it. It is observed, once, on two o
 
 Every check that asks the store to refuse something has a twin that asks it to accept the same thing, right: a store
 that refuses everything proves nothing. The objects are named like receipts, so that a worker may write and delete them;
-where it may not, nothing is proved. About 20 requests, and 10 MiB beside the memory budget while they run.
+where it may not, nothing is proved. What a killed worker has left the next one removes. About 20
+requests, and 10 MiB beside the memory budget while they run.
 """
 
 import asyncio
 import random
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from time import monotonic
 
@@ -18,9 +20,11 @@ import structlog
 from archiver.aws.endpoint import UnusableNameError
 from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_read import S3Reader
+from archiver.aws.s3_receipts import S3Receipts
 from archiver.aws.s3_store import S3Store
 from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_upload import S3Upload
+from archiver.aws.s3_uploads import S3Uploads
 from archiver.core.layout import MIB
 from archiver.core.locations import PROBE_KEY, Location
 from archiver.core.plan import ObjectVersion
@@ -36,6 +40,8 @@ LAST = b"the last part, of any length"
 SECONDS_UNTIL_NEXT_TRY = 3600.0  # after a store has shown that it does not
 SECONDS_AFTER_FAILURE = 60.0  # after a failure that may pass
 PROBE_SECONDS = 300.0
+LEFT_OVER_AFTER = timedelta(hours=1)  # longer than any probe, for clocks that differ
+_PREFIX = f"{PROBE_KEY} + & % é/receipt-"  # characters that need encoding
 _OTHER_ETAG = '"00000000000000000000000000000000"'
 
 
@@ -85,15 +91,26 @@ class S3CopyCapability:
 
     async def _run(self) -> None:
         """Raises _Unproved, ArchiverError."""
-        key = f"{PROBE_KEY} + & % é/receipt-"  # characters that need encoding
-        scratch = [Location(self._bucket, f"{key}{token_hex(16)}.json.gz") for _ in range(2)]
+        scratch = [Location(self._bucket, f"{_PREFIX}{token_hex(16)}.json.gz") for _ in range(2)]
         await self._delete(scratch[0])  # before anything is written
+        with suppress(ArchiverError):
+            await self._remove_leftovers(datetime.now(UTC) - LEFT_OVER_AFTER)
         try:
             await _Probe(self._store, self._calls, self._reader, *scratch).run()
         finally:
             for location in scratch:
                 with suppress(ArchiverError):
                     await self._delete(location)
+
+    async def _remove_leftovers(self, before: datetime) -> None:
+        """Remove what probes of other workers wrote *before*, and did not live to delete. Raises ArchiverError."""
+        uploads = S3Uploads(self._calls, self._bucket)
+        for upload in await uploads.list(_PREFIX):
+            if upload.begun < before:
+                await uploads.abort(upload.key, upload.id)
+        for listed in await S3Receipts(self._calls, self._bucket).list(_PREFIX):
+            if listed.modified < before:
+                await self._delete(Location(self._bucket, listed.key))
 
     async def _delete(self, location: Location) -> None:
         await self._calls.call(f"DeleteObject {location}", S3Request("DELETE", location))

@@ -1,6 +1,7 @@
 """What a store must show before anything is copied into archives; the verdict is remembered."""
 
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 
 import pytest
 from emulator import EmulatedAws
@@ -39,6 +40,24 @@ async def test_moto_does_not_copy_as_archives_need_it_and_nothing_of_the_probe_i
 
     assert not aws.s3.list_objects_v2(Bucket=bucket).get("Contents")
     assert not aws.s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+@pytest.mark.parametrize("old", [True, False])
+async def test_the_next_probe_removes_what_a_killed_one_has_left_but_not_what_another_still_needs(
+    capability: S3CopyCapability, aws: EmulatedAws, bucket: str, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    key = ".archiver-check + & % é/receipt-0123.json.gz"
+    for name in (key, "mine.json"):
+        aws.s3.put_object(Bucket=bucket, Key=name, Body=b"")
+        aws.s3.create_multipart_upload(Bucket=bucket, Key=name)
+    # Every upload in moto began in 2010.
+    monkeypatch.setattr(s3_copy_probe, "LEFT_OVER_AFTER", timedelta(hours=-1) if old else timedelta(days=30 * 365))
+
+    await capability.proved()
+
+    wanted = {"mine.json"} if old else {"mine.json", key}
+    assert {each["Key"] for each in aws.s3.list_objects_v2(Bucket=bucket)["Contents"]} == wanted
+    assert {each["Key"] for each in aws.s3.list_multipart_uploads(Bucket=bucket)["Uploads"]} == wanted
 
 
 async def test_the_store_is_asked_once(capability: S3CopyCapability, monkeypatch: pytest.MonkeyPatch) -> None:
