@@ -3,12 +3,13 @@
 from mutations import Mutant
 
 JOBS = ("tests/jobs/test_resuming.py",)
+COPIED_JOBS = ("tests/jobs/test_copied_resuming.py",)
 RESUMING = (
     Mutant(
         "a build goes on although its objects have changed",
         "archiver/jobs/resuming.py",
-        "if record.digest != await self._digest(plan, target, record.part_size):",
-        "if False:",
+        "if record.digest == await self._digest(plan, target, record.part_size, copied):",
+        "if True:",
         JOBS,
     ),
     Mutant(
@@ -66,5 +67,26 @@ RESUMING = (
         "own = record is not None and record.source == self._source",
         "own = record is not None",
         ("tests/jobs/test_janitor.py",),
+    ),
+    Mutant(
+        "what an earlier worker had copied is copied again",
+        "archiver/stages/copying.py",
+        "[each for each in plan.copies if each.part not in upload.kept.parts]",
+        "list(plan.copies)",
+        COPIED_JOBS,
+    ),
+    Mutant(
+        "the worker that goes on reads what is to be copied",
+        "archiver/core/kept.py",
+        " and not ledger.is_copied(part)]",
+        "]",
+        COPIED_JOBS,
+    ),
+    Mutant(
+        "a build of copies is gone on with in other parts",
+        "archiver/jobs/resuming.py",
+        "if record.copies is None:",
+        "if True:",
+        COPIED_JOBS,
     ),
 )
