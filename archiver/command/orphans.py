@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 from archiver.command.keeper import KILL_SECONDS, PR_SET_CHILD_SUBREAPER
 
+PR_SET_DUMPABLE = 4
+
 
 class _Child(NamedTuple):
     """A process as /proc shows it. *begun*: in clock ticks since the start of the machine."""
@@ -37,7 +39,9 @@ class Keepers:
     @contextmanager
     def starting(self) -> Iterator[int]:
         """A keeper is started in this block, and added. Yields the time before, in clock ticks."""
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl = ctypes.CDLL(None).prctl
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # other processes of the user can't read our environment, nor our memory
         self._starting += 1
         try:
             yield int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))

@@ -1,6 +1,7 @@
 """Keepers that a program kills, stops or starves: the program ends all the same, with all that it started."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -12,11 +13,14 @@ import pytest
 from archiver.command import native
 from archiver.command import run as run_module
 from archiver.command.native import started
+from archiver.command.orphans import PR_SET_DUMPABLE
 from archiver.command.space import WorkSpace
 from archiver.command.streams import Streams, Tail, text_pieces
 from archiver.errors import TransientError
 
 from .runs import MIB, processes_in, run_program, run_shell, spec_of
+
+PR_GET_DUMPABLE = 3
 
 
 async def test_a_program_whose_keeper_is_killed_ends_and_counts_as_killed(space: WorkSpace) -> None:
@@ -78,6 +82,15 @@ async def test_a_program_has_no_descriptors_but_its_streams(space: WorkSpace) ->
     seen = await run_program(space, [sys.executable, "-c", "import os; print(os.listdir('/proc/self/fd'))"])
 
     assert seen.stdout == "['0', '1', '2', '3']\n"
+
+
+async def test_a_worker_of_commands_keeps_its_environment_and_memory_to_itself(space: WorkSpace) -> None:
+    """A program is the same user: only a process that is not "dumpable" is closed to it in /proc."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    await run_shell(space, "true")
+
+    assert libc.prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 0
 
 
 async def test_a_program_whose_output_nobody_takes_any_more_is_ended(space: WorkSpace) -> None:
