@@ -35,6 +35,9 @@ CANCEL_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 """A keeper that was told to end everything, and has had its time, is killed after these."""
 
+START_SECONDS = 1.0
+"""Between two looks at a keeper that has not told of the start."""
+
 _KEEPER = str(Path(__file__).with_name("keeper.py"))
 _KEEPER_ENVIRONMENT = ("PATH", "LANG", "LD_LIBRARY_PATH")
 _LIMIT = 64 * 1024  # bytes that a stream holds before its pipe is not read any more
@@ -85,6 +88,17 @@ class Keeper:
                 return dict(json.loads(line))
         return {}
 
+    async def first_answer(self) -> dict[str, Any]:
+        """The same, though the program may have stopped the keeper before it could tell of the start."""
+        asking = asyncio.create_task(self.answer(), name="command.start")
+        try:
+            while not asking.done():
+                await asyncio.wait([asking], timeout=START_SECONDS)
+                self.signal(signal.SIGCONT)
+            return asking.result()
+        finally:
+            asking.cancel()
+
     def signal(self, number: int) -> None:
         with suppress(ProcessLookupError):
             self.process.send_signal(number)
@@ -121,7 +135,7 @@ class Process:
     async def begin(self, spec: Spec) -> None:
         """Raises ConfigurationError if the program can't be started."""
         self._keeper.tell(json.dumps({name: getattr(spec, name) for name in Spec.__slots__}, default=_plain) + "\n")
-        started = await self._keeper.answer()
+        started = await self._keeper.first_answer()
         if "pid" not in started:
             raise TransientError("the program was not started: its keeper has ended")
         self._pid = started["pid"]
