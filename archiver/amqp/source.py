@@ -24,6 +24,7 @@ from archiver.amqp import delivery
 from archiver.amqp.connection import CALL_TIMEOUT, Channel, Connection
 from archiver.amqp.faults import LOST, lease_errors, map_errors
 from archiver.amqp.topology import Topology
+from archiver.core.amqp_rules import amqp_source_id
 from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, TransientError
 from archiver.ports import Message, QueueFacts
 
@@ -49,7 +50,7 @@ def read_facts(vhost: str, queue: str, ack_timeout: int, max_receives: int | Non
     """
     longest = ack_timeout - min(ACK_MARGIN, ack_timeout / 4)
     return QueueFacts(
-        id=f"amqp:{vhost}/{queue}",
+        id=amqp_source_id(vhost, queue),
         visibility=int(min(VISIBILITY, max(MIN_VISIBILITY, longest // 3))),
         longest=longest,
         max_receives=max_receives,

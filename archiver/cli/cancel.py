@@ -36,15 +36,16 @@ async def _cancel(job_id: str, account: str | None, *, undo: bool) -> None:
     from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import open_resources
     from archiver.cli.create import check_bucket
+    from archiver.cli.source import require_source
     from archiver.cli.status import archive_location
     from archiver.core.receipt import mark_key
     from archiver.doors.destination import open_receipts
     from archiver.jobs.cancellation import MARK
-    from archiver.settings import load_environment, require_settings
+    from archiver.settings import load_environment
     from archiver.stages.retry import retry_transient
 
     settings = load_environment(environment())
-    require_settings(settings, "SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET")
+    require_source(settings, "S3_DESTINATION_BUCKET")
     archive: Location = await archive_location(settings, job_id, None, account)
     async with open_resources(settings) as resources:
         await check_bucket(resources, archive.bucket)

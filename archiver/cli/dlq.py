@@ -153,10 +153,11 @@ def drop(
 async def _open_queue(named: str | None) -> AsyncIterator[tuple["SQSClient", "DeadLetterQueue"]]:
     from archiver.aws.dead_letters import open_dead_letter_queue
     from archiver.aws.request_client import sqs_client
-    from archiver.settings import load_environment, require_settings
+    from archiver.cli.source import require_sqs
+    from archiver.settings import load_environment
 
     settings = load_environment(environment())
-    require_settings(settings, "SQS_SOURCE_QUEUE")
+    require_sqs(settings, "look at AMQP_DEAD_LETTER_QUEUE with RabbitMQ's own tools (docs/rabbitmq.md)")
     async with sqs_client() as client:
         dlq = await open_dead_letter_queue(client, str(settings.source_queue), named)
         if dlq.scan_counts_as_receive:

@@ -99,11 +99,12 @@ async def _producer_statements(
     account: str | None, kms_keys: Sequence[str], manifest_to: str | None
 ) -> list["Statement"]:
     from archiver.cli.selection_input import parse_place
+    from archiver.cli.source import require_sqs
     from archiver.core.policy import producer_statements
-    from archiver.settings import load_environment, require_settings
+    from archiver.settings import load_environment
 
     settings = load_environment(environment())
-    require_settings(settings, "SQS_SOURCE_QUEUE")
+    require_sqs(settings, "RabbitMQ has permissions of its own")
     (source,) = await resolve_arns([str(settings.source_queue)], account)
     place = parse_place(manifest_to) if manifest_to else None
     manifests = f"{place.bucket}/{place.key}" if place else None

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from archiver.cli.console import environment
-from archiver.cli.policy_resources import find_dead_letter_queue, key_arns, partition_of, resolve_arns
+from archiver.cli.console import EXIT_USAGE, CommandError, environment
+from archiver.cli.policy_resources import find_account, find_dead_letter_queue, key_arns, partition_of, resolve_arns
 
 if TYPE_CHECKING:
     from archiver.core.operator_policy import OperatorPolicy
@@ -27,14 +27,42 @@ class Needs:
 async def worker_mode_statements(needs: Needs) -> list["Statement"]:
     """Return the permissions of a worker with the settings of the environment. Raises SettingsError, CommandError."""
     from archiver.core.policy import worker_statements
-    from archiver.settings import load_settings, require_settings
+    from archiver.settings import load_settings
 
     settings = load_settings(environment())
-    require_settings(settings, "SQS_SOURCE_QUEUE")
+    if settings.source_queue is None:
+        return await _statements_without_queue(settings, needs)
     (source,) = await resolve_arns([str(settings.source_queue)], needs.account)
     dead_letters = needs.dead_letter_queue or await find_dead_letter_queue(str(settings.source_queue))
     resources = await worker_resources(settings, replace(needs, dead_letter_queue=dead_letters), source)
     return [*worker_statements(resources), *further_statements(settings, source)]
+
+
+async def _statements_without_queue(settings: "Environment", needs: Needs) -> list["Statement"]:
+    """
+    Return the permissions of a worker that reads RabbitMQ or order files. The account is needed only if the settings
+    name something in it without an ARN.
+    """
+    from archiver.core.mode_policy import Account, one_off_statements
+    from archiver.core.policy import region_partition
+    from archiver.doors.policy import read_policy
+    from archiver.doors.references import references_of
+
+    if needs.dead_letter_queue:
+        message = "--dead-letter-queue goes with SQS_SOURCE_QUEUE: other sources have no dead-letter queue in AWS"
+        raise CommandError(message, code=EXIT_USAGE)
+    policy = read_policy(settings)
+    named = [settings.notify_event_bus, settings.notify_lambda]
+    references = [*references_of(os.environ), *(policy.references if policy else ())]
+    if needs.on_ecs or references or any(name and not name.startswith("arn:") for name in named):
+        place = find_account(needs.account)
+    else:
+        environ = environment()
+        region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
+        place = Account(region, needs.account or "", region_partition(region))
+    source = place.arn("sqs", "none")
+    resources = await worker_resources(settings, needs, source)
+    return [*one_off_statements(resources), *further_statements(settings, source)]
 
 
 def further_statements(settings: "Environment", source: str) -> list["Statement"]:

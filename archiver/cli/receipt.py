@@ -58,10 +58,11 @@ def receipt(
 async def _find_receipt(archive: str, account: str | None) -> "WholeReceipt":
     from archiver.cli.archives import link_to_location
     from archiver.cli.build_context import open_resources
+    from archiver.cli.source import require_source
     from archiver.cli.status import archive_location
     from archiver.core.locations import parse_source
     from archiver.errors import Rejected
-    from archiver.settings import load_environment, require_settings
+    from archiver.settings import load_environment
 
     settings = load_environment(environment())
     name = link_to_location(archive, settings.base_url, settings.destination_bucket) or archive
@@ -69,7 +70,7 @@ async def _find_receipt(archive: str, account: str | None) -> "WholeReceipt":
         if name.lower().startswith("s3://"):
             location = parse_source(name, None)
         else:
-            require_settings(settings, "SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET")
+            require_source(settings, "S3_DESTINATION_BUCKET")
             location = await archive_location(settings, name, None, account)
     except Rejected as rejected:
         raise CommandError(f"{archive} {rejected.message}", code=EXIT_USAGE) from None

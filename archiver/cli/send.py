@@ -149,11 +149,11 @@ class SendOperation:
 
     @property
     def queue(self) -> str:
-        from archiver.settings import require_settings
+        from archiver.cli.source import require_sqs
 
         if self.to:
             return self.to
-        require_settings(self.settings, "SQS_SOURCE_QUEUE")
+        require_sqs(self.settings, "send the request to RabbitMQ with --amqp")
         return str(self.settings.source_queue)
 
     async def send_only(self, as_json: bool) -> None:

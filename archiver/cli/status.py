@@ -33,7 +33,7 @@ def add_to(app: typer.Typer) -> None:
 def status(
     job_id: Annotated[str | None, typer.Argument(metavar="[JOB_ID]", help="The job_id of the request.")] = None,
     message_id: Annotated[
-        str | None, typer.Option(help="For a request without a job_id: the message id that SQS returned.")
+        str | None, typer.Option(help="For a request without a job_id: the message id that `send` printed.")
     ] = None,
     account: Annotated[
         str | None,
@@ -45,8 +45,8 @@ def status(
     Check in S3 whether a job's archive exists: `done` with its link, or `not there` with exit code 1.
 
     Without an archive, the job may be waiting, running or rejected; `archiver dlq show` prints rejected ones. The
-    archive's key depends on the worker's settings SQS_SOURCE_QUEUE, S3_DESTINATION_BUCKET, S3_FILE_PREFIX and
-    ARCHIVE_KEY_SECRET: use the same values.
+    archive's key depends on the worker's settings SQS_SOURCE_QUEUE (or AMQP_QUEUE and AMQP_VHOST, or SOURCE_ORDERS),
+    S3_DESTINATION_BUCKET, S3_FILE_PREFIX and ARCHIVE_KEY_SECRET: use the same values.
     """
     if (job_id is None) == (message_id is None):
         raise CommandError(
@@ -106,12 +106,13 @@ class JobStatus:
 async def _find_archive(job_id: str | None, message_id: str | None, account: str | None) -> JobStatus:
     from archiver.aws.s3_store import S3Store
     from archiver.cli.build_context import open_resources
+    from archiver.cli.source import require_source
     from archiver.core.archive_metadata import from_s3_metadata
     from archiver.doors.links import open_links
-    from archiver.settings import load_environment, require_settings
+    from archiver.settings import load_environment
 
     settings = load_environment(environment())
-    require_settings(settings, "SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET")
+    require_source(settings, "S3_DESTINATION_BUCKET")
     location = await archive_location(settings, job_id, message_id, account)
     async with open_resources(settings) as resources, open_links(settings, resources.clients.session) as links:
         stored = await S3Store(resources.clients, location.bucket).find(location.key)
@@ -125,12 +126,11 @@ async def archive_location(
     settings: "Environment", job_id: str | None, message_id: str | None, account: str | None
 ) -> "Location":
     """Return the location at which the worker writes the archive of this job."""
-    from archiver.cli.policy_resources import resolve_arns
+    from archiver.cli.source import source_id
     from archiver.core.locations import Location, archive_digest, archive_key
 
-    (queue,) = await resolve_arns([str(settings.source_queue)], account)
     secret = settings.key_secret.get_secret_value() if settings.key_secret else None
-    digest = archive_digest(secret, queue, job_id, message_id or "")
+    digest = archive_digest(secret, await source_id(settings, account), job_id, message_id or "")
     return Location(str(settings.destination_bucket), archive_key(digest, settings.file_prefix))
 
 

@@ -38,14 +38,15 @@ async def _sweep(*, dry_run: bool) -> list["Leftover"]:
     from archiver.aws.sqs import look_up
     from archiver.cli.build_context import open_resources
     from archiver.cli.create import check_bucket
+    from archiver.cli.source import require_sqs
     from archiver.core.build_record import source_hash
     from archiver.doors.destination import open_receipts
     from archiver.jobs.janitor import Janitor
     from archiver.jobs.records import Bucket
-    from archiver.settings import load_environment, require_settings
+    from archiver.settings import load_environment
 
     settings = load_environment(environment())
-    require_settings(settings, "SQS_SOURCE_QUEUE", "S3_DESTINATION_BUCKET")
+    require_sqs(settings, "its workers sweep by themselves", "S3_DESTINATION_BUCKET")
     name = str(settings.destination_bucket)
     async with open_resources(settings) as resources:
         await check_bucket(resources, name)

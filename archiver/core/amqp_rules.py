@@ -24,6 +24,11 @@ def is_host(text: str) -> bool:
     return True
 
 
+def amqp_source_id(vhost: str, queue: str) -> str:
+    """Return the id of a queue as a source of messages, which is in the keys of archives: the host may change."""
+    return f"amqp:{vhost}/{queue}"
+
+
 def find_amqp_problems(environ: Mapping[str, str]) -> list[str]:
     """Return one line for each setting of the RabbitMQ door that contradicts another one."""
     given = {name: text.strip() for name, text in environ.items() if text.strip()}

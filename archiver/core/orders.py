@@ -2,6 +2,9 @@
 
 import hashlib
 
+SOURCE_ID = "orders"
+"""Id of this source of messages, which is in the keys of archives."""
+
 MAX_ORDER_BYTES = 1024 * 1024  # as of a message on SQS
 
 

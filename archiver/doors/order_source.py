@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from archiver.core.orders import SOURCE_ID
 from archiver.errors import LeaseLost
 from archiver.ports import Attribute, Message, QueueFacts
 
@@ -45,7 +46,7 @@ class OrderSource:
         visibility: int = VISIBILITY,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._facts = QueueFacts("orders", visibility, math.inf, MAX_RECEIVES)
+        self._facts = QueueFacts(SOURCE_ID, visibility, math.inf, MAX_RECEIVES)
         self._waiting = deque(orders)
         self._held: dict[str, tuple[Order, float]] = {}  # by receipt, with the time until which it is held
         self._on_end = on_end

@@ -45,7 +45,7 @@ class AmqpSettings(BaseSettings):
     )
     amqp_ack_timeout: int = Field(
         1800,
-        ge=12,
+        ge=4,
         le=604_800,
         validation_alias="AMQP_ACK_TIMEOUT",
         description="the broker's `consumer_timeout` in seconds: jobs end before it",

@@ -80,7 +80,7 @@ class Monitor:
         if self._parts.gate.pause_count:
             return "the worker is paused: see worker.paused in the log"
         return (
-            "receiving from SQS fails: see worker.receive_failed in the log"
+            "receiving fails: see worker.receive_failed in the log"
             if self._parts.heartbeat.failing
             else self._parts.heartbeat.problem
         )

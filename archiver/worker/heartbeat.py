@@ -87,7 +87,7 @@ def health_problem(now: float, beaten_at: float, receive_ok_at: float) -> str | 
     if now - beaten_at > MAX_BEAT_AGE:
         return f"the last heartbeat was {now - beaten_at:.0f} s ago: the worker is stuck or gone"
     if beaten_at - receive_ok_at > MAX_FAILING_SECONDS:
-        return f"receiving from SQS has been failing for {beaten_at - receive_ok_at:.0f} s: the log says why"
+        return f"receiving has been failing for {beaten_at - receive_ok_at:.0f} s: the log says why"
     return None
 
 

@@ -33,6 +33,8 @@ RENEWAL_FRACTION = 1 / 3  # of the visibility timeout
 EXPIRY_FRACTION = 0.8
 RENEWAL_TIMEOUT_FRACTION = 0.15  # how long one renewal may take
 RETRY_PAUSE_FRACTION = 0.05  # pause between failed renewals
+LIMIT_MARGIN = 1.0  # seconds before the source's limit, at most: its clock began at another moment
+LIMIT_MARGIN_FRACTION = 1 / 20  # of the limit
 
 
 class Lease:
@@ -147,7 +149,7 @@ class Lease:
 
     async def _renew_loop(self) -> None:
         while not self._stop.is_set() and self._lost_reason is None:
-            await self._sleep(max(0.0, self._renewed_at + self._visibility * RENEWAL_FRACTION - self._clock()))
+            await self._sleep(max(0.0, self._renewed_at + self._term * RENEWAL_FRACTION - self._clock()))
             if self._stop.is_set() or self._lost_reason is not None:
                 return
             if not await self._renew():
@@ -158,9 +160,15 @@ class Lease:
         """Renew, with retries until the lease expires. False: it is lost."""
         while self._clock() < self.expires_at:
             before = self._clock()
-            seconds = int(min(self._visibility, self._received_at + self._longest - before - 1))
-            if seconds < 1:
-                self._lost_reason = f"the source holds no message for longer than {format_seconds(self._longest)}"
+            margin = min(LIMIT_MARGIN, self._longest * LIMIT_MARGIN_FRACTION)
+            seconds = int(min(self._visibility, self._received_at + self._longest - before - margin))
+            if seconds < 1:  # sources know whole seconds; what is left of the lease is still used
+                await self._sleep(self.expires_at - before)
+                if self._stop.is_set():
+                    return True
+                self._lost_reason = self._lost_reason or (
+                    f"the source holds no message for longer than {format_seconds(self._longest)}"
+                )
                 return False
             try:
                 async with asyncio.timeout(min(self._visibility * RENEWAL_TIMEOUT_FRACTION, self.expires_at - before)):

@@ -53,7 +53,7 @@ def test_a_worker_that_cannot_receive_is_told_apart_by_its_file(worker_env: Work
     ("beaten", "good", "sentence"),
     [
         (31, 31, r"the last heartbeat was \d+ s ago: the worker is stuck or gone"),
-        (1, 125, r"receiving from SQS has been failing for 12\d s: the log says why"),
+        (1, 125, r"receiving has been failing for 12\d s: the log says why"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path, beaten: float, good: float, sentence: str) -> None:

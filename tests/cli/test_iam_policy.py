@@ -238,6 +238,43 @@ def test_a_function_without_a_queue_receives_nothing_and_one_with_a_task_starts_
 
 
 @pytest.mark.parametrize(
+    "source", [{"AMQP_QUEUE": "jobs"}, {"SOURCE_ORDERS": "order.json"}], ids=["RabbitMQ", "order files"]
+)
+def test_a_worker_without_an_sqs_queue_needs_no_sqs(source: dict[str, str]) -> None:
+    """Nor an account, unless something in it is named."""
+    settings = {"S3_DESTINATION_BUCKET": "archives", "S3_SOURCE_BUCKET": "photos", "AWS_REGION": "cn-north-1", **source}
+    ended = run_command("iam-policy", env=settings)
+    statements = {one["Sid"]: one["Resource"] for one in json.loads(ended.stdout)["Statement"]}
+    ways_out = run_command("iam-policy", env={**settings, "NOTIFY_EVENT_BUS": "jobs"})
+    dead = run_command("iam-policy", "--dead-letter-queue", DEAD, env=settings)
+
+    assert "sqs:" not in ended.stdout
+    assert statements["WriteArchives"] == ["arn:aws-cn:s3:::archives/*"]
+    assert "arn:aws-cn:s3:::photos/*" in statements["ReadObjects"]
+    assert ways_out.stderr == "the account is not known; name it with --account\n"
+    assert dead.stderr.startswith("--dead-letter-queue goes with SQS_SOURCE_QUEUE")
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("iam-policy --producer", "RabbitMQ has permissions of its own"),
+        ("dlq list", "look at AMQP_DEAD_LETTER_QUEUE with RabbitMQ's own tools (docs/rabbitmq.md)"),
+        ("send --file a.jpg", "send the request to RabbitMQ with --amqp"),
+        ("sweep", "its workers sweep by themselves"),
+    ],
+)
+def test_commands_for_sqs_say_so_where_the_worker_reads_rabbitmq_or_files(command: str, told: str) -> None:
+    settings = {"S3_DESTINATION_BUCKET": "archives", "S3_SOURCE_BUCKET": "photos", "AWS_REGION": "eu-west-1"}
+    rabbit = run_command(*command.split(), env={**settings, "AMQP_QUEUE": "jobs"})
+    files = run_command(*command.split(), env={**settings, "SOURCE_ORDERS": "order.json"})
+
+    only = "this command works with SQS queues only"
+    assert (rabbit.returncode, rabbit.stderr) == (2, f"AMQP_QUEUE is set, and {only}: {told}\n")
+    assert (files.returncode, files.stderr) == (2, f"SOURCE_ORDERS is set, and {only}: order files have no queue\n")
+
+
+@pytest.mark.parametrize(
     ("arguments", "told"),
     [
         (

@@ -1,8 +1,10 @@
 """`archiver status`: S3 alone tells whether a job's archive is there."""
 
+import hashlib
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from faults.rules import Rule, Status
@@ -51,6 +53,23 @@ def test_a_request_without_a_job_id_is_found_by_its_message(worker_env: WorkerEn
 
     assert json.loads(status(worker_env, "--message-id", message, "--json", **same).stdout)["archive"].endswith(key)
     assert status(worker_env, "--message-id", message).returncode == 1
+
+
+def test_the_archive_of_an_order_file_and_of_a_message_of_rabbitmq_is_found(
+    worker_env: WorkerEnv, tmp_path: Path
+) -> None:
+    """The first by a run; the other's key by the formula of the documentation."""
+    worker_env.put("a.jpg")
+    (tmp_path / "order.json").write_text('{"job_id": "order", "files": [{"source": "a.jpg"}]}')
+    none = {"SQS_SOURCE_QUEUE": "", "SQS_DESTINATION_QUEUE": "", "SQS_FAILURE_QUEUE": ""}
+    files = {**none, "SOURCE_ORDERS": str(tmp_path / "order.json")}
+    assert run_command("run", env=worker_env.settings(**files)).returncode == 0
+    rabbit = {**none, "AMQP_QUEUE": "jobs", "AMQP_VHOST": "v", "ARCHIVE_KEY_SECRET": ""}
+    digest = hashlib.sha256(b"v1\namqp:v/jobs\njob\norder").hexdigest()
+
+    assert status(worker_env, "order", **files).returncode == 0
+    told = status(worker_env, "order", **rabbit)
+    assert told.stderr == f"not there (yet): s3://{worker_env.archives}/{digest}/download.zip\n"
 
 
 def test_a_presigned_link_is_told_with_its_end(worker_env: WorkerEnv) -> None:

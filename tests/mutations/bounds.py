@@ -6,8 +6,22 @@ BOUNDS = (
     Mutant(
         "the last renewals request one second more than the maximum",
         "archiver/worker/lease.py",
-        "self._received_at + self._longest - before - 1))",
+        "self._received_at + self._longest - before - margin))",
         "self._received_at + self._longest - before))",
+        ("tests/worker/test_lease.py",),
+    ),
+    Mutant(
+        "a lease of a second is renewed as late as one of the whole visibility timeout",
+        "archiver/worker/lease.py",
+        "self._renewed_at + self._term * RENEWAL_FRACTION",
+        "self._renewed_at + self._visibility * RENEWAL_FRACTION",
+        ("tests/worker/test_lease.py",),
+    ),
+    Mutant(
+        "the rest of a lease that can't be renewed for a whole second is not used",
+        "archiver/worker/lease.py",
+        "                await self._sleep(self.expires_at - before)\n",
+        "",
         ("tests/worker/test_lease.py",),
     ),
     Mutant(

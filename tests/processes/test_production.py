@@ -84,7 +84,7 @@ def test_a_worker_that_cannot_receive_is_not_ready_and_one_that_stops_neither(wo
     worker_env.aws.sqs.delete_queue(QueueUrl=worker_env.source)
     wait_until(lambda: "worker.receive_failed" in worker.log or "worker.paused" in worker.log, "a failed receive")
 
-    assert get(worker, "/health/ready") == (503, "receiving from SQS fails: see worker.receive_failed in the log\n")
+    assert get(worker, "/health/ready") == (503, "receiving fails: see worker.receive_failed in the log\n")
     assert get(worker, "/health/live") == (200, "ok\n")
     assert re.search(r'^archiver_paused\{service="archiver"\} 1\.0$', get(worker, "/metrics")[1], re.MULTILINE)
 

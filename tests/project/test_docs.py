@@ -53,6 +53,14 @@ def test_the_matrix_names_every_test_of_a_row() -> None:
     assert told == rows()
 
 
+def test_the_tests_of_rabbitmq_that_are_named_exist() -> None:
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", (ROOT / "docs/testing.md").read_text())
+    files = {path.name: path.read_text() for path in (ROOT / "tests").rglob("test_*.py")}
+
+    assert len(named) > 20
+    assert [f"{file}::{name}" for file, name in named if f"def {name}(" not in files.get(file, "")] == []
+
+
 def test_the_runbook_has_a_line_for_every_code_and_every_event_that_needs_a_person() -> None:
     runbook = (ROOT / "docs/operating.md").read_text()
     source = "\n".join(path.read_text() for path in (ROOT / "archiver").rglob("*.py"))

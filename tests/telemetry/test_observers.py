@@ -37,7 +37,7 @@ async def test_readiness_follows_the_workers_life(parts: MonitoredParts) -> None
     watch.mark_started()
     assert problem(watch) is None
     parts.heartbeat.failed()
-    assert problem(watch) == "receiving from SQS fails: see worker.receive_failed in the log"
+    assert problem(watch) == "receiving fails: see worker.receive_failed in the log"
     parts.gate.pause_receiving()
     assert problem(watch) == "the worker is paused: see worker.paused in the log"
     parts.gate.resume_receiving()

@@ -43,7 +43,7 @@ def test_receiving_that_fails_from_one_moment_on_is_trouble_until_it_works() -> 
     pulse.received()
     troubles.append(pulse.problem)
 
-    assert troubles == [None, "receiving from SQS has been failing for 130 s: the log says why", None]
+    assert troubles == [None, "receiving has been failing for 130 s: the log says why", None]
 
 
 def test_a_loop_that_does_not_turn_is_trouble() -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 from fakes import ManualClock
+from instant_loop import run_instantly
 
 from archiver.errors import ConfigurationError, LeaseLost, TransientError
 from archiver.ports import Message, QueueFacts
@@ -247,6 +248,25 @@ async def test_the_time_for_the_work_ends_before_the_time_for_the_message() -> N
     now = 0.0
     async with Lease(message(0.0), facts(30, 1000), Hides(), clock=lambda: now) as lease:
         assert lease.job_time_left == 940
+
+
+@pytest.mark.parametrize("longest", [3.0, 4.5, 6.0, 9.0, 15.0])
+def test_a_source_that_holds_messages_for_seconds_still_has_the_rejection_under_the_lease(longest: float) -> None:
+    """RabbitMQ with an acknowledgement timeout of 4 s is the least: renewals are for whole seconds."""
+    confirmed = []
+
+    async def outlast() -> None:
+        clock = asyncio.get_running_loop().time
+        visibility = max(2, int(longest / 3))
+        async with Lease(message(0.0), facts(visibility, longest), Hides(delay=0.01), clock=clock) as lease:
+            await asyncio.sleep(lease.job_time_left + longest / 15)
+            lease.confirm()
+            confirmed.append(clock())
+            await asyncio.sleep(longest - clock())
+
+    with pytest.raises(LeaseLost, match="holds no message for longer"):
+        run_instantly(outlast())
+    assert len(confirmed) == 1
 
 
 async def test_a_queue_that_hides_its_messages_for_hours_leaves_time_for_the_work() -> None:
