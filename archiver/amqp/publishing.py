@@ -6,12 +6,15 @@ is short of memory or disk, and the jobs' leases need theirs.
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from secrets import token_hex
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+import structlog
 from aiormq import spec
 from aiormq.exceptions import ChannelPreconditionFailed
 
@@ -26,11 +29,14 @@ from archiver.amqp.delivery import (
     within_frame,
 )
 from archiver.amqp.faults import map_errors
+from archiver.core.amqp_rules import DISCOVERY
 from archiver.errors import ConfigurationError, TransientError, Undeliverable
 from archiver.ports import Attribute, Message, OutgoingMessage, Rejection
 
 if TYPE_CHECKING:
     from archiver.amqp.source import AmqpSource
+
+log = structlog.get_logger(__name__)
 
 PUBLISH_TIMEOUT = 10.0  # seconds until the broker's confirmation
 APPLICATION = "archiver"
@@ -114,6 +120,15 @@ def make_properties(identifier: str, attributes: Mapping[str, Attribute]) -> spe
         app_id=APPLICATION,
         headers=to_headers(others) or None,
     )
+
+
+async def announce(publisher: Publisher, description: Mapping[str, object]) -> None:
+    """Publish what this worker tells of itself to the queue for that, if there is one. A failure is logged."""
+    properties = make_properties(token_hex(16), {})
+    try:
+        await publisher.publish(Route("", DISCOVERY), json.dumps(description).encode(), properties)
+    except (ConfigurationError, TransientError, Undeliverable) as error:
+        log.info("amqp.not_announced", reason=str(error))
 
 
 class AmqpNotifier:

@@ -1,6 +1,5 @@
 """`archiver describe`: what a worker with these settings does, as JSON."""
 
-import socket
 from collections.abc import Mapping
 
 import typer
@@ -28,13 +27,7 @@ def describe() -> None:
 
 def print_description(environ: Mapping[str, str]) -> None:
     """Print the description of a worker with the settings in *environ*. Raises SettingsError."""
-    from archiver import __version__
-    from archiver.core.description import describe_worker
-    from archiver.doors.policy import read_policy
+    from archiver.doors.description import description_of
     from archiver.settings import load_environment
 
-    settings = load_environment(environ)
-    policy = read_policy(settings)
-    commands = policy.commands.values() if policy else ()
-    queue = settings.amqp_queue or settings.source_queue
-    print_json(describe_worker(socket.gethostname(), queue, __version__, commands))
+    print_json(description_of(load_environment(environ)))

@@ -8,7 +8,10 @@ SUBMIT, RESPONSE, DELAYED = "job_submit", "job_response", "job_delayed"
 COMPLETED, ERROR, PROGRESSION = "job_completed", "job_error", "job_progression"
 """Exchanges, and routing keys of replies: the names of the Media Cloud AI SDK."""
 
-OWN_QUEUES = (DELAYED, COMPLETED, ERROR, PROGRESSION)
+DISCOVERY = "worker_discovery"
+"""Queue that workers describe themselves in."""
+
+OWN_QUEUES = (DELAYED, COMPLETED, ERROR, PROGRESSION, DISCOVERY)
 _QUEUES_OF_SQS = ("SQS_DESTINATION_QUEUE", "SQS_DESTINATION", "SQS_FAILURE_QUEUE", "PROGRESS_QUEUE")
 _TLS_FILES = ("AMQP_CA_FILE", "AMQP_CERT_FILE", "AMQP_KEY_FILE")
 _HOST_NAME = re.compile(r"(?=.{1,253}\Z)[^\s.:/@?#%\\\[\]]{1,63}(\.[^\s.:/@?#%\\\[\]]{1,63})*\.?")

@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 
 from archiver.amqp.connection import Address, Connection
 from archiver.amqp.faults import EntityMissing, Mismatch
-from archiver.amqp.publishing import AmqpDeadLetters, AmqpNotifier, AmqpProgress, Publisher
+from archiver.amqp.publishing import AmqpDeadLetters, AmqpNotifier, AmqpProgress, Publisher, announce
 from archiver.amqp.source import AmqpSource, read_facts
 from archiver.amqp.topology import DELAY, Topology
 from archiver.core.amqp_rules import COMPLETED, ERROR, PROGRESSION, RESPONSE, is_host
 from archiver.core.backoff import configuration_retry_delay
+from archiver.doors.description import description_of
 from archiver.doors.door import Door, Surroundings, WaysOut
 from archiver.doors.start import StartupResources, check_resources, log_and_pause, run_until_stopped
 from archiver.errors import ConfigurationError, TransientError
@@ -50,6 +51,8 @@ async def open_amqp_door(
             receiving, str(settings.amqp_queue), facts, wait_seconds=settings.wait_seconds, delay=delay or None
         ) as source:
             publisher = Publisher(sending)
+            if settings.amqp_declare:
+                await run_until_stopped(announce(publisher, description_of(settings)), stop)
             dead_letters = (
                 GuardedDeadLetters(
                     AmqpDeadLetters(publisher, source, settings.amqp_dead_letter_queue), surroundings.breakers

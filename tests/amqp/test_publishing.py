@@ -8,7 +8,15 @@ import pytest
 from fakes.amqp import FakeBroker, FakeConnection
 
 from archiver.amqp.connection import Connection
-from archiver.amqp.publishing import AmqpDeadLetters, AmqpNotifier, AmqpProgress, Publisher, Route, make_properties
+from archiver.amqp.publishing import (
+    AmqpDeadLetters,
+    AmqpNotifier,
+    AmqpProgress,
+    Publisher,
+    Route,
+    announce,
+    make_properties,
+)
 from archiver.amqp.source import AmqpSource
 from archiver.errors import ConfigurationError, TransientError, Undeliverable
 from archiver.ports import Attribute, Message, OutgoingMessage, Rejection
@@ -59,6 +67,18 @@ async def test_progress_events_alone_go_to_their_routing_key(publisher: Publishe
     for status in ("accepted", "waiting", "building", "succeeded", "failed", "cancelled"):
         await progress.send(OutgoingMessage(status, f"n-{status}", "", status=status))
     assert [body for _, _, body, _ in broker.published] == [b"accepted", b"waiting", b"building"]
+
+
+async def test_a_worker_describes_itself_where_a_queue_is_for_that(
+    publisher: Publisher, broker: FakeBroker, connection: FakeConnection
+) -> None:
+    await announce(publisher, {"label": "Archiver"})
+    connection.errors = [ConfigurationError("refused"), TransientError("closed")]
+    for _ in range(2):
+        await announce(Publisher(cast("Connection", connection)), {})
+    [(exchange, key, body, told)] = broker.published
+    assert (exchange, key, body) == ("", "worker_discovery", b'{"label": "Archiver"}')
+    assert (told.content_type, told.delivery_mode) == ("application/json", 2)
 
 
 async def test_a_missing_exchange_is_a_fault_of_the_set_up(publisher: Publisher) -> None:

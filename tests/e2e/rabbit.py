@@ -109,11 +109,7 @@ class Broker:
 
     def stop(self) -> None:
         """End it, its port mapper and its data."""
-        if self._process is not None:
-            self._process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(30)
-            self.kill()
+        self.kill()  # nothing of its data is needed
         subprocess.run(["epmd", "-kill"], env=self._environment, capture_output=True, check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -23,6 +23,14 @@ def env(aws: EmulatedAws, broker: Broker) -> Iterator[AmqpEnv]:
         yield opened
 
 
+@pytest.fixture(scope="module")
+def served(_emulator: EmulatedAws, broker: Broker) -> Iterator[AmqpEnv]:
+    """One worker for all tests that send it orders."""
+    with AmqpEnv(_emulator, broker) as opened:
+        opened.worker()
+        yield opened
+
+
 def parameter(name: str, value: Any, kind: str = "string", **more: Any) -> dict[str, Any]:
     return {"id": name, "type": kind, "value": value, **more}
 
@@ -39,9 +47,17 @@ def taken(env: AmqpEnv, queue: str) -> dict[str, Any]:
     return dict(json.loads(reply.body))
 
 
-def test_an_order_for_an_archive_is_completed(env: AmqpEnv) -> None:
+def test_a_worker_describes_itself_to_the_backend(served: AmqpEnv) -> None:
+    told = served.raw_reply("worker_discovery")
+    description = json.loads(told.body)
+    assert (description["queue_name"], description["label"]) == (QUEUE, "Archiver")
+    assert description["parameters"]["anyOf"][0]["required"] == ["files"]
+
+
+def test_an_order_for_an_archive_is_completed(served: AmqpEnv) -> None:
+    env = served
     env.put("a.jpg", b"a")
-    env.worker()
+    env.client.take_all(PROGRESSION)
     order(env, 123, parameter("files", ["a.jpg"], "array_of_strings"))
 
     reply = taken(env, COMPLETED)
@@ -79,17 +95,16 @@ def test_an_order_for_an_archive_is_completed(env: AmqpEnv) -> None:
     ],
 )
 def test_an_order_that_fails_has_one_error_that_the_backend_takes(
-    env: AmqpEnv, parameters: list[dict[str, Any]]
+    served: AmqpEnv, parameters: list[dict[str, Any]]
 ) -> None:
     """The seed lets some of these circle for ever, without a reply."""
-    env.worker()
-    order(env, 7, *parameters)
+    order(served, 7, *parameters)
 
-    reply = taken(env, ERROR)
+    reply = taken(served, ERROR)
 
     assert (reply["job_id"], reply["status"]) == (7, "error")
     assert [one["id"] for one in reply["parameters"]] == ["message"]
-    env.wait_until_empty()
+    served.wait_until_empty()
 
 
 def test_the_message_of_the_aws_cli_workers_readme_runs_the_real_aws(env: AmqpEnv, tmp_path: Path) -> None:

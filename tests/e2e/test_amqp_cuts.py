@@ -115,22 +115,23 @@ class _Observer:
 
 async def settle(exchange: Exchange, client: AmqpClient) -> tuple[list[str], set[tuple[str, str | None]]]:
     """Run *exchange* until nothing of it is left; return the outcomes, and the replies with their ids."""
-    client.declare(exchange.replies)
+    await asyncio.to_thread(client.declare, exchange.replies)
     arguments = {
         "x-dead-letter-exchange": "job_delayed",
         "x-dead-letter-routing-key": exchange.queue,
         "x-max-priority": 100,
     }
-    client.declare(exchange.queue, arguments)
-    client.publish("one", exchange.queue, message_id="m-1", delivery_mode=2)
+    await asyncio.to_thread(client.declare, exchange.queue, arguments)
+    await asyncio.to_thread(client.publish, "one", exchange.queue, message_id="m-1", delivery_mode=2)
     outcomes: list[str] = []
     for _ in range(ROUNDS):
         outcomes += await exchange.run()
         await asyncio.sleep(DELAY + 0.5)
-        if client.depth(exchange.queue) == 0:
+        if await asyncio.to_thread(client.depth, exchange.queue) == 0:
             break
-    assert client.depth(exchange.queue) == 0
-    replies = {(reply.body, reply.properties.message_id) for reply in client.take_all(exchange.replies)}
+    assert await asyncio.to_thread(client.depth, exchange.queue) == 0
+    taken = await asyncio.to_thread(client.take_all, exchange.replies)
+    replies = {(reply.body, reply.properties.message_id) for reply in taken}
     return outcomes, replies
 
 

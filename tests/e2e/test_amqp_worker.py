@@ -17,9 +17,17 @@ def env(aws: EmulatedAws, broker: Broker) -> Iterator[AmqpEnv]:
         yield opened
 
 
-def test_a_request_is_answered_as_the_backend_takes_it(env: AmqpEnv) -> None:
+@pytest.fixture(scope="module")
+def served(_emulator: EmulatedAws, broker: Broker) -> Iterator[AmqpEnv]:
+    """One worker for all tests that only send it requests, and take its replies."""
+    with AmqpEnv(_emulator, broker) as opened:
+        opened.worker(CANCELLATION="1")
+        yield opened
+
+
+def test_a_request_is_answered_as_the_backend_takes_it(served: AmqpEnv) -> None:
+    env = served
     env.put("a.jpg", b"a")
-    env.worker()
     body = json.dumps({"files": [{"source": "a.jpg"}], "job_id": "one", "metadata": {"user": 42}})
     env.client.publish(body, QUEUE, "job_submit", {"traceparent": "00-ab"}, correlation_id="c-1")
 
@@ -48,16 +56,15 @@ def test_a_request_is_answered_as_the_backend_takes_it(env: AmqpEnv) -> None:
     ],
     ids=["no JSON", "no request", "not UTF-8", "too long", "missing source"],
 )
-def test_a_rejected_message_ends_with_its_reply(env: AmqpEnv, body: bytes, code: str, told: str) -> None:
+def test_a_rejected_message_ends_with_its_reply(served: AmqpEnv, body: bytes, code: str, told: str) -> None:
     """As B1 and B3: there is no dead-letter queue, so the reply is the record."""
-    env.worker()
-    env.client.publish(body, QUEUE)
+    served.client.publish(body, QUEUE)
 
-    error = env.reply(ERROR)["error"]
+    error = served.reply(ERROR)["error"]
 
     assert error["code"] == code
     assert told in error["message"]
-    env.wait_until_empty()
+    served.wait_until_empty()
 
 
 def test_a_rejected_message_is_kept_byte_for_byte_where_a_queue_is_set(env: AmqpEnv) -> None:
@@ -81,10 +88,11 @@ def test_a_rejected_message_is_kept_byte_for_byte_where_a_queue_is_set(env: Amqp
     env.client._run(raw())
 
 
-def test_properties_that_no_client_decodes_cost_nobody_the_connection(env: AmqpEnv) -> None:
+def test_properties_that_no_client_decodes_cost_nobody_the_connection(served: AmqpEnv) -> None:
     """Else the message would end every connection that it is delivered on, for ever."""
+    env = served
     env.put("a.jpg")
-    worker = env.worker()
+    [worker] = env.workers
     bad = b'{"job_id": "bad", "files": [{"source": "a.jpg"}]}'
     env.client.publish_raw(bad, QUEUE, message_id=b"\xff\xfe", headers=b"\x01\xfeT" + b"\xff" * 8, time=b"\xff" * 8)
 
@@ -124,8 +132,9 @@ def test_a_worker_that_stops_gives_its_waiting_job_to_another(env: AmqpEnv) -> N
     assert second.wait_for("job.received")["receive_count"] == 2
 
 
-def test_a_cancelled_job_ends_with_its_reply(env: AmqpEnv) -> None:
-    env.worker(CANCELLATION="1")
+def test_a_cancelled_job_ends_with_its_reply(served: AmqpEnv) -> None:
+    env = served
+    env.client.take_all(PROGRESSION)
     env.request("never.jpg", job_id="to cancel", wait_for={"timeout": 600})
     wait_until(lambda: env.client.take(PROGRESSION), "the job to begin")
     env.client.publish('{"cancel": "to cancel"}', QUEUE, "job_submit")
