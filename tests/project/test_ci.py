@@ -128,24 +128,29 @@ def ci_run(tmp_path: Path, *pythons: str, steps: tuple[str, ...] = ()) -> tuple[
     return told, ended.stdout
 
 
-def test_the_tests_run_on_every_python_that_is_there(tmp_path: Path) -> None:
-    told, _ = ci_run(tmp_path, "python3.12", "python3.13", "python3.14")
+def test_the_tests_run_on_the_images_python_and_where_asked_on_its_neighbours(tmp_path: Path) -> None:
+    pythons = ("python3.12", "python3.13", "python3.14")
+    (tmp_path / "all").mkdir()
+    (tmp_path / "asked").mkdir()
+    told, _ = ci_run(tmp_path / "all", *pythons)
+    neighbours, _ = ci_run(tmp_path / "asked", *pythons, steps=("neighbours",))
 
-    quick = [f"test-quick PYTHON=python{version} VENV=.venv/{version}" for version in ("3.12", "3.13", "3.14")]
-    assert told == ["lint", "test", "test-slow", "demo", "e2e", *quick]
+    quick = {version: f"test-quick PYTHON=python{version} VENV=.venv/{version}" for version in ("3.12", "3.13", "3.14")}
+    assert told == ["lint", "test", "test-slow", "demo", "e2e", quick["3.13"]]
+    assert neighbours == [quick["3.12"], quick["3.14"]]
 
 
 def test_a_python_that_is_not_there_or_does_not_run_is_told_at_the_end(tmp_path: Path) -> None:
     (tmp_path / "python3.12").write_text("#!/bin/sh\nexit 127\n")
     (tmp_path / "python3.12").chmod(0o755)
 
-    told, printed = ci_run(tmp_path, "python3.14")
+    told, printed = ci_run(tmp_path, "python3.14", steps=("pythons", "neighbours"))
 
-    assert told[-1] == "test-quick PYTHON=python3.14 VENV=.venv/3.14"
+    assert told == ["test-quick PYTHON=python3.14 VENV=.venv/3.14"]
     skipped = [line for line in printed.splitlines() if "SKIPPED" in line]
     assert skipped == [
-        "== SKIPPED: the tests on Python 3.12, which is not on this machine",
         "== SKIPPED: the tests on Python 3.13, the image's, which is not on this machine",
+        "== SKIPPED: the tests on Python 3.12, which is not on this machine",
     ]
     assert printed.rstrip().endswith(skipped[-1])
 
