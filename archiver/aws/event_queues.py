@@ -54,6 +54,10 @@ class EventQueues:
         self._clients = clients
         self._found: dict[str, EventQueue] = {}
 
+    def of_rejected(self, dead_letter_arn: str) -> EventQueue:
+        """Return a queue of which only the dead-letter queue is known, and is not asked for."""
+        return EventQueue(self._clients, None, None, dead_letter_arn)
+
     async def find(self, arn: str) -> EventQueue | None:
         """Return the queue with the ARN *arn*; None if that is not the ARN of a queue. Never raises."""
         if not is_queue(arn):

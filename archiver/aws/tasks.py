@@ -31,8 +31,11 @@ class EcsTasks:
             with map_errors(f"RunTask {call['taskDefinition']}", _ERRORS, ConfigurationError):
                 response = await self._client.run_task(**call)
         except ConfigurationError as error:
-            if isinstance(error.__cause__, ClientError) and _NO_CAPACITY in str(error):
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and _NO_CAPACITY in str(error):
                 raise TransientError(str(error)) from error
+            if isinstance(cause, ClientError) and (arn := _started_already(cause)):
+                return StartedTask(arn, str(call["taskDefinition"]))
             raise
         return read_started(response)
 
@@ -54,6 +57,16 @@ class EcsTasks:
         with map_errors(f"DescribeTaskDefinition {task.definition}", _ERRORS, ConfigurationError):
             response = await self._client.describe_task_definition(taskDefinition=task.definition)
         return read_log_stream(response, container, task.id)
+
+
+def _started_already(error: ClientError) -> str:
+    """
+    Return the task that another call with the same token has started, "" if *error* names none. Its order had other
+    words: the same message, of which more or less was known.
+    """
+    told: Any = error.response
+    arns = told.get("resourceIds") or [""] if told["Error"].get("Code") == "ConflictException" else [""]
+    return str(arns[0])
 
 
 @asynccontextmanager

@@ -11,21 +11,23 @@ from time import monotonic
 
 import structlog
 
+from archiver.aws.event_queues import EventQueue, is_queue
 from archiver.awslambda.job import Entry, EventJob, HandingOn, JobLimits
 from archiver.awslambda.service import Service
 from archiver.core.event_rules import OrderFile
-from archiver.core.events import Event, Ignored, Item, NewObject, parse_event
+from archiver.core.events import Event, EventMessage, Ignored, Item, NewObject, parse_event
 from archiver.doors.door import Door
 from archiver.doors.events import (
     MAX_ANSWER_BYTES,
     EventSource,
+    LastDeadLetters,
     OriginalBodies,
     ReturnedAnswer,
     event_facts,
     job_ends_at,
     to_message,
 )
-from archiver.ports import OutgoingMessage
+from archiver.ports import DeadLetters, OutgoingMessage
 from archiver.worker.guarded import GuardedDeadLetters
 from archiver.worker.settle import Settler
 from archiver.worker.slots import Slots
@@ -153,7 +155,7 @@ class EventRun:
 
     async def _settler(self, entry: Entry) -> tuple[EventSource, Settler]:
         service, invocation, event = self._service, self._invocation, entry.event
-        queue = await service.queues.find(event.source)
+        queue = await self._queue(entry)
         source_id = event.source or invocation.function
         facts = event_facts(source_id, invocation.seconds, queue, MAX_ATTEMPTS if invocation.is_task else None)
         message = to_message(
@@ -162,13 +164,26 @@ class EventRun:
         source = EventSource(message, facts, queue)
         returned = _Returned(entry, self._answer_bytes)
         answers = service.answers(*([] if self._is_batch and not invocation.is_task else [returned]))
-        dead_letters = None
-        if queue is not None:
-            dead_letters = GuardedDeadLetters(OriginalBodies(queue.dead_letters, event.body), service.breakers)
+        dead_letters = self._dead_letters(event, queue)
         door = Door(source, dead_letters, answers)
         limits = JobLimits(job_ends_at(message, facts), self._is_held, waits=self._is_batch or invocation.is_task)
         job = self._job(entry, door, limits)
         return source, Settler(source, job, service.gate, service.monitor, tracer=service.tracer)
+
+    async def _queue(self, entry: Entry) -> EventQueue | None:
+        """Return where the message comes from. A task is told the dead-letter queue; the function asks for it."""
+        queues, told = self._service.queues, entry.event.dead_letters
+        if self._invocation.is_task and is_queue(told):
+            return queues.of_rejected(told)
+        queue = await queues.find(entry.event.source)
+        entry.event = replace(entry.event, dead_letters=(queue and queue.dead_letters.arn) or "")
+        return queue
+
+    def _dead_letters(self, event: EventMessage, queue: EventQueue | None) -> DeadLetters | None:
+        if queue is None:
+            return None
+        kept = OriginalBodies(queue.dead_letters, event.body)
+        return GuardedDeadLetters(LastDeadLetters(kept) if self._invocation.is_task else kept, self._service.breakers)
 
     def _job(self, entry: Entry, door: Door, limits: JobLimits) -> EventJob:
         service, works = self._service, self._service.works(door.source.facts)

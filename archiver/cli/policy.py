@@ -73,7 +73,8 @@ def iam_policy(
     other = OtherMode(mode, tuple(pass_role or ()), log_group, function)
     roles = [name for name, given in (("--producer", producer), ("--consumer", consumer)) if given]
     roles += [f"--mode {mode}"] if mode != "worker" else []
-    options = [name for name, given in (("--ecs", ecs), ("--dead-letter-queue", dead_letter_queue)) if given]
+    dead_letters = dead_letter_queue if mode != "task" else None  # of a task: that of what a function hands on
+    options = [name for name, given in (("--ecs", ecs), ("--dead-letter-queue", dead_letters)) if given]
     if len(roles) > 1 or (roles and options and mode != "lambda"):
         message = f"{' and '.join(roles + options)} can't be combined; print one policy at a time"
         raise CommandError(message, code=EXIT_USAGE)

@@ -30,7 +30,8 @@ class EventMessage:
     """
     One request in an event. *id*: the same when the event comes again, as far as it tells one; *source*: where from.
     *item*: what its failure is reported as, "" if it can't be. *attributes*: as the event has them.
-    *trace_header*: the AWSTraceHeader of SQS.
+    *trace_header*: the AWSTraceHeader of SQS. *dead_letters*: the ARN of the queue for it if it is rejected, where the
+    source can't be asked; "" elsewhere.
     """
 
     body: str
@@ -44,6 +45,7 @@ class EventMessage:
     group: str | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     trace_header: str = ""
+    dead_letters: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +108,7 @@ def to_record(message: EventMessage) -> dict[str, Any]:
     system = {"SentTimestamp": str(int(message.sent_at.timestamp() * 1000))}
     system |= {"MessageGroupId": message.group} if message.group else {}
     system |= {"AWSTraceHeader": message.trace_header} if message.trace_header else {}
-    return {
+    record = {
         "messageId": message.id,
         "body": message.body,
         "attributes": system,
@@ -114,6 +116,7 @@ def to_record(message: EventMessage) -> dict[str, Any]:
         "eventSource": "aws:sqs",
         "eventSourceARN": message.source,
     }
+    return record | ({"deadLetterQueueARN": message.dead_letters} if message.dead_letters else {})
 
 
 def _items(event: object, own: EventMessage) -> tuple[Item, ...]:
@@ -185,6 +188,7 @@ def _sqs_message(record: dict[str, Any], now: datetime) -> EventMessage:
         group=group if isinstance(group, str) else None,
         attributes=_object(record.get("messageAttributes")),
         trace_header=trace if isinstance(trace, str) else "",
+        dead_letters=str(record.get("deadLetterQueueARN") or ""),
     )
 
 

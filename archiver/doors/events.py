@@ -8,13 +8,17 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from archiver.aws.attributes import from_sqs
 from archiver.core.events import EventMessage
-from archiver.errors import LeaseLost
+from archiver.errors import LeaseLost, Undeliverable
 from archiver.ports import Attribute, DeadLetters, Message, OutgoingMessage, QueueFacts, Rejection
 
 if TYPE_CHECKING:
     from archiver.aws.event_queues import EventQueue
+
+log = structlog.get_logger(__name__)
 
 VISIBILITY = 10  # seconds: a look at the clock, no call
 MAX_ANSWER_BYTES = 5 * 1024 * 1024  # what a function returns may have 6 MB ("Lambda quotas")
@@ -121,6 +125,22 @@ class OriginalBodies:
 
     async def put(self, message: Message, rejection: Rejection) -> None:
         await self._inner.put(replace(message, body=self._body), rejection)
+
+
+class LastDeadLetters:
+    """
+    A DeadLetters of a message that nobody else has. Where there is no place for the record, the failure answer is it:
+    `put` never raises Undeliverable, so that the answer is sent.
+    """
+
+    def __init__(self, inner: DeadLetters) -> None:
+        self._inner = inner
+
+    async def put(self, message: Message, rejection: Rejection) -> None:
+        try:
+            await self._inner.put(message, rejection)
+        except Undeliverable as error:
+            log.error("event.not_dead_lettered", code=rejection.code, reason=str(error))
 
 
 class ReturnedAnswer:

@@ -44,6 +44,14 @@ async def test_errors_of_ecs_are_sorted_by_who_can_help(
         await tasks.stop("tools", ARN, "so")
 
 
+async def test_a_token_that_has_started_a_task_with_other_words_names_that_task() -> None:
+    refusal = client_error("ConflictException", 400)
+    with pytest.raises(ConfigurationError):
+        await EcsTasks(FailingClient(refusal)).run(CALL)
+    refusal.response["resourceIds"] = [ARN]  # type: ignore[typeddict-unknown-key]
+    assert (await EcsTasks(FailingClient(refusal)).run(CALL)).arn == ARN
+
+
 async def test_no_answer_may_be_one_later() -> None:
     with pytest.raises(TransientError):
         await EcsTasks(FailingClient(TimeoutError())).run(CALL)

@@ -106,6 +106,22 @@ async def test_a_message_that_comes_again_starts_no_second_task_and_a_long_one_g
     assert json.loads(tasks.record(env)["body"])["metadata"]["text"] == "x" * 9000
 
 
+async def test_a_task_is_told_the_dead_letter_queue_of_the_source_and_none_that_the_event_names(
+    env: FunctionEnv, service: Service
+) -> None:
+    """The task's role can't read the source queue; an event that somebody makes up names any queue."""
+    tasks = Tasks()
+    event = env.batch(request("a.jpg"))
+    event["Records"][0]["deadLetterQueueARN"] = env.aws.arn(env.answers)
+
+    await invoke(handing(service, tasks, always=True), event)
+    assert tasks.record(env)["deadLetterQueueARN"] == env.aws.arn(env.dead)
+
+    event["Records"][0]["eventSourceARN"] = f"{env.aws.arn(env.source)}-gone"
+    await invoke(handing(service, tasks, always=True), event)
+    assert "deadLetterQueueARN" not in tasks.record(env)
+
+
 @pytest.mark.slow
 async def test_a_job_that_takes_longer_than_it_was_estimated_is_handed_on_then(
     env: FunctionEnv, service: Service

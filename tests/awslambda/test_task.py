@@ -56,6 +56,33 @@ async def test_a_task_puts_what_it_rejects_into_the_dead_letter_queue_of_the_mes
     assert [one["Body"] for one in env.aws.all_messages(env.dead)] == [request("gone.jpg")]
 
 
+def from_unknown_queue(env: FunctionEnv, **more: str) -> str:
+    """A message that is to be rejected, of a queue whose attributes the task may not read."""
+    (record,) = env.batch(request("gone.jpg"))["Records"]
+    return json.dumps({"Records": [{**record, "eventSourceARN": f"{record['eventSourceARN']}-hidden", **more}]})
+
+
+async def test_a_task_that_can_not_read_the_queue_is_told_where_its_dead_letters_go(env: FunctionEnv) -> None:
+    handled = await handle(env, from_unknown_queue(env, deadLetterQueueARN=env.aws.arn(env.dead)))
+
+    assert [one["error"]["code"] for one in handled.answers] == ["source_missing"]
+    assert [one["Body"] for one in env.aws.all_messages(env.dead)] == [request("gone.jpg")]
+    assert env.sent(env.failures) == handled.answers
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", ["", "arn:aws:sqs:eu-west-1:123456789012:gone", "arn:aws:s3:::b", "no ARN"])
+async def test_where_no_dead_letter_queue_takes_it_the_failure_answer_is_the_record(
+    env: FunctionEnv, told: str
+) -> None:
+    """Nobody has the message any more: it ends with its answer, at the first try."""
+    handled = await handle(env, from_unknown_queue(env, deadLetterQueueARN=told))
+
+    assert [one["error"]["code"] for one in handled.answers] == ["source_missing"]
+    assert not handled.unfinished
+    assert env.sent(env.failures) == handled.answers
+
+
 @pytest.mark.slow
 async def test_what_may_pass_is_tried_again_and_rejected_at_last(
     env: FunctionEnv, monkeypatch: pytest.MonkeyPatch

@@ -200,13 +200,13 @@ def of_mode(*arguments: str, **env: str) -> dict[str, list[str]]:
 
 def test_each_mode_has_a_policy_of_its_own() -> None:
     arn = "arn:aws:{}:eu-west-1:123456789012:{}".format
-    task = of_mode("--mode=task", *ACCOUNT, SQS_DESTINATION_QUEUE="answers")
+    task = of_mode("--mode=task", "--dead-letter-queue", DEAD, *ACCOUNT, SQS_DESTINATION_QUEUE="answers")
     starts = of_mode("--mode=ecs-run", "--pass-role", ROLE, "--log-group=/zips", *ACCOUNT)
     function = of_mode(
         "--mode=lambda", "--function=zips:live", "--dead-letter-queue", DEAD, *ACCOUNT, SQS_SOURCE_QUEUE="jobs"
     )
 
-    assert "sqs:ReceiveMessage" not in task and task["sqs:SendMessage"] == [arn("sqs", "answers")]
+    assert "sqs:ReceiveMessage" not in task and task["sqs:SendMessage"] == [arn("sqs", "answers"), DEAD]
     assert task["s3:PutObject"] == ["arn:aws:s3:::archives/*"]
     assert starts == {
         "ecs:RunTask": [arn("ecs", "task-definition/archiver:*")],

@@ -217,7 +217,15 @@ def test_a_body_that_only_mentions_s3_is_a_request(body: str) -> None:
 def test_a_message_that_is_handed_on_is_the_same_message() -> None:
     (first, _) = parse_file("sqs").items
     assert isinstance(first, EventMessage)
-    grouped = replace(first, group="g", trace_header="Root=1-a", receive_count=3, receipt="r", first_received="")
+    grouped = replace(
+        first,
+        dead_letters="arn:aws:sqs:eu-west-1:123456789012:dead",
+        group="g",
+        trace_header="Root=1-a",
+        receive_count=3,
+        receipt="r",
+        first_received="",
+    )
     for message in (replace(first, receipt="", first_received=""), replace(grouped, receipt="", receive_count=1)):
         again = parse(json.loads(json.dumps({"Records": [to_record(message)]})))
         assert again.items == (message,)

@@ -32,6 +32,7 @@ EVERYTHING = REQUIRED | {
     "BaseUrl": "https://files.example.com",
     "AnswerQueueArn": f"{QUEUES}zips-answers",
     "FailureQueueArn": f"{QUEUES}zips-failures.fifo",
+    "DeadLetterQueueArn": f"{QUEUES}zips-dead",
     "ClusterName": "tools",
     "PermissionsBoundaryArn": f"arn:aws:iam::{ACCOUNT}:policy/boundary",
     "RolePath": "/services/",
@@ -57,7 +58,7 @@ def pairs(document: dict[str, Any]) -> set[tuple[str, str]]:
 @each
 def test_the_task_role_allows_what_iam_policy_prints(given: dict[str, str]) -> None:
     (policy,) = Stack("task", given).resources["TaskRole"]["Policies"]
-    sends = [given[name] for name in ("AnswerQueueArn", "FailureQueueArn") if name in given]
+    sends = [given[name] for name in ("AnswerQueueArn", "FailureQueueArn", "DeadLetterQueueArn") if name in given]
     worker = WorkerResources(f"{QUEUES}none", sends, ["photos", "scans"], "my-archives")
 
     assert pairs(policy["PolicyDocument"]) == pairs(policy_document(one_off_statements(worker)))
