@@ -157,7 +157,7 @@ def calls_of(scenario: Scenario, way: Way = "in one pass") -> Iterator[Point]:
     copying = {(point.op, point.place) for point in COPYING} if way == "copied" else set()
     seen: Counter[tuple[str, str]] = Counter()
     for exchange in scenario.history.select():
-        if (exchange.call.key or "").startswith(NO_OBJECT):  # what a store must show before it copies
+        if way == "copied" and (exchange.call.key or "").startswith(NO_OBJECT):  # what a store must show first
             continue
         kind = (exchange.op, place(scenario, exchange.call))
         seen[kind] += 1
