@@ -119,7 +119,10 @@ def connecting_error(error: Exception, where: str, user: str, vhost: str) -> Arc
         names = "AMQP_HOSTNAME, AMQP_USERNAME, AMQP_PASSWORD and AMQP_VHOST"
         return ConfigurationError(f"{where} can't be asked: check {names}: one of them is no valid text")
     reason = "no response in time" if isinstance(error, TimeoutError) else _text(error)
-    return TransientError(f"{where} can't be connected to: {reason}: check AMQP_HOSTNAME, AMQP_PORT and AMQP_TLS")
+    names = "AMQP_HOSTNAME, AMQP_PORT and AMQP_TLS"
+    if any(isinstance(one, ConnectionResetError) for one in _chain(error)):
+        names += ", and AMQP_CERT_FILE if it asks for a certificate"  # its alert may be lost with the connection
+    return TransientError(f"{where} can't be connected to: {reason}: check {names}")
 
 
 def _tls_advice(error: ssl.SSLError) -> str:

@@ -92,6 +92,6 @@ async def test_a_server_that_ends_the_connection_at_once_is_no_broker() -> None:
     async with server:
         port = server.sockets[0].getsockname()[1]
         connection = Connection(broker_address(settings("archives", AMQP_PORT=str(port))), "tests")
-        with pytest.raises(TransientError, match=r"check AMQP_HOSTNAME, AMQP_PORT and AMQP_TLS$"):
+        with pytest.raises(TransientError, match="check AMQP_HOSTNAME, AMQP_PORT and AMQP_TLS"):
             await connection.connect()
         await connection.close()

@@ -21,7 +21,7 @@ USER = "10001"
 pytestmark = pytest.mark.slow
 
 
-BUILD, BUILD_COMMANDS, SERVICE = range(3)  # stages of the Dockerfile
+BUILD, BUILD_COMMANDS, _, SERVICE = range(4)  # stages of the Dockerfile
 
 
 def steps(stage: int) -> list[tuple[str, str]]:
