@@ -33,7 +33,7 @@ The modules in the order in which the bytes travel:
               stages.deflate           compressed archives: in order, through stream-zip in a thread
     upload    stages.upload            sends the parts; aborts on any failure, or leaves them with a record
               jobs.resuming            goes on with an upload that an earlier worker left
-    notify    jobs.progress, aws.sqs   progress events and the answer
+    notify    jobs.progress            progress events and the answer
     ack       worker.settle            the message is deleted last
 
     telemetry                          logs, metrics and the health server; they never block a job

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from archiver.aws.attributes import from_sqs, to_sqs
 from archiver.aws.error_mapping import DENIED, NO_QUEUE, ResourceNotFound, error_codes, error_map, map_errors
-from archiver.aws.sqs import resolve_queue
+from archiver.aws.queues import resolve_queue
 from archiver.core.dead_letters import DeadLetter
 from archiver.errors import ArchiverError, ConfigurationError, TransientError
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from archiver.aws.error_mapping import DENIED, error_map, map_errors
-from archiver.aws.sqs import QUEUE_ERRORS, SqsDeadLetters, read_facts, resolve_queue
+from archiver.aws.queues import QUEUE_ERRORS, resolve_queue
+from archiver.aws.sqs import SqsDeadLetters, read_facts
 from archiver.errors import ArchiverError, ConfigurationError, TransientError
 from archiver.ports import Message, QueueFacts
 

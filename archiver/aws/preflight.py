@@ -21,11 +21,11 @@ from archiver.aws.error_mapping import (
     map_errors,
 )
 from archiver.aws.preflight_writes import check_writing
+from archiver.aws.queues import resolve_queue
 from archiver.aws.s3_store import check_bucket
 from archiver.aws.s3_transport import S3Request
 from archiver.aws.s3_xml import read_xml
 from archiver.aws.session import client_config, credential_errors
-from archiver.aws.sqs import resolve_queue
 from archiver.core import preflight
 from archiver.core.attributes import NO_ATTRIBUTES, Attributes
 from archiver.core.locations import PROBE_KEY, AllowList, Location

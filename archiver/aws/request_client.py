@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from archiver.aws.error_mapping import DENIED, NO_QUEUE, ResourceNotFound, error_codes, error_map, map_errors
+from archiver.aws.queues import resolve_queue
 from archiver.aws.session import client_config, credential_errors, open_network
-from archiver.aws.sqs import resolve_queue
 from archiver.errors import ArchiverError, ConfigurationError, TransientError
 
 if TYPE_CHECKING:

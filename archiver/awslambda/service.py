@@ -20,7 +20,7 @@ from archiver.app import (
 )
 from archiver.aws.clients import ClientLimits, open_clients
 from archiver.aws.event_queues import EventQueues
-from archiver.aws.sqs import SqsNotifier
+from archiver.aws.queues import SqsNotifier
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.event_rules import EventRules, parse_orders_prefix
 from archiver.doors import open_ways_out_of

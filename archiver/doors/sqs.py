@@ -3,7 +3,7 @@
 import asyncio
 
 from archiver.aws.clients import Clients
-from archiver.aws.sqs import SqsNotifier
+from archiver.aws.queues import SqsNotifier
 from archiver.doors.door import Door, Surroundings, WaysOut
 from archiver.doors.start import StartupResources, check_and_open_source
 from archiver.jobs.answers import Answers, Fanout

@@ -17,9 +17,10 @@ import structlog
 from archiver.aws.clients import Clients
 from archiver.aws.endpoint import UnusableNameError
 from archiver.aws.error_mapping import CredentialsError, ResourceNotFound
+from archiver.aws.queues import SqsNotifier
 from archiver.aws.s3_store import check_bucket
 from archiver.aws.session import Network
-from archiver.aws.sqs import SqsNotifier, SqsSource
+from archiver.aws.sqs import SqsSource
 from archiver.core.backoff import configuration_retry_delay
 from archiver.core.locations import PROBE_KEY, AllowList, Location
 from archiver.core.preflight import find_queue_conflict

@@ -10,15 +10,10 @@ from archiver.core.setting_types import (
     Account,
     BaseUrl,
     BucketName,
-    EventBus,
     FilePrefix,
-    Function,
     RestoreTiers,
-    SnsTopic,
     Tags,
     Text,
-    WebhookAddress,
-    WebhookSecret,
 )
 from archiver.settings.amqp import AmqpSettings
 from archiver.settings.functions import FunctionSettings
@@ -26,6 +21,7 @@ from archiver.settings.orders import OrderSettings
 from archiver.settings.resuming import ResumeSettings
 from archiver.settings.tasks import TaskSettings
 from archiver.settings.traces import TraceSettings
+from archiver.settings.ways_out import WaysOutSettings
 
 MIB = 1024 * 1024
 
@@ -34,7 +30,9 @@ _DESTINATION_BUCKET = "S3_DESTINATION_BUCKET"
 _DESTINATION_BUCKET_DESCRIPTION = "bucket of the archives"
 
 
-class Environment(ResumeSettings, FunctionSettings, AmqpSettings, TaskSettings, OrderSettings, TraceSettings):
+class Environment(
+    WaysOutSettings, ResumeSettings, FunctionSettings, AmqpSettings, TaskSettings, OrderSettings, TraceSettings
+):
     """
     Settings for commands that need only some of them: all are optional. The field descriptions are the text of the
     settings table in the documentation.
@@ -59,32 +57,6 @@ class Environment(ResumeSettings, FunctionSettings, AmqpSettings, TaskSettings, 
         None,
         validation_alias="PROGRESS_QUEUE",
         description="queue for the progress of every job: accepted, building, and the answer",
-    )
-    notify_sns_topic: SnsTopic | None = Field(
-        None, validation_alias="NOTIFY_SNS_TOPIC", description="ARN of an SNS topic that gets all answers, failures too"
-    )
-    notify_event_bus: EventBus | None = Field(
-        None,
-        validation_alias="NOTIFY_EVENT_BUS",
-        description="EventBridge bus (a name or ARN) that gets all answers as events",
-    )
-    notify_lambda: Function | None = Field(
-        None, validation_alias="NOTIFY_LAMBDA", description="Lambda function (a name or ARN) that gets all answers"
-    )
-    notify_lambda_type: Literal["Event", "RequestResponse"] = Field(
-        "Event",
-        validation_alias="NOTIFY_LAMBDA_TYPE",
-        description="`Event`: Lambda queues the answer; `RequestResponse`: the function is waited for, best effort",
-    )
-    notify_webhook_url: WebhookAddress | None = Field(
-        None,
-        validation_alias="NOTIFY_WEBHOOK_URL",
-        description="URL that all answers are posted to, best effort, in the form of Standard Webhooks",
-    )
-    notify_webhook_secret: WebhookSecret | None = Field(
-        None,
-        validation_alias="NOTIFY_WEBHOOK_SECRET",
-        description="`whsec_` and the base64 of 24 to 64 random bytes: signs what is posted, callbacks of requests too",
     )
     source_bucket: BucketName | None = Field(
         None, validation_alias="S3_SOURCE_BUCKET", description="bucket of sources that are plain keys"

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from archiver.aws.clients import Clients
 from archiver.aws.error_mapping import CREDENTIAL_ERROR_CODES, ResourceNotFound
+from archiver.aws.queues import SqsNotifier, resolve_queue
 from archiver.aws.s3_calls import S3Calls
 from archiver.aws.s3_store import S3Store, check_bucket
 from archiver.aws.s3_upload import S3Upload, StoreCapabilities, UploadId
-from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
+from archiver.aws.sqs import SqsSource
 from archiver.core.locations import Location
 from archiver.errors import (
     ArchiveExists,

@@ -7,7 +7,8 @@ from emulator import ACCOUNT, EmulatedAws
 
 from archiver.aws.clients import Clients
 from archiver.aws.error_mapping import ResourceNotFound
-from archiver.aws.sqs import SqsNotifier, SqsSource, resolve_queue
+from archiver.aws.queues import SqsNotifier, resolve_queue
+from archiver.aws.sqs import SqsSource
 from archiver.errors import TransientError
 from archiver.ports import Attribute, OutgoingMessage, Rejection
 

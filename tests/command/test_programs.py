@@ -178,7 +178,7 @@ async def main():
 asyncio.run(main())
 """
     worker = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[1])
-    while not list(tmp_path.glob("*/work/started")):
+    while not list(tmp_path.rglob("started")):
         assert worker.poll() is None
     worker.kill()
     worker.wait()

@@ -15,8 +15,8 @@ from archiver.aws.clients import Clients
 from archiver.aws.event_bus import EventBusNotifier
 from archiver.aws.functions import FunctionNotifier
 from archiver.aws.notifiers import open_client
+from archiver.aws.queues import SqsNotifier
 from archiver.aws.sns import SnsNotifier
-from archiver.aws.sqs import SqsNotifier
 from archiver.ports import Attribute, Notifier, OutgoingMessage
 
 __all__ = ["receivers"]

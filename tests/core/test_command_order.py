@@ -17,7 +17,7 @@ def test_a_word_stays_one_word_whatever_is_in_it() -> None:
     words = (Word(("a b;$(id)\n",)), Word(("--in=", LocalPath("in/b/k y.txt"))))
     order = CommandOrder(Command("c", (("x",),)), words, "h")
 
-    assert order.words("/work/job-1") == ["a b;$(id)\n", "--in=/work/job-1/in/b/k y.txt"]
+    assert order.words("/jobs/job-1") == ["a b;$(id)\n", "--in=/jobs/job-1/in/b/k y.txt"]
 
 
 def test_a_command_with_a_container_is_run_by_docker() -> None:

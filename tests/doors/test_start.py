@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from archiver.aws.clients import Clients
 from archiver.aws.error_mapping import CredentialsError
-from archiver.aws.sqs import SqsNotifier
+from archiver.aws.queues import SqsNotifier
 from archiver.core.locations import Location
 from archiver.doors.start import (
     StartupResources,

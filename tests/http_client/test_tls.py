@@ -10,7 +10,7 @@ import pytest
 from certificates import make_authority, make_server_context, shared_trust
 
 from archiver.aws.clients import ClientLimits, open_clients
-from archiver.aws.sqs import SqsNotifier
+from archiver.aws.queues import SqsNotifier
 from archiver.errors import ConfigurationError, TransferInterrupted, TransientError
 from archiver.http.exchange import HttpRequest
 from archiver.http.parse import Head
