@@ -37,7 +37,7 @@ def _quoted(field: FieldInfo, value: str) -> str:
 
 
 def _expected(field: FieldInfo) -> str:
-    found = list(_types(field.annotation))
+    found = [*_types(field.annotation), *field.metadata]
     if text := next((one.text for one in found if isinstance(one, Expected)), ""):
         return text
     if bool in found:

@@ -20,7 +20,7 @@ def _validate_short(text: str) -> str:
 
 
 MAX_SHORT_BYTES = 255  # of names in AMQP
-ShortText = Annotated[Text, AfterValidator(_validate_short)]
+ShortText = Annotated[Text, AfterValidator(_validate_short), Expected(f"at most {MAX_SHORT_BYTES} bytes")]
 FilePrefix = Annotated[
     Text,
     StringConstraints(pattern=r"^[^/\\\x00-\x1f\x7f]*[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]*$", max_length=128),

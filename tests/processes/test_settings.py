@@ -245,6 +245,7 @@ def test_bad_value_is_one_problem_on_one_line_that_begins_with_its_variable(name
     assert "\n" not in problem
 
 
+NAMES_IN_AMQP = ("AMQP_QUEUE", "AMQP_USERNAME", "AMQP_VHOST", "AMQP_DEAD_LETTER_QUEUE")
 SECRETS = ("NOTIFY_WEBHOOK_URL", "NOTIFY_WEBHOOK_SECRET", "ARCHIVER_ECS_DSN")
 
 
@@ -293,6 +294,8 @@ def bad_values() -> list[tuple[str, str, str]]:
             found += [(name, value, number) for value in values]
         elif literals := [one for one in kinds if get_origin(one) is Literal]:
             found += [(name, "other", choice) for choice in get_args(literals[0])]
+        elif name in NAMES_IN_AMQP:
+            found += [(name, "é" * 128, "255 bytes")]
         elif name == "SOURCE_ORDERS":  # a file may have nearly any name
             found += [(name, " : :", "should be")]
         elif any(isinstance(one, Expected) for one in kinds):
@@ -324,6 +327,7 @@ def test_a_bad_value_is_told_with_what_was_given_and_what_would_do_and_no_librar
         ("METRICS", "statsd", "'statsd' should be emf (or unset)"),
         ("DEBUG", "perhaps", "'perhaps' should be 1 or 0 (or true/false, yes/no, on/off)"),
         ("ARCHIVE_BASE_URL", "cdn", "'cdn' should be a URL without spaces, like https://d111.cloudfront.net"),
+        ("AMQP_USERNAME", "u" * 256, f"'{'u' * 60}…' should be at most 255 bytes"),
     ],
 )
 def test_sentences_of_settings(name: str, value: str, sentence: str) -> None:
