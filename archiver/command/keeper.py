@@ -54,12 +54,13 @@ _reaped: dict[int, dict[str, int]] = {}
 
 
 def _read_line(control: socket.socket) -> bytes:
+    """Read one line, and nothing of what follows: the worker may ask for the end before the start."""
     line = bytearray()
     while not line.endswith(b"\n"):
-        data = control.recv(65536)
+        data = control.recv(65536, socket.MSG_PEEK)
         if not data:
             sys.exit(1)  # the worker has gone before it said what to run
-        line += data
+        line += control.recv(data.find(b"\n") + 1 or len(data))
     return bytes(line)
 
 

@@ -122,36 +122,40 @@ class Keeper:
 class Process:
     """A started program."""
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: Keeper, spec: Spec) -> None:
         process = keeper.process
         if process.stdin is None or process.stdout is None or process.stderr is None:
             raise TypeError("a program has three pipes")
         self.stdin, self.stdout, self.stderr = process.stdin, process.stdout, process.stderr
         self._keeper = keeper
+        self._spec = spec
         self._pid = 0
-        self._end_seconds = KILL_SECONDS
+        self._end_seconds = KILL_SECONDS + (CLEANUP_SECONDS + KILL_SECONDS if spec.cleanup else 0)
         self._exit: asyncio.Task[Exit] | None = None
 
-    async def begin(self, spec: Spec) -> None:
+    async def begin(self) -> None:
         """Raises ConfigurationError if the program can't be started."""
-        self._keeper.tell(json.dumps({name: getattr(spec, name) for name in Spec.__slots__}, default=_plain) + "\n")
+        spec = {name: getattr(self._spec, name) for name in Spec.__slots__}
+        self._keeper.tell(json.dumps(spec, default=_plain) + "\n")
         started = await self._keeper.first_answer()
         if "pid" not in started:
             raise TransientError("the program was not started: its keeper has ended")
         self._pid = started["pid"]
         if started["problem"]:
             raise ConfigurationError(f"the program can't be started: {started['problem']}")
-        if spec.cleanup:
-            self._end_seconds += CLEANUP_SECONDS + KILL_SECONDS
-        self._exit = asyncio.create_task(self._wait(spec), name=f"command.{self._pid}")
+        self._exit = self._waiting()
 
-    async def _wait(self, spec: Spec) -> Exit:
-        answer = await self._keeper.answer()
+    def _waiting(self) -> asyncio.Task[Exit]:
+        return asyncio.create_task(self._wait(), name=f"command.{self._pid}")
+
+    async def _wait(self) -> Exit:
+        while "pid" in (answer := await self._keeper.answer()):
+            pass  # the answer to a start that was given up
         await self._keeper.gone()
         if "left" not in answer:  # the keeper was killed, and its child with it
             log.warning("command.keeper_lost", pid=self._pid)
             answer = {"signal": 9, "left": await keepers.end_orphans(self._keeper.since)}
-            await _clean_up(spec)
+            await _clean_up(self._spec)
         if answer["left"]:
             log.error("command.processes_left", pid=self._pid, processes=answer["left"])
         return Exit(answer.get("code"), answer.get("signal"), answer["left"])
@@ -170,15 +174,16 @@ class Process:
 
     async def end(self, seconds: float) -> None:
         """Ask the program to end; after *seconds*, end it, and all that it started."""
-        if self._exit is not None and not self._exit.done() and seconds:
+        if self._exit is None:
+            self._exit = self._waiting()  # it may run all the same: the start was given up while the keeper was at it
+        elif not self._exit.done() and seconds:
             self._keeper.tell("T")
             await asyncio.wait([self._exit], timeout=seconds)
         self._keeper.tell("K")
-        if self._exit is not None:
-            await asyncio.wait([self._exit], timeout=self._end_seconds + ANSWER_SECONDS)
-            if not self._exit.done():
-                self._keeper.signal(signal.SIGKILL)
-                await asyncio.wait([self._exit])
+        await asyncio.wait([self._exit], timeout=self._end_seconds + ANSWER_SECONDS)
+        if not self._exit.done():
+            self._keeper.signal(signal.SIGKILL)
+            await asyncio.wait([self._exit])
 
     async def close(self, seconds: float) -> None:
         """End the program, as above, and give back all descriptors."""
@@ -193,9 +198,9 @@ async def started(spec: Spec) -> AsyncIterator[Process]:
 
     Raises ConfigurationError if it can't be started; TransientError, OSError if this machine has no room for it.
     """
-    process = Process(await _start_keeper())
+    process = Process(await _start_keeper(), spec)
     try:
-        await process.begin(spec)
+        await process.begin()
         yield process
     finally:
         await _certainly(process.close(CANCEL_SECONDS))
@@ -204,25 +209,31 @@ async def started(spec: Spec) -> AsyncIterator[Process]:
 async def _start_keeper() -> Keeper:
     own, theirs = socket.socketpair()
     try:
-        with keepers.starting() as since:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-I", "-S", _KEEPER, str(theirs.fileno())),
-                stdin=PIPE,
-                stdout=PIPE,
-                stderr=PIPE,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                limit=_LIMIT,
-                env={name: os.environ[name] for name in _KEEPER_ENVIRONMENT if name in os.environ},
-            )
-            keepers.add(process.pid)
-    except BaseException:
-        own.close()
-        raise
+        answers, control = await asyncio.open_unix_connection(sock=own)
+        try:
+            with keepers.starting() as since:
+                process = await _start_process(theirs)  # nothing waits from here on: a cancellation would lose it
+                keepers.add(process.pid)
+        except BaseException:
+            control.close()
+            raise
     finally:
         theirs.close()
-    return Keeper(process, *await asyncio.open_unix_connection(sock=own), since)
+    return Keeper(process, answers, control, since)
+
+
+async def _start_process(control: socket.socket) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-I", "-S", _KEEPER, str(control.fileno())),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+        pass_fds=[control.fileno()],
+        start_new_session=True,
+        limit=_LIMIT,
+        env={name: os.environ[name] for name in _KEEPER_ENVIRONMENT if name in os.environ},
+    )
 
 
 async def _clean_up(spec: Spec) -> None:

@@ -1,6 +1,7 @@
 """Programs: started, limited, and ended with all that they started. Each test's work space must be empty afterwards."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,34 @@ async def test_a_cancelled_run_leaves_nothing(space: WorkSpace, monkeypatch: pyt
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_run_that_is_cancelled_before_its_start_is_told_leaves_nothing(
+    space: WorkSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program runs before its keeper says so: the keeper ends it, and is not killed itself before it has."""
+    monkeypatch.setattr(native.Keeper, "first_answer", lambda _: asyncio.Event().wait())
+    task = asyncio.create_task(run_shell(space, "setsid sleep 1000 & touch on; setsid sleep 1000"))
+    while not list(space.root.glob("job-*/work/on")):
+        await asyncio.sleep(0.01)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_run_that_is_cancelled_at_any_step_of_its_start_leaves_nothing(space: WorkSpace, steps: int) -> None:
+    """Neither a process nor a descriptor; also where the keeper is asked for the end before it has read the start."""
+    before = len(os.listdir("/proc/self/fd"))
+    task = asyncio.create_task(run_shell(space, "setsid sleep 1000 & sleep 1000"))
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_killed_worker_leaves_no_process(tmp_path: Path) -> None:
