@@ -51,8 +51,18 @@ def _isolated_environment() -> Iterator[None]:
 LONG_FOLDERS = ("faults", "processes", "cli", "project", "docs", "deploy", "interop", "worker")
 
 
+SLOW_LIMIT = 1500
+"""
+Seconds that a slow test, or one with servers of others, may take: it fails by its name, before whoever runs the tests
+gives up on all of them.
+"""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run files that wait for processes first, so that no pytest process is left with a long file at the end."""
+    for item in items:
+        if item.get_closest_marker("slow") or item.nodeid.startswith("tests/e2e/"):
+            item.add_marker(pytest.mark.timeout(SLOW_LIMIT))
     items.sort(key=lambda item: not item.nodeid.startswith(tuple(f"tests/{folder}/" for folder in LONG_FOLDERS)))
 
 
