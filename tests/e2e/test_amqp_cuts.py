@@ -68,22 +68,28 @@ class ReplyingJob:
 
 
 class Exchange:
-    """One message, one job, one reply, through a proxy of its own that cuts after so many frames."""
+    """
+    One message, one job, one reply, through a proxy of its own that cuts after so many frames. *replies_alone*: only
+    the connection of the reply goes through it, so that the message can be acknowledged where its reply was lost.
+    """
 
-    def __init__(self, broker: Broker, vhost: str, cut_after: int | None) -> None:
+    def __init__(self, broker: Broker, vhost: str, cut_after: int | None, *, replies_alone: bool = False) -> None:
         self.queue = f"q{uuid.uuid4().hex[:10]}"
         self.replies = f"{self.queue}-replies"
         self.frames = 0
         self._broker = broker
         self._vhost = vhost
         self._cut_after = cut_after
+        self._replies_alone = replies_alone
 
     async def run(self) -> list[str]:
         """Work until a job is done; return how its deliveries ended."""
         outcomes = _Observer()
         async with CuttingProxy(self._broker.port, self._cut_after) as proxy:
             address = Address("127.0.0.1", proxy.port, self._vhost, "guest", "guest")
-            receiving, sending = Connection(address, "tests"), Connection(address, "tests")
+            direct = replace(address, port=self._broker.port)
+            sending = Connection(address, "tests")
+            receiving = Connection(direct if self._replies_alone else address, "tests")
             try:
                 await retry_transient(Topology(receiving, self.queue, DELAY).declare)
                 facts = replace(read_facts(self._vhost, self.queue, 1800, 20), visibility=VISIBILITY)
@@ -138,18 +144,35 @@ async def settle(exchange: Exchange, client: AmqpClient) -> tuple[list[str], set
 async def test_the_connection_is_cut_after_every_frame_and_nothing_is_lost(
     broker: Broker, vhost: str, client: AmqpClient
 ) -> None:
-    whole = Exchange(broker, vhost, None)
+    frames, ended = await cut_after_every_frame(broker, vhost, client, replies_alone=False)
+    assert frames > 60, "connecting twice, declaring, getting, renewing, replying, acknowledging"
+    assert ended == {}, f"of {frames} frames"
+
+
+async def test_a_message_is_not_acknowledged_before_the_broker_has_confirmed_its_reply(
+    broker: Broker, vhost: str, client: AmqpClient
+) -> None:
+    """The connection that acknowledges stays: a reply that was only sent would be lost, and its message gone."""
+    frames, ended = await cut_after_every_frame(broker, vhost, client, replies_alone=True)
+    assert frames > 10, "connecting, opening a channel, replying"
+    assert ended == {}, f"of {frames} frames"
+
+
+async def cut_after_every_frame(
+    broker: Broker, vhost: str, client: AmqpClient, *, replies_alone: bool
+) -> tuple[int, dict[int, str]]:
+    """Return the frames of an exchange, and what went wrong in exchanges that were cut after so many of them."""
+    whole = Exchange(broker, vhost, None, replies_alone=replies_alone)
     outcomes, replies = await settle(whole, client)
     assert (outcomes, replies) == (["done"], {("one", "reply to m-1")})
-    frames = whole.frames
-    assert frames > 60, "connecting twice, declaring, getting, renewing, replying, acknowledging"
     slots = asyncio.Semaphore(AT_ONCE)
     ended: dict[int, str] = {}
 
     async def cut(after: int) -> None:
         async with slots:
             try:
-                found, replied = await settle(Exchange(broker, vhost, after), client)
+                cutting = Exchange(broker, vhost, after, replies_alone=replies_alone)
+                found, replied = await settle(cutting, client)
             except (AssertionError, TransientError, TimeoutError) as error:
                 ended[after] = repr(error)
                 return
@@ -157,10 +180,9 @@ async def test_the_connection_is_cut_after_every_frame_and_nothing_is_lost(
                 ended[after] = f"{found} {replied}"
 
     async with asyncio.TaskGroup() as cuts:
-        for after in range(frames):
+        for after in range(whole.frames):
             cuts.create_task(cut(after), name=f"cut after {after}")
-
-    assert ended == {}, f"of {frames} frames"
+    return whole.frames, ended
 
 
 async def test_a_connection_that_falls_silent_is_a_lost_lease_and_is_opened_anew(

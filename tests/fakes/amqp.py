@@ -57,11 +57,15 @@ class FakeBroker:
 
 
 class FakeWire:
-    """One channel's lower half. A refused call closes it."""
+    """
+    One channel's lower half. A refused call closes it. Without *confirms*, publishing returns before the broker has the
+    message: what it refuses is lost.
+    """
 
-    def __init__(self, broker: FakeBroker, on_close: Callable[[], None]) -> None:
+    def __init__(self, broker: FakeBroker, on_close: Callable[[], None], *, confirms: bool = True) -> None:
         self._broker = broker
         self._on_close = on_close
+        self._confirms = confirms
         self._tags = itertools.count(1)
         self._held: dict[int, tuple[str, Delivered]] = {}
         self.is_closed = False
@@ -146,6 +150,8 @@ class FakeWire:
         self._check()
         assert mandatory
         properties.marshal()  # raises what the client raises
+        if not self._confirms:
+            return
         if exchange and exchange not in self._broker.exchanges:
             self._refuse(ChannelNotFoundEntity(f"NOT_FOUND - no exchange '{exchange}'"))
         if len(body) > 1 << 27:
@@ -190,7 +196,7 @@ class FakeConnection:
     async def channel(self, on_close: Callable[[], None] = lambda: None, *, confirms: bool = False) -> FakeChannel:
         if self.errors:
             raise self.errors.pop(0)
-        channel = FakeChannel(FakeWire(self.broker, on_close))
+        channel = FakeChannel(FakeWire(self.broker, on_close, confirms=confirms))
         self.channels.append(channel)
         return channel
 

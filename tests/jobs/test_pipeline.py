@@ -85,6 +85,21 @@ async def test_the_same_job_again_is_answered_from_what_is_there_even_without_it
     assert all(at.bucket == "archives" for at, _, _ in env.stage.reader.reads[reads:])
 
 
+async def test_a_message_with_a_problem_is_rejected_whatever_its_body_asks_for() -> None:
+    """A source tells of a body that is not UTF-8, too long, or has headers that it must not have."""
+    env = PipelineEnv()
+    env.put(a_jpg=b"a")
+    message = await env.message(files=[{"source": "a.jpg"}], job_id="j")
+
+    with pytest.raises(Rejected) as rejected:
+        await env.pipeline.run(replace(message, problem="the message is not UTF-8"), FakeHold())
+
+    assert (rejected.value.code, rejected.value.message) == ("invalid_request", "the message is not UTF-8")
+    assert env.answers is not None
+    assert env.answers.sent == []
+    assert {at.bucket for at in env.stage.s3.objects} == {"source"}
+
+
 async def test_another_request_under_the_same_job_id_is_a_conflict() -> None:
     env = PipelineEnv()
     env.put(a_jpg=b"a", b_jpg=b"b")
