@@ -1,6 +1,7 @@
 """`archiver run`, `local` and `demo`: run the service."""
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from archiver.settings import Settings
 
 
+Policy = Annotated[str | None, typer.Option("--policy", metavar="FILE", help="Policy file, for POLICY_FILE.")]
+
+
 def add_to(app: typer.Typer) -> None:
     app.command(epilog="Example: archiver run --policy policy.toml order.json")(run)
     app.command(epilog="Example: archiver local --port 4566")(local)
@@ -27,9 +31,7 @@ def run(
         list[str] | None,
         typer.Argument(metavar="FILE", help="Files with one request each: done in order, without a queue."),
     ] = None,
-    policy: Annotated[
-        str | None, typer.Option("--policy", metavar="FILE", help="Policy file, for POLICY_FILE.")
-    ] = None,
+    policy: Policy = None,
 ) -> None:
     """
     Run the worker: poll SQS_SOURCE_QUEUE until SIGTERM or SIGINT. Settings come from the environment.
@@ -44,11 +46,7 @@ def run(
 
     output = None
     try:
-        environ = environment()
-        if policy is not None:
-            if not policy.strip():  # a variable of the shell that is not set
-                raise CommandError("--policy: names no file", code=EXIT_USAGE)
-            environ["POLICY_FILE"] = policy
+        environ = _with_policy(environment(), policy)
         if environ.get("DESCRIBE", "").strip() and load_environment(environ).describe:
             print_description(environ)
             return
@@ -71,6 +69,15 @@ def run(
     raise typer.Exit(code)
 
 
+def _with_policy(environ: dict[str, str], policy: str | None) -> dict[str, str]:
+    """Return *environ* with the policy file of the command line, if there is one. Raises CommandError."""
+    if policy is None:
+        return environ
+    if not policy.strip():  # a variable of the shell that is not set
+        raise CommandError("--policy: names no file", code=EXIT_USAGE)
+    return {**environ, "POLICY_FILE": policy}
+
+
 async def _until_stopped(settings: "Settings", write: Callable[[str], object]) -> int:
     import structlog
 
@@ -89,11 +96,19 @@ async def _until_stopped(settings: "Settings", write: Callable[[str], object]) -
     return await serve(settings, stop, write)
 
 
-def local(port: Annotated[int, typer.Option(help="Port of the embedded S3 and SQS on 127.0.0.1.")] = 4566) -> None:
+def local(
+    port: Annotated[int, typer.Option(help="Port of the embedded S3 and SQS on 127.0.0.1.")] = 4566,
+    policy: Policy = None,
+) -> None:
     """Run the worker with an embedded S3 and SQS, and print how to send it a message."""
     from archiver.local import run_local
+    from archiver.settings import SettingsError
 
-    raise typer.Exit(run_local(port))
+    try:
+        code = run_local(port, _with_policy(dict(os.environ), policy))
+    except SettingsError as error:
+        raise CommandError(*error.problems, code=EXIT_USAGE) from None
+    raise typer.Exit(code)
 
 
 def demo(

@@ -93,7 +93,8 @@ class Pipeline:
             await self._abort_leftover_uploads(job.key)  # the archive exists: no other upload of its key is needed
             await sweep_others(self._receipts, job.key, result.archive.receipt, hold)
         traffic = result.archive.traffic if result.archive is not None else None
-        return JobSuccess(result.status, result.files, result.size, job.key, result.reused, traffic)
+        key = job.key if result.archive is not None else ""
+        return JobSuccess(result.status, result.files, result.size, key, result.reused, traffic)
 
     async def _end_cancelled(self, job: JobIdentity, hold: Hold) -> JobSuccess:
         """Answer that the job was cancelled, where failures go: no archive was made. Nothing of it is left behind."""
@@ -106,7 +107,7 @@ class Pipeline:
         await self._abort_leftover_uploads(job.key)
         if self._janitor is not None:
             await self._janitor.after_cancellation(job.key, hold)
-        return JobSuccess("cancelled", 0, 0, job.key, reused=False)
+        return JobSuccess("cancelled", 0, 0, "", reused=False)
 
     def _read(self, job: JobIdentity) -> tuple[Request, Any]:
         if job.message.problem:

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from archiver.app import serve
@@ -14,15 +15,19 @@ from archiver.local.embedded import (
     OUTPUT_QUEUE,
     SAMPLE_KEY,
     SOURCE_BUCKET,
-    EmbeddedAws,
     LocalError,
     embedded_aws,
 )
-from archiver.settings import load_settings
+from archiver.settings import Settings, load_settings, variables
 from archiver.telemetry.logs import configure_logs
 from archiver.worker.signals import EXIT_INTERRUPTED
 
 GRACE_SECONDS = 2  # seconds for running jobs
+HONOURED = ("POLICY_FILE", "WORK_DIR", "WORK_DISK_MIB", "AWS_PROFILES_CREDENTIALS")
+"""Settings of the shell that count here, too: what requests may ask for, and where. All others are given below."""
+
+# A short long poll and a short grace period: unfinished jobs are lost with this process anyway.
+_OVERRIDES = {"SQS_WAIT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS)}
 
 _GUIDE = """\
 S3 and SQS (embedded, in memory) are at {endpoint}. To request an archive, in another terminal:
@@ -66,11 +71,16 @@ def _archiver_command() -> str:
     return "archiver" if shutil.which("archiver") else str(Path(sys.executable).with_name("archiver"))
 
 
-def run_local(port: int = 4566) -> int:
-    """Serve until SIGINT or SIGTERM. Returns the worker's exit code, or 1 if the embedded S3 and SQS can't start."""
+def run_local(port: int = 4566, environ: Mapping[str, str] = os.environ) -> int:
+    """
+    Serve until SIGINT or SIGTERM, with the settings of *environ* that are `HONOURED`. Returns the worker's exit code,
+    or 1 if the embedded S3 and SQS can't start. Raises SettingsError.
+    """
     configure_logs(dev_mode=True)
+    environ = dict(environ)  # the embedded server removes AWS_*
     try:
         with embedded_aws(port) as aws:
+            settings = local_settings(aws.environment, environ)
             guide = _GUIDE.format(
                 endpoint=aws.endpoint,
                 send=send_command(aws.endpoint),
@@ -79,15 +89,29 @@ def run_local(port: int = 4566) -> int:
                 sources=SOURCE_BUCKET,
                 archiver=_archiver_command(),
             )
+            if unused := find_unused(aws.environment, environ):
+                guide += f"Settings of this shell that are not used here: {', '.join(unused)}\n\n"
             sys.stdout.write(guide)
             sys.stdout.flush()
-            return asyncio.run(_serve_until_signal(aws))
+            return asyncio.run(_serve_until_signal(settings))
     except LocalError as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
 
-async def _serve_until_signal(aws: EmbeddedAws) -> int:
+def local_settings(own: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+    """Return the settings: *own* of the embedded AWS, and those of *environ* that count. Raises SettingsError."""
+    honoured = {name: environ[name] for name in HONOURED if name in environ}
+    return load_settings({**own, **honoured, **_OVERRIDES})
+
+
+def find_unused(own: Mapping[str, str], environ: Mapping[str, str]) -> list[str]:
+    """Return the names of settings in *environ* that would have another value in a worker, and do not count here."""
+    names = [name for name in variables() if name not in HONOURED and environ.get(name, "").strip()]
+    return sorted(name for name in names if environ[name] != own.get(name))
+
+
+async def _serve_until_signal(settings: Settings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -101,6 +125,4 @@ async def _serve_until_signal(aws: EmbeddedAws) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, on_signal)
-    # A short long poll and a short grace period: unfinished jobs are lost with this process anyway.
-    overrides = {"SQS_WAIT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS)}
-    return await serve(load_settings({**aws.environment, **overrides}), stop)
+    return await serve(settings, stop)

@@ -12,7 +12,8 @@ from archiver.ports.messages import Message
 @dataclass(frozen=True, slots=True)
 class JobSuccess:
     """
-    What a successful job made. *size* in bytes; *reused*: the archive existed before. *traffic*: None if nobody asked
+    What a successful job made. *size* in bytes; *key*: of its archive, "" if it made none (a ping, a command, a job
+    that was cancelled); *reused*: the archive, or the command's result, existed before. *traffic*: None if nobody asked
     for a strategy, or nothing was sent.
     """
 

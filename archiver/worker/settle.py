@@ -144,9 +144,9 @@ class Settler:
             status=done.status,
             files=done.files,
             bytes=done.size,
-            key=done.key,
             reused=done.reused,
             seconds=round(monotonic() - begun, 3),
+            **({"key": done.key} if done.key else {}),
             **traffic_fields(done.traffic),
         )
         return _JobEnd("done", files=done.files, bytes=done.size, traffic=done.traffic)

@@ -19,7 +19,7 @@ import pytest
 
 from archiver.local.demo import DemoError, Picture, run_round
 from archiver.local.embedded import ACCOUNT, LocalError, embedded_aws, local_environment
-from archiver.local.run import send_command
+from archiver.local.run import find_unused, local_settings, send_command
 from archiver.local.samples import read_sample
 
 # What a person's shell may hold, and what must not lead the worker astray. Port 1 answers nobody.
@@ -144,6 +144,30 @@ async def test_demo_fails_where_the_answer_is_a_failure() -> None:
 def test_readme_shows_the_command_that_is_printed() -> None:
     """Someone may copy it from either place."""
     assert send_command("http://localhost:4566") in (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_the_policy_file_of_the_shell_counts_and_what_does_not_is_named(tmp_path: Path) -> None:
+    (file := tmp_path / "policy.toml").write_text('[commands.hello]\nargv = ["sh", "-c", "echo hello"]\n')
+    environ = {"POLICY_FILE": str(file), "WORK_DISK_MIB": "5000", "S3_COMPRESSION": "deflate", "PROGRESS_QUEUE": "mine"}
+    own = local_environment(4566)
+    settings = local_settings(own, {**own, **environ, "METRICS": " "})
+
+    assert (settings.policy_file, settings.work_disk_mib) == (str(file), 5000)
+    assert (settings.compression, settings.progress_queue) == ("store", "progress-queue")
+    assert find_unused(own, {**own, **environ, "METRICS": " "}) == ["PROGRESS_QUEUE", "S3_COMPRESSION"]
+
+
+@pytest.mark.parametrize(("file", "told"), [("/nowhere", "POLICY_FILE: there is no file"), (" ", "--policy: names no")])
+def test_a_policy_file_that_can_not_be_read_stops_the_start(file: str, told: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "archiver", "local", "--port", str(free_port()), "--policy", file],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,  # a worker that starts would serve for ever
+    )
+
+    assert (done.returncode, done.stderr.startswith(told)) == (2, True), done.stderr
 
 
 def _converse(port: int) -> tuple[dict[str, Any], bytes]:

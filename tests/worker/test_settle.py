@@ -118,7 +118,15 @@ async def test_a_done_job_deletes_its_message_and_says_what_it_did(
 
     assert env.queue.messages == []
     assert events(logs) == ["job.received", "job.done"]
-    assert {"files": 3, "bytes": 100, "status": "succeeded"}.items() <= logs[-1].items()
+    assert {"files": 3, "bytes": 100, "status": "succeeded", "key": "key"}.items() <= logs[-1].items()
+
+
+async def test_a_job_without_an_archive_is_logged_without_a_key(env: SettleEnv, logs: list[dict[str, object]]) -> None:
+    """A ping, a command, a job that was cancelled: nobody should look for an archive there."""
+    await env.settle(replace(DONE, status="alive", key=""))
+
+    assert (logs[-1]["event"], logs[-1]["status"]) == ("job.done", "alive")
+    assert "key" not in logs[-1]
 
 
 async def test_the_log_and_the_observers_are_told_which_bytes_the_store_copied(
