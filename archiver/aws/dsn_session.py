@@ -11,7 +11,7 @@ from typing import Any
 from aiobotocore.credentials import AioDeferredRefreshableCredentials
 from aiobotocore.session import AioSession
 from botocore import UNSIGNED
-from botocore.exceptions import ProfileNotFound
+from botocore.exceptions import ConfigParseError, ProfileNotFound
 
 from archiver.aws.error_mapping import DENIED, error_map, map_errors
 from archiver.aws.session import (
@@ -84,6 +84,8 @@ def _profile_session(given: Credentials) -> AioSession:
     except ProfileNotFound:
         where = given.file or "the SDK's files (~/.aws/credentials, ~/.aws/config)"
         raise ConfigurationError(f"credentials: {where} has no profile {given.name}") from None
+    except (ConfigParseError, OSError) as error:  # of that file, or of the SDK's own, which are read with it
+        raise ConfigurationError(f"credentials={given.file or given.name}: {error}") from None
     return core
 
 

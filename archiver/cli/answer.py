@@ -1,5 +1,6 @@
 """The answer to a request, as `archiver send --wait` prints it."""
 
+import json
 from typing import Any
 
 from archiver.cli.console import EXIT_FAILED, CommandError, print_json, print_line, print_note
@@ -65,9 +66,14 @@ def _raise_problem(answer: dict[str, Any], *, as_json: bool) -> None:
 
 
 def reply_message(answer: dict[str, Any]) -> str:
-    """Return the message of a reply in the form of Media Cloud AI's workers, which may be to an order without an id."""
+    """
+    Return the message of a reply in the form of Media Cloud AI's workers, which may be to an order without an id. What
+    has another form, as a function of somebody else may return it, is its own message.
+    """
     parameters = answer.get("parameters")
-    return str(parameters[0]["value"] if parameters else answer.get("message"))
+    first = parameters[0] if isinstance(parameters, list) and parameters else None
+    told = first.get("value") if isinstance(first, dict) else answer.get("message")
+    return json.dumps(answer) if told is None else str(told)
 
 
 def _print_reply(answer: dict[str, Any], *, as_json: bool) -> None:

@@ -124,7 +124,7 @@ def ecs_run(
         return
     follow = Following(wait, timeout, start_timeout or None, logs, detach)
     try:
-        code = run_async(lambda: run.run(follow, as_json=json_))
+        code = run_async(lambda: run.run(follow, as_json=json_), run.dsn.region if run.dsn else None)
     except CommandError as error:
         if error.code != EXIT_INTERRUPTED:
             raise

@@ -7,6 +7,7 @@ Form of a message: what failed, then ": " and the cause, then "; " and what to d
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from botocore.exceptions import (
     ClientError,
@@ -42,14 +43,17 @@ _IAM_ACTIONS = {
 
 
 @contextmanager
-def errors_as_messages() -> Iterator[None]:
-    """Turn every exception that leaves the block into a CommandError; unknown ones are internal errors."""
+def errors_as_messages(region: str | None = None) -> Iterator[None]:
+    """
+    Turn every exception that leaves the block into a CommandError; unknown ones are internal errors. *region*: the one
+    that was asked, None: that of the environment.
+    """
     try:
         yield
     except SettingsError as error:
         raise CommandError(*error.problems, code=EXIT_USAGE) from error
     except ArchiverError as error:
-        raise to_command_error(error) from error
+        raise to_command_error(error, region) from error
     except CommandError:
         raise
     except MemoryError as error:
@@ -64,12 +68,13 @@ def errors_as_messages() -> Iterator[None]:
         ) from error
 
 
-def to_command_error(error: ArchiverError) -> CommandError:
-    """Return the message and exit code for *error*."""
+def to_command_error(error: ArchiverError, region: str | None = None) -> CommandError:
+    """Return the message and exit code for *error*. *region* as above."""
     if isinstance(error, Rejected):
         return CommandError(f"{error.code}: {error.message}", code=EXIT_FAILED)
     if isinstance(error, ResourceNotFound):
-        return CommandError(f"not found: {error}; check the name and the region ({_region()})", code=EXIT_USAGE)
+        message = f"not found: {error}; check the name and the region ({region or _region()})"
+        return CommandError(message, code=EXIT_USAGE)
     if isinstance(error, CredentialsError):
         return CommandError(f"{error}; try again later", code=EXIT_RETRY_LATER)
     if isinstance(error, ConfigurationError):
@@ -119,10 +124,13 @@ def _iam_action(cause: ClientError) -> str:
 
 def _transient_error(error: TransientError) -> CommandError:
     if isinstance(error.__cause__, EndpointConnectionError):
-        where = os.environ.get("AWS_ENDPOINT_URL") or "AWS"
+        # The address that was tried: it follows from the region, or from a variable of the service's own.
+        tried = urlsplit(str(error.__cause__.kwargs.get("endpoint_url", "")))
+        where = f"{tried.scheme}://{tried.netloc.rpartition('@')[2]}"
         local = " (docker compose up -d or archiver local starts an endpoint there)" if "localhost" in where else ""
         return CommandError(
-            f"no connection to {where}; check AWS_ENDPOINT_URL and the network{local}", code=EXIT_RETRY_LATER
+            f"no connection to {where}; check AWS_ENDPOINT_URL, the region and the network{local}",
+            code=EXIT_RETRY_LATER,
         )
     return CommandError(f"{error}; try again", code=EXIT_RETRY_LATER)
 

@@ -79,7 +79,7 @@ def invoke(
     chosen = _type(kind or environ.get("ARCHIVER_LAMBDA_TYPE", "").strip() or "RequestResponse")
     option, text = ("--lambda-dsn", lambda_dsn) if lambda_dsn else ("ARCHIVER_LAMBDA_DSN", _variable(environ))
     dsn = parse_dsn_option(option, text)
-    report(run_async(lambda: _invoke(name, chosen, event, dsn)), name, chosen)
+    report(run_async(lambda: _invoke(name, chosen, event, dsn), dsn.region if dsn else None), name, chosen)
 
 
 def _variable(environ: dict[str, str]) -> str:

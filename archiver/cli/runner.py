@@ -12,9 +12,10 @@ from archiver.cli.console import EXIT_INTERRUPTED, CommandError
 T = TypeVar("T")
 
 
-def run_async(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run_async(work: Callable[[], Coroutine[Any, Any, T]], region: str | None = None) -> T:
     """
-    Run *work* and return its result. Raises CommandError for every exception.
+    Run *work* and return its result. Raises CommandError for every exception. *region*: of messages; None: that of the
+    environment.
 
     Ctrl-C and SIGTERM cancel *work*, which then cleans up; the exit code is 130.
     """
@@ -28,7 +29,7 @@ def run_async(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return await task
 
     log_warnings_only()
-    with errors_as_messages():
+    with errors_as_messages(region):
         try:
             return asyncio.run(until_interrupted())
         except (asyncio.CancelledError, KeyboardInterrupt):

@@ -64,7 +64,7 @@ class TaskFollower:
         except TransientError as error:
             self._failed += 1
             if self._failed >= MAX_FAILED_LOOKS:
-                raise TransientError(f"{error} ({self._failed} times in a row); the task may still run") from error
+                raise TransientError(f"{error} ({self._failed} times in a row)") from error
             if self._failed == 1:
                 self.note(f"{error}; the task is looked at again in {POLL_SECONDS:g} s")
             return False, None

@@ -3,14 +3,15 @@
 import hashlib
 import shlex
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from archiver.cli.console import (
     EXIT_INTERRUPTED,
+    EXIT_RETRY_LATER,
     EXIT_USAGE,
     CommandError,
     print_json,
@@ -117,11 +118,30 @@ class TaskRun:
             self.task = await tasks.run(self.call())
             if not as_json:
                 print_line(self.task.arn)
-            end = await self._follow(tasks, access, follow, as_json=as_json) if follow.wait else None
+            with self._still_running():
+                end = await self._follow(tasks, access, follow, as_json=as_json) if follow.wait else None
         if as_json:
             ending = {"exit_code": end.exit_code, "message": end.sentence} if end else {}
             print_json({"task": self.task.arn, **ending})
         return end.exit_code if end else 0
+
+    @contextmanager
+    def _still_running(self) -> Iterator[None]:
+        """
+        Errors after the start say nothing of the task: it goes on. Their exit code must not be that of a task that was
+        never started.
+        """
+        from archiver.cli.error_messages import to_command_error
+        from archiver.errors import ArchiverError
+
+        try:
+            yield
+        except ArchiverError as error:
+            told = to_command_error(error, self.dsn.region if self.dsn else None)
+            arn = self.task.arn if self.task else "task"
+            raise CommandError(
+                *told.sentences, f"the task was started and may still run: {arn}", code=EXIT_RETRY_LATER
+            ) from error
 
     async def _follow(self, tasks: "EcsTasks", access: "Access", follow: Following, *, as_json: bool) -> "TaskEnd":
         from archiver.cli.task_follower import TaskFollower
@@ -149,11 +169,16 @@ class TaskRun:
         if self.task is None:
             look = f"aws ecs list-tasks --cluster {cluster} --started-by archiver"
             return CommandError(f"interrupted; the task may have been started: see {look}", code=EXIT_INTERRUPTED)
+        refused: tuple[str, ...] = ()
         if not detach and asks_to_stop(self.task.id):
-            run_async(self._stop)
-            return CommandError(f"interrupted; the task is being stopped: {self.task.arn}", code=EXIT_INTERRUPTED)
+            try:
+                run_async(self._stop)
+            except CommandError as error:
+                refused = error.sentences
+            else:
+                return CommandError(f"interrupted; the task is being stopped: {self.task.arn}", code=EXIT_INTERRUPTED)
         stop = f"aws ecs stop-task --cluster {cluster} --task {self.task.id}"
-        return CommandError(f"interrupted; the task goes on; to stop it: {stop}", code=EXIT_INTERRUPTED)
+        return CommandError(*refused, f"interrupted; the task goes on; to stop it: {stop}", code=EXIT_INTERRUPTED)
 
     async def _stop(self) -> None:
         from archiver.aws.dsn_session import open_access

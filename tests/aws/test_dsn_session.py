@@ -61,6 +61,13 @@ async def test_a_profile_or_a_file_that_is_not_there_is_told(tmp_path: Path) -> 
         await key_of("/nowhere/keys:work")
 
 
+async def test_a_file_that_is_no_file_of_credentials_is_told(tmp_path: Path) -> None:
+    for name, content in (("words", b"these are no keys"), ("bytes", b"\xff\xfe\x00[")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConfigurationError, match=f"credentials={tmp_path}/{name}: Unable to parse config file"):
+            await key_of(f"{tmp_path}/{name}:work")
+
+
 async def test_a_role_is_assumed_at_first_use(aws: EmulatedAws) -> None:
     access = open_access(parse_dsn("region=eu-west-1 credentials=sts:arn:aws:iam::210987654321:role/runner"))
 

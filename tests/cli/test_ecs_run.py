@@ -3,11 +3,14 @@
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
+from aws.failing_clients import client_error
 from ecs_cluster import EmulatedCluster
 from emulator import EmulatedAws
 from processes.archiver_process import run_command
@@ -16,10 +19,12 @@ from processes.worker_env import WorkerEnv
 from archiver.cli import task_run
 from archiver.cli.console import CommandError
 from archiver.cli.task_run import Following, Order, TaskRun, asks_to_stop
+from archiver.core.dsn import parse_dsn
 from archiver.core.tasks import StartedTask, TaskTarget
 
 DSN = "region=eu-west-1 credentials=env:"
 NETWORK = ["--subnet", "s-1,s-2", "--subnet=s-3", "--security-group", "sg-1"]
+ARN = "arn:aws:ecs:eu-west-1:123456789012:task/tools/0123"
 NAMES = ["--cluster", "tools", "--container", "archiver", "--task", "archiver:1"]
 KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_EC2_METADATA_DISABLED": "true"}
 
@@ -200,12 +205,75 @@ def test_the_container_does_the_request_and_its_exit_code_says_how_it_ended(work
     assert [one["MessageId"] for one in worker_env.aws.all_messages(worker_env.source)] == [waiting]
 
 
+# ---- after the start
+
+
+@dataclass
+class CannedAccess:
+    """An access to AWS with one client for all services."""
+
+    canned: Any
+
+    @asynccontextmanager
+    async def client(self, *_: object, **__: object) -> AsyncIterator[Any]:
+        yield self.canned
+
+
+class CannedEcs:
+    """ECS, which starts every task, tells the status *status*, and refuses what *refused* names as *code*."""
+
+    def __init__(self, status: str, refused: str, code: str) -> None:
+        self._status = status
+        self._refused = refused
+        self._error = client_error(code)
+
+    async def run_task(self, **_: object) -> Any:
+        return {"tasks": [{"taskArn": ARN, "taskDefinitionArn": "archiver:1"}]}
+
+    async def describe_tasks(self, **_: object) -> Any:
+        if self._refused == "describe":
+            raise self._error
+        return {"tasks": [{"lastStatus": self._status, "containers": []}]}
+
+    async def stop_task(self, **_: object) -> Any:
+        raise self._error
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize(
+    ("refused", "code", "told"),
+    [
+        ("describe", "ExpiredTokenException", "the credentials have expired"),
+        ("describe", "AccessDeniedException", "DescribeTasks arn:aws:ecs:"),
+        ("describe", "ClusterNotFoundException", "check the name and the region (eu-west-3)"),
+        ("stop", "AccessDeniedException", "StopTask arn:aws:ecs:"),
+        ("stop", "ThrottlingException", "try again"),
+    ],
+)
+async def test_a_refusal_after_the_start_is_no_task_that_was_never_started(
+    refused: str, code: str, told: str, as_json: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 would say so, and a script would start another one."""
+    ecs = CannedEcs("PENDING", refused, code)
+    monkeypatch.setattr("archiver.aws.dsn_session.open_access", lambda _: CannedAccess(ecs))
+    one = started()
+    one.dsn = parse_dsn("region=eu-west-3 credentials=iam:")
+
+    with pytest.raises(CommandError) as caught:
+        await one.run(Following(True, 0, 0, False, False), as_json=as_json)
+
+    assert caught.value.code == 3
+    assert told in str(caught.value)
+    assert caught.value.sentences[-1] == f"the task was started and may still run: {ARN}"
+
+
 # ---- the end of patience
 
 
 def started(cluster: str = "tools") -> TaskRun:
+    """A run whose task was started."""
     one = TaskRun(TaskTarget(cluster, "archiver:1", "archiver", ["s-1"]), Order("{}"))
-    one.asked, one.task = True, StartedTask("arn:aws:ecs:eu-west-1:123456789012:task/tools/0123", "")
+    one.asked, one.task = True, StartedTask(ARN, "")
     return one
 
 
@@ -241,6 +309,18 @@ def test_a_person_is_asked_after_ctrl_c_whether_the_task_is_stopped(
     assert capsys.readouterr().err == "stop the task 0123? [y/N] "
     assert stopped == (["0123"] if stops else [])
     assert ("is being stopped" if stops else "aws ecs stop-task --cluster tools --task 0123") in str(error)
+
+
+def test_a_task_that_can_not_be_stopped_after_ctrl_c_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("y\n"))
+    ecs = CannedEcs("RUNNING", "stop", "AccessDeniedException")
+    monkeypatch.setattr("archiver.aws.dsn_session.open_access", lambda _: CannedAccess(ecs))
+
+    error = started().interrupted(detach=False)
+
+    assert error.code == 130
+    assert error.sentences[0].startswith("StopTask arn:aws:ecs:")
+    assert error.sentences[-1].startswith("interrupted; the task goes on; to stop it: aws ecs stop-task")
 
 
 def test_nobody_is_asked_with_detach_without_a_terminal_or_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,12 @@ def test_a_function_that_fails_is_told_with_the_end_of_its_log(capsys: pytest.Ca
         ({"status": "failed", "error": {"code": "source_missing", "message": "a.jpg"}}, "source_missing: a.jpg"),
         ({"status": "error", "job_id": 1, "parameters": [{"id": "message", "value": "it ended"}]}, "it ended"),
         ({"status": "failed"}, "the job failed"),
+        # a function of somebody else
+        ({"status": "error"}, '{"status": "error"}'),
+        ({"status": "error", "message": "it broke", "parameters": {}}, "it broke"),
+        ({"status": "error", "parameters": 5}, '"parameters": 5'),
+        ({"status": "error", "parameters": ["so"]}, "so"),
+        ({"status": "error", "parameters": [{"id": "message"}]}, '"id": "message"'),
     ],
 )
 def test_a_failure_answer_is_printed_and_is_exit_code_1(

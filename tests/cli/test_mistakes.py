@@ -63,7 +63,7 @@ def test_where_nothing_listens_it_is_said_what_could_be_started(worker_env: Work
     code, line = error_line(worker_env, name, AWS_ENDPOINT_URL="http://localhost:1")
 
     assert code == 3
-    assert line.startswith("no connection to http://localhost:1; check AWS_ENDPOINT_URL and the network")
+    assert line.startswith("no connection to http://localhost:1; check AWS_ENDPOINT_URL, the region and the network")
     assert "archiver local" in line
 
 
