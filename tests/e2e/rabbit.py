@@ -22,6 +22,7 @@ from .servers import free_port
 INSTALLED = Path("/usr/lib/rabbitmq/lib")
 NOBODY = 65534
 START_TIMEOUT = 120.0  # seconds
+STOP_TIMEOUT = 20.0
 CHANNELS = 64  # of one connection; RabbitMQ's default is 2047
 VHOSTS = 48  # made at once: each call of rabbitmqctl takes seconds
 
@@ -110,8 +111,20 @@ class Broker:
     def stop(self) -> None:
         """End it, its port mapper and its data."""
         self.kill()  # nothing of its data is needed
-        subprocess.run(["epmd", "-kill"], env=self._environment, capture_output=True, check=False)
+        self._stop_port_mapper()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _stop_port_mapper(self) -> None:
+        """It refuses to end as long as it has not noticed that the broker was killed."""
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while time.monotonic() < deadline:
+            asked = subprocess.run(
+                ["epmd", "-kill"], env=self._environment, capture_output=True, text=True, check=False
+            )
+            if "Killed" in asked.stdout + asked.stderr or "Cannot connect" in asked.stdout + asked.stderr:
+                return
+            time.sleep(0.1)
+        raise AssertionError(f"the port mapper goes on: {asked.stdout}{asked.stderr}")
 
     def _as_nobody(self, program: str, *arguments: str) -> Sequence[str]:
         # The wrappers in /usr/sbin insist on the user `rabbitmq`.
