@@ -3,13 +3,15 @@ Whether a store copies parts as archives need it. It is observed, once, on two o
 
 Every check that asks the store to refuse something has a twin that asks it to accept the same thing, right: a store
 that refuses everything proves nothing. The objects are named like receipts, so that a worker may write and delete them;
-where it may not, nothing is proved. What a killed worker has left the next one removes. About 20
-requests, and 10 MiB beside the memory budget while they run.
+where it may not, nothing is proved. Each is deleted by its name, and the upload aborted by its id, which takes no right
+to list; what could not be removed is logged. What a killed worker has left the next one removes. About 20 requests, and
+10 MiB beside the memory budget while they run.
 """
 
 import asyncio
 import random
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from secrets import token_hex
@@ -49,6 +51,15 @@ class _Unproved(Exception):
     """One check has another outcome than it must have."""
 
 
+@contextmanager
+def _removing(left: str) -> Iterator[None]:
+    """Go on if the block can't remove what is *left* of a probe, and log it."""
+    try:
+        yield
+    except ArchiverError as error:
+        log.warning("copies.probe_left", left=left, reason=str(error))
+
+
 class S3CopyCapability:
     """The CopyCapability of S3, for archives in *bucket*. *reader*: reads with the same credentials."""
 
@@ -67,6 +78,9 @@ class S3CopyCapability:
             return resolve(bucket).region == resolve(self._bucket).region
         except UnusableNameError:
             return False
+
+    def refuted(self) -> bool:
+        return not self._proved and monotonic() < self._next_try
 
     async def proved(self) -> bool:
         async with self._proving:
@@ -93,24 +107,32 @@ class S3CopyCapability:
         """Raises _Unproved, ArchiverError."""
         scratch = [Location(self._bucket, f"{_PREFIX}{token_hex(16)}.json.gz") for _ in range(2)]
         await self._delete(scratch[0])  # before anything is written
-        with suppress(ArchiverError):
-            await self._remove_leftovers(datetime.now(UTC) - LEFT_OVER_AFTER)
+        await self._remove_leftovers(datetime.now(UTC) - LEFT_OVER_AFTER)
         try:
             await _Probe(self._store, self._calls, self._reader, *scratch).run()
         finally:
             for location in scratch:
-                with suppress(ArchiverError):
+                with _removing(str(location)):
                     await self._delete(location)
+            await self._abort_uploads(scratch[1].key)  # a repeated request may have begun one more
 
     async def _remove_leftovers(self, before: datetime) -> None:
-        """Remove what probes of other workers wrote *before*, and did not live to delete. Raises ArchiverError."""
+        """Remove what probes of other workers wrote *before*, and did not live to delete."""
+        await self._abort_uploads(_PREFIX, before)
+        with _removing(str(Location(self._bucket, _PREFIX))):
+            for listed in await S3Receipts(self._calls, self._bucket).list(_PREFIX):
+                if listed.modified < before:
+                    location = Location(self._bucket, listed.key)
+                    with _removing(str(location)):
+                        await self._delete(location)
+
+    async def _abort_uploads(self, prefix: str, before: datetime | None = None) -> None:
         uploads = S3Uploads(self._calls, self._bucket)
-        for upload in await uploads.list(_PREFIX):
-            if upload.begun < before:
-                await uploads.abort(upload.key, upload.id)
-        for listed in await S3Receipts(self._calls, self._bucket).list(_PREFIX):
-            if listed.modified < before:
-                await self._delete(Location(self._bucket, listed.key))
+        with _removing(f"uploads of {Location(self._bucket, prefix)}"):
+            for upload in await uploads.list(prefix):
+                if before is None or upload.begun < before:
+                    with _removing(f"upload {upload.id} of {Location(self._bucket, upload.key)}"):
+                        await uploads.abort(upload.key, upload.id)
 
     async def _delete(self, location: Location) -> None:
         await self._calls.call(f"DeleteObject {location}", S3Request("DELETE", location))
@@ -134,7 +156,7 @@ class _Probe:
         try:
             await self._check_upload(upload, pinned, body)
         except BaseException:
-            with suppress(ArchiverError):
+            with _removing(f"upload {upload.id} of {self.target}"):
                 await upload.abort()
             raise
 

@@ -3,6 +3,10 @@
 from typing import NamedTuple
 
 
+class CopiesPayError(Exception):
+    """A plan of the archive, with copies, costs less than to go on in one pass."""
+
+
 class Traffic(NamedTuple):
     """
     Of one archive: bytes that the store copied by itself; bytes that the worker sent; *requests* to the store that it

@@ -19,6 +19,7 @@ from archiver.core.locations import Location, content_disposition
 from archiver.core.messages import Archive, Request
 from archiver.core.plan import Plan
 from archiver.core.replan import ReplanState, versions_read
+from archiver.core.traffic import CopiesPayError
 from archiver.errors import (
     ArchiveExists,
     CredentialsRefused,
@@ -196,12 +197,12 @@ class ArchiveWork:
     async def _try_one_pass(self, draft: Draft, target: Target, hold: Hold, progress: Progress) -> BuildResult | None:
         """
         Build a stored archive without a plan. None if that is not possible: some object can't be read or changed, or
-        the archive is too large. Then a plan shows all problems. Nothing could be seen of the archive.
+        the archive is too large, or copies pay. Then a plan shows all problems. Nothing could be seen of the archive.
         """
         try:
             limit = self._resumes.threshold if self._resumes else None
             built, members = await self._builder.build_in_one_pass(draft, target, hold, progress, limit)
-        except (SourceUnavailable, SourceChanged, CredentialsRefused, OutgrownError) as error:
+        except (SourceUnavailable, SourceChanged, CredentialsRefused, OutgrownError, CopiesPayError) as error:
             if isinstance(error, SourceUnavailable | CredentialsRefused) and error.location is None:
                 raise  # not a source: the destination
             log.info("job.planned", reason=str(error))

@@ -70,8 +70,11 @@ class Builder:
         self._opened_copies: Copies | None = None
 
     async def prefers_plan(self, draft: Draft) -> bool:
-        """Whether the archive of *draft* may be made of copies: that takes a plan."""
-        copies = self._copies(draft.strategy)
+        """
+        Whether the archive of *draft* is planned, although one pass would do: whatever the store copies is to be
+        copied. With `auto`, one pass is given up where copies pay.
+        """
+        copies = self._copies(draft.strategy) if draft.strategy == "copy" else None
         return copies is not None and await copies.proved()
 
     def _copies(self, strategy: Strategy | None) -> "Copies | None":
@@ -146,16 +149,19 @@ class Builder:
     ) -> tuple[BuildResult, Sequence[Member]]:
         """
         Build the archive of *draft*, which needs no plan; return its members, too. Raises OutgrownError if it would be
-        too large, or has *resume_from* bytes or more: only what is planned can be resumed.
+        too large, or has *resume_from* bytes or more: only what is planned can be resumed. Raises CopiesPayError where
+        a plan with copies is better.
         """
         check_count(draft, self._rules.max_files)
         progress.begin_unknown(len(draft.files))
+        copies = self._copies(draft.strategy)
+        gain = copies.gain(draft) if copies is not None else None
         outcome, limit = summarize(draft, ()), self._rules.max_bytes
         if resume_from is not None:
             limit = min(limit or resume_from, resume_from - 1)
         async with self._open(draft.request_hash, outcome, target, hold) as (upload, receipt):
             files = files_or_members(draft)
-            build = StoredBuild(files, self._budget, self._fetcher, upload, max_bodies=limit)
+            build = StoredBuild(files, self._budget, self._fetcher, upload, max_bodies=limit, gain=gain)
             stored, members = await build.run(progress)
         plan = Plan(tuple(members), outcome, draft.request_hash, draft.strategy, len(draft.files))
         traffic = self._traffic(plan, stored, None, one_pass=True)

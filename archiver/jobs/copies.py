@@ -1,12 +1,14 @@
 """Which archives are made of copies, in this process: as requests ask for it, and as their stores have shown."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import structlog
 
 from archiver.core.copies import CopyPlan, limits_of, plan_copies
+from archiver.core.copy_gain import CopyGain
+from archiver.core.draft import Draft
 from archiver.core.locations import Location
 from archiver.core.plan import Member, ObjectVersion, Plan
 from archiver.errors import CopyRefused
@@ -40,8 +42,17 @@ class Copies:
         """Return what is copied of the archive of *plan*; None: nothing."""
         if plan.deflates or not await self.proved():
             return None
-        limits = limits_of(self._max_filled, self._unreachable(plan.members), everything=plan.strategy == "copy")
+        buckets = {each.content.location.bucket for each in plan.members if isinstance(each.content, ObjectVersion)}
+        limits = limits_of(self._max_filled, self._unreachable(buckets), everything=plan.strategy == "copy")
         return await run_offloaded_if_large(len(plan.members), plan_copies, plan.members, limits)
+
+    def gain(self, draft: Draft) -> CopyGain | None:
+        """Return what decides whether to give up the one pass of *draft*; None: nothing can be copied at present."""
+        if self._capability.refuted():
+            return None
+        unknown = {file.location for file in draft.files}.difference(draft.known)
+        unreachable = self._unreachable({file.location.bucket for file in draft.files})
+        return CopyGain(len(draft.files), len(unknown), unreachable)
 
     def begin(self, plan: CopyPlan, members: Sequence[Member], upload: "ArchiveUpload") -> Copying:
         return Copying(plan, members, upload, self._limiter)
@@ -52,8 +63,7 @@ class Copies:
         if isinstance(error.location, Location):
             self._refused[error.location.bucket] = monotonic() + REFUSAL_SECONDS
 
-    def _unreachable(self, members: Sequence[Member]) -> frozenset[str]:
+    def _unreachable(self, buckets: Iterable[str]) -> frozenset[str]:
         now = monotonic()
         self._refused = {bucket: until for bucket, until in self._refused.items() if until > now}
-        buckets = {each.content.location.bucket for each in members if isinstance(each.content, ObjectVersion)}
         return frozenset(each for each in buckets if each in self._refused or not self._capability.reaches(each))

@@ -165,6 +165,9 @@ class CopyCapability(Protocol):
     async def proved(self) -> bool:
         """Whether the store has shown that it copies as archives need it. The first use tests it. Raises nothing."""
 
+    def refuted(self) -> bool:
+        """Whether the store has shown a while ago that it does not, so that it is not asked at present."""
+
     def reaches(self, bucket: str) -> bool:
         """Whether the objects of *bucket* are in that store and its region, as far as is known."""
 

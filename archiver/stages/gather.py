@@ -13,7 +13,7 @@ asked for by HEAD.
 
 import asyncio
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from archiver.core.draft import DraftFile
 from archiver.core.objects import ObjectInfo
@@ -24,6 +24,9 @@ from archiver.stages.fetch import Fetcher
 from archiver.stages.in_order import Arrival, InOrder
 from archiver.stages.lanes import LaneQueue
 from archiver.stages.room import Room
+
+if TYPE_CHECKING:
+    from archiver.core.copy_gain import CopyGain
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_AHEAD = 4096  # files, of the first that is not added
@@ -40,7 +43,7 @@ class Gather(LaneQueue):
     """
     Brings the members of one archive. *files*: what is known of each. A `Member` is known: its object is asked for at
     its ETag if it is small: at most *max_body* bytes, which touch no more than two parts. *kept*: the numbers of those
-    whose bytes are in the archive already.
+    whose bytes are in the archive already. *gain*: is told of all large members; None: nothing can be copied.
     """
 
     def __init__(
@@ -50,10 +53,13 @@ class Gather(LaneQueue):
         room: Room,
         max_body: int = MAX_BODY_BYTES,
         kept: frozenset[int] = frozenset(),
+        *,
+        gain: "CopyGain | None" = None,
     ) -> None:
         super().__init__(fetcher)
         self._max_body = max_body
         self._kept = kept
+        self._gain = gain
         self.line = InOrder(len(files), room, self._on_added, self._give_up_requests)
         self.full = asyncio.Event()
         """Set when no more can be learned without an assembly: everything is known, or there is no room."""
@@ -116,6 +122,8 @@ class Gather(LaneQueue):
     def _keep(self, number: int, arrival: Arrival) -> None:
         self._issued = max(self._issued, number + 1)
         self.line.keep(number, arrival)
+        if self._gain is not None and arrival.body is None:
+            self._gain.met(arrival.member)
         if self.line.all_arrived or (arrival.body is None and arrival.member.size):
             self.full.set()
 

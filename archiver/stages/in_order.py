@@ -40,7 +40,7 @@ class InOrder:
         self.known_bytes = 0
         """Of all members that have arrived and could not be added at once."""
         self.check_bodies: Callable[[int], None] = lambda _: None
-        """Raises OutgrownError if so many are too many."""
+        """Raises OutgrownError if so many are too many, CopiesPayError if it is better to begin anew."""
         self._room = room
         self._on_added = on_added
         self._give_up_requests = give_up_requests
@@ -51,8 +51,13 @@ class InOrder:
         self._kept = asyncio.Event()
 
     @property
+    def arrived(self) -> int:
+        """Members that are known."""
+        return self.added + len(self._waiting)
+
+    @property
     def all_arrived(self) -> bool:
-        return self.added + len(self._waiting) == self.count
+        return self.arrived == self.count
 
     @property
     def waits_for_assembly(self) -> bool:

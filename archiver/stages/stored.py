@@ -9,7 +9,7 @@ Memory: the reservation and what `Room` and further buffers take, all charged to
 about 150 bytes for each.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ from archiver.stages.upload import ArchiveUpload
 
 if TYPE_CHECKING:
     from archiver.core.copies import CopyPlan
+    from archiver.core.copy_gain import CopyGain
     from archiver.stages.copying import Copying
 
 ROOM_BEFORE_RESERVATION = 1024 * 1024
@@ -69,7 +70,7 @@ class StoredBuild:
     """
     The build of one stored archive. *files*: its members, or what is asked for in one pass; see `Gather`. *part_size*:
     chosen unless given. *max_bodies*: bytes of all files together. *copying*: what the store copies by itself of the
-    members, which are all known then.
+    members, which are all known then. *gain*: what copies would save, in one pass; None if there may be none.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class StoredBuild:
         part_size: int | None = None,
         max_bodies: int | None = None,
         copying: "Copying | None" = None,
+        gain: "CopyGain | None" = None,
     ) -> None:
         self._files = files
         self._budget = budget
@@ -90,17 +92,18 @@ class StoredBuild:
         self._part_size = part_size
         self._max_bodies = max_bodies
         self._copying = copying
+        self._gain = gain
         self._max_part_size = part_size or budget.total // RESERVED_BUFFERS
         self._room = Room(budget, ROOM_BEFORE_RESERVATION)
         max_body = min(MAX_BODY_BYTES, self._max_part_size // 2)
-        self._gather = Gather(files, fetcher, self._room, max_body, upload.kept.whole)
+        self._gather = Gather(files, fetcher, self._room, max_body, upload.kept.whole, gain=gain)
 
     async def run(self, progress: Progress) -> tuple[StoredArchive, Sequence[Member]]:
         """
         Build and publish the archive; return it and its members.
 
         Raises SourceUnavailable, SourceChanged, CredentialsRefused, TransientError, ArchiveExists, LeaseLost,
-        ConfigurationError; OutgrownError if not all files were known.
+        ConfigurationError; OutgrownError, CopiesPayError if not all files were known.
         """
         try:
             async with self._lanes():
@@ -116,7 +119,7 @@ class StoredBuild:
                     assembly = Assembly(
                         ledger, reservation, self._fetcher, self._upload, progress, copying=self._copying
                     )
-                    self._gather.line.check_bodies = ledger.check_bodies
+                    self._gather.line.check_bodies = self._checks(ledger, progress)
                     self._gather.wake_all()
                     with span("assemble"):
                         stored = await assembly.run(lambda: self._gather.line.feed(assembly, reservation))
@@ -137,6 +140,18 @@ class StoredBuild:
                 hedge.cancel()
                 self._gather.end_lanes()
 
+    def _checks(self, ledger: Ledger, progress: Progress) -> Callable[[int], None]:
+        """Return what is checked before each member that has waited."""
+        gain, line = self._gain, self._gather.line
+        if gain is None:
+            return ledger.check_bodies
+
+        def check(bodies: int) -> None:
+            ledger.check_bodies(bodies)
+            gain.check(line.arrived, progress.bytes)
+
+        return check
+
     def _ledger(self, shape: Shape) -> Ledger:
         if self._copying is not None:
             from archiver.core.copy_ledger import CopyLedger  # noqa: PLC0415 - nothing of it where it is off
@@ -145,13 +160,18 @@ class StoredBuild:
         return Ledger(shape.part_size, max_length=MAX_PARTS * shape.part_size, max_bodies=self._max_bodies)
 
     async def _shape(self) -> Shape:
-        """Wait until all is known that can be known before buffers are reserved. Raises Rejected (`too_large`)."""
+        """
+        Wait until all is known that can be known before buffers are reserved. Raises Rejected (`too_large`),
+        OutgrownError, CopiesPayError.
+        """
         if self._copying is not None:
             return Shape.of_copied(self._copying.plan)
         members = [file for file in self._files if isinstance(file, Member)]
         if len(members) < len(self._files):
             await self._gather.full.wait()
             members = self._gather.line.waiting
+            if self._gain is not None:
+                self._gain.check(len(members), 0)
         if len(members) < len(self._files):
             self._check_estimate(members)
             return Shape.usual(self._max_part_size)

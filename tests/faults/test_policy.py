@@ -34,6 +34,7 @@ ACTIONS = {
     "GetReceipt": ("s3:GetObject", OBJECT),
     "CreateMultipartUpload": ("s3:PutObject", OBJECT),
     "UploadPart": ("s3:PutObject", OBJECT),
+    "UploadPartCopy": ("s3:PutObject", OBJECT),
     "CompleteMultipartUpload": ("s3:PutObject", OBJECT),
     "AbortMultipartUpload": ("s3:AbortMultipartUpload", OBJECT),
     "ListParts": ("s3:ListMultipartUploadParts", OBJECT),
@@ -71,7 +72,7 @@ def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: 
     """
     Run every kind of call: startup; a shutdown during an upload, which aborts it and releases the message; one that
     leaves it; a restart, which goes on with it; archives written by PutObject and in parts; a job that was already
-    finished, beside the receipt of a killed worker; a rejection; a restore.
+    finished, beside the receipt of a killed worker; a rejection; a restore; copies, and the test of the store for them.
     """
     sent = partial(scenario.history.select, "UploadPart")
     progress = scenario.own.sqs.create_queue(QueueName=f"{scenario.sources}-progress")["QueueUrl"].rpartition("/")[2]
@@ -92,8 +93,11 @@ def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: 
     )
     cold = scenario.put("cold.jpg", b"cold", StorageClass="GLACIER")
     restored = scenario.send_request([cold], on_archived="restore")
-    scenario.worker(PROGRESS_QUEUE=progress, RESTORE_TIERS="Standard", RESUME_FROM_MIB="5")
-    scenario.wait_deleted(released, small, rejected, restored)
+    copied = scenario.send_request(scenario.put_objects(11 * MIB), strategy="copy")
+    room = {"MEMORY_BUDGET_MIB": "30", "RESUME_FROM_MIB": "5"}
+    scenario.worker(PROGRESS_QUEUE=progress, RESTORE_TIERS="Standard", **room)
+    scenario.wait_deleted(released, small, rejected, restored, copied)
+    assert scenario.history.select("UploadPartCopy")
     orphan = f"{small.key.rpartition('/')[0]}/receipt-{'0' * 32}.json.gz"
     scenario.direct.s3.put_object(Bucket=scenario.archives, Key=orphan, Body=b"")
     scenario.wait_deleted(scenario.send_request(photos[:1], job_id="order-4711"))

@@ -32,6 +32,9 @@ class Capability:
         self.asked += 1
         return self.proves
 
+    def refuted(self) -> bool:
+        return self.asked > 0 and not self.proves
+
     def reaches(self, bucket: str) -> bool:
         return bucket not in self.far
 
@@ -47,6 +50,7 @@ class CopyEnv:
         stage = StageEnv(total=30 * MIB)
         stage.store.min_part_bytes = MIN_PART_SIZE
         copies = Copies(self.capability, 10 * MIB)
+        self.reader = stage.reader
         self.env = PipelineEnv(stage, rules=replace(RULES, strategy=self.setting), copies=lambda: copies)
         self.faults, self.events = stage.store.faults, stage.store.events
         self.data = {"1.mp4": VIDEO, "2.jpg": PHOTO, "3.mp4": VIDEO[1:]}
@@ -124,6 +128,63 @@ async def test_compressed_archives_are_streamed() -> None:
     made = await CopyEnv().run(strategy="copy", compression="deflate")
 
     assert made["bytes_copied"] == 0
+
+
+def use(job: CopyEnv, **data: bytes) -> None:
+    """Put other objects in the place of the videos."""
+    job.data = data
+    for key, body in data.items():
+        job.env.stage.s3.put("source", key, body)
+
+
+async def test_auto_reads_objects_that_gain_nothing_in_one_pass_and_does_not_try_the_store() -> None:
+    job = CopyEnv()
+    use(job, **{f"{number}.jpg": PHOTO[: 50_000 * number] for number in range(1, 30)}, large=PHOTO)
+
+    made = await job.run(strategy="auto")
+
+    assert (job.reader.heads, len(job.reader.gets)) == ([], len(job.data))
+    assert job.capability.asked == 0
+    assert job.streamed(made)
+
+
+async def test_copy_plans_all_of_them_to_copy_whatever_can_be() -> None:
+    job = CopyEnv()
+    use(job, a=PHOTO[:4], b=PHOTO[4:8])
+
+    await job.run(strategy="copy")
+
+    assert len(job.reader.heads) == 2
+
+
+async def test_auto_gives_up_one_pass_where_a_large_object_comes_early() -> None:
+    """Nothing was sent by then, and the large objects were not read but for what came along with the head."""
+    job = CopyEnv()
+
+    made = await job.run(strategy="auto")
+
+    assert made["bytes_copied"] > 20 * MIB
+    assert len(job.reader.heads) == 3 and len(job.reader.gets) <= 3 + 1
+    assert job.events.count("begin") == 1
+    assert sum(length for _, _, length in job.reader.reads) < len(PHOTO) + 3 * MIN_PART_SIZE
+
+
+async def test_auto_goes_on_in_one_pass_where_more_was_read_than_copies_would_save() -> None:
+    job = CopyEnv()
+    use(job, **{f"{number:02}": VIDEO[number : number + MIB] for number in range(40)}, z=VIDEO)
+
+    made = await job.run(strategy="auto")
+
+    assert job.streamed(made) and job.reader.heads == []
+
+
+async def test_auto_where_the_store_has_shown_that_it_does_not_copy_stays_in_one_pass() -> None:
+    job = CopyEnv(capability=Capability(proves=False))
+    assert job.streamed(await job.run(strategy="auto"))
+    asked = len(job.reader.heads)
+
+    assert job.streamed(await job.run(strategy="auto", job_id="the next"))
+    assert len(job.reader.heads) == asked
 
 
 @pytest.mark.parametrize("nth", [pytest.param(1, marks=pytest.mark.slow), 2])

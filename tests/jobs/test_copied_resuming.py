@@ -30,6 +30,9 @@ class Capability:
     async def proved(self) -> bool:
         return True
 
+    def refuted(self) -> bool:
+        return False
+
     def reaches(self, bucket: str) -> bool:
         return bool(bucket)
 
