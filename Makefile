@@ -27,9 +27,10 @@ demo: $(VENV)/.local ## build one archive with an embedded S3 and SQS
 local: $(VENV)/.local ## run the worker with an embedded S3 and SQS on port 4566, until Ctrl-C
 	@$(BIN)/archiver local
 
-# Tests wait twice as long as they compute: seven processes keep two cores busy. Tests of one file share its fixtures.
+# Tests wait as long as they compute: five processes keep two cores busy, and each more reads all the tests once more.
+# Tests of one file share its fixtures.
 # conftest.py sorts the files: xdist's own order starts with the files that have most tests, and the longest have few.
-QUICK := -n 7 --dist loadfile --no-loadscope-reorder -m 'not slow'
+QUICK := -n 5 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 # CI machines are shared and noisy: there, failed tests run once more, one after the other, and must pass.
 once_more = $(if $(CI),|| $(1) --last-failed --last-failed-no-failures none)

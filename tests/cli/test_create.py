@@ -76,6 +76,7 @@ def test_same_job_again_is_answered_from_the_archive_that_is_there(worker_env: W
     assert worker_env.archive_keys() == [key_of("order-1")]
 
 
+@pytest.mark.slow
 def test_same_job_again_is_said_to_have_been_there(worker_env: WorkerEnv) -> None:
     worker_env.put("a.jpg")
     run_command("create", "--file=a.jpg", "--job-id=order-1", env=worker_env.settings())
@@ -166,6 +167,7 @@ def test_file_is_written_without_any_destination_setting(worker_env: WorkerEnv, 
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_compressed_file_is_written_and_tells_what_was_left_out(worker_env: WorkerEnv, tmp_path: Path) -> None:
     worker_env.put("a.txt", b"words " * 4 * MIB)
     path = tmp_path / "a.zip"
@@ -378,6 +380,7 @@ def test_interrupted_upload_is_undone(open_scenario: OpenScenario, number: signa
     assert "Contents" not in scenario.direct.s3.list_objects_v2(Bucket=scenario.archives)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["store", "deflate"])
 def test_interrupted_file_is_gone(open_scenario: OpenScenario, tmp_path: Path, compression: str) -> None:
     scenario = open_scenario()

@@ -93,6 +93,7 @@ def test_show_tells_the_body_and_the_reason_of_what_is_chosen(filled: WorkerEnv)
     assert json.loads(dlq(filled, "show", "--code", "source_missing", "--json")[1])[0]["code"] == "source_missing"
 
 
+@pytest.mark.slow
 def test_the_id_that_the_sender_was_given_finds_the_message(worker_env: WorkerEnv) -> None:
     attributes = {"ErrorCode": "internal", "MessageId": "5458d323"}
     wired = {name: {"DataType": "String", "StringValue": text} for name, text in attributes.items()}
@@ -110,6 +111,7 @@ def test_the_id_that_the_sender_was_given_finds_the_message(worker_env: WorkerEn
     assert "MessageAttributes" not in back
 
 
+@pytest.mark.slow
 def test_show_of_a_message_that_is_not_there_is_a_no(filled: WorkerEnv) -> None:
     assert dlq(filled, "show", "--job-id", "other") == (1, "", "no matching message in the dead-letter queue\n")
 
@@ -124,6 +126,7 @@ def test_redrive_sends_the_chosen_back_without_the_reason_and_keeps_their_other_
     assert bodies(filled.aws.all_messages(filled.dead)) == {"denied", "moved"}
 
 
+@pytest.mark.slow
 def test_redrive_of_all_works_where_sqs_knows_no_move_task(filled: WorkerEnv) -> None:
     code, output, _ = dlq(filled, "redrive", "--all", "--yes", "--json")
 

@@ -47,6 +47,7 @@ def test_what_is_done_before_anything_is_planned_is_seen_on_any_terminal(columns
         bar.end()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "columns", [10, *(pytest.param(columns, marks=SLOW) for columns in (20, 40, 59, 60, 79, 99, 100, 200))]
 )
@@ -73,6 +74,7 @@ def test_bar_has_no_color_where_none_is_wanted() -> None:
     assert not COLOR.search(plain.errors)
 
 
+@pytest.mark.slow
 def test_interrupted_bar_gives_the_cursor_back_and_leaves_its_line() -> None:
     with moving(terminal=80) as bar:
         bar.say("1 1 2 2")

@@ -92,6 +92,7 @@ def test_what_has_no_receipt_is_said_in_a_sentence(worker_env: WorkerEnv, archiv
     assert run(worker_env, "receipt", "order", "--json", "--csv").returncode == 2
 
 
+@pytest.mark.slow
 def test_an_archive_and_its_sources_are_held_against_the_receipt(
     worker_env: WorkerEnv, archive: dict[str, str]
 ) -> None:

@@ -163,6 +163,7 @@ def test_create_builds_nothing_for_a_ping(worker_env: WorkerEnv, tmp_path: Path)
     assert 'the request is a ping ("test": true)' in ended.stderr
 
 
+@pytest.mark.slow
 def test_wait_as_json_prints_the_answer(worker_env: WorkerEnv) -> None:
     progress = worker_env.aws.queue()
     worker_env.put("a.jpg")
@@ -220,6 +221,7 @@ def test_each_missing_object_is_told_once_however_many_there_are() -> None:
     assert [told.count(f" {name}: ") for name in names] == [1] * 25
 
 
+@pytest.mark.slow
 def test_what_others_are_told_is_left_to_them(worker_env: WorkerEnv) -> None:
     progress = worker_env.aws.queue()
     for job in ("other", None, "third"):

@@ -44,6 +44,7 @@ def test_a_job_is_not_there_and_then_done(worker_env: WorkerEnv) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_request_without_a_job_id_is_found_by_its_message(worker_env: WorkerEnv) -> None:
     worker_env.put("a.jpg")
     worker_env.worker(ARCHIVE_KEY_SECRET="secret", S3_FILE_PREFIX="photos")

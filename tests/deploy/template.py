@@ -6,8 +6,6 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from cfnlint.decode import decode
-
 DEPLOY = Path(__file__).parents[2] / "deploy"
 FILES = {"data": DEPLOY / "data.yaml", "worker": DEPLOY / "worker.yaml", "rights": DEPLOY / "rights.yaml"}
 ALONE = {"function": DEPLOY / "function.yaml", "task": DEPLOY / "task.yaml"}
@@ -92,6 +90,8 @@ PSEUDO = {
 @cache
 def load_template(which: str) -> dict[str, Any]:
     """A template with its functions in their long form."""
+    from cfnlint.decode import decode  # noqa: PLC0415 - slow to import, and collecting the tests does not need it
+
     template, problems = decode(str((FILES | ALONE)[which]))
     assert not problems, problems
     return dict(template)

@@ -98,6 +98,7 @@ def plain() -> Iterator[Deployed]:
         yield Deployed(REQUIRED)
 
 
+@pytest.mark.slow
 def test_everything_optional_is_deployed_too() -> None:
     with mock_aws():
         deployed = Deployed(EVERYTHING)

@@ -126,6 +126,7 @@ def test_the_first_case_is_the_template_as_it_stands() -> None:
     assert first.slots == WorkerSettings.model_fields["max_concurrent_jobs"].default
 
 
+@pytest.mark.slow
 def test_some_settings_keep_waiting_under_a_minute_and_the_page_names_the_cheapest(times: dict[str, object]) -> None:
     best = simulate.recommended(times)
 

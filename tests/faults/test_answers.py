@@ -75,6 +75,7 @@ def test_an_oversized_answer_omits_its_metadata_and_reports_the_omission(scenari
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_a_request_of_maximum_size_is_dead_lettered_unchanged(scenario: Scenario) -> None:
     """F4: error attributes are shortened to the remaining bytes."""
     body = json.dumps({"metadata": {"note": ""}})

@@ -11,7 +11,7 @@ from .scenario_config import MIB
 from .worker_process import wait_until
 
 
-@pytest.mark.parametrize("compression", ["store", "deflate"])
+@pytest.mark.parametrize("compression", [pytest.param("store", marks=pytest.mark.slow), "deflate"])
 def test_members_of_every_size_around_a_buffer_boundary_produce_a_complete_archive(
     scenario: Scenario, compression: str
 ) -> None:
@@ -52,6 +52,7 @@ def test_a_job_cancelled_while_zipping_leaks_no_thread_and_no_socket(scenario: S
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_the_same_objects_produce_a_byte_identical_archive(scenario: Scenario) -> None:
     """D6: two jobs whose reads complete in a different order."""
     sources = scenario.put_objects(300_000, 6 * MIB, 0, 1000)

@@ -38,6 +38,7 @@ def inject_fault(scenario: Scenario, action: Action, op: str, **where: Any) -> C
     return lambda job: scenario.inject(action, op, key=job.key, **where)
 
 
+@pytest.mark.slow
 def test_a_failed_create_multipart_upload_is_retried(scenario: Scenario) -> None:
     """E1: an upload whose response was lost is aborted in the end."""
     actions = (Status(500, "InternalError"), ResetBefore(), DropResponse())
@@ -140,6 +141,7 @@ def test_one_of_two_concurrent_requests_with_the_same_job_id_is_rejected(scenari
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_a_conditional_write_conflict_is_retried(scenario: Scenario) -> None:
     """E8: Complete fails once with 409 ConditionalRequestConflict."""
     conflict = Status(409, "ConditionalRequestConflict")
@@ -168,6 +170,7 @@ def _polling(scenario: Scenario) -> bool:
     return scenario.history.select("ReceiveMessage")[-1].ended is None
 
 
+@pytest.mark.slow
 def test_a_failed_abort_is_retried(scenario: Scenario) -> None:
     """E11: no upload is left after a job that was restarted."""
     *others, last = scenario.put_objects(*[MIB] * 7, 2 * MIB)
@@ -185,6 +188,7 @@ def test_a_failed_abort_is_retried(scenario: Scenario) -> None:
     scenario.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(visibility=4)
 def test_a_slow_destination_delays_the_job_while_its_lease_is_renewed(scenario: Scenario) -> None:
     """E12: one receive, although the upload outlasts the visibility timeout."""
@@ -218,6 +222,7 @@ def polling_object(scenario: Scenario, key: str) -> Iterator[set[bytes | None]]:
         poller.join()
 
 
+@pytest.mark.slow
 def test_readers_see_either_no_object_or_the_complete_archive(scenario: Scenario) -> None:
     """E14: the object is read every 20 ms while the worker writes it."""
     job = scenario.send_request(scenario.put_objects(*[MIB] * 8))

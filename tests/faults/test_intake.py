@@ -93,6 +93,7 @@ def test_a_worker_suspended_past_its_lease_writes_sends_and_deletes_nothing_afte
     scenario.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(visibility=3, max_receives=10)
 def test_a_worker_suspended_during_a_rejection_sends_nothing_after_resuming(scenario: Scenario) -> None:
     """A6: suspended between dead letter and failure answer. The second worker sends both."""
@@ -187,6 +188,7 @@ def test_a_finished_job_is_answered_again_without_reading_its_sources(scenario: 
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_a_failed_delete_does_not_fail_the_job(scenario: Scenario) -> None:
     """A13: the redelivered job finds its archive and sends the same notification id."""
     scenario.inject(Status(500, "InternalError"), "DeleteMessage", times=None)
@@ -215,6 +217,7 @@ def test_a_denied_delete_is_retried_while_the_lease_is_renewed(scenario: Scenari
     scenario.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(visibility=4)
 def test_the_worker_receives_no_more_messages_than_it_has_free_slots(scenario: Scenario) -> None:
     """A14: a message that waits in the worker would use up its lease."""
@@ -251,6 +254,7 @@ def test_receiving_waits_until_the_attributes_of_the_source_queue_can_be_read(sc
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_receiving_is_retried_when_the_source_queue_disappears_at_run_time(scenario: Scenario) -> None:
     """A16: the queue may be recreated, or the response may be wrong."""
     scenario.inject(Status(400, "QueueDoesNotExist"), "ReceiveMessage", times=1)

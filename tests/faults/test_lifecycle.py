@@ -11,6 +11,7 @@ from .scenario_config import MIB
 from .worker_process import wait_until
 
 
+@pytest.mark.slow
 def test_further_signals_during_shutdown_have_no_effect(scenario: Scenario) -> None:
     """G3: the running job still completes, and the exit code is 0."""
     scenario.inject(Delay(before_it=2), "GetObject")
@@ -131,6 +132,7 @@ def test_an_unreachable_ecs_agent_stops_no_job(scenario: Scenario) -> None:
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_a_log_reader_that_stops_reading_delays_no_job_and_no_shutdown(scenario: Scenario) -> None:
     """H3: buffered log lines are written when the reader continues."""
     worker = scenario.worker(METRICS="emf")

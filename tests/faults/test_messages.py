@@ -67,6 +67,7 @@ def test_an_invalid_request_is_rejected_with_the_json_path_of_the_error(scenario
         assert path.strip() in error["message"]
 
 
+@pytest.mark.slow
 def test_unknown_fields_are_ignored_at_every_level(scenario: Scenario) -> None:
     """B3: existing senders use such fields."""
     (source,) = scenario.put_objects(1000)
@@ -89,6 +90,7 @@ def test_a_bucket_that_is_not_allowed_receives_no_request(scenario: Scenario) ->
     assert {call.call.bucket for call in scenario.history.select()} <= {scenario.sources, scenario.archives, None}
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(allowed="{sources}/tenant-a/")
 def test_allowed_prefixes_are_compared_byte_for_byte(scenario: Scenario) -> None:
     """B7: keys are literal: they are neither decoded nor resolved before the comparison."""
@@ -106,6 +108,7 @@ def test_allowed_prefixes_are_compared_byte_for_byte(scenario: Scenario) -> None
     assert scenario.history.select("GetObject") == []
 
 
+@pytest.mark.slow
 @pytest.mark.scenario(allowed="{sources}/tenant-a/")
 def test_dot_segments_in_keys_are_not_resolved(scenario: Scenario) -> None:
     """B7: `tenant-a/../tenant-b/x.jpg` is a literal key below `tenant-a/`."""
@@ -123,6 +126,7 @@ def test_dot_segments_in_keys_are_not_resolved(scenario: Scenario) -> None:
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_names_that_escape_the_archive_root_are_rejected(scenario: Scenario) -> None:
     """B8: `..` segments, drive letters, UNC paths, NUL."""
     scenario.put_objects(1000)
@@ -162,6 +166,7 @@ def test_names_that_are_invalid_on_other_systems_are_repaired(scenario: Scenario
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_colliding_names_are_made_unique(scenario: Scenario) -> None:
     """B9: identical names, names that differ only in case or Unicode form, and a file named like a folder."""
     sources = scenario.put_objects(1000, 1001, 1002, 1003, 1004, 1005)
@@ -176,6 +181,7 @@ def test_colliding_names_are_made_unique(scenario: Scenario) -> None:
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_colliding_names_are_rejected_with_on_duplicate_fail(scenario: Scenario) -> None:
     """B9: names that differ only in case."""
     scenario.put_objects(1000)

@@ -103,6 +103,7 @@ def test_a_large_object_replaced_between_its_head_and_its_ranges_is_planned_agai
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_a_small_object_replaced_between_two_responses_is_in_the_archive_as_one_of_them(scenario: Scenario) -> None:
     """C3: the first response stalls in its body, so the object is asked for once more; by then it is another one."""
     sources = scenario.put_objects(*[100_000] * 40)
@@ -160,6 +161,7 @@ def test_responses_that_are_not_the_whole_object_are_never_written(scenario: Sce
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_a_body_of_another_length_than_its_version_is_never_written(scenario: Scenario) -> None:
     """C5: the ETag is that of the HEAD, the length is not."""
     (source,) = scenario.put_objects(1000)
@@ -173,6 +175,7 @@ def test_a_body_of_another_length_than_its_version_is_never_written(scenario: Sc
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_an_archive_of_one_part_is_written_after_all_its_objects_were_read(scenario: Scenario) -> None:
     """C16: nothing is sent to the destination before."""
     sources = scenario.put_objects(*[1000] * 40)

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from functools import partial
 
+import pytest
+
 from archiver.core.policy import WorkerResources, worker_statements
 
 from .emulator import REGION
@@ -68,6 +70,7 @@ def required_permissions(exchange: Exchange) -> Iterator[tuple[str, str]]:
         yield "s3:ListBucket", bucket  # without it, S3 returns 403 instead of 404
 
 
+@pytest.mark.slow
 def test_the_worker_policy_allows_exactly_the_calls_that_workers_make(scenario: Scenario) -> None:
     """
     Run every kind of call: startup; a shutdown during an upload, which aborts it and releases the message; one that

@@ -114,6 +114,7 @@ def test_two_versions_of_an_object_replaced_during_a_read_are_never_mixed(
     scenario.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "on_missing"), [(1000, "skip"), (LARGE, "fail")])
 def test_an_object_that_changes_on_every_attempt_rejects_the_job(
     scenario: Scenario, size: int, on_missing: str
@@ -157,6 +158,7 @@ def test_responses_that_do_not_match_the_request_are_never_written(scenario: Sce
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_a_full_response_to_a_range_request_is_never_written(scenario: Scenario) -> None:
     """C5: a server that ignores the Range header sends the right version from its first byte."""
     (source,) = scenario.put_objects(6 * MIB)
@@ -221,6 +223,7 @@ def test_throttled_reads_delay_the_job_but_not_its_lease_renewals(scenario: Scen
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_all_denied_objects_are_listed_when_head_succeeds_and_get_is_denied(scenario: Scenario) -> None:
     """C11: HEAD needs no permission to decrypt. Nothing is written before all denied objects are known."""
     sources = scenario.put_objects(*[1000] * 12)
@@ -237,6 +240,7 @@ def test_all_denied_objects_are_listed_when_head_succeeds_and_get_is_denied(scen
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_denied_objects_are_skipped_with_on_missing_skip(scenario: Scenario) -> None:
     """C11: the archive holds the other objects."""
     one, two, three = scenario.put_objects(1000, 1000, 1000)
@@ -254,6 +258,7 @@ def test_denied_objects_are_skipped_with_on_missing_skip(scenario: Scenario) -> 
     scenario.finish()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "on_missing"), [(1000, "skip"), (LARGE, "fail")])
 def test_etags_rewritten_by_a_proxy_are_reported_as_the_cause(scenario: Scenario, size: int, on_missing: str) -> None:
     """C12: a compressing proxy turns ETags into weak ones, so reads cannot be pinned to a version."""
@@ -270,6 +275,7 @@ def test_etags_rewritten_by_a_proxy_are_reported_as_the_cause(scenario: Scenario
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_an_invalid_or_missing_last_modified_date_does_not_reject_the_file(scenario: Scenario) -> None:
     """C13: ISO 8601, RFC 850 and no date."""
     sources = scenario.put_objects(1000, 1000, 1000)

@@ -93,6 +93,7 @@ def test_a_way_out_that_refuses_keeps_the_message_until_that_is_fixed(
     check_that_all_were_told(scenario, ways_out)
 
 
+@pytest.mark.slow
 def test_a_rejection_is_told_to_every_way_out(scenario: Scenario, ways_out: WaysOut) -> None:
     """F9: as a success is, before the message is deleted."""
     job = scenario.send([{"source": "not there"}], None)

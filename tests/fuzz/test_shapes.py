@@ -46,7 +46,9 @@ def test_a_body_of_any_shape_is_settled_and_little_is_said_of_it(shape: str) -> 
     assert cost.told < 16 * 1024  # twenty problems, each with the beginning of a name
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    "shape", [pytest.param(shape, marks=[pytest.mark.slow] * (number % 2)) for number, shape in enumerate(SHAPES)]
+)
 def test_reading_a_body_twice_as_long_takes_no_more_than_twice_the_steps(shape: str) -> None:
     once, twice = steps_of(SHAPES[shape](SMALL // 2)), steps_of(SHAPES[shape](SMALL))
 

@@ -53,6 +53,7 @@ def test_every_reader_opens_what_users_really_send(tmp_path: Path) -> None:
     })  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_reader_opens_an_archive_inside_an_archive(tmp_path: Path) -> None:
     """A stored zip within holds records of its own, which a reader that searches for them would trip over."""
     inner = zipped(tmp_path / "inner.zip", {"inner/a": b"1", "inner/b": b"2"}).read_bytes()
@@ -67,6 +68,7 @@ def test_every_reader_opens_archives_around_65535_members(tmp_path: Path, count:
     assert_readable(zipped(tmp_path / "many.zip", contents), contents)
 
 
+@pytest.mark.slow
 def test_a_name_of_a_hundred_folders_is_no_trouble(tmp_path: Path) -> None:
     contents = {"/".join(["folder"] * 100) + "/" + "é" * 100: b"deep"}
     assert_readable(zipped(tmp_path / "deep.zip", contents), contents)

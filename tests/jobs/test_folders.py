@@ -13,6 +13,8 @@ from archiver.errors import Rejected
 KEYS = ("src/", "src/a.txt", "src/empty/", "src/full/", "src/full/b.txt")
 PREFIX = {"prefix": "src/", "folders": True}
 
+SLOW = pytest.mark.slow
+
 
 def env_with(*keys: str) -> PipelineEnv:
     env = PipelineEnv()
@@ -21,7 +23,7 @@ def env_with(*keys: str) -> PipelineEnv:
     return env
 
 
-@pytest.mark.parametrize("compression", ["store", "deflate", pytest.param("auto", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("compression", ["store", *(pytest.param(one, marks=SLOW) for one in ("deflate", "auto"))])
 async def test_every_unzipper_makes_the_folders_of_an_archive(tmp_path: Path, compression: str) -> None:
     env = env_with(*KEYS)
     entries = [PREFIX, {"source": "src/empty/", "name": "one/two/"}, {"inline": "", "name": "three/"}]

@@ -77,6 +77,7 @@ def test_a_command_that_is_stopped_while_it_is_imported_ends_without_a_word(numb
     assert (command.returncode, output) == (130, "")
 
 
+@pytest.mark.slow
 def test_process_1_hears_the_signal_too() -> None:
     """Of a namespace of its own; the kernel drops for it what it has no handler for."""
     unshare = shutil.which("unshare")

@@ -151,6 +151,7 @@ def test_queues_can_be_given_by_name_and_by_arn(worker_env: WorkerEnv, form: str
     assert json.loads(failure["Body"])["error"]["code"] == "source_missing"
 
 
+@pytest.mark.slow
 def test_without_an_answer_queue_nothing_is_sent_and_a_log_line_says_so(worker_env: WorkerEnv) -> None:
     worker_env.put("one.jpg")
     worker = worker_env.worker(SQS_DESTINATION_QUEUE="", SQS_FAILURE_QUEUE="")
@@ -166,6 +167,7 @@ def test_without_an_answer_queue_nothing_is_sent_and_a_log_line_says_so(worker_e
     assert worker_env.queue_depth(worker_env.answers) == worker_env.queue_depth(worker_env.failures) == 0
 
 
+@pytest.mark.slow
 def test_without_a_dead_letter_queue_a_rejected_message_stays_and_other_jobs_go_on(emulated: EmulatedAws) -> None:
     with WorkerEnv(emulated, dead_letters=False) as worker_env:
         worker_env.put("one.jpg")

@@ -94,6 +94,7 @@ def test_aws_variables_of_no_use_are_named(worker_env: WorkerEnv, other: dict[st
     assert complaints(run_command("run", env=worker_env.settings(**other))) == [variable]
 
 
+@pytest.mark.slow
 @pytest.mark.fresh
 def test_default_region_is_read_where_aws_region_is_not_set(worker_env: WorkerEnv) -> None:
     worker = worker_env.worker(AWS_REGION="", AWS_DEFAULT_REGION=REGION)
@@ -131,6 +132,7 @@ def test_an_agent_that_does_not_listen_yet_is_waited_for(worker_env: WorkerEnv) 
     assert paused["reason"].startswith("no credentials available: container-role")
 
 
+@pytest.mark.slow
 @pytest.mark.fresh
 def test_signal_is_heard_while_endpoints_take_connections_and_say_nothing(worker_env: WorkerEnv) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -80,6 +80,7 @@ def test_taken_port_is_said_in_one_sentence() -> None:
             pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["run_demo", "run_local"])
 def test_missing_moto_is_said_in_one_sentence_with_the_remedy(command: str) -> None:
     """It is an extra: the worker in production does without it."""

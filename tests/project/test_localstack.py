@@ -166,6 +166,7 @@ def _state(sqs: Any, s3: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_script_creates_queues_buckets_and_the_sample_and_can_run_twice(
     empty_aws: dict[str, Any], tmp_path: Path
 ) -> None:
