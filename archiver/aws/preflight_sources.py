@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from archiver.core import patterns
 from archiver.core.locations import AllowList, Location, Role
@@ -25,7 +24,7 @@ def own_probes(allowed: AllowList, source_bucket: str | None) -> Iterator[Locati
 
 def role_probes(roles: Mapping[str, Role]) -> Iterator[Location]:
     """Yield a prefix to list in each bucket that may be read with each of *roles*, by ARN."""
-    return (replace(probe, role=arn) for arn, role in roles.items() for probe in own_probes(role.sources, None))
+    return (probe._replace(role=arn) for arn, role in roles.items() for probe in own_probes(role.sources, None))
 
 
 async def check_listings(reader: ObjectReader, probes: Iterable[Location]) -> list[CheckResult]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.locations import Location
@@ -32,8 +32,7 @@ ARCHIVED = SourceArchived("the object is archived; restore it first")
 """The verdict on each archived object of a listing: one for all, as there may be 100,000."""
 
 
-@dataclass(frozen=True, slots=True)
-class DraftFile:
+class DraftFile(NamedTuple):
     """One file of a request: its *source* as written in the request, the object, and its final *path* in the zip."""
 
     source: str

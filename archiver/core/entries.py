@@ -78,7 +78,9 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _drop_nulls(cls, data: object) -> object:
-        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+        if not isinstance(data, dict) or None not in data.values():
+            return data
+        return {key: value for key, value in data.items() if value is not None}
 
 
 class _Entry(Model):
@@ -119,7 +121,7 @@ class _Placed(_Entry):
     @model_validator(mode="before")
     @classmethod
     def _normalize_destination(cls, data: object) -> object:
-        if not isinstance(data, dict) or not ("directory" in data or "name" in data):
+        if not isinstance(data, dict) or not ("directory" in data or ("name" in data and "destination" in data)):
             return data
         return _join_destination(data)
 
@@ -270,6 +272,8 @@ Entry = File | Selection | Inline
 
 def role_of(entry: Entry) -> str:
     """Return the ARN of the role that *entry* is read with; "": the worker's own."""
+    if isinstance(entry, File):  # asked first: most are, and pydantic's classes take long to say no
+        return entry.role_arn or ""
     return "" if isinstance(entry, Inline) else entry.role_arn or ""
 
 

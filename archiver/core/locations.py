@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import quote
 
 from archiver.core.messages import Link
@@ -28,8 +28,7 @@ _ACCESS_POINT = re.compile(
 _ATTRIBUTE_CHARACTERS = "!#$&+-.^_`|~"  # attr-char of RFC 5987, in addition to letters and digits
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
+class Location(NamedTuple):  # a tuple: one is made for each object, in a third of a dataclass's time
     """
     One object: *bucket* and *key*, both literal. *role*: ARN of the role that it is read with; "": the worker's own.
     """

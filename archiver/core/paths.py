@@ -3,7 +3,7 @@
 import posixpath
 import re
 import unicodedata
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from archiver.errors import Rejected
 
@@ -40,6 +40,10 @@ _FORBIDDEN = re.compile(f"[{_CONTROL}{_FORMAT}{_INVISIBLE}{_SURROGATE}{_NONCHARA
 # Most parts are plain ASCII without anything to repair: one match replaces six steps.
 _PLAIN = re.compile(f"(?! )[^\x00-\x1f\x7f-\U0010ffff{_SEPARATOR}{_WINDOWS}]{{1,{MAX_COMPONENT_BYTES}}}(?<![ .])")
 
+# Most paths need no repair either. Devices do, in every part and with any extension.
+_PLAIN_PART = rf"(?!(?i:con|prn|aux|nul|conin\$|conout\$|com\d|lpt\d) *(?:[./]|\Z)){_PLAIN.pattern}"
+_PLAIN_PATH = re.compile(f"{_PLAIN_PART}(?:/{_PLAIN_PART})*", re.ASCII)
+
 # "Naming Files, Paths, and Namespaces", Microsoft; with or without extension, and the superscripts ¹²³ count as digits.
 _RESERVED = frozenset(
     {"con", "prn", "aux", "nul", "conin$", "conout$"}
@@ -57,8 +61,7 @@ _EXCESS_MARKS = re.compile(rb"[^\0]{%d}([^\0]+)" % MAX_COMBINING_MARKS)
 _LONE_SURROGATE = re.compile(f"[{_SURROGATE}]")
 
 
-@dataclass(frozen=True, slots=True)
-class ArchivePath:
+class ArchivePath(NamedTuple):
     """
     The path of one file. *requested*: the explicit name as written; or the destination as written, a `/` if it lacks
     one, and the last part of the key. *path*: the sanitized path. If the two differ in any way, the file counts as
@@ -78,6 +81,12 @@ def resolve_path(key: str, destination: str | None, name: str | None) -> Archive
     for a *destination* or *name* with path traversal, or that extractors interpret differently.
     """
     file = key.rpartition("/")[2]
+    plain = name or (destination + file if destination and file and destination.endswith("/") else "")
+    return ArchivePath(plain, plain) if _is_plain_path(plain) else _repair_path(file, destination, name)
+
+
+def _repair_path(file: str, destination: str | None, name: str | None) -> ArchivePath | None:
+    """As `resolve_path`, for the *file* name of a key, for any text."""
     if name:
         parts = _split_path(name)
         if not file and _ends_as_folder(name):
@@ -91,6 +100,11 @@ def resolve_path(key: str, destination: str | None, name: str | None) -> Archive
     if not destination:
         return ArchivePath(file, sanitize_component(file))
     return _sanitize_path(destination + ("" if destination.endswith(("/", "\\")) else "/") + file, [*parts, file])
+
+
+def _is_plain_path(text: str) -> bool:
+    """Return whether *text* is a path of a file that needs no repair, and is written in ASCII."""
+    return len(text) <= MAX_PATH_BYTES - NUMBER_SUFFIX_BYTES and _PLAIN_PATH.fullmatch(text) is not None
 
 
 class Folder:

@@ -1,6 +1,5 @@
 """`archiver check` lists what requests may name, once for each bucket and role."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ def test_each_bucket_that_the_settings_name_is_listed_where_requests_may() -> No
     assert list(own_probes(AllowList("archives"), "photos")) == [Location("photos", ".archiver-check")]
     assert list(own_probes(AllowList("archives"), None)) == []
     role = Role(AllowList.of(["photos/src/"], "archives"))
-    assert list(role_probes({ROLE: role})) == [replace(PROBE, role=ROLE)]
+    assert list(role_probes({ROLE: role})) == [PROBE._replace(role=ROLE)]
 
 
 @pytest.mark.parametrize(
@@ -53,7 +52,7 @@ async def test_what_listing_says_is_a_row(error: ArchiverError | None, state: st
 async def test_a_row_of_a_role_names_it() -> None:
     s3 = FakeS3()
     s3.buckets.add("photos")
-    (row,) = await check_listings(FakeReader(s3), [replace(PROBE, role=ROLE)])
+    (row,) = await check_listings(FakeReader(s3), [PROBE._replace(role=ROLE)])
     assert row.told.startswith(f"photos with the role {ROLE} can be listed")
 
 

@@ -109,7 +109,7 @@ async def test_an_object_is_restored_with_the_role_that_it_is_read_with(monkeypa
     assumed = credentials_response(expires=datetime(2100, 1, 1, tzinfo=UTC))
     async with open_role_readers(monkeypatch, {ROLE: None}, [assumed], s3=([ACCEPTED], [ACCEPTED])) as env:
         restorer = S3Restorer(env.readers.reader_of)
-        await restorer.restore(replace(PHOTO, role=ROLE), "Bulk", 1)
+        await restorer.restore(PHOTO._replace(role=ROLE), "Bulk", 1)
         await restorer.restore(PHOTO, "Bulk", 1)
         assert env.keys == ["ASIAROLE", "AKIDEXAMPLE"]
 
@@ -119,7 +119,7 @@ async def test_refused_credentials_of_a_role_are_not_the_worker_s(monkeypatch: p
     refusal = [error_response("403 Refused", "InvalidAccessKeyId")]
     async with open_role_readers(monkeypatch, {ROLE: None}, [assumed], s3=(refusal,)) as env:
         with pytest.raises(SourceUnavailable) as refused:
-            await S3Restorer(env.readers.reader_of).restore(replace(PHOTO, role=ROLE), "Bulk", 1)
+            await S3Restorer(env.readers.reader_of).restore(PHOTO._replace(role=ROLE), "Bulk", 1)
     assert refused.value.code == "source_denied"
 
 

@@ -265,7 +265,7 @@ def test_what_is_no_object_of_the_workers_own_is_not_copied() -> None:
     assert isinstance(version, ObjectVersion)
     assert plan_copies([ours._replace(deflate=True)], ALL) is None
     assert plan_copies([ours._replace(content=b"inline")], ALL) is None
-    of_a_role = version._replace(location=replace(version.location, role="arn:aws:iam::1:role/r"))
+    of_a_role = version._replace(location=version.location._replace(role="arn:aws:iam::1:role/r"))
     assert plan_copies([ours._replace(content=of_a_role)], ALL) is None
 
 
