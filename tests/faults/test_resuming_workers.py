@@ -5,18 +5,15 @@ from collections.abc import Iterator
 import pytest
 
 from .archive import read_archive
-from .crashes import MODES, VISIBILITY
+from .crashes import VISIBILITY
 from .emulator import Emulator
 from .resumed import (
     PARTS,
     SETTINGS,
     SIZES,
-    calls_of_second,
     end_at_part,
     large_job,
-    left_job,
     parts_sent,
-    run_resumed,
 )
 from .rules import Delay, SideEffect
 from .scenario import Scenario
@@ -136,39 +133,6 @@ def test_an_upload_that_a_lifecycle_rule_has_aborted_is_begun_anew(scenario: Sce
     assert len(scenario.history.select("CreateMultipartUpload")) == 2
     assert scenario.archive(scenario.jobs[0]) == whole
     scenario.finish()
-
-
-RESUMING = (
-    ("ListObjects", "archives", 1),
-    ("ListParts", "archives", 1),
-    ("PutRecord", "archives", 1),
-    ("UploadPart", f"archives#{PARTS}", 1),
-    ("CompleteMultipartUpload", "archives", 1),
-    ("DeleteRecord", "archives", 1),
-)
-"""Calls of a worker that goes on, which other crashes do not have; a test compares them with a real run."""
-
-
-@pytest.mark.slow
-def test_the_calls_of_a_worker_that_goes_on_are_known(scenario: Scenario, whole: bytes) -> None:
-    left_job(scenario)
-    scenario.worker("second", **SETTINGS)
-    scenario.wait_deleted()
-    scenario.finish()
-    calls = calls_of_second(scenario)
-    assert {*RESUMING} <= {*calls}
-    assert {"HeadRecord", "GetRecord"} <= {op for op, _, _ in calls}
-    assert scenario.archive(scenario.jobs[0]) == whole
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("point", RESUMING, ids=lambda point: f"{point[0]}-{point[1]}")
-def test_a_resumed_job_with_a_fault_at_any_call_produces_the_same_archive(
-    scenario: Scenario, whole: bytes, point: tuple[str, str, int], mode: str
-) -> None:
-    """G16, G1: every mode at every call of the worker that goes on."""
-    assert run_resumed(scenario, point, mode) == whole
 
 
 def test_a_small_archive_is_begun_anew(scenario: Scenario) -> None:
