@@ -19,11 +19,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from archiver.core.kept import Checksums, known_members, ranges, unroll
-from archiver.core.layout import MAX_PART_SIZE
+from archiver.core.layout import MAX_PART_SIZE, MAX_PARTS
 from archiver.core.ledger import Ledger
 from archiver.core.plan import Member, ObjectVersion
 from archiver.core.receipt import Contents, Receipt, encode_receipt
-from archiver.core.receipt_parser import ReceiptMember, ReceiptParser, UnreadableReceiptError
+from archiver.core.receipt_parser import ReceiptParser, UnreadableReceiptError, parse_crc32
 
 if TYPE_CHECKING:
     from archiver.core.copies import CopyLimits, CopyPlan
@@ -105,18 +105,23 @@ def encode_record(record: BuildRecord, layout: Ledger, sums: Checksums) -> bytes
     return encode_receipt(record.receipt, contents, build)
 
 
-def decode_record(parser: ReceiptParser, members: Sequence[ReceiptMember]) -> BuildRecord:
-    """Return the record that *parser* has read, with its *members*. Raises UnreadableReceiptError."""
+def decode_record(parser: ReceiptParser, crcs: Sequence[int] | None) -> BuildRecord:
+    """
+    Return the record that *parser* has read, with the *crcs* of its members; None: only its first line was read, and it
+    has the CRC-32 of no member. Raises UnreadableReceiptError.
+    """
     try:
-        return _decode(parser, members)
+        return _decode(parser, crcs)
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         raise UnreadableReceiptError(f"it is not a record of an upload: {error!r}") from None
 
 
-def _decode(parser: ReceiptParser, members: Sequence[ReceiptMember]) -> BuildRecord:
+def _decode(parser: ReceiptParser, crcs: Sequence[int] | None) -> BuildRecord:
     build: dict[str, Any] = parser.build
     if parser.receipt is None:
         raise ValueError("empty")
+    if not build["upload"] or len(build["parts"]) > MAX_PARTS:  # to abort the upload "" would delete the archive
+        raise ValueError("no upload, or too many parts")
     part_size = int(build["part_size"])
     if not 0 < part_size <= MAX_PART_SIZE:
         raise ValueError(part_size)
@@ -127,8 +132,8 @@ def _decode(parser: ReceiptParser, members: Sequence[ReceiptMember]) -> BuildRec
         digest=str(build["digest"]),
         source=str(build["source"]),
         message=str(build["message"]),
-        crcs={index: members[index].crc32 for index in unroll(build["known"])},
-        parts={number: int(crc, 16) for number, crc in enumerate(build["parts"]) if crc is not None},
+        crcs={} if crcs is None else {at: crcs[at] for at in unroll(build["known"], len(crcs))},
+        parts={number: parse_crc32(crc) for number, crc in enumerate(build["parts"]) if crc is not None},
         copies=None if build["copies"] is None else _limits(build["copies"]),
     )
 

@@ -135,7 +135,11 @@ def ranges(numbers: Iterable[int]) -> list[list[int]]:
     return found
 
 
-def unroll(found: Sequence[Sequence[int]]) -> Iterator[int]:
-    """Yield the numbers of *found*; see `ranges`."""
+def unroll(found: Sequence[Sequence[int]], count: int) -> Iterator[int]:
+    """Yield the numbers of *found*; see `ranges`. Raises ValueError unless they ascend from 0 and are below *count*."""
+    last = 0
     for start, end in found:
+        if not last <= start < end <= count:
+            raise ValueError(f"no range of {count} numbers: {start} to {end}")
         yield from range(start, end)
+        last = end

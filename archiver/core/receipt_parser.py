@@ -13,6 +13,7 @@ from archiver.core.receipt import END, FORMAT, Receipt
 from archiver.errors import Code, SourceProblem
 
 MAX_LINE_BYTES = 64 * 1024 * 1024  # the first line lists what is missing and renamed
+MAX_MEMBER_BYTES = 64 * 1024  # a path has at most 4,096 bytes, a key 1,024
 INFLATE_BYTES = 1024 * 1024  # inflated at once
 
 _CODES = frozenset(get_args(Code))
@@ -65,10 +66,15 @@ class ReceiptParser:
             # If as many bytes came out as were requested, more may follow, even if all input was consumed.
             more = bool(data) or (len(text) == INFLATE_BYTES and not self._inflate.eof)
             *lines, self._rest = (self._rest + text).split(b"\n")
-            if len(self._rest) > MAX_LINE_BYTES:
-                raise UnreadableReceiptError(f"a line has more than {MAX_LINE_BYTES:,} bytes")
             for line in lines:
+                if self.ended:
+                    raise UnreadableReceiptError("it goes on behind its end")
                 yield from self._members(line)
+            longest = MAX_LINE_BYTES if self.receipt is None else MAX_MEMBER_BYTES
+            if len(self._rest) > longest:
+                raise UnreadableReceiptError(f"a line has more than {longest:,} bytes")
+            if self._inflate.unused_data or (self.ended and self._rest):
+                raise UnreadableReceiptError("it goes on behind its end")
 
     def end(self) -> None:
         """Raise UnreadableReceiptError unless the document was complete."""
@@ -105,7 +111,7 @@ def _parse_first_line(head: dict[str, Any]) -> Receipt:
             ),
         ),
         size=int(head["size"]),
-        crc32=int(head["crc32"], 16),
+        crc32=parse_crc32(head["crc32"]),
         created=datetime.strptime(head["created"], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC),
     )
 
@@ -117,10 +123,18 @@ def _parse_member(data: dict[str, Any]) -> ReceiptMember:
         version=data["version"] if data["version"] is None else _text(data["version"]),
         etag=data["etag"] if data["etag"] is None else _text(data["etag"]),
         size=int(data["size"]),
-        crc32=int(data["crc32"], 16),
+        crc32=parse_crc32(data["crc32"]),
         offset=data["offset"] if data["offset"] is None else int(data["offset"]),
         modified=datetime.fromtimestamp(data["modified"], UTC),
     )
+
+
+def parse_crc32(text: str) -> int:
+    """Return the CRC-32 of *text*. Raises ValueError, TypeError."""
+    crc = int(text, 16)
+    if not 0 <= crc < 1 << 32:
+        raise ValueError(f"{text:.20} is no CRC-32")
+    return crc
 
 
 def _text(value: object) -> str:

@@ -1,13 +1,16 @@
 """Records of unfinished uploads, as they are found in the bucket of the archives."""
 
+from array import array
 from collections.abc import Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import structlog
 
 from archiver.core.build_record import BuildRecord, decode_record
 from archiver.core.locations import Location
-from archiver.core.receipt import ListedObject, folder_of, is_record
+from archiver.core.plan import ObjectVersion
+from archiver.core.receipt import ListedObject, folder_of, is_record, record_key
 from archiver.core.receipt_parser import ReceiptParser, UnreadableReceiptError
 from archiver.errors import ArchiverError, LeaseLost
 from archiver.ports import Hold, UnfinishedUploads
@@ -50,20 +53,34 @@ class Records:
             return ()
         return sorted((one for one in listed if is_record(one.key)), key=lambda one: one.modified, reverse=True)
 
-    async def read(self, key: str) -> BuildRecord | None:
-        """Return the record at *key*; None, which is logged, if there is none that can be read. Raises LeaseLost."""
-        parser = ReceiptParser()
+    async def read(self, key: str, members: int | None = None) -> BuildRecord | None:
+        """
+        Return the record at *key* of an archive of so many *members*; None: without the CRC-32 of any member, of an
+        archive of any number. Return None, which is logged, if there is none that can be read. Raises LeaseLost.
+        """
         try:
             found = await find_receipt(self._bucket.fetcher, Location(self._bucket.name, key))
-            if found is None:
-                return None
-            members = [member async for member in read_members(self._bucket.fetcher, found, parser)]
-            return decode_record(parser, members)
+            return None if found is None else await self._read(key, found, members)
         except LeaseLost:
             raise
         except (ArchiverError, UnreadableReceiptError) as error:
             log.warning("build.record_unreadable", key=key, reason=str(error))
             return None
+
+    async def _read(self, key: str, found: tuple[ObjectVersion, int], members: int | None) -> BuildRecord:
+        """Nothing is read that is longer than a record of *members*. Raises UnreadableReceiptError, as it."""
+        parser, crcs = ReceiptParser(), array("I")
+        async with aclosing(read_members(self._bucket.fetcher, found, parser)) as lines:
+            async for member in lines:
+                if members is None:
+                    break
+                if len(crcs) == members:
+                    raise UnreadableReceiptError("it has more members than the archive")
+                crcs.append(member.crc32)
+        record = decode_record(parser, crcs if members is not None else None)
+        if (record.receipt.bucket, record_key(record.receipt.key, record.receipt.token)) != (self._bucket.name, key):
+            raise UnreadableReceiptError("it is the record of another archive")
+        return record
 
     async def discard(self, key: str, record: BuildRecord, hold: Hold | None = None) -> bool:
         """

@@ -115,7 +115,7 @@ class Resumes:
     async def _try_to_resume(
         self, key: str, plan: Plan, target: Target, hold: Hold, *, may_copy: bool
     ) -> Session | None:
-        record = await self._records.read(key)
+        record = await self._records.read(key, len(plan.members))
         if record is None:
             return None
         try:

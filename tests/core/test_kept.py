@@ -97,7 +97,7 @@ def test_a_member_is_known_once_all_parts_with_its_header_are_complete() -> None
 
 def test_ranges_are_the_numbers() -> None:
     assert ranges([0, 1, 2, 5, 7, 8]) == [[0, 3], [5, 6], [7, 9]]
-    assert list(unroll([[0, 3], [5, 6], [7, 9]])) == [0, 1, 2, 5, 7, 8]
+    assert list(unroll([[0, 3], [5, 6], [7, 9]], 9)) == [0, 1, 2, 5, 7, 8]
     assert ranges([]) == []
 
 

@@ -146,6 +146,10 @@ LINE = gzip.decompress(encode_receipt(MADE, BOTH)).decode().split("\n")[1]
         packed(HEAD, LINE.replace("1709210096", "1e99"), "]}"),
         packed(HEAD, "[1]", "]}"),
         packed(HEAD, "[" * 100_000, "]}"),
+        packed(HEAD, LINE, "]}", LINE),
+        packed(HEAD, LINE, "]}") + b"x",
+        packed(HEAD, LINE, "]}", "x"),
+        packed(HEAD, LINE.replace('"crc32":"', '"crc32":"-'), "]}"),
     ],
     ids=[
         "no gzip",
@@ -160,6 +164,10 @@ LINE = gzip.decompress(encode_receipt(MADE, BOTH)).decode().split("\n")[1]
         "year 10^92",
         "a list",
         "deep",
+        "a member behind the end",
+        "bytes behind gzip's end",
+        "bytes behind the end",
+        "a negative CRC-32",
     ],
 )
 def test_what_is_no_complete_receipt_is_refused(data: bytes) -> None:
@@ -171,6 +179,12 @@ def test_a_line_without_an_end_is_not_collected_for_ever(monkeypatch: pytest.Mon
     monkeypatch.setattr(receipt_parser, "MAX_LINE_BYTES", 1000)
     with pytest.raises(UnreadableReceiptError, match="more than 1,000 bytes"):
         read(gzip.compress(b"x" * 5000))
+
+
+def test_the_line_of_a_member_is_not_collected_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receipt_parser, "MAX_MEMBER_BYTES", 1000)
+    with pytest.raises(UnreadableReceiptError, match="more than 1,000 bytes"):
+        read(gzip.compress(f"{HEAD}\n".encode() + b"x" * 5000))
 
 
 def test_a_receipt_lies_beside_its_archive() -> None:

@@ -345,7 +345,7 @@ async def test_a_record_that_lies_costs_an_attempt_and_no_wrong_archive(whole: b
     job = Job()
     await job.run_until("part", PARTS, after=True)
     (key,) = job.records
-    record = await Records(job.env.bucket).read(key)
+    record = await Records(job.env.bucket).read(key, len(SIZES))
     assert record is not None
     plan = await job.env.work().plan(await draft_of(job))
     false = replace(record, crcs=dict.fromkeys(range(len(SIZES)), 1), parts={})
