@@ -2,14 +2,15 @@
 What the store copies of one archive by itself: many parts at once, in order, before and while the rest is filled.
 
 Copies need no buffer and no reservation. Their number is limited for the whole process, and falls while the store asks
-for fewer requests. A copy that is refused, or fails for a minute, ends the attempt: then all bytes go through the
-worker.
+for fewer requests. A copy that is refused, fails for a minute, or hangs twice, ends the attempt: then all bytes go
+through the worker.
 """
 
 import asyncio
 from collections.abc import Iterator, Sequence
 
 from archiver.core.copies import CopiedRange, CopyPlan
+from archiver.core.layout import MIB
 from archiver.core.plan import Member, ObjectVersion
 from archiver.errors import CopyRefused, SourceChanged, TransferInterrupted, TransientError
 from archiver.stages.limiter import AdaptiveLimiter
@@ -19,6 +20,9 @@ from archiver.stages.upload import ArchiveUpload
 MAX_CONCURRENT_COPIES = 32  # of the whole process: 2.7 GB/s at S3's 85 MB/s each
 COPY_RETRY_SECONDS = 60.0  # of failures in a row
 THROTTLED_RETRY_SECONDS = 300.0
+HANGING_SECONDS, SLOWEST_COPY = 60.0, MIB  # a copy hangs after a minute, and a second for each MiB: S3 copies 85
+LONGEST_COPY = 570.0  # seconds: 5 GiB take one minute
+MAX_HANGS = 2  # of one copy: whoever waits for a third one waits for an hour
 
 
 class Copying:
@@ -67,10 +71,16 @@ class Copying:
         if not isinstance(source, ObjectVersion):
             raise TypeError("bytes at hand are not copied")
         failures, throttled = Attempts(MIN_ATTEMPTS, COPY_RETRY_SECONDS), Attempts(0, THROTTLED_RETRY_SECONDS)
+        patience, hangs = min(LONGEST_COPY, HANGING_SECONDS + each.length / SLOWEST_COPY), 0
         while True:
             try:
                 async with self._limiter:
-                    crc = await self._upload.copy(each.part + 1, source, each.start, each.length)
+                    crc = await self._upload.copy(each.part + 1, source, each.start, each.length, patience)
+            except TimeoutError:
+                hangs += 1
+                if hangs == MAX_HANGS:
+                    text = f"{source.location}: no copy of {each.length:,} bytes within {patience:.0f} s, twice"
+                    raise CopyRefused(text, source.location) from None
             except TransientError as error:
                 slow = isinstance(error, TransferInterrupted) and error.throttled
                 if slow:

@@ -125,3 +125,27 @@ async def test_copies_that_fail_for_long_are_given_up(monkeypatch: pytest.Monkey
 
     with pytest.raises(CopyRefused, match="500"):
         await build(stage, [stage.member("v", VIDEO)])
+
+
+async def test_a_copy_that_hangs_is_begun_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copying_stage, "HANGING_SECONDS", 0.05)
+    monkeypatch.setattr(copying_stage, "SLOWEST_COPY", 1000 * MIB)
+    stage = env()
+    stage.store.faults.plan("copy", delay=3600, times=1)
+
+    await build(stage, [stage.member("v", VIDEO)])
+
+    assert read_zip(stage.archive()) == {"v": VIDEO}
+
+
+async def test_a_copy_that_hangs_twice_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After two minutes, not after an hour of time-outs."""
+    monkeypatch.setattr(copying_stage, "HANGING_SECONDS", 0.05)
+    monkeypatch.setattr(copying_stage, "SLOWEST_COPY", 1000 * MIB)
+    stage = env()
+    stage.store.faults.plan("copy", delay=3600, times=0)
+
+    with pytest.raises(CopyRefused, match="twice"):
+        await build(stage, [stage.member("v", VIDEO)])
+
+    assert not stage.store.pending
