@@ -10,7 +10,7 @@ to list; what could not be removed is logged. What a killed worker has left the 
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,6 +33,7 @@ from archiver.core.plan import ObjectVersion
 from archiver.errors import ArchiverError, SourceChanged, TransientError
 from archiver.ports import Target
 from archiver.stages.checksums import combine_crcs, crc32
+from archiver.stages.undo import run_to_its_end
 
 log = structlog.get_logger(__name__)
 
@@ -110,11 +111,14 @@ class S3CopyCapability:
         await self._remove_leftovers(datetime.now(UTC) - LEFT_OVER_AFTER)
         try:
             await _Probe(self._store, self._calls, self._reader, *scratch).run()
-        finally:
-            for location in scratch:
-                with _removing(str(location)):
-                    await self._delete(location)
-            await self._abort_uploads(scratch[1].key)  # a repeated request may have begun one more
+        finally:  # also if the job that asks is cancelled meanwhile
+            await run_to_its_end(self._remove(scratch), "copies.probe.end")
+
+    async def _remove(self, scratch: Sequence[Location]) -> None:
+        for location in scratch:
+            with _removing(str(location)):
+                await self._delete(location)
+        await self._abort_uploads(scratch[1].key)  # a repeated request may have begun one more
 
     async def _remove_leftovers(self, before: datetime) -> None:
         """Remove what probes of other workers wrote *before*, and did not live to delete."""

@@ -36,6 +36,7 @@ from archiver.errors import (
 from archiver.ports import Hold, MultipartUpload, ObjectStore, StoredArchive, Target
 from archiver.stages.retry import MIN_ATTEMPTS, Attempts, retry_transient
 from archiver.stages.tracing import span
+from archiver.stages.undo import run_to_its_end
 
 log = structlog.get_logger(__name__)
 
@@ -130,15 +131,16 @@ class ArchiveUpload:
             await self._record.before_part(len(body))
         await retry_transient(lambda: multipart.upload_part(number, body, crc32), seconds=PART_RETRY_SECONDS)
 
-    async def copy(self, number: int, source: ObjectVersion, start: int, length: int) -> int:
+    async def copy(self, number: int, source: ObjectVersion, start: int, length: int, seconds: float) -> int:
         """
         Have the store copy *length* bytes of *source* from *start* as part *number*, in one attempt; return their
-        CRC-32. Raises CopyRefused, SourceChanged, TransientError.
+        CRC-32. Raises CopyRefused, SourceChanged, TransientError; TimeoutError if that takes more than *seconds*.
         """
         multipart = await self._created()
         if self._record is not None:
             await self._record.before_part(0)  # it costs no bytes to copy again: only the time counts
-        return await multipart.copy(number, source, start, length)
+        async with asyncio.timeout(seconds):
+            return await multipart.copy(number, source, start, length)
 
     async def _created(self) -> MultipartUpload:
         async with self._create_lock:
@@ -257,15 +259,8 @@ async def open_upload(
         failure = error
         raise
     finally:
-        ending = asyncio.create_task(upload.end(failure), name="upload.end")
-        failure = cancelled = None
-        while not ending.done():  # bounded by its tries; a cancellation goes on afterwards
-            try:
-                await asyncio.wait([ending])
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
+        ending, failure = upload.end(failure), None
+        await run_to_its_end(ending, "upload.end")
 
 
 async def find(store: ObjectStore, key: str) -> StoredArchive | None:

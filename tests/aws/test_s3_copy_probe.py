@@ -1,5 +1,6 @@
 """What a store must show before anything is copied into archives; the verdict is remembered."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import NoReturn
@@ -107,6 +108,26 @@ async def test_what_can_not_be_removed_is_named_in_the_log_and_does_not_keep_the
     else:
         assert objects == [key] and uploads == []
         assert left == {folder if denied == "list" else f"{folder}0123.json.gz"}
+
+
+async def test_a_job_that_is_cancelled_while_the_probe_tidies_up_leaves_nothing_of_it(
+    capability: S3CopyCapability, aws: EmulatedAws, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete: Callable[[S3CopyCapability, Location], object] = S3CopyCapability._delete
+    deleted: list[Location] = []
+
+    async def cancelled_at_the_second(self: S3CopyCapability, location: Location) -> None:
+        deleted.append(location)
+        if len(deleted) == 2:  # the first of the clean-up
+            asking.cancel()
+        await delete(self, location)  # type: ignore[misc]
+
+    monkeypatch.setattr(S3CopyCapability, "_delete", cancelled_at_the_second)
+    asking = asyncio.create_task(capability.proved())
+    await asyncio.wait([asking])
+
+    assert asking.cancelled() and len(deleted) == 3
+    assert not aws.s3.list_objects_v2(Bucket=bucket).get("Contents")
 
 
 async def test_the_store_is_asked_once(capability: S3CopyCapability, monkeypatch: pytest.MonkeyPatch) -> None:

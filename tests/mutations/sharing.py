@@ -118,9 +118,9 @@ SHARING = (
     ),
     Mutant(
         "a second cancellation interrupts the abort of an upload",
-        "archiver/stages/upload.py",
-        "        while not ending.done():  # bounded by its tries; a cancellation goes on afterwards\n",
-        "        if not ending.done():\n",
+        "archiver/stages/undo.py",
+        "    while not ending.done():\n",
+        "    if not ending.done():\n",
         ("tests/stages/test_upload.py",),
     ),
     Mutant(
