@@ -67,7 +67,7 @@ lint: $(VENV)/.ready ## run ruff, mypy and the import rules
 	$(BIN)/lint-imports
 
 .PHONY: faults
-faults: $(VENV)/.ready ## fault injection: fail every call of a job in every way, long outages, the whole fault matrix; about 40 minutes
+faults: $(VENV)/.ready ## fault injection: fail every call of a job in every way, long outages, the whole fault matrix; about an hour
 	$(BIN)/pytest -n 5 tests/faults --all-crashes
 
 # LocalStack requires Python 3.11, and both need other package versions: each has its own environment.

@@ -16,6 +16,7 @@ Fault injection: the worker runs as a separate process behind a proxy that injec
     worker_process     the worker process: start, signals, log
     scenario           buckets, queues, objects and messages of one scenario
     crashes            the reference job, with a fault at each of its calls
+    resumed            the same for a worker that goes on with an upload
     command_crashes    the same for a command, its program, and its directory
     outages            outages of S3 and SQS
     agent, cluster     the ECS agent and API, and the ECS service behind them

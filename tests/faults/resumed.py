@@ -158,7 +158,10 @@ def run_resumed(scenario: Scenario, way: Way, point: Point, mode: str) -> bytes:
         for action in _actions(scenario, way, worker, mode)
     ]
     (job,) = scenario.jobs
-    wait_until(lambda: not worker.running or _is_over(scenario, rules), "an exit or the job's end", JOB_TIMEOUT)
+    killed = "killed" in mode
+    wait_until(
+        lambda: not worker.running or (scenario.ended(job) and not killed), "an exit or the job's end", JOB_TIMEOUT
+    )
     if not scenario.ended(job) and mode != OVERTAKEN:
         scenario.worker("third", **way.settings)
     scenario.wait_deleted(seconds=JOB_TIMEOUT)
@@ -188,8 +191,3 @@ def _actions(scenario: Scenario, way: Way, worker: WorkerProcess, mode: str) -> 
         scenario.worker("third", **way.settings)
 
     return (SideEffect(before_it=overtake),)
-
-
-def _is_over(scenario: Scenario, rules: list[Rule]) -> bool:
-    (job,) = scenario.jobs
-    return scenario.ended(job) and all(rule.fired for rule in rules)
