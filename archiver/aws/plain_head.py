@@ -33,8 +33,7 @@ _FIELDS = {
     b"content-length": _value(rb"(?P<length>[0-9]{1,18})"),
     b"etag": _value(rb"(?P<etag>" + _TEXT + rb")"),
     b"last-modified": _value(
-        rb"[A-Z][a-z][a-z], (?P<day>[0-9][0-9] [A-Z][a-z][a-z] [1-9][0-9]{3}) "
-        rb"(?P<hour>[0-9][0-9]):(?P<minute>[0-9][0-9]):(?P<second>[0-9][0-9]) GMT"
+        rb"[A-Z][a-z][a-z], (?P<date>[0-9][0-9] [A-Z][a-z][a-z] [1-9][0-9]{3} [0-9][0-9]:[0-9][0-9]:[0-9][0-9]) GMT"
     ),
     b"content-type": _value(rb"(?P<type>" + _TEXT + rb")"),
     b"x-amz-checksum-crc32": _value(rb"(?P<crc32>[A-Za-z0-9+/]{5}[AQgw]==)"),
@@ -46,7 +45,7 @@ _FIELDS = {
 _UNUSUAL = frozenset({b"transfer-encoding", b"content-range", b"x-amz-restore", b"x-amz-archive-status"})
 
 
-_GROUPS = ("length", "etag", "type", "crc32", "version", "day", "hour", "minute", "second")
+_GROUPS = ("length", "etag", "date", "type", "crc32", "version")
 
 
 class PlainHeads:
@@ -106,22 +105,22 @@ def _shape(names: tuple[bytes, ...]) -> re.Pattern[bytes]:
 
 
 def _info(match: re.Match[bytes]) -> ObjectInfo:
-    length, etag, kind, crc32, version, day, hour, minute, second = match.group(*_GROUPS)
-    try:
-        at = MIN_MODIFIED if day is None else datetime(*_date(day), int(hour), int(minute), int(second), tzinfo=UTC)
-    except (KeyError, ValueError):
-        at = MIN_MODIFIED  # no such day: as without a date
+    length, etag, date, kind, crc32, version = match.group(*_GROUPS)
     return ObjectInfo(
         int(length),
         etag.decode("latin-1"),
-        at,
+        MIN_MODIFIED if date is None else _moment(date),
         "" if kind is None else kind.decode("latin-1"),
         None if crc32 is None else int.from_bytes(binascii.a2b_base64(crc32), "big"),
         version=None if version is None else version.decode("latin-1"),
     )
 
 
-@lru_cache(maxsize=512)  # many objects were written on the same day
-def _date(text: bytes) -> tuple[int, int, int]:
-    """Return the year, month and day of `29 Nov 2026`. Raises KeyError."""
-    return int(text[7:]), _MONTHS[text[3:6]], int(text[:2])
+@lru_cache(maxsize=1024)  # many objects were written in the same second
+def _moment(text: bytes) -> datetime:
+    """Return the time of `29 Nov 2026 08:49:37`; if there is no such day, the same as without a date."""
+    day, month, year, hour, minute, second = text[:2], text[3:6], text[7:11], text[12:14], text[15:17], text[18:]
+    try:
+        return datetime(int(year), _MONTHS[month], int(day), int(hour), int(minute), int(second), tzinfo=UTC)
+    except (KeyError, ValueError):
+        return MIN_MODIFIED

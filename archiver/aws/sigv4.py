@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+_SHA256 = hashlib.sha256()
 _MAX_DERIVED_KEYS = 64
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.~/-]*").fullmatch  # most keys need no encoding
 
@@ -52,7 +53,7 @@ class RequestTemplate:
     conditions are not signed: only Host and `x-amz-*` must be, and the reader checks each response.
     """
 
-    __slots__ = ("_canonical_end", "_lines", "_mac", "_method", "_to_sign")
+    __slots__ = ("_canonical_end", "_lines", "_mac", "_method")
 
     def __init__(self, subject: SigningInput, scope: "_Scope") -> None:
         fields = [*subject.amz, ("x-amz-content-sha256", _UNSIGNED_PAYLOAD), ("x-amz-date", scope.date)]
@@ -64,9 +65,8 @@ class RequestTemplate:
         signed = ";".join(["host", *[name for name, _ in fields]])
         lines = "".join([f"{name}: {value}\r\n" for name, value in fields])
         self._method = subject.method
-        self._mac = hmac.new(scope.key, digestmod="sha256")
+        self._mac = hmac.new(scope.key, f"{_ALGORITHM}\n{scope.date}\n{scope.text}\n".encode(), "sha256")
         self._canonical_end = f"\nhost:{subject.host}\n{canonical}\n{signed}\n{_UNSIGNED_PAYLOAD}"
-        self._to_sign = f"{_ALGORITHM}\n{scope.date}\n{scope.text}\n"
         self._lines = (
             f"Host: {subject.host}\r\n{lines}Authorization: {_ALGORITHM} "
             f"Credential={scope.access_key}/{scope.text}, SignedHeaders={signed}, Signature="
@@ -75,9 +75,10 @@ class RequestTemplate:
     def sign(self, path: str, query: str = "") -> str:
         """Return the header lines that authorise a request for *path* and *query*, Host first, each with CRLF."""
         canonical = f"{self._method}\n{path}\n{query}{self._canonical_end}"
-        digest = hashlib.sha256(canonical.encode()).hexdigest()
-        mac = self._mac.copy()  # a third cheaper than hmac.digest, which prepares the key each time
-        mac.update(f"{self._to_sign}{digest}".encode())
+        digest = _SHA256.copy()  # copies are cheaper than new ones: of the hash, and of the one with the key
+        digest.update(canonical.encode())
+        mac = self._mac.copy()
+        mac.update(digest.hexdigest().encode())
         return f"{self._lines}{mac.hexdigest()}\r\n"
 
 

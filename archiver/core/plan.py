@@ -177,9 +177,13 @@ def summarize_without_receipt(draft: Draft, files: int, status: Literal["succeed
 
 def member_for(file: DraftFile, info: ObjectInfo, compression: Compression) -> Member:
     """Return the member for *file*, whose object has the facts *info*."""
-    deflate = not is_folder(file.path) and (
-        compression == "deflate" or (compression == "auto" and is_compressible(info.content_type, file.path))
+    deflate = (
+        compression != "store"
+        and not is_folder(file.path)
+        and (compression == "deflate" or is_compressible(info.content_type, file.path))
     )
-    modified = min(max(info.modified, MIN_MODIFIED), MAX_MODIFIED)
+    modified = info.modified
+    if not MIN_MODIFIED <= modified <= MAX_MODIFIED:
+        modified = min(max(modified, MIN_MODIFIED), MAX_MODIFIED)
     version = ObjectVersion(file.location, info.etag, info.crc32, info.version)
     return Member(file.path, info.size, modified, version if info.content is None else info.content, deflate)

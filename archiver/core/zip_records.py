@@ -11,6 +11,7 @@ aware, within 1980..2037.
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from struct import Struct
 
 # The maximum values mean "see the zip64 field" (4.4.1.4), so they are not valid values themselves.
@@ -115,6 +116,7 @@ def _zip64(*values: int) -> bytes:
     return Struct(f"<2H{len(values)}Q").pack(0x0001, 8 * len(values), *values)
 
 
+@lru_cache(maxsize=1024)  # each date is written twice, and many objects were written in the same second
 def _date_fields(modified: datetime) -> tuple[int, int, bytes]:
     """
     Return the time and date fields (4.4.6), and the extended timestamp. The fields: UTC, since they have no zone,

@@ -81,7 +81,7 @@ class HttpSocket:
 
     def send(self, *pieces: bytes | memoryview) -> None:
         """Send *pieces*, which must not change until `all_sent`, or until the socket is closed."""
-        self._unsent += [piece for piece in pieces if len(piece)]
+        self._unsent += filter(len, pieces)
         self._write()
 
     def close(self) -> None:
