@@ -60,6 +60,7 @@ class Ledger:
         "_max_bodies",
         "_max_length",
         "_offsets",
+        "directory_offset",
         "length",
         "members",
         "part_size",
@@ -73,16 +74,13 @@ class Ledger:
         self.members: list[Member] = []
         self._offsets = array("Q", [0])
         self._directory_length = 0
-        self.length = 0
-        """Bytes of the whole archive; 0 until `finish`."""
-
-    @property
-    def directory_offset(self) -> int:
+        self.directory_offset = 0
         """
         Offset behind the last member: of the next header, and finally of the central directory. It and the end records
         extend to the end of the archive.
         """
-        return self._offsets[-1]
+        self.length = 0
+        """Bytes of the whole archive; 0 until `finish`."""
 
     @property
     def parts(self) -> int:
@@ -112,7 +110,7 @@ class Ledger:
 
     def parts_touched(self, member: Member) -> int:
         """Return how many parts the next member would touch if it were *member*: an upper bound."""
-        start = self._offsets[-1]
+        start = self.directory_offset
         header, _ = record_lengths(len(member.path.encode()), member.size, start)
         return (start + header + member.size) // self.part_size - start // self.part_size + 1
 
@@ -122,7 +120,7 @@ class Ledger:
 
     def append(self, member: Member) -> int:
         """Add *member* behind the others; return its index. Raises OutgrownError."""
-        name_length, offset = len(member.path.encode()), self._offsets[-1]
+        name_length, offset = len(member.path.encode()), self.directory_offset
         header_length, entry_length = record_lengths(name_length, member.size, offset)
         directory_length = self._directory_length + entry_length
         end, bodies = offset + header_length + member.size, self._bodies + member.size
@@ -130,7 +128,7 @@ class Ledger:
             self.check_bodies(bodies)
         if self._max_length is not None and end + directory_length + MAX_END_LENGTH > self._max_length:
             raise OutgrownError(f"more than {self._max_length:,} bytes in parts of {self.part_size:,}")
-        self._directory_length, self._bodies = directory_length, bodies
+        self._directory_length, self._bodies, self.directory_offset = directory_length, bodies, end
         self._offsets.append(end)
         self.members.append(member)
         return len(self.members) - 1

@@ -78,6 +78,8 @@ class Assembly:
         self._progress = progress
         self._parts: dict[int, PartBuffer] = {}
         self._parts_acquired = 0  # parts for which a buffer was acquired, or that need none
+        self._acquired_until = 0  # offset of the first byte that may have none
+        self._part: PartBuffer | None = None  # where the last small member ended, while it is filled
         self._copying = copying
         self._partial: dict[int, PartialMember] = {}
         self._kept = upload.kept  # of an earlier worker's parts
@@ -117,21 +119,17 @@ class Assembly:
         """
         start = self._ledger.directory_offset
         header = local_header(member.path.encode(), member.size, member.modified, crc)
-        body_start = start + len(header)
-        end = body_start + len(body)
-        if not self._have_parts_until(end):
+        end = start + len(header) + len(body)
+        if end > self._acquired_until and not self._have_parts_until(end):
             return False
-        self._upload.check_kept(self._ledger.append(member), crc)
+        index = self._ledger.append(member)
+        if self._kept.crcs:
+            self._upload.check_kept(index, crc)
         self._crcs.append(crc)
-        number, offset = self._ledger.part_at(start)
-        part, size = self._parts.get(number), self._ledger.part_room(number)
-        if part is None or part.pieces is not None or end - start >= part.remaining or end - offset >= size:
+        if self._part is None or not self._part.place(start, header, body):
             self._write(start, header)
-            self._write(body_start, body, crc)
-        else:  # the usual case, kept short: it runs for each small object
-            part.view[start - offset : body_start - offset] = header
-            part.view[body_start - offset : end - offset] = body
-            part.remaining -= end - start
+            self._write(start + len(header), body, crc)
+            self._part = self._parts.get(self._ledger.part_at(end)[0])
         self._count(1, len(body))
         return True
 
@@ -171,11 +169,12 @@ class Assembly:
 
     def _have_parts_until(self, end: int) -> bool:
         """Acquire the buffers of all parts with a byte before *end*, in part order, as far as that needs no wait."""
-        while self._ledger.part_begin(self._next_part()) < end:
+        while (begin := self._ledger.part_begin(self._next_part())) < end:
             view = self._reservation.try_acquire()
             if view is None:
                 return False
             self._add_part(view)
+        self._acquired_until = begin
         return True
 
     def _next_part(self) -> int:
@@ -189,7 +188,8 @@ class Assembly:
             self._add_part(await self._reservation.acquire())
 
     def _add_part(self, view: memoryview) -> None:
-        self._parts[self._parts_acquired] = PartBuffer(view, self._ledger.part_room(self._parts_acquired))
+        number = self._parts_acquired
+        self._parts[number] = PartBuffer(view, self._ledger.part_begin(number), self._ledger.part_room(number))
         self._parts_acquired += 1
 
     def _view(self, piece: PartSlice) -> memoryview:

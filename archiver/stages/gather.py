@@ -86,13 +86,15 @@ class Gather(LaneQueue):
         last = min(len(self._files), self.line.added + MAX_AHEAD)
         while self._issued < last and len(self._charged) < FIRST_REQUESTS + 2 * self._answered:
             number, file = self._issued, self._files[self._issued]
-            known = isinstance(file, Member)
-            if isinstance(file, Member) and (number in self._kept or not self._is_small_object(file)):
+            if not isinstance(file, Member):
+                if 2 * self._large > self._answered:
+                    return self._issue(number, "HEAD", 0)
+                size = self._estimate
+            elif number in self._kept or not self._is_small_object(file):
                 self._keep(number, _at_hand(file))
                 continue
-            if not known and 2 * self._large > self._answered:
-                return self._issue(number, "HEAD", 0)
-            size = file.size if isinstance(file, Member) else self._estimate
+            else:
+                size = file.size
             if self._room.take(size):
                 return self._issue(number, "GET", size)
             if self._room.used or self.line.waits_for_assembly:

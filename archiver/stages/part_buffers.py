@@ -10,12 +10,14 @@ MAX_CRC_PIECES = 64  # of one part
 @dataclass(slots=True)
 class PartBuffer:
     """
-    The buffer of one part. *remaining*: bytes that are not placed yet. *pieces*: (start, length, CRC-32) of the bytes
-    that are placed. Combining these is cheaper than a second pass over the part, which costs a tenth of all work.
+    The buffer of one part, which begins at the offset *begin* of the archive. *remaining*: bytes that are not placed
+    yet. *pieces*: (start, length, CRC-32) of the bytes that are placed. Combining these is cheaper than a second pass
+    over the part, which costs a tenth of all work.
     None: too many pieces for that to be cheaper.
     """
 
     view: memoryview
+    begin: int
     room: int
     """Bytes of the part, as far as they are known."""
     pieces: list[tuple[int, int, int]] | None = field(default_factory=list)
@@ -23,6 +25,21 @@ class PartBuffer:
 
     def __post_init__(self) -> None:
         self.remaining = self.room
+
+    def place(self, offset: int, header: bytes, body: bytes | memoryview) -> bool:
+        """
+        Put *header* and *body* at *offset* of the archive, as it is done for most small members. Return False if they
+        are not in this part alone, or complete it, or if the part's CRC-32 is combined from theirs.
+        """
+        start = offset - self.begin
+        body_start = start + len(header)
+        end = body_start + len(body)
+        if start < 0 or end > self.room or end - start >= self.remaining or self.pieces is not None:
+            return False
+        self.view[start:body_start] = header
+        self.view[body_start:end] = body
+        self.remaining -= end - start
+        return True
 
     def add_crc(self, start: int, length: int, crc: int) -> None:
         if self.pieces is not None:
