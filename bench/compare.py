@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 
@@ -156,7 +156,7 @@ def compare_copies(file: Path | None) -> int:
     figures = measure_copies()
     print_copies(figures)
     if file is not None:
-        file.write_text(json.dumps({"copy": figures}, indent=2) + "\n")
+        file.write_text(json.dumps({"copy": [asdict(one) for one in figures]}, indent=2) + "\n")
     return 0
 
 

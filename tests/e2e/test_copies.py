@@ -147,6 +147,7 @@ async def test_an_object_that_was_replaced_since_the_plan_is_not_copied(
 async def test_the_probe_finds_that_the_store_copies_and_leaves_nothing(
     env: WorkerEnv, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On moto it finds that the store does not: tests/aws/test_s3_copy_probe.py."""
     async with opened(env, monkeypatch) as parts:
         assert await parts.capability.proved()
         assert parts.capability.reaches(env.sources)

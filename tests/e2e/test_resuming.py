@@ -1,5 +1,6 @@
 """Builds that resume on servers that others wrote: LocalStack lists the CRC-32 of parts, SeaweedFS does not."""
 
+import json
 import time
 import zlib
 from collections.abc import Iterator
@@ -53,6 +54,45 @@ def test_a_worker_that_is_killed_is_followed_by_one_that_goes_on(env: WorkerEnv,
     assert_readable(path, bodies)
     assert archive["crc32"] == f"{zlib.crc32(path.read_bytes()):08x}"
     assert "build.resumed" in last.log and left["Key"] == archive["key"]
+    wait_until(lambda: env.uploads() == [], "the end of the job")
+    time.sleep(0.5)
+    kept = {each["Key"] for each in env.s3.list_objects_v2(Bucket=env.archives)["Contents"]}
+    assert kept == {archive["key"], archive["receipt"]}
+
+
+def kept_parts(log: str) -> int:
+    """How many parts the worker with *log* has taken over."""
+    (resumed,) = [json.loads(line) for line in log.splitlines() if "build.resumed" in line]
+    return int(resumed["kept"])
+
+
+@pytest.mark.parametrize("strategy", ["copy", "stream"])
+def test_a_worker_that_is_killed_while_the_store_copies_is_followed_by_one_that_goes_on(
+    env: WorkerEnv, tmp_path: Path, strategy: str
+) -> None:
+    """Whatever the next one's own strategy is. Copies that were under way land in the same upload."""
+    lists_crcs = env.environ.get("AWS_ENDPOINT_URL_S3") is None
+    bodies = {key: Random(key).randbytes(size) for key, size in SIZES.items()}
+    for key, body in bodies.items():
+        env.put(key, body)
+    settings = SETTINGS | {"MEMORY_BUDGET_MIB": "30"}
+    first = env.worker(**settings, S3_STRATEGY="copy")
+    env.send_request(*bodies)
+    wait_until(lambda: len(stored_parts(env)) >= 3, "some copies")
+    first.kill()
+    (left,) = env.uploads()
+    time.sleep(2)  # what was under way lands
+    landed = len(stored_parts(env))
+
+    last = env.worker(**settings, S3_STRATEGY=strategy)
+    archive = env.answer()["archive"]
+
+    path = tmp_path / "resumed.zip"
+    env.s3.download_file(env.archives, archive["key"], str(path))
+    assert_readable(path, bodies)
+    assert archive["crc32"] == f"{zlib.crc32(path.read_bytes()):08x}"
+    assert archive["bytes_copied"] > 285 * MIB and left["Key"] == archive["key"]
+    assert kept_parts(last.log) == landed if lists_crcs else kept_parts(last.log) <= landed
     wait_until(lambda: env.uploads() == [], "the end of the job")
     time.sleep(0.5)
     kept = {each["Key"] for each in env.s3.list_objects_v2(Bucket=env.archives)["Contents"]}

@@ -96,8 +96,8 @@ class WorkerEnv:
         body = {"files": [{"source": source} for source in sources], **request}
         self.sqs.send_message(QueueUrl=self.source, MessageBody=json.dumps(body))
 
-    def answer(self) -> dict[str, Any]:
-        """The next answer, waited for."""
+    def answer(self, seconds: float = 90) -> dict[str, Any]:
+        """The next answer, waited for, so long."""
         found: list[dict[str, Any]] = []
 
         def came() -> bool:
@@ -107,7 +107,7 @@ class WorkerEnv:
                 found.append(json.loads(message["Body"]))
             return bool(found)
 
-        wait_until(came, "an answer", seconds=90)
+        wait_until(came, "an answer", seconds=seconds)
         return found[0]
 
     def queue_depth(self, queue: str) -> int:
