@@ -72,6 +72,8 @@ class S3CopyCapability:
         self._proving = asyncio.Lock()
         self._proved = False
         self._next_try = float("-inf")
+        self.reason = ""
+        """Why the store has not shown it, when it was asked last; empty if it has."""
 
     def reaches(self, bucket: str) -> bool:
         resolve = self._reader.transport.endpoint.resolve
@@ -98,7 +100,7 @@ class S3CopyCapability:
             reason = str(error) or "no answer in time"
             if isinstance(error, TransientError | TimeoutError):
                 seconds = SECONDS_AFTER_FAILURE
-        self._proved, self._next_try = not reason, monotonic() + seconds
+        self._proved, self._next_try, self.reason = not reason, monotonic() + seconds, reason
         if reason:
             log.info("copies.unproved", bucket=self._bucket, reason=reason)
         else:

@@ -44,6 +44,7 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
     from archiver.aws.clients import ClientLimits
     from archiver.aws.error_mapping import CredentialsError
     from archiver.aws.preflight import Checks, get_caller_identity
+    from archiver.aws.preflight_copies import check_copies
     from archiver.aws.preflight_ways_out import check_ways_out
     from archiver.core.preflight import CheckResult, all_passed, check_clock_skew, has_unknown_results
     from archiver.doors.policy import load_policy
@@ -82,6 +83,7 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
             if settings.notify_webhook_url is not None:
                 results.append(CheckResult("webhook", "ok", "NOTIFY_WEBHOOK_URL is valid; a check posts nothing to it"))
             results += await _check_sources(settings, reader)
+            results.append(await check_copies(settings, clients, reader))
             if policy is not None:
                 results += await _check_policy(policy, settings, clients, reader)
     except CredentialsError as error:

@@ -72,6 +72,26 @@ def test_what_does_not_exist_is_bad_and_the_rest_is_looked_at(
     assert found["credentials"]["state"] == "ok"
 
 
+@pytest.mark.parametrize(
+    ("settings", "state", "told"),
+    [
+        ({}, "ok", "off: S3_STRATEGY is not set"),
+        ({"S3_STRATEGY": "stream"}, "ok", "off: S3_STRATEGY=stream"),
+        ({"S3_STRATEGY": "auto"}, "warning", "all bytes go through the worker: "),
+        ({"S3_STRATEGY": "copy", "MEMORY_BUDGET_MIB": "15"}, "warning", "MEMORY_BUDGET_MIB is below 30"),
+    ],
+)
+def test_copies_have_a_row_that_says_whether_the_store_of_the_archives_makes_them(
+    worker_env: WorkerEnv, settings: dict[str, str], state: str, told: str
+) -> None:
+    """The embedded store does not; tests/e2e asks those that do."""
+    code, found = check(worker_env, **settings)
+
+    assert (code, found["copies"]["state"]) == (0, state)
+    assert told in found["copies"]["told"]
+    assert "Contents" not in worker_env.aws.s3.list_objects_v2(Bucket=worker_env.archives)
+
+
 def test_answers_that_would_come_back_as_requests_are_bad(worker_env: WorkerEnv) -> None:
     code, found = check(worker_env, SQS_DESTINATION_QUEUE=worker_env.source)
 

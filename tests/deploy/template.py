@@ -30,6 +30,7 @@ EVERYTHING = (
         "SourcePrefixes": "photos/2026/,scans/",
         "SourceKeyArns": KEY,
         "RestoreTiers": "Standard,Bulk",
+        "Strategy": "auto",
         "NotifyTopicArn": f"arn:aws:sns:{REGION}:{ACCOUNT}:answers.fifo",
         "NotifyBusArn": f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
         "NotifyFunctionArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:told:live",

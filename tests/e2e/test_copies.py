@@ -1,5 +1,6 @@
 """Archives whose large members the store copies by itself: on LocalStack and on SeaweedFS, which verify the whole."""
 
+import json
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -154,3 +155,11 @@ async def test_the_probe_finds_that_the_store_copies_and_leaves_nothing(
 
     assert keys_left(env) == set()
     assert env.uploads() == []
+
+
+def test_the_check_of_the_setup_says_that_the_store_copies(env: WorkerEnv) -> None:
+    ended = env.archiver("check", "--json", S3_STRATEGY="auto")
+
+    (row,) = [row for row in json.loads(ended.stdout) if row["what"] == "copies"]
+    assert row["state"] == "ok" and f"can be copied from into {env.archives}" in row["told"]
+    assert keys_left(env) == set()
