@@ -27,7 +27,7 @@ def env(request: pytest.FixtureRequest, local: dict[str, str]) -> Iterator[Worke
 
 
 def stored_parts(env: WorkerEnv) -> list[dict[str, object]]:
-    uploads = env.uploads()
+    uploads = [each for each in env.uploads() if each["Key"].endswith(".zip")]  # none that tests the store
     if not uploads:
         return []
     listed = env.s3.list_parts(Bucket=env.archives, Key=uploads[0]["Key"], UploadId=uploads[0]["UploadId"])
