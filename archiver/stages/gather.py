@@ -227,10 +227,10 @@ class Gather(LaneQueue):
     # A slow response at the head of the line
 
     async def hedge(self) -> None:
-        """Ask once more for the object that all others wait for, while lanes rest. Runs until it is cancelled."""
+        """Ask once more for the object that all others wait for, while lanes rest, until all have arrived."""
         limit = max(MIN_HEDGES, len(self._files) // HEDGED_SHARE)
         head, ticks = -1, 0
-        while True:
+        while not self.line.all_arrived:  # large members may be read or copied for minutes after that
             await asyncio.sleep(HEDGE_TICK_SECONDS)
             self.grow()  # all lanes may wait for slow responses
             first = min(self._charged, default=-1) if self.line.waits_for_assembly else self.line.added

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
-from telemetry.samples import DONE, LOST, REJECTED, STANDING
+from telemetry.samples import COPIED, DONE, LOST, REJECTED, STANDING
 from telemetry.test_emf import metrics
 
 from archiver.telemetry.emf import job_line, process_lines
@@ -34,7 +34,7 @@ Looked = tuple[str, str, dict[str, str]]
 
 def emitted() -> set[tuple[str, str, frozenset[str]]]:
     """Every metric that a worker has, by the names of its dimensions."""
-    lines = [job_line(STACK, job, 1) for job in (DONE, REJECTED, LOST)]
+    lines = [job_line(STACK, job, 1) for job in (DONE, COPIED, REJECTED, LOST)]
     lines += process_lines(STACK, STANDING, STANDING.resumes, 1)
     return {("Archiver", name, frozenset(key for key, _ in told)) for line in lines for name, told in metrics(line)}
 

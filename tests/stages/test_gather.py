@@ -244,6 +244,16 @@ async def test_hedges_are_bounded() -> None:
     assert stage.fetcher.resumes["hedged"] <= gather.MIN_HEDGES
 
 
+async def test_nobody_looks_for_a_slow_response_once_all_have_arrived() -> None:
+    """The end of a large member is read, or copied, for minutes after that."""
+    stage = StageEnv()
+    gathered = Gather([stage.member("a", b"1", pinned=False)], stage.fetcher, Room(stage.budget, 1 << 20))
+
+    assert gathered.find_next() is None
+    async with asyncio.timeout(30):
+        await gathered.hedge()
+
+
 async def test_of_two_responses_about_one_object_the_first_counts() -> None:
     """And the second takes no room."""
     stage, room = StageEnv(), Room(BufferPool(1 << 20), 1 << 20)
