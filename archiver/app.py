@@ -39,7 +39,7 @@ from archiver.settings import Environment, Settings
 from archiver.stages.budget import BufferPool
 from archiver.stages.fetch import Fetcher
 from archiver.stages.limiter import AdaptiveLimiter
-from archiver.telemetry.observers import MonitoredParts, monitoring
+from archiver.telemetry.observers import Monitor, MonitoredParts, monitoring
 from archiver.worker.breaker import CircuitBreakers
 from archiver.worker.collector import collect_rarely
 from archiver.worker.gate import ReceiveGate
@@ -97,19 +97,7 @@ async def serve(settings: Settings, stop: asyncio.Event, write: Callable[[str], 
             commands = CommandParts(rules, facts, clients, network.session, breakers, fetcher, budget, *bucket[:2])
             add_commands(works, settings, space, commands)
             pipeline = open_pipeline(rules, door, bucket, works=works, links=links)
-            worker = Worker(
-                door.source,
-                Settler(door.source, pipeline, gate, monitor, tracer=monitor.tracer),
-                gate,
-                WorkerLimits(
-                    settings.max_concurrent_jobs,
-                    settings.wait_seconds,
-                    settings.grace_seconds,
-                    settings.max_parked_jobs,
-                ),
-                heartbeat=heartbeat,
-                on_running_changed=monitor.on_running_changed,
-            )
+            worker = _worker(settings, door, pipeline, parts, monitor)
             collect_rarely()
             monitor.mark_started(lambda: worker.parked)
             log.info("worker.ready", visibility=facts.visibility, max_receives=facts.max_receives)
@@ -206,6 +194,20 @@ def open_pipeline(rules: ArchiveRules, door: Door, bucket: Destination, *, works
         answers=door.answers,
         links=links,
         janitor=bucket.resuming.janitor if bucket.resuming else None,
+    )
+
+
+def _worker(settings: Settings, door: Door, pipeline: Pipeline, parts: MonitoredParts, monitor: Monitor) -> Worker:
+    limits = WorkerLimits(
+        settings.max_concurrent_jobs, settings.wait_seconds, settings.grace_seconds, settings.max_parked_jobs
+    )
+    return Worker(
+        door.source,
+        Settler(door.source, pipeline, parts.gate, monitor, tracer=monitor.tracer),
+        parts.gate,
+        limits,
+        heartbeat=parts.heartbeat,
+        on_running_changed=monitor.on_running_changed,
     )
 
 

@@ -1,13 +1,11 @@
 """ECS: starts, looks at and stops one-off tasks."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from archiver.aws.error_mapping import DENIED, ResourceNotFound, error_map, map_errors
-from archiver.aws.session import Session, client_config, environment_errors
 from archiver.core.tasks import LogStream, StartedTask, TaskState, read_log_stream, read_started, read_task
 from archiver.errors import ConfigurationError, TransientError
 
@@ -67,16 +65,3 @@ def _started_already(error: ClientError) -> str:
     told: Any = error.response
     arns = told.get("resourceIds") or [""] if told["Error"].get("Code") == "ConflictException" else [""]
     return str(arns[0])
-
-
-@asynccontextmanager
-async def open_tasks(session: Session, *, attempts: int = 3, **more: Any) -> AsyncIterator[EcsTasks]:
-    """
-    Open the tasks of the account and region of *session*. *more*: of the client's configuration. Raises
-    ConfigurationError.
-    """
-    async with AsyncExitStack() as stack:
-        with environment_errors():
-            opening: Any = session.client("ecs", config=client_config(15, attempts=attempts, pool=4, **more))
-            client = await stack.enter_async_context(opening)
-        yield EcsTasks(client)

@@ -5,9 +5,9 @@ from aws.failing_clients import FailingClient, client_error
 from ecs_cluster import EmulatedCluster
 from emulator import EmulatedAws
 
+from archiver.aws.dsn_session import open_access
 from archiver.aws.error_mapping import ResourceNotFound
-from archiver.aws.session import open_network
-from archiver.aws.tasks import EcsTasks, open_tasks
+from archiver.aws.tasks import EcsTasks
 from archiver.core.tasks import TaskTarget, run_task_call
 from archiver.errors import ArchiverError, ConfigurationError, TransientError
 
@@ -61,7 +61,8 @@ async def test_no_answer_may_be_one_later() -> None:
 async def test_a_task_is_started_seen_and_stopped_on_the_emulator(aws: EmulatedAws) -> None:
     cluster = EmulatedCluster(aws)
     target = TaskTarget(cluster.name, cluster.definition, "archiver", [cluster.subnet], [cluster.group], public_ip=True)
-    async with open_tasks((await open_network()).session) as tasks:
+    async with open_access(None).client("ecs", read=15) as client:
+        tasks = EcsTasks(client)
         started = await tasks.run(run_task_call(target, '{"files": ["a"]}', "token"))
         state = await tasks.describe(cluster.name, started.arn, "archiver")
         await tasks.stop(cluster.name, started.arn, "enough")
