@@ -38,6 +38,10 @@ class Mismatch(ConfigurationError):
     """A queue or exchange exists with other arguments, or another type."""
 
 
+class Unrouted(ConfigurationError):
+    """No queue takes a message."""
+
+
 class AccessRefused(ConfigurationError):
     """The user may not do this on this queue or exchange."""
 
@@ -90,7 +94,7 @@ def lease_errors(operation: str) -> Iterator[None]:
 def _mapped(error: Exception, operation: str, on_loss: ErrorFactory) -> ArchiverError:
     reason = f"{operation}: {_text(error)}"
     if isinstance(error, PublishError):
-        return ConfigurationError(f"{operation}: no queue takes it: bind one to the exchange with this routing key")
+        return Unrouted(f"{operation}: no queue takes it: bind one to the exchange with this routing key")
     if isinstance(error, DeliveryError):
         return TransientError(f"{operation}: the broker refuses it at present (its queue may be full)")
     kind = next((kind for known, kind in _REFUSALS.items() if isinstance(error, known)), None)

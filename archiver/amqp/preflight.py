@@ -1,9 +1,12 @@
 """The checks of `archiver check` for the RabbitMQ door."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from secrets import token_hex
 
 from archiver.amqp.connection import Address, Connection
-from archiver.amqp.faults import EntityMissing, Mismatch
+from archiver.amqp.faults import EntityMissing, Mismatch, Unrouted
+from archiver.amqp.publishing import Publisher, PublishingBlocked, Route, make_properties
 from archiver.amqp.topology import Topology
 from archiver.core.amqp_rules import COMPLETED, DELAYED, ERROR, RESPONSE
 from archiver.core.preflight import CheckResult
@@ -33,11 +36,33 @@ async def check_broker(
         told = f"RabbitMQ {version} at {address}, virtual host {address.vhost}, as {address.username}, {by}"
         results = [CheckResult("broker", "ok", told)]
         results += await check_topology(Topology(connection, queue), queue, dead_letter_queue, declares=declares)
+        results.append(await check_publishing(Publisher(connection)))
     finally:
         await connection.close()
     told = f"jobs end before {ack_timeout} s"
     remedy = f"make sure that the broker's consumer_timeout is {ack_timeout * 1000} ms or more: AMQP does not tell it"
     return [*results, CheckResult("acknowledgement", "ok", told, remedy)]
+
+
+async def check_publishing(publisher: Publisher) -> CheckResult:
+    """
+    Publish messages that no queue takes: the broker drops them. A broker that is short of memory or disk answers all
+    else, and tells only those who publish; the first message that a connection publishes it still takes.
+    """
+    what, nowhere = "publishing", token_hex(16)
+    try:
+        for _ in range(2):
+            with suppress(Unrouted):
+                await publisher.publish(Route("", f"archiver-check-{nowhere}"), b"", make_properties(nowhere, {}))
+    except PublishingBlocked as error:
+        return CheckResult(
+            what, "bad", str(error), "jobs are held meanwhile; rabbitmqctl list_alarms tells which it is"
+        )
+    except TransientError as error:
+        return CheckResult(what, "unknown", str(error), _NETWORK)
+    except ConfigurationError as error:
+        return CheckResult(what, "unknown", f"can't be tried: {error}")
+    return CheckResult(what, "ok", "the broker takes messages")
 
 
 async def check_topology(

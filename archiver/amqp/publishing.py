@@ -46,6 +46,10 @@ PROGRESS_STATUSES = ("accepted", "waiting", "building")
 _BLOCKED = "the broker takes no messages at present (its alarm for memory or disk): free some on its host"
 
 
+class PublishingBlocked(TransientError):
+    """The broker has an alarm: it takes no messages until it has memory and disk again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route:
     """Where a message is published to: "" is the exchange that leads to queues by their names."""
@@ -77,14 +81,14 @@ class Publisher:
         lock = self._ids.setdefault(properties.message_id, asyncio.Lock())
         async with lock:
             if await self._connection.is_blocked():
-                raise TransientError(f"publishing to {route}: {_BLOCKED}")
+                raise PublishingBlocked(f"publishing to {route}: {_BLOCKED}")
             try:
                 with map_errors(f"publishing to {route}"):
                     channel = await self._open()
                     await self._send(channel, route, body, within_frame(properties, self._connection.frame_max))
             except TransientError as error:
                 if await self._connection.is_blocked():
-                    raise TransientError(f"publishing to {route}: {_BLOCKED}") from error
+                    raise PublishingBlocked(f"publishing to {route}: {_BLOCKED}") from error
                 raise
 
     async def _send(self, channel: Channel, route: Route, body: bytes, properties: spec.Basic.Properties) -> None:

@@ -6,9 +6,11 @@ import pytest
 from fakes.amqp import FakeBroker, FakeConnection
 
 from archiver.amqp.connection import Connection
-from archiver.amqp.faults import AccessRefused, EntityMissing, Mismatch
-from archiver.amqp.preflight import check_topology
+from archiver.amqp.faults import AccessRefused, EntityMissing, Mismatch, Unrouted
+from archiver.amqp.preflight import check_publishing, check_topology
+from archiver.amqp.publishing import Publisher
 from archiver.amqp.topology import Topology
+from archiver.errors import TransientError
 
 DELAYED = {"x-dead-letter-exchange": "", "x-message-ttl": 5000}
 JOBS = {"x-dead-letter-exchange": "job_delayed", "x-dead-letter-routing-key": "jobs", "x-max-priority": 100}
@@ -96,3 +98,35 @@ async def test_a_check_compares_what_is_there() -> None:
     assert (await checked(broker))["AMQP queue"][0] == "bad"
     broker.refused.add("job_delayed")
     assert (await checked(broker))["delay queue"][0] == "bad"
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (None, "ok"),
+        (AccessRefused("ACCESS_REFUSED"), "unknown"),
+        (Unrouted("no queue takes it"), "ok"),
+        (TransientError("no response in time"), "unknown"),
+    ],
+)
+async def test_a_check_publishes_what_no_queue_takes(error: Exception | None, state: str) -> None:
+    broker = FakeBroker()
+    connection = FakeConnection(broker)
+    connection.errors = [error] if error else []
+
+    checked = await check_publishing(Publisher(cast("Connection", connection)))
+
+    assert checked.state == state
+    assert [(exchange, key.startswith("archiver-check-")) for exchange, key, _, _ in broker.published] == (
+        [("", True)] * {None: 2, Unrouted: 1}.get(type(error) if error else None, 0)
+    )
+
+
+async def test_a_check_tells_an_alarm_of_the_broker_from_a_broker_that_is_down() -> None:
+    connection = FakeConnection(FakeBroker())
+    connection.blocked = True
+
+    checked = await check_publishing(Publisher(cast("Connection", connection)))
+
+    assert checked.state == "bad"
+    assert "the broker takes no messages at present (its alarm for memory or disk)" in checked.told

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from emulator import EmulatedAws
+from faults.worker_process import wait_until
 from processes.archiver_process import run_command
 
 from archiver.amqp.connection import Connection
@@ -111,10 +112,24 @@ async def check(environ: dict[str, str], queue: str, *, declares: bool = True) -
     return {one.what: (one.state, one.told) for one in results}
 
 
+async def test_a_check_sees_an_alarm_of_the_broker_that_answers_all_else(broker: Broker, vhost: str) -> None:
+    assert (await check(environ(broker, vhost), "jobs"))["publishing"] == ("ok", "the broker takes messages")
+    broker.control("set_vm_memory_high_watermark", "0.00001")
+    try:
+        wait_until(lambda: "memory" in broker.eval("rabbit_alarm:get_alarms()."), "the alarm")
+        found = await check(environ(broker, vhost), "jobs")
+    finally:
+        broker.control("set_vm_memory_high_watermark", "0.4")
+
+    assert found["broker"][0] == "ok"
+    assert found["publishing"][0] == "bad"
+    assert "its alarm for memory or disk" in found["publishing"][1]
+
+
 async def test_nothing_is_made_by_a_check(broker: Broker, client: AmqpClient) -> None:
     fresh = broker.vhost()
     found = await check(environ(broker, fresh), "jobs")
-    assert [state for state, _ in found.values()] == ["ok", "ok", "ok", "warning", "warning", "ok"]
+    assert [state for state, _ in found.values()] == ["ok", "ok", "ok", "warning", "warning", "ok", "ok"]
     assert "the worker creates it" in found["AMQP queue"][1]
     assert "jobs are held until a queue takes their reply" in found["replies job_completed"][1]
     assert (await check(environ(broker, fresh), "jobs", declares=False))["AMQP queue"][0] == "bad"
