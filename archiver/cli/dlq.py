@@ -236,7 +236,7 @@ def _confirm(what: str, selection: "DeadLetterFilter", *, yes: bool) -> None:
         if value
     ]
     which = f"the messages of {' and '.join(filters)}" if filters else "all messages"
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise CommandError(
             f"this would {what} {which}; confirm with --yes, as standard input is not a terminal", code=EXIT_USAGE
         )
@@ -245,7 +245,7 @@ def _confirm(what: str, selection: "DeadLetterFilter", *, yes: bool) -> None:
 
 
 def _print_progress(moved: int, planned: int | None) -> None:
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         write_error(f"\rmoving {moved:,}" + (f" of {planned:,}" if planned is not None else ""))
 
 

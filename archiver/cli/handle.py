@@ -3,17 +3,16 @@
 import asyncio
 import hashlib
 import os
-import sys
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from archiver.cli.answer import FAILURES
 from archiver.cli.console import EXIT_FAILED, EXIT_RETRY_LATER, EXIT_USAGE, CommandError, environment, print_json
-from archiver.worker.signals import stop_signals
+from archiver.cli.input_file import decode_input, read_input
+from archiver.worker.signals import exit_on_signal, stop_signals
 
 if TYPE_CHECKING:
     from archiver.awslambda.task import Handled
@@ -35,7 +34,7 @@ def handle(
 
     Settings come from the environment, as those of the worker. Exits 1 if a request failed, 3 if one was not finished.
     """
-    stop_signals.listen()
+    exit_on_signal()  # until the event is read: a pipe may never have an end
     from archiver.core.tasks import ORDER_VARIABLE
     from archiver.telemetry.logs import configure_logs
     from archiver.telemetry.stdout import open_stderr
@@ -44,6 +43,7 @@ def handle(
     if not text.strip():
         raise CommandError(f"name the event: a file, - or s3://bucket/key, or set {ORDER_VARIABLE}", code=EXIT_USAGE)
     given = _given(text, is_content=event is None)
+    stop_signals.listen()
     output = open_stderr()
     configure_logs(stream=output)
     try:
@@ -70,11 +70,9 @@ def _given(text: str, *, is_content: bool) -> "Location | str":
             raise CommandError(f"{text}: {problem.message}", code=EXIT_USAGE) from None
     if is_content:
         return text
-    try:
-        return sys.stdin.read() if text == "-" else Path(text).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise CommandError(f"{text}: {reason}", code=EXIT_USAGE) from None
+    from archiver.awslambda.task import MAX_EVENT_BYTES
+
+    return decode_input(read_input(text, "the event", MAX_EVENT_BYTES), text)
 
 
 def _run(given: "Location | str", write: Callable[[str], object]) -> "Handled":

@@ -1,8 +1,6 @@
 """`archiver invoke`: invoke the Lambda function that runs this service."""
 
 import json
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -115,20 +113,16 @@ def _event(uris: list[str], job_id: str | None, payload: str | None) -> bytes:
 
 
 def _read_payload(payload: str) -> bytes:
+    from archiver.cli.input_file import decode_input, read_input
     from archiver.cli.request_input import describe_json_error
+    from archiver.core.invocations import MAX_PAYLOAD_BYTES
 
-    name = "standard input" if payload == "-" else payload.removeprefix("@") if payload.startswith("@") else "--payload"
+    is_file = payload == "-" or payload.startswith("@")
+    name = payload.removeprefix("@") if is_file else "--payload"
+    data = read_input(name, "the event", MAX_PAYLOAD_BYTES) if is_file else payload.encode(errors="surrogateescape")
+    text = decode_input(data, name)
     try:
-        if payload == "-":
-            data = sys.stdin.buffer.read()
-        else:
-            data = Path(name).read_bytes() if payload.startswith("@") else payload.encode(errors="surrogateescape")
-        text = data.decode("utf-8-sig")
         json.loads(text)
-    except OSError as error:
-        raise CommandError(f"{name}: can't be read: {error.strerror}", code=EXIT_USAGE) from None
-    except UnicodeDecodeError as error:
-        raise CommandError(f"{name}: is not UTF-8 (byte {error.start + 1})", code=EXIT_USAGE) from None
     except json.JSONDecodeError as error:
         raise CommandError(*describe_json_error(text, error), code=EXIT_USAGE) from None
     except (ValueError, RecursionError):

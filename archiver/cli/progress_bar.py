@@ -53,7 +53,9 @@ async def show_progress(
 
 def _is_terminal() -> bool:
     """Return whether standard error is a terminal that can redraw a line."""
-    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    if sys.stderr is None or not sys.stderr.isatty():  # None: it was closed before the interpreter started
+        return False
+    return os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 async def _show_bar(title: str, counts: ProgressCounts, first: Callable[[], str]) -> None:

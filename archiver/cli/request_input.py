@@ -1,15 +1,14 @@
 """Requests from a JSON file, from standard input, or from repeated `--file` options."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from archiver.cli.console import EXIT_USAGE, CommandError, print_note, suggest
+from archiver.cli.input_file import decode_input, read_input
 from archiver.cli.selection_input import SelectionInput
 
 MAX_WARNINGS = 20  # unknown fields that are listed; the rest are counted
@@ -193,21 +192,7 @@ def parse_meta(text: str) -> tuple[str, str]:
 
 
 def _read_text(file: str) -> str:
-    if file == "-":
-        if sys.stdin.isatty():
-            print_note("reading the request from standard input; end it with Ctrl-D")
-        data = sys.stdin.buffer.read()
-    else:
-        try:
-            data = Path(file).read_bytes()
-        except OSError as error:
-            raise CommandError(f"{file}: can't be read: {error.strerror}", code=EXIT_USAGE) from None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CommandError(
-            f"{_source_name(file)}: is not UTF-8 (byte {error.start + 1}); save it as UTF-8", code=EXIT_USAGE
-        ) from None
+    return decode_input(read_input(file, "the request"), file)
 
 
 def _parse_object(text: str) -> dict[str, Any]:

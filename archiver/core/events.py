@@ -22,6 +22,8 @@ from urllib.parse import unquote_plus
 from archiver.core import strict_json
 from archiver.core.unwrap import unwrap
 
+_TOO_DEEP = "[" * (strict_json.MAX_DEPTH + 1) + "]" * (strict_json.MAX_DEPTH + 1)
+"""Stands for what nests deeper than it can be written: `strict_json.load` refuses it, and says so."""
 _MAX_MILLISECONDS = 4_102_444_800_000  # the year 2100: a later time is none
 
 
@@ -167,6 +169,8 @@ def _text(event: object) -> str:
         return strict_json.dump(event)
     except ValueError:
         return "NaN"  # or Infinity, which the runtime reads and JSON has not: `strict_json.load` refuses it
+    except RecursionError:
+        return _TOO_DEEP
 
 
 def _is_sqs_record(record: object) -> bool:

@@ -38,7 +38,7 @@ def test_a_request_that_failed_is_exit_code_1(worker_env: WorkerEnv) -> None:
     ("arguments", "sentence"),
     [
         ([], "name the event: a file, - or s3://bucket/key, or set TASK_ORDER"),
-        (["not-there.json"], "not-there.json: No such file or directory"),
+        (["not-there.json"], "not-there.json: can't be read: No such file or directory"),
         (["s3://bucket"], "s3://bucket: has no key"),
     ],
 )

@@ -241,3 +241,15 @@ def test_what_stands_among_messages_and_is_none_is_rejected_alone_and_the_messag
         ('{"s3": {}}', ""),
         ("null", ""),
     ]
+
+
+def test_an_event_that_nests_too_deep_to_be_written_is_a_request_that_is_rejected_as_that() -> None:
+    event: dict[str, Any] = {}
+    inner = event
+    for _ in range(5000):
+        inner["files"] = inner = {}
+
+    (message,) = parse(event).messages
+
+    with pytest.raises(Rejected, match="nests deeper than 100 levels"):
+        strict_json.load(message.body)
