@@ -144,6 +144,10 @@ class Connection:
 
     # Callbacks of the socket
 
+    @property
+    def in_response(self) -> bool:
+        return self._head_bytes > 0 or self._state in (State.BODY, State.STREAM)
+
     def free_space(self) -> memoryview:
         # In a body, never more than its length: bytes that follow it must not reach the caller's views.
         return self._sink.free_space() if self._state is State.BODY else self._scratch_view[self._head_bytes :]

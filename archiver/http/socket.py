@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -18,6 +19,9 @@ WRITE_SLICE_BYTES = 1024 * 1024
 READ_TURN_BYTES = 1024 * 1024
 """Bytes that are decrypted before other connections get their turn. The rest of a TLS record may exceed it."""
 
+RECORD_BYTES = 16 * 1024
+"""Most bytes in one TLS record."""
+
 TlsStream = ssl.SSLSocket | TlsInTls
 Stream = socket.socket | TlsInTls
 """Non-blocking. `ssl.SSLSocket` is a subclass of `socket.socket`."""
@@ -25,6 +29,10 @@ Stream = socket.socket | TlsInTls
 
 class SocketOwner(Protocol):
     """What a `HttpSocket` calls. It may close the socket in each of these calls."""
+
+    @property
+    def in_response(self) -> bool:
+        """Whether a response has begun and not ended: its rest has probably arrived, too."""
 
     def free_space(self) -> memoryview:
         """Return where the next bytes go; never empty."""
@@ -164,44 +172,57 @@ class HttpSocket:
 
     def _read_records(self, tls: TlsStream) -> None:
         """
-        Read until there is no whole record, or `READ_TURN_BYTES`. What OpenSSL has decrypted must be read at once: the
-        event loop does not know of it.
+        Read until there is no whole record, or `READ_TURN_BYTES`, or until a response ends: to find out that nothing
+        follows costs as much as a record. What OpenSSL has decrypted must be read at once: the event loop does not
+        know of it.
         """
         left = READ_TURN_BYTES
         while (limit := left if left > 0 else tls.pending()) > 0:
-            filled, problem = _fill(self.owner.free_space()[:limit], tls)
+            filled, stopped = _fill(self.owner.free_space()[:limit], tls)
             left -= filled
             if filled:
                 self.owner.received(filled)
             if self.closed:
                 return
-            if isinstance(problem, ssl.SSLWantReadError):
+            if stopped is _Stop.NO_RECORD or (stopped is None and not self.owner.in_response and not tls.pending()):
                 break
-            if isinstance(problem, ssl.SSLWantWriteError):
+            if stopped is _Stop.WANTS_WRITE:
                 self._read_wants_write = True
                 self._loop.remove_reader(self._fd)
                 self._watch_writable()
                 return
-            if problem is not None:
-                self._lose(None if isinstance(problem, EOFError) else problem)
+            if stopped is not None:
+                self._lose(None if stopped is _Stop.END else stopped)
                 return
         if self._write_wants_read:
             self._write_wants_read = False
             self._write()
 
 
-def _fill(space: memoryview, tls: TlsStream) -> tuple[int, Exception | None]:
+class _Stop(Enum):
+    """Why no more is read now. Not the error that told it: it would keep itself alive, by its traceback."""
+
+    NO_RECORD = "no whole record has arrived"
+    WANTS_WRITE = "TLS has to write before it can read"
+    END = "the peer closed the connection"
+
+
+def _fill(space: memoryview, tls: TlsStream) -> tuple[int, "_Stop | OSError | None"]:
     """
-    Read records (at most 16 KiB each) until *space* is full. Return the number of bytes, and what prevented more:
-    EOFError at the end.
+    Read records until *space* is full, or until one is shorter than it may be: with it, a response usually ends. Return
+    the number of bytes, and what prevented more.
     """
-    filled = 0
+    filled, size = 0, len(space)
     try:
-        while filled < len(space):
-            count = tls.recv_into(space[filled:], len(space) - filled)
-            if not count:
-                return filled, EOFError()
+        while filled < size:
+            count = tls.recv_into(space[filled:], size - filled)
             filled += count
+            if count < RECORD_BYTES:
+                return filled, None if count else _Stop.END
+    except ssl.SSLWantReadError:
+        return filled, _Stop.NO_RECORD
+    except ssl.SSLWantWriteError:
+        return filled, _Stop.WANTS_WRITE
     except OSError as error:
         return filled, error
     return filled, None

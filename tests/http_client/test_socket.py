@@ -1,6 +1,7 @@
 """The client's sockets on the event loop: they wait without work, are closed once, and leave nothing behind."""
 
 import asyncio
+import gc
 import os
 import socket
 import ssl
@@ -129,6 +130,7 @@ class Owner:
         self.got = bytearray()
         self.space = bytearray(1024)
         self.losses: list[Exception | None] = []
+        self.in_response = False
 
     def free_space(self) -> memoryview:
         return memoryview(self.space)
@@ -181,8 +183,42 @@ async def test_read_that_wants_to_write_waits_for_that_alone_and_goes_on_then() 
         full -= len(theirs.recv(65_536))
     await turns(10)
     assert owner.got == b"data"
-    assert stream.reads == 4  # refused twice, the data, and no more
+    assert stream.reads == 3  # refused twice, and the data
     assert watched()[ours.fileno()] == 1
+    sock.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("in_response", [False, True])
+async def test_what_follows_a_short_record_is_read_at_once_only_in_a_response(*, in_response: bool) -> None:
+    ours, theirs = socket_pair()
+    stream, owner = Records(ours), Owner()
+    owner.in_response = in_response
+    sock = HttpSocket(stream, owner)
+    for turn in (1, 2):
+        theirs.send(b"data")
+        await turns()
+        assert owner.got == b"data" * turn
+        assert stream.reads == (2 * turn if in_response else turn)
+    sock.close()
+    theirs.close()
+
+
+async def test_a_read_that_has_to_wait_leaves_no_garbage() -> None:
+    """The error would keep the frames that it passed alive, and these the error: two kilobytes for each read."""
+    ours, theirs = socket_pair()
+    owner = Owner()
+    owner.in_response = True
+    sock = HttpSocket(Records(ours), owner)
+    gc.collect()
+    gc.disable()
+    try:
+        theirs.send(b"data")
+        await turns()
+        assert owner.got == b"data"
+        assert [one for one in gc.get_objects() if isinstance(one, ssl.SSLWantReadError)] == []
+    finally:
+        gc.enable()
     sock.close()
     theirs.close()
 
