@@ -135,7 +135,7 @@ class BufferPool:
         # Idle buffers are not charged: unmap some if idle and used ones together would exceed the total.
         while self._idle and self.used + sum(map(len, self._idle)) > self.total:
             self._idle.pop(0)
-        return mmap.mmap(-1, size)
+        return mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # fresh pages of a shared one take longer
 
     def recycle(self, buffer: mmap.mmap) -> None:
         """Keep *buffer* for reuse. The kernel limits the number of mappings, so the longest idle ones are dropped."""
