@@ -169,6 +169,18 @@ async def test_auto_gives_up_one_pass_where_a_large_object_comes_early() -> None
     assert sum(length for _, _, length in job.reader.reads) < len(PHOTO) + 3 * MIN_PART_SIZE
 
 
+async def test_auto_gives_up_what_it_has_sent_where_a_larger_object_comes_later() -> None:
+    job = CopyEnv()
+    film = random_bytes(40 * MIB)
+    use(job, **{f"p{number:02}": VIDEO[number : number + MIB // 2] for number in range(32)}, v=film)
+    job.reader.faults.plan("head", nth=33, delay=0.5)
+
+    made = await job.run(strategy="auto")
+
+    assert made["bytes_copied"] == len(film)
+    assert (job.events.count("begin"), job.events.count("abort")) == (2, 1)
+
+
 async def test_auto_goes_on_in_one_pass_where_more_was_read_than_copies_would_save() -> None:
     job = CopyEnv()
     use(job, **{f"{number:02}": VIDEO[number : number + MIB] for number in range(40)}, z=VIDEO)
