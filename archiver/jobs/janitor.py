@@ -83,8 +83,8 @@ class Janitor:
                 yield found
 
     async def _judge(self, upload: UnfinishedUpload, now: datetime, *, unrecorded: bool) -> Leftover | None:
-        """Return *upload* if it is left over."""
-        for listed in await self._records.list(upload.key):
+        """Return *upload* if it is left over. Raises TransientError, ConfigurationError: it may have a record."""
+        for listed in await self._records.find(upload.key):
             record = await self._records.read(listed.key)
             if record is None or record.upload == upload.id:
                 own = record is not None and record.source == self._source

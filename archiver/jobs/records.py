@@ -43,14 +43,16 @@ class Records:
         a build may begin anew. Raises LeaseLost.
         """
         try:
-            listed = await retry_transient(
-                lambda: self._bucket.receipts.list(folder_of(archive_key)), tries=3, seconds=0
-            )
+            return await self.find(archive_key)
         except LeaseLost:
             raise
         except ArchiverError as error:
             log.warning("build.records_unknown", key=archive_key, reason=str(error))
             return ()
+
+    async def find(self, archive_key: str) -> Sequence[ListedObject]:
+        """Like `list`, for whoever has to know. Raises TransientError, ConfigurationError."""
+        listed = await retry_transient(lambda: self._bucket.receipts.list(folder_of(archive_key)), tries=3, seconds=0)
         return sorted((one for one in listed if is_record(one.key)), key=lambda one: one.modified, reverse=True)
 
     async def read(self, key: str, members: int | None = None) -> BuildRecord | None:
