@@ -16,6 +16,7 @@ STAGES = {
     "GetObject": "sources",
     "CreateMultipartUpload": "archives",
     "UploadPart": "archives",
+    "UploadPartCopy": "archives",
 }
 
 
@@ -26,9 +27,11 @@ STAGES = {
 def test_a_cancelled_job_ends_at_any_stage_and_leaves_its_slot_and_no_upload(scenario: Scenario, op: str) -> None:
     """J5: the call never ends; the mark is found at a renewal of the lease."""
     bucket = scenario.sources if STAGES[op] == "sources" else scenario.archives
-    photos = scenario.put_objects(20_000, 6 * MIB)
-    scenario.inject(Stall(60), op, bucket=bucket, times=None)
-    scenario.worker(CANCELLATION="1", MAX_CONCURRENT_JOBS="1")
+    copied = op == "UploadPartCopy"
+    photos = scenario.put_objects(20_000, 11 * MIB if copied else 6 * MIB)
+    scenario.inject(Stall(60), op, bucket=bucket, times=None, when=lambda call: not (copied and call.is_look))
+    settings = {"S3_STRATEGY": "copy", "MEMORY_BUDGET_MIB": "30"} if copied else {}
+    scenario.worker(CANCELLATION="1", MAX_CONCURRENT_JOBS="1", **settings)
     job = scenario.send_request(photos, job_id="j", on_missing="skip" if op == "HeadObject" else "fail")
     scenario.wait_call(op)
     scenario.direct.s3.put_object(Bucket=scenario.archives, Key=mark_key(job.key), Body=MARK)

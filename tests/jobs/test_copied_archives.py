@@ -4,11 +4,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from fakes import FakeNotifier
+from fakes import FakeNotifier, FakeRoles
 from worker.pipeline_env import RULES, PipelineEnv
 
 from archiver.core.layout import MIB, MIN_PART_SIZE
-from archiver.core.locations import Location
+from archiver.core.locations import AllowList, Location, Role
 from archiver.core.traffic import traffic_fields
 from archiver.errors import CopyRefused, Rejected, TransientError
 from archiver.jobs.copies import Copies
@@ -264,3 +264,23 @@ async def test_the_same_request_with_another_strategy_is_the_same_job() -> None:
 
     assert done.reused
     assert isinstance(job.env.answers, FakeNotifier)
+
+
+async def test_what_is_read_with_a_role_is_streamed_and_the_rest_of_its_archive_is_copied() -> None:
+    """One identity must read and write. The role reads its object, and nothing else."""
+    arn = "arn:aws:iam::210987654321:role/exports"
+    env = CopyEnv("copy")
+    roles = FakeRoles()
+    listed = {arn: Role(AllowList.of(["partner"], "archives"))}
+    env.env.rules = replace(env.env.rules, roles=listed)
+    env.env.roles = roles
+    env.env.pipeline = env.env.make()
+    env.env.stage.s3.put("partner", "4.mp4", VIDEO[2:], role=arn)
+    files = [{"source": "1.mp4"}, {"source": "s3://partner/4.mp4", "role_arn": arn}, {"source": "3.mp4"}]
+
+    await env.env.run(files=files)
+
+    assert env.env.archive() == {"1.mp4": VIDEO, "4.mp4": VIDEO[2:], "3.mp4": VIDEO[1:]}
+    archive = env.env.answer["archive"]
+    assert archive["bytes_copied"] > 2 * (13 * MIB - MIN_PART_SIZE) - 100 and archive["bytes_streamed"] > 13 * MIB
+    assert roles.assumed == [arn]

@@ -477,3 +477,22 @@ async def test_a_rejected_message_spares_the_build_that_another_one_of_its_job_g
     await job.env.pipeline.send_failure(other, Rejected("source_changed", "x"), FakeHold())
 
     assert len(job.store.pending) == len(job.records) == 1
+
+
+@pytest.mark.slow
+async def test_a_build_of_nearly_ten_thousand_parts_is_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The most that an upload has. Members of many parts, and of less than one."""
+    monkeypatch.setattr(layout, "MIB", 1)
+    sizes = (900_000, 10, 150, 1_000_000, *(99,) * 300)
+    job = Job(sizes=sizes, total=600, resume_from=1)
+    await job.run_until("part", 9_700)
+    (upload,) = job.store.pending.values()
+    finished = {*upload.parts}
+    assert len(finished) > 9_000
+
+    await job.run()
+
+    assert "begin" not in job.store.events and finished.isdisjoint(job.sent)
+    assert len(finished) + len(job.sent) > 9_700
+    assert read_zip(job.archive) == {f"{n}.bin": cached_bytes(size, n) for n, size in enumerate(sizes)}
+    assert (job.store.pending, job.records) == ({}, [])
