@@ -1,11 +1,16 @@
 """Archives whose large members are copied, through a proxy that gives the emulator what S3 does at copies."""
 
+import itertools
+
 import pytest
 
 from .archive import read_archive
-from .rules import FixedResponse, OkWithError, SideEffect, Status
+from .crashes import VISIBILITY
+from .resumed import COPIED, left_job, parts_sent
+from .rules import FixedResponse, OkWithError, SideEffect, Stall, Status
 from .scenario import Scenario
 from .scenario_config import MIB, content
+from .worker_process import wait_until
 
 NO_CRC32 = (
     b'<CopyPartResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><ETag>&quot;e&quot;</ETag></CopyPartResult>'
@@ -81,4 +86,62 @@ def test_an_object_that_is_replaced_between_plan_and_copy_is_never_mixed(scenari
     scenario.wait_deleted()
 
     assert read_archive(scenario.archive(job))["album/1.jpg"] == new
+    scenario.finish()
+
+
+@pytest.mark.slow
+def test_an_object_that_is_replaced_before_every_copy_rejects_the_job(scenario: Scenario) -> None:
+    """E19: after three other plans, and nothing of it is left."""
+    sources = scenario.put_objects(*VIDEOS)
+    seeds = itertools.count(10)
+    job = scenario.changed(scenario.send_request(sources, strategy="copy"))
+
+    def replace() -> None:
+        scenario.put("shoot/1.jpg", content(11 * MIB, seed=next(seeds)))
+
+    scenario.inject(SideEffect(replace), "CreateMultipartUpload", key=job.key, times=None)
+    scenario.worker(**ROOM)
+    scenario.wait_deleted()
+
+    assert scenario.failure(job)["code"] == "source_changed"
+    assert {each.status for each in scenario.history.select("UploadPartCopy") if each.call.part == 2} == {412}
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(visibility=VISIBILITY, max_receives=10)
+def test_an_object_of_which_half_was_copied_when_it_was_replaced_is_archived_whole(scenario: Scenario) -> None:
+    """G19: the torn member. Each condition is true in its time, and each CRC-32 is that of the bytes."""
+    size = 22 * MIB  # two copies
+    job = scenario.changed(scenario.send_request([scenario.put("shoot/1.jpg", content(size))], strategy="copy"))
+    scenario.inject(Stall(), "UploadPartCopy", key=job.key, part=3, client="first")
+    settings = ROOM | {"RESUME_FROM_MIB": "1"}
+    first = scenario.worker("first", **settings)
+    wait_until(lambda: parts_sent(scenario) == [2], "the first copy")
+    first.kill()
+    new = content(size, seed=9)
+    scenario.put("shoot/1.jpg", new)
+    scenario.make_visible(job)
+
+    scenario.worker("second", **settings)
+    scenario.wait_deleted()
+
+    assert read_archive(scenario.archive(job))["album/1.jpg"] == new
+    assert len([each for each in scenario.history.select("CreateMultipartUpload") if each.call.key == job.key]) == 2
+    scenario.finish()
+
+
+@pytest.mark.slow
+@pytest.mark.scenario(visibility=VISIBILITY, max_receives=10)
+def test_what_a_store_tells_no_crc_of_is_copied_again_and_not_read(scenario: Scenario) -> None:
+    """G16: as on SeaweedFS, of a copied part that the first worker had left."""
+    left_job(scenario, COPIED, tells_crcs=False)
+    (job,) = scenario.jobs
+    scenario.worker("second", **COPIED.settings)
+    scenario.wait_deleted()
+
+    copied = {each.call.part for each in scenario.history.select("UploadPartCopy", client="second")}
+    assert copied == {2, 4}
+    assert len([each for each in scenario.history.select("CreateMultipartUpload") if each.call.key == job.key]) == 1
+    read = [each.facts for each in scenario.history.select("GetObject", client="second")]
+    assert sum(int(facts["length"]) for facts in read) < 11 * MIB
     scenario.finish()
