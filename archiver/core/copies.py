@@ -103,14 +103,14 @@ def plan_copies(members: Sequence[Member], limits: CopyLimits) -> CopyPlan | Non
     Only stored objects that are read with the worker's own credentials can be copied, of more than 5 MiB: S3 copies no
     range of a smaller one. If there would be more than 10,000 parts, parts grow; then fewer members are copied.
     """
-    layout = Layout(members, limits.filled)
     candidates = [
         index
         for index, member in enumerate(members)
         if member.size >= LEAST_SIZE and can_copy(member, limits.unreachable)
     ]
-    if limits.max_filled < MIN_BUFFER_SIZE:
+    if not candidates or limits.max_filled < MIN_BUFFER_SIZE:
         return None
+    layout = Layout(members, limits.filled)
     while True:
         heads = _choose(layout, _largest(layout, candidates, limits.members), limits.cost)
         if not heads:

@@ -39,12 +39,13 @@ class Copies:
         return await self._capability.proved()
 
     async def plan(self, plan: Plan) -> CopyPlan | None:
-        """Return what is copied of the archive of *plan*; None: nothing."""
-        if plan.deflates or not await self.proved():
+        """Return what is copied of the archive of *plan*; None: nothing. The store is tested if there is something."""
+        if plan.deflates or self._capability.refuted():
             return None
         buckets = {each.content.location.bucket for each in plan.members if isinstance(each.content, ObjectVersion)}
         limits = limits_of(self._max_filled, self._unreachable(buckets), everything=plan.strategy == "copy")
-        return await run_offloaded_if_large(len(plan.members), plan_copies, plan.members, limits)
+        copied = await run_offloaded_if_large(len(plan.members), plan_copies, plan.members, limits)
+        return copied if copied is not None and await self.proved() else None
 
     def gain(self, draft: Draft) -> CopyGain | None:
         """Return what decides whether to give up the one pass of *draft*; None: nothing can be copied at present."""

@@ -148,6 +148,16 @@ async def test_auto_reads_objects_that_gain_nothing_in_one_pass_and_does_not_try
     assert job.streamed(made)
 
 
+async def test_a_plan_without_anything_to_copy_does_not_try_the_store_either() -> None:
+    job = CopyEnv()
+    use(job, a=PHOTO[:50_000], b=PHOTO[:9])
+
+    made = await job.run(strategy="auto", on_missing="skip")
+
+    assert len(job.reader.heads) == 2
+    assert job.streamed(made) and job.capability.asked == 0
+
+
 async def test_copy_plans_all_of_them_to_copy_whatever_can_be() -> None:
     job = CopyEnv()
     use(job, a=PHOTO[:4], b=PHOTO[4:8])
