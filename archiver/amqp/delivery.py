@@ -29,6 +29,8 @@ MAX_SHORT_TEXT = 255  # bytes of a header's name, and of properties that are tex
 
 _WHOLE_NUMBER = re.compile("-?[0-9]{1,18}")
 DEATHS = "x-death"
+_ROUTES = frozenset({"CC", "BCC"})
+"""Of a sender's headers: RabbitMQ sends copies to the queues in them, also of what a worker publishes."""
 _BROKERS_OWN = (DEATHS, "x-first-death-", "x-last-death-", "x-delivery-count", "x-acquired-count")
 
 
@@ -151,7 +153,7 @@ def to_headers(attributes: Mapping[str, Attribute]) -> dict[str, Any]:
     return {
         name: _header_value(attribute)
         for name, attribute in within_limit(attributes).items()
-        if 0 < len(name.encode(errors="replace")) <= MAX_SHORT_TEXT
+        if 0 < len(name.encode(errors="replace")) <= MAX_SHORT_TEXT and name not in _ROUTES
     }
 
 
@@ -200,12 +202,12 @@ def encodable(value: Any) -> Any:
 def rejected_headers(properties: "Basic.Properties", code: str, reason: str, original_id: str) -> dict[str, Any]:
     """
     Return the headers of a message for its dead-letter queue: the sender's as they were, beside the *code* and the
-    *reason* of the rejection.
+    *reason* of the rejection. A sender must not choose by them where else it goes: to the worker's queue, it would
+    come back for ever.
     """
     given = properties.headers or {}
-    sender = encodable(
-        {n: value for n, value in given.items() if n not in ERROR_HEADERS and not n.startswith(_BROKERS_OWN)}
-    )
+    left_out = _ROUTES.union(ERROR_HEADERS)
+    sender = encodable({n: value for n, value in given.items() if n not in left_out and not n.startswith(_BROKERS_OWN)})
     return {
         **sender,
         CODE_HEADER: code,

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import mimetypes
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -85,17 +86,21 @@ class OutputWriter:
         """
         Store what the command left in `out/`. Return the objects, and the number of files that nobody asked for.
 
-        Raises Rejected: `output_missing`, also for what is no file; `name_unsafe`, `name_conflict`, `too_large`.
-        TransientError, ConfigurationError, LeaseLost.
+        Raises Rejected: `output_missing`, also for what is no file; `disk_limit`, `name_unsafe`, `name_conflict`,
+        `too_large`. TransientError, ConfigurationError, LeaseLost.
         """
         found = await asyncio.to_thread(find_files, str(directory.path), "out")
         assigned = assign_outputs(self._order.outputs, found)
+        size, limit = 0, self._order.command.limits.disk
         for path, location in assigned.files:
             if not self._order.command.outputs.allows(location):
                 raise Rejected(
                     "source_not_allowed", f"the command made {path[:200]}, which goes nowhere that is allowed"
                 )
-            _look_at(directory, path)
+            size += _look_at(directory, path)
+        if size > limit:  # files with holes take less of the disk than they would of S3
+            told = f"the outputs of the command have {size:,} bytes, and its disk {limit:,}"
+            raise Rejected("disk_limit", told)
         stored: dict[Location, StoredOutput] = {}
 
         async def send(one: tuple[str, Location]) -> None:
@@ -111,11 +116,11 @@ class OutputWriter:
         return StoredOutput(str(location), archive.size, archive.etag.strip('"'))
 
 
-def _look_at(directory: JobDirectory, path: str) -> None:
-    """Raise Rejected unless the file can be uploaded: before any of them is."""
+def _look_at(directory: JobDirectory, path: str) -> int:
+    """Return the file's size in bytes. Raise Rejected unless it can be uploaded: before any of them is."""
     try:
-        with open_file(directory.descriptor, path):
-            pass
+        with open_file(directory.descriptor, path) as descriptor:
+            return os.fstat(descriptor).st_size
     except UnusableFileError as error:
         shown = path.encode(errors="replace").decode()[:200]
         problem = SourceProblem(shown, "output_missing", str(error))

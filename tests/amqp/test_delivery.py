@@ -194,3 +194,13 @@ def test_deaths_that_would_end_the_brokers_queue_are_a_problem(deaths: list[Any]
 )
 def test_deaths_that_the_broker_takes_are_no_problem(deaths: Any) -> None:
     assert delivery.read_message(Properties(headers={"x-death": deaths}), b"{}") == delivery.Body("{}")
+
+
+def test_a_sender_does_not_choose_where_copies_of_replies_and_dead_letters_go() -> None:
+    """RabbitMQ sends a copy to each queue in CC and BCC: one to the worker's own would come back for ever."""
+    given = {"CC": ["jobs"], "BCC": ["jobs"], "cc": "nobody"}
+    headers = delivery.rejected_headers(Properties(headers=given), "invalid_json", "", "m-1")
+    attributes = {name: Attribute("String", "jobs") for name in given}
+
+    assert headers.keys() == {"cc", *delivery.ERROR_HEADERS}
+    assert delivery.to_headers(attributes) == {"cc": "jobs"}

@@ -88,6 +88,18 @@ def test_a_rejected_message_is_kept_byte_for_byte_where_a_queue_is_set(env: Amqp
     env.client._run(raw())
 
 
+def test_a_rejected_message_comes_to_no_other_queue_whatever_its_sender_wants(env: AmqpEnv) -> None:
+    """The broker sends copies to the queues in `CC`: one to the queue of requests would come back for ever."""
+    env.client.declare("others")
+    env.worker(AMQP_DEAD_LETTER_QUEUE="dead")
+    env.client.publish(b"no json", QUEUE, headers={"CC": ["others", QUEUE]})
+
+    env.reply(ERROR)
+    env.wait_until_empty()
+
+    assert (env.client.depth("dead"), env.client.depth("others")) == (1, 1)  # the sender's own copy
+
+
 def test_properties_that_no_client_decodes_cost_nobody_the_connection(served: AmqpEnv) -> None:
     """Else the message would end every connection that it is delivered on, for ever."""
     env = served

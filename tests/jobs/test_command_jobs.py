@@ -191,6 +191,17 @@ async def test_the_disk_is_limited(env: CommandEnv) -> None:
         await env.run()
 
 
+async def test_outputs_may_have_no_more_bytes_than_the_disk_even_with_holes(env: CommandEnv) -> None:
+    """Eight files of 12 MiB take nothing of a disk of 16 MiB, and would be 96 MiB of requests to S3."""
+    env.script = 'mkdir -p "$1"; for i in 1 2 3 4 5 6 7 8; do truncate -s 12M "$1/$i"; done'
+
+    with pytest.raises(Rejected, match="the outputs of the command have 100,663,296 bytes") as rejected:
+        await env.run("s3://target/tree")
+
+    assert rejected.value.code == "disk_limit"
+    assert env.written == []
+
+
 async def test_a_disk_that_is_larger_than_all_is_the_operators_to_mend(env: CommandEnv) -> None:
     env.others = '[commands.large]\nargv = ["true"]\ndisk = "1GiB"'
 
