@@ -198,7 +198,7 @@ def test_deaths_that_the_broker_takes_are_no_problem(deaths: Any) -> None:
 
 def test_a_sender_does_not_choose_where_copies_of_replies_and_dead_letters_go() -> None:
     """RabbitMQ sends a copy to each queue in CC and BCC: one to the worker's own would come back for ever."""
-    given = {"CC": ["jobs"], "BCC": ["jobs"], "cc": "nobody"}
+    given: dict[str, Any] = {"CC": ["jobs"], "BCC": ["jobs"], "cc": "nobody"}
     headers = delivery.rejected_headers(Properties(headers=given), "invalid_json", "", "m-1")
     attributes = {name: Attribute("String", "jobs") for name in given}
 
