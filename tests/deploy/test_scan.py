@@ -20,4 +20,4 @@ def test_checkov_has_nothing_to_say_that_is_not_answered() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
     passed, failed, skipped = map(int, re.findall(r"(?:Passed|Failed|Skipped) checks: (\d+)", ended.stdout))
     assert passed > 20
-    assert (failed, skipped) == (0, 4)
+    assert (failed, skipped) == (0, 7)

@@ -11,7 +11,7 @@ from .worker_env import WorkerEnv
 
 pytestmark = [pytest.mark.fresh, pytest.mark.slow]
 
-VISIBILITY = 4  # seconds
+VISIBILITY = 10  # seconds
 PATIENCE = 240.0  # seconds
 
 
