@@ -56,23 +56,34 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(("point", "mode"), chosen, ids=lambda value: str(value).replace(" ", "-"))
 
 
+ATTEMPTS = 4
+"""On a machine that is busy for a second, a slow object is asked for once more."""
+
+
 @pytest.fixture(scope="module")
 def baseline_archives(emulator: Emulator) -> dict[Way, bytes]:
     """
     Return the reference job's archive, built without faults: the same in every way but that of copies. Check that
     POINTS lists exactly the calls of all.
     """
-    archives: dict[Way, bytes] = {}
-    for way in get_args(Way):
+    archives = {way: _archive_without_faults(emulator, way) for way in get_args(Way)}
+    assert archives["in one pass"] == archives["planned"] == archives["selected"]
+    return archives
+
+
+def _archive_without_faults(emulator: Emulator, way: Way) -> bytes:
+    expected = sorted(map(str, points_of(way)))
+    for _ in range(ATTEMPTS):
         with Scenario(emulator, ScenarioConfig(visibility=30)) as scenario:
             reference_job(scenario, way)
             scenario.worker(**settings_of(way))
             scenario.wait_deleted()
             scenario.finish()
-            assert sorted(map(str, calls_of(scenario, way))) == sorted(map(str, points_of(way)))
-            archives[way] = _content(scenario)
-    assert archives["in one pass"] == archives["planned"] == archives["selected"]
-    return archives
+            calls, content = sorted(map(str, calls_of(scenario, way))), _content(scenario)
+        if calls == expected:
+            break
+    assert calls == expected
+    return content
 
 
 def _content(scenario: Scenario) -> bytes:
