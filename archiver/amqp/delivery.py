@@ -27,6 +27,7 @@ FRAME_BYTES = 32  # of a frame beside properties: its own 8, the body's size, th
 MAX_NAME_BYTES = 128  # of a header, in what the client sends
 MAX_SHORT_TEXT = 255  # bytes of a header's name, and of properties that are text
 
+_PLAIN = ("", "utf-8", "identity")  # values of `content_encoding` that say nothing
 _WHOLE_NUMBER = re.compile("-?[0-9]{1,18}")
 DEATHS = "x-death"
 _ROUTES = frozenset({"CC", "BCC"})
@@ -57,7 +58,10 @@ def read_message(properties: "Basic.Properties", body: bytes) -> Body:
     """The same of a message, which has a problem also where its `x-death` is forged."""
     if has_forged_deaths(properties):
         return Body("", f"the header {DEATHS} is not as RabbitMQ writes it: senders must not set it")
-    return read_body(body)
+    read, encoding = read_body(body), properties.content_encoding or ""
+    if read.problem and encoding.lower() not in _PLAIN:
+        return Body("", f"{read.problem}; its content_encoding is {encoding[:40]!a}: send the JSON as it is")
+    return read
 
 
 def has_forged_deaths(properties: "Basic.Properties") -> bool:

@@ -1,5 +1,6 @@
 """What the broker delivers, as a Message; what a hostile sender can put into it."""
 
+import gzip
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -204,3 +205,15 @@ def test_a_sender_does_not_choose_where_copies_of_replies_and_dead_letters_go() 
 
     assert headers.keys() == {"cc", *delivery.ERROR_HEADERS}
     assert delivery.to_headers(attributes) == {"cc": "jobs"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "told"), [("gzip", "; its content_encoding is 'gzip': send"), ("utf-8", None), (None, None)]
+)
+def test_a_body_that_was_compressed_is_told_as_that(encoding: str | None, told: str | None) -> None:
+    compressed = delivery.read_message(Properties(content_encoding=encoding), gzip.compress(b"{}"))
+
+    assert compressed.problem.startswith("the message is not UTF-8: byte 1 is 0x8b")
+    assert ("; " in compressed.problem) == (told is not None)
+    assert (told or "") in compressed.problem
+    assert delivery.read_message(Properties(content_encoding=encoding), b"{}") == delivery.Body("{}")
