@@ -4,6 +4,27 @@ from mutations import Mutant
 
 PROMISES = (
     Mutant(
+        "replies are sent without the broker's confirmation",
+        "archiver/amqp/publishing.py",
+        "self._connection.channel(confirms=True)",
+        "self._connection.channel(confirms=False)",
+        ("tests/amqp/test_publishing.py",),
+    ),
+    Mutant(
+        "a problem that the source tells of is ignored",
+        "archiver/jobs/pipeline.py",
+        "        if job.message.problem:\n",
+        "        if False:\n",
+        ("tests/jobs/test_pipeline.py",),
+    ),
+    Mutant(
+        "a sender chooses where copies of dead letters go",
+        "archiver/amqp/delivery.py",
+        '_ROUTES = frozenset({"CC", "BCC"})',
+        "_ROUTES = frozenset[str]()",
+        ("tests/amqp/test_delivery.py",),
+    ),
+    Mutant(
         "the message is deleted before the answer",
         "archiver/worker/settle.py",
         "            done = await self._run_with_time_limit(message, lease, hold)\n",

@@ -10,8 +10,8 @@ SELECTIONS = (
     Mutant(
         "a prefix may lie anywhere",
         "archiver/core/outline.py",
-        "if not isinstance(entries[index], Inline) and not rules.allow(location)",
-        "if isinstance(entries[index], File) and not rules.allow(location)",
+        "if not rules.allow(location) and not isinstance(entries[index], Inline)",
+        "if not rules.allow(location) and isinstance(entries[index], File)",
         _JOBS,
     ),
     Mutant(
