@@ -35,7 +35,7 @@ QUERY_CODES = {
 class Call:
     """
     One operation. *fields* is the parsed body of an SQS request; *part* is a part's number, from 1; *span* is the
-    Range header. *receiver*: of an answer beside SQS: topic, bus or function.
+    Range header. *prefix*: of the keys that are listed. *receiver*: of an answer beside SQS: topic, bus or function.
     """
 
     op: str
@@ -45,13 +45,14 @@ class Call:
     upload: str | None = None
     queue: str | None = None
     span: str | None = None
+    prefix: str | None = None
     receiver: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_look(self) -> bool:
         """Whether it is a permission probe of a worker, which affects no message and no object."""
-        key = self.key or ""
+        key = self.key or self.prefix or ""
         shows = key.startswith(f"{NO_OBJECT} ")  # what a store must show before it copies
         return self.looks_at_rights or shows or key.rpartition("/")[2] == NO_OBJECT
 
@@ -143,7 +144,8 @@ def _of_s3(request: Request) -> Call:
             op = RECORD_OPERATIONS.get(op, op)
     part = int(parameters["partNumber"]) if "partNumber" in parameters else None
     span = header(request.headers, "range")
-    return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload, span=span)
+    prefix = parameters.get("prefix") if not key else None
+    return Call(op, bucket=bucket or None, key=key or None, part=part, upload=upload, span=span, prefix=prefix)
 
 
 def refusal(call: Call, status: int, code: str, message: str = "a planned fault") -> Answer:
