@@ -11,8 +11,8 @@ from .operations import Call, call_of
     [
         ("GET", "/", Call("ListBuckets")),
         ("HEAD", "/b", Call("HeadBucket", bucket="b")),
-        ("GET", "/b?list-type=2&prefix=x", Call("ListObjects", bucket="b")),
-        ("GET", "/b?uploads&prefix=x", Call("ListMultipartUploads", bucket="b")),
+        ("GET", "/b?list-type=2&prefix=x", Call("ListObjects", bucket="b", prefix="x")),
+        ("GET", "/b?uploads&prefix=x", Call("ListMultipartUploads", bucket="b", prefix="x")),
         ("GET", "/b/a%20b%2Bc/%C3%A9.jpg", Call("GetObject", bucket="b", key="a b+c/é.jpg")),
         ("GET", "/b//a//b", Call("GetObject", bucket="b", key="/a//b")),
         ("GET", "/b/../x", Call("GetObject", bucket="b", key="../x")),
