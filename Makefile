@@ -75,7 +75,7 @@ LOCALSTACK_PYTHON ?= $(shell for p in python3.11 python3 $(BIN)/python; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 
 .PHONY: e2e
-e2e: $(VENV)/.ready $(VENV)/localstack/.ready $(VENV)/seaweedfs/.ready $(VENV)/ministack/.ready ## test against LocalStack, SeaweedFS, MiniStack and RabbitMQ (apt-get install rabbitmq-server); about 6 minutes
+e2e: $(VENV)/.ready $(VENV)/localstack/.ready $(VENV)/seaweedfs/.ready $(VENV)/ministack/.ready ## test against LocalStack, SeaweedFS, MiniStack and RabbitMQ (apt-get install rabbitmq-server); about 8 minutes
 	export PATH="$(CURDIR)/$(VENV)/localstack/bin:$$PATH"; $(BIN)/pytest tests/e2e --ignore-glob='*/test_amqp_*' $(call once_more,$(BIN)/pytest tests/e2e --ignore-glob='*/test_amqp_*')
 	$(BIN)/pytest $(RABBITMQ) $(call once_more,$(BIN)/pytest $(RABBITMQ))
 
