@@ -11,6 +11,7 @@ from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
     from archiver.aws.clients import Clients
+    from archiver.aws.preflight import CallerIdentity
     from archiver.aws.s3_read import S3Reader
     from archiver.core.operator_policy import OperatorPolicy
     from archiver.core.preflight import CheckResult
@@ -43,14 +44,14 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
     from archiver.app import open_aws
     from archiver.aws.clients import ClientLimits
     from archiver.aws.error_mapping import CredentialsError
-    from archiver.aws.preflight import Checks, get_caller_identity
+    from archiver.aws.preflight import Checks
     from archiver.aws.preflight_copies import check_copies
     from archiver.aws.preflight_ways_out import check_ways_out
-    from archiver.core.preflight import CheckResult, all_passed, check_clock_skew, has_unknown_results
+    from archiver.core.preflight import CheckResult, all_passed, has_unknown_results
     from archiver.doors.policy import load_policy
     from archiver.doors.references import references_of
     from archiver.doors.ways_out import open_checks
-    from archiver.errors import ArchiverError, ConfigurationError
+    from archiver.errors import ConfigurationError
     from archiver.settings import SettingsError, load_settings
 
     try:
@@ -69,14 +70,8 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
         results.append(CheckResult("references", "ok", told))
     try:
         async with open_aws(ClientLimits(), settings) as (clients, reader):
-            caller = None
-            try:
-                caller = await get_caller_identity(clients)
-                results += [CheckResult("credentials", "ok", caller.arn), check_clock_skew(caller.skew)]
-            except ConfigurationError:
-                raise
-            except ArchiverError as error:  # for example a store without STS; the other checks use the credentials
-                results.append(CheckResult("credentials", "unknown", str(error)))
+            caller, seen = await _check_caller(clients)
+            results += seen
             results += await Checks(settings, clients, reader, caller, settings.archive_attributes).run_all()
             async with open_checks(settings, clients) as checks:
                 results += await check_ways_out(checks)
@@ -91,6 +86,21 @@ async def _run_checks() -> tuple[list["CheckResult"], int]:
     except ConfigurationError as error:
         return [*results, CheckResult("credentials", "bad", str(error), CREDENTIALS_HINT)], EXIT_FAILED
     return results, EXIT_FAILED if not all_passed(results) else EXIT_RETRY_LATER if has_unknown_results(results) else 0
+
+
+async def _check_caller(clients: "Clients") -> tuple["CallerIdentity | None", list["CheckResult"]]:
+    """Raises ConfigurationError."""
+    from archiver.aws.preflight import get_caller_identity
+    from archiver.core.preflight import CheckResult, check_clock_skew
+    from archiver.errors import ArchiverError, ConfigurationError
+
+    try:
+        caller = await get_caller_identity(clients)
+    except ConfigurationError:
+        raise
+    except ArchiverError as error:  # for example a store without STS; the other checks use the credentials
+        return None, [CheckResult("credentials", "unknown", str(error))]
+    return caller, [CheckResult("credentials", "ok", caller.arn), check_clock_skew(caller.skew)]
 
 
 async def _check_amqp(settings: "Settings") -> list["CheckResult"]:

@@ -36,6 +36,56 @@ RequestFile = Annotated[
     str | None, typer.Option("--request", metavar="FILE|-", help="File with the request as JSON; - is standard input.")
 ]
 
+Cluster = Annotated[str | None, typer.Option(help="Cluster. Default: ARCHIVER_ECS_CLUSTER.")]
+Task = Annotated[str | None, typer.Option(help="Task definition, family:revision. Default: ARCHIVER_ECS_TASK.")]
+Container = Annotated[
+    str | None, typer.Option(help="Its container with this program. Default: ARCHIVER_ECS_CONTAINER.")
+]
+Subnet = Annotated[
+    list[str] | None, typer.Option(help="Subnets; comma-separated or repeated. Default: ARCHIVER_ECS_SUBNETS.")
+]
+SecurityGroup = Annotated[
+    list[str] | None, typer.Option(help="Security groups, likewise. Default: ARCHIVER_ECS_SECURITY_GROUPS.")
+]
+PublicIp = Annotated[
+    bool | None, typer.Option("--public-ip/--no-public-ip", help="Public IP. Default: ARCHIVER_ECS_PUBLIC_IP.")
+]
+RequestTo = Annotated[
+    str | None,
+    typer.Option(
+        metavar="s3://BUCKET/PREFIX/",
+        envvar="ARCHIVER_ECS_REQUEST_TO",
+        help="Where to put a request that is too long for RunTask. Default: orders/ in S3_DESTINATION_BUCKET.",
+    ),
+]
+Wait = Annotated[
+    bool,
+    typer.Option("--wait", envvar="ARCHIVER_ECS_WAIT", help="Wait for the task; the exit code is its container's."),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        envvar="ARCHIVER_ECS_TIMEOUT",
+        help="With --wait: seconds after which the task is stopped. Default: none.",
+        min=0,
+    ),
+]
+StartTimeout = Annotated[
+    float,
+    typer.Option(
+        envvar="ARCHIVER_ECS_START_TIMEOUT", help="With --wait: seconds that the task has to start; 0: no limit.", min=0
+    ),
+]
+Logs = Annotated[
+    bool, typer.Option("--logs/--no-logs", envvar="ARCHIVER_ECS_LOGS", help="With --wait: show the container's log.")
+]
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach", envvar="ARCHIVER_ECS_DETACH", help="With --wait: Ctrl-C and --timeout leave the task running."
+    ),
+]
+
 
 def ecs_run(
     uris: Uris = None,
@@ -43,60 +93,18 @@ def ecs_run(
     request: RequestFile = None,
     job_id: request_input.JobId = None,
     ecs_dsn: Dsn = None,
-    cluster: Annotated[str | None, typer.Option(help="Cluster. Default: ARCHIVER_ECS_CLUSTER.")] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Task definition, family:revision. Default: ARCHIVER_ECS_TASK.")
-    ] = None,
-    container: Annotated[
-        str | None, typer.Option(help="Its container with this program. Default: ARCHIVER_ECS_CONTAINER.")
-    ] = None,
-    subnet: Annotated[
-        list[str] | None, typer.Option(help="Subnets; comma-separated or repeated. Default: ARCHIVER_ECS_SUBNETS.")
-    ] = None,
-    security_group: Annotated[
-        list[str] | None, typer.Option(help="Security groups, likewise. Default: ARCHIVER_ECS_SECURITY_GROUPS.")
-    ] = None,
-    public_ip: Annotated[
-        bool | None, typer.Option("--public-ip/--no-public-ip", help="Public IP. Default: ARCHIVER_ECS_PUBLIC_IP.")
-    ] = None,
-    request_to: Annotated[
-        str | None,
-        typer.Option(
-            metavar="s3://BUCKET/PREFIX/",
-            envvar="ARCHIVER_ECS_REQUEST_TO",
-            help="Where to put a request that is too long for RunTask. Default: orders/ in S3_DESTINATION_BUCKET.",
-        ),
-    ] = None,
-    wait: Annotated[
-        bool,
-        typer.Option("--wait", envvar="ARCHIVER_ECS_WAIT", help="Wait for the task; the exit code is its container's."),
-    ] = False,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            envvar="ARCHIVER_ECS_TIMEOUT",
-            help="With --wait: seconds after which the task is stopped. Default: none.",
-            min=0,
-        ),
-    ] = None,
-    start_timeout: Annotated[
-        float,
-        typer.Option(
-            envvar="ARCHIVER_ECS_START_TIMEOUT",
-            help="With --wait: seconds that the task has to start; 0: no limit.",
-            min=0,
-        ),
-    ] = 900.0,
-    logs: Annotated[
-        bool,
-        typer.Option("--logs/--no-logs", envvar="ARCHIVER_ECS_LOGS", help="With --wait: show the container's log."),
-    ] = True,
-    detach: Annotated[
-        bool,
-        typer.Option(
-            "--detach", envvar="ARCHIVER_ECS_DETACH", help="With --wait: Ctrl-C and --timeout leave the task running."
-        ),
-    ] = False,
+    cluster: Cluster = None,
+    task: Task = None,
+    container: Container = None,
+    subnet: Subnet = None,
+    security_group: SecurityGroup = None,
+    public_ip: PublicIp = None,
+    request_to: RequestTo = None,
+    wait: Wait = False,
+    timeout: Timeout = None,
+    start_timeout: StartTimeout = 900.0,
+    logs: Logs = True,
+    detach: Detach = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the parameters of RunTask; call nothing.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the task and its end as JSON.")] = False,
 ) -> None:

@@ -19,50 +19,62 @@ def add_to(app: typer.Typer) -> None:
     app.command("iam-policy", epilog="Example: archiver iam-policy --account 123456789012 > policy.json")(iam_policy)
 
 
+Account = Annotated[
+    str | None,
+    typer.Option(help="Account id of the queues. Default: from their URLs or ARNs, else from SQS."),
+]
+DeadLetterQueue = Annotated[
+    str | None, typer.Option(help="ARN of the dead-letter queue. Default: from the source queue's redrive policy.")
+]
+KmsKey = Annotated[
+    list[str] | None, typer.Option(help="ARN of a KMS key that encrypts buckets or queues; may be repeated.")
+]
+Mode = Annotated[
+    str,
+    typer.Option(
+        metavar="worker|task|ecs-run|lambda|invoke",
+        help="Of a worker, a one-off task, who runs ecs-run, the function, who invokes it.",
+    ),
+]
+PassRole = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ARN", help="With ecs-run, lambda: a role of the one-off task; may be repeated."),
+]
+LogGroup = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="With ecs-run: log group of the task. With lambda: of the function."),
+]
+Function = Annotated[
+    str | None, typer.Option(help="With lambda, invoke: its name or ARN. Default: ARCHIVER_LAMBDA_FUNCTION.")
+]
+Producer = Annotated[
+    bool, typer.Option("--producer", help="Policy of a program that sends requests and looks for archives.")
+]
+ManifestTo = Annotated[
+    str | None,
+    typer.Option(
+        "--manifest-to",
+        metavar="s3://BUCKET/PREFIX/",
+        help="With --producer: where send puts the files of long requests.",
+    ),
+]
+Consumer = Annotated[
+    bool, typer.Option("--consumer", help="Policy of a program that receives answers, failures and progress.")
+]
+
+
 def iam_policy(
-    account: Annotated[
-        str | None,
-        typer.Option(help="Account id of the queues. Default: from their URLs or ARNs, else from SQS."),
-    ] = None,
-    dead_letter_queue: Annotated[
-        str | None, typer.Option(help="ARN of the dead-letter queue. Default: from the source queue's redrive policy.")
-    ] = None,
-    kms_key: Annotated[
-        list[str] | None, typer.Option(help="ARN of a KMS key that encrypts buckets or queues; may be repeated.")
-    ] = None,
-    mode: Annotated[
-        str,
-        typer.Option(
-            metavar="worker|task|ecs-run|lambda|invoke",
-            help="Of a worker, a one-off task, who runs ecs-run, the function, who invokes it.",
-        ),
-    ] = "worker",
-    pass_role: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ARN", help="With ecs-run, lambda: a role of the one-off task; may be repeated."),
-    ] = None,
-    log_group: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="With ecs-run: log group of the task. With lambda: of the function."),
-    ] = None,
-    function: Annotated[
-        str | None, typer.Option(help="With lambda, invoke: its name or ARN. Default: ARCHIVER_LAMBDA_FUNCTION.")
-    ] = None,
+    account: Account = None,
+    dead_letter_queue: DeadLetterQueue = None,
+    kms_key: KmsKey = None,
+    mode: Mode = "worker",
+    pass_role: PassRole = None,
+    log_group: LogGroup = None,
+    function: Function = None,
     ecs: Annotated[bool, typer.Option("--ecs", help="Add the actions for ECS scale-in protection.")] = False,
-    producer: Annotated[
-        bool, typer.Option("--producer", help="Policy of a program that sends requests and looks for archives.")
-    ] = False,
-    manifest_to: Annotated[
-        str | None,
-        typer.Option(
-            "--manifest-to",
-            metavar="s3://BUCKET/PREFIX/",
-            help="With --producer: where send puts the files of long requests.",
-        ),
-    ] = None,
-    consumer: Annotated[
-        bool, typer.Option("--consumer", help="Policy of a program that receives answers, failures and progress.")
-    ] = False,
+    producer: Producer = False,
+    manifest_to: ManifestTo = None,
+    consumer: Consumer = False,
 ) -> None:
     """
     Print the least-privilege IAM policy for these settings: of a worker, or with an option of a producer or consumer.
@@ -71,13 +83,7 @@ def iam_policy(
     keys = kms_key or ()
     needs = Needs(account, dead_letter_queue, tuple(keys), on_ecs=ecs)
     other = OtherMode(mode, tuple(pass_role or ()), log_group, function)
-    roles = [name for name, given in (("--producer", producer), ("--consumer", consumer)) if given]
-    roles += [f"--mode {mode}"] if mode != "worker" else []
-    dead_letters = dead_letter_queue if mode != "task" else None  # of a task: that of what a function hands on
-    options = [name for name, given in (("--ecs", ecs), ("--dead-letter-queue", dead_letters)) if given]
-    if len(roles) > 1 or (roles and options and mode != "lambda"):
-        message = f"{' and '.join(roles + options)} can't be combined; print one policy at a time"
-        raise CommandError(message, code=EXIT_USAGE)
+    _check_combination(mode, needs, producer=producer, consumer=consumer)
     if manifest_to is not None and not producer:
         raise CommandError("--manifest-to goes with --producer: a worker reads manifests as sources", code=EXIT_USAGE)
     other.check()
@@ -94,6 +100,17 @@ def iam_policy(
         return policy_document(await other.statements(needs))
 
     print_json(run_async(work))
+
+
+def _check_combination(mode: str, needs: Needs, *, producer: bool, consumer: bool) -> None:
+    """Raises CommandError."""
+    roles = [name for name, given in (("--producer", producer), ("--consumer", consumer)) if given]
+    roles += [f"--mode {mode}"] if mode != "worker" else []
+    dead_letters = needs.dead_letter_queue if mode != "task" else None  # of a task: that of what a function hands on
+    options = [name for name, given in (("--ecs", needs.on_ecs), ("--dead-letter-queue", dead_letters)) if given]
+    if len(roles) > 1 or (roles and options and mode != "lambda"):
+        message = f"{' and '.join(roles + options)} can't be combined; print one policy at a time"
+        raise CommandError(message, code=EXIT_USAGE)
 
 
 async def _producer_statements(

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ import structlog
 from archiver.command.keeper import CLEANUP_SECONDS, KILL_SECONDS
 from archiver.command.orphans import keepers
 from archiver.errors import ConfigurationError, TransientError
+from archiver.stages.undo import run_to_its_end
 
 log = structlog.get_logger(__name__)
 
@@ -203,7 +204,7 @@ async def started(spec: Spec) -> AsyncIterator[Process]:
         await process.begin()
         yield process
     finally:
-        await _certainly(process.close(CANCEL_SECONDS))
+        await run_to_its_end(process.close(CANCEL_SECONDS), "command.end")
 
 
 async def _start_keeper() -> Keeper:
@@ -243,20 +244,6 @@ async def _clean_up(spec: Spec) -> None:
             async with started(Spec(spec.cleanup, spec.env, spec.cwd)) as process:
                 process.stdin.close()
                 await process.wait(CLEANUP_SECONDS)
-
-
-async def _certainly(ending: Coroutine[None, None, None]) -> None:
-    """Wait for *ending*, however often this task is cancelled; a cancellation goes on afterwards."""
-    task = asyncio.create_task(ending, name="command.end")
-    cancelled = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    task.result()
-    if cancelled is not None:
-        raise cancelled
 
 
 def _plain(value: object) -> object:

@@ -24,6 +24,7 @@ import structlog
 
 from archiver.command.files import Usage, measure, remove_tree
 from archiver.stages.budget import BufferPool
+from archiver.stages.undo import run_to_its_end
 
 log = structlog.get_logger(__name__)
 
@@ -83,15 +84,7 @@ def _made(path: Path) -> Iterator[int]:
 
 async def _remove(path: Path) -> None:
     """Remove the directory, however often this task is cancelled. Never raises."""
-    removing = asyncio.create_task(asyncio.to_thread(_try_to_remove, path), name="command.remove")
-    cancelled = None
-    while not removing.done():
-        try:
-            await asyncio.wait([removing])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
+    await run_to_its_end(asyncio.to_thread(_try_to_remove, path), "command.remove")
 
 
 def _try_to_remove(path: Path) -> None:

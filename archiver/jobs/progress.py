@@ -18,6 +18,7 @@ from archiver.errors import ConfigurationError, LeaseLost, TransientError
 from archiver.jobs.identity import JobIdentity
 from archiver.ports import Hold, Notifier
 from archiver.stages.progress import Progress
+from archiver.stages.undo import wait_for_end
 
 log = structlog.get_logger(__name__)
 
@@ -41,14 +42,7 @@ async def reporting_progress(
         yield
     finally:
         sender.cancel()
-        cancelled = None
-        while not sender.done():
-            try:
-                await asyncio.wait([sender])
-            except asyncio.CancelledError as again:
-                cancelled = again
-        if cancelled is not None:
-            raise cancelled
+        await wait_for_end(sender)
 
 
 async def _send_events(notifier: Notifier, job: JobIdentity, progress: Progress, hold: Hold) -> None:

@@ -12,8 +12,7 @@ class PartBuffer:
     """
     The buffer of one part, which begins at the offset *begin* of the archive. *remaining*: bytes that are not placed
     yet. *pieces*: (start, length, CRC-32) of the bytes that are placed. Combining these is cheaper than a second pass
-    over the part, which costs a tenth of all work.
-    None: too many pieces for that to be cheaper.
+    over the part, which costs a tenth of all work. None: too many pieces for that to be cheaper.
     """
 
     view: memoryview
