@@ -30,8 +30,6 @@ Dsn = Annotated[
         help="region=… credentials=…: how ECS is called. Default: ARCHIVER_ECS_DSN, else the environment.",
     ),
 ]
-Uris = Annotated[list[str] | None, typer.Argument(metavar="[URI]", help="Objects to archive: keys or s3:// URIs.")]
-MoreUris = Annotated[list[str] | None, typer.Option("--uri", help="The same as an option; may be repeated.")]
 RequestFile = Annotated[
     str | None, typer.Option("--request", metavar="FILE|-", help="File with the request as JSON; - is standard input.")
 ]
@@ -88,8 +86,8 @@ Detach = Annotated[
 
 
 def ecs_run(
-    uris: Uris = None,
-    uri: MoreUris = None,
+    uris: request_input.Uris = None,
+    uri: request_input.MoreUris = None,
     request: RequestFile = None,
     job_id: request_input.JobId = None,
     ecs_dsn: Dsn = None,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archiver.cli import request_input
 from archiver.cli.answer import ERROR, FAILURES, reply_message
 from archiver.cli.console import (
     EXIT_FAILED,
@@ -28,37 +29,41 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog=EXAMPLE)(invoke)
 
 
+Payload = Annotated[
+    str | None, typer.Option(metavar="JSON|@FILE|-", help="The event, instead of URIs: text, a file, or - (stdin).")
+]
+Function = Annotated[
+    str | None,
+    typer.Option("--function", "--lambda-func", help="Name or ARN. Default: ARCHIVER_LAMBDA_FUNCTION."),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--type",
+        "--lambda-type",
+        metavar="RequestResponse|Event|DryRun",
+        help="Wait for the result, queue the event, or only check it. Default: ARCHIVER_LAMBDA_TYPE, else "
+        "RequestResponse.",
+    ),
+]
+LambdaDsn = Annotated[
+    str | None,
+    typer.Option(
+        "--lambda-dsn",
+        metavar="DSN",
+        help="region=… credentials=…: how Lambda is called. Default: ARCHIVER_LAMBDA_DSN, else the environment.",
+    ),
+]
+
+
 def invoke(
-    uris: Annotated[
-        list[str] | None, typer.Argument(metavar="[URI]", help="Objects to archive: keys or s3:// URIs.")
-    ] = None,
-    uri: Annotated[list[str] | None, typer.Option("--uri", help="The same as an option; may be repeated.")] = None,
+    uris: request_input.Uris = None,
+    uri: request_input.MoreUris = None,
     job_id: Annotated[str | None, typer.Option("--job-id", "-j", help="With URIs: id of the job.")] = None,
-    payload: Annotated[
-        str | None, typer.Option(metavar="JSON|@FILE|-", help="The event, instead of URIs: text, a file, or - (stdin).")
-    ] = None,
-    function: Annotated[
-        str | None,
-        typer.Option("--function", "--lambda-func", help="Name or ARN. Default: ARCHIVER_LAMBDA_FUNCTION."),
-    ] = None,
-    kind: Annotated[
-        str | None,
-        typer.Option(
-            "--type",
-            "--lambda-type",
-            metavar="RequestResponse|Event|DryRun",
-            help="Wait for the result, queue the event, or only check it. Default: ARCHIVER_LAMBDA_TYPE, else "
-            "RequestResponse.",
-        ),
-    ] = None,
-    lambda_dsn: Annotated[
-        str | None,
-        typer.Option(
-            "--lambda-dsn",
-            metavar="DSN",
-            help="region=… credentials=…: how Lambda is called. Default: ARCHIVER_LAMBDA_DSN, else the environment.",
-        ),
-    ] = None,
+    payload: Payload = None,
+    function: Function = None,
+    kind: Kind = None,
+    lambda_dsn: LambdaDsn = None,
 ) -> None:
     """
     Invoke a Lambda function with a request, or with any event, and print what it returns as JSON.
@@ -95,7 +100,6 @@ def _type(text: str) -> str:
 
 def _event(uris: list[str], job_id: str | None, payload: str | None) -> bytes:
     """Return the event of the arguments, as JSON. Raises CommandError."""
-    from archiver.cli.request_input import check_uris
     from archiver.core.invocations import MAX_PAYLOAD_BYTES, payload_of_uris
 
     if uris and payload is not None:
@@ -104,7 +108,7 @@ def _event(uris: list[str], job_id: str | None, payload: str | None) -> bytes:
         raise CommandError("--job-id goes with URIs; write it into the payload instead", code=EXIT_USAGE)
     if not uris and payload is None:
         raise CommandError("nothing to send; name objects, or give an event with --payload", code=EXIT_USAGE)
-    check_uris(uris)
+    request_input.check_uris(uris)
     event = json.dumps(payload_of_uris(uris, job_id)).encode() if payload is None else _read_payload(payload)
     if len(event) > MAX_PAYLOAD_BYTES:
         told = f"the event has {len(event):,} bytes, and Lambda takes {MAX_PAYLOAD_BYTES:,}; name a manifest in it"
@@ -114,7 +118,6 @@ def _event(uris: list[str], job_id: str | None, payload: str | None) -> bytes:
 
 def _read_payload(payload: str) -> bytes:
     from archiver.cli.input_file import decode_input, read_input
-    from archiver.cli.request_input import describe_json_error
     from archiver.core.invocations import MAX_PAYLOAD_BYTES
 
     is_file = payload == "-" or payload.startswith("@")
@@ -124,7 +127,7 @@ def _read_payload(payload: str) -> bytes:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        raise CommandError(*describe_json_error(text, error), code=EXIT_USAGE) from None
+        raise CommandError(*request_input.describe_json_error(text, error), code=EXIT_USAGE) from None
     except (ValueError, RecursionError):
         raise CommandError(f"{name}: is no JSON that can be read", code=EXIT_USAGE) from None
     return text.encode()

@@ -27,6 +27,8 @@ Files = Annotated[
         help="Object, and its path in the zip; may be repeated. Write a = in a key as \\=.",
     ),
 ]
+Uris = Annotated[list[str] | None, typer.Argument(metavar="[URI]", help="Objects to archive: keys or s3:// URIs.")]
+MoreUris = Annotated[list[str] | None, typer.Option("--uri", help="The same as an option; may be repeated.")]
 JobId = Annotated[
     str | None, typer.Option("--job-id", "-j", help="Id of the job. The same id and request name the same archive.")
 ]
