@@ -97,8 +97,7 @@ SHARING = (
     Mutant(
         "a job ends before its last progress event is sent",
         "archiver/jobs/progress.py",
-        "        while not sender.done():\n            try:\n                await asyncio.wait([sender])\n"
-        "            except asyncio.CancelledError as again:\n                cancelled = again\n",
+        "        await wait_for_end(sender)\n",
         "",
         ("tests/jobs/test_progress.py",),
     ),
@@ -119,8 +118,8 @@ SHARING = (
     Mutant(
         "a second cancellation interrupts the abort of an upload",
         "archiver/stages/undo.py",
-        "    while not ending.done():\n",
-        "    if not ending.done():\n",
+        "    while not task.done():\n",
+        "    if not task.done():\n",
         ("tests/stages/test_upload.py",),
     ),
     Mutant(
