@@ -10,7 +10,8 @@ from archiver.http.body_watch import BodyWatch
 from archiver.http.exchange import MAX_ERROR_BODY, HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
 from archiver.http.parse import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, Head, ProtocolError, body_length, parse_head
 from archiver.http.sink import Sink
-from archiver.http.socket import HttpSocket, SocketOwner, Stream
+from archiver.http.socket import HttpSocket, SocketOwner, open_socket
+from archiver.http.stream import Stream
 
 MAX_HEAD = 32 * 1024
 """Bytes of a response head; also the most of a small response that one system call receives and that is copied once."""
@@ -57,7 +58,7 @@ class Connection:
         self._watch = BodyWatch()
         self._borrower: Borrower | None = None
         self._reset(State.IDLE)
-        self._socket = HttpSocket(stream, self)
+        self._socket = open_socket(stream, self)
 
     def _reset(self, state: State) -> None:
         self._state = state
@@ -143,10 +144,6 @@ class Connection:
                 self._interrupt(reason)
 
     # Callbacks of the socket
-
-    @property
-    def in_response(self) -> bool:
-        return self._head_bytes > 0 or self._state in (State.BODY, State.STREAM)
 
     def free_space(self) -> memoryview:
         # In a body, never more than its length: bytes that follow it must not reach the caller's views.

@@ -125,10 +125,6 @@ class Lane(ABC):
 
     # Callbacks of the socket
 
-    @property
-    def in_response(self) -> bool:
-        return self._body is not None or bool(self._part)
-
     def free_space(self) -> memoryview:
         # In a body, never more than its length: bytes that follow it must not reach the caller's memory.
         if self._body is not None:

@@ -13,7 +13,7 @@ from archiver.http.connection import Borrower, Connection
 from archiver.http.dns import Dialer, DnsCache
 from archiver.http.exchange import HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
 from archiver.http.proxy import Proxies, Proxy
-from archiver.http.socket import Stream, start_tls
+from archiver.http.stream import Stream, start_tls
 from archiver.http.tls import certificate_error
 
 _MAX_CONNECT_ATTEMPTS = 3
@@ -253,12 +253,12 @@ class HttpPool:
         return _Route(proxy, proxy.host, proxy.port, proxy.tls, self._context() if tls else None)
 
     async def _open(self, origin: Origin, sock: socket.socket, route: "_Route") -> Connection:
-        stream: Stream = sock  # closed by what fails below
+        stream = Stream(sock)  # closed by what fails below
         if route.proxy and route.context and origin.tls:
-            sock = await route.proxy.tunnel(sock, (origin.host, origin.port), route.context)
-            stream = await start_tls(sock, route.context, origin.host)
+            stream = await route.proxy.tunnel(stream, (origin.host, origin.port), route.context)
+            stream = await start_tls(stream, route.context, origin.host)
         elif route.tls and route.context:
-            stream = await start_tls(sock, route.context, route.host)
+            stream = await start_tls(stream, route.context, route.host)
         if self._closed:
             stream.close()
             raise ConnectionAbortedError

@@ -1,18 +1,15 @@
 """HTTP proxies from the environment: a tunnel (CONNECT) to https origins, absolute-form requests to http ones."""
 
 import os
-import socket
 import ssl
 from base64 import b64encode
 from dataclasses import dataclass, field
-from functools import partial
-from typing import cast
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from archiver.errors import ArchiverError, ConfigurationError, TransferInterrupted
 from archiver.http.parse import Head, ProtocolError, parse_head
-from archiver.http.socket import start_tls, when_ready
+from archiver.http.stream import Stream, start_tls
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_HEAD = 32 * 1024
@@ -65,23 +62,23 @@ class Proxy:
             return self.refusal(head.status, host)
         return None
 
-    async def tunnel(self, sock: socket.socket, to: tuple[str, int], context: ssl.SSLContext) -> socket.socket:
+    async def tunnel(self, stream: Stream, to: tuple[str, int], context: ssl.SSLContext) -> Stream:
         """
-        Open a tunnel to *to* (host and port) through *sock*, which is connected to the proxy. Return the socket to use
-        from then on. *context*: for a proxy that uses TLS. *sock* is closed on errors.
+        Open a tunnel to *to* (host and port) through *stream*, which is connected to the proxy. Return the stream to
+        use from then on. *context*: for a proxy that uses TLS. *stream* is closed on errors.
 
         Raises ConfigurationError or TransferInterrupted if the proxy refuses; OSError.
         """
         target = authority(*to)
         request = f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{self._authorization_line}\r\n"
         if self.tls:
-            sock = cast("ssl.SSLSocket", await start_tls(sock, context, self.host))
+            stream = await start_tls(stream, context, self.host)
         try:
-            self._check_connected(await _exchange(sock, request.encode()), target)
+            self._check_connected(await _exchange(stream, request.encode()), target)
         except BaseException:
-            sock.close()
+            stream.close()
             raise
-        return sock
+        return stream
 
     def _check_connected(self, block: bytes, target: str) -> None:
         """Check *block*, the response head to CONNECT *target*. Raises the error that it represents."""
@@ -93,13 +90,12 @@ class Proxy:
             raise self.refusal(head.status, target)
 
 
-async def _exchange(sock: socket.socket, request: bytes) -> bytes:
+async def _exchange(stream: Stream, request: bytes) -> bytes:
     """Send *request* and return the response head, at most 32 KiB of it."""
-    unsent, received = memoryview(request), bytearray()
-    while unsent:
-        unsent = unsent[await when_ready(sock, partial(sock.send, unsent), writes=True) :]
+    received = bytearray()
+    await stream.send(request)
     while b"\r\n\r\n" not in received and len(received) <= _MAX_HEAD:
-        data = await when_ready(sock, partial(sock.recv, _MAX_HEAD))
+        data = await stream.receive()
         if not data:
             raise ConnectionResetError("the proxy closed the connection")
         received += data

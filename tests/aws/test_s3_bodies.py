@@ -22,6 +22,7 @@ from archiver.http.connection import Connection
 from archiver.http.exchange import HttpRequest
 from archiver.http.pool import HttpTimeouts as HttpLimits
 from archiver.http.socket import WRITE_SLICE_BYTES
+from archiver.http.stream import Stream
 from archiver.ports import Target
 
 BODY = bytes(range(251)) * 5000  # a slice and a bit
@@ -292,7 +293,7 @@ async def test_an_early_answer_ends_the_connection_while_bytes_of_the_body_wait_
     pair = socket.socketpair()
     pair[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     pair[0].setblocking(False)
-    connection = Connection(pair[0], lambda _: None)
+    connection = Connection(Stream(pair[0]), lambda _: None)
     body = memoryview(bytearray(b"A" * WRITE_SLICE_BYTES))
     asked = asyncio.create_task(
         connection.exchange(HttpRequest("PUT", b"PUT / HTTP/1.1\r\n\r\n", None, lambda _: None, body))

@@ -10,6 +10,7 @@ from archiver.http.connection import Connection
 from archiver.http.exchange import HttpRequest, TickTimeouts
 from archiver.http.parse import Head
 from archiver.http.socket import WRITE_SLICE_BYTES
+from archiver.http.stream import Stream
 
 PATIENCE = TickTimeouts(response=100, stall=3, window=100, window_bytes=1, idle=100)
 
@@ -22,7 +23,7 @@ async def test_a_body_that_goes_out_slice_by_slice_is_no_stall_and_one_that_stan
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
-    connection = Connection(ours, lambda _: None)
+    connection = Connection(Stream(ours), lambda _: None)
     body = memoryview(bytes(WRITE_SLICE_BYTES * 5))
     sending = asyncio.create_task(connection.exchange(HttpRequest("PUT", b"PUT /", None, anything, body)))
     await asyncio.sleep(0)

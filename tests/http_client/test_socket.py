@@ -15,9 +15,10 @@ from certificates import shared_trust
 from archiver.http.connection import Connection
 from archiver.http.exchange import HttpRequest
 from archiver.http.pool import tls_context
-from archiver.http.socket import HttpSocket, start_tls
-from archiver.http.tls import TlsInTls
-from http_client.http_pair import GET, accept_any_head, turns, watched
+from archiver.http.socket import HttpSocket, TlsSocket
+from archiver.http.stream import Stream, start_tls
+from archiver.http.tls import TlsRecords
+from http_client.http_pair import GET, SMALL, accept_any_head, turns, watched
 from http_client.tls_peer import TlsPeer
 
 MIB = 1 << 20
@@ -53,14 +54,15 @@ async def connected(*, tls: bool) -> AsyncIterator[tuple[Connection, TlsPeer | s
     """A connection and its peer, which reads nothing by itself."""
     ours, theirs = socket_pair()
     if not tls:
-        connection = Connection(ours, lambda _: None)
+        connection = Connection(Stream(ours), lambda _: None)
         yield connection, theirs
         connection.abort()
         theirs.close()
         return
     peer = TlsPeer(*await asyncio.open_connection(sock=theirs, limit=1024), shared_trust().server_context)
     accepting = asyncio.create_task(peer.accept())
-    connection = Connection(await start_tls(ours, tls_context(shared_trust().bundle), "127.0.0.1"), lambda _: None)
+    stream = await start_tls(Stream(ours), tls_context(shared_trust().bundle), "127.0.0.1")
+    connection = Connection(stream, lambda _: None)
     await accepting
     yield connection, peer
     connection.abort()
@@ -86,41 +88,46 @@ async def test_connection_that_waits_costs_no_turn_of_the_loop(tls: bool, body: 
             sending.cancel()
 
 
-class Records(TlsInTls):
-    """Does with plain bytes what OpenSSL does with a renegotiation: wants to read first, or to write first."""
+class Records(TlsRecords):
+    """Does with plain bytes what OpenSSL does with a renegotiation: a write waits for a read, a read has an answer."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.fileno = sock.fileno
-        self.close = sock.close
-        self.write_wants_read = self.read_wants_write = 0
-        self.sends = self.reads = 0
+    def __init__(self) -> None:
+        super().__init__(tls_context(None), "127.0.0.1")
+        self.write_wants_read = 0
+        self.answer = b""
+        self.fed = b""
+        self.outgoing = b""
+        self.encrypts = 0
 
-    def pending(self) -> int:
-        return 0
+    def feed(self, received: memoryview) -> None:
+        self.fed += received
 
-    def send(self, data: bytes | memoryview) -> int:
-        self.sends += 1
+    def read_into(self, space: memoryview) -> int:
+        self.outgoing, self.answer = self.outgoing + self.answer, b""
+        data, self.fed = self.fed[: len(space)], self.fed[len(space) :]
+        if self.write_wants_read and data:  # of the handshake that the write waits for
+            self.write_wants_read -= 1
+            return 0
+        space[: len(data)] = data
+        return len(data)
+
+    def encrypt(self, data: bytes | memoryview) -> int:
+        self.encrypts += 1
         if self.write_wants_read:
             raise ssl.SSLWantReadError
-        try:
-            return self.sock.send(data)
-        except BlockingIOError:
-            raise ssl.SSLWantWriteError from None
+        self.outgoing += data
+        return len(data)
 
-    def recv_into(self, space: memoryview, size: int) -> int:
-        self.reads += 1
-        if self.read_wants_write:
-            self.read_wants_write -= 1
-            raise ssl.SSLWantWriteError
-        try:
-            count = self.sock.recv_into(space, size)
-        except BlockingIOError:
-            raise ssl.SSLWantReadError from None
-        if self.write_wants_read:  # a byte of the handshake that the write waits for, and no data
-            self.write_wants_read -= 1
-            raise ssl.SSLWantReadError
-        return count
+    def take_outgoing(self) -> bytes:
+        taken, self.outgoing = self.outgoing, b""
+        return taken
+
+    @property
+    def has_outgoing(self) -> bool:
+        return bool(self.outgoing)
+
+    def end(self) -> None:
+        """There is nothing to say."""
 
 
 class Owner:
@@ -130,7 +137,6 @@ class Owner:
         self.got = bytearray()
         self.space = bytearray(1024)
         self.losses: list[Exception | None] = []
-        self.in_response = False
 
     def free_space(self) -> memoryview:
         return memoryview(self.space)
@@ -147,97 +153,81 @@ class Owner:
 
 async def test_write_that_wants_to_read_waits_for_that_alone_and_goes_on_then() -> None:
     ours, theirs = socket_pair()
-    stream, owner = Records(ours), Owner()
-    stream.write_wants_read = 2
-    sock = HttpSocket(stream, owner)
+    tls, owner = Records(), Owner()
+    tls.write_wants_read = 2
+    sock = TlsSocket(Stream(ours), tls, owner)
     sock.send(b"hello")
-    for sends in (1, 2):
+    for encrypts in (1, 2):
         await turns()
-        assert (stream.sends, stream.reads, sock.all_sent) == (sends, sends - 1, False)
+        assert (tls.encrypts, sock.all_sent) == (encrypts, False)
+        assert watched()[ours.fileno()] == 1
         theirs.send(b"!")
         await turns()
     assert sock.all_sent
     assert theirs.recv(10) == b"hello"
-    assert stream.sends == 3
+    assert tls.encrypts == 3
     assert watched()[ours.fileno()] == 1
     sock.close()
     theirs.close()
 
 
-async def test_read_that_wants_to_write_waits_for_that_alone_and_goes_on_then() -> None:
+async def test_what_a_read_has_to_answer_goes_out_when_the_kernel_takes_it() -> None:
     ours, theirs = socket_pair()
     full = 0
     with pytest.raises(BlockingIOError):
         while True:
             full += ours.send(bytes(65_536))
-    stream, owner = Records(ours), Owner()
-    stream.read_wants_write = 2
-    sock = HttpSocket(stream, owner)
+    tls, owner = Records(), Owner()
+    tls.answer = b"key update"
+    sock = TlsSocket(Stream(ours), tls, owner)
     theirs.send(b"data")
     await turns(10)
-    assert stream.reads == 1
-    assert watched()[ours.fileno()] == 2
-    sock.send(b"")
-    assert watched()[ours.fileno()] == 2
+    assert (bytes(owner.got), sock.all_sent) == (b"data", False)
+    assert watched()[ours.fileno()] == 3
     while full:
-        full -= len(theirs.recv(65_536))
+        full -= len(theirs.recv(min(full, 65_536)))
     await turns(10)
-    assert owner.got == b"data"
-    assert stream.reads == 3  # refused twice, and the data
+    assert theirs.recv(100) == b"key update"
+    assert sock.all_sent
     assert watched()[ours.fileno()] == 1
-    sock.close()
-    theirs.close()
-
-
-@pytest.mark.parametrize("in_response", [False, True])
-async def test_what_follows_a_short_record_is_read_at_once_only_in_a_response(*, in_response: bool) -> None:
-    ours, theirs = socket_pair()
-    stream, owner = Records(ours), Owner()
-    owner.in_response = in_response
-    sock = HttpSocket(stream, owner)
-    for turn in (1, 2):
-        theirs.send(b"data")
-        await turns()
-        assert owner.got == b"data" * turn
-        assert stream.reads == (2 * turn if in_response else turn)
     sock.close()
     theirs.close()
 
 
 async def test_a_read_that_has_to_wait_leaves_no_garbage() -> None:
     """The error would keep the frames that it passed alive, and these the error: two kilobytes for each read."""
-    ours, theirs = socket_pair()
-    owner = Owner()
-    owner.in_response = True
-    sock = HttpSocket(Records(ours), owner)
-    gc.collect()
-    gc.disable()
-    try:
-        theirs.send(b"data")
-        await turns()
-        assert owner.got == b"data"
-        assert [one for one in gc.get_objects() if isinstance(one, ssl.SSLWantReadError)] == []
-    finally:
-        gc.enable()
-    sock.close()
-    theirs.close()
+    async with connected(tls=True) as (connection, peer):
+        assert isinstance(peer, TlsPeer)
+        into = bytearray(10)
+        reading = asyncio.create_task(connection.exchange(HttpRequest("GET", GET, [memoryview(into)], accept_any_head)))
+        await peer.request()
+        peer.cuts = range(1000)
+        gc.collect()
+        gc.disable()
+        try:
+            await peer.say(SMALL)
+            await reading
+            left = [one for one in gc.get_objects() if isinstance(one, ssl.SSLWantReadError)]
+        finally:
+            gc.enable()
+        assert into == b"0123456789"
+        assert left == []
 
 
-@pytest.mark.parametrize("error", [ConnectionResetError(), ssl.SSLError("bad record")], ids=repr)
-@pytest.mark.parametrize("verb", ["send", "recv_into"])
+@pytest.mark.parametrize("verb", ["encrypt", "feed", "read_into"])
 async def test_socket_that_fails_is_closed_and_its_owner_hears_why_once(
-    error: OSError, verb: str, monkeypatch: pytest.MonkeyPatch
+    verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ours, theirs = socket_pair()
-    stream, owner = Records(ours), Owner()
+    tls, owner, error = Records(), Owner(), ssl.SSLError("bad record")
 
     def fail(*_: object) -> int:
         raise error
 
-    monkeypatch.setattr(stream, verb, fail)
-    sock = HttpSocket(stream, owner)
+    monkeypatch.setattr(tls, verb, fail)
+    sock = TlsSocket(Stream(ours), tls, owner)
     theirs.send(b"data")
-    if verb == "send":
+    if verb == "encrypt":
         sock.send(b"hello", b"again")
     await turns()
     assert owner.losses == [error]
@@ -247,9 +237,41 @@ async def test_socket_that_fails_is_closed_and_its_owner_hears_why_once(
     theirs.close()
 
 
+class Broken:
+    """A socket whose system calls fail."""
+
+    def __init__(self, sock: socket.socket, error: OSError) -> None:
+        self.fileno, self.close = sock.fileno, sock.close
+        self.error = error
+
+    def send(self, _: object) -> int:
+        raise self.error
+
+    def recv_into(self, _: object) -> int:
+        raise self.error
+
+
+@pytest.mark.parametrize("tls", [True, False], ids=["https", "http"])
+@pytest.mark.parametrize("sends", [True, False])
+async def test_connection_that_is_reset_is_closed_and_its_owner_hears_why_once(*, tls: bool, sends: bool) -> None:
+    ours, theirs = socket_pair()
+    owner, error = Owner(), ConnectionResetError()
+    stream: Any = Stream(Broken(ours, error))  # type: ignore[arg-type]
+    sock = TlsSocket(stream, Records(), owner) if tls else HttpSocket(stream, owner)
+    if sends:
+        sock.send(b"hello", b"again")
+    else:
+        theirs.send(b"data")
+    await turns()
+    assert owner.losses == [error]
+    assert sock.closed
+    assert sock.all_sent
+    theirs.close()
+
+
 async def test_descriptor_that_somebody_else_has_by_now_is_left_alone() -> None:
     ours, theirs = socket_pair()
-    connection = Connection(ours, lambda _: None)
+    connection = Connection(Stream(ours), lambda _: None)
     number = ours.fileno()
     connection.abort()
     next_one, other = socket_pair()

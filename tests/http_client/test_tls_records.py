@@ -2,14 +2,15 @@
 
 import asyncio
 import socket
+import ssl
 
 import pytest
 from certificates import shared_trust
 
-from archiver.http import socket as http_socket
 from archiver.http.connection import Connection
 from archiver.http.exchange import HttpRequest
 from archiver.http.pool import HttpTimeouts, tls_context
+from archiver.http.stream import Stream, start_tls
 from http_client.http_pair import BODY, CHUNKED, GET, SMALL, accept_any_head, expect_interruption, open_pool, request
 from http_client.scripted_server import make_response, wait_until
 from http_client.tls_peer import TlsPeer, serve_tls_peer
@@ -72,7 +73,7 @@ async def test_body_is_sent_whole_wherever_the_kernel_cuts_its_records(takes: in
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
     peer = TlsPeer(*await asyncio.open_connection(sock=theirs), shared_trust().server_context)
     accepting = asyncio.create_task(peer.accept())
-    stream = await http_socket.start_tls(ours, tls_context(shared_trust().bundle), "127.0.0.1")
+    stream = await start_tls(Stream(ours), tls_context(shared_trust().bundle), "127.0.0.1")
     await accepting
     peer.takes = takes
     connection, body = Connection(stream, lambda _: None), BODY[:70_000]
@@ -86,20 +87,47 @@ async def test_body_is_sent_whole_wherever_the_kernel_cuts_its_records(takes: in
     peer.send_fin()
 
 
-async def test_what_openssl_has_decrypted_is_read_although_the_kernel_has_no_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(http_socket, "READ_TURN_BYTES", 1)
-
-    async def act(peer: TlsPeer) -> None:
-        await peer.accept()
-        await peer.request()
-        await peer.say(HEAD + BODY)
-
-    into = bytearray(len(BODY))
-    async with serve_tls_peer(act) as origin, open_pool(HttpTimeouts(stall=2)) as pool:
-        await pool.request(origin, request(into))
+async def test_what_was_received_is_decrypted_although_the_kernel_has_no_more() -> None:
+    """Two records come by one system call, and into the small space that the first bytes of a response get."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    peer = TlsPeer(*await asyncio.open_connection(sock=theirs), shared_trust().server_context)
+    accepting = asyncio.create_task(peer.accept())
+    stream = await start_tls(Stream(ours), tls_context(shared_trust().bundle), "127.0.0.1")
+    await accepting
+    connection, into = Connection(stream, lambda _: None), bytearray(len(BODY))
+    reading = asyncio.create_task(connection.exchange(request(into)))
+    await peer.request()
+    await peer.say(HEAD + BODY)
+    await asyncio.wait_for(reading, 2)
     assert into == BODY
+    connection.abort()
+    peer.send_fin()
+
+
+async def test_a_response_that_arrives_with_the_end_of_the_handshake_is_not_forgotten() -> None:
+    """With TLS 1.2, the server speaks last in the handshake: what follows may come by the same system call."""
+    ours, theirs = socket.socketpair()
+    for end in (ours, theirs):
+        end.setblocking(False)
+    context = tls_context(shared_trust().bundle)
+    versions = context.maximum_version
+    try:
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        peer = TlsPeer(*await asyncio.open_connection(sock=theirs), shared_trust().server_context)
+        peer.says_with_handshake = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+        accepting = asyncio.create_task(peer.accept())
+        stream = await start_tls(Stream(ours), context, "127.0.0.1")
+    finally:
+        context.maximum_version = versions
+    await accepting
+    lost: list[object] = []
+    connection = Connection(stream, lost.append)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert lost == [connection]
+    peer.send_fin()
 
 
 async def test_close_notify_is_answered() -> None:

@@ -28,9 +28,15 @@ class TlsPeer:
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self.cuts: Iterable[int] = ()
         self.takes = 65536
+        self.says_with_handshake = b""
 
     async def accept(self) -> None:
-        await self._do(self.tls.do_handshake)
+        await self._do(self._end_handshake)
+
+    def _end_handshake(self) -> None:
+        self.tls.do_handshake()
+        if self.says_with_handshake:
+            self.tls.write(self.says_with_handshake)
 
     async def request(self) -> bytes:
         """The next request's head."""
