@@ -1,8 +1,9 @@
 """The configuration of a scenario, its planted secrets, and the environment of its workers."""
 
 import hashlib
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from certificates import shared_trust
 
@@ -22,7 +23,7 @@ class ScenarioConfig:
 
     *visibility* in seconds; *max_receives* None: no redrive policy and no dead-letter queue; *answers*, *failures*:
     whether the worker has a queue for answers, for failure answers; *allowed*: S3_ALLOWED_SOURCES, with `{sources}`
-    for the bucket's name; *tls*: the proxy uses HTTPS.
+    for the bucket's name; *tls*: the proxy uses HTTPS, unless FAULTS_OVER_HTTP is set in the tests' environment.
     """
 
     visibility: int = 30
@@ -30,7 +31,7 @@ class ScenarioConfig:
     failures: bool = True
     answers: bool = True
     allowed: str = "{sources}"
-    tls: bool = True
+    tls: bool = field(default_factory=lambda: not os.environ.get("FAULTS_OVER_HTTP"))
 
     def environment(self, queues: Mapping[str, str], sources: str, archives: str) -> dict[str, str]:
         """Return a worker's environment with the planted secrets, without its endpoint. *queues*: names by role."""
