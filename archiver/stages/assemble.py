@@ -29,7 +29,8 @@ Why this can't deadlock:
 - The third buffer may be spared for bodies that wait for their turn (`stages.room`). A member that touches two parts
   needs only two buffers; before one that touches more is added, its bytes are taken back, and the bodies in them are
   given up. Nobody waits for room, so it can be no part of a circle.
-- Between jobs: a reservation is granted completely or not at all, to jobs that hold no buffer yet; see `stages.budget`.
+- Between jobs: a reservation is granted completely or not at all, to jobs that hold no buffer yet, and what they hold
+  of early bodies is taken from them where it is in the way; see `stages.budget`.
 """
 
 import asyncio

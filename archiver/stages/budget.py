@@ -8,7 +8,8 @@ Buffers have few sizes (`mapping_size`), so that the next job can reuse them. Th
 
 A job takes a *reservation*: a few guaranteed buffers, granted together or not at all and in order of request. It gets
 further buffers while bytes are free and no job waits for a reservation. Guaranteed buffers are never given to another
-job, and a job that waits for its reservation holds no buffer yet: so jobs can't wait for each other in a circle.
+job, and a job that waits for its reservation holds no buffer yet. What else it holds is `Revocable`: it is taken away
+as soon as that is enough for the first job that waits. So jobs can't wait for each other in a circle.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 MIN_MAPPING_BYTES = 64 * 1024
 MAPPING_STEP_BYTES = 1024 * 1024  # above 4 MiB
@@ -30,10 +32,22 @@ def mapping_size(size: int) -> int:
     return max(MIN_MAPPING_BYTES, 1 << (size - 1).bit_length())
 
 
+class Revocable(Protocol):
+    """What a job holds of the pool while it waits for its reservation. It can do without at any time."""
+
+    @property
+    def charged(self) -> int:
+        """Bytes that it is charged for."""
+
+    def revoke(self, size: int) -> int:
+        """Give up *size* bytes, or more, or all. Return how many: the pool takes them back by itself."""
+
+
 @dataclass(slots=True)
 class _Waiter:
     size: int
     granted: asyncio.Future[None]
+    held: Revocable | None
 
 
 class BufferPool:
@@ -45,19 +59,22 @@ class BufferPool:
         self.total = total
         self.used = 0
         self._waiters: deque[_Waiter] = deque()
+        self._granting = False
         self._idle: list[mmap.mmap] = []
         self._active: set[Reservation] = set()
 
     @asynccontextmanager
-    async def reservation(self, size: int, reserved: int) -> AsyncIterator["Reservation"]:
+    async def reservation(
+        self, size: int, reserved: int, held: Revocable | None = None
+    ) -> AsyncIterator["Reservation"]:
         """
         Reserve *reserved* buffers of *size* bytes for one job. Waits until they are free. Raises ValueError if they
-        exceed the total.
+        exceed the total. *held*: what the job holds already.
         """
         needed = self.charged_size(size) * reserved
         if needed > self.total:
             raise ValueError(f"{reserved} buffers of {size} bytes do not fit in {self.total}")
-        await self._reserve(needed)
+        await self._reserve(needed, held)
         reservation = Reservation(self, size, reserved)
         self._active.add(reservation)
         try:
@@ -67,10 +84,6 @@ class BufferPool:
             reservation.close()
             self._release(needed)
 
-    def would_wait(self, size: int, reserved: int) -> bool:
-        """Whether a reservation of *reserved* buffers of *size* bytes has to wait at present."""
-        return bool(self._waiters) or self.used + self.charged_size(size) * reserved > self.total
-
     def charged_size(self, size: int) -> int:
         """
         Return the bytes that a buffer of *size* maps and is charged for. At most a third of the total (the limit of a
@@ -78,12 +91,13 @@ class BufferPool:
         """
         return max(size, min(mapping_size(size), self.total // 3))
 
-    async def _reserve(self, size: int) -> None:
+    async def _reserve(self, size: int, held: Revocable | None) -> None:
         if not self._waiters and self.used + size <= self.total:
             self.used += size
             return
-        waiter = _Waiter(size, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(size, asyncio.get_running_loop().create_future(), held)
         self._waiters.append(waiter)
+        self._grant_waiters()  # what those who wait hold may be enough
         try:
             await waiter.granted
         except asyncio.CancelledError:
@@ -115,14 +129,28 @@ class BufferPool:
         self._grant_waiters()
 
     def _grant_waiters(self) -> None:
-        while self._waiters and self.used + self._waiters[0].size <= self.total:
+        if self._granting:  # what a job that gives up releases counts at once
+            return
+        self._granting = True
+        while self._waiters and self._have_free(self._waiters[0].size):
             waiter = self._waiters.popleft()
             if waiter.granted.done():  # cancelled; its task has not run since
                 continue
             self.used += waiter.size
             waiter.granted.set_result(None)
+        self._granting = False
         for reservation in self._active:
             reservation.notify()
+
+    def _have_free(self, size: int) -> bool:
+        """Whether *size* bytes are free. If it takes that, those who wait give up what they hold, the last first."""
+        held = [waiter.held for waiter in self._waiters if waiter.held is not None]
+        if self.used + size > self.total + sum(one.charged for one in held):
+            return False
+        while self.used + size > self.total:
+            given = held.pop().revoke(self.used + size - self.total)
+            self.used -= given  # not before: whoever gives up may also release
+        return True
 
     def buffer(self, size: int) -> mmap.mmap:
         """

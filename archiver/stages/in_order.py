@@ -161,5 +161,5 @@ class InOrder:
                 return
             arrival = self._waiting[number]
             if arrival.charged:
-                self._room.give(arrival.charged)
-                arrival.body, arrival.charged = None, 0
+                charged, arrival.body, arrival.charged = arrival.charged, None, 0
+                self._room.give(charged)

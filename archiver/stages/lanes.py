@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from time import monotonic, thread_time
 
 from archiver.core.objects import ObjectInfo
 from archiver.ports import Unanswered, WholeRead
@@ -19,6 +20,9 @@ FIRST_LANES = 16
 
 GROW_SECONDS = 0.01
 """Lanes are added while requests are still sent after so long: a job that is over sooner needs no more."""
+
+BUSY_SHARE = 0.9
+"""Of the time: a thread that computes so much adds no lanes. Each would be a connection, and wait for its turn."""
 
 
 class LaneQueue(ABC):
@@ -31,6 +35,7 @@ class LaneQueue(ABC):
         self._lanes: list[asyncio.Task[None]] = []
         self._max_lanes = 0
         self._grow_at = 0.0
+        self._looked_at = (monotonic(), thread_time())
         self._resting: deque[asyncio.Future[None]] = deque()
         self._missed_wakes = 0
 
@@ -82,11 +87,21 @@ class LaneQueue(ABC):
         return self.find_next()
 
     def grow(self) -> None:
-        """Add lanes if all are busy."""
+        """Add lanes if all wait for responses, and this thread does, too."""
         if len(self._lanes) == self._max_lanes or self._clock() < self._grow_at:
             return
-        if not self._resting and self._fetcher.limiter.has_free_place:
+        if self._resting or not self._fetcher.limiter.has_free_place:
+            return
+        if self._is_busy():
+            self._grow_at = self._clock() + GROW_SECONDS
+        else:
             self._add_lanes()
+
+    def _is_busy(self) -> bool:
+        """Whether this thread computed most of the time since the last call: it could not serve more lanes."""
+        since, computed = self._looked_at
+        self._looked_at = now, total = monotonic(), thread_time()
+        return total - computed > BUSY_SHARE * (now - since)
 
     def end_lanes(self) -> None:
         """End all lanes: what they still ask for is not needed."""

@@ -1,5 +1,7 @@
 """Room for bodies that arrived before it is their turn."""
 
+from collections.abc import Callable
+
 from archiver.stages.budget import BufferPool, Reservation
 
 MAX_STEP_BYTES = 256 * 1024
@@ -9,7 +11,8 @@ class Room:
     """
     Bytes of one job's bodies that wait outside the part buffers, charged to *budget*: those of a buffer that the job's
     reservation can spare, and up to *max_extra* others while no other job needs them. A body in here can always be
-    given up, because its object can be read again: so nobody ever waits for room.
+    given up, because its object can be read again: so nobody ever waits for room. *on_revoked* is called when it may
+    have become overfull, because a job needs its bytes for buffers.
     """
 
     def __init__(self, budget: BufferPool, max_extra: int) -> None:
@@ -18,6 +21,7 @@ class Room:
         """Bytes that fit, as of the last `refresh`."""
         self._budget = budget
         self.max_extra = max_extra
+        self.on_revoked: Callable[[], object] = int
         self._extra = 0
         self._step = max(1, min(MAX_STEP_BYTES, budget.total // 16))
         self.reservation: Reservation | None = None
@@ -48,6 +52,19 @@ class Room:
     def overfull(self) -> bool:
         """Whether bodies must be given up, because the reservation needs its buffer."""
         return self.used > self.capacity
+
+    @property
+    def charged(self) -> int:
+        """As of `Revocable`."""
+        return self._extra
+
+    def revoke(self, size: int) -> int:
+        """As of `Revocable`, in whole steps."""
+        given = min(self._extra, -(-size // self._step) * self._step)
+        self._extra -= given
+        self.refresh()
+        self.on_revoked()
+        return given
 
     def close(self) -> None:
         """Return everything; what is still in it is overfull."""

@@ -1,8 +1,9 @@
 """
 Makes one stored archive: gathers its members (`stages.gather`) and assembles them (`stages.assemble`).
 
-While a job holds no reservation, its bodies wait in room that nobody else needs. Most archives are small, so all is
-known before anything is reserved: then exactly what they need is. Others reserve three buffers of a usual part, and
+While a job holds no reservation, its bodies wait in room that nobody else needs: as soon as the job whose turn it is
+needs it for buffers, they are given up. Most archives are small, so all is known before anything is reserved: then
+exactly what they need is. Others reserve three buffers of a usual part, and
 learn their length as they go.
 
 Memory: the reservation and what `Room` and further buffers take, all charged to the one `BufferPool`; the members and
@@ -97,6 +98,7 @@ class StoredBuild:
         self._room = Room(budget, ROOM_BEFORE_RESERVATION)
         max_body = min(MAX_BODY_BYTES, self._max_part_size // 2)
         self._gather = Gather(files, fetcher, self._room, max_body, upload.kept.whole, gain=gain)
+        self._room.on_revoked = self._gather.line.give_up_bodies
 
     async def run(self, progress: Progress) -> tuple[StoredArchive, Sequence[Member]]:
         """
@@ -108,11 +110,7 @@ class StoredBuild:
         try:
             async with self._lanes():
                 shape = await self._shape()
-                if self._budget.would_wait(shape.buffer_size, shape.buffers):
-                    self._room.close()  # a job that waits for its reservation holds nothing
-                    if self._budget.would_wait(shape.buffer_size, shape.buffers):
-                        self._gather.line.give_up_bodies()
-                async with self._budget.reservation(shape.buffer_size, shape.buffers) as reservation:
+                async with self._budget.reservation(shape.buffer_size, shape.buffers, self._room) as reservation:
                     self._room.max_extra = MAX_EXTRA_ROOM
                     self._upload.set_part_size(shape.part_size)
                     ledger = self._ledger(shape)

@@ -106,6 +106,51 @@ async def test_what_a_job_still_holds_at_its_end_comes_back() -> None:
     assert budget.used == 0
 
 
+class Held:
+    """What a job holds while it waits."""
+
+    def __init__(self, budget: BufferPool, charged: int) -> None:
+        assert budget.try_acquire_extra(charged)
+        self.charged = charged
+
+    def revoke(self, size: int) -> int:
+        taken = min(size, self.charged)
+        self.charged -= taken
+        return taken
+
+
+@pytest.mark.parametrize(
+    ("needed", "left"), [(60, [10, 15]), (61, [10, 14]), (75, [10, 0]), (76, [9, 0]), (85, [0, 0]), (86, [10, 15])]
+)
+async def test_what_waiting_jobs_hold_is_taken_as_far_as_that_lets_the_first_one_begin(
+    needed: int, left: list[int]
+) -> None:
+    """The last one loses it first. If it would not be enough, nobody loses anything."""
+    budget = BufferPool(100 * UNIT)
+    first, second = Held(budget, 10 * UNIT), Held(budget, 15 * UNIT)
+    jobs = []
+    async with budget.reservation(15 * UNIT, 1):
+        async with budget.reservation(60 * UNIT, 1):
+            for size, held in ((needed, first), (100, second)):
+                jobs.append(asyncio.create_task(budget.reservation(size * UNIT, 1, held).__aenter__()))
+                await asyncio.sleep(0)
+            assert (first.charged, second.charged) == (10 * UNIT, 15 * UNIT)
+        assert [first.charged, second.charged] == [size * UNIT for size in left]
+        await asyncio.sleep(0)
+        assert jobs[0].done() is (needed <= 85)
+    for job in jobs:
+        job.cancel()
+    await asyncio.gather(*jobs, return_exceptions=True)
+
+
+async def test_a_job_that_waits_alone_has_what_it_holds_itself() -> None:
+    budget = BufferPool(100 * UNIT)
+    held = Held(budget, 10 * UNIT)
+    async with asyncio.timeout(1), budget.reservation(100 * UNIT, 1, held):
+        assert held.charged == 0
+    assert budget.used == 0
+
+
 @pytest.mark.parametrize("holder_first", [True, False])
 async def test_jobs_that_are_cancelled_together_give_back_without_an_error(holder_first: bool) -> None:
     """One holds its share, the other waits for one: whichever is told first."""

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 import pytest
 from fakes import FakeHold
@@ -18,7 +19,7 @@ from archiver.core.objects import ObjectInfo
 from archiver.core.plan import Member
 from archiver.errors import SourceUnavailable, TransferInterrupted
 from archiver.ports import ReadQueue, Target, Unanswered, WholeRead
-from archiver.stages import gather
+from archiver.stages import gather, lanes
 from archiver.stages.assemble import Assembly
 from archiver.stages.budget import BufferPool
 from archiver.stages.gather import Gather
@@ -105,26 +106,27 @@ sizes = st.lists(
 @given(
     jobs=st.lists(sizes, min_size=1, max_size=3),
     spare=st.integers(0, 4),
-    lanes=st.integers(1, 5),
+    most=st.integers(1, 5),
     at_once=st.sampled_from([0, 30, 1000]),
     seed=st.integers(0, 1000),
 )
 async def test_no_order_of_arrival_and_no_budget_makes_jobs_wait_for_each_other(
-    jobs: list[list[int]], spare: int, lanes: int, at_once: int, seed: int
+    jobs: list[list[int]], spare: int, most: int, at_once: int, seed: int
 ) -> None:
     """
     The search for a counter-example to the argument in `stages.assemble`, with objects of unknown size: responses in
     any order, some of them lost, bodies at once or in pieces, records that straddle parts, the smallest budgets.
     """
-    stage = StageEnv(total=(3 + spare) * PART, most=lanes)
+    stage = StageEnv(total=(3 + spare) * PART, most=most)
     stage.reader.at_once = at_once
-    shuffle = random.Random(seed)
+    shuffle, lost = random.Random(seed), Counter[Location]()
     head = stage.reader.head
 
     async def late(location: Location) -> ObjectInfo:
         for _ in range(shuffle.randrange(6)):
             await asyncio.sleep(0)
-        if not shuffle.randrange(8):
+        if lost[location] < 2 and not shuffle.randrange(8):
+            lost[location] += 1
             raise TransferInterrupted("the connection was lost")
         return await head(location)
 
@@ -134,13 +136,49 @@ async def test_no_order_of_arrival_and_no_budget_makes_jobs_wait_for_each_other(
         for job, sizes in enumerate(jobs)
     ]
     made = [sought(stage, files) for files in wanted]
-    async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(3), asyncio.TaskGroup() as tasks:
         for job, files in enumerate(made):
             tasks.create_task(build(stage, [*files], target=Target(f"job-{job}", "attachment", TARGET.metadata)))
 
     assert [read_zip(stage.archive(f"job-{job}")) for job in range(len(jobs))] == wanted
     assert stage.budget.used == 0
     assert len(asyncio.all_tasks()) == 1
+
+
+@pytest.mark.parametrize(("size", "repeated"), [(20, False), (300, True)], ids=["two parts", "four parts"])
+async def test_a_job_that_waits_for_its_buffers_reads_again_only_what_is_in_their_way(
+    size: int, *, repeated: bool
+) -> None:
+    """Two buffers leave a third of the budget for what was read; three need all of it."""
+    stage = StageEnv(total=32_000)
+    files = {f"{number:03}": random_bytes(size, number) for number in range(16)}
+    async with asyncio.timeout(5), asyncio.TaskGroup() as tasks, stage.budget.reservation(20_000, 1):
+        made = tasks.create_task(build(stage, [*sought(stage, files)], part=2000))
+        while len(stage.reader.reads) < 16:
+            await asyncio.sleep(0)
+    assert made.result() == files
+    assert (len(stage.reader.reads) > 16) is repeated
+    assert stage.budget.used == 0
+
+
+@pytest.mark.parametrize(("busy", "most"), [(True, lanes.FIRST_LANES), (False, 3 * lanes.FIRST_LANES)])
+async def test_a_busy_thread_adds_no_lanes(monkeypatch: pytest.MonkeyPatch, *, busy: bool, most: int) -> None:
+    stage = StageEnv(most=3 * lanes.FIRST_LANES)
+    files = {f"{number:04}": random_bytes(20, number) for number in range(1500)}
+    asked, at_once, head = 0, 0, stage.reader.head
+
+    async def slow(location: Location) -> ObjectInfo:
+        nonlocal asked, at_once
+        asked += 1
+        at_once = max(at_once, asked)
+        await asyncio.sleep(0.003)
+        asked -= 1
+        return await head(location)
+
+    stage.reader.head = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(lanes, "thread_time", monotonic if busy else lambda: 0.0)
+    assert await build(stage, [*sought(stage, files)], part=10_000) == files
+    assert at_once == most
 
 
 async def test_a_large_member_is_read_while_the_response_of_a_small_one_does_not_come() -> None:

@@ -33,3 +33,16 @@ def test_small_bodies_stay_when_most_of_the_room_is_given_back() -> None:
     assert all(taken)
     assert room.used == 49 * 1024
     assert not room.overfull
+
+
+def test_room_that_is_needed_for_buffers_is_left_in_steps_as_far_as_it_is_needed() -> None:
+    budget = BufferPool(TOTAL)
+    room, revoked = Room(budget, TOTAL), list[bool]()
+    room.on_revoked = lambda: revoked.append(room.overfull)
+    assert room.take(4 * MAX_STEP_BYTES)
+
+    assert room.revoke(MAX_STEP_BYTES + 1) == 2 * MAX_STEP_BYTES
+    assert (room.charged, room.overfull, revoked) == (2 * MAX_STEP_BYTES, True, [True])
+    assert room.revoke(TOTAL) == 2 * MAX_STEP_BYTES
+    assert room.revoke(TOTAL) == 0
+    assert budget.used == 4 * MAX_STEP_BYTES  # whoever takes the bytes accounts for them
