@@ -116,7 +116,7 @@ async def run(load: Workload, prefix: str, jobs: Sequence[int], wait_for_start: 
     )
     request, numbers = request_of(load.name), load.split()
     requests = {f"{prefix}-{job}": request(load.name, numbers[job]) for job in jobs}
-    queues = Queues([json.dumps({"job_id": job, "files": files}) for job, files in requests.items()])
+    queues = Queues([json.dumps({"job_id": job, **fields}) for job, fields in requests.items()])
     gate = ReceiveGate()
     limits = ClientLimits(
         wait_seconds=settings.wait_seconds,

@@ -18,7 +18,18 @@ from run_archiver import Measured
 from run_workers import combine
 from server import LoadServer, compile_c
 from table import as_json, rows
-from workloads import CONCURRENT, FULL, GROWTH, QUICK, Workload, by_prefix, listed, request_of, selected
+from workloads import (
+    CONCURRENT,
+    FULL,
+    GROWTH,
+    QUICK,
+    Workload,
+    by_prefix,
+    listed,
+    listed_for_two_passes,
+    request_of,
+    selected,
+)
 
 JOBS = Workload("W5", "", 10, 1000, 0, jobs=5)
 NAMED = {implementation.name: implementation for implementation in ALL}
@@ -84,16 +95,19 @@ def test_tls_and_latency_have_loads_of_their_own_unless_some_are_named() -> None
 
 
 def test_a_request_names_the_objects_of_one_job() -> None:
-    assert listed("w1", range(7, 9)) == [
+    files = [
         {"source": "w1/000007.jpg", "name": "w1/000007.jpg"},
         {"source": "w1/000008.jpg", "name": "w1/000008.jpg"},
     ]
+    assert listed("w1", range(7, 9)) == {"files": files}
+    assert listed_for_two_passes("w1", range(7, 9)) == {"files": files, "on_missing": "skip"}
 
 
 def test_a_load_chooses_how_it_is_asked_for() -> None:
     assert request_of("w1p") is by_prefix
     assert request_of("W1") is request_of("unknown") is listed
-    assert by_prefix("w1p", range(3)) == [{"prefix": "w1p/", "destination": "w1p"}]
+    assert request_of("W1-tail-2") is listed_for_two_passes
+    assert by_prefix("w1p", range(3)) == {"files": [{"prefix": "w1p/", "destination": "w1p"}]}
 
 
 # Workers

@@ -14,20 +14,25 @@ FAST = ("archiver", "go", "floor")
 WITH_TWO_WORKERS = (*PEERS, "archiver-x2")
 CONCURRENT = ("archiver", "go")  # who reads so far ahead that latency is no hindrance
 
-# The `files` of a request for some objects of a load. In the archive, each is named after its key, in this order.
-Request = Callable[[str, range], list[dict[str, str]]]
+# A request for some objects of a load. In the archive, each is named after its key, in this order.
+Request = Callable[[str, range], dict[str, object]]
 
 
-def by_prefix(load: str, numbers: range) -> list[dict[str, str]]:
+def by_prefix(load: str, numbers: range) -> dict[str, object]:
     """One entry selects all objects of the load; it has one job."""
     del numbers
-    return [{"prefix": f"{load}/", "destination": load}]
+    return {"files": [{"prefix": f"{load}/", "destination": load}]}
 
 
-def listed(load: str, numbers: range) -> list[dict[str, str]]:
+def listed(load: str, numbers: range) -> dict[str, object]:
     """Every object is named."""
     keys = [f"{load}/{index:06}.jpg" for index in numbers]
-    return [{"source": key, "name": key} for key in keys]
+    return {"files": [{"source": key, "name": key} for key in keys]}
+
+
+def listed_for_two_passes(load: str, numbers: range) -> dict[str, object]:
+    """Every object is asked for by HEAD and then by GET: what is missing must be known before the archive begins."""
+    return {**listed(load, numbers), "on_missing": "skip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +95,22 @@ def selected(load: Workload) -> Workload:
     )
 
 
+def in_two_passes(load: Workload) -> Workload:
+    """The same objects over the same network, each asked for twice."""
+    about = f"{load.about}, in two passes"
+    return replace(
+        load,
+        name=f"{load.name}-2",
+        about=about,
+        contenders=("archiver",),
+        request=listed_for_two_passes,
+        beside=load.name,
+    )
+
+
 def _with_variants(load: Workload) -> tuple[Workload, ...]:
-    return load, selected(load), behind(load, "20ms", steady(20)), behind(load, "tail", TAILED)
+    tail = behind(load, "tail", TAILED)
+    return load, selected(load), behind(load, "20ms", steady(20)), tail, in_two_passes(tail)
 
 
 FULL = (
