@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archiver.cli.console import environment, print_line, print_note
+from archiver.cli.console import EXIT_RETRY_LATER, CommandError, environment, print_line, print_note
 from archiver.cli.runner import run_async
 
 if TYPE_CHECKING:
@@ -24,16 +24,25 @@ def sweep(
     older than the queue keeps messages, and those without a record that are older than any job.
 
     Workers do the first once an hour, for uploads. This command looks at every key of the bucket. Records that workers
-    of other queues have left are not touched. The settings must be the worker's.
+    of other queues have left are not touched. The settings must be the worker's. Exit code 3: some are left.
     """
-    found = run_async(lambda: _sweep(dry_run=dry_run))
-    for leftover in found:
-        what = "upload and record" if leftover.upload and leftover.record else "upload"
-        print_line(f"{leftover.key}  {what if leftover.upload else 'record'} of {leftover.since:%Y-%m-%d %H:%M} UTC")
-    print_note(f"{'found' if dry_run else 'removed'}: {len(found):,}")
+    swept = run_async(lambda: _sweep(dry_run=dry_run))
+    for leftover, problem in swept:
+        if not problem:
+            print_line(_told(leftover))
+    left = [f"{_told(leftover)}: not removed: {problem}" for leftover, problem in swept if problem]
+    print_note(f"{'found' if dry_run else 'removed'}: {len(swept) - len(left):,}")
+    if left:
+        raise CommandError(*left, f"not removed: {len(left):,}; the reasons are above", code=EXIT_RETRY_LATER)
 
 
-async def _sweep(*, dry_run: bool) -> list["Leftover"]:
+def _told(leftover: "Leftover") -> str:
+    what = "upload and record" if leftover.upload and leftover.record else "upload"
+    return f"{leftover.key}  {what if leftover.upload else 'record'} of {leftover.since:%Y-%m-%d %H:%M} UTC"
+
+
+async def _sweep(*, dry_run: bool) -> list[tuple["Leftover", str]]:
+    """Return what was found, each with the reason why it could not be removed; "": it was, or nothing was tried."""
     from archiver.aws.s3_store import S3Store
     from archiver.aws.sqs import look_up
     from archiver.cli.build_context import open_resources
@@ -41,6 +50,7 @@ async def _sweep(*, dry_run: bool) -> list["Leftover"]:
     from archiver.cli.source import require_sqs
     from archiver.core.build_record import source_hash
     from archiver.doors.destination import open_receipts
+    from archiver.errors import ArchiverError
     from archiver.jobs.janitor import Janitor
     from archiver.jobs.records import Bucket
     from archiver.settings import load_environment
@@ -59,6 +69,13 @@ async def _sweep(*, dry_run: bool) -> list["Leftover"]:
             found[leftover.record or leftover.upload] = leftover
         async for leftover in janitor.find_records(now):
             found.setdefault(leftover.record, leftover)
-        for leftover in found.values() if not dry_run else ():
-            await janitor.remove(leftover)
-        return list(found.values())
+        swept = list[tuple["Leftover", str]]()
+        for leftover in found.values():
+            problem = ""
+            try:
+                if not dry_run:
+                    await janitor.remove(leftover)
+            except ArchiverError as error:
+                problem = str(error)
+            swept.append((leftover, problem))
+        return swept

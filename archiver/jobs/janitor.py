@@ -114,10 +114,13 @@ class Janitor:
         log.info("build.swept", key=leftover.key, since=leftover.since.isoformat(timespec="seconds"))
 
     async def sweep(self) -> None:
-        """Remove the uploads with records that no message comes back for. A failure is logged."""
+        """Remove the uploads with records that no message comes back for. Each failure is logged, and the rest done."""
         try:
             async for leftover in self.find(datetime.now(UTC)):
-                await self.remove(leftover)
+                try:
+                    await self.remove(leftover)
+                except ArchiverError as error:
+                    log.warning("build.unswept", key=leftover.key, reason=str(error))
         except ArchiverError as error:
             log.warning("build.unswept", reason=str(error))
 

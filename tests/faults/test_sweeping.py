@@ -65,3 +65,23 @@ def test_what_a_sweep_may_not_list_is_told_and_nothing_is_removed(
     assert ended.returncode not in (0, 70) and ended.stdout == ""
     assert "AccessDenied" in ended.stderr and "Traceback" not in ended.stderr
     assert scenario.direct.s3.list_multipart_uploads(Bucket=scenario.archives)["Uploads"][0]["Key"] == key
+
+
+@pytest.mark.parametrize(
+    "refusal", [Status(403, "AccessDenied"), pytest.param(Status(503, "SlowDown"), marks=pytest.mark.slow)]
+)
+def test_a_sweep_goes_on_after_what_it_can_not_remove_and_tells_it(scenario: Scenario, refusal: Status) -> None:
+    first, second, third = (f"{f'0{digit}' * 32}/download.zip" for digit in "def")
+    for key in (first, second, third):
+        scenario.direct.s3.create_multipart_upload(Bucket=scenario.archives, Key=key)
+    scenario.inject(refusal, "AbortMultipartUpload", key=second, times=None)
+
+    ended = sweep(scenario)
+
+    assert ended.returncode == 3, ended.stderr
+    assert [line.partition(" ")[0] for line in ended.stdout.splitlines()] == [first, third]
+    removed, told, last = ended.stderr.splitlines()
+    assert removed == "removed: 2" and last.startswith("not removed: 1")
+    assert told.startswith(second) and refusal.code in told
+    (left,) = scenario.direct.s3.list_multipart_uploads(Bucket=scenario.archives)["Uploads"]
+    assert left["Key"] == second

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from fakes import FakeHold
+from structlog.testing import capture_logs
 from worker.pipeline_env import PipelineEnv
 
 from archiver.core.build_record import BuildRecord, encode_record, source_hash
@@ -154,6 +155,21 @@ async def test_a_sweep_that_fails_is_repeated_later() -> None:
         async with asyncio.timeout(10):
             while bucket.left != ([], []):
                 await asyncio.sleep(0.001)
+
+
+async def test_a_sweep_goes_on_after_an_upload_that_it_can_not_abort() -> None:
+    bucket = Bucket()
+    for digit in "0ef":
+        await bucket.leave(f"{f'0{digit}' * 32}/download.zip")
+    bucket.env.uploads.faults.plan("abort", TransientError("403"))
+
+    with capture_logs() as logs:
+        await bucket.janitor.sweep()
+
+    assert len(bucket.left[0]) == 1
+    (told,) = [one for one in logs if one["event"] == "build.unswept"]
+    assert told["reason"] == "403" and bucket.left[0][0] in bucket.env.stage.store.pending
+    assert told["key"] == bucket.env.stage.store.pending[bucket.left[0][0]].target.key
 
 
 async def test_removing_what_is_gone_already_is_no_error() -> None:
