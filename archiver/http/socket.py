@@ -161,10 +161,11 @@ class TlsSocket(HttpSocket):
         super().close()
 
     def _lose(self, error: Exception | None) -> None:
-        if error is None and self.all_sent:
-            self._tls.end()  # answers the peer's close_notify
+        if self.all_sent:
             with contextlib.suppress(OSError):  # best effort: the peer may be gone
-                self._sock.send(self._tls.take_outgoing())
+                if error is None:
+                    self._tls.end()  # answers the peer's close_notify
+                self._sock.send(self._tls.take_outgoing())  # on an error, an alert tells the peer
         super()._lose(error)
 
     def _write(self) -> None:

@@ -1,6 +1,7 @@
 """A connected socket with its TLS, while the connection is being made."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class Stream:
     async def receive(self) -> bytes:
         """Return the next bytes; b"": nothing follows. Raises OSError."""
         while True:
-            received = await self._receive()
+            received = b"" if self.tls and self.tls.ended else await self._receive()
             if self.tls is None or not received:
                 return received
             self.tls.feed(memoryview(received))
@@ -42,13 +43,15 @@ class Stream:
         try:
             while not tls.handshake():
                 await self._send(tls.take_outgoing())
-                received = await self._receive()
+                received = b"" if tls.ended else await self._receive()
                 if not received:
                     raise ConnectionResetError("the server closed the connection during the TLS handshake")
                 tls.feed(memoryview(received))
-        finally:
-            if tls.has_outgoing:
-                await self._send(tls.take_outgoing())  # the last message, or what is wrong with the peer's
+        except ssl.SSLError:
+            with contextlib.suppress(OSError):  # best effort: the peer may be gone
+                await self._send(tls.take_outgoing())  # what is wrong with its messages
+            raise
+        await self._send(tls.take_outgoing())
 
     def close(self) -> None:
         """Close at once."""

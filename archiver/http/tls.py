@@ -37,8 +37,9 @@ class TlsRecords:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._outer = outer
+        self._error: ssl.SSLError | None = None  # of what follows the bytes that were decrypted last
         self.ended = False
-        """Whether the peer said that nothing follows."""
+        """Whether the peer, or the proxy, said that nothing follows."""
 
     def handshake(self) -> bool:
         """Go on with the handshake; return whether it is done. Raises ssl.SSLError."""
@@ -56,9 +57,12 @@ class TlsRecords:
         self._outer.feed(received)
         while data := self._outer.read():
             self._incoming.write(data)
+        self.ended = self.ended or self._outer.ended
 
     def read_into(self, space: memoryview) -> int:
         """Decrypt whole records into *space*, as far as both go. Return the number of bytes. Raises ssl.SSLError."""
+        if self._error is not None:
+            raise self._error
         filled, size = 0, len(space)
         try:
             while filled < size and (self._incoming.pending or self._tls.pending()):
@@ -69,6 +73,10 @@ class TlsRecords:
                 filled += count  # type: ignore[operator]
         except ssl.SSLWantReadError:
             pass  # the rest of a record has not arrived
+        except ssl.SSLError as error:
+            if not filled:
+                raise
+            self._error = error  # first, the caller gets what came before
         return filled
 
     def read(self) -> bytes:
@@ -111,5 +119,6 @@ class TlsRecords:
         with contextlib.suppress(ssl.SSLError):  # the peer need not say so, too
             self._tls.unwrap()
         if self._outer is not None:
-            self._wrap(self._outer)
+            with contextlib.suppress(ssl.SSLError):
+                self._wrap(self._outer)
             self._outer.end()

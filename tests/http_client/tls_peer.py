@@ -29,6 +29,7 @@ class TlsPeer:
         self.cuts: Iterable[int] = ()
         self.takes = 65536
         self.says_with_handshake = b""
+        self.appended = b""
 
     async def accept(self) -> None:
         await self._do(self._end_handshake)
@@ -74,7 +75,7 @@ class TlsPeer:
         await self._reader.read()
 
     async def send(self) -> None:
-        data = self._outgoing.read()
+        data = self._outgoing.read() + self.appended
         ends = sorted({0, *(cut for cut in self.cuts if cut < len(data)), len(data)})
         for start, end in pairwise(ends):
             self._writer.write(data[start:end])

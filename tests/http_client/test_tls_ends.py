@@ -1,0 +1,118 @@
+"""TLS that ends in an unusual way: by an alert, in the handshake, or in the proxy's TLS around it."""
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+
+import pytest
+from certificates import shared_trust
+
+from archiver.http.pool import tls_context
+from archiver.http.stream import Stream, start_tls
+from archiver.http.tls import TlsRecords
+from http_client.http_pair import BODY, SMALL, expect_interruption, open_pool, request
+from http_client.scripted_server import make_response
+from http_client.tls_peer import TlsPeer, serve_tls_peer
+
+UNREADABLE = b"\x17\x03\x03\x00\x20" + bytes(32)
+HEAD = make_response("200 OK", length=len(BODY))
+
+
+class MemoryPeer:
+    """A server's TLS in memory, inside *outer*, if there is one."""
+
+    def __init__(self, outer: "MemoryPeer | None" = None) -> None:
+        self.incoming, self.outgoing, self.outer = ssl.MemoryBIO(), ssl.MemoryBIO(), outer
+        self.tls = shared_trust().server_context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+
+    def talk(self, client: TlsRecords) -> None:
+        """Let both go on with the handshake until it is done."""
+        for _ in range(3):
+            client.handshake()
+            self.take(client.take_outgoing())
+            with suppress(ssl.SSLWantReadError):
+                self.tls.do_handshake()
+            client.feed(memoryview(self.give()))
+
+    def take(self, data: bytes) -> None:
+        if self.outer is not None:
+            self.outer.take(data)
+            data = b""
+            with suppress(ssl.SSLWantReadError):
+                while piece := self.outer.tls.read():
+                    data += piece
+        self.incoming.write(data)
+
+    def give(self) -> bytes:
+        data = self.outgoing.read()
+        if self.outer is None:
+            return data
+        if data:
+            self.outer.tls.write(data)
+        return self.outer.give()
+
+
+async def test_response_before_a_record_that_is_refused_counts_and_the_server_is_told() -> None:
+    """Both come by one system call."""
+    told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def act(peer: TlsPeer) -> None:
+        await peer.accept()
+        await peer.request()
+        peer.appended = UNREADABLE
+        await peer.say(SMALL)
+        peer.appended = b""
+        try:
+            await peer.request()
+        except ssl.SSLError as error:
+            told.set_result(error.reason)
+
+    into = bytearray(10)
+    async with serve_tls_peer(act) as origin, open_pool() as pool:
+        await pool.request(origin, request(into))
+        assert into == b"0123456789"
+        assert "BAD_RECORD_MAC" in await asyncio.wait_for(told, 5)
+
+
+async def test_record_that_is_refused_in_a_body_ends_it_after_what_came_before() -> None:
+    async def act(peer: TlsPeer) -> None:
+        await peer.accept()
+        await peer.request()
+        peer.appended = UNREADABLE
+        await peer.say(HEAD + BODY[:100])
+
+    async with serve_tls_peer(act) as origin, open_pool() as pool:
+        error = await expect_interruption(pool.request(origin, request(bytearray(len(BODY)))))
+    assert (str(error), error.received) == ("connection lost: SSLError", 100)
+
+
+async def test_refused_certificate_is_the_error_although_the_server_is_gone() -> None:
+    """It can't be told any more why."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    starting = asyncio.create_task(start_tls(Stream(ours), tls_context(None), "127.0.0.1"))
+    await asyncio.sleep(0)
+    peer = MemoryPeer()
+    peer.incoming.write(theirs.recv(65_536))
+    with pytest.raises(ssl.SSLWantReadError):
+        peer.tls.do_handshake()
+    theirs.send(peer.outgoing.read())
+    theirs.close()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await starting
+
+
+def test_end_of_the_proxys_tls_is_the_end_of_the_one_inside() -> None:
+    context = tls_context(shared_trust().bundle)
+    outer, proxy = TlsRecords(context, "127.0.0.1"), MemoryPeer()
+    proxy.talk(outer)
+    inner, server = TlsRecords(context, "127.0.0.1", outer), MemoryPeer(proxy)
+    server.talk(inner)
+    server.tls.write(b"last words")
+    said = server.give()
+    with pytest.raises(ssl.SSLWantReadError):
+        proxy.tls.unwrap()
+    inner.feed(memoryview(said + proxy.give()))
+    assert inner.read() == b"last words"
+    assert inner.ended
