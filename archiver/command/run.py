@@ -11,7 +11,7 @@ from typing import Literal
 from archiver.command.files import MAX_ENTRIES
 from archiver.command.native import TERM_SECONDS, Exit, Process, Spec, started
 from archiver.command.space import JobDirectory
-from archiver.command.streams import CHUNK_BYTES, DRAIN_SECONDS, Pump, Streams, feed
+from archiver.command.streams import CHUNK_BYTES, DRAIN_SECONDS, Meter, Pump, Streams, feed
 from archiver.errors import root_cause
 
 WATCH_SECONDS = 1.0
@@ -52,23 +52,25 @@ async def run(spec: Spec, directory: JobDirectory, limits: RunLimits, streams: S
             pumps = [Pump(process.stdout, streams.stdout), Pump(process.stderr, streams.stderr)]
             pumping = {tasks.create_task(pump.run(), name="command.pump"): pump for pump in pumps}
             feeding = tasks.create_task(feed(process.stdin, streams.stdin), name="command.stdin")
-            stopped = await _watch(process, directory, limits)
+            stopped = await _watch(process, directory, limits, streams.meter)
             feeding.cancel()
             await _drain(pumping)
+            if stopped is None and streams.meter.exceeded:  # by what it had left in its pipes
+                stopped = "disk"
             ended = Ended(await process.ended(), monotonic() - begun, stopped)
     except BaseExceptionGroup as group:
         raise root_cause(group) from group
     return ended
 
 
-async def _watch(process: Process, directory: JobDirectory, limits: RunLimits) -> Stopped | None:
+async def _watch(process: Process, directory: JobDirectory, limits: RunLimits, meter: Meter) -> Stopped | None:
     """Wait for the end of the program; end it if it exceeds a limit, and return which one."""
     deadline = monotonic() + limits.timeout
     while (ended := await process.wait(min(WATCH_SECONDS, max(0.0, deadline - monotonic())))) is None:
         if monotonic() >= deadline:
             await process.end(TERM_SECONDS)
             return "timeout"
-        if await _exceeds(directory, limits.disk):
+        if meter.exceeded or await _exceeds(directory, limits.disk):
             await process.end(0)
             return "disk"
     if ended.signal == SIGXFSZ or await _exceeds(directory, limits.disk):

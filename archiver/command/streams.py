@@ -46,6 +46,33 @@ class Tail:
         return kept.decode(errors="replace")
 
 
+class Meter:
+    """Counts the bytes of all sinks that it stands before, at most *limit*. *exceeded*: there were more, now lost."""
+
+    def __init__(self, limit: int) -> None:
+        self.exceeded = False
+        self._room = limit
+
+    def take(self, data: bytes) -> bytes:
+        """Return as much of *data* as there is room for."""
+        taken = data[: self._room]
+        self._room -= len(taken)
+        self.exceeded |= len(taken) < len(data)
+        return taken
+
+
+class Metered:
+    """Passes on what *meter* has room for."""
+
+    def __init__(self, sink: Sink, meter: Meter) -> None:
+        self._sink = sink
+        self._meter = meter
+
+    async def write(self, data: bytes) -> None:
+        if taken := self._meter.take(data):
+            await self._sink.write(taken)
+
+
 class ProgressLines:
     """Passes everything on, and reports the fraction of each line such as `archiver-progress: 0.4`."""
 
@@ -67,11 +94,12 @@ class ProgressLines:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """What a program reads, and what takes what it writes."""
+    """What a program reads, and what takes what it writes. The program is ended when *meter* is exceeded."""
 
     stdin: AsyncIterator[bytes]
     stdout: Sink
     stderr: Sink
+    meter: Meter
 
 
 class Pump:

@@ -47,6 +47,11 @@ class CommandResult:
     left_behind: int = 0
     reused: bool = False
 
+    @property
+    def streamed(self) -> int:
+        """Bytes of standard output and standard error that are objects."""
+        return sum(stream.size for stream in (self.stdout, self.stderr) if stream.uri is not None)
+
 
 class CommandRejected(Rejected):
     """The command ran, and its end rejects the request. *result*: that end, for the failure answer."""

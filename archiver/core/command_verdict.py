@@ -57,7 +57,8 @@ def _failed(command: Command, end: ProgramEnd, result: CommandResult) -> Command
         text = f"the command {name} did not end within its time of {limits.timeout:g} seconds"
         return CommandRejected("command_timeout", text, result)
     if end.stopped == "disk":
-        text = f"the command {name} filled its disk of {limits.disk:,} bytes, or made 100,000 files"
+        more = "printed more into objects, or made 100,000 files"
+        text = f"the command {name} filled its disk of {limits.disk:,} bytes, {more}"
         return CommandRejected("disk_limit", text, result)
     how = f"exit code {end.exit_code}" if end.exit_code is not None else f"signal {_signal_name(end.signal or 0)}"
     last = "".join(result.stderr.text.strip().splitlines()[-1:])

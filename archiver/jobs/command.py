@@ -107,7 +107,7 @@ class CommandWork:
             if problem is not None:
                 mark.may_run_again = isinstance(problem, TransientError | ConfigurationError)
                 raise problem
-            stored, left_behind = await outputs.store(directory)
+            stored, left_behind = await outputs.store(directory, result.streamed)
             result = replace(result, outputs=stored, left_behind=left_behind)
             return await patiently(lambda: self._memory.remember(order.remembered, result, hold))
 

@@ -82,16 +82,17 @@ class OutputWriter:
         kind = mimetypes.guess_type(location.key)[0] or "application/octet-stream"
         return Target(location.key, "", content_type=kind, overwrites=overwrites)
 
-    async def store(self, directory: JobDirectory) -> tuple[Sequence[StoredOutput], int]:
+    async def store(self, directory: JobDirectory, streamed: int) -> tuple[Sequence[StoredOutput], int]:
         """
         Store what the command left in `out/`. Return the objects, and the number of files that nobody asked for.
+        *streamed*: bytes of the outputs that are stored already.
 
         Raises Rejected: `output_missing`, also for what is no file; `disk_limit`, `name_unsafe`, `name_conflict`,
         `too_large`. TransientError, ConfigurationError, LeaseLost.
         """
         found = await asyncio.to_thread(find_files, str(directory.path), "out")
         assigned = assign_outputs(self._order.outputs, found)
-        size, limit = 0, self._order.command.limits.disk
+        size, limit = streamed, self._order.command.limits.disk
         for path, location in assigned.files:
             if not self._order.command.outputs.allows(location):
                 raise Rejected(

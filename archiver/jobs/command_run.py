@@ -10,7 +10,7 @@ from archiver.command.files import open_file
 from archiver.command.native import Spec
 from archiver.command.run import Ended, RunLimits, environment, file_pieces, run
 from archiver.command.space import JobDirectory, WorkSpace
-from archiver.command.streams import ProgressLines, Streams, Tail, text_pieces
+from archiver.command.streams import Meter, Metered, ProgressLines, Sink, Streams, Tail, text_pieces
 from archiver.core.command_order import CommandOrder
 from archiver.core.command_result import StreamResult
 from archiver.core.commands import CommandCredentials
@@ -71,7 +71,8 @@ class Runner:
         async with AsyncExitStack() as stack:
             stdout, stderr = await _open_sinks(stack, order, outputs, self._budget)
             stdin = await stack.enter_async_context(_stdin(order, directory))
-            streams = Streams(stdin, stdout, ProgressLines(stderr, report))
+            meter = Meter(limits.disk)
+            streams = Streams(stdin, _bounded(stdout, meter), ProgressLines(_bounded(stderr, meter), report), meter)
             ended = await run(spec, directory, limits, streams)
             return RunEnd(ended, await _finish(stdout, order.stdout), await _finish(stderr, order.stderr))
 
@@ -120,6 +121,11 @@ async def _open_sinks(
         return await stack.enter_async_context(opened)
 
     return await sink(order.stdout), await sink(order.stderr)
+
+
+def _bounded(sink: Tail | StreamedObject, meter: Meter) -> Sink:
+    """Objects are outputs: together, they have no more bytes than the command's disk."""
+    return sink if isinstance(sink, Tail) else Metered(sink, meter)
 
 
 async def _finish(sink: Tail | StreamedObject, location: Location | None) -> StreamResult:

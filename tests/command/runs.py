@@ -8,7 +8,7 @@ from pathlib import Path
 from archiver.command.native import Spec
 from archiver.command.run import Ended, RunLimits, environment, run
 from archiver.command.space import JobDirectory, WorkSpace
-from archiver.command.streams import ProgressLines, Streams, Tail, text_pieces
+from archiver.command.streams import Meter, ProgressLines, Streams, Tail, text_pieces
 
 MIB = 1024 * 1024
 
@@ -54,7 +54,7 @@ async def run_program(
     async with space.job(disk) as directory:
         spec = spec_of(directory, argv, limits or {})
         pieces = text_pieces(stdin) if isinstance(stdin, str) else stdin
-        streams = Streams(pieces, out, ProgressLines(err, fractions.append))
+        streams = Streams(pieces, out, ProgressLines(err, fractions.append), Meter(disk))
         ended = await run(spec, directory, RunLimits(timeout, disk), streams)
         work = sorted(os.listdir(directory.path / "work"))
     return Seen(ended, out.text(), err.text(), out.size, fractions, work)

@@ -15,7 +15,7 @@ from archiver.command import run as run_module
 from archiver.command.native import started
 from archiver.command.orphans import PR_SET_DUMPABLE
 from archiver.command.space import WorkSpace
-from archiver.command.streams import Streams, Tail, text_pieces
+from archiver.command.streams import Meter, Streams, Tail, text_pieces
 from archiver.errors import TransientError
 
 from .runs import MIB, processes_in, run_program, run_shell, spec_of
@@ -96,7 +96,7 @@ async def test_a_worker_of_commands_keeps_its_environment_and_memory_to_itself(s
 async def test_a_program_whose_output_nobody_takes_any_more_is_ended(space: WorkSpace) -> None:
     """An upload fails while the program prints for ever: its full pipe, which nobody reads, does not hold the job."""
     async with space.job(MIB) as directory:
-        streams = Streams(text_pieces(""), _FullSink(), Tail(0))
+        streams = Streams(text_pieces(""), _FullSink(), Tail(0), Meter(MIB))
         with pytest.raises(TransientError):
             await run_module.run(spec_of(directory, ["yes"], {}), directory, run_module.RunLimits(60, MIB), streams)
 

@@ -45,7 +45,7 @@ POLICY = """
 argv = [{python}, "-I", "-S", "-c", {script}, {runs}, "{{arguments}}"]
 inputs = ["{bucket}/in/"]
 outputs = ["{bucket}/made/"]
-disk = "16MiB"
+disk = "2GiB"
 [commands.join.arguments]
 positional = [{{ type = "input" }}, {{ type = "output" }}]
 """

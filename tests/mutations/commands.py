@@ -2,6 +2,7 @@
 
 from mutations import Mutant
 
+PRINTED = ("tests/jobs/test_printed_objects.py",)
 CRASHES = ("tests/faults/test_command_crashes.py",)
 COMMANDS = (
     Mutant(
@@ -45,5 +46,26 @@ COMMANDS = (
         "if credentials.role_arn is not None:",
         "if False:",
         ("tests/aws/test_command_credentials.py",),
+    ),
+    Mutant(
+        "what a command prints into objects has no limit",
+        "archiver/jobs/command_run.py",
+        "else Metered(sink, meter)",
+        "else sink",
+        PRINTED,
+    ),
+    Mutant(
+        "what a command has printed into objects does not count with its files",
+        "archiver/jobs/command_outputs.py",
+        "size, limit = streamed, ",
+        "size, limit = 0, ",
+        PRINTED,
+    ),
+    Mutant(
+        "a command that prints more into objects than it may goes on",
+        "archiver/command/run.py",
+        "if meter.exceeded or await",
+        "if await",
+        PRINTED,
     ),
 )
