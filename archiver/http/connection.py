@@ -50,7 +50,7 @@ class Connection:
     def __init__(self, stream: Stream, on_lost: Callable[["Connection"], None]) -> None:
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
-        self._scratch = bytearray(MAX_HEAD)
+        self._scratch = bytearray()  # made when it is needed: most connections are lent, and borrowers have their own
         self._scratch_view = memoryview(self._scratch)
         self.responses = 0  # requests answered on this connection
         self._state = State.CLOSED
@@ -147,7 +147,12 @@ class Connection:
 
     def free_space(self) -> memoryview:
         # In a body, never more than its length: bytes that follow it must not reach the caller's views.
-        return self._sink.free_space() if self._state is State.BODY else self._scratch_view[self._head_bytes :]
+        if self._state is State.BODY:
+            return self._sink.free_space()
+        if not self._scratch:
+            self._scratch = bytearray(MAX_HEAD)
+            self._scratch_view = memoryview(self._scratch)
+        return self._scratch_view[self._head_bytes :]
 
     def sent(self) -> None:
         self._ticks = 0

@@ -34,8 +34,9 @@ FIRST_ESTIMATE = 64 * 1024  # bytes of a body, while none has arrived
 ESTIMATED_EVERY = 16  # responses
 WOKEN_LANES = 4
 FIRST_REQUESTS = 16  # at once; two more for each response
-HEDGE_TICK_SECONDS = 0.05
-HEDGE_TICKS = 3  # without progress
+HEDGE_TICK_SECONDS = 0.025
+HEDGE_TICKS = 6  # without progress
+OVERTAKEN_TICKS, OVERTAKEN_BY = 2, 16  # sooner if so many that were asked for later are there: the store is not slow
 MIN_HEDGES, HEDGED_SHARE = 8, 50  # at most one in so many objects is asked for twice
 
 
@@ -227,7 +228,7 @@ class Gather(LaneQueue):
     # A slow response at the head of the line
 
     async def hedge(self) -> None:
-        """Ask once more for the object that all others wait for, while lanes rest, until all have arrived."""
+        """Ask once more for the object that all others wait for, until all have arrived."""
         limit = max(MIN_HEDGES, len(self._files) // HEDGED_SHARE)
         head, ticks = -1, 0
         while not self.line.all_arrived:  # large members may be read or copied for minutes after that
@@ -235,9 +236,10 @@ class Gather(LaneQueue):
             self.grow()  # all lanes may wait for slow responses
             first = min(self._charged, default=-1) if self.line.waits_for_assembly else self.line.added
             head, ticks = (head, ticks + 1) if head == first else (first, 0)
-            if ticks < HEDGE_TICKS or not self._resting or head in self._hedged or head not in self._charged:
+            overtaken = self.line.arrived - self.line.added >= OVERTAKEN_BY
+            if ticks < (OVERTAKEN_TICKS if overtaken else HEDGE_TICKS):
                 continue
-            if len(self._hedged) < limit:
+            if head in self._charged and head not in self._hedged and len(self._hedged) < limit:
                 self._hedged.add(head)
                 self._hedge = head
                 self._fetcher.resumes["hedged"] += 1

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from archiver.stages.copying import Copying
 
 ROOM_BEFORE_RESERVATION = 1024 * 1024
-MAX_EXTRA_ROOM = 8 * 1024 * 1024
+MAX_EXTRA_ROOM = 16 * 1024 * 1024
 MIN_SAMPLES = 4  # sizes, for an estimate of all
 
 

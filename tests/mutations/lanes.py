@@ -47,6 +47,13 @@ LANES = (
         ("tests/stages/test_gather.py",),
     ),
     Mutant(
+        "an object that all others have overtaken is waited for as long as any",
+        "archiver/stages/gather.py",
+        "(OVERTAKEN_TICKS if overtaken else HEDGE_TICKS)",
+        "HEDGE_TICKS",
+        ("tests/stages/test_gather.py",),
+    ),
+    Mutant(
         "both responses about a hedged object are taken",
         "archiver/stages/gather.py",
         "        if charged is None:\n            return  # the other response was faster\n",

@@ -273,6 +273,22 @@ async def test_a_slow_object_at_the_head_is_asked_for_once_more_and_the_first_re
     assert stage.fetcher.resumes["hedged"] == 1
 
 
+@pytest.mark.parametrize(("others", "hedged"), [(gather.OVERTAKEN_BY, 1), (gather.OVERTAKEN_BY - 1, 0)])
+async def test_an_object_that_many_have_overtaken_is_asked_for_sooner(
+    others: int, hedged: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where few have, the store may be slow with all of them."""
+    monkeypatch.setattr(gather, "HEDGE_TICKS", 1000)
+    stage, release = StageEnv(), asyncio.Event()
+    files = {f"{number:03}": random_bytes(50, number) for number in range(1 + others)}
+    asked = sought(stage, files)
+    holding(stage, "000", release)
+    asyncio.get_running_loop().call_later((gather.OVERTAKEN_TICKS + 8) * gather.HEDGE_TICK_SECONDS, release.set)
+
+    assert await build(stage, [*asked], part=10_000) == files
+    assert stage.fetcher.resumes["hedged"] == hedged
+
+
 async def test_hedges_are_bounded() -> None:
     stage = StageEnv()
     stage.reader.faults.plan("head", delay=(gather.HEDGE_TICKS + 2) * gather.HEDGE_TICK_SECONDS, times=0)
