@@ -97,7 +97,7 @@ def test_the_programs_take_twenty_lines_or_so() -> None:
     """Without empty lines, imports and comments."""
     for name in ("producer.py", "consumer.py", "producer.mjs", "consumer.mjs"):
         lines = [line for line in FILES[name].splitlines() if line and not line.startswith(("import ", '"""', "//"))]
-        assert len(lines) <= 22, name
+        assert len(lines) <= 24, name
 
 
 @pytest.mark.slow
@@ -135,6 +135,30 @@ def test_an_answer_that_comes_twice_is_acted_on_once(aws: dict[str, str], place:
 
     assert sorted(log.read_text().splitlines()) == ["twice: failed: internal", "twice: succeeded: u"]
     assert row(place, "twice")[0] in ("failed", "succeeded")
+
+
+@pytest.mark.slow
+def test_answers_without_a_link_do_not_stop_the_consumer(aws: dict[str, str], place: Path) -> None:
+    """Answers to pings, and those of jobs that made no archive."""
+    run([sys.executable, "producer.py", "empty", "source.jpg"], {**aws, "SQS_SOURCE_QUEUE": "unread"}, place)
+    ping = {"job_id": "empty", "message_id": "m", "status": "alive", "accepted": True, "problem": None}
+    skipped: dict[str, Any] = {
+        "job_id": "empty",
+        "message_id": "m",
+        "status": "skipped",
+        "archive": None,
+        "substitutions": {},
+    }
+    cancelled = {"job_id": "ended", "message_id": "n", "status": "cancelled"}
+    with closing(client(aws)) as sqs:
+        url = sqs.create_queue(QueueName="linkless")["QueueUrl"]
+        for body in (ping, skipped, cancelled):
+            sqs.send_message(QueueUrl=url, MessageBody=json.dumps({**body, "notification_id": body["status"]}))
+        with running([sys.executable, "consumer.py", "linkless"], aws, place) as log:
+            wait_until(lambda: left(sqs, url) == 0, "an empty queue")
+
+    assert sorted(log.read_text().splitlines()) == ["empty: skipped: skipped", "ended: cancelled: cancelled"]
+    assert row(place, "empty")[0] == "skipped"
 
 
 def client(aws: Mapping[str, str]) -> Any:
