@@ -25,10 +25,11 @@ from mutations.promises import PROMISES
 from mutations.resuming import RESUMING
 from mutations.selections import SELECTIONS
 from mutations.sharing import SHARING
+from mutations.tls import TLS
 from mutations.waiting import WAITING
 
 ROOT = Path(__file__).parents[1]
-MUTANTS = (*PROMISES, *MOMENTS, *SHARING, *BOUNDS, *LANES, *SELECTIONS, *WAITING, *RESUMING, *COMMANDS)
+MUTANTS = (*PROMISES, *MOMENTS, *SHARING, *TLS, *BOUNDS, *LANES, *SELECTIONS, *WAITING, *RESUMING, *COMMANDS)
 MAX_PARALLEL = 3  # the tests wait about as long as they compute
 TEST_TIMEOUT = 300  # seconds; a mutant that hangs counts as caught
 PASSED, FAILED = 0, 1  # pytest's exit codes; any other means an invalid mutant or list of tests

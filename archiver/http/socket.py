@@ -7,13 +7,13 @@ import threading
 from typing import Protocol
 
 from archiver.http.stream import Stream
-from archiver.http.tls import TlsRecords
+from archiver.http.tls import AT_ONCE, TlsRecords
 
 WRITE_SLICE_BYTES = 1024 * 1024
 """Bytes of one write: the most that the kernel copies in one call."""
 
-RECEIVED_AT_ONCE = 128 * 1024
-"""Encrypted bytes that one system call receives. OpenSSL keeps as many for a connection that has received so many."""
+RECEIVED_AT_ONCE = SENT_AT_ONCE = 128 * 1024
+"""Encrypted bytes that one system call receives, or sends."""
 
 
 class SocketOwner(Protocol):
@@ -134,6 +134,7 @@ class _Buffer(threading.local):
 
 
 _buffer = _Buffer()
+_NOTHING = memoryview(b"")
 
 
 class TlsSocket(HttpSocket):
@@ -188,40 +189,49 @@ class TlsSocket(HttpSocket):
         """Encrypt some bytes if all others are sent. Return whether there is something to send."""
         if self._encrypted:
             return True
-        if self._unsent:
-            data = self._unsent[0]
-            try:
-                self._drop_sent(data, self._tls.encrypt(data))
-            except ssl.SSLWantReadError:
-                self._write_wants_read = True
-        self._encrypted = self._tls.take_outgoing()
+        tls, size = self._tls, 0
+        records = [tls.take_outgoing()]
+        try:
+            while self._unsent and size < SENT_AT_ONCE and not tls.has_outgoing:
+                data = self._unsent[0]
+                count = tls.encrypt(data)
+                self._drop_sent(data, count)
+                records.append(tls.take_outgoing())
+                size += count
+        except ssl.SSLWantReadError:
+            records.append(tls.take_outgoing())
+            self._write_wants_read = True
+        if tls.has_outgoing:  # the proxy's TLS must read
+            self._write_wants_read = True
+        self._encrypted = b"".join(records)
         return bool(self._encrypted)
 
     def _on_readable(self) -> None:
         """Receive once, and decrypt all of it: the event loop does not know of what was received."""
         try:
             count = self._sock.recv_into(self._received)
-            self._tls.feed(self._received[:count])
         except BlockingIOError:
             return
         except OSError as error:
             self._lose(error)
             return
-        self._read_records()
-        if not count and not self.closed:
+        for start in range(0, count, AT_ONCE):
+            self._read_records(self._received[start : min(start + AT_ONCE, count)])
+            if self.closed:
+                return
+        if not count:
             self._lose(None)
 
-    def _read_records(self) -> None:
+    def _read_records(self, received: memoryview = _NOTHING) -> None:
+        """Decrypt what was *received*, and what is left of the handshake."""
         tls = self._tls
-        while not self.closed:
-            try:
-                count = tls.read_into(self.owner.free_space())
-            except OSError as error:
-                self._lose(error)
-                return
-            if not count:
-                break
-            self.owner.received(count)
+        try:
+            tls.feed(received)
+            while not self.closed and (count := tls.read_into(self.owner.free_space())):
+                self.owner.received(count)
+        except OSError as error:
+            self._lose(error)
+            return
         if self.closed:
             return
         if tls.ended:

@@ -6,9 +6,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 
-from archiver.http.tls import TlsRecords
-
-_RECEIVED_AT_ONCE = 64 * 1024
+from archiver.http.tls import AT_ONCE, TlsRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class Stream:
         await asyncio.get_running_loop().sock_sendall(self.sock, data)
 
     async def _receive(self) -> bytes:
-        return await asyncio.get_running_loop().sock_recv(self.sock, _RECEIVED_AT_ONCE)
+        return await asyncio.get_running_loop().sock_recv(self.sock, AT_ONCE)
 
 
 async def start_tls(stream: Stream, context: ssl.SSLContext, host: str) -> Stream:

@@ -5,8 +5,11 @@ import ssl
 
 from archiver.errors import ConfigurationError
 
-ENCRYPTED_AT_ONCE = 128 * 1024
-"""Bytes that are encrypted, and then sent by one system call. As many are kept if the kernel is full."""
+AT_ONCE = 32 * 1024
+"""
+Most bytes that `TlsRecords` is fed, or encrypts, at once: OpenSSL keeps memory for twice as many, for each direction,
+as long as the connection is open.
+"""
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
 _ADVICE = {
@@ -37,6 +40,7 @@ class TlsRecords:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
         self._outer = outer
+        self._unwrapped = memoryview(b"")  # to be sent, and not encrypted for the proxy yet
         self._error: ssl.SSLError | None = None  # of what follows the bytes that were decrypted last
         self.ended = False
         """Whether the peer, or the proxy, said that nothing follows."""
@@ -50,7 +54,7 @@ class TlsRecords:
         return True
 
     def feed(self, received: memoryview) -> None:
-        """Add bytes that were *received*. Raises ssl.SSLError."""
+        """Add at most `AT_ONCE` bytes that were *received*; then read all that can be read. Raises ssl.SSLError."""
         if self._outer is None:
             self._incoming.write(received)
             return
@@ -81,7 +85,7 @@ class TlsRecords:
 
     def read(self) -> bytes:
         """Return decrypted bytes; b"": no whole record is left. Raises ssl.SSLError."""
-        space = bytearray(ENCRYPTED_AT_ONCE)
+        space = bytearray(2 * AT_ONCE)
         return bytes(space[: self.read_into(memoryview(space))])
 
     def encrypt(self, data: bytes | memoryview) -> int:
@@ -89,25 +93,28 @@ class TlsRecords:
         Encrypt the first bytes of *data*; return how many. Raises SSLWantReadError where something must be received
         before (a renegotiation), ssl.SSLError.
         """
-        return self._tls.write(data[:ENCRYPTED_AT_ONCE])
+        return self._tls.write(data[:AT_ONCE])
 
     def take_outgoing(self) -> bytes:
         """Return what is to be sent: records, and answers to what was read."""
         if self._outer is None:
             return self._outgoing.read()
-        self._wrap(self._outer)
+        with contextlib.suppress(ssl.SSLWantReadError):  # a renegotiation of the proxy's: the rest waits
+            self._wrap(self._outer)
         return self._outer.take_outgoing()
 
     def _wrap(self, outer: "TlsRecords") -> None:
         """Encrypt what is to be sent for the proxy."""
-        data = memoryview(self._outgoing.read())
-        while data:
-            data = data[outer.encrypt(data) :]
+        while self._unwrapped or self._outgoing.pending:
+            self._unwrapped = self._unwrapped or memoryview(self._outgoing.read())
+            self._unwrapped = self._unwrapped[outer.encrypt(self._unwrapped) :]
 
     @property
     def has_outgoing(self) -> bool:
         """Whether `take_outgoing` has something."""
-        return self._outgoing.pending > 0 or (self._outer is not None and self._outer.has_outgoing)
+        if self._outgoing.pending or self._unwrapped:
+            return True
+        return self._outer is not None and self._outer.has_outgoing
 
     @property
     def has_unread(self) -> bool:

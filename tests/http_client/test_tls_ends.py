@@ -1,4 +1,4 @@
-"""TLS that ends in an unusual way: by an alert, in the handshake, or in the proxy's TLS around it."""
+"""TLS in memory: how much of it, and what is left at an end by an alert, in the handshake, or of a proxy's TLS."""
 
 import asyncio
 import socket
@@ -10,7 +10,7 @@ from certificates import shared_trust
 
 from archiver.http.pool import tls_context
 from archiver.http.stream import Stream, start_tls
-from archiver.http.tls import TlsRecords
+from archiver.http.tls import AT_ONCE, TlsRecords
 from http_client.http_pair import BODY, SMALL, expect_interruption, open_pool, request
 from http_client.scripted_server import make_response
 from http_client.tls_peer import TlsPeer, serve_tls_peer
@@ -51,6 +51,13 @@ class MemoryPeer:
         if data:
             self.outer.tls.write(data)
         return self.outer.give()
+
+
+def secured(outer: TlsRecords | None = None, proxy: MemoryPeer | None = None) -> tuple[TlsRecords, MemoryPeer]:
+    """A client's TLS and its server's after the handshake."""
+    client, server = TlsRecords(tls_context(shared_trust().bundle), "127.0.0.1", outer), MemoryPeer(proxy)
+    server.talk(client)
+    return client, server
 
 
 async def test_response_before_a_record_that_is_refused_counts_and_the_server_is_told() -> None:
@@ -104,11 +111,8 @@ async def test_refused_certificate_is_the_error_although_the_server_is_gone() ->
 
 
 def test_end_of_the_proxys_tls_is_the_end_of_the_one_inside() -> None:
-    context = tls_context(shared_trust().bundle)
-    outer, proxy = TlsRecords(context, "127.0.0.1"), MemoryPeer()
-    proxy.talk(outer)
-    inner, server = TlsRecords(context, "127.0.0.1", outer), MemoryPeer(proxy)
-    server.talk(inner)
+    outer, proxy = secured()
+    inner, server = secured(outer, proxy)
     server.tls.write(b"last words")
     said = server.give()
     with pytest.raises(ssl.SSLWantReadError):
@@ -116,3 +120,44 @@ def test_end_of_the_proxys_tls_is_the_end_of_the_one_inside() -> None:
     inner.feed(memoryview(said + proxy.give()))
     assert inner.read() == b"last words"
     assert inner.ended
+
+
+def test_what_waits_for_a_renegotiation_of_the_proxy_goes_out_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    outer, proxy = secured()
+    inner, server = secured(outer, proxy)
+
+    def wait(_: object) -> int:
+        raise ssl.SSLWantReadError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outer, "encrypt", wait)
+        assert inner.encrypt(b"hello") == 5
+        taken, waits = inner.take_outgoing(), inner.has_outgoing
+    assert (taken, waits) == (b"", True)
+    server.take(inner.take_outgoing())
+    assert (inner.take_outgoing(), inner.has_outgoing) == (b"", False)
+    assert server.tls.read() == b"hello"
+
+
+async def test_openssl_gets_little_at_once_since_it_keeps_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system call brings more, and the memory for it would stay with each connection."""
+    fed: list[int] = []
+    feed = TlsRecords.feed
+
+    def counting(tls: TlsRecords, received: memoryview) -> None:
+        fed.append(len(received))
+        feed(tls, received)
+
+    async def act(peer: TlsPeer) -> None:
+        await peer.accept()
+        await peer.request()
+        await peer.say(HEAD + BODY)
+
+    monkeypatch.setattr(TlsRecords, "feed", counting)
+    into = bytearray(len(BODY))
+    async with serve_tls_peer(act) as origin, open_pool() as pool:
+        await pool.request(origin, request(into))
+    assert into == BODY
+    assert max(fed) == AT_ONCE
+    tls, _ = secured()
+    assert tls.encrypt(bytes(1 << 20)) == AT_ONCE

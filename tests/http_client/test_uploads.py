@@ -173,7 +173,7 @@ async def test_body_goes_out_whole_through_an_https_proxy(
 
 
 async def test_early_answer_is_received_through_an_https_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "ENCRYPTED_AT_ONCE", MIB)  # so that the kernel stops in the middle of it
+    monkeypatch.setattr(tls, "AT_ONCE", MIB)  # so that the kernel stops in the middle of it
     answer = content(4 * MIB)
     store = Store(64 * MIB, early=make_response("200 OK", answer))  # more than four sockets hold
     into = bytearray(len(answer))

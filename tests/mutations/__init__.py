@@ -3,6 +3,7 @@ Code changes that tests must detect.
 
     promises   the guarantees of the service
     moments    times of measurements, and the order of two awaits
+    tls        what TLS in memory must not lose, and must not keep
     sharing    resources kept, passed on or released when a task is cancelled or fails
     bounds     comparisons at their boundary, first and last elements
 """
