@@ -166,6 +166,19 @@ def test_a_denied_destination_pauses_receiving_and_rejects_no_message(scenario: 
     scenario.finish()
 
 
+def test_an_upload_that_is_aborted_under_a_worker_is_begun_anew_without_a_pause(scenario: Scenario) -> None:
+    """G20: by a lifecycle rule, or by another message of the job. The bucket is not to blame: receiving goes on."""
+    job = scenario.send_request(scenario.put_objects(6 * MIB))
+    scenario.inject(Status(404, "NoSuchUpload"), "UploadPart", part=1)
+    worker = scenario.worker()
+    scenario.wait_deleted(job)
+    begun = [each for each in scenario.history.select("CreateMultipartUpload") if each.call.key == job.key]
+    assert len(begun) == 2
+    assert any(worker.events("job.overtaken"))
+    assert not any(worker.events("job.retried")) and not any(worker.events("worker.paused"))
+    scenario.finish()
+
+
 def _polling(scenario: Scenario) -> bool:
     return scenario.history.select("ReceiveMessage")[-1].ended is None
 

@@ -58,6 +58,6 @@ def test_an_upload_that_a_lifecycle_rule_aborts_under_a_worker_is_begun_anew_at_
     scenario.wait_deleted(seconds=JOB_TIMEOUT)
 
     assert len([each for each in scenario.history.select("CreateMultipartUpload") if each.call.key == job.key]) == 2
-    assert not any(worker.events("job.retried"))
+    assert not any(worker.events("job.retried")) and not any(worker.events("worker.paused"))
     assert scenario.answers(job)[0]["archive"]["bytes_copied"] > 0
     scenario.finish()

@@ -4,6 +4,13 @@ from mutations import Mutant
 
 BOUNDS = (
     Mutant(
+        "an upload that is gone while its parts are sent pauses the worker",
+        "archiver/aws/s3_errors.py",
+        '{"412", "PreconditionFailed", "NoSuchUpload"}',
+        '{"412", "PreconditionFailed"}',
+        ("tests/faults/test_destination.py",),
+    ),
+    Mutant(
         "the last renewals request one second more than the maximum",
         "archiver/worker/lease.py",
         "self._received_at + self._longest - before - margin))",
