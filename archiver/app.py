@@ -11,7 +11,7 @@ import structlog
 from archiver.aws.clients import ClientLimits, Clients, open_clients
 from archiver.aws.s3_headers import request_headers
 from archiver.aws.s3_read import S3Reader
-from archiver.aws.session import Network, open_network
+from archiver.aws.session import Network, open_network, require_credentials
 from archiver.core.archive_rules import ArchiveRules
 from archiver.core.attributes import NO_ATTRIBUTE_RULES
 from archiver.core.locations import PROBE_KEY, AllowList, Location
@@ -114,9 +114,12 @@ async def _open_clients(
     """The AWS clients, once there are credentials; None: *stop* was set meanwhile. Raises SettingsError."""
     limits = ClientLimits(wait_seconds=settings.wait_seconds, jobs=settings.max_concurrent_jobs)
     async with AsyncExitStack() as stack:
-        yield await open_with_credentials(
-            lambda: stack.enter_async_context(open_clients(limits, network)), heartbeat, stop
-        )
+
+        async def connect() -> Clients:
+            await require_credentials(network.session)
+            return await stack.enter_async_context(open_clients(limits, network))
+
+        yield await open_with_credentials(connect, heartbeat, stop)
 
 
 class Sources(NamedTuple):

@@ -29,6 +29,7 @@ from botocore.httpsession import get_cert_path
 from archiver.aws.endpoint import Endpoint, Style
 from archiver.aws.error_mapping import (
     CREDENTIAL_PROVIDER_ERRORS,
+    NO_CREDENTIALS,
     CredentialsError,
     credentials_message,
     partial_credentials_message,
@@ -203,6 +204,16 @@ def credential_errors() -> Iterator[None]:
         raise
     except aiohttp.ClientError as error:
         raise CredentialsError(credentials_message(error)) from None
+
+
+async def require_credentials(session: Session) -> None:
+    """
+    Raise CredentialsError if no provider has credentials yet. A client of the SDK that is opened without any never
+    looks for them again.
+    """
+    with credential_errors():
+        if await session.get_credentials() is None:
+            raise CredentialsError(NO_CREDENTIALS)
 
 
 def configured_region() -> str | None:

@@ -5,6 +5,7 @@ What is read in which order shows only with an interpreter of its own: each kind
 """
 
 import socket
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
@@ -117,6 +118,20 @@ def test_without_credentials_the_worker_says_so_and_waits_for_them_until_it_is_s
     assert "credentials" in paused["reason"]
     assert paused["retry_in"] == 5
     assert "Traceback" not in worker.log
+
+
+def test_credentials_that_come_late_are_found_without_a_restart(worker_env: WorkerEnv, tmp_path: Path) -> None:
+    file = tmp_path / "credentials"
+    settings = worker_env.settings(**dict.fromkeys(CREDENTIALS, ""), AWS_SHARED_CREDENTIALS_FILE=str(file))
+    worker = Worker("worker", settings)
+    worker_env.workers.append(worker)
+
+    worker.wait_for("worker.paused")
+    file.write_text("[default]\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = testing\n")
+    worker.wait_for("worker.ready")
+    worker.terminate()
+
+    assert worker.exit_code() == 0
 
 
 def test_an_agent_that_does_not_listen_yet_is_waited_for(worker_env: WorkerEnv) -> None:
