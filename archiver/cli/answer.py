@@ -14,7 +14,7 @@ CANCELLED = "cancelled"
 COMPLETED, ERROR = "completed", "error"
 """Of a reply in the form of Media Cloud AI's workers."""
 
-FINAL_STATUSES = ("succeeded", "partial", SKIPPED, ALIVE, FAILED, COMPLETED, ERROR)
+FINAL_STATUSES = ("succeeded", "partial", SKIPPED, ALIVE, FAILED, CANCELLED, COMPLETED, ERROR)
 FAILURES = (FAILED, CANCELLED, ERROR)
 
 
@@ -28,6 +28,9 @@ def print_answer(answer: dict[str, Any], *, as_json: bool) -> None:
         _print_reply(answer, as_json=as_json)
         return
     _raise_problem(answer, as_json=as_json)
+    if answer["status"] == CANCELLED:
+        _report_cancelled(answer, as_json=as_json)
+        return
     if as_json:
         return
     if answer["status"] == SKIPPED:
@@ -63,6 +66,19 @@ def _raise_problem(answer: dict[str, Any], *, as_json: bool) -> None:
             raise CommandError(f"{error['code']}: {message}", code=EXIT_FAILED)
         message = message.partition(f": {sources[0]}")[0]  # drop its incomplete list
         raise CommandError(f"{error['code']}: {message}", *(f"  {source}" for source in sources), code=EXIT_FAILED)
+
+
+def _report_cancelled(answer: dict[str, Any], *, as_json: bool) -> None:
+    """Report a cancelled job, or what became of a message that cancels one. Raises CommandError if that failed."""
+    cancel = answer.get("cancel")
+    if cancel is None:
+        raise CommandError(
+            f"the job {answer['job_id']} was cancelled; archiver cancel --undo lets it run again", code=EXIT_FAILED
+        )
+    if cancel["problem"]:
+        raise CommandError(f"{cancel['job_id']}: {cancel['problem']}", code=EXIT_FAILED)
+    if not as_json:
+        print_line(f"cancelled: {cancel['job_id']}; archiver cancel --undo lets it run again")
 
 
 def reply_message(answer: dict[str, Any]) -> str:

@@ -260,6 +260,8 @@ def file_count(request: dict[str, Any], what: str = "file") -> str:
     """Return the number of files that *request* names; of one with prefixes or a manifest, that is not known."""
     if "files" not in request and ("command" in request or "parameters" in request):
         return "a command"
+    if "files" not in request and "cancel" in request:
+        return "a cancellation"
     files = request.get("files") or [{}]
     if all(isinstance(file, dict) and ("source" in file or "inline" in file) for file in files):
         return format_count(len(files), what)

@@ -122,7 +122,7 @@ class Pipeline:
         if request.kind == "command" and "command" not in self._works:
             raise Rejected("command_not_allowed", NO_COMMANDS)
         if request.kind not in self._works:
-            raise Rejected("invalid_request", f"this worker does no work of the kind {request.kind}")
+            raise Rejected("invalid_request", "this worker cancels no jobs: CANCELLATION is not set")
         order = self._works[request.kind].prepare(request, job)
         return request.model_copy(update={"files": ()}), order
 

@@ -254,7 +254,7 @@ async def test_what_else_stands_beside_cancel_is_refused(body: dict[str, Any], t
 async def test_a_worker_without_the_setting_refuses_and_never_looks() -> None:
     env = PipelineEnv()
     env.put(a_jpg=b"a")
-    with pytest.raises(Rejected, match="does no work of the kind cancel"):
+    with pytest.raises(Rejected, match="this worker cancels no jobs: CANCELLATION is not set"):
         await env.pipeline.run(await env.message(cancel="j"), FakeHold())
     env.stage.s3.put("archives", MARKED.key, MARK)
     assert (await env.run("a.jpg", job_id="j")).status == "succeeded"
