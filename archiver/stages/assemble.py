@@ -8,8 +8,7 @@ So headers contain true values, no data descriptor is needed, and every streamin
 are uploaded in the order in which they become complete.
 
 The store may copy the end of large members by itself (`stages.copying`): then such a part needs no buffer, and the
-member's CRC-32 is combined from what was read and what the store computed. A copy needs nothing of this job, so it ends
-by itself, as a read does.
+member's CRC-32 is combined from what was read and what the store computed. A copy ends by itself, as a read does.
 
 Memory: at most `Reservation.reserved` + extra buffers of one part each, all from the one `BufferPool`.
 
@@ -89,6 +88,7 @@ class Assembly:
         self._uploads = asyncio.TaskGroup()
         self._read_slots = asyncio.Semaphore(fetcher.concurrency)
         self._upload_slots = asyncio.Semaphore(MAX_CONCURRENT_UPLOADS)
+        self._failed = False
 
     async def run(self, add_members: Callable[[], Awaitable[None]]) -> StoredArchive:
         """
@@ -131,7 +131,7 @@ class Assembly:
             self._write(start, header)
             self._write(start + len(header), body, crc)
             self._part = self._parts.get(self._ledger.part_at(end)[0])
-        self._count(1, len(body))
+        self._progress.add(1, len(body))
         return True
 
     async def add(self, member: Member, crc: int, body: bytes | memoryview | None) -> None:
@@ -146,7 +146,7 @@ class Assembly:
             header = self._ledger.header_bytes(index, crc)
             await self._write_acquiring(start, header)
             await self._write_acquiring(start + len(header), body)
-            self._count(1, len(body))
+            self._progress.add(1, len(body))
             return
         for read in await self._add_kept(index) if self._kept.parts else self._ledger.member_reads(index):
             await self._read_slots.acquire()
@@ -163,7 +163,7 @@ class Assembly:
         if index in self._kept.crcs:
             self._write_header(index, self._kept.crcs[index])
         for read, crc in there:
-            self._count(0, read.length)
+            self._progress.add(0, read.length)
             if index not in self._kept.crcs:
                 self._add_range(read, crc)
         return missing
@@ -207,7 +207,7 @@ class Assembly:
             crcs = await receive(self._fetcher, member.content, read.start, views, is_whole=is_whole_member)
         finally:
             self._read_slots.release()
-        self._count(0, read.length)
+        self._progress.add(0, read.length)
         crc = crcs[0] if len(crcs) == 1 else combine_view_crcs(crcs, views)
         if is_whole_member:
             self._upload.check_kept(read.member, crc)
@@ -236,7 +236,7 @@ class Assembly:
     async def _await_copies(self, copying: "Copying", index: int) -> None:
         """Add the CRCs of what the store copied of a member."""
         for each, crc in await copying.of(index):
-            self._count(0, each.length)
+            self._progress.add(0, each.length)
             if index not in self._kept.crcs:
                 self._add_range(ReadRange(index, each.start, each.length, 0), crc)
 
@@ -244,12 +244,8 @@ class Assembly:
 
     def _write_header(self, member: int, crc: int) -> None:
         self._crcs[member] = crc
-        self._count(1, 0)
+        self._progress.add(1, 0)
         self._write(self._ledger.header_offset(member), self._ledger.header_bytes(member, crc))
-
-    def _count(self, files: int, size: int) -> None:
-        self._progress.files += files
-        self._progress.bytes += size
 
     async def _write_directory(self) -> None:
         ledger = self._ledger
@@ -285,7 +281,7 @@ class Assembly:
         number, part, ledger = piece.part, self._parts[piece.part], self._ledger
         part.remaining -= piece.length
         part.add_crc(piece.start, piece.length, crc)
-        if part.remaining:
+        if part.remaining or self._failed:
             return
         size = ledger.part_room(number)
         self._part_crcs[number] = part.crc32(size)
@@ -293,8 +289,12 @@ class Assembly:
             self._uploads.create_task(self._upload_part(number, part.view, size), name=f"assemble.part.{number + 1}")
 
     async def _upload_part(self, number: int, view: memoryview, size: int) -> None:
-        async with self._upload_slots:
-            await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])
+        try:
+            async with self._upload_slots:
+                await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])
+        except BaseException:
+            self._failed = True  # the group takes no more tasks
+            raise
         self._progress.estimate()
         del self._parts[number]
         self._reservation.release(view)

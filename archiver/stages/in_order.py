@@ -119,6 +119,15 @@ class InOrder:
         self._assembly, self._room.reservation = assembly, reservation
         reservation.spared = 1 if reservation.reserved == RESERVED_BUFFERS else 0
         self._room.refresh()
+        try:
+            await self._feed(assembly, reservation)
+        except BaseException:
+            # Lanes that are cancelled still receive what came in the same turn of the event loop, when the buffers may
+            # be another job's.
+            self._assembly = None
+            raise
+
+    async def _feed(self, assembly: Assembly, reservation: Reservation) -> None:
         while self.added < self.count:
             arrival = self._waiting.get(self.added)
             if arrival is None:

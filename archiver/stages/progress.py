@@ -28,6 +28,11 @@ class Progress:
         self.files = self.bytes = self.bytes_planned = 0
         self.files_planned, self.estimates = files, True
 
+    def add(self, files: int, size: int) -> None:
+        """Count *files* files and *size* bytes that are done."""
+        self.files += files
+        self.bytes += size
+
     def estimate(self) -> None:
         """Estimate the planned bytes from what is done, if they are not known."""
         if self.estimates and self.files:

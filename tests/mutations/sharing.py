@@ -216,8 +216,10 @@ SHARING = (
     Mutant(
         "a buffer is reused while its part is being uploaded",
         "archiver/stages/assemble.py",
-        "        async with self._upload_slots:\n"
-        "            await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])\n"
+        "        try:\n            async with self._upload_slots:\n"
+        "                await self._upload.upload_part(number + 1, view[:size], self._part_crcs[number])\n"
+        "        except BaseException:\n"
+        "            self._failed = True  # the group takes no more tasks\n            raise\n"
         "        self._progress.estimate()\n"
         "        del self._parts[number]\n        self._reservation.release(view)\n",
         "        del self._parts[number]\n        self._reservation.release(view)\n"
@@ -267,5 +269,19 @@ SHARING = (
         "        CONFIRM.get()()\n",
         "",
         ("tests/worker/test_breaker.py",),
+    ),
+    Mutant(
+        "a body that comes after the end of its job is written into a buffer that another job may have",
+        "archiver/stages/in_order.py",
+        "            self._assembly = None\n            raise\n",
+        "            raise\n",
+        ("tests/stages/test_assembly_ends.py",),
+    ),
+    Mutant(
+        "a part that is complete after an upload failed hides why",
+        "archiver/stages/assemble.py",
+        "        if part.remaining or self._failed:\n",
+        "        if part.remaining:\n",
+        ("tests/stages/test_assembly_ends.py",),
     ),
 )
