@@ -58,6 +58,11 @@ class SourceProblem:
     code: Code
     detail: str = ""
 
+    @property
+    def reason(self) -> str:
+        """The code, with what is known beyond it."""
+        return f"{self.code} ({self.detail[:300]})" if self.detail else self.code
+
 
 class ArchiverError(Exception):
     """Base class of all errors that this service raises deliberately."""

@@ -187,7 +187,7 @@ def environment_errors() -> Iterator[None]:
     except CREDENTIAL_PROVIDER_ERRORS as error:
         raise CredentialsError(credentials_message(error)) from None
     except ValueError as error:
-        raise ConfigurationError(f"AWS_ENDPOINT_URL: {error}") from error
+        raise ConfigurationError(f"AWS_ENDPOINT_URL: {error}; write it like http://localhost:4566") from error
     except (BotoCoreError, OSError) as error:
         raise ConfigurationError(f"AWS_*: {error}") from error
 

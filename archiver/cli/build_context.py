@@ -250,8 +250,7 @@ def rejection_lines(rejected: "Rejected") -> list[str]:
 
 def source_problem_line(problem: "SourceProblem") -> str:
     """Return the line for one unreadable object: source, code, detail."""
-    detail = f" ({problem.detail})" if problem.detail else ""
-    return f"{problem.source}: {problem.code}{detail}"
+    return f"{problem.source}: {problem.reason}"
 
 
 def truncate_lines(lines: list[str]) -> list[str]:

@@ -100,9 +100,7 @@ def plan_archive(draft: Draft, found: Sequence[ObjectInfo | SourceProblem]) -> P
     if not (causes or outcome.files):
         causes = missing
     if causes:
-        lines = [
-            f"{each.source[:200]}: {each.code} {each.detail[:300]}".rstrip() for each in causes[:MAX_PROBLEMS_LISTED]
-        ]
+        lines = [f"{each.source[:200]}: {each.reason}" for each in causes[:MAX_PROBLEMS_LISTED]]
         objects = len(draft.files) + len(draft.unusable) + len(draft.unlisted)
         message = f"{len(causes)} of {objects} objects can't be read: {join_problems(lines, len(causes))}"
         raise Rejected(causes[0].code, message, causes)

@@ -99,12 +99,13 @@ def check_lifecycle(rules: Sequence[Mapping[str, Any]], bucket: str) -> CheckRes
     for rule in rules:
         days = rule.get("AbortIncompleteMultipartUpload", {}).get("DaysAfterInitiation")
         if days and rule.get("Status") == "Enabled":
-            return CheckResult("lifecycle", "ok", f"incomplete uploads are aborted after {days} days")
+            age = "1 day" if int(days) == 1 else f"{days} days"
+            return CheckResult("lifecycle", "ok", f"incomplete uploads are aborted after {age}")
     return CheckResult(
         "lifecycle",
         "warning",
         f"no rule of {bucket} aborts incomplete uploads: a killed worker's parts cost money until its job ends",
-        "add a lifecycle rule with AbortIncompleteMultipartUpload, DaysAfterInitiation 1",
+        "add a lifecycle rule with AbortIncompleteMultipartUpload, DaysAfterInitiation 7",
     )
 
 

@@ -102,7 +102,7 @@ class Selections:
         problem = SourceProblem(manifest.source, reason.code, reason.detail)
         files = (DraftFile(manifest.source, manifest.location, ""),)
         pins: dict[object, ObjectVersion] = {read.location: read} if read else {}
-        message = f"the manifest {manifest.source[:200]} can't be read: {reason.code} {reason.detail}"
+        message = f"the manifest {manifest.source[:200]} can't be read: {problem.reason}"
         rejected = Rejected(reason.code, message, [problem])
         if not await self._read_access.check(replace(draft, files=files), [problem], pins):
             return rejected

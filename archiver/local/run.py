@@ -30,7 +30,7 @@ HONOURED = ("POLICY_FILE", "WORK_DIR", "WORK_DISK_MIB", "AWS_PROFILES_CREDENTIAL
 _OVERRIDES = {"SQS_WAIT_SECONDS": "1", "SHUTDOWN_GRACE_SECONDS": str(GRACE_SECONDS)}
 
 _GUIDE = """\
-S3 and SQS (embedded, in memory) are at {endpoint}. To request an archive, in another terminal:
+S3 and SQS (embedded) are at {endpoint}. To request an archive, in another terminal:
 
   export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1
 

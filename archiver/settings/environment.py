@@ -69,7 +69,7 @@ class Environment(
     policy_file: Text | None = Field(
         None,
         validation_alias="POLICY_FILE",
-        description="TOML file that lists what else requests may use: roles, attributes, actions afterwards, callbacks",
+        description="TOML file of what else requests may use: roles, attributes, later actions, callbacks, commands",
     )
     destination_bucket: BucketName | None = Field(
         None, validation_alias=_DESTINATION_BUCKET, description=_DESTINATION_BUCKET_DESCRIPTION

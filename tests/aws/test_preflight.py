@@ -15,7 +15,7 @@ from archiver.aws.error_mapping import CredentialsError, ResourceNotFound
 from archiver.aws.preflight import Checks, get_caller_identity
 from archiver.aws.preflight_writes import check_writing
 from archiver.aws.request_client import AnswerPoller, list_queue_names
-from archiver.core.preflight import CheckResult, all_passed, has_unknown_results
+from archiver.core.preflight import CheckResult, all_passed, check_lifecycle, has_unknown_results
 from archiver.errors import ConfigurationError, TransferInterrupted, TransientError
 from archiver.http.exchange import HttpResponse
 from archiver.settings import load_settings
@@ -76,6 +76,12 @@ async def test_our_own_client_has_a_row_for_each_bucket() -> None:
     for what in ("source reads", "destination reads"):
         assert found[what].state == "unknown"
         assert "the proxy p:1 (HTTPS_PROXY)" in found[what].told
+
+
+@pytest.mark.parametrize(("days", "told"), [(1, "1 day"), ("7", "7 days")])
+def test_the_lifecycle_rule_is_told_with_its_days(days: object, told: str) -> None:
+    rule = {"Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": days}}
+    assert check_lifecycle([rule], "archives").told == f"incomplete uploads are aborted after {told}"
 
 
 async def test_lifecycle_that_may_not_be_asked_for_keeps_nobody_from_working() -> None:

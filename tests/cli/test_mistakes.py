@@ -58,6 +58,13 @@ def test_without_a_region_it_is_said_which_variable_sets_it(worker_env: WorkerEn
     assert line.startswith(("AWS_REGION: ", "no AWS region is set; set AWS_REGION"))
 
 
+def test_an_endpoint_without_http_is_told_how_to_be_written(worker_env: WorkerEnv) -> None:
+    code, line = error_line(worker_env, "send", AWS_ENDPOINT_URL="localhost:4566")
+
+    assert code == 2
+    assert line.startswith("AWS_ENDPOINT_URL: Invalid endpoint: localhost:4566; write it like http://localhost:4566")
+
+
 @pytest.mark.parametrize("name", ["send", "dlq", "iam-policy"])
 def test_where_nothing_listens_it_is_said_what_could_be_started(worker_env: WorkerEnv, name: str) -> None:
     code, line = error_line(worker_env, name, AWS_ENDPOINT_URL="http://localhost:1")

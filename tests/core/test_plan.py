@@ -57,7 +57,7 @@ def test_missing_objects_reject_the_job_and_all_of_them_are_listed() -> None:
         plan_archive(draft, [info(), denied, SourceProblem("c", GONE)])
     assert caught.value.code == "source_denied"
     assert caught.value.message == (
-        "2 of 3 objects can't be read: b: source_denied no s3:ListBucket; c: source_missing"
+        "2 of 3 objects can't be read: b: source_denied (no s3:ListBucket); c: source_missing"
     )
     assert caught.value.sources == (denied, SourceProblem("c", GONE))
 
@@ -199,7 +199,7 @@ def test_a_request_of_markers_alone_is_rejected_even_where_they_are_skipped() ->
         plan_archive(make_draft("album/", "b/", on_missing="skip"), [])
     assert caught.value.code == "invalid_request"
     assert caught.value.message.startswith(
-        "2 of 2 objects can't be read: album/: invalid_request names a folder: its key ends in /"
+        "2 of 2 objects can't be read: album/: invalid_request (names a folder: its key ends in /."
     )
 
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import get_args
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from archiver.errors import Code
@@ -88,6 +89,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if isinstance(field.default, bool):
         return f"`{int(field.default)}`"
+    if isinstance(field.default, SecretStr):
+        return f"`{field.default.get_secret_value()}`"
     return (
         "none"
         if field.default is None
