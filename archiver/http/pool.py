@@ -14,7 +14,7 @@ from archiver.http.dns import Dialer, DnsCache
 from archiver.http.exchange import HttpRequest, HttpResponse, StaleConnectionError, TickTimeouts
 from archiver.http.proxy import Proxies, Proxy
 from archiver.http.stream import Stream, start_tls
-from archiver.http.tls import certificate_error
+from archiver.http.tls import certificate_error, error_name
 
 _MAX_CONNECT_ATTEMPTS = 3
 
@@ -240,7 +240,7 @@ class HttpPool:
                 except ssl.SSLCertVerificationError as error:
                     raise certificate_error(f"{origin.host}{via}", error) from error
                 except OSError as error:
-                    problem = type(error).__name__
+                    problem = error_name(error)
                 self._dns_cache.failed(address)
                 addresses.remove(address)
         raise TransferInterrupted(f"no connection to {origin.host}{via}: {problem}")

@@ -161,3 +161,19 @@ async def test_openssl_gets_little_at_once_since_it_keeps_the_memory(monkeypatch
     assert max(fed) == AT_ONCE
     tls, _ = secured()
     assert tls.encrypt(bytes(1 << 20)) == AT_ONCE
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(b"\x15\x03\x03\x00\x02\x02\x28", "ALERT_HANDSHAKE_FAILURE"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "VERSION")],
+    ids=["alert", "no TLS"],
+)
+async def test_handshake_that_fails_tells_why(answer: bytes, reason: str) -> None:
+    async def act(peer: TlsPeer) -> None:
+        peer.appended = answer
+        await peer.send()
+
+    async with serve_tls_peer(act) as origin, open_pool() as pool:
+        error = await expect_interruption(pool.request(origin, request(bytearray(10))))
+    assert "SSLError (" in str(error)
+    assert reason in str(error)
