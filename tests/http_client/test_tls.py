@@ -4,19 +4,25 @@ import asyncio
 import contextlib
 import datetime as dt
 import ssl
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from certificates import make_authority, make_server_context, shared_trust
 
 from archiver.aws.clients import ClientLimits, open_clients
 from archiver.aws.queues import SqsNotifier
+from archiver.aws.session import client_config
 from archiver.errors import ConfigurationError, TransferInterrupted, TransientError
 from archiver.http.exchange import HttpRequest
 from archiver.http.parse import Head
 from archiver.http.pool import HttpPool, HttpTimeouts, Origin
 from http_client.scripted_server import make_response, serve_scripts
 from http_client.tls_peer import TlsPeer, serve_tls_peer
+
+if TYPE_CHECKING:
+    from types_aiobotocore_sqs import SQSClient
 
 BODY = bytes(range(256)) * 8192
 
@@ -102,14 +108,23 @@ async def test_wrong_host_or_unknown_authority_is_refused_before_a_byte_is_sent(
 DAY = dt.timedelta(days=1)
 
 
+@contextlib.asynccontextmanager
+async def patient_client() -> "AsyncIterator[SQSClient]":
+    """A client as the worker's, with a minute to connect: a busy machine may stand still for the usual 5 seconds."""
+    async with open_clients(ClientLimits()) as clients:
+        config = client_config(60, attempts=1, pool=1, connect=60)
+        async with clients.session.client("sqs", config=config) as sqs:
+            yield sqs
+
+
 async def test_the_sdks_clients_refuse_it_in_the_same_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _, theirs = make_authority(tmp_path, "theirs")
     async with serve_scripts([make_response("200 OK", b"{}")]) as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         monkeypatch.setenv("AWS_CA_BUNDLE", theirs)
-        async with open_clients(ClientLimits()) as clients:
+        async with patient_client() as sqs:
             with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1: certificate refused: .*AWS_CA_BUNDLE"):
-                await SqsNotifier(clients.sqs_control, f"{server.url}/q").check()
+                await SqsNotifier(sqs, f"{server.url}/q").check()
         assert server.requests == []
 
 
@@ -123,9 +138,9 @@ async def test_tls_that_fails_for_another_reason_may_work_later(monkeypatch: pyt
     async with await asyncio.start_server(babble, "127.0.0.1", 0) as server:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        async with open_clients(ClientLimits()) as clients:
+        async with patient_client() as sqs:
             with pytest.raises(TransientError, match="SSLError"):
-                await SqsNotifier(clients.sqs_control, f"{url}/q").check()
+                await SqsNotifier(sqs, f"{url}/q").check()
 
 
 @pytest.mark.parametrize(
