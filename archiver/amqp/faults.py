@@ -27,6 +27,15 @@ from archiver.errors import ArchiverError, ConfigurationError, LeaseLost, Transi
 
 LOST = "the channel that brought the message is closed: the broker redelivers the message"
 
+_OTHER_NAME = "set AMQP_HOSTNAME to a name in the broker's certificate, or give the broker one for this name"
+_CERTIFICATE_ADVICE = {  # by X509_V_ERR_* of OpenSSL's x509_vfy.h
+    9: "check the clock of this machine",  # not yet valid
+    10: "renew the broker's certificate, or check the clock of this machine",  # expired
+    62: _OTHER_NAME,
+    64: _OTHER_NAME,  # an address
+}
+_UNKNOWN_ISSUER = "set AMQP_CA_FILE to the CA of its certificate"
+
 _LIBRARY_ERRORS = (AMQPError, ChannelInvalidStateError, OSError, RuntimeError)
 
 
@@ -131,7 +140,7 @@ def connecting_error(error: Exception, where: str, user: str, vhost: str) -> Arc
 
 def _tls_advice(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"{error.verify_message}: set AMQP_CA_FILE to the CA of its certificate, and check AMQP_HOSTNAME"
+        return f"{error.verify_message}: {_CERTIFICATE_ADVICE.get(error.verify_code, _UNKNOWN_ISSUER)}"
     reason = getattr(error, "reason", None) or str(error)
     if "WRONG_VERSION" in reason or "RECORD_LAYER" in reason:
         return "no TLS is spoken at that port: check AMQP_PORT, or set AMQP_TLS=0"

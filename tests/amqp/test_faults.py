@@ -79,9 +79,9 @@ def caused_by(cause: Exception) -> AMQPConnectionError:
     return error
 
 
-def unverified() -> ssl.SSLCertVerificationError:
+def unverified(message: str = "self-signed certificate", code: int = 18) -> ssl.SSLCertVerificationError:
     error = ssl.SSLCertVerificationError()
-    error.verify_message = "self-signed certificate"
+    error.verify_message, error.verify_code = message, code
     return error
 
 
@@ -92,6 +92,9 @@ def unverified() -> ssl.SSLCertVerificationError:
         (InvalidFrameError("got Connection.Close"), ConfigurationError, "virtual host v: it does not exist"),
         (IncompatibleProtocolError("HTTP/1.1"), ConfigurationError, "does not speak AMQP 0-9-1"),
         (caused_by(unverified()), ConfigurationError, "self-signed certificate: set AMQP_CA_FILE"),
+        (caused_by(unverified("Hostname mismatch", 62)), ConfigurationError, "mismatch: set AMQP_HOSTNAME to a name"),
+        (caused_by(unverified("IP address mismatch", 64)), ConfigurationError, "mismatch: set AMQP_HOSTNAME to a name"),
+        (caused_by(unverified("has expired", 10)), ConfigurationError, "expired: renew the broker's certificate"),
         (caused_by(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] x")), ConfigurationError, "set AMQP_TLS=0"),
         (caused_by(ssl.SSLError(1, "CERTIFICATE_REQUIRED")), ConfigurationError, "check AMQP_CERT_FILE"),
         (TimeoutError(), TransientError, "no response in time"),

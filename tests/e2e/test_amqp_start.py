@@ -77,6 +77,14 @@ async def test_a_missing_certificate_has_a_sentence(broker: Broker, without: str
     assert told in str(error)
 
 
+async def test_a_certificate_for_another_host_is_refused_and_says_what_to_change(broker: Broker) -> None:
+    """`127.1` leads to the broker, and is no name in its certificate."""
+    error = await refusal(**{**tls(broker), "AMQP_HOSTNAME": "127.1"})
+    assert isinstance(error, ConfigurationError)
+    assert "127.1" in str(error) and "set AMQP_HOSTNAME to a name in the broker's certificate" in str(error)
+    assert "AMQP_CA_FILE" not in str(error)
+
+
 async def test_a_broker_that_is_not_there_may_come_yet() -> None:
     error = await refusal(AMQP_PORT=str(free_port()))
     assert isinstance(error, TransientError)
