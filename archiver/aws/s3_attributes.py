@@ -21,8 +21,10 @@ async def write_with_attributes(
     Call *write* with *attributes*. If *bucket* supports no ACLs, as its owner owns all objects, write again without:
     the refused write had no effect. That is logged once for each bucket, and remembered.
     """
+    if attributes.acl is None:
+        return await write(attributes)
     without = replace(attributes, acl=None)
-    if attributes.acl is None or bucket in calls.buckets_without_acls:
+    if bucket in calls.buckets_without_acls:
         return await write(without)
     try:
         return await write(attributes)

@@ -46,7 +46,7 @@ class Attributes:
     @property
     def of_receipt(self) -> Self:
         """Those of the archive's receipt: it has the same owner and expires with it, and is too small for a class."""
-        return replace(self, storage_class=None)
+        return self if self.storage_class is None else replace(self, storage_class=None)
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
