@@ -71,7 +71,7 @@ SHARING = (
         "archiver/stages/budget.py",
         "            given = held.pop().revoke(self.used + size - self.total)\n            self.used -= given  #",
         "            self.used -= held.pop().revoke(self.used + size - self.total)  #",
-        ("tests/stages/test_gather.py",),
+        ("tests/stages/test_shared_budget.py",),
     ),
     Mutant(
         "a thread that computes all the time opens more connections",
