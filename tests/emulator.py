@@ -82,6 +82,28 @@ class Emulator:
         self.plain = f"http://127.0.0.1:{plain.port}"
         self.endpoint = f"https://127.0.0.1:{tls.port}"
 
+    def forget(self, *buckets: str) -> None:
+        """
+        Drop *buckets* with all that was ever in them. moto keeps each version, part and aborted upload in a list of its
+        own: after an hour of fault injection, that was all of a machine's memory.
+        """
+        from moto.s3.models import FakeKey, FakeMultipart, s3_backends  # noqa: PLC0415  # heavy, as above
+
+        backend = s3_backends[ACCOUNT]["aws"]
+        for name in buckets:
+            backend.buckets.pop(name, None)
+            s3_backends.bucket_accounts.pop(name, None)
+        left = backend.buckets.values()
+        keys = [key for bucket in left for _, versions in bucket.keys.lists() for key in versions]
+        uploads = [upload for bucket in left for upload in bucket.multiparts.values()]
+        uploads += [key.multipart for key in keys if getattr(key, "multipart", None)]
+        alive = {id(one) for one in (*keys, *uploads)} | {id(part) for one in uploads for part in one.parts.values()}
+        for tracked in (FakeKey.instances_tracked, FakeMultipart.instances_tracked):  # type: ignore[attr-defined]
+            for one in tracked:
+                if id(one) not in alive:
+                    one.dispose()
+            tracked[:] = [one for one in tracked if id(one) in alive]
+
     def stop(self) -> None:
         for server, thread in zip(self._servers, self._threads, strict=True):
             server.shutdown()

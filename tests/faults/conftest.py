@@ -51,6 +51,7 @@ def scenario(emulator: Emulator, request: pytest.FixtureRequest) -> Iterator[Sce
     with Scenario(emulator, ScenarioConfig(**(marker.kwargs if marker else {}))) as scenario:
         request.node.stash[SCENARIO_KEY] = scenario
         yield scenario
+        del request.node.stash[SCENARIO_KEY]  # tests stay until the end of the run, with all that they hold
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ class Scenario:
     def __init__(self, emulator: Emulator, config: ScenarioConfig) -> None:
         name = f"f{uuid.uuid4().hex[:12]}"
         self.config = config
+        self._emulator = emulator
         self.sources, self.archives = f"{name}-sources", f"{name}-archives"
         serving = shared_trust().server_context if config.tls else None
         self.proxy = FaultProxy(emulator.address, observed_bucket=self.archives, serving=serving)
@@ -61,6 +62,7 @@ class Scenario:
             pair.s3.close()
             pair.sqs.close()
         self.proxy.__exit__(kind, error, trace)
+        self._emulator.forget(self.sources, self.archives)
 
     def _make_queues(self) -> None:
         for role in ("in-dlq", "out", "failures"):
