@@ -12,6 +12,7 @@ from archiver.http.parse import CHUNKED, UNTIL_CLOSE, ChunkedDecoder, Head, Prot
 from archiver.http.sink import Sink
 from archiver.http.socket import HttpSocket, SocketOwner, open_socket
 from archiver.http.stream import Stream
+from archiver.http.tls import error_name
 
 MAX_HEAD = 32 * 1024
 """Bytes of a response head; also the most of a small response that one system call receives and that is copied once."""
@@ -183,7 +184,7 @@ class Connection:
         elif self._state is State.HEAD and self.responses and not self._bytes_received:
             self._fail(StaleConnectionError())
         else:
-            self._interrupt("connection closed" if error is None else f"connection lost: {type(error).__name__}")
+            self._interrupt("connection closed" if error is None else f"connection lost: {error_name(error)}")
 
     # Receiving a response
 

@@ -16,6 +16,7 @@ from archiver.http.connection import MAX_HEAD
 from archiver.http.exchange import TickTimeouts
 from archiver.http.parse import ProtocolError
 from archiver.http.socket import HttpSocket
+from archiver.http.tls import error_name
 
 SCRATCH_BYTES = 256 * 1024
 """Most bytes that one system call receives. One such buffer serves all lanes: none is in use between two callbacks."""
@@ -135,7 +136,7 @@ class Lane(ABC):
         self._ticks = 0
 
     def lost(self, error: Exception | None) -> None:
-        why = "connection closed" if error is None else f"connection lost: {type(error).__name__}"
+        why = "connection closed" if error is None else f"connection lost: {error_name(error)}"
         self._end(Ended.UNUSUAL, why)
 
     def received(self, count: int) -> None:

@@ -27,7 +27,7 @@ def certificate_error(host: str, error: ssl.SSLCertVerificationError) -> Configu
     return ConfigurationError(f"no connection to {host}: certificate refused: {error.verify_message}; {advice}")
 
 
-def error_name(error: OSError) -> str:
+def error_name(error: Exception) -> str:
     """Return what *error* is: its class, and OpenSSL's reason, as SSLV3_ALERT_HANDSHAKE_FAILURE, if there is one."""
     reason = error.reason if isinstance(error, ssl.SSLError) else None
     return f"{type(error).__name__} ({reason})" if reason else type(error).__name__

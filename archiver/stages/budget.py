@@ -132,12 +132,14 @@ class BufferPool:
         if self._granting:  # what a job that gives up releases counts at once
             return
         self._granting = True
-        while self._waiters and self._have_free(self._waiters[0].size):
-            waiter = self._waiters.popleft()
-            if waiter.granted.done():  # cancelled; its task has not run since
-                continue
-            self.used += waiter.size
-            waiter.granted.set_result(None)
+        while self._waiters:
+            waiter = self._waiters[0]
+            if not waiter.granted.done():  # else cancelled; its task has not run since
+                if not self._have_free(waiter.size):
+                    break
+                self.used += waiter.size
+                waiter.granted.set_result(None)
+            self._waiters.popleft()
         self._granting = False
         for reservation in self._active:
             reservation.notify()

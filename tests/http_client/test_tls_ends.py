@@ -91,7 +91,7 @@ async def test_record_that_is_refused_in_a_body_ends_it_after_what_came_before()
 
     async with serve_tls_peer(act) as origin, open_pool() as pool:
         error = await expect_interruption(pool.request(origin, request(bytearray(len(BODY)))))
-    assert (str(error), error.received) == ("connection lost: SSLError", 100)
+    assert (str(error), error.received) == ("connection lost: SSLError (DECRYPTION_FAILED_OR_BAD_RECORD_MAC)", 100)
 
 
 async def test_refused_certificate_is_the_error_although_the_server_is_gone() -> None:
