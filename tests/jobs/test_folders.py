@@ -70,7 +70,7 @@ async def test_a_folder_that_has_content_is_told(on_missing: str, found: Any) ->
     env.stage.s3.put("source", "a/", b"content")
     files = [{"source": "a/", "name": "a/"}, {"source": "b.txt"}]
     if found is Rejected:
-        with pytest.raises(Rejected, match=r"a/: invalid_request has content, and its `name` ends in /"):
+        with pytest.raises(Rejected, match=r"a/: invalid_request \(has content, and its `name` ends in /"):
             await env.run(files=files)
         return
     await env.run(files=files, on_missing=on_missing)
