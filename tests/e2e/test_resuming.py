@@ -81,7 +81,8 @@ def test_a_worker_that_is_killed_while_the_store_copies_is_followed_by_one_that_
     wait_until(lambda: len(stored_parts(env)) >= 3, "some copies")
     first.kill()
     (left,) = env.uploads()
-    landed = len(stored_parts(env))  # at least: what was under way lands whenever the store has the time
+    # What was under way lands whenever the store has the time: until then, LocalStack lists it without a CRC-32.
+    landed = [part for part in stored_parts(env) if part.get("ChecksumCRC32")]
 
     last = env.worker(**settings, S3_STRATEGY=strategy)
     archive = env.answer()["archive"]
@@ -91,7 +92,7 @@ def test_a_worker_that_is_killed_while_the_store_copies_is_followed_by_one_that_
     assert_readable(path, bodies)
     assert archive["crc32"] == f"{zlib.crc32(path.read_bytes()):08x}"
     assert archive["bytes_copied"] > 285 * MIB and left["Key"] == archive["key"]
-    assert kept_parts(last.log) >= (landed if lists_crcs else 0)
+    assert kept_parts(last.log) >= (len(landed) if lists_crcs else 0)
     wait_until(lambda: env.uploads() == [], "the end of the job")
     time.sleep(0.5)
     kept = {each["Key"] for each in env.s3.list_objects_v2(Bucket=env.archives)["Contents"]}
