@@ -95,7 +95,7 @@ class HttpPool:
     Keeps connections for each origin and reuses the most recently used one first. *proxies* decides which requests go
     through a proxy. The caller limits the number of concurrent requests.
 
-    Memory: about 50 KiB for each connection, 120 KiB with TLS; 64 KiB for each error's body. Other bodies are in the
+    Memory: about 50 KiB for each connection, 140 KiB with TLS; 64 KiB for each error's body. Other bodies are in the
     caller's views.
     """
 

@@ -5,7 +5,7 @@ import ssl
 
 from archiver.errors import ConfigurationError
 
-AT_ONCE = 32 * 1024
+AT_ONCE = 64 * 1024
 """
 Most bytes that `TlsRecords` is fed, or encrypts, at once: OpenSSL keeps memory for twice as many, for each direction,
 as long as the connection is open.
