@@ -172,7 +172,7 @@ class TlsSocket(HttpSocket):
     def _write(self) -> None:
         self._write_wants_read = False
         try:
-            while self._encrypt():
+            while self._encrypted or self._encrypt():
                 count = self._sock.send(self._encrypted)
                 if count < len(self._encrypted):  # the kernel is full
                     self._encrypted = memoryview(self._encrypted)[count:]
@@ -186,22 +186,21 @@ class TlsSocket(HttpSocket):
         self._watch_writable(not self.all_sent and not (self._write_wants_read and not self._encrypted))
 
     def _encrypt(self) -> bool:
-        """Encrypt some bytes if all others are sent. Return whether there is something to send."""
-        if self._encrypted:
-            return True
-        tls, size = self._tls, 0
-        records = [tls.take_outgoing()]
+        """Encrypt some bytes, now that all others are sent. Return whether there is something to send."""
+        tls, size, records = self._tls, 0, list[bytes]()
         try:
-            while self._unsent and size < SENT_AT_ONCE and not tls.has_outgoing:
+            if tls.has_outgoing:
+                records.append(tls.take_outgoing())
+                self._write_wants_read = tls.has_outgoing  # the proxy's TLS must read
+            while self._unsent and size < SENT_AT_ONCE and not self._write_wants_read:
                 data = self._unsent[0]
                 count = tls.encrypt(data)
                 self._drop_sent(data, count)
                 records.append(tls.take_outgoing())
                 size += count
+                self._write_wants_read = tls.has_outgoing
         except ssl.SSLWantReadError:
             records.append(tls.take_outgoing())
-            self._write_wants_read = True
-        if tls.has_outgoing:  # the proxy's TLS must read
             self._write_wants_read = True
         self._encrypted = b"".join(records)
         return bool(self._encrypted)
@@ -227,8 +226,13 @@ class TlsSocket(HttpSocket):
         tls = self._tls
         try:
             tls.feed(received)
-            while not self.closed and (count := tls.read_into(self.owner.free_space())):
-                self.owner.received(count)
+            while not self.closed:
+                space = self.owner.free_space()
+                count = tls.read_into(space)
+                if count:
+                    self.owner.received(count)
+                if count < len(space) and not tls.failed:
+                    break
         except OSError as error:
             self._lose(error)
             return

@@ -123,6 +123,11 @@ class TlsRecords:
         return self._outer is not None and self._outer.has_outgoing
 
     @property
+    def failed(self) -> bool:
+        """Whether the next `read_into` raises an error."""
+        return self._error is not None
+
+    @property
     def has_unread(self) -> bool:
         """Whether bytes were received that `read_into` was not asked for."""
         return self._incoming.pending > 0

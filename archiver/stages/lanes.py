@@ -15,8 +15,11 @@ from archiver.core.objects import ObjectInfo
 from archiver.ports import Unanswered, WholeRead
 from archiver.stages.fetch import Fetcher
 
-FIRST_LANES = 16
-"""Lanes that start at once, and are added at a time."""
+FIRST_LANES = 8
+"""Lanes that start at once."""
+
+MORE_LANES = 16
+"""Lanes that are added at a time."""
 
 GROW_SECONDS = 0.01
 """Lanes are added while requests are still sent after so long: a job that is over sooner needs no more."""
@@ -63,21 +66,26 @@ class LaneQueue(ABC):
     @asynccontextmanager
     async def lanes(self, most: int) -> AsyncIterator[asyncio.TaskGroup]:
         """Run up to *most* lanes beside the block, in the task group that it gets, until all is asked for."""
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks, self._max_lanes = tasks, max(1, most)
-            self._add_lanes()
-            try:
-                yield tasks
-            except BaseException:
-                self._tasks = None  # the group ends its tasks: none may be added
-                raise
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks, self._max_lanes = tasks, max(1, most)
+                self._add_lanes(FIRST_LANES)
+                try:
+                    yield tasks
+                except BaseException:
+                    self._tasks = None  # the group ends its tasks: none may be added
+                    raise
+        finally:
+            self._tasks = None
 
-    def _add_lanes(self) -> None:
+    def _add_lanes(self, more: int) -> None:
         if self._tasks is None:
             return
-        for number in range(len(self._lanes), min(len(self._lanes) + FIRST_LANES, self._max_lanes)):
+        for number in range(len(self._lanes), min(len(self._lanes) + more, self._max_lanes)):
             self._lanes.append(self._tasks.create_task(self._run_lane(), name=f"lane.{number}"))
         self._grow_at = self._clock() + GROW_SECONDS
+        if len(self._lanes) < self._max_lanes:
+            asyncio.get_running_loop().call_later(GROW_SECONDS, self.grow)  # the first responses may take longer
 
     def next(self) -> WholeRead | None:
         self.grow()
@@ -88,14 +96,14 @@ class LaneQueue(ABC):
 
     def grow(self) -> None:
         """Add lanes if all wait for responses, and this thread does, too."""
-        if len(self._lanes) == self._max_lanes or self._clock() < self._grow_at:
+        if len(self._lanes) == self._max_lanes or self._clock() < self._grow_at or self.exhausted:
             return
         if self._resting or not self._fetcher.limiter.has_free_place:
             return
         if self._is_busy():
             self._grow_at = self._clock() + GROW_SECONDS
         else:
-            self._add_lanes()
+            self._add_lanes(MORE_LANES)
 
     def _is_busy(self) -> bool:
         """Whether this thread computed most of the time since the last call: it could not serve more lanes."""

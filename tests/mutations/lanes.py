@@ -47,6 +47,13 @@ LANES = (
         ("tests/stages/test_gather.py",),
     ),
     Mutant(
+        "lanes are not added before a response has come",
+        "archiver/stages/lanes.py",
+        "        if len(self._lanes) < self._max_lanes:\n            asyncio",
+        "        if not self._lanes:\n            asyncio",
+        ("tests/stages/test_gather.py",),
+    ),
+    Mutant(
         "an object that all others have overtaken is waited for as long as any",
         "archiver/stages/gather.py",
         "(OVERTAKEN_TICKS if overtaken else HEDGE_TICKS)",

@@ -13,9 +13,16 @@ TLS = (
     Mutant(
         "a record that was received with another one waits until the kernel has more",
         "archiver/http/socket.py",
-        "                self.owner.received(count)\n        except OSError as error:\n",
-        "                self.owner.received(count)\n                break\n        except OSError as error:\n",
+        "                if count < len(space) and not tls.failed:\n                    break\n",
+        "                break\n",
         ("tests/http_client/test_tls_records.py",),
+    ),
+    Mutant(
+        "an error that follows decrypted bytes is not told",
+        "archiver/http/socket.py",
+        "if count < len(space) and not tls.failed:",
+        "if count < len(space):",
+        ("tests/http_client/test_tls_ends.py",),
     ),
     Mutant(
         "a write that waits for the peer's data is repeated at every turn of the loop",

@@ -161,9 +161,29 @@ async def test_a_job_that_waits_for_its_buffers_reads_again_only_what_is_in_thei
     assert stage.budget.used == 0
 
 
-@pytest.mark.parametrize(("busy", "most"), [(True, lanes.FIRST_LANES), (False, 3 * lanes.FIRST_LANES)])
+async def test_lanes_are_added_before_the_first_response_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing else would add any: no lane asks for more, and nothing is late yet."""
+    monkeypatch.setattr(gather, "HEDGE_TICK_SECONDS", 10.0)
+    stage, release = StageEnv(most=100), asyncio.Event()
+    files = {f"{number:04}": b"x" for number in range(60)}
+    asked, head = 0, stage.reader.head
+
+    async def late(location: Location) -> ObjectInfo:
+        nonlocal asked
+        asked += 1
+        if asked == gather.FIRST_REQUESTS:
+            release.set()
+        await release.wait()
+        return await head(location)
+
+    stage.reader.head = late  # type: ignore[method-assign]
+    async with asyncio.timeout(5):
+        assert await build(stage, [*sought(stage, files)], part=10_000) == files
+
+
+@pytest.mark.parametrize(("busy", "most"), [(True, lanes.FIRST_LANES), (False, 3 * lanes.MORE_LANES)])
 async def test_a_busy_thread_adds_no_lanes(monkeypatch: pytest.MonkeyPatch, *, busy: bool, most: int) -> None:
-    stage = StageEnv(most=3 * lanes.FIRST_LANES)
+    stage = StageEnv(most=3 * lanes.MORE_LANES)
     files = {f"{number:04}": random_bytes(20, number) for number in range(1500)}
     asked, at_once, head = 0, 0, stage.reader.head
 
