@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,8 +46,8 @@ class Receivers:
         code = io.BytesIO()
         with zipfile.ZipFile(code, "w") as archive:
             archive.writestr("f.py", "def handle(event, context): return event")
-        role = self.iam.create_role(RoleName=f"function-{id(self)}-{number}", AssumeRolePolicyDocument="{}")
-        name = f"function-{id(self)}-{number}"
+        name = f"function-{uuid.uuid4().hex[:16]}-{number}"  # the emulator keeps those of objects that are gone
+        role = self.iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}")
         self.functions.create_function(
             FunctionName=name,
             Runtime="python3.11",
