@@ -138,7 +138,7 @@ _NOTHING = memoryview(b"")
 
 
 class TlsSocket(HttpSocket):
-    """The same through TLS. Bytes that the kernel does not accept are encrypted already, some tens of KiB of them."""
+    """The same through TLS. Bytes that the kernel does not accept are encrypted already, up to `SENT_AT_ONCE`."""
 
     __slots__ = ("_encrypted", "_received", "_tls", "_write_wants_read")
 

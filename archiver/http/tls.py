@@ -7,8 +7,8 @@ from archiver.errors import ConfigurationError
 
 AT_ONCE = 64 * 1024
 """
-Most bytes that `TlsRecords` is fed, or encrypts, at once: OpenSSL keeps memory for twice as many, for each direction,
-as long as the connection is open.
+Most bytes that `TlsRecords` is fed, or encrypts, at once. OpenSSL keeps memory for as many, and some more, in each
+direction in which there were so many, as long as the connection is open.
 """
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h
@@ -39,7 +39,7 @@ class TlsRecords:
     to `feed`, and what `take_outgoing` returns is to be sent.
 
     OpenSSL itself would read each record from the socket by two system calls, and send it by one. Of a large body that
-    costs a fifth of all CPU time, most of it in the kernel, which acknowledges what was read and transmits.
+    costs a sixth of all CPU time, most of it in the kernel, which acknowledges what was read and transmits.
     """
 
     def __init__(self, context: ssl.SSLContext, host: str, outer: "TlsRecords | None" = None) -> None:
