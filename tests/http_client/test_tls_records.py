@@ -10,10 +10,9 @@ from certificates import shared_trust
 from archiver.http.connection import Connection
 from archiver.http.exchange import HttpRequest
 from archiver.http.pool import HttpTimeouts, tls_context
-from archiver.http.stream import Stream, start_tls
 from http_client.http_pair import BODY, CHUNKED, GET, SMALL, accept_any_head, expect_interruption, open_pool, request
 from http_client.scripted_server import make_response, wait_until
-from http_client.tls_peer import TlsPeer, serve_tls_peer
+from http_client.tls_peer import TlsPeer, serve_tls_peer, shake_hands
 
 HALF = len(BODY) // 2
 HEAD = make_response("200 OK", length=len(BODY))
@@ -69,12 +68,8 @@ async def test_body_is_sent_whole_wherever_the_kernel_cuts_its_records(takes: in
     """The kernel takes a few KiB at once: OpenSSL is left in the middle of a record, again and again."""
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
-        end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-    peer = TlsPeer(*await asyncio.open_connection(sock=theirs), shared_trust().server_context)
-    accepting = asyncio.create_task(peer.accept())
-    stream = await start_tls(Stream(ours), tls_context(shared_trust().bundle), "127.0.0.1")
-    await accepting
+    stream, peer = await shake_hands(ours, theirs)
     peer.takes = takes
     connection, body = Connection(stream, lambda _: None), BODY[:70_000]
     sending = asyncio.create_task(connection.exchange(HttpRequest("PUT", GET, None, accept_any_head, memoryview(body))))
@@ -89,13 +84,7 @@ async def test_body_is_sent_whole_wherever_the_kernel_cuts_its_records(takes: in
 
 async def test_what_was_received_is_decrypted_although_the_kernel_has_no_more() -> None:
     """One record's bytes go into two views, and the event loop knows of the first alone."""
-    ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
-        end.setblocking(False)
-    peer = TlsPeer(*await asyncio.open_connection(sock=theirs), shared_trust().server_context)
-    accepting = asyncio.create_task(peer.accept())
-    stream = await start_tls(Stream(ours), tls_context(shared_trust().bundle), "127.0.0.1")
-    await accepting
+    stream, peer = await shake_hands(*socket.socketpair())
     connection, into = Connection(stream, lambda _: None), memoryview(bytearray(20))
     asked = HttpRequest("GET", GET, [into[:10], into[10:]], accept_any_head)
     reading = asyncio.create_task(connection.exchange(asked))
@@ -110,20 +99,14 @@ async def test_what_was_received_is_decrypted_although_the_kernel_has_no_more() 
 
 async def test_a_response_that_arrives_with_the_end_of_the_handshake_is_not_forgotten() -> None:
     """With TLS 1.2, the server speaks last in the handshake: what follows may come by the same system call."""
-    ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
-        end.setblocking(False)
     context = tls_context(shared_trust().bundle)
     versions = context.maximum_version
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        peer = TlsPeer(*await asyncio.open_connection(sock=theirs), shared_trust().server_context)
-        peer.says_with_handshake = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
-        accepting = asyncio.create_task(peer.accept())
-        stream = await start_tls(Stream(ours), context, "127.0.0.1")
+        says = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"
+        stream, peer = await shake_hands(*socket.socketpair(), context, says)
     finally:
         context.maximum_version = versions
-    await accepting
     lost: list[object] = []
     connection = Connection(stream, lost.append)
     await asyncio.sleep(0)

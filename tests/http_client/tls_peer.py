@@ -1,6 +1,7 @@
 """The other end of a TLS connection with its bytes in our hands: cut where we like, ended as we like."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -10,7 +11,8 @@ from typing import TypeVar
 
 from certificates import shared_trust
 
-from archiver.http.pool import Origin
+from archiver.http.pool import Origin, tls_context
+from archiver.http.stream import Stream, start_tls
 
 T = TypeVar("T")
 LOOP_PASSES = 4  # turns of the loop in which the client, in the same loop, reads what was written
@@ -96,6 +98,20 @@ class TlsPeer:
             else:
                 await self.send()
                 return result
+
+
+async def shake_hands(
+    ours: socket.socket, theirs: socket.socket, context: ssl.SSLContext | None = None, says: bytes = b""
+) -> tuple[Stream, TlsPeer]:
+    """TLS between two connected sockets: the client's end, and a peer, which *says* something with its last message."""
+    for end in (ours, theirs):
+        end.setblocking(False)
+    peer = TlsPeer(*await asyncio.open_connection(sock=theirs), shared_trust().server_context)
+    peer.says_with_handshake = says
+    accepting = asyncio.create_task(peer.accept())
+    stream = await start_tls(Stream(ours), context or tls_context(shared_trust().bundle), "127.0.0.1")
+    await accepting
+    return stream, peer
 
 
 @asynccontextmanager
